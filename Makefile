@@ -1,0 +1,45 @@
+# Everything runs in .venv, which `make setup` builds from hashed requirements; the other targets call it when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench lock docs
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Create .venv and install what is needed
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}; set PYTHON=")'
+	@echo "Installing into .venv (about a minute)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## Start a server, run a Bell circuit on it with the real client, stay up (ONCE=1: exit instead)
+	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## Lint, types, import rules, dependencies: what CI runs beside the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry server
+
+format: $(STAMP) ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Compare with the client's local testing mode; writes docs/reference/benchmarks.md
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+lock: ## Pin the dependencies with hashes (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	  --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
+
+docs: $(STAMP) ## Write the reference pages that are made from the code
+	$(BIN)/python docs/generate.py

@@ -1,0 +1,100 @@
+"""The command line.
+
+Nothing heavy is imported before a command has been chosen: worker processes import this module too.
+"""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qiskit_runtime_server.errors import RequestError, ServerError
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A self-hosted Qiskit Runtime: unmodified qiskit-ibm-runtime clients submit jobs, simulators run them.",
+)
+
+Url = Annotated[str, typer.Argument(help="Where the server listens, as in http://127.0.0.1:8000.")]
+Token = Annotated[str, typer.Option(help="The account's token; anything will do for an anonymous server.")]
+
+
+@cli.command()
+def serve(  # noqa: PLR0913 - one parameter per option
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
+    executor: Annotated[list[str] | None, typer.Option(help="NAME or NAME=SLOTS; can be repeated.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
+    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the whole server in one process, with simulators in child processes.
+
+    Every option can also be given as a variable, QRS_HOST and so on; docs/reference/settings.md has the full list.
+    """
+    from qiskit_runtime_server.serve import serve as run  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.settings import Settings  # noqa: PLC0415
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    given = {
+        "host": host,
+        "port": port,
+        "data_dir": data_dir,
+        "executors": executor,
+        "tokens": tokens,
+        "anonymous": anonymous,
+    }
+    asyncio.run(run(Settings(**{name: value for name, value in given.items() if value})))  # type: ignore[arg-type]
+
+
+@cli.command()
+def connect(
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = "anonymous",  # noqa: S107 - not a secret
+    *,
+    save: Annotated[bool, typer.Option(help="Also store the account for QiskitRuntimeService().")] = False,
+) -> None:
+    """Print the variables that connect a client: eval "$(qiskit-runtime-server connect URL --token TOKEN)"."""
+    from qiskit_runtime_server import client  # noqa: PLC0415
+
+    for name, value in client.environment(url, token).items():
+        typer.echo(f"export {name}={value!r}")
+    if save:
+        client.save_account(url, token)
+        typer.echo("The account is saved; the exports above are still needed.", err=True)
+
+
+@cli.command()
+def backends(url: Url = "http://127.0.0.1:8000", token: Token = "anonymous") -> None:  # noqa: S107 - not a secret
+    """List the virtual backends of a server."""
+    import httpx  # noqa: PLC0415 - see above
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    try:
+        access = httpx.post(f"{url}/identity/token", data={"apikey": token}).raise_for_status().json()
+        headers = {"Authorization": f"Bearer {access['access_token']}"}
+        devices = httpx.get(f"{url}/api/v1/backends", headers=headers).raise_for_status().json()["devices"]
+    except httpx.HTTPStatusError as error:
+        raise RequestError(f"{url} answered {error.response.status_code}: {error.response.text}") from error
+    except httpx.HTTPError as error:
+        raise RequestError(f"No server answers at {url}: {error}") from error
+    table = Table("backend", "qubits", "queued jobs")
+    for device in devices:
+        table.add_row(device["name"], str(device["qubits"]), str(device["queue_length"]))
+    Console().print(table)
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is said in one line."""
+    try:
+        cli()
+    except ServerError as error:
+        sys.exit(f"error: {error}")

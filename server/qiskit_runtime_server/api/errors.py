@@ -1,0 +1,65 @@
+"""How errors look over HTTP: the one table of status codes, and the two shapes of body that clients read."""
+
+import uuid
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from qiskit_runtime_server.errors import (
+    InvalidStateError,
+    NotAuthenticatedError,
+    NotFoundError,
+    RequestError,
+    ServerError,
+    TooLargeError,
+)
+
+# Nothing permanent is a 5xx: clients repeat those for 15 seconds, POST included.
+STATUS: dict[type[ServerError], HTTPStatus] = {
+    RequestError: HTTPStatus.BAD_REQUEST,
+    TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
+    NotFoundError: HTTPStatus.NOT_FOUND,
+    InvalidStateError: HTTPStatus.CONFLICT,
+}
+
+
+def status_of(error: ServerError) -> HTTPStatus:
+    """Return the status of the nearest mapped ancestor."""
+    known = (STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+    return next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def error_response(status: int, message: str) -> JSONResponse:
+    """Return an error for every client: `error` is what the Python client prints, `errors` is IBM's own shape."""
+    trace = uuid.uuid4().hex
+    body = {
+        "error": {"message": message, "code": status},
+        "errors": [{"code": status, "message": message, "solution": "", "more_info": ""}],
+        "trace": trace,
+    }
+    return JSONResponse(body, status)
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every error in that shape."""
+
+    @app.exception_handler(RequestError)
+    async def refused(_: Request, error: RequestError) -> JSONResponse:
+        return error_response(status_of(error), str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        return error_response(HTTPStatus.BAD_REQUEST, f"The request is malformed: {problems}.")
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> JSONResponse:
+        return error_response(error.status_code, f"{request.method} {request.url.path}: {error.detail}.")
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, __: Exception) -> JSONResponse:
+        return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server made a mistake; its log says more.")

@@ -1,0 +1,110 @@
+"""Virtual backends: every device with every executor."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+
+from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.services import Caller, Services, TheServices
+from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
+from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
+from qiskit_runtime_server.errors import NotFoundError
+
+router = APIRouter(prefix="/backends", tags=["backends"])
+
+_FIRST_VERSION_WITH_OBJECTS = "2025-05-01"
+
+
+@router.get("")
+async def list_backends(
+    _: Caller, services: TheServices, ibm_api_version: Annotated[str, Header()] = _FIRST_VERSION_WITH_OBJECTS
+) -> dict[str, Any]:
+    """List all virtual backends; clients before 2025-05-01 get names only."""
+    load = await services.store.ledger.load()
+    devices = []
+    for executor, pool in services.pools.items():
+        queue_length = load[executor].queued if executor in load else 0
+        ideal_qubits = (await pool.capabilities()).num_qubits
+        for name in services.catalog.names():
+            outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
+            devices.append(_summary(outline, executor, queue_length))
+    if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
+        return {"devices": [device["name"] for device in devices]}
+    return {"devices": devices}
+
+
+@router.get("/{name}/configuration")
+async def configuration(name: str, _: Caller, services: TheServices, calibration_id: str | None = None) -> Response:
+    """Return what the device is: qubits, gates, couplings."""
+    _pair, metadata = await services.metadata(name)
+    check_calibration(metadata, calibration_id)
+    return _document(configuration_document(metadata, name))
+
+
+@router.get("/{name}/properties")
+async def properties(
+    name: str,
+    _: Caller,
+    services: TheServices,
+    updated_before: datetime | None = None,
+    calibration_id: str | None = None,
+) -> Response:
+    """Return the calibration of the device; null for an ideal one, or if it is not older than `updated_before`."""
+    _pair, metadata = await services.metadata(name)
+    check_calibration(metadata, calibration_id)
+    updated, before = metadata.last_update, bodies.utc(updated_before)
+    if before is not None and updated is not None and updated > before:
+        return _document(b"null")
+    return _document(properties_document(metadata, name))
+
+
+@router.get("/{name}/status")
+async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
+    """Return whether the backend takes jobs, and how many are queued for its executor."""
+    pair, metadata = await services.metadata(name)
+    return {
+        "backend_name": name,
+        "backend_version": metadata.configuration["backend_version"],
+        "state": True,
+        "status": "active",
+        "message": "",
+        "length_queue": await _queue_length(services, pair),
+    }
+
+
+@router.get("/{name}/defaults")
+async def defaults(name: str, _: Caller, services: TheServices) -> None:
+    """Return null: there are no pulses; clients up to 0.40 ask."""
+    await services.metadata(name)
+
+
+def check_calibration(metadata: Metadata, calibration_id: str | None) -> None:
+    """Accept the digest of the device's present documents, or none.
+
+    Raises:
+        NotFoundError: If `calibration_id` is another one.
+    """
+    if calibration_id is not None and calibration_id != metadata.digest:
+        raise NotFoundError(
+            f"Calibration {calibration_id!r} of {metadata.name} not found; the present one is {metadata.digest!r}."
+        )
+
+
+def _summary(outline: Outline, executor: ExecutorName, queue_length: int) -> dict[str, Any]:
+    return {
+        "name": str(VirtualBackend(metadata=outline.name, executor=executor)),
+        "status": {"name": "online", "reason": "available"},
+        "queue_length": queue_length,
+        "qubits": outline.num_qubits,
+        "physical_qubits": outline.num_qubits,
+    }
+
+
+async def _queue_length(services: Services, pair: VirtualBackend) -> int:
+    load = await services.store.ledger.load()
+    return load[pair.executor].queued if pair.executor in load else 0
+
+
+def _document(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

@@ -1,0 +1,221 @@
+"""Jobs: submitting, watching, cancelling, and fetching what came out."""
+
+import secrets
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from qiskit_runtime_server.accounts import Account
+from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.routes.backends import check_calibration
+from qiskit_runtime_server.api.services import Caller, Services, TheServices
+from qiskit_runtime_server.errors import MalformedRequestError, ProgramNotFoundError
+from qiskit_runtime_server.jobs import Job, JobId, JobState, SessionId
+from qiskit_runtime_server.store.port import JobQuery
+
+# Of these only the envelope is read here; what is in `params` is for the worker processes.
+PROGRAMS = ("sampler", "estimator")
+
+_MAX_LIMIT = 200
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+class Submission(msgspec.Struct, kw_only=True):
+    """The body of a new job; other fields are ignored."""
+
+    program_id: str
+    backend: str
+    params: msgspec.Raw
+    log_level: str | None = None
+    session_id: str | None = None
+    tags: list[str] = []
+    cost: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    private: bool = False
+    runtime: str | None = None
+    calibration_id: str | None = None
+    start_session: bool = False
+
+
+class Tags(msgspec.Struct):
+    """The body of a change of tags."""
+
+    tags: list[str]
+
+
+class Listing(BaseModel):
+    """Which jobs to list; other parameters are ignored."""
+
+    limit: Annotated[int, Field(ge=1)] = 20
+    offset: Annotated[int, Field(ge=0)] = 0
+    backend: str | None = None
+    pending: bool | None = None
+    program: str | None = None
+    tags: list[str] = []
+    session_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    sort: Literal["ASC", "DESC"] = "DESC"
+
+
+_SUBMISSIONS = msgspec.json.Decoder(Submission)
+_TAGS = msgspec.json.Decoder(Tags)
+
+
+@router.post("")
+async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
+    """Accept a job; once its id is answered, it is never lost."""
+    job, params = await _new_job(await bodies.read(request, limit=services.settings.max_params_bytes), caller, services)
+    await services.store.jobs.add(job, params)
+    services.dispatcher.wake(job.executor)
+    return {"id": job.id, "backend": job.backend}
+
+
+@router.get("")
+async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Listing, Query()]) -> dict[str, Any]:
+    """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages."""
+    query = JobQuery(
+        backend=wanted.backend,
+        program_id=wanted.program,
+        pending=wanted.pending,
+        session_id=wanted.session_id,
+        tags=tuple(wanted.tags),
+        created_after=bodies.utc(wanted.created_after),
+        created_before=bodies.utc(wanted.created_before),
+        oldest_first=wanted.sort == "ASC",
+        limit=min(wanted.limit, _MAX_LIMIT),
+        offset=wanted.offset,
+    )
+    jobs, count = await services.store.jobs.find(caller.id, query)
+    return {"jobs": [_view(job) for job in jobs], "count": count, "limit": query.limit, "offset": query.offset}
+
+
+@router.get("/{job_id}")
+async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude_params: bool = False) -> Response:
+    """Return a job; the answer may wait a moment for the end of a young one."""
+    job = await services.store.jobs.get(caller.id, job_id)
+    if not job.state.terminal:
+        await services.endings.wait(job.id, services.settings.hold - (datetime.now(UTC) - job.created))
+        job = await services.store.jobs.get(caller.id, job_id)
+    view = _view(job)
+    if not (exclude_params or job.private):
+        view["params"] = msgspec.Raw(await services.store.documents.params(job.id))
+    return Response(msgspec.json.encode(view), media_type="application/json")
+
+
+@router.delete("/{job_id}", status_code=204)
+async def delete_job(job_id: str, caller: Caller, services: TheServices) -> None:
+    """Remove a job for good, ending it first if it runs."""
+    job = await services.store.jobs.delete(caller.id, job_id)
+    services.dispatcher.abandon(job.id)
+
+
+@router.post("/{job_id}/cancel", status_code=204)
+async def cancel_job(job_id: str, caller: Caller, services: TheServices) -> None:
+    """End a queued or running job; 409 if it has ended already."""
+    job = await services.store.jobs.cancel(caller.id, job_id, reason="Cancelled by its owner.")
+    services.dispatcher.abandon(job.id)
+
+
+@router.get("/{job_id}/results")
+async def results(job_id: str, caller: Caller, services: TheServices) -> Response:
+    """Return the result's JSON document, or nothing while there is none; that of a private job once."""
+    job = await services.store.jobs.get(caller.id, job_id)
+    documents = services.store.documents
+    result = await (documents.take_result(job.id) if job.private else documents.result(job.id))
+    return Response(status_code=204) if result is None else Response(result, media_type="application/json")
+
+
+@router.get("/{job_id}/metrics")
+async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[str, Any]:
+    """Return when the job went through its states, and what it took."""
+    job = await services.store.jobs.get(caller.id, job_id)
+    queued = job.state is JobState.QUEUED
+    return {
+        "timestamps": {"created": _time(job.created), "running": _time(job.started), "finished": _time(job.finished)},
+        "usage": _usage(job) | {"status": "final" if job.state.terminal else "pending"},
+        "executions": job.metrics.executions,
+        "num_circuits": job.metrics.num_circuits,
+        "num_qubits": job.metrics.num_qubits,
+        "qiskit_version": job.metrics.qiskit_version,
+        "estimated_start_time": None,
+        "estimated_completion_time": None,
+        "position_in_queue": await services.store.ledger.queue_position(job) if queued else None,
+    }
+
+
+@router.get("/{job_id}/logs")
+async def logs(job_id: str, caller: Caller, services: TheServices) -> Response:
+    """Return what the job has written to its log."""
+    job = await services.store.jobs.get(caller.id, job_id)
+    return Response(await services.store.documents.log(job.id), media_type="text/plain")
+
+
+@router.put("/{job_id}/tags", status_code=204)
+async def set_tags(job_id: str, request: Request, caller: Caller, services: TheServices) -> None:
+    """Replace the job's tags."""
+    tags = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _TAGS).tags
+    await services.store.jobs.set_tags(caller.id, job_id, tags)
+
+
+async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Job, bytes]:
+    submission = bodies.decode(body, _SUBMISSIONS)
+    if submission.program_id not in PROGRAMS:
+        offered = ", ".join(PROGRAMS)
+        raise ProgramNotFoundError(f"Program {submission.program_id!r} not found; there are {offered}.")
+    if submission.start_session:
+        raise MalformedRequestError("start_session is not supported: create the session by POST /sessions.")
+    pair, metadata = await services.metadata(submission.backend)
+    check_calibration(metadata, submission.calibration_id)
+    limit = services.settings.max_seconds
+    job = Job(
+        id=JobId(uuid.uuid4().hex),
+        account=caller.id,
+        instance=caller.crn,
+        program_id=submission.program_id,
+        backend=submission.backend,
+        executor=pair.executor,
+        created=datetime.now(UTC),
+        max_seconds=min(submission.cost or limit, limit),
+        seed=secrets.randbits(63),
+        calibration_digest=metadata.digest,
+        session_id=SessionId(submission.session_id) if submission.session_id else None,
+        tags=tuple(submission.tags),
+        cost=submission.cost,
+        private=submission.private,
+        runtime=submission.runtime,
+        log_level=submission.log_level,
+    )
+    return job, bytes(submission.params)
+
+
+def _view(job: Job) -> dict[str, Any]:
+    state = {"status": job.state, "reason": job.reason or "", "reason_code": job.reason_code}
+    return {
+        "id": job.id,
+        "backend": job.backend,
+        "status": job.state,
+        "state": {key: value for key, value in state.items() if value is not None},
+        "created": _time(job.created),
+        "program": {"id": job.program_id},
+        "tags": job.tags,
+        "session_id": job.session_id,
+        "cost": job.cost if job.cost is not None else job.max_seconds,
+        "private": job.private,
+        "runtime": job.runtime,
+        "estimated_running_time_seconds": None,
+        "usage": _usage(job),
+    }
+
+
+def _usage(job: Job) -> dict[str, float]:
+    seconds = job.metrics.seconds
+    return {"quantum_seconds": seconds, "seconds": seconds, "qpu_charge_time_seconds": seconds}
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

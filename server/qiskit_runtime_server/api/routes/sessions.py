@@ -1,0 +1,120 @@
+"""Sessions and batches: jobs that belong together and go first."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Request
+
+from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.services import Caller, TheServices
+from qiskit_runtime_server.errors import InvalidStateError, MalformedRequestError
+from qiskit_runtime_server.jobs import Session, SessionId, SessionMode, SessionState
+
+router = APIRouter(prefix="/sessions", tags=["sessions"])
+
+
+class NewSession(msgspec.Struct, kw_only=True):
+    """The body of a new session; other fields are ignored."""
+
+    backend: str
+    mode: SessionMode = SessionMode.DEDICATED
+    max_ttl: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """The body of a change of a session."""
+
+    accepting_jobs: bool
+
+
+_NEW_SESSIONS = msgspec.json.Decoder(NewSession)
+_CHANGES = msgspec.json.Decoder(Change)
+
+
+@router.post("")
+async def create(request: Request, caller: Caller, services: TheServices) -> dict[str, Any]:
+    """Open a session (`dedicated`) or a batch; its clock, `max_ttl` in seconds, starts with its first job."""
+    body = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _NEW_SESSIONS)
+    await services.metadata(body.backend)
+    longest = services.settings.session_max_ttl
+    session = Session(
+        id=SessionId(str(uuid.uuid4())),
+        account=caller.id,
+        instance=caller.crn,
+        backend=body.backend,
+        mode=body.mode,
+        created=datetime.now(UTC),
+        max_ttl=min(timedelta(seconds=body.max_ttl), longest) if body.max_ttl else longest,
+        interactive_ttl=services.settings.session_interactive_ttl,
+    )
+    await services.store.sessions.add(session)
+    return _view(session)
+
+
+@router.get("/{session_id}")
+async def get(session_id: str, caller: Caller, services: TheServices) -> dict[str, Any]:
+    """Return a session with its state and times."""
+    return _view(await services.store.sessions.get(caller.id, session_id))
+
+
+@router.patch("/{session_id}", status_code=204)
+async def change(session_id: str, request: Request, caller: Caller, services: TheServices) -> None:
+    """Close a session with `{"accepting_jobs": false}`: its queued and running jobs still end as they should."""
+    if bodies.decode(await bodies.read(request, limit=bodies.SMALL), _CHANGES).accepting_jobs:
+        raise MalformedRequestError("A session cannot be opened again: create another.")
+    await services.store.sessions.close(caller.id, session_id)
+
+
+@router.delete("/{session_id}/close", status_code=204)
+async def cancel(session_id: str, caller: Caller, services: TheServices) -> None:
+    """Close a session and cancel its queued jobs; a running one goes on."""
+    await services.store.sessions.close(caller.id, session_id)
+    for job_id in await services.store.sessions.queued_jobs(SessionId(session_id)):
+        try:
+            await services.store.jobs.cancel(caller.id, job_id, reason="Its session was cancelled.")
+        except InvalidStateError:
+            continue
+        services.dispatcher.abandon(job_id)
+
+
+def _view(session: Session) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    state = session.state(now)
+    accepting = session.accepts_jobs(now)
+    ended = session.closed or (None if accepting else session.expires())
+    until = now if state is SessionState.ACTIVE else session.last_job_completed
+    elapsed = (until - session.first_job_started) if until and session.first_job_started else timedelta(0)
+    return {
+        "id": session.id,
+        "backend_name": session.backend,
+        "mode": session.mode,
+        "state": state,
+        "state_reason": None,
+        "accepting_jobs": accepting,
+        "max_ttl": int(session.max_ttl.total_seconds()),
+        "active_ttl": int(session.max_ttl.total_seconds()),
+        "interactive_ttl": int(session.interactive_ttl.total_seconds()),
+        "created_at": _time(session.created),
+        "started_at": _time(session.first_job_started),
+        "activated_at": _time(session.first_job_started),
+        "closed_at": _time(ended),
+        "last_job_started": _time(session.last_job_started),
+        "last_job_completed": _time(session.last_job_completed),
+        "elapsed_time": elapsed.total_seconds(),
+        "timestamps": _timestamps(session, ended),
+    }
+
+
+def _timestamps(session: Session, ended: datetime | None) -> list[dict[str, str | None]]:
+    changes = [
+        (SessionState.OPEN, session.created),
+        (SessionState.ACTIVE, session.first_job_started),
+        (SessionState.CLOSED, ended),
+    ]
+    return [{"status": state, "timestamp": _time(time)} for state, time in changes if time is not None]
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

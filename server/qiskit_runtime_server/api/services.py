@@ -1,0 +1,77 @@
+"""What the routes work with, and who is calling."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Request
+
+from qiskit_runtime_server.accounts import AccessTokens, Account
+from qiskit_runtime_server.backends.catalog import Catalog, Metadata
+from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
+from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
+from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.dispatch.pools import Pool
+from qiskit_runtime_server.errors import BackendNotFoundError, NotAuthenticatedError, NotFoundError
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.store.port import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that the routes use; made once by the composition root."""
+
+    settings: Settings
+    access_tokens: AccessTokens
+    catalog: Catalog
+    pools: Mapping[ExecutorName, Pool]
+    store: Store
+    dispatcher: Dispatcher
+    endings: Endings
+
+    async def metadata(self, backend: str) -> tuple[VirtualBackend, Metadata]:
+        """Return the pair and the device that a virtual backend's name stands for.
+
+        Raises:
+            BackendNotFoundError: If its metadata or its executor is unknown.
+        """
+        pair = VirtualBackend.parse(backend)
+        pool = self.pools.get(pair.executor)
+        if pool is None:
+            offered = ", ".join(sorted(self.pools))
+            raise BackendNotFoundError(f"Backend {backend!r} not found: the executors here are {offered}.")
+        return pair, self.catalog.get(pair.metadata, ideal_qubits=(await pool.capabilities()).num_qubits)
+
+
+def services(request: Request) -> Services:
+    """Return the services of the app that serves this request."""
+    return cast("Services", request.app.state.services)
+
+
+def account(
+    request: Request,
+    authorization: Annotated[str, Header()] = "",
+    service_crn: Annotated[str | None, Header()] = None,
+) -> Account:
+    """Return who is calling.
+
+    Raises:
+        NotAuthenticatedError: If the credentials are missing or not valid.
+        NotFoundError: If the instance is not the account's.
+    """
+    tokens = services(request).access_tokens
+    scheme, _, credentials = authorization.partition(" ")
+    match scheme.lower():
+        case "bearer":
+            caller = tokens.check(credentials.strip())
+        case "apikey":
+            caller = tokens.account_of(credentials.strip())
+        case _:
+            raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
+    if service_crn is not None and service_crn != caller.crn:
+        raise NotFoundError(f"Instance {service_crn!r} not found; the instance of this account is {caller.crn!r}.")
+    return caller
+
+
+TheServices = Annotated[Services, Depends(services)]
+Caller = Annotated[Account, Depends(account)]

@@ -1,0 +1,1 @@
+"""Device descriptions as plain JSON documents; nothing here imports qiskit."""

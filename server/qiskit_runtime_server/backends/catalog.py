@@ -1,0 +1,268 @@
+"""Which devices there are: the fake devices of the client library, the ideal one, and snapshots from a folder."""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from qiskit_runtime_server.backends.basis import has_legacy_basis, modern_configuration, modern_properties
+from qiskit_runtime_server.backends.fake import fake_files
+from qiskit_runtime_server.backends.ideal import IDEAL_NAMES, ideal_configuration
+from qiskit_runtime_server.backends.names import MetadataName
+from qiskit_runtime_server.backends.snapshot import read_snapshot, snapshot_files
+from qiskit_runtime_server.errors import BackendNotFoundError, StartupError
+
+logger = logging.getLogger(__name__)
+
+# The control electronics of older devices took 8192 shots; a simulator need not, and newer devices have this limit.
+MIN_MAX_SHOTS = 100_000
+
+# Parsed documents of a large device take some 5 MB; more than a few would be felt in the api process.
+_PARSED = 8
+
+# What clients demand of every configuration, and what older devices and snapshots may lack.
+_DEFAULTS: Mapping[str, Any] = {
+    "online_date": "1970-01-01T00:00:00+00:00",
+    "conditional": False,
+    "open_pulse": False,
+    "memory": True,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """The description of a device, as the documents that clients read.
+
+    Attributes:
+        configuration: Complete, with `backend_name` still the metadata's own name.
+        properties: The calibration, or None for an ideal device.
+        digest: SHA-256 over both documents, in hexadecimal; also what clients may send as the calibration's id.
+    """
+
+    name: MetadataName
+    configuration: Mapping[str, Any]
+    properties: Mapping[str, Any] | None
+    digest: str
+
+    @property
+    def num_qubits(self) -> int:
+        """The number of qubits of the device."""
+        return int(self.configuration["n_qubits"])
+
+    @property
+    def max_shots(self) -> int:
+        """The most shots of one circuit and one set of parameters."""
+        return int(self.configuration["max_shots"])
+
+    @property
+    def last_update(self) -> datetime | None:
+        """When the device was calibrated, with its time zone; None for an ideal device."""
+        if self.properties is None:
+            return None
+        date = datetime.fromisoformat(self.properties["last_update_date"])
+        return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """What is known of a device without holding its documents; attributes as in `Metadata`."""
+
+    name: MetadataName
+    num_qubits: int
+    max_shots: int
+    backend_version: str
+    digest: str
+
+
+class _Files(NamedTuple):
+    configuration: Path
+    properties: Path | None
+
+    def stamp(self) -> tuple[object, ...]:
+        """Return what differs once a file has been written again."""
+        return (*self, *(_version(path) for path in self if path is not None))
+
+
+class Catalog:
+    """All metadata of a server, read on demand and again when a file has changed; never imports qiskit.
+
+    Holds the documents of the few devices that were asked for last, and of the others an outline.
+    """
+
+    def __init__(self, snapshots: Path | None = None, include: tuple[str, ...] = ("*",)) -> None:
+        """Describe where devices come from.
+
+        Args:
+            snapshots: A folder laid out as `backends.snapshot` says.
+            include: Patterns as in a shell; the catalog has no device that matches none of them.
+
+        Raises:
+            StartupError: If `snapshots` is not a folder.
+        """
+        if snapshots is not None and not snapshots.is_dir():
+            message = f"The snapshots folder {snapshots} does not exist."
+            raise StartupError(message)
+        self._snapshots = snapshots
+        self._include = include
+        self._fakes: dict[str, _Files] | None = None
+        self._parsed: dict[tuple[object, ...], Metadata] = {}
+        self._outlines: dict[str, tuple[tuple[object, ...], Outline]] = {}
+        self._problems: dict[str, tuple[tuple[object, ...], str]] = {}
+
+    def __reduce__(self) -> tuple[type["Catalog"], tuple[Path | None, tuple[str, ...]]]:
+        """Pickle the folders only: the other process reads what it needs."""
+        return type(self), (self._snapshots, self._include)
+
+    def names(self) -> tuple[MetadataName, ...]:
+        """Return all names, sorted; snapshots that cannot be used are left out and logged once."""
+        usable = [name for name, files in self._snapshot_files().items() if self._problem(name, files) is None]
+        names = {*IDEAL_NAMES, *self._fake_files(), *usable}
+        return tuple(MetadataName(name) for name in sorted(names) if self._included(name))
+
+    def problems(self) -> tuple[str, ...]:
+        """Return why snapshots cannot be used; each message names a file."""
+        found = [self._problem(name, files) for name, files in sorted(self._snapshot_files().items())]
+        return tuple(problem for problem in found if problem is not None)
+
+    def get(self, name: str, *, ideal_qubits: int) -> Metadata:
+        """Return the metadata called `name`.
+
+        Args:
+            name: A metadata's name, without the executor.
+            ideal_qubits: How large the ideal device is, which depends on the executor's memory.
+
+        Raises:
+            BackendNotFoundError: If there is none, or if it is a snapshot that cannot be used.
+        """
+        files = self._files(name)
+        key = (name, ideal_qubits) if files is None else (name, *files.stamp())
+        # Taken out and put back, so that the one used longest ago comes first.
+        metadata = self._parsed.pop(key, None) or self._read(name, files, ideal_qubits)
+        self._parsed[key] = metadata
+        for stale in list(self._parsed)[:-_PARSED]:
+            self._parsed.pop(stale, None)
+        return metadata
+
+    def outline(self, name: str, *, ideal_qubits: int) -> Outline:
+        """Return the outline of the metadata called `name`, read only once; arguments and errors as in `get`."""
+        files = self._files(name)
+        key = (ideal_qubits,) if files is None else files.stamp()
+        known = self._outlines.get(name)
+        if known is not None and known[0] == key:
+            return known[1]
+        metadata = self.get(name, ideal_qubits=ideal_qubits)
+        outline = Outline(
+            name=metadata.name,
+            num_qubits=metadata.num_qubits,
+            max_shots=metadata.max_shots,
+            backend_version=metadata.configuration["backend_version"],
+            digest=metadata.digest,
+        )
+        self._outlines[name] = (key, outline)
+        return outline
+
+    def _included(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._include)
+
+    def _files(self, name: str) -> _Files | None:
+        """Return where the documents of `name` are; None for the ideal device, which has no files."""
+        if self._included(name):
+            if name in IDEAL_NAMES:
+                return None
+            files = self._fake_files().get(name) or self._snapshot_files().get(name)
+            if files is not None:
+                return files
+        message = f"There is no device {name!r}."
+        raise BackendNotFoundError(message)
+
+    def _fake_files(self) -> dict[str, _Files]:
+        if self._fakes is None:
+            self._fakes = {name: _Files(*files) for name, files in fake_files().items()}
+        return self._fakes
+
+    def _snapshot_files(self) -> dict[str, _Files]:
+        found = {} if self._snapshots is None else snapshot_files(self._snapshots)
+        return {name: _Files(*files) for name, files in found.items()}
+
+    def _problem(self, name: str, files: _Files) -> str | None:
+        """Return why a snapshot cannot be used, or None; logs what was not known before."""
+        stamp = files.stamp()
+        known = self._problems.get(name)
+        if known is None or known[0] != stamp:
+            problem = self._new_problem(name, files)
+            self._problems[name] = known = (stamp, problem)
+            if problem:
+                logger.warning("Snapshot left out: %s", problem)
+        return known[1] or None
+
+    def _new_problem(self, name: str, files: _Files) -> str:
+        if name in IDEAL_NAMES or name in self._fake_files():
+            return f"{files.configuration}: there is a device {name!r} already"
+        try:
+            read_snapshot(name, *files)
+        except BackendNotFoundError as error:
+            return str(error)
+        return ""
+
+    def _read(self, name: str, files: _Files | None, ideal_qubits: int) -> Metadata:
+        if files is None:
+            return _metadata(name, ideal_configuration(name, ideal_qubits), None)
+        if name in self._fake_files():
+            configuration, properties = (msgspec.json.decode(path.read_bytes()) for path in files if path is not None)
+        else:
+            configuration, properties = read_snapshot(name, *files)
+        return _metadata(name, configuration, properties)
+
+
+def configuration_document(metadata: Metadata, served_name: str) -> bytes:
+    """Return the configuration as JSON, for a virtual backend called `served_name`."""
+    return msgspec.json.encode({**metadata.configuration, "backend_name": served_name})
+
+
+def properties_document(metadata: Metadata, served_name: str) -> bytes:
+    """Return the calibration as JSON, for a virtual backend called `served_name`; `null` for an ideal device."""
+    if metadata.properties is None:
+        return b"null"
+    return msgspec.json.encode({**metadata.properties, "backend_name": served_name})
+
+
+def _metadata(name: str, configuration: dict[str, Any], properties: dict[str, Any] | None) -> Metadata:
+    if has_legacy_basis(configuration):
+        configuration = modern_configuration(configuration)
+        properties = None if properties is None else modern_properties(properties)
+    configuration = {
+        **_DEFAULTS,
+        **configuration,
+        "backend_name": name,
+        "max_shots": max(configuration.get("max_shots") or 0, MIN_MAX_SHOTS),
+        # Clients give simulators neither calibration nor sessions, and do not check their circuits.
+        "simulator": False,
+        "local": False,
+    }
+    if properties is not None:
+        properties = {**properties, "backend_name": name}
+    return Metadata(
+        name=MetadataName(name),
+        configuration=configuration,
+        properties=properties,
+        digest=_digest(configuration, properties),
+    )
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    try:
+        stat = path.stat()
+    except FileNotFoundError:  # removed since it was listed: reading it will say so
+        return ()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def _digest(configuration: dict[str, Any], properties: dict[str, Any] | None) -> str:
+    canonical = msgspec.json.encode([configuration, properties], order="sorted")
+    return hashlib.sha256(canonical).hexdigest()

@@ -1,0 +1,43 @@
+"""Names of virtual backends: `metadata@executor`."""
+
+import re
+from dataclasses import dataclass
+from typing import NewType, Self
+
+from qiskit_runtime_server.errors import BackendNotFoundError
+
+MetadataName = NewType("MetadataName", str)
+ExecutorName = NewType("ExecutorName", str)
+
+# Clients put names into URL paths without quoting them.
+_METADATA = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_PATTERN = re.compile(rf"(?P<metadata>{_METADATA})@(?P<executor>[a-z0-9]([a-z0-9-]*[a-z0-9])?)")
+
+
+def is_metadata_name(name: str) -> bool:
+    """Tell whether `name` can be the part before the `@`."""
+    return re.fullmatch(_METADATA, name) is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VirtualBackend:
+    """A device description together with the executor that simulates it."""
+
+    metadata: MetadataName
+    executor: ExecutorName
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Return the pair that `name` spells.
+
+        Raises:
+            BackendNotFoundError: If `name` is not of the form `metadata@executor`.
+        """
+        match = _PATTERN.fullmatch(name)
+        if match is None:
+            message = f"Backend {name!r} not found: names have the form metadata@executor, as in fake_manila@aer."
+            raise BackendNotFoundError(message)
+        return cls(metadata=MetadataName(match["metadata"]), executor=ExecutorName(match["executor"]))
+
+    def __str__(self) -> str:
+        return f"{self.metadata}@{self.executor}"

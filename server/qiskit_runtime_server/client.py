@@ -1,0 +1,115 @@
+"""Connects the client library, qiskit-ibm-runtime 0.49 or later, to a server, without changing anything in it.
+
+The library takes the addresses of IBM Cloud's token, search and catalogue services from environment variables and from
+nowhere else, and reads them whenever it opens another connection, not only at first. So they have to stay set, and a
+process talks to one platform at a time: a server of yours or IBM's.
+"""
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from qiskit_runtime_server.errors import MalformedRequestError
+
+if TYPE_CHECKING:
+    from qiskit_ibm_runtime import QiskitRuntimeService
+
+ACCOUNT_NAME = "qiskit-runtime-server"
+_CHANNEL = "ibm_quantum_platform"
+_API = "/api/v1"
+# Clients take a URL with the word "experimental" as it is; of any other they make a host name of IBM Cloud's pattern.
+_VERBATIM_API = "/experimental/api/v1"
+# The library's word for "the first instance of this account", which spares the user a warning.
+_ANY_INSTANCE = "auto"
+
+
+def connect(url: str, token: str = "anonymous", *, instance: str | None = None) -> "QiskitRuntimeService":  # noqa: S107 - any word will do
+    """Return the client library's service, connected to a server.
+
+    Sets the variables of `platform_variables` for the whole process, where they stay.
+
+    Args:
+        url: Where the server is, as in ``http://localhost:8000``.
+        token: The account's token; any word if the server is open to everybody.
+        instance: The instance's CRN or name, by default the account's only one.
+
+    Raises:
+        MalformedRequestError: If `url` is not an http or https URL.
+    """
+    from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415 - a second, which `environment` need not cost
+
+    address = _address(url)
+    os.environ.update(platform_variables(url))
+    return QiskitRuntimeService(
+        channel=_CHANNEL,
+        token=token,
+        url=address,
+        instance=instance or _ANY_INSTANCE,
+        url_resolver=lambda *_, **__: address + _API,
+    )
+
+
+def environment(url: str, token: str, instance: str | None = None) -> dict[str, str]:
+    """Return the environment variables with which a plain `QiskitRuntimeService()` connects to a server.
+
+    Arguments and errors as in `connect`. Nothing is set.
+    """
+    return {
+        "QISKIT_IBM_CHANNEL": _CHANNEL,
+        "QISKIT_IBM_TOKEN": token,
+        "QISKIT_IBM_URL": _address(url) + _VERBATIM_API,
+        "QISKIT_IBM_INSTANCE": instance or _ANY_INSTANCE,
+        **platform_variables(url),
+    }
+
+
+def platform_variables(url: str) -> dict[str, str]:
+    """Return the variables that no argument and no saved account can replace.
+
+    Raises:
+        MalformedRequestError: If `url` is not an http or https URL.
+    """
+    return dict.fromkeys(("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"), _address(url))
+
+
+def save_account(url: str, token: str, *, instance: str | None = None, filename: str | None = None) -> dict[str, str]:
+    """Store the account as the default one, where `QiskitRuntimeService()` finds it.
+
+    It is stored under the name `qiskit-runtime-server`: a saved account of IBM's stays as it is, but is no longer
+    the default.
+
+    Args:
+        url: As in `connect`.
+        token: As in `connect`.
+        instance: As in `connect`.
+        filename: The file of accounts, by default ``~/.qiskit/qiskit-ibm.json``.
+
+    Returns:
+        `platform_variables`: no account can hold these, `QiskitRuntimeService()` needs them in its environment.
+
+    Raises:
+        MalformedRequestError: If `url` is not an http or https URL.
+    """
+    from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415 - a second, which `environment` need not cost
+
+    account = environment(url, token, instance)
+    QiskitRuntimeService.save_account(
+        channel=_CHANNEL,
+        token=token,
+        url=account["QISKIT_IBM_URL"],
+        instance=account["QISKIT_IBM_INSTANCE"],
+        filename=filename,
+        name=ACCOUNT_NAME,
+        overwrite=True,
+        set_as_default=True,
+    )
+    return platform_variables(url)
+
+
+def _address(url: str) -> str:
+    """Return scheme, host and any path in front of the API, without what a user may have copied behind it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        message = f"{url!r} is not the address of a server; one looks like http://localhost:8000."
+        raise MalformedRequestError(message)
+    return url.rstrip("/").removesuffix(_VERBATIM_API).removesuffix(_API)

@@ -1,0 +1,1 @@
+"""Bringing queued jobs to executors, and their results back."""

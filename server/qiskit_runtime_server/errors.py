@@ -1,0 +1,157 @@
+"""The errors of the server, without any knowledge of HTTP.
+
+ServerError
+├── RequestError               the request cannot be accepted as it is
+│   ├── MalformedRequestError  it cannot be read, or a part is missing
+│   ├── TooLargeError          it exceeds a limit of this server
+│   ├── NotAuthenticatedError  its token is missing, unknown or expired
+│   ├── NotFoundError          it names something that does not exist for this account
+│   │   ├── BackendNotFoundError
+│   │   ├── ProgramNotFoundError
+│   │   ├── JobNotFoundError
+│   │   └── SessionNotFoundError
+│   └── InvalidStateError      what it names exists, and is past doing that
+├── JobError                   the job fails for good; `code` is what the client shows
+│   ├── InvalidInputError      params cannot be decoded or make no sense
+│   │   ├── NotIsaError        a circuit does not fit the backend's instruction set
+│   │   └── TooManyShotsError
+│   ├── UnsupportedOptionError an option that is not honoured, by name
+│   ├── CircuitTooLargeError   a circuit cannot fit into this executor's memory
+│   ├── OutOfMemoryError       a circuit did not fit into this executor's memory
+│   ├── CalibrationMissingError the executor does not have the calibration that the job was accepted with
+│   ├── MaxTimeError           the job ran into its deadline
+│   ├── WorkerDiedError        the job's process died too often
+│   └── InternalError          a mistake of ours
+├── NoFreeSlotError            try another endpoint, or later
+└── StartupError               the server cannot start
+    ├── DataDirectoryError     the folder is in use, or of a kind that loses data
+    └── UnknownExecutorError   no executor of that name is installed
+"""
+
+from typing import ClassVar
+
+
+class ServerError(Exception):
+    """Base of everything that this package raises on purpose."""
+
+
+class RequestError(ServerError):
+    """The request cannot be accepted as it is."""
+
+
+class MalformedRequestError(RequestError):
+    """The request cannot be read, or a part is missing."""
+
+
+class TooLargeError(RequestError):
+    """The request exceeds a limit of this server."""
+
+
+class NotAuthenticatedError(RequestError):
+    """The token is missing, unknown or expired."""
+
+
+class NotFoundError(RequestError):
+    """The request names something that does not exist for this account."""
+
+
+class BackendNotFoundError(NotFoundError):
+    """There is no such virtual backend."""
+
+
+class ProgramNotFoundError(NotFoundError):
+    """There is no such program."""
+
+
+class JobNotFoundError(NotFoundError):
+    """There is no such job for this account."""
+
+
+class SessionNotFoundError(NotFoundError):
+    """There is no such session for this account."""
+
+
+class InvalidStateError(RequestError):
+    """What the request names exists, and is past doing that."""
+
+
+class JobError(ServerError):
+    """The job fails for good.
+
+    Attributes:
+        code: The number that the client shows, from IBM's error code registry where it has a fitting one.
+    """
+
+    code: ClassVar[int] = 9999
+
+
+class InvalidInputError(JobError):
+    """The params cannot be decoded or make no sense."""
+
+    code = 1002
+
+
+class NotIsaError(InvalidInputError):
+    """A circuit does not fit the backend's instruction set."""
+
+    code = 7001
+
+
+class TooManyShotsError(InvalidInputError):
+    """More shots were asked for than the backend allows."""
+
+    code = 1103
+
+
+class UnsupportedOptionError(JobError):
+    """An option that is not honoured; the message names it."""
+
+    code = 1002
+
+
+class CircuitTooLargeError(JobError):
+    """A circuit cannot fit into this executor's memory."""
+
+    code = 1109
+
+
+class OutOfMemoryError(JobError):
+    """A circuit did not fit into this executor's memory."""
+
+    code = 1109
+
+
+class CalibrationMissingError(JobError):
+    """The executor does not have the calibration that the job was accepted with."""
+
+    code = 1009
+
+
+class MaxTimeError(JobError):
+    """The job ran into its deadline."""
+
+    code = 1305
+
+
+class WorkerDiedError(JobError):
+    """The job's process died too often."""
+
+
+class InternalError(JobError):
+    """A mistake of ours."""
+
+
+class NoFreeSlotError(ServerError):
+    """Every slot of the endpoint is busy: try another one, or later."""
+
+
+class StartupError(ServerError):
+    """The server cannot start."""
+
+
+class DataDirectoryError(StartupError):
+    """The data folder is in use, or on a file system that cannot keep a database safe."""
+
+
+class UnknownExecutorError(StartupError):
+    """No executor of that name is installed."""

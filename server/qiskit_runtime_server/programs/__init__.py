@@ -1,0 +1,1 @@
+"""The programs that clients submit, run inside worker processes; plain synchronous code."""

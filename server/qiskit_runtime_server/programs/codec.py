@@ -1,0 +1,426 @@
+"""The JSON of the client: hostile params to pubs and options, results to documents.
+
+Only the tags in `_TAGS` are decoded, none of them looks up a class by a name from the document. Circuits and arrays
+may be at most `MAX_UNPACKED` bytes after decompression, all those of a document together. What a body of control flow
+claims about its own size is left to Qiskit's reader, and so to the memory limit of the worker process.
+"""
+
+import base64
+import binascii
+import contextlib
+import io
+import json
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import qiskit
+from numpy.typing import NDArray
+from qiskit import qpy
+from qiskit.circuit import QuantumCircuit
+from qiskit.exceptions import QiskitError
+from qiskit.primitives import DataBin
+from qiskit.primitives.containers.bindings_array import BindingsArray
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.json import RuntimeEncoder
+
+from qiskit_runtime_server.errors import InternalError, InvalidInputError, UnsupportedOptionError
+
+MAX_UNPACKED: Final = 256 * 2**20
+MAX_DEPTH: Final = 64
+MIN_QPY_VERSION: Final = 13
+"""Below it, parameter expressions are text that the reader evaluates."""
+QPY_VERSION_WITH_TABLE: Final = 16
+MAX_BITS: Final = 100_000
+"""The reader makes the bits that a circuit's header announces before it reads anything else."""
+MAX_PARAMETER_SETS: Final = 10_000_000
+MAX_ERROR_QUBITS: Final = 8
+"""A quantum error on more qubits than this is no device's; its matrices would not fit anyway."""
+
+# Everything that readers of Qiskit, numpy and Aer were seen to raise on damaged data.
+_DAMAGED: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    QiskitError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    binascii.Error,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """The params of a job.
+
+    Attributes:
+        pubs: One sequence per pub as the client sent it, its circuit, arrays and observables decoded.
+        options: With `resilience_level` among them if the params have one.
+    """
+
+    pubs: list[Any]
+    options: dict[str, Any]
+
+
+def decode_params(document: bytes) -> Params:
+    """Decode what a client sent as `params` of a sampler or estimator job.
+
+    Raises:
+        InvalidInputError: If the document is damaged, too large once unpacked, or not of this form.
+        UnsupportedOptionError: If it has a part that nothing here reads; the message names it.
+    """
+    params = _object(_parse(document), "params")
+    known = {"pubs", "options", "version", "support_qiskit", "resilience_level"}
+    for key in params.keys() - known:
+        message = f"Params have an unknown part {key!r}; known are {', '.join(sorted(known))}."
+        raise UnsupportedOptionError(message)
+    _check_version(params)
+    reader = _Reader()
+    pubs = params.get("pubs")
+    if not isinstance(pubs, list) or not pubs:
+        raise InvalidInputError("Params have no pubs: a non-empty list of [circuit, ...] is needed.")
+    options = dict(_object(reader.read(params.get("options") or {}, "options"), "options"))
+    if params.get("resilience_level") is not None:
+        options["resilience_level"] = params["resilience_level"]
+    return Params(pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)], options=options)
+
+
+def sampler_pub(values: object, where: str) -> SamplerPub:
+    """Return the pub that `values` (circuit, parameter values, shots) describe; only the first is needed."""
+    circuit, parameter_values, shots = _parts(values, 3, where)
+    if shots is not None and (not isinstance(shots, int) or isinstance(shots, bool) or shots < 1):
+        raise InvalidInputError(f"{where}: shots must be a positive integer, not {shots!r}.")
+    with _damage(where):
+        pub = SamplerPub(_circuit_in(circuit, where), _bindings(circuit, parameter_values, where), shots)
+    _check_bindings(pub.parameter_values, where)
+    return pub
+
+
+def estimator_pub(values: object, where: str) -> EstimatorPub:
+    """Return the pub that `values` (circuit, observables, parameter values, precision) describe; two are needed."""
+    circuit, observables, parameter_values, precision = _parts(values, 4, where)
+    if observables is None:
+        raise InvalidInputError(f"{where}: no observables.")
+    if precision is not None:
+        precision = _positive(precision, f"{where}: precision")
+    with _damage(where):
+        array = ObservablesArray.coerce(observables)
+        bindings = _bindings(circuit, parameter_values, where)
+        if array.size == 0:
+            raise InvalidInputError(f"{where}: an empty array of observables.")
+        pub = EstimatorPub(_circuit_in(circuit, where), array, bindings, precision)
+    _check_bindings(pub.parameter_values, where)
+    if pub.size > MAX_PARAMETER_SETS:
+        raise InvalidInputError(f"{where}: {pub.size} expectation values; at most {MAX_PARAMETER_SETS} are accepted.")
+    return pub
+
+
+def encode_result(result: object) -> bytes:
+    """Return the document that the client's decoder turns back into `result`.
+
+    Raises:
+        InternalError: If an executor put something into it that clients cannot read.
+    """
+    document = io.BytesIO()
+    try:
+        for chunk in _ResultEncoder().iterencode(result):
+            document.write(chunk.encode())
+    except (TypeError, ValueError) as error:
+        message = f"The result cannot be sent to the client: {error}"
+        raise InternalError(message) from error
+    return document.getvalue()
+
+
+class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client library has no types
+    """The client's encoder with faster arrays; numbers in data bins become 0-d arrays, whose `shape` clients read."""
+
+    def default(self, obj: object) -> object:
+        if isinstance(obj, np.ndarray) and obj.dtype != object:
+            return {"__type__": "ndarray", "__value__": _packed(obj)}
+        if isinstance(obj, np.generic):
+            return obj.item()
+        if isinstance(obj, DataBin):
+            numbers = (int, float, complex, np.generic)
+            fields = {name: np.asarray(value) if isinstance(value, numbers) else value for name, value in obj.items()}
+            return {
+                "__type__": "DataBin",
+                "__value__": {"field_names": list(fields), "shape": obj.shape, "fields": fields},
+            }
+        return super().default(obj)
+
+
+def _packed(array: NDArray[Any]) -> str:
+    # Level 1: shots are nearly incompressible, and higher levels cost three times as much for a few per cent.
+    packer = zlib.compressobj(level=1)
+    header = io.BytesIO()
+    contiguous = np.ascontiguousarray(array).reshape(array.shape)
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(contiguous))
+    parts = [
+        packer.compress(header.getvalue()),
+        packer.compress(contiguous.reshape(-1).view(np.uint8).data),
+        packer.flush(),
+    ]
+    return base64.b64encode(b"".join(parts)).decode("ascii")
+
+
+def _parse(document: bytes) -> object:
+    try:
+        return msgspec.json.decode(document)
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise InvalidInputError(f"Params are not a JSON document: {error}") from error
+
+
+def _check_version(params: Mapping[str, Any]) -> None:
+    version = params.get("version", 2)
+    if version != 2 or isinstance(version, bool):  # noqa: PLR2004 - the only version that there is
+        raise InvalidInputError(f"Params are of version {version!r}; this server reads version 2.")
+    if params.get("support_qiskit", True) is not True:
+        raise UnsupportedOptionError(
+            "support_qiskit: false is not supported: results are sent as Qiskit's own classes."
+        )
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInputError(f"{where}: an object is needed, not {type(value).__name__}.")
+    return value
+
+
+def _parts(values: object, length: int, where: str) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple) or not 1 <= len(values) <= length:
+        raise InvalidInputError(f"{where}: a pub is a list of 1 to {length} elements, a circuit first.")
+    return (*values, *(None,) * (length - len(values)))
+
+
+def _circuit_in(value: object, where: str) -> QuantumCircuit:
+    if isinstance(value, str):
+        message = f"{where}: circuits as OpenQASM text are not supported; send a QuantumCircuit (QPY)."
+        raise InvalidInputError(message)
+    if not isinstance(value, QuantumCircuit):
+        raise InvalidInputError(f"{where}: the first element must be a circuit, not {type(value).__name__}.")
+    return value
+
+
+def _bindings(circuit: object, values: object, where: str) -> BindingsArray:
+    if values is None:
+        return BindingsArray()
+    if isinstance(values, BindingsArray):
+        return values
+    if isinstance(values, Mapping):
+        return BindingsArray({_names(key): _numbers(value, where) for key, value in values.items()})
+    return BindingsArray({tuple(_circuit_in(circuit, where).parameters): _numbers(values, where)})
+
+
+def _names(key: str | tuple[str, ...]) -> tuple[str, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _numbers(values: object, where: str) -> NDArray[np.float64]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf" and array.size:
+        raise InvalidInputError(f"{where}: parameter values must be real numbers, not of dtype {array.dtype}.")
+    return array.astype(np.float64)
+
+
+def _check_bindings(bindings: BindingsArray, where: str) -> None:
+    if bindings.size > MAX_PARAMETER_SETS:
+        raise InvalidInputError(f"{where}: {bindings.size} parameter sets; at most {MAX_PARAMETER_SETS} are accepted.")
+    for names, values in bindings.data.items():
+        if not np.isfinite(values).all():
+            column = int(np.argwhere(~np.isfinite(values))[0][-1])
+            raise InvalidInputError(f"{where}: parameter {names[column]!r} has a value that is not finite.")
+
+
+def _positive(value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise InvalidInputError(f"{where} must be a number greater than 0, not {value!r}.")
+    return float(value)
+
+
+@contextlib.contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """Turn whatever a reader raises on damaged data into an InvalidInputError that says where."""
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except _DAMAGED as error:
+        raise InvalidInputError(f"{where}: {_first_line(error)}") from error
+    except BaseException as error:
+        # Qiskit's reader is written in Rust; its panics derive from BaseException, and the class cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise InvalidInputError(f"{where}: the data is damaged ({_first_line(error)})") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip("\"'").splitlines()
+    return lines[0][:500] if lines else type(error).__name__
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Decodes the tagged values of one document; `left` is what may still be unpacked, in bytes."""
+
+    left: int = field(default=MAX_UNPACKED)
+
+    def read(self, value: object, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - what the client sent
+        if depth > MAX_DEPTH:
+            raise InvalidInputError(f"{where[:200]}: nested deeper than {MAX_DEPTH} levels.")
+        if isinstance(value, list):
+            return [
+                self.read(item, f"{where}[{index}]", depth + 1) if isinstance(item, list | dict) else item
+                for index, item in enumerate(value)
+            ]
+        if not isinstance(value, dict):
+            return value
+        inner = {key: self.read(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        return self._tagged(inner, where) if "__type__" in inner else inner
+
+    def _tagged(self, value: dict[str, Any], where: str) -> object:
+        where = where.removesuffix(".__value__")
+        tag = value["__type__"]
+        decode = _TAGS.get(tag) if isinstance(tag, str) else None
+        if decode is None:
+            message = f"{where}: values of type {tag!r} are not supported here."
+            raise UnsupportedOptionError(message)
+        if "__value__" not in value:
+            raise InvalidInputError(f"{where}: a {tag} without a value.")
+        with _damage(f"{where}: {tag} cannot be read"):
+            return decode(self, value["__value__"])
+
+    def unpack(self, text: object) -> bytes:
+        """Return the bytes in `text`, which are compressed and in base64.
+
+        Raises:
+            ValueError, TypeError: If they are damaged or too many, as from all functions in `_TAGS`.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"base64 text is needed, not {type(text).__name__}.")
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(base64.b64decode(text, validate=True), self.left + 1)
+        if len(data) > self.left:
+            raise ValueError(f"it unpacks to more than {MAX_UNPACKED // 2**20} MiB, the limit for a job.")
+        if not unpacker.eof:
+            raise ValueError("the compressed data ends too early.")
+        self.left -= len(data)
+        return data
+
+
+def _circuit(reader: _Reader, value: object) -> QuantumCircuit:
+    data = reader.unpack(value)
+    _check_qpy(data)
+    with warnings.catch_warnings():
+        # A newer patch release writes the same format: what counts is the version that was just checked.
+        warnings.simplefilter("ignore", UserWarning)
+        circuits = qpy.load(io.BytesIO(data))
+    if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
+        raise ValueError(f"one circuit is needed, the QPY holds {len(circuits)}.")
+    return circuits[0]
+
+
+def _check_qpy(data: bytes) -> None:
+    if data[:6] != b"QISKIT" or len(data) < struct.calcsize("!6sBBBBQ"):
+        raise ValueError("the data is not QPY.")
+    _, version, *release, programs = struct.unpack_from("!6sBBBBQ", data)
+    writer = ".".join(map(str, release))
+    if version > qpy.common.QPY_VERSION:
+        raise ValueError(
+            f"the circuit is in QPY version {version} (Qiskit {writer}); this server runs Qiskit {qiskit.__version__}"
+            f" and reads QPY versions {MIN_QPY_VERSION} to {qpy.common.QPY_VERSION}."
+        )
+    if version < MIN_QPY_VERSION:
+        raise ValueError(
+            f"the circuit is in QPY version {version} (Qiskit {writer}); this server reads QPY versions"
+            f" {MIN_QPY_VERSION} to {qpy.common.QPY_VERSION}: upgrade the client's Qiskit."
+        )
+    if programs != 1:
+        raise ValueError(f"one circuit is needed, the QPY holds {programs}.")
+    _check_circuit_header(data, version)
+
+
+def _check_circuit_header(data: bytes, version: int) -> None:
+    start = struct.calcsize("!6sBBBBQcc")
+    if version >= QPY_VERSION_WITH_TABLE:
+        (start,) = struct.unpack_from("!Q", data, start)
+    _, _, _, num_qubits, num_clbits = struct.unpack_from("!HcHII", data, start)
+    if max(num_qubits, num_clbits) > MAX_BITS:
+        raise ValueError(f"{num_qubits} qubits and {num_clbits} classical bits; at most {MAX_BITS} are accepted.")
+
+
+def _array(reader: _Reader, value: object) -> NDArray[Any]:
+    if not isinstance(value, str):
+        return np.asarray(value)
+    data = reader.unpack(value)
+    stream = io.BytesIO(data)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(stream)
+    if version not in readers:
+        raise ValueError(f"arrays in version {version} of numpy's format are not supported.")
+    shape, fortran, dtype = readers[version](stream)
+    if dtype.kind not in "biufc":
+        raise ValueError(f"arrays of dtype {dtype} are not supported.")
+    start = stream.tell()
+    if len(data) - start != math.prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
+        raise ValueError(f"an array of shape {shape} and dtype {dtype} has {len(data) - start} bytes.")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+
+
+def _bindings_array(_reader: _Reader, value: Mapping[str, Any]) -> BindingsArray:
+    data = {tuple(json.loads(names)): array for names, array in value.get("data", {}).items()}
+    if not all(isinstance(name, str) for names in data for name in names):
+        raise ValueError("parameters must be given by name.")
+    shape = value.get("shape")
+    numbers = {names: _numbers(array, "BindingsArray") for names, array in data.items()}
+    return BindingsArray(numbers, None if shape is None else tuple(shape))
+
+
+def _noise_model(_reader: _Reader, value: Mapping[str, Any]) -> NoiseModel:
+    return noise_model(value)
+
+
+def noise_model(document: Mapping[str, Any]) -> NoiseModel:
+    """Return the noise model whose `to_dict()` is `document`.
+
+    Raises:
+        InvalidInputError: If it is none.
+    """
+    with _damage("noise model"):
+        for error in document.get("errors", []):
+            for operations in error.get("instructions", []):
+                if not all(0 <= qubit < MAX_ERROR_QUBITS for item in operations for qubit in item["qubits"]):
+                    raise ValueError(f"an error on more than {MAX_ERROR_QUBITS} qubits.")
+        with warnings.catch_warnings():
+            # Deprecated without a successor; it is what the client's own decoder calls.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return NoiseModel.from_dict(document)
+
+
+_TAGS: Final[Mapping[str, Callable[[_Reader, Any], Any]]] = {
+    "BindingsArray": _bindings_array,
+    "NoiseModel": _noise_model,
+    "ObservablesArray": lambda _, value: ObservablesArray(value),
+    "QuantumCircuit": _circuit,
+    "complex": lambda _, value: complex(*value),
+    "datetime": lambda _, value: datetime.fromisoformat(value),
+    "ndarray": _array,
+    "set": lambda _, value: set(value),
+}

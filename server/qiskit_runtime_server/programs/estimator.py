@@ -1,0 +1,377 @@
+"""The program `estimator`: expectation values from shots in as few measurement bases as needed, without mitigation.
+
+For each parameter set, the terms of the observables that are asked for it are grouped into bases of qubit-wise
+commuting terms. A basis is measured once; its shots give the mean of every observable's part in it, and that part's
+variance, correlations of its terms included.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import ClassicalRegister, QuantumCircuit
+from qiskit.primitives import DataBin, PrimitiveResult, PubResult
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
+from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
+from qiskit_runtime_server.programs import isa
+from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.options import DEFAULT_PRECISION, Options, estimator_options
+from qiskit_runtime_server.programs.setup import Setup
+
+MAX_SHOTS: Final = 1_000_000
+"""For one basis, where the device allows fewer: the shots of a basis need not be taken in one run."""
+MAX_HISTOGRAM_BITS: Final = 12
+
+# The basis that shows each letter of an observable: bit 0 for X, bit 1 for Z, both for Y.
+_BASIS: Final = {"X": 1, "+": 1, "-": 1, "Y": 3, "r": 3, "l": 3, "Z": 2, "0": 2, "1": 2}
+_PAULIS: Final = "XYZ"
+_ONE_PROJECTORS: Final = "-l1"
+
+# Gates that turn a basis into Z, for the instruction sets there are; the first that the qubit has is taken.
+_ROTATIONS: Final[Mapping[int, Sequence[Sequence[tuple[str, Sequence[float]]]]]] = {
+    1: (
+        (("rz", (math.pi / 2,)), ("sx", ())),
+        (("h", ()),),
+        (("ry", (-math.pi / 2,)),),
+        (("u", (math.pi / 2, 0.0, math.pi)),),
+        (("u3", (math.pi / 2, 0.0, math.pi)),),
+    ),
+    3: (
+        (("sx", ()),),
+        (("sdg", ()), ("h", ())),
+        (("rx", (math.pi / 2,)),),
+        (("u", (math.pi / 2, 0.0, math.pi / 2)),),
+        (("u3", (math.pi / 2, 0.0, math.pi / 2)),),
+    ),
+    2: ((),),
+}
+
+
+def execute(
+    executor: BaseExecutor, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
+) -> PrimitiveResult[PubResult]:
+    """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_estimator`."""
+    setup = Setup.of(executor, estimator_options(options), backend_name)
+    pubs = [EstimatorPub.coerce(pub) for pub in pubs]
+    for index, pub in enumerate(pubs):
+        _check(pub, setup.device, setup.options, f"pubs[{index}]")
+    results = []
+    for index, pub in enumerate(pubs):
+        precision, shots = _target(pub, setup.options)
+        data = _estimate_pub(setup, pub, shots, index)
+        metadata = {
+            "target_precision": precision,
+            "shots": shots,
+            "circuit_metadata": pub.circuit.metadata or {},
+            "resilience": {},
+            "num_randomizations": 1,
+        }
+        results.append(PubResult(data, metadata))
+    return PrimitiveResult(results, _job_metadata())
+
+
+def num_configurations(pub: EstimatorPub) -> int:
+    """Return how many pairs of a parameter set and a measurement basis the pub takes shots for."""
+    return sum(len(group.rows) * len(set(group.assignment.values())) for group in _groups(pub))
+
+
+def _job_metadata() -> dict[str, Any]:
+    return {
+        "dynamical_decoupling": {"enable": False},
+        "twirling": {"enable_gates": False, "enable_measure": False},
+        "resilience": {"measure_mitigation": False, "zne_mitigation": False, "pec_mitigation": False},
+        "resilience_level": 0,
+        "version": 2,
+    }
+
+
+def _target(pub: EstimatorPub, options: Options) -> tuple[float, int]:
+    """Return the precision and the shots for it."""
+    if pub.precision is None and options.default_shots is not None:
+        return 1 / math.sqrt(options.default_shots), options.default_shots
+    precision = pub.precision or options.default_precision or DEFAULT_PRECISION
+    shots = precision**-2
+    # 1/sqrt(n) must give n again, whatever the rounding.
+    whole = round(shots)
+    return precision, max(1, whole if math.isclose(shots, whole, rel_tol=1e-9) else math.ceil(shots))
+
+
+def _check(pub: EstimatorPub, device: Device, options: Options, where: str) -> None:
+    if pub.precision is not None and not (math.isfinite(pub.precision) and pub.precision > 0):
+        raise InvalidInputError(f"{where}: precision must be greater than 0, not {pub.precision}.")
+    if (pub.precision or options.default_precision or 1) < 1e-9:  # noqa: PLR2004 - its square must not overflow
+        raise TooManyShotsError(f"{where}: a precision below 1e-9 cannot be reached with shots.")
+    precision, shots = _target(pub, options)
+    most = max(MAX_SHOTS, device.max_shots)
+    if shots > most:
+        raise TooManyShotsError(
+            f"{where}: precision {precision} takes {shots} shots; {device.name} allows at most {most}, that is"
+            f" precision {1 / math.sqrt(most):.2g}."
+        )
+    isa.check_circuit(pub.circuit, device, options, where)
+    isa.check_rzz_values(pub.circuit, pub.parameter_values, device, where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """A letter for each of some qubits, as bit masks over all qubits: X is in `x`, Z in `z`, Y in both."""
+
+    x: int = 0
+    z: int = 0
+
+    @property
+    def support(self) -> int:
+        return self.x | self.z
+
+    def agrees(self, other: "_Basis") -> bool:
+        """Whether one measurement can show both."""
+        return not ((self.x ^ other.x) | (self.z ^ other.z)) & self.support & other.support
+
+    def merged(self, other: "_Basis") -> "_Basis":
+        return _Basis(self.x | other.x, self.z | other.z)
+
+    def qubits(self) -> list[int]:
+        support = self.support
+        return [qubit for qubit in range(support.bit_length()) if support >> qubit & 1]
+
+    def letter(self, qubit: int) -> int:
+        return (self.x >> qubit & 1) | (self.z >> qubit & 1) << 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A product of Pauli matrices and projectors: a letter for each of its qubits."""
+
+    letters: str
+    qubits: tuple[int, ...]
+
+    @property
+    def basis(self) -> _Basis:
+        kinds = [(_BASIS[letter], 1 << qubit) for letter, qubit in zip(self.letters, self.qubits, strict=True)]
+        return _Basis(sum(bit for kind, bit in kinds if kind & 1), sum(bit for kind, bit in kinds if kind & 2))
+
+
+_Observable = tuple[tuple[_Term, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Parameter sets that the same observables are asked for.
+
+    Attributes:
+        rows: Numbers of the parameter sets, rising.
+        observables: Numbers of the observables.
+        assignment: The basis in which each term is measured.
+        evs: Shape (rows, observables), filled step by step, from the identity terms on.
+        variances: Of `evs`, in the same shape.
+    """
+
+    rows: NDArray[np.intp]
+    observables: tuple[int, ...]
+    assignment: Mapping[_Term, _Basis]
+    evs: NDArray[np.float64]
+    variances: NDArray[np.float64]
+
+
+def _estimate_pub(setup: Setup, pub: EstimatorPub, shots: int, index: int) -> DataBin:
+    observables, elements = _observables(pub)
+    groups = _groups(pub)
+    values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
+    bases = list(dict.fromkeys(basis for group in groups for basis in group.assignment.values()))
+    for number, basis in enumerate(bases):
+        users = [group for group in groups if basis in group.assignment.values()]
+        circuit, columns = _measured(pub.circuit, basis, setup.device)
+        rows = np.unique(np.concatenate([group.rows for group in users]))
+        for part, bits in setup.sample(circuit, values[rows], shots, index, number):
+            outcomes = _Outcomes.of(bits[..., columns])
+            for group in users:
+                _add(group, basis, observables, rows[part], outcomes)
+    evs, stds = _spread(groups, elements, len(observables))
+    fields = {"evs": evs, "stds": stds, "ensemble_standard_error": stds.copy()}
+    return DataBin(shape=pub.shape, **{name: field.reshape(pub.shape) for name, field in fields.items()})
+
+
+def _observables(pub: EstimatorPub) -> tuple[list[_Observable], NDArray[np.intp]]:
+    """Return the pub's different observables, and which one each element asks for in which row.
+
+    Returns:
+        The observables, and ``row * len(observables) + observable`` for each of the pub's elements in C order.
+    """
+    numbers: dict[_Observable, int] = {}
+    array = pub.observables.sparse_observables_array()
+    which = np.empty(array.shape, dtype=np.intp)
+    for place, observable in np.ndenumerate(array):
+        terms = tuple((_Term(letters, tuple(qubits)), c.real) for letters, qubits, c in observable.to_sparse_list())
+        which[place] = numbers.setdefault(terms, len(numbers))
+    rows = np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape)
+    elements = np.broadcast_to(rows, pub.shape) * len(numbers) + np.broadcast_to(which, pub.shape)
+    return list(numbers), elements.ravel()
+
+
+def _groups(pub: EstimatorPub) -> list[_Group]:
+    """Return the pub's parameter sets, grouped by the observables that are asked for them."""
+    observables, elements = _observables(pub)
+    wanted: dict[int, list[int]] = {}
+    for element in np.unique(elements).tolist():
+        wanted.setdefault(element // len(observables), []).append(element % len(observables))
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for row, numbers in wanted.items():
+        rows.setdefault(tuple(numbers), []).append(row)
+    return [_group(members, numbers, observables) for numbers, members in rows.items()]
+
+
+def _group(rows: Sequence[int], numbers: tuple[int, ...], observables: Sequence[_Observable]) -> _Group:
+    constants = [sum(c for term, c in observables[number] if not term.qubits) for number in numbers]
+    terms = dict.fromkeys(term for number in numbers for term, _ in observables[number] if term.qubits)
+    return _Group(
+        rows=np.array(rows, dtype=np.intp),
+        observables=numbers,
+        assignment=_assigned(terms),
+        evs=np.tile(np.array(constants, dtype=np.float64), (len(rows), 1)),
+        variances=np.zeros((len(rows), len(numbers))),
+    )
+
+
+def _assigned(terms: Iterable[_Term]) -> dict[_Term, _Basis]:
+    """Return a basis for each term; those of many qubits first, each into the first basis that it agrees with."""
+    bases: list[_Basis] = []
+    places: dict[_Term, int] = {}
+    for term in sorted(terms, key=lambda term: len(term.qubits), reverse=True):
+        own = term.basis
+        place = next((i for i, basis in enumerate(bases) if basis.agrees(own)), len(bases))
+        if place == len(bases):
+            bases.append(_Basis())
+        bases[place] = bases[place].merged(own)
+        places[term] = place
+    return {term: bases[place] for term, place in places.items()}
+
+
+def _measured(circuit: QuantumCircuit, basis: _Basis, device: Device) -> tuple[QuantumCircuit, list[int]]:
+    """Return `circuit` with a measurement of `basis` at its end, and the classical bits of the basis' qubits."""
+    measured = circuit.copy()
+    qubits = basis.qubits()
+    register = ClassicalRegister(len(qubits), _free_name(circuit))
+    measured.add_register(register)
+    for qubit in qubits:
+        for name, angles in _rotation(basis.letter(qubit), qubit, device):
+            getattr(measured, name)(*angles, qubit)
+    measured.measure(qubits, register)
+    return measured, [measured.find_bit(bit).index for bit in register]
+
+
+def _free_name(circuit: QuantumCircuit) -> str:
+    name = "observable"
+    while any(register.name == name for register in circuit.cregs):
+        name += "_"
+    return name
+
+
+def _rotation(letter: int, qubit: int, device: Device) -> Sequence[tuple[str, Sequence[float]]]:
+    for gates in _ROTATIONS[letter]:
+        names = [*(name for name, _ in gates), "measure"]
+        if all(device.target.instruction_supported(name, (qubit,)) for name in names):
+            return gates
+    raise NotIsaError(f"{device.name} has no gates to measure {'.XZY'[letter]} on qubit {qubit}.")
+
+
+@dataclass(frozen=True)
+class _Outcomes:
+    """What the shots of some rows showed.
+
+    Attributes:
+        words: The bits of outcomes, 64 in a word, little-endian; shapes (rows, shots), or (1, outcomes) with `counts`.
+        counts: How often each outcome occurred, shape (rows, outcomes), or None if each shot stands for itself.
+    """
+
+    words: Sequence[NDArray[np.uint64]]
+    counts: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, bits: BitTensor) -> "_Outcomes":
+        """Return the outcomes in `bits` of shape (rows, shots, qubits)."""
+        rows, shots, width = bits.shape
+        words = [np.zeros((rows, shots), dtype=np.uint64) for _ in range((width + 63) // 64)]
+        for place in range(width):
+            words[place // 64] |= bits[..., place].astype(np.uint64) << np.uint64(place % 64)
+        if width > MAX_HISTOGRAM_BITS or 2**width > shots:
+            return cls(words, None)
+        numbers = words[0].astype(np.int64) + (np.arange(rows) << width)[:, None]
+        counts = np.bincount(numbers.ravel(), minlength=rows << width).reshape(rows, 1 << width)
+        return cls([np.arange(1 << width, dtype=np.uint64)[None]], counts)
+
+    @cached_property
+    def shots(self) -> int:
+        return self.words[0].shape[1] if self.counts is None else int(self.counts[0].sum())
+
+    def moments(
+        self, terms: Iterable[tuple[_Term, float]], places: Mapping[int, int], rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and variance of the sum of `terms` in each of `rows`; `places` are the qubits' bits."""
+        words = self.words if self.counts is not None else [word[rows] for word in self.words]
+        sums = np.zeros(words[0].shape)
+        for term, coefficient in terms:
+            sums += coefficient * _eigenvalues(term, words, places)
+        if self.counts is None:
+            return sums.mean(axis=1), sums.var(axis=1)
+        shares = self.counts[rows] / self.shots
+        means = shares @ sums[0]
+        return means, (shares * (sums - means[:, None]) ** 2).sum(axis=1)
+
+
+def _eigenvalues(term: _Term, words: Sequence[NDArray[np.uint64]], places: Mapping[int, int]) -> NDArray[np.float64]:
+    """Return the value of `term` for each outcome."""
+    flips, fixed, ones = ([0] * len(words) for _ in range(3))
+    for letter, qubit in zip(term.letters, term.qubits, strict=True):
+        word, bit = places[qubit] // 64, 1 << places[qubit] % 64
+        if letter in _PAULIS:
+            flips[word] |= bit
+        else:
+            fixed[word] |= bit
+            ones[word] |= bit * (letter in _ONE_PROJECTORS)
+    values = np.ones(words[0].shape)
+    for bits, mask in zip(words, flips, strict=True):
+        values *= 1.0 - 2.0 * (np.bitwise_count(bits & np.uint64(mask)) & 1)
+    for bits, mask, one in zip(words, fixed, ones, strict=True):
+        values *= (bits & np.uint64(mask)) == np.uint64(one)
+    return values
+
+
+def _add(
+    group: _Group,
+    basis: _Basis,
+    observables: Sequence[_Observable],
+    rows: NDArray[np.intp],
+    outcomes: _Outcomes,
+) -> None:
+    """Add what the terms in `basis` contribute to those rows of the group that are in `rows`."""
+    places = {qubit: place for place, qubit in enumerate(basis.qubits())}
+    mine = np.flatnonzero(np.isin(group.rows, rows))
+    theirs = np.searchsorted(rows, group.rows[mine])
+    shots = outcomes.shots
+    for column, number in enumerate(group.observables):
+        terms = [(term, c) for term, c in observables[number] if term.qubits and group.assignment[term] == basis]
+        if not terms or not len(mine):
+            continue
+        means, variances = outcomes.moments(terms, places, theirs)
+        group.evs[mine, column] += means
+        group.variances[mine, column] += variances / max(1, shots - 1)
+
+
+def _spread(
+    groups: Sequence[_Group], elements: NDArray[np.intp], num_observables: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values and standard errors for each element of the pub, in C order."""
+    if not groups:
+        return np.empty(0), np.empty(0)
+    keys = [group.rows[:, None] * num_observables + np.array(group.observables) for group in groups]
+    order = np.argsort(flat := np.concatenate([key.ravel() for key in keys]))
+    places = order[np.searchsorted(flat, elements, sorter=order)]
+    evs = np.concatenate([group.evs.ravel() for group in groups])[places]
+    stds = np.sqrt(np.concatenate([group.variances.ravel() for group in groups])[places])
+    return evs, stds

@@ -1,0 +1,63 @@
+"""What the programs have in common: a device, its noise and a source of shots, as a job's options choose them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
+
+from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
+from qiskit_runtime_server.programs import engine, isa
+from qiskit_runtime_server.programs.device import Device, load_device
+from qiskit_runtime_server.programs.noise import DeviceNoise
+from qiskit_runtime_server.programs.options import Options
+
+BATCH_BITS: Final = 64 * 2**20
+"""How many bits are simulated at once, a byte each. It takes part in seeding: another number gives other bits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A device that is ready to take shots.
+
+    Attributes:
+        noise: That of the job's own noise model, or else the device's; None for an ideal device.
+    """
+
+    executor: BaseExecutor
+    device: Device
+    noise: DeviceNoise | None
+    options: Options
+
+    @classmethod
+    def of(cls, executor: BaseExecutor, options: Options, backend_name: str) -> Self:
+        """Return the setup that a job asks for.
+
+        Raises:
+            JobError: If the device cannot do what the options say.
+        """
+        device = load_device(executor.catalog, backend_name, ideal_qubits=executor.capabilities().num_qubits)
+        isa.check_rep_delay(options, device)
+        noise = device.noise
+        if options.noise_model is not None:
+            noise = DeviceNoise.from_model(options.noise_model, device.num_qubits)
+        return cls(executor=executor, device=device, noise=noise, options=options)
+
+    def sample(
+        self, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, *key: int
+    ) -> Iterator[tuple[slice, BitTensor]]:
+        """Yield the bits of all rows of `values`, some rows at a time, and which rows they are.
+
+        Args:
+            circuit: Has classical bits; its qubits are the first ones of the device.
+            values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
+            shots: For every row.
+            key: Tells this part of the job from all others; it and the job's seeds fix every bit.
+        """
+        step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
+        for start in range(0, len(values), step):
+            rows = slice(start, min(len(values), start + step))
+            seed = self.options.seed_sequence(*key, start)
+            yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=self.noise, seed=seed)

@@ -1,0 +1,92 @@
+"""Every setting of the server; the only module that reads the environment.
+
+Each field can be given as `QRS_<NAME>` or, where the command line has it, as an option, which wins. The reference page
+is made from the docstrings.
+"""
+
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
+
+
+# Seconds, or ISO 8601 as in PT1M30S.
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+# Separated by blanks or commas.
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """What can be set."""
+
+    model_config = SettingsConfigDict(env_prefix="QRS_", extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on; 0 picks a free one, which the start-up banner names."""
+
+    data_dir: Path = Path.home() / ".local" / "share" / "qiskit-runtime-server"
+    """Folder of the embedded database; one server at a time, not on a network file system."""
+
+    executors: Words = ("aer",)
+    """Executors to offer, each as `NAME` or `NAME=SLOTS`, separated by blanks or commas."""
+
+    tokens: Path | None = None
+    """Folder with one file per account: its name is the account, each of its lines a token. Re-read when it changes."""
+
+    anonymous: bool = False
+    """Accept any token; every token is an account of its own.
+
+    On if no tokens are given and the server listens on loopback only.
+    """
+
+    signing_key: SecretStr | None = None
+    """Signs access tokens; replicas must share it. Without it a key is made in the data folder."""
+
+    access_token_lifetime: Duration = timedelta(hours=1)
+    """How long a client may use an access token before it asks for the next."""
+
+    backends: Words = ("*",)
+    """Patterns of metadata names to offer, as in `fake_*`, separated by blanks or commas."""
+
+    snapshots: Path | None = None
+    """Folder with further devices: one folder each, with configuration.json and properties.json."""
+
+    max_params_bytes: Annotated[int, Field(gt=0)] = 100 * 1024 * 1024
+    """Largest request body that is accepted for a job."""
+
+    max_seconds: Annotated[int, Field(gt=0)] = 3 * 60 * 60
+    """How long a job may run if it does not say, and at most."""
+
+    hold: Duration = timedelta(seconds=1)
+    """How old a job may be for a status call to wait for its end; 0 answers every call at once."""
+
+    session_max_ttl: Duration = timedelta(hours=8)
+    """How long a session lives after its first job has started, if it does not say."""
+
+    session_interactive_ttl: Duration = timedelta(seconds=60)
+    """How long an idle session stays active."""
+
+    lease: Duration = timedelta(seconds=30)
+    """How long a dispatcher that is not heard of keeps its jobs."""
+
+    drain: Duration = timedelta(seconds=30)
+    """How long running jobs may go on after SIGTERM; the others start again with the next server."""
+
+    memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Memory that all slots of an executor share; without it what the machine or the container has, less a reserve."""

@@ -1,0 +1,218 @@
+"""What the server asks of a store; one test suite runs on every implementation.
+
+A store is durable: when a method that writes has returned, the write survives a crash. Only the store's own clock
+counts. Methods that take an `account` see nothing of other accounts.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.events import Holder, Metrics
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Which jobs a listing shows; None means any."""
+
+    backend: str | None = None
+    program_id: str | None = None
+    pending: bool | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    oldest_first: bool = False
+    limit: int = 20
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to run a job until its lease ends, as of `job.fence`.
+
+    Attributes:
+        previous: Who ran it before, if it was taken over from a holder whose lease ran out.
+    """
+
+    job: Job
+    previous: Holder | None = None
+
+    @property
+    def key(self) -> tuple[JobId, int]:
+        """Job and fence, which name the claim."""
+        return self.job.id, self.job.fence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended."""
+
+    state: JobState
+    reason: str | None = None
+    reason_code: int | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+class Setback(StrEnum):
+    """Why a run did not end the job."""
+
+    WORKER_DIED = "worker_died"
+    LOST = "lost"
+    NOT_STARTED = "not_started"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy an executor is."""
+
+    queued: int = 0
+    running: int = 0
+    oldest_queued: datetime | None = None
+
+
+class JobStore(Protocol):
+    """Jobs as their owners see them."""
+
+    async def add(self, job: Job, params: bytes) -> None:
+        """Keep a new job as Queued.
+
+        Raises:
+            SessionNotFoundError: If `job.session_id` is not a session of the account.
+            InvalidStateError: If that session accepts no jobs any more.
+        """
+
+    async def get(self, account: AccountId, job_id: str) -> Job:
+        """Return the job.
+
+        Raises:
+            JobNotFoundError: If the account has no such job.
+        """
+
+    async def find(self, account: AccountId, query: JobQuery) -> tuple[Sequence[Job], int]:
+        """Return one page of the account's jobs, newest first unless asked otherwise, and how many match in all."""
+
+    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
+        """Bring a queued or running job to Cancelled at once and return it as it was; its claim is void from then on.
+
+        Raises:
+            JobNotFoundError: If the account has no such job.
+            InvalidStateError: If the job has already ended.
+        """
+
+    async def delete(self, account: AccountId, job_id: str) -> Job:
+        """Remove the job with all its documents, cancelling it first if need be, and return it as it was.
+
+        Raises:
+            JobNotFoundError: If the account has no such job.
+        """
+
+    async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
+        """Replace the job's tags.
+
+        Raises:
+            JobNotFoundError: If the account has no such job.
+        """
+
+
+class DocumentStore(Protocol):
+    """The large parts of jobs. Who may read them is decided with `JobStore.get`."""
+
+    async def params(self, job_id: JobId) -> bytes:
+        """Return what was submitted, byte for byte."""
+
+    async def result(self, job_id: JobId) -> bytes | None:
+        """Return the result, or None if there is none."""
+
+    async def take_result(self, job_id: JobId) -> bytes | None:
+        """Return the result and forget it: a second call returns None, also when two calls race."""
+
+    async def append_log(self, job_id: JobId, text: str) -> None:
+        """Add to the job's log."""
+
+    async def log(self, job_id: JobId) -> str:
+        """Return the log so far, empty if there is none."""
+
+
+class QueueStore(Protocol):
+    """Jobs as dispatchers see them."""
+
+    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+        """Mark the next queued job for `executor` as running and return it; None if there is none.
+
+        Order: session jobs, then the account with the fewest running jobs on that executor, then the account that was
+        served longest ago, then age.
+        """
+
+    async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
+        """Claim a running job whose lease has run out, whoever held it; None if there is none."""
+
+    async def renew(self, claims: Collection[tuple[JobId, int]], *, lease: timedelta) -> set[tuple[JobId, int]]:
+        """Extend the leases, also those that ran out, and return the claims that still hold.
+
+        A claim holds while its job is running under its fence.
+        """
+
+    async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
+        """End the job with its result, all or nothing, if the claim still holds; return whether it did."""
+
+    async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
+        """Return the job to the queue with its old place, or fail it with `reason` when this setback is one too many.
+
+        Returns:
+            The job as it is now, or None if the claim no longer held.
+        """
+
+
+class SessionStore(Protocol):
+    """Sessions as their owners see them."""
+
+    async def add(self, session: Session) -> None:
+        """Keep a new session."""
+
+    async def get(self, account: AccountId, session_id: str) -> Session:
+        """Return the session with the times of its jobs.
+
+        Raises:
+            SessionNotFoundError: If the account has no such session.
+        """
+
+    async def close(self, account: AccountId, session_id: str) -> None:
+        """Stop accepting jobs; does nothing if it is closed already.
+
+        Raises:
+            SessionNotFoundError: If the account has no such session.
+        """
+
+    async def queued_jobs(self, session_id: SessionId) -> Sequence[JobId]:
+        """Return the session's jobs that are still queued."""
+
+
+class Ledger(Protocol):
+    """Counts that are kept up to date with every transition, so that reading them costs nothing."""
+
+    async def load(self) -> Mapping[ExecutorName, Load]:
+        """Return the load of every executor that ever had a job."""
+
+    async def queue_position(self, job: Job) -> int:
+        """Return how many queued jobs of that executor are older, plus one."""
+
+    async def seconds_used(self, account: AccountId) -> float:
+        """Return the slot time that the account's jobs have taken, deleted jobs included."""
+
+
+class Store(Protocol):
+    """Everything together."""
+
+    jobs: JobStore
+    documents: DocumentStore
+    queue: QueueStore
+    sessions: SessionStore
+    ledger: Ledger
+
+    async def close(self) -> None:
+        """Release the connections and locks."""

@@ -1,0 +1,150 @@
+"""What runs inside a worker process: the only place where what clients send is decoded."""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, Log, Metrics, Ready, Task
+from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from qiskit_runtime_server.executors.base import BaseExecutor
+
+LENGTH = struct.Struct(">Q")
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """What a worker process runs; sent to it by pickle.
+
+    Attributes:
+        executor: The name of an installed executor, or an executor.
+        memory_bytes: What jobs may use in the process, or None for no limit.
+        threads: How many threads a simulation may use.
+        snapshots: Folder with further devices.
+    """
+
+    executor: "str | BaseExecutor"
+    memory_bytes: int | None
+    threads: int
+    snapshots: Path | None = None
+
+
+def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
+    """Run tasks from `connection` one by one until it is closed."""
+    _die_with(parent)
+    # Ctrl-C reaches the whole process group; the parent decides what becomes of its jobs.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from qiskit_runtime_server.programs.run import run_program  # noqa: PLC0415 - the parent must not import qiskit
+
+    executor = _executor(spec)
+    _limit_memory(spec.memory_bytes)
+    _send(connection, Ready(capabilities=executor.capabilities()))
+    tasks = msgspec.msgpack.Decoder(Task)
+    while (frame := _receive(connection)) is not None:
+        _send(connection, _outcome(run_program, tasks.decode(frame), executor, connection))
+        del frame
+        _trim()
+
+
+def _executor(spec: WorkerSpec) -> "BaseExecutor":
+    from qiskit_runtime_server.backends.catalog import Catalog  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.executors import registry  # noqa: PLC0415 - as above
+
+    executor = spec.executor
+    if isinstance(executor, str):
+        executor = registry.load(executor).for_slot(memory_bytes=spec.memory_bytes, threads=spec.threads)
+    executor.catalog = Catalog(snapshots=spec.snapshots)
+    return executor
+
+
+def _outcome(
+    run_program: "Callable[[Task, BaseExecutor, Callable[[str], None]], Completed]",
+    task: Task,
+    executor: "BaseExecutor",
+    connection: socket.socket,
+) -> Completed | Failed:
+    """Run one task; whatever goes wrong becomes a reason."""
+    start = time.monotonic()
+    failed: JobError
+    try:
+        completed = run_program(task, executor, lambda text: _send(connection, Log(text=text)))
+    except JobError as error:
+        failed = error
+    except MemoryError:
+        failed = OutOfMemoryError("The job needs more memory than its slot has.")
+    except Exception as error:  # noqa: BLE001 - the top loop: the job ends, the worker goes on
+        _send(connection, Log(text=traceback.format_exc()))
+        failed = InternalError(f"{type(error).__name__}: {error}")
+    else:
+        metrics = msgspec.structs.replace(completed.metrics, seconds=time.monotonic() - start)
+        return msgspec.structs.replace(completed, metrics=metrics)
+    return Failed(reason=str(failed), code=failed.code, metrics=Metrics(seconds=time.monotonic() - start))
+
+
+def _send(connection: socket.socket, event: Event) -> None:
+    frame = msgspec.msgpack.encode(event)
+    connection.sendall(LENGTH.pack(len(frame)))
+    connection.sendall(frame)
+
+
+def _receive(connection: socket.socket) -> bytearray | None:
+    """Return the next message, or None once the other end is closed."""
+    head = _read(connection, LENGTH.size)
+    return None if head is None else _read(connection, LENGTH.unpack(head)[0])
+
+
+def _read(connection: socket.socket, size: int) -> bytearray | None:
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest:
+        count = connection.recv_into(rest)
+        if count == 0:
+            return None
+        rest = rest[count:]
+    return data
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, however that happens.
+
+    This is for Linux; elsewhere the closed socket ends it after its job.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _limit_memory(memory_bytes: int | None) -> None:
+    """Let allocations fail with MemoryError before the kernel's killer takes the whole container (Linux).
+
+    RLIMIT_DATA counts private writable memory, which is what a simulation allocates; RLIMIT_AS would count
+    libraries too.
+    """
+    if memory_bytes is None or sys.platform != "linux":
+        return
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    used = int(fields["VmData"].split()[0]) * 1024
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (used + memory_bytes, hard))
+
+
+def _trim() -> None:
+    """Return freed memory to the system, so that an idle worker is small."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,0 +1,93 @@
+"""The parent's handle on one worker process.
+
+A simulator holds the interpreter lock for a whole run and answers no signal, so a worker is never asked to stop: it is
+killed. The only thing it shares with anybody is its socket.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from typing import Self
+
+import msgspec
+
+from qiskit_runtime_server.dispatch.events import Event, Task
+from qiskit_runtime_server.worker.child import LENGTH, WorkerSpec, work
+
+_EVENTS: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+
+
+class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected, like EOFError itself
+    """The process is gone; the message says how it ended."""
+
+
+class WorkerProcess:
+    """A child process that runs one task after the other.
+
+    Start it on a thread that lives as long as the process may: the child dies with the thread that started it.
+    """
+
+    def __init__(self, process: BaseProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls, spec: WorkerSpec) -> Self:
+        """Start a process; its first event is Ready."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = multiprocessing.get_context("spawn").Process(
+                target=work, args=(theirs, spec, os.getpid()), name="qrs-worker", daemon=True
+            )
+            process.start()
+        return cls(process, *await asyncio.open_connection(sock=ours))
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid or 0
+
+    async def send(self, task: Task) -> None:
+        """Hand over a task.
+
+        Raises:
+            WorkerDied: If the process is gone.
+        """
+        frame = msgspec.msgpack.encode(task)
+        self._writer.write(LENGTH.pack(len(frame)))
+        self._writer.write(frame)
+        try:
+            await self._writer.drain()
+        except ConnectionError as error:
+            raise await self._died() from error
+
+    async def receive(self) -> Event:
+        """Return the next event; must not be cancelled, as half a message would be lost.
+
+        Raises:
+            WorkerDied: If the process is gone.
+        """
+        try:
+            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+            return _EVENTS.decode(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise await self._died() from error
+
+    async def stop(self) -> None:
+        """Kill the process and return once it is gone, and its memory with it."""
+        self._process.kill()
+        await asyncio.to_thread(self._process.join)
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+    async def _died(self) -> WorkerDied:
+        await asyncio.to_thread(self._process.join)
+        code = self._process.exitcode or 0
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return WorkerDied(f"The worker process {how}")

@@ -1,0 +1,190 @@
+"""The slots of one executor: each runs one job at a time in a worker process of its own."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+
+from qiskit_runtime_server.dispatch.events import (
+    Capabilities,
+    Completed,
+    Event,
+    Failed,
+    Heartbeat,
+    Holder,
+    Metrics,
+    Ready,
+    Started,
+    Task,
+)
+from qiskit_runtime_server.errors import MaxTimeError, StartupError, WorkerDiedError
+from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
+
+HEARTBEAT_SECONDS = 2.0
+_START_SECONDS = 120.0
+_MAX_BACKOFF_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class Slot:
+    """A place for one job, with a warm worker process in it; `Slots` hands it to one user at a time.
+
+    Attributes:
+        holder: Who runs the jobs of this slot, for the store.
+    """
+
+    def __init__(self, spec: WorkerSpec, slots: "Slots") -> None:
+        self.holder = slots.holder
+        self._spec = spec
+        self._slots = slots
+        self._process: WorkerProcess | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker, or None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> Capabilities:
+        """Start a worker and return what it can do once it is warm.
+
+        Raises:
+            StartupError: If it does not come up.
+        """
+        process = await WorkerProcess.start(self._spec)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                ready = await process.receive()
+        except (WorkerDied, TimeoutError) as error:
+            await process.stop()
+            raise StartupError(f"Executor {self._spec.executor!r} did not start: {error or 'no answer'}.") from error
+        except asyncio.CancelledError:
+            await process.stop()
+            raise
+        assert isinstance(ready, Ready)  # noqa: S101 - the first event of a worker, by contract
+        self._process = process
+        return ready.capabilities
+
+    async def stop(self) -> None:
+        """Kill the worker, if there is one; return once its memory is free."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop()
+
+    def release(self) -> None:
+        """Give the slot back; to be called exactly once after each `Slots.reserve`."""
+        self._slots.take_back(self)
+
+    async def run(self, task: Task) -> AsyncGenerator[Event, None]:
+        """Run `task` and yield Started, then Heartbeat and Log events, and last Completed or Failed.
+
+        The worker is killed when the task's time is over, or when the caller closes this iterator before it has ended.
+        """
+        process = self._process
+        assert process is not None  # noqa: S101 - a slot is handed out only with a worker
+        start = time.monotonic()
+        receiving: asyncio.Task[Event] | None = None
+        event: Event = Started()
+        try:
+            await process.send(task)
+            while True:
+                yield event
+                if isinstance(event, Completed | Failed):
+                    return
+                receiving = receiving or asyncio.create_task(process.receive())
+                rest = start + task.seconds - time.monotonic()
+                done, _ = await asyncio.wait({receiving}, timeout=max(0.0, min(HEARTBEAT_SECONDS, rest)))
+                if done:
+                    event, receiving = receiving.result(), None
+                elif rest <= HEARTBEAT_SECONDS:
+                    await self.stop()
+                    event = _failed(MaxTimeError(f"The job took longer than its limit of {task.seconds:g} s."), start)
+                else:
+                    event = Heartbeat()
+        except WorkerDied as death:
+            await self.stop()
+            yield _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
+        finally:
+            if not isinstance(event, Completed | Failed):
+                await self.stop()
+            if receiving is not None:
+                with suppress(WorkerDied):
+                    await receiving
+
+
+def _failed(error: MaxTimeError | WorkerDiedError, start: float, *, worker_died: bool = False) -> Failed:
+    metrics = Metrics(seconds=time.monotonic() - start)
+    return Failed(reason=str(error), code=error.code, worker_died=worker_died, metrics=metrics)
+
+
+class Slots:
+    """All slots of one executor in this process; a `Pool` to the dispatcher.
+
+    Attributes:
+        size: How many there are.
+        holder: This process's start of the executor.
+    """
+
+    def __init__(self, spec: WorkerSpec, size: int) -> None:
+        self.size = size
+        self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
+        self._slots = [Slot(spec, self) for _ in range(size)]
+        self._idle: asyncio.Queue[Slot] = asyncio.Queue()
+        self._capabilities: asyncio.Future[Capabilities] = asyncio.get_running_loop().create_future()
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start all workers; return when they are warm.
+
+        Raises:
+            StartupError: If one does not come up.
+        """
+        async with asyncio.TaskGroup() as group:
+            starts = [group.create_task(slot.start()) for slot in self._slots]
+        self._capabilities.set_result(starts[0].result())
+        for slot in self._slots:
+            self._idle.put_nowait(slot)
+
+    async def capabilities(self) -> Capabilities:
+        """Return what the executor can do, once a worker has said so."""
+        return await asyncio.shield(self._capabilities)
+
+    @property
+    def idle(self) -> int:
+        """How many slots are free."""
+        return self._idle.qsize()
+
+    async def reserve(self) -> Slot:
+        """Wait for a free slot and return it; the caller gives it back by `Slot.release`."""
+        return await self._idle.get()
+
+    def take_back(self, slot: Slot) -> None:
+        """Take back a slot; it is free again once it has a worker."""
+        if slot.pid is not None:
+            self._idle.put_nowait(slot)
+            return
+        restart = asyncio.create_task(self._restart(slot))
+        self._restarts.add(restart)
+        restart.add_done_callback(self._restarts.discard)
+
+    async def stop(self) -> None:
+        """Kill all workers."""
+        for restart in self._restarts:
+            restart.cancel()
+        await asyncio.gather(*self._restarts, *(slot.stop() for slot in self._slots), return_exceptions=True)
+
+    async def _restart(self, slot: Slot) -> None:
+        backoff = 0.5
+        while True:
+            try:
+                await slot.start()
+            except StartupError:
+                logger.exception("A worker did not come up again; the next try is in %g s.", backoff)
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, _MAX_BACKOFF_SECONDS)
+            else:
+                self._idle.put_nowait(slot)
+                return

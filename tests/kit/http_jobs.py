@@ -1,0 +1,62 @@
+"""Jobs over plain HTTP, for tests of what the Python client would not send, or would hide."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime.utils.json import RuntimeEncoder
+
+ENDED = {"Completed", "Failed", "Cancelled"}
+
+
+@contextmanager
+def signed_in(url: str, token: str = "tester") -> Iterator[httpx.Client]:  # noqa: S107 - any token will do
+    """Return a client of the API that has traded `token` for an access token."""
+    access = httpx.post(f"{url}/identity/token", data={"apikey": token}).json()["access_token"]
+    with httpx.Client(base_url=f"{url}/api/v1", headers={"Authorization": f"Bearer {access}"}, timeout=60) as client:
+        yield client
+
+
+def circuit_of(name: str = "flip") -> QuantumCircuit:
+    """Return an ISA circuit of fake_manila that gives 1."""
+    circuit = QuantumCircuit(1, 1, name=name)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+def params_of(circuit: object, shots: object = 10) -> dict[str, Any]:
+    """Return sampler params with a circuit, or with anything in its place."""
+    encoded = json.loads(json.dumps(circuit, cls=RuntimeEncoder))
+    return {"pubs": [[encoded, [], shots]], "options": {}, "version": 2, "support_qiskit": True}
+
+
+def submission(circuit: QuantumCircuit | None = None, **changes: Any) -> dict[str, Any]:
+    """Return the body of a valid job, but for `changes`."""
+    params = params_of(circuit or circuit_of())
+    return {"program_id": "sampler", "backend": "fake_manila@aer", "params": params, **changes}
+
+
+def submit(client: httpx.Client, circuit: QuantumCircuit | None = None, **changes: Any) -> str:
+    """Submit a job and return its id."""
+    return str(client.post("/jobs", json=submission(circuit, **changes)).raise_for_status().json()["id"])
+
+
+def end_of(client: httpx.Client, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
+    """Return the job once it has ended."""
+    return when(client, job_id, ENDED, seconds=seconds)
+
+
+def when(client: httpx.Client, job_id: str, states: set[str], *, seconds: float = 60) -> dict[str, Any]:
+    """Return the job once it is in one of `states`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job: dict[str, Any] = client.get(f"/jobs/{job_id}", params={"exclude_params": "true"}).json()
+        if job["status"] in states:
+            return job
+        time.sleep(0.02)
+    raise AssertionError(f"job {job_id} is {job['status']} after {seconds} s, not {states}")

@@ -1,0 +1,56 @@
+"""An executor that does what the name of the first circuit says; importable by worker processes."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+from qiskit_runtime_server.dispatch.events import Capabilities
+from qiskit_runtime_server.executors import BaseExecutor
+
+
+class ScriptedExecutor(BaseExecutor):
+    """Runs the sampler only: every bit comes out 0, unless the circuit's name is one of those below."""
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(num_qubits=5, device=f"pid {os.getpid()}")
+
+    def execute_sampler(
+        self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
+    ) -> PrimitiveResult[Any]:
+        match pubs[0].circuit.name:
+            case "sleep":
+                time.sleep(60)
+            case "nap":
+                time.sleep(1)
+            case "hold the interpreter lock":
+                ctypes.PyDLL(None).sleep(60)
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "exit":
+                os._exit(3)
+            case "hog":
+                hoard = [np.ones(2**24) for _ in range(2**12)]
+                raise AssertionError(f"{len(hoard)} arrays fitted into memory")
+            case "stumble":
+                raise RuntimeError("a plug-in's own mistake")
+        results = []
+        for pub in pubs:
+            bits = pub.circuit.num_clbits
+            zeros = np.zeros((*pub.shape, pub.shots or 1, -(-bits // 8)), dtype=np.uint8)
+            registers = {register.name: BitArray(zeros, bits) for register in pub.circuit.cregs}
+            results.append(SamplerPubResult(DataBin(**registers, shape=pub.shape)))
+        return PrimitiveResult(results)
+
+
+class BrokenExecutor(ScriptedExecutor):
+    """Does not come up."""
+
+    def capabilities(self) -> Capabilities:
+        raise RuntimeError("the simulator's licence has expired")

@@ -1,0 +1,77 @@
+"""A real server process, for tests that speak HTTP."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Protocol
+
+import pytest
+
+START_SECONDS = 60
+STOP_SECONDS = 60
+
+
+class ServerProcess:
+    """A running `qiskit-runtime-server serve`."""
+
+    def __init__(self, process: "subprocess.Popen[str]", data_dir: Path) -> None:
+        self.process = process
+        self.data_dir = data_dir
+        self.output: list[str] = []
+        self._lines: Queue[str | None] = Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self.url = self._wait_for_url()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _wait_for_url(self) -> str:
+        while True:
+            try:
+                line = self._lines.get(timeout=START_SECONDS)
+            except Empty:
+                pytest.fail(f"The server did not start in {START_SECONDS} s:\n{''.join(self.output)}")
+            if line is None:
+                pytest.fail(f"The server ended with {self.process.wait()}:\n{''.join(self.output)}")
+            if match := re.search(r"Listening on (http://\S+)", line):
+                return match[1]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+
+class StartServer(Protocol):
+    """Starts a server on the test's data folder, or on another."""
+
+    def __call__(self, *options: str, data_dir: Path | None = None, **environment: str) -> ServerProcess: ...
+
+
+@contextmanager
+def running_server(data_dir: Path, *options: str, **environment: str) -> Iterator[ServerProcess]:
+    """Start a server on a free port and kill it at the end, if it is still there."""
+    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={data_dir}", *options]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    )
+    try:
+        yield ServerProcess(process, data_dir)
+    finally:
+        process.kill()
+        process.wait()

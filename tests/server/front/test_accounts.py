@@ -1,0 +1,96 @@
+"""Tokens, accounts, access tokens."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import jwt
+import pytest
+
+from qiskit_runtime_server import accounts
+from qiskit_runtime_server.accounts import AccessTokens, Anonymous, TokenFolder
+from qiskit_runtime_server.errors import NotAuthenticatedError
+
+KEY = "a-signing-key-that-is-long-enough-for-hs256"
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "alice").write_text("# issued in May\n\nalice-1\n  alice-2  \n")
+    (tmp_path / "bob").write_text("bob-1")
+    (tmp_path / "..data").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(accounts.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_every_line_of_a_file_is_a_token_of_its_account(folder: Path) -> None:
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    assert [tokens.account_of(token).id for token in ("alice-1", "alice-2", "bob-1")] == ["alice", "alice", "bob"]
+
+
+@pytest.mark.parametrize("token", ["", "#", "# issued in May", "alice", "alice-1\n"])
+def test_nothing_else_is_a_token(folder: Path, token: str) -> None:
+    with pytest.raises(NotAuthenticatedError):
+        AccessTokens(TokenFolder(folder), KEY, HOUR).account_of(token)
+
+
+def test_an_access_token_leads_back_to_the_account(folder: Path) -> None:
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    access_token, lifetime, expiration = tokens.issue("bob-1", now=time.time())
+    assert tokens.check(access_token).id == "bob"
+    assert lifetime == 3600
+    assert expiration == pytest.approx(time.time() + 3600, abs=5)
+    assert "bob-1" not in str(jwt.decode(access_token, options={"verify_signature": False}))
+
+
+def test_an_access_token_ends(folder: Path) -> None:
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    access_token, _, _ = tokens.issue("bob-1", now=time.time() - 3601)
+    with pytest.raises(NotAuthenticatedError, match="expired"):
+        tokens.check(access_token)
+
+
+def test_an_access_token_of_another_key_is_refused(folder: Path) -> None:
+    access_token, _, _ = AccessTokens(TokenFolder(folder), KEY[::-1], HOUR).issue("bob-1", now=time.time())
+    with pytest.raises(NotAuthenticatedError):
+        AccessTokens(TokenFolder(folder), KEY, HOUR).check(access_token)
+
+
+def test_an_unsigned_access_token_is_refused(folder: Path) -> None:
+    unsigned = jwt.encode({"tok": accounts.fingerprint("bob-1"), "exp": time.time() + 60}, None, algorithm="none")
+    with pytest.raises(NotAuthenticatedError):
+        AccessTokens(TokenFolder(folder), KEY, HOUR).check(unsigned)
+
+
+def test_a_removed_token_takes_its_access_tokens_with_it(folder: Path, clock: list[float]) -> None:
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    access_token, _, _ = tokens.issue("alice-1", now=time.time())
+    (folder / "alice").write_text("alice-2")
+    clock[0] += 1.1
+    with pytest.raises(NotAuthenticatedError):
+        tokens.check(access_token)
+    assert tokens.account_of("alice-2").id == "alice"
+
+
+def test_a_new_account_is_seen_within_two_seconds(folder: Path, clock: list[float]) -> None:
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    assert tokens.account_of("bob-1").id == "bob"
+    (folder / "carol").write_text("carol-1")
+    os.utime(folder / "carol", (1, 1))
+    clock[0] += 1.1
+    assert tokens.account_of("carol-1").id == "carol"
+
+
+def test_anonymous_tokens_are_accounts_of_their_own() -> None:
+    tokens = AccessTokens(Anonymous(), KEY, HOUR)
+    assert tokens.account_of("one") == tokens.account_of("one")
+    assert tokens.account_of("one") != tokens.account_of("two")
+    assert "one" not in tokens.account_of("one").crn

@@ -1,0 +1,41 @@
+"""Waiting for the end of a job."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.jobs import JobId
+
+JOB = JobId("a")
+LONG = timedelta(seconds=30)
+
+
+async def test_everybody_who_waits_is_woken_by_the_end() -> None:
+    endings = Endings()
+    waiting = [asyncio.create_task(endings.wait(JOB, LONG)) for _ in range(3)]
+    await asyncio.sleep(0)
+    endings.announce(JobId("another"))
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    endings.announce(JOB)
+    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+
+
+async def test_nobody_waits_longer_than_asked() -> None:
+    start = time.monotonic()
+    await Endings().wait(JOB, timedelta(seconds=0.05))
+    assert 0.04 < time.monotonic() - start < 1
+
+
+async def test_a_limit_in_the_past_is_no_wait() -> None:
+    await asyncio.wait_for(Endings().wait(JOB, timedelta(seconds=-5)), 0.1)
+
+
+async def test_closing_releases_all_and_lets_nobody_wait_again() -> None:
+    endings = Endings()
+    waiting = asyncio.create_task(endings.wait(JOB, LONG))
+    await asyncio.sleep(0)
+    endings.close()
+    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(endings.wait(JOB, LONG), 0.1)

@@ -1,0 +1,178 @@
+"""Slots and their worker processes, with real processes."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit_ibm_runtime.utils.json import RuntimeEncoder
+from scripted_executor import BrokenExecutor, ScriptedExecutor
+
+from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, Heartbeat, Log, Started, Task
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.slots import Slot, Slots
+
+MIB = 1024**2
+
+
+def task(name: str, *, seconds: float = 60, shots: int = 8, bits: int = 2) -> Task:
+    circuit = QuantumCircuit(2, bits, name=name)
+    circuit.measure(0, 0)
+    pub = SamplerPub.coerce((circuit, None, shots))
+    params = {"pubs": [[pub.circuit, [], shots]], "options": {}, "version": 2, "support_qiskit": True}
+    return Task(
+        job_id="job",
+        fence=1,
+        program_id="sampler",
+        backend_name="fake_manila@scripted",
+        calibration_digest=Catalog().get("fake_manila", ideal_qubits=5).digest,
+        seed=1,
+        seconds=seconds,
+        params=json.dumps(params, cls=RuntimeEncoder).encode(),
+    )
+
+
+async def ends(slot: Slot, work: Task) -> list[Event]:
+    async with aclosing(slot.run(work)) as events:
+        return [event async for event in events]
+
+
+@pytest.fixture
+async def slots() -> AsyncIterator[Slots]:
+    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2)
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_a_job_starts_and_completes(slots: Slots) -> None:
+    slot = await slots.reserve()
+    events = await ends(slot, task("zeros"))
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Completed)
+    assert events[-1].metrics.executions == 8
+    assert json.loads(events[-1].result)["__type__"] == "PrimitiveResult"
+
+
+async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    await ends(slot, task("zeros"))
+    await ends(slot, task("stumble"))
+    assert slot.pid == pid
+
+
+async def test_a_mistake_of_the_program_is_a_reason_and_a_traceback_in_the_log(slots: Slots) -> None:
+    events = await ends(await slots.reserve(), task("stumble"))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].reason == "RuntimeError: a plug-in's own mistake"
+    assert not events[-1].worker_died
+    assert any(isinstance(event, Log) and "execute_sampler" in event.text for event in events)
+
+
+@pytest.mark.parametrize(("name", "how"), [("die", "was killed by SIGKILL"), ("exit", "ended with exit code 3")])
+async def test_a_worker_that_dies_fails_the_run_and_is_replaced(slots: Slots, name: str, how: str) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    events = await ends(slot, task(name))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].worker_died
+    assert how in events[-1].reason
+    slot.release()
+    again = [await slots.reserve(), await slots.reserve()]
+    assert pid not in {other.pid for other in again}
+    assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
+
+
+async def test_a_job_that_needs_more_memory_than_its_slot_has_fails_alone(slots: Slots) -> None:
+    slot, neighbour = await slots.reserve(), await slots.reserve()
+    failed, completed = await asyncio.gather(ends(slot, task("hog")), ends(neighbour, task("zeros")))
+    assert isinstance(failed[-1], Failed)
+    assert "memory" in failed[-1].reason
+    assert not failed[-1].worker_died
+    assert isinstance(completed[-1], Completed)
+    assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
+
+
+@pytest.mark.parametrize("name", ["sleep", "hold the interpreter lock"])
+async def test_a_job_over_its_time_is_killed_with_the_code_that_clients_know(slots: Slots, name: str) -> None:
+    slot = await slots.reserve()
+    start = time.monotonic()
+    events = await ends(slot, task(name, seconds=0.5))
+    assert time.monotonic() - start < 2
+    assert isinstance(events[-1], Failed)
+    assert events[-1].code == 1305
+    assert events[-1].metrics.seconds == pytest.approx(0.5, abs=0.4)
+
+
+async def test_heartbeats_come_while_the_worker_is_busy(slots: Slots) -> None:
+    events = await ends(await slots.reserve(), task("hold the interpreter lock", seconds=4.5))
+    assert sum(isinstance(event, Heartbeat) for event in events) == 2
+
+
+async def test_leaving_a_run_kills_its_process_within_a_second(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid or 0
+    run = asyncio.create_task(ends(slot, task("hold the interpreter lock")))
+    await asyncio.sleep(0.3)
+    start = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert not is_alive(pid)
+    assert time.monotonic() - start < 1
+
+
+async def test_stopping_leaves_no_process(slots: Slots) -> None:
+    workers = [await slots.reserve(), await slots.reserve()]
+    pids = [slot.pid or 0 for slot in workers]
+    run = asyncio.create_task(ends(workers[0], task("sleep")))
+    await asyncio.sleep(0.2)
+    await slots.stop()
+    await run
+    assert not any(is_alive(pid) for pid in pids)
+
+
+async def test_only_idle_slots_are_handed_out(slots: Slots) -> None:
+    first, second = await slots.reserve(), await slots.reserve()
+    assert first is not second
+    assert slots.idle == 0
+    waiting = asyncio.create_task(slots.reserve())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    second.release()
+    assert await asyncio.wait_for(waiting, 1) is second
+
+
+async def test_a_worker_that_is_killed_while_idle_is_noticed_by_its_next_job(slots: Slots) -> None:
+    slot = await slots.reserve()
+    os.kill(slot.pid or 0, signal.SIGKILL)
+    events = await ends(slot, task("zeros"))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].worker_died
+
+
+async def test_large_results_pass(slots: Slots) -> None:
+    events = await ends(await slots.reserve(), task("zeros", shots=100_000, bits=1600))
+    assert isinstance(events[-1], Completed)
+
+
+async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
+    pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1)
+    with pytest.raises(StartupError, match="did not start"):
+        await pool.start()
+    await pool.stop()
