@@ -5,6 +5,7 @@ Nothing heavy is imported before a command has been chosen: worker processes imp
 
 import asyncio
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -43,6 +44,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
     from qiskit_runtime_server.settings import Settings  # noqa: PLC0415
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    # Its account of every start is of no use to a user; what it changes is in the changelog.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     given = {
         "host": host,
         "port": port,
@@ -51,7 +54,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         "tokens": tokens,
         "anonymous": anonymous,
     }
-    asyncio.run(run(Settings(**{name: value for name, value in given.items() if value})))  # type: ignore[arg-type]
+    asyncio.run(run(Settings(**{name: value for name, value in given.items() if value not in (None, [])})))  # type: ignore[arg-type]
 
 
 @cli.command()
@@ -65,7 +68,7 @@ def connect(
     from qiskit_runtime_server import client  # noqa: PLC0415
 
     for name, value in client.environment(url, token).items():
-        typer.echo(f"export {name}={value!r}")
+        typer.echo(f"export {name}={shlex.quote(value)}")
     if save:
         client.save_account(url, token)
         typer.echo("The account is saved; the exports above are still needed.", err=True)
@@ -98,3 +101,7 @@ def main() -> None:
         cli()
     except ServerError as error:
         sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

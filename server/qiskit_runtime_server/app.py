@@ -1,6 +1,5 @@
 """Puts the server together: everything in one process, simulation in child processes."""
 
-import asyncio
 import logging
 import os
 import secrets
@@ -27,7 +26,7 @@ from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.sql import open_sqlite
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.memory import usable_bytes, usable_cores
-from qiskit_runtime_server.worker.slots import Slots
+from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
@@ -80,7 +79,7 @@ async def run_services(
     pools = _pools(settings, executors)
     store = await open_sqlite(settings.data_dir)
     try:
-        await _start(pools)
+        await all_or_none(pool.start() for pool in pools.values())
         endings = Endings()
         dispatcher = Dispatcher(store, pools, endings, lease=settings.lease)
         dispatcher.start()
@@ -144,17 +143,6 @@ def _named_size(word: str) -> tuple[str, int | None]:
 
 def _default_slots() -> int:
     return max(1, usable_cores() // _CORES_PER_SLOT)
-
-
-async def _start(pools: Mapping[ExecutorName, Slots]) -> None:
-    starts = [asyncio.ensure_future(pool.start()) for pool in pools.values()]
-    try:
-        await asyncio.gather(*starts)
-    except BaseException:
-        for start in starts:
-            start.cancel()
-        await asyncio.gather(*starts, return_exceptions=True)
-        raise
 
 
 def _signing_key(settings: Settings) -> str:

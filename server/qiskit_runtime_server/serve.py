@@ -73,11 +73,14 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
 def _listener(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise StartupError(
             f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}."
         ) from error
+    # Connections inherit this; with Nagle's algorithm every answer would wait 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _print_banner(services: Services, listener: socket.socket) -> None:

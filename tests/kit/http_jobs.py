@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 from qiskit import QuantumCircuit
-from qiskit_ibm_runtime.utils.json import RuntimeEncoder
+from qiskit_ibm_runtime import RuntimeEncoder
 
 ENDED = {"Completed", "Failed", "Cancelled"}
 

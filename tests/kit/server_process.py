@@ -26,18 +26,21 @@ class ServerProcess:
         self.data_dir = data_dir
         self.output: list[str] = []
         self._lines: Queue[str | None] = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.url = self._wait_for_url()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        self.url = ""
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output.append(line)
-            self._lines.put(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.output.append(line)
+                self._lines.put(line)
         self._lines.put(None)
 
-    def _wait_for_url(self) -> str:
-        while True:
+    def wait_until_ready(self) -> None:
+        """Return when the server listens; fail the test if it does not."""
+        while not self.url:
             try:
                 line = self._lines.get(timeout=START_SECONDS)
             except Empty:
@@ -45,7 +48,7 @@ class ServerProcess:
             if line is None:
                 pytest.fail(f"The server ended with {self.process.wait()}:\n{''.join(self.output)}")
             if match := re.search(r"Listening on (http://\S+)", line):
-                return match[1]
+                self.url = match[1]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
@@ -70,8 +73,11 @@ def running_server(data_dir: Path, *options: str, **environment: str) -> Iterato
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
     )
+    server = ServerProcess(process, data_dir)
     try:
-        yield ServerProcess(process, data_dir)
+        server.wait_until_ready()
+        yield server
     finally:
         process.kill()
         process.wait()
+        server.reader.join()

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Request
 
 from qiskit_runtime_server.accounts import AccessTokens, Account
-from qiskit_runtime_server.backends.catalog import Catalog, Metadata
+from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
@@ -29,18 +29,27 @@ class Services:
     dispatcher: Dispatcher
     endings: Endings
 
-    async def metadata(self, backend: str) -> tuple[VirtualBackend, Metadata]:
-        """Return the pair and the device that a virtual backend's name stands for.
+    async def metadata(self, backend: str) -> Metadata:
+        """Return the device that a virtual backend's name stands for.
 
         Raises:
             BackendNotFoundError: If its metadata or its executor is unknown.
         """
+        pair, ideal_qubits = await self._pair(backend)
+        return self.catalog.get(pair.metadata, ideal_qubits=ideal_qubits)
+
+    async def outline(self, backend: str) -> tuple[VirtualBackend, Outline]:
+        """Return the pair and the outline of a virtual backend, which costs less than the device; errors as above."""
+        pair, ideal_qubits = await self._pair(backend)
+        return pair, self.catalog.outline(pair.metadata, ideal_qubits=ideal_qubits)
+
+    async def _pair(self, backend: str) -> tuple[VirtualBackend, int]:
         pair = VirtualBackend.parse(backend)
         pool = self.pools.get(pair.executor)
         if pool is None:
             offered = ", ".join(sorted(self.pools))
             raise BackendNotFoundError(f"Backend {backend!r} not found: the executors here are {offered}.")
-        return pair, self.catalog.get(pair.metadata, ideal_qubits=(await pool.capabilities()).num_qubits)
+        return pair, (await pool.capabilities()).num_qubits
 
 
 def services(request: Request) -> Services:

@@ -1,7 +1,7 @@
 """The contract of an executor, for ours and for plug-ins.
 
-A plug-in registers its class under the entry point group `qiskit_runtime_server.executors`. It implements `sample`, which
-gives it every program, or overrides `execute_sampler` and `execute_estimator`, which gives it those two.
+A plug-in registers its class under the entry point group `qiskit_runtime_server.executors`. It implements `sample`,
+which gives it every program, or overrides `execute_sampler` and `execute_estimator`, which gives it those two.
 """
 
 from abc import ABC, abstractmethod
@@ -30,11 +30,12 @@ class SampleTask:
 
     Attributes:
         circuit: Has no idle qubits and is as small as compaction can make it; gates of a device, measurements, resets,
-            delays, control flow.
+            delays, control flow. Angles are numbers or bare parameters.
         parameter_values: Shape ``(n, k)``, dtype float64, columns as in ``circuit.parameters``.
         shots: For every row.
         noise: Errors for the circuit's own qubit numbers, or None for an ideal device. Includes what delays do.
-        seeds: Shape ``(n,)``, dtype uint64: a row's bits depend on its own seed only, so rows may be run in any batches.
+        seeds: Shape ``(n,)``, dtype uint64: a row's bits depend on its own seed only, so rows may be run in any
+            batches.
     """
 
     circuit: QuantumCircuit
@@ -57,14 +58,17 @@ class BaseExecutor(ABC):
 
     @classmethod
     def for_slot(cls, *, memory_bytes: int | None, threads: int) -> Self:  # noqa: ARG003 - for those that need it
-        """Return an instance for a slot with `memory_bytes` for jobs (None: no limit) and `threads` cores; here `cls()`."""
+        """Return an instance for a slot with `memory_bytes` for jobs (None: no limit) and `threads` cores.
+
+        Here it is `cls()`.
+        """
         return cls()
 
     @abstractmethod
     def capabilities(self) -> Capabilities:
         """Return what fits into this executor; cheap, and constant for a process."""
 
-    def sample(self, task: SampleTask) -> BitTensor:
+    def sample(self, task: SampleTask) -> BitTensor:  # noqa: ARG002 - for those that can
         """Run `task.circuit` for every row of `task.parameter_values`.
 
         Returns:

@@ -44,6 +44,8 @@ QPY_VERSION_WITH_TABLE: Final = 16
 MAX_BITS: Final = 100_000
 """The reader makes the bits that a circuit's header announces before it reads anything else."""
 MAX_PARAMETER_SETS: Final = 10_000_000
+SAMPLE_BYTES: Final = 2**16
+WORTHWHILE: Final = 0.9
 MAX_ERROR_QUBITS: Final = 8
 """A quantum error on more qubits than this is no device's; its matrices would not fit anyway."""
 
@@ -168,17 +170,17 @@ class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client librar
 
 
 def _packed(array: NDArray[Any]) -> str:
-    # Level 1: shots are nearly incompressible, and higher levels cost three times as much for a few per cent.
-    packer = zlib.compressobj(level=1)
     header = io.BytesIO()
     contiguous = np.ascontiguousarray(array).reshape(array.shape)
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(contiguous))
-    parts = [
-        packer.compress(header.getvalue()),
-        packer.compress(contiguous.reshape(-1).view(np.uint8).data),
-        packer.flush(),
-    ]
-    return base64.b64encode(b"".join(parts)).decode("ascii")
+    data = contiguous.reshape(-1).view(np.uint8).data
+    packer = zlib.compressobj(level=_level(data[:SAMPLE_BYTES]))
+    return base64.b64encode(packer.compress(header.getvalue()) + packer.compress(data) + packer.flush()).decode("ascii")
+
+
+def _level(sample: memoryview) -> int:
+    """Return 0 for bits that hardly shrink, as shots of many qubits do not: trying to costs seconds per 100 MB."""
+    return 1 if len(zlib.compress(sample, level=1)) < WORTHWHILE * len(sample) else 0
 
 
 def _parse(document: bytes) -> object:

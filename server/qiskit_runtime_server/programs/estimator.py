@@ -78,7 +78,7 @@ def execute(
 
 def num_configurations(pub: EstimatorPub) -> int:
     """Return how many pairs of a parameter set and a measurement basis the pub takes shots for."""
-    return sum(len(group.rows) * len(set(group.assignment.values())) for group in _groups(pub))
+    return sum(len(group.rows) * len(group.parts) for group in _groups(*_observables(pub)))
 
 
 def _job_metadata() -> dict[str, Any]:
@@ -167,31 +167,31 @@ class _Group:
     Attributes:
         rows: Numbers of the parameter sets, rising.
         observables: Numbers of the observables.
-        assignment: The basis in which each term is measured.
+        parts: For each basis, the terms of each observable (by its place in `observables`) that are measured in it.
         evs: Shape (rows, observables), filled step by step, from the identity terms on.
         variances: Of `evs`, in the same shape.
     """
 
     rows: NDArray[np.intp]
     observables: tuple[int, ...]
-    assignment: Mapping[_Term, _Basis]
+    parts: Mapping[_Basis, Mapping[int, Sequence[tuple[_Term, float]]]]
     evs: NDArray[np.float64]
     variances: NDArray[np.float64]
 
 
 def _estimate_pub(setup: Setup, pub: EstimatorPub, shots: int, index: int) -> DataBin:
     observables, elements = _observables(pub)
-    groups = _groups(pub)
+    groups = _groups(observables, elements)
     values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
-    bases = list(dict.fromkeys(basis for group in groups for basis in group.assignment.values()))
+    bases = dict.fromkeys(basis for group in groups for basis in group.parts)
     for number, basis in enumerate(bases):
-        users = [group for group in groups if basis in group.assignment.values()]
+        users = [group for group in groups if basis in group.parts]
         circuit, columns = _measured(pub.circuit, basis, setup.device)
         rows = np.unique(np.concatenate([group.rows for group in users]))
         for part, bits in setup.sample(circuit, values[rows], shots, index, number):
             outcomes = _Outcomes.of(bits[..., columns])
             for group in users:
-                _add(group, basis, observables, rows[part], outcomes)
+                _add(group, basis, rows[part], outcomes)
     evs, stds = _spread(groups, elements, len(observables))
     fields = {"evs": evs, "stds": stds, "ensemble_standard_error": stds.copy()}
     return DataBin(shape=pub.shape, **{name: field.reshape(pub.shape) for name, field in fields.items()})
@@ -214,9 +214,8 @@ def _observables(pub: EstimatorPub) -> tuple[list[_Observable], NDArray[np.intp]
     return list(numbers), elements.ravel()
 
 
-def _groups(pub: EstimatorPub) -> list[_Group]:
-    """Return the pub's parameter sets, grouped by the observables that are asked for them."""
-    observables, elements = _observables(pub)
+def _groups(observables: Sequence[_Observable], elements: NDArray[np.intp]) -> list[_Group]:
+    """Return parameter sets, grouped by the observables asked for them; the arguments come from `_observables`."""
     wanted: dict[int, list[int]] = {}
     for element in np.unique(elements).tolist():
         wanted.setdefault(element // len(observables), []).append(element % len(observables))
@@ -228,11 +227,16 @@ def _groups(pub: EstimatorPub) -> list[_Group]:
 
 def _group(rows: Sequence[int], numbers: tuple[int, ...], observables: Sequence[_Observable]) -> _Group:
     constants = [sum(c for term, c in observables[number] if not term.qubits) for number in numbers]
-    terms = dict.fromkeys(term for number in numbers for term, _ in observables[number] if term.qubits)
+    bases = _assigned(dict.fromkeys(term for number in numbers for term, _ in observables[number] if term.qubits))
+    parts: dict[_Basis, dict[int, list[tuple[_Term, float]]]] = {}
+    for place, number in enumerate(numbers):
+        for term, coefficient in observables[number]:
+            if term.qubits:
+                parts.setdefault(bases[term], {}).setdefault(place, []).append((term, coefficient))
     return _Group(
         rows=np.array(rows, dtype=np.intp),
         observables=numbers,
-        assignment=_assigned(terms),
+        parts=parts,
         evs=np.tile(np.array(constants, dtype=np.float64), (len(rows), 1)),
         variances=np.zeros((len(rows), len(numbers))),
     )
@@ -342,25 +346,15 @@ def _eigenvalues(term: _Term, words: Sequence[NDArray[np.uint64]], places: Mappi
     return values
 
 
-def _add(
-    group: _Group,
-    basis: _Basis,
-    observables: Sequence[_Observable],
-    rows: NDArray[np.intp],
-    outcomes: _Outcomes,
-) -> None:
+def _add(group: _Group, basis: _Basis, rows: NDArray[np.intp], outcomes: _Outcomes) -> None:
     """Add what the terms in `basis` contribute to those rows of the group that are in `rows`."""
     places = {qubit: place for place, qubit in enumerate(basis.qubits())}
     mine = np.flatnonzero(np.isin(group.rows, rows))
     theirs = np.searchsorted(rows, group.rows[mine])
-    shots = outcomes.shots
-    for column, number in enumerate(group.observables):
-        terms = [(term, c) for term, c in observables[number] if term.qubits and group.assignment[term] == basis]
-        if not terms or not len(mine):
-            continue
+    for column, terms in group.parts[basis].items() if len(mine) else ():
         means, variances = outcomes.moments(terms, places, theirs)
         group.evs[mine, column] += means
-        group.variances[mine, column] += variances / max(1, shots - 1)
+        group.variances[mine, column] += variances / max(1, outcomes.shots - 1)
 
 
 def _spread(

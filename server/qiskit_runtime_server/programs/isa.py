@@ -143,9 +143,9 @@ def _check_instruction(name: str, qubits: tuple[int, ...], device: Device, where
         known = ", ".join(sorted(device.target.operation_names))
         reason = f"{device.name} has no {name}, only {known}."
     elif len(qubits) > 1:
-        reason = f"{device.name} does not connect these qubits in this way."
+        reason = f"{device.name} does not connect these qubits in this way, or the connection is faulty."
     else:
-        reason = f"{device.name} does not have it there."
+        reason = f"the qubit is faulty, or {device.name} does not have it there."
     raise NotIsaError(f"{where}: {_spelled(name, qubits)} is not supported: {reason} {_advice(device)}")
 
 

@@ -38,7 +38,6 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     pubs = [program.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
     for option in idle(params.options):
         log(f"Option {option} has no effect, as what it belongs to is switched off.")
-    log(f"Running {len(pubs)} pubs of {task.program_id} on {task.backend_name}.")
     result = program.execute(executor, pubs, with_seed(params.options, task.seed), task.backend_name)
     document = codec.encode_result(result)
     metrics = Metrics(
@@ -48,7 +47,6 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
         num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
         qiskit_version=qiskit.__version__,
     )
-    log(f"Done: {metrics.executions} executions in {metrics.seconds:.3f} s.")
     return Completed(metrics=metrics, result=document)
 
 
@@ -58,11 +56,11 @@ def check_calibration(task: Task, executor: BaseExecutor) -> None:
     Raises:
         CalibrationMissingError: If it is another one, or there is none.
     """
-    metadata = VirtualBackend.parse(task.backend_name).metadata
     try:
+        metadata = VirtualBackend.parse(task.backend_name).metadata
         known = executor.catalog.get(metadata, ideal_qubits=executor.capabilities().num_qubits).digest
     except BackendNotFoundError as error:
-        raise CalibrationMissingError(f"This executor has no device {metadata}.") from error
+        raise CalibrationMissingError(f"This executor does not have the job's device: {error}") from error
     if known != task.calibration_digest:
         raise CalibrationMissingError(
             f"The job was accepted with calibration {task.calibration_digest[:12]} of {metadata}; this executor has"

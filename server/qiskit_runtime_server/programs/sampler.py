@@ -16,7 +16,8 @@ from qiskit_runtime_server.programs import isa
 from qiskit_runtime_server.programs.options import DEFAULT_SHOTS, sampler_options
 from qiskit_runtime_server.programs.setup import Setup
 
-MAX_RESULT_BYTES: Final = 512 * 2**20
+MAX_RESULT_BYTES: Final = 256 * 2**20
+"""Encoding takes five times as much memory for a moment."""
 
 
 def execute(

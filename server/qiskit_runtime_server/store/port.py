@@ -1,7 +1,8 @@
 """What the server asks of a store; one test suite runs on every implementation.
 
-A store is durable: when a method that writes has returned, the write survives a crash. Only the store's own clock
-counts. Methods that take an `account` see nothing of other accounts.
+A store is durable: when a method that writes has returned, the write survives a crash. A call that is cancelled has
+happened wholly or not at all. Only the store's own clock counts. Methods that take an `account` see nothing of other
+accounts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -99,6 +100,8 @@ class JobStore(Protocol):
     async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
         """Bring a queued or running job to Cancelled at once and return it as it was; its claim is void from then on.
 
+        The time for which it ran counts as used.
+
         Raises:
             JobNotFoundError: If the account has no such job.
             InvalidStateError: If the job has already ended.
@@ -123,7 +126,11 @@ class DocumentStore(Protocol):
     """The large parts of jobs. Who may read them is decided with `JobStore.get`."""
 
     async def params(self, job_id: JobId) -> bytes:
-        """Return what was submitted, byte for byte."""
+        """Return what was submitted, byte for byte.
+
+        Raises:
+            JobNotFoundError: If the job has been deleted.
+        """
 
     async def result(self, job_id: JobId) -> bytes | None:
         """Return the result, or None if there is none."""
@@ -132,7 +139,7 @@ class DocumentStore(Protocol):
         """Return the result and forget it: a second call returns None, also when two calls race."""
 
     async def append_log(self, job_id: JobId, text: str) -> None:
-        """Add to the job's log."""
+        """Add to the job's log; does nothing if the job has been deleted."""
 
     async def log(self, job_id: JobId) -> str:
         """Return the log so far, empty if there is none."""

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 from qiskit_runtime_server.dispatch.events import (
     Capabilities,
@@ -28,6 +29,8 @@ _START_SECONDS = 120.0
 _MAX_BACKOFF_SECONDS = 30.0
 
 logger = logging.getLogger(__name__)
+
+ResultT = TypeVar("ResultT")
 
 
 class Slot:
@@ -64,7 +67,9 @@ class Slot:
         except asyncio.CancelledError:
             await process.stop()
             raise
-        assert isinstance(ready, Ready)  # noqa: S101 - the first event of a worker, by contract
+        if not isinstance(ready, Ready):
+            await process.stop()
+            raise StartupError(f"Executor {self._spec.executor!r} did not start: {getattr(ready, 'reason', ready)}")
         self._process = process
         return ready.capabilities
 
@@ -115,6 +120,18 @@ class Slot:
                     await receiving
 
 
+async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[ResultT]:
+    """Return what all give; when one raises, end the others first."""
+    tasks = [asyncio.ensure_future(start) for start in starts]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
 def _failed(error: MaxTimeError | WorkerDiedError, start: float, *, worker_died: bool = False) -> Failed:
     metrics = Metrics(seconds=time.monotonic() - start)
     return Failed(reason=str(error), code=error.code, worker_died=worker_died, metrics=metrics)
@@ -142,9 +159,8 @@ class Slots:
         Raises:
             StartupError: If one does not come up.
         """
-        async with asyncio.TaskGroup() as group:
-            starts = [group.create_task(slot.start()) for slot in self._slots]
-        self._capabilities.set_result(starts[0].result())
+        capabilities = await all_or_none(slot.start() for slot in self._slots)
+        self._capabilities.set_result(capabilities[0])
         for slot in self._slots:
             self._idle.put_nowait(slot)
 

@@ -16,19 +16,17 @@ from http_jobs import circuit_of, end_of, signed_in, submission, submit, when
 from qiskit import QuantumCircuit
 from server_process import ServerProcess, StartServer
 
-BUSY_QUBITS = 25
 
-
-def long_circuit(layers: int = 400) -> QuantumCircuit:
-    """Return a circuit that keeps a simulator busy for minutes, in one go and in 0.5 GiB."""
-    circuit = QuantumCircuit(BUSY_QUBITS, BUSY_QUBITS)
+def long_circuit(layers: int = 400, num_qubits: int = 25) -> QuantumCircuit:
+    """Return a circuit that keeps a simulator busy in one go: by default for minutes, in 0.5 GiB."""
+    circuit = QuantumCircuit(num_qubits, num_qubits)
     for layer in range(layers):
-        for qubit in range(BUSY_QUBITS):
+        for qubit in range(num_qubits):
             circuit.rz(0.1 * layer, qubit)
             circuit.sx(qubit)
-        for qubit in range(layer % 2, BUSY_QUBITS - 1, 2):
+        for qubit in range(layer % 2, num_qubits - 1, 2):
             circuit.cx(qubit, qubit + 1)
-    circuit.measure(range(BUSY_QUBITS), range(BUSY_QUBITS))
+    circuit.measure(range(num_qubits), range(num_qubits))
     return circuit
 
 
@@ -155,7 +153,7 @@ def test_an_answered_job_is_on_disk(start_server: StartServer) -> None:
     server = start_server()
     with signed_in(server.url) as client:
         job = submit(client)
-    (database,) = server.data_dir.glob("*.sqlite*[!lm]")
+    database = server.data_dir / "store.db"
     rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute("SELECT id FROM jobs").fetchall()
     assert (job,) in rows
 
@@ -179,7 +177,7 @@ def test_a_seed_gives_the_same_bits_after_a_restart(start_server: StartServer) -
 def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServer) -> None:
     server = start_server()
     with signed_in(server.url) as client:
-        job = submit(client, long_circuit(layers=12), backend="fake_quantum_sim@aer")
+        job = submit(client, long_circuit(layers=60, num_qubits=18), backend="fake_quantum_sim@aer")
         when(client, job, {"Running"})
         server.process.send_signal(signal.SIGTERM)
         assert end_of(client, job)["status"] == "Completed"
@@ -189,7 +187,7 @@ def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServe
 def test_what_does_not_end_in_time_is_run_by_the_next_server(start_server: StartServer) -> None:
     server = start_server(QRS_DRAIN="0.5")
     with signed_in(server.url) as client:
-        job = submit(client, long_circuit(layers=60), backend="fake_quantum_sim@aer")
+        job = submit(client, long_circuit(layers=100, num_qubits=19), backend="fake_quantum_sim@aer")
         when(client, job, {"Running"})
     assert server.stop() == 0
     with signed_in(start_server().url) as client:

@@ -25,9 +25,9 @@ class _Api:
 
     def backend_properties(
         self,
-        name: str,  # noqa: ARG002 - the client's signature
-        datetime: datetime | None = None,  # noqa: ARG002
-        calibration_id: str | None = None,  # noqa: ARG002
+        name: str,
+        datetime: datetime | None = None,
+        calibration_id: str | None = None,
     ) -> object:
         return json.loads(self._document)
 

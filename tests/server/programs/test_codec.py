@@ -80,6 +80,13 @@ def round_trip(result: PrimitiveResult[Any]) -> Any:  # noqa: ANN401 - whatever 
     return ResultDecoder.decode(codec.encode_result(result).decode())
 
 
+# Made once, as names and ids in them are new every time, and damage is drawn by place.
+INTACT_CIRCUITS = [in_qpy(bell(), version) for version in (13, 15, 17, 18)]
+INTACT_DOCUMENT = document(
+    [[rotation(), [{"ZZ": 1.0, "0+": 0.5}], np.array([[0.5, 1.5]]), 0.1]], {"simulator": {"seed_simulator": 3}}
+)
+
+
 class TestParams:
     def test_sampler_pubs_of_the_client_are_read_as_they_were(self) -> None:
         values = np.linspace(0, 1, 6).reshape(3, 2)
@@ -295,8 +302,7 @@ class TestHostileParams:
     @given(st.data())
     @settings(max_examples=150, deadline=None)
     def test_damaged_circuits_never_raise_anything_else(self, data: st.DataObject) -> None:
-        original = in_qpy(bell(), data.draw(st.sampled_from([13, 15, 17, 18])))
-        damaged = bytearray(original)
+        damaged = bytearray(data.draw(st.sampled_from(INTACT_CIRCUITS)))
         for _ in range(data.draw(st.integers(1, 4))):
             damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
         try:
@@ -307,8 +313,7 @@ class TestHostileParams:
     @given(st.data())
     @settings(max_examples=150, deadline=None)
     def test_damaged_documents_never_raise_anything_else(self, data: st.DataObject) -> None:
-        pub = [rotation(), [{"ZZ": 1.0, "0+": 0.5}], np.array([[0.5, 1.5]]), 0.1]
-        damaged = bytearray(document([pub], {"simulator": {"seed_simulator": 3}}))
+        damaged = bytearray(INTACT_DOCUMENT)
         for _ in range(data.draw(st.integers(1, 4))):
             damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(32, 126))
         try:

@@ -125,6 +125,15 @@ class TestValues:
         (result,) = estimate([(circuit, observables)], backend="fake_manila", simulator={"noise_model": NoiseModel()})
         np.testing.assert_array_equal(result.data.evs, [-1, 1, -1, 1, 1, 1, 0])
 
+    def test_observables_may_cover_a_whole_large_device(self, estimate: Run) -> None:
+        circuit = QuantumCircuit(127)
+        circuit.x(range(70))
+        circuit.x(100)
+        observables = ["Z" * 127, "Z" * 126 + "I", "I" * 26 + "1" + "0" * 30 + "1" * 70, "I" * 56 + "Z" * 70 + "0"]
+        options = {"default_precision": 0.2, "simulator": {"noise_model": NoiseModel()}}
+        (result,) = estimate([(circuit, observables)], backend="fake_sherbrooke", **options)
+        np.testing.assert_array_equal(result.data.evs, [-1, 1, 1, 0])
+
     def test_circuits_may_measure_and_decide_by_themselves(self, estimate: Run) -> None:
         circuit = QuantumCircuit(5, 1)
         circuit.x(0)

@@ -159,7 +159,9 @@ def test_an_unknown_program_is_refused_naming_the_known_ones() -> None:
         run_program(task(executor, [(measured(), [0.1])], program_id="circuit-runner"), executor, print)
 
 
-@pytest.mark.parametrize("changes", [{"calibration_digest": "0" * 64}, {"backend_name": "fake_nowhere@aer"}])
+@pytest.mark.parametrize(
+    "changes", [{"calibration_digest": "0" * 64}, {"backend_name": "fake_nowhere@aer"}, {"backend_name": "x"}]
+)
 def test_a_job_is_not_run_on_another_calibration_than_it_was_accepted_with(changes: dict[str, str]) -> None:
     executor = PlainExecutor()
     with pytest.raises(CalibrationMissingError):

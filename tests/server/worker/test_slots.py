@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit_ibm_runtime.utils.json import RuntimeEncoder
+from qiskit_ibm_runtime import RuntimeEncoder
 from scripted_executor import BrokenExecutor, ScriptedExecutor
 
 from qiskit_runtime_server.backends.catalog import Catalog

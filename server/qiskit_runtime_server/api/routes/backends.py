@@ -37,7 +37,7 @@ async def list_backends(
 @router.get("/{name}/configuration")
 async def configuration(name: str, _: Caller, services: TheServices, calibration_id: str | None = None) -> Response:
     """Return what the device is: qubits, gates, couplings."""
-    _pair, metadata = await services.metadata(name)
+    metadata = await services.metadata(name)
     check_calibration(metadata, calibration_id)
     return _document(configuration_document(metadata, name))
 
@@ -51,7 +51,7 @@ async def properties(
     calibration_id: str | None = None,
 ) -> Response:
     """Return the calibration of the device; null for an ideal one, or if it is not older than `updated_before`."""
-    _pair, metadata = await services.metadata(name)
+    metadata = await services.metadata(name)
     check_calibration(metadata, calibration_id)
     updated, before = metadata.last_update, bodies.utc(updated_before)
     if before is not None and updated is not None and updated > before:
@@ -62,10 +62,10 @@ async def properties(
 @router.get("/{name}/status")
 async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
     """Return whether the backend takes jobs, and how many are queued for its executor."""
-    pair, metadata = await services.metadata(name)
+    pair, outline = await services.outline(name)
     return {
         "backend_name": name,
-        "backend_version": metadata.configuration["backend_version"],
+        "backend_version": outline.backend_version,
         "state": True,
         "status": "active",
         "message": "",
@@ -76,18 +76,18 @@ async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
 @router.get("/{name}/defaults")
 async def defaults(name: str, _: Caller, services: TheServices) -> None:
     """Return null: there are no pulses; clients up to 0.40 ask."""
-    await services.metadata(name)
+    await services.outline(name)
 
 
-def check_calibration(metadata: Metadata, calibration_id: str | None) -> None:
+def check_calibration(device: Metadata | Outline, calibration_id: str | None) -> None:
     """Accept the digest of the device's present documents, or none.
 
     Raises:
         NotFoundError: If `calibration_id` is another one.
     """
-    if calibration_id is not None and calibration_id != metadata.digest:
+    if calibration_id is not None and calibration_id != device.digest:
         raise NotFoundError(
-            f"Calibration {calibration_id!r} of {metadata.name} not found; the present one is {metadata.digest!r}."
+            f"Calibration {calibration_id!r} of {device.name} not found; the present one is {device.digest!r}."
         )
 
 

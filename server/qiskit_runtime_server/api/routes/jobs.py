@@ -34,7 +34,7 @@ class Submission(msgspec.Struct, kw_only=True):
     log_level: str | None = None
     session_id: str | None = None
     tags: list[str] = []
-    cost: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    cost: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
     private: bool = False
     runtime: str | None = None
     calibration_id: str | None = None
@@ -169,8 +169,8 @@ async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Jo
         raise ProgramNotFoundError(f"Program {submission.program_id!r} not found; there are {offered}.")
     if submission.start_session:
         raise MalformedRequestError("start_session is not supported: create the session by POST /sessions.")
-    pair, metadata = await services.metadata(submission.backend)
-    check_calibration(metadata, submission.calibration_id)
+    pair, device = await services.outline(submission.backend)
+    check_calibration(device, submission.calibration_id)
     limit = services.settings.max_seconds
     job = Job(
         id=JobId(uuid.uuid4().hex),
@@ -182,7 +182,7 @@ async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Jo
         created=datetime.now(UTC),
         max_seconds=min(submission.cost or limit, limit),
         seed=secrets.randbits(63),
-        calibration_digest=metadata.digest,
+        calibration_digest=device.digest,
         session_id=SessionId(submission.session_id) if submission.session_id else None,
         tags=tuple(submission.tags),
         cost=submission.cost,

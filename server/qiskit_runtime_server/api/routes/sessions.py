@@ -20,7 +20,7 @@ class NewSession(msgspec.Struct, kw_only=True):
 
     backend: str
     mode: SessionMode = SessionMode.DEDICATED
-    max_ttl: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    max_ttl: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
 
 
 class Change(msgspec.Struct, kw_only=True):
@@ -37,7 +37,7 @@ _CHANGES = msgspec.json.Decoder(Change)
 async def create(request: Request, caller: Caller, services: TheServices) -> dict[str, Any]:
     """Open a session (`dedicated`) or a batch; its clock, `max_ttl` in seconds, starts with its first job."""
     body = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _NEW_SESSIONS)
-    await services.metadata(body.backend)
+    await services.outline(body.backend)
     longest = services.settings.session_max_ttl
     session = Session(
         id=SessionId(str(uuid.uuid4())),

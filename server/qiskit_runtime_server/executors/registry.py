@@ -1,0 +1,47 @@
+"""Finds installed executors by their entry points, and imports only the one that is asked for."""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from qiskit_runtime_server.errors import StartupError, UnknownExecutorError
+from qiskit_runtime_server.executors.base import BaseExecutor
+
+GROUP: Final = "qiskit_runtime_server.executors"
+
+
+def installed() -> list[str]:
+    """Return the names of all installed executors, sorted, without importing any."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def load(name: str) -> type[BaseExecutor]:
+    """Return the class of the executor called `name`.
+
+    Raises:
+        UnknownExecutorError: If none is installed under that name; the message tells which ones are.
+        StartupError: If it is installed and cannot be used, or if several distributions claim the name.
+    """
+    found = list(entry_points(group=GROUP, name=name))
+    if not found:
+        message = f"No executor {name!r} is installed; there are: {', '.join(installed()) or 'none'}."
+        raise UnknownExecutorError(message)
+    if len({entry.value for entry in found}) > 1:
+        message = f"The executor {name!r} is installed more than once: {', '.join(map(_origin, found))}."
+        raise StartupError(message)
+    return _loaded(found[0])
+
+
+def _loaded(entry: EntryPoint) -> type[BaseExecutor]:
+    try:
+        executor = entry.load()
+    except Exception as error:
+        message = f"The executor {entry.name!r} ({_origin(entry)}) cannot be loaded: {type(error).__name__}: {error}"
+        raise StartupError(message) from error
+    if not (isinstance(executor, type) and issubclass(executor, BaseExecutor)):
+        message = f"The executor {entry.name!r} ({_origin(entry)}) is not a subclass of BaseExecutor."
+        raise StartupError(message)
+    return executor
+
+
+def _origin(entry: EntryPoint) -> str:
+    return f"{entry.value} of {entry.dist.name if entry.dist else 'an unknown distribution'}"

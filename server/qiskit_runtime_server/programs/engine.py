@@ -1,0 +1,74 @@
+"""Runs circuits as wide as a device on an executor that sees only their small, independent parts."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
+
+from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.programs import single
+from qiskit_runtime_server.programs.compact import evaluated, split
+from qiskit_runtime_server.programs.noise import DeviceNoise
+
+
+def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
+    executor: BaseExecutor,
+    circuit: QuantumCircuit,
+    parameter_values: NDArray[np.float64],
+    shots: int,
+    *,
+    noise: DeviceNoise | None,
+    seed: np.random.SeedSequence,
+) -> BitTensor:
+    """Take `shots` of `circuit` for every row of `parameter_values`.
+
+    Args:
+        executor: Simulates the parts that are larger than one qubit.
+        circuit: Its qubits are the first ones of the device.
+        parameter_values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
+        shots: For every row.
+        noise: Of the device, or None if nothing goes wrong.
+        seed: Fixes all bits. The first rows give the same bits whether or not others follow.
+
+    Returns:
+        Bits of shape ``(n, shots, circuit.num_clbits)``; the last axis is little-endian. Unwritten bits are False.
+
+    Raises:
+        InvalidInputError: If the circuit, or a value in it, makes no sense.
+        CircuitTooLargeError: If a part of it does not fit into the executor's memory.
+    """
+    bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
+    chances: dict[int, NDArray[np.float64]] = {}
+    for number, component in enumerate(split(circuit)):
+        values = evaluated(component.angles, circuit.parameters, parameter_values)
+        model = None if noise is None else noise.restricted_to(component.qubits, component.uses)
+        chance = single.chance_of_one(component.circuit, values, model)
+        if chance is not None:
+            chances[component.clbits[0]] = chance
+            continue
+        task = SampleTask(
+            circuit=component.circuit,
+            parameter_values=values,
+            shots=shots,
+            noise=model,
+            seeds=_seeds(seed, 1 + number, len(values)),
+        )
+        bits[:, :, component.clbits] = executor.sample(task)
+    if chances:
+        table = np.stack(list(chances.values()), axis=1)
+        for row, coins in enumerate(_coins(table, shots, _seeds(seed, 0, len(table)))):
+            bits[row][:, list(chances)] = coins
+    return bits
+
+
+def _seeds(seed: np.random.SeedSequence, part: int, rows: int) -> NDArray[np.uint64]:
+    """Return a seed for each row of one part of a circuit."""
+    child = np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, part), pool_size=seed.pool_size)
+    return child.generate_state(rows, np.uint64).astype(np.uint64)
+
+
+def _coins(chances: NDArray[np.float64], shots: int, seeds: NDArray[np.uint64]) -> Iterator[BitTensor]:
+    """Yield independent bits of shape ``(shots, bits)`` for each row of `chances`, which are those of True."""
+    for row, seed in zip(chances, seeds.tolist(), strict=True):
+        yield np.random.default_rng(seed).random((shots, len(row))) < row

@@ -1,0 +1,235 @@
+"""What goes wrong on a device, cut down to the few qubits and instructions that a circuit uses.
+
+The errors are those of `qiskit_aer.noise.NoiseModel.from_backend`: depolarisation and thermal relaxation after each
+gate, relaxation during delays, readout errors. Building them for a whole device takes seconds, so each is built when a
+circuit first needs it, and kept.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Delay, Instruction
+from qiskit.quantum_info import SuperOp
+from qiskit.transpiler import Target
+from qiskit.utils import apply_prefix
+from qiskit_aer.noise import NoiseModel, QuantumError, ReadoutError, thermal_relaxation_error
+from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
+from qiskit_aer.noise.passes import LocalNoisePass, RelaxationNoisePass
+
+from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
+
+# Aer has no public way to read or to cut a noise model. The private names used instead are pinned by the tests.
+
+Use = tuple[str, tuple[int, ...]]
+"""An instruction's label (its name, where it has no label) and its qubits."""
+
+Relaxation = Callable[[float, str, int], QuantumError | None]
+"""What a delay of some duration, in some unit, does to a qubit of the device."""
+
+_KEPT_PARTS: Final = 256
+_KEPT_CHANNELS: Final = 4096
+
+
+class DeviceNoise(ABC):
+    """The errors of a device, from which `restricted_to` cuts parts."""
+
+    def __init__(self) -> None:
+        self._restricted = lru_cache(maxsize=_KEPT_PARTS)(self._cut)
+
+    @classmethod
+    def from_target(cls, target: Target) -> "DeviceNoise":
+        """Return the errors that follow from a device's calibration."""
+        return _CalibratedNoise(target)
+
+    @classmethod
+    def from_model(cls, model: NoiseModel, num_qubits: int) -> "DeviceNoise":
+        """Return the errors of a model that a user brings along.
+
+        Raises:
+            UnsupportedOptionError: If the model has a noise pass other than Aer's relaxation.
+            InvalidInputError: If it has errors for qubits that the device does not have.
+        """
+        return _ModelNoise(model, num_qubits)
+
+    def restricted_to(self, qubits: Sequence[int], uses: frozenset[Use] | None = None) -> NoiseModel | None:
+        """Return the errors of `qubits`, renumbered 0, 1, ... in their order; None if there are none.
+
+        Args:
+            qubits: Of the device.
+            uses: The instructions that the model has to serve, with the new numbers of their qubits; by default all.
+        """
+        model = self._restricted(tuple(qubits), uses)
+        return None if model.is_ideal() else model
+
+    @abstractmethod
+    def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
+        """Return a new model; its errors are the same objects each time."""
+
+
+class DelayNoisePass(LocalNoisePass):  # type: ignore[misc]  # Aer has no types
+    """Lets the qubits of a cut circuit relax during delays; Aer runs the passes of a model on circuits with delays."""
+
+    def __init__(self, relaxation: Relaxation, qubits: tuple[int, ...]) -> None:
+        """Take what delays do to the device's qubits, and which of them the circuit has."""
+        self._relaxation = relaxation
+        self._qubits = qubits
+        super().__init__(lambda delay, places: self.error(delay, places[0]), op_types=Delay, method="append")
+
+    def error(self, delay: Delay, qubit: int) -> QuantumError | None:
+        """Return what `delay` does to `qubit` of the cut circuit."""
+        return self._relaxation(delay.duration, delay.unit, self._qubits[qubit])
+
+
+def gate_error(model: NoiseModel, use: Use) -> QuantumError | None:
+    """Return what `model` does besides an instruction; before it if that is a measurement, else after it."""
+    label, qubits = use
+    return model._local_quantum_errors.get(label, {}).get(qubits, model._default_quantum_errors.get(label))
+
+
+def error_channel(model: NoiseModel, operation: Instruction, qubits: tuple[int, ...]) -> NDArray[np.complex128] | None:
+    """Return all that a model cut by `DeviceNoise` does after an instruction, as in `channel`; None if nothing."""
+    errors = [gate_error(model, (operation.label or operation.name, qubits))]
+    if isinstance(operation, Delay):
+        errors += [noise_pass.error(operation, qubits[0]) for noise_pass in model._custom_noise_passes]
+    channels = [channel(error) for error in errors if error is not None]
+    return reduce(lambda first, second: second @ first, channels) if channels else None
+
+
+def readout_matrix(model: NoiseModel, qubit: int) -> NDArray[np.float64] | None:
+    """Return the probabilities to read the bit of the column when it is that of the row, shape (2, 2)."""
+    error: ReadoutError | None = model._local_readout_errors.get((qubit,), model._default_readout_error)
+    return None if error is None else np.asarray(error.probabilities, dtype=np.float64)
+
+
+def channel(error: QuantumError) -> NDArray[np.complex128]:
+    """Return the superoperator of `error`, column-stacking, as in Qiskit. It is computed once for each error."""
+    known = _channels.get(error.id)
+    if known is None:
+        while len(_channels) >= _KEPT_CHANNELS:
+            del _channels[next(iter(_channels))]
+        known = _channels[error.id] = np.asarray(SuperOp(error).data)
+    return known
+
+
+# It takes 20 ms for two qubits; errors have unique ids, but no hash.
+_channels: dict[str, NDArray[np.complex128]] = {}
+
+
+class _CalibratedNoise(DeviceNoise):
+    """Errors that follow from a target; of each gate when it is first used."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self._target = target
+        self._errors: dict[Use, QuantumError | None] = {}
+        self._readouts: dict[int, ReadoutError] | None = None
+        self._relaxed = lru_cache(maxsize=_KEPT_CHANNELS)(self._relaxation)
+
+    def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
+        model = NoiseModel(basis_gates=list(self._target.operation_names))
+        uses = self._uses(qubits) if uses is None else uses
+        for label, places in sorted(uses):
+            error = self._error(label, tuple(qubits[place] for place in places))
+            if error is not None:
+                model.add_quantum_error(error, label, places, warnings=False)
+        for place, qubit in enumerate(qubits):
+            readout = self._readout(qubit) if ("measure", (place,)) in uses else None
+            if readout is not None:
+                model.add_readout_error(readout, [place], warnings=False)
+        # Without these properties Aer's model has no such pass either.
+        if self._target.qubit_properties and any(label == "delay" for label, _ in uses):
+            model._custom_noise_passes.append(DelayNoisePass(self._relaxed, qubits))
+        return model
+
+    def _uses(self, qubits: tuple[int, ...]) -> frozenset[Use]:
+        """Return all instructions within `qubits`, renumbered."""
+        places = {qubit: place for place, qubit in enumerate(qubits)}
+        return frozenset(
+            (name, tuple(places[qubit] for qubit in group))
+            for name in self._target.operation_names
+            for group in self._target[name] or ()
+            if group is not None and all(qubit in places for qubit in group)
+        )
+
+    def _error(self, label: str, qubits: tuple[int, ...]) -> QuantumError | None:
+        if (label, qubits) not in self._errors:
+            self._errors[label, qubits] = self._built(label, qubits)
+        return self._errors[label, qubits]
+
+    def _built(self, name: str, qubits: tuple[int, ...]) -> QuantumError | None:
+        """Have Aer build one error, from a target that has nothing but this instruction."""
+        if name not in self._target.operation_names or not self._target[name]:
+            return None
+        properties = self._target[name].get(qubits)
+        if properties is None:
+            return None
+        known = self._target.qubit_properties
+        part = Target(num_qubits=len(qubits), dt=self._target.dt, qubit_properties=known and [known[q] for q in qubits])
+        operation = self._target.operation_from_name(name)
+        part.add_instruction(operation, {tuple(range(len(qubits))): properties}, name=name)
+        return next((error for _, _, error in basic_device_gate_errors(target=part)), None)
+
+    def _readout(self, qubit: int) -> ReadoutError | None:
+        if self._readouts is None:
+            self._readouts = {qubits[0]: error for qubits, error in basic_device_readout_errors(target=self._target)}
+        return self._readouts.get(qubit)
+
+    def _relaxation(self, duration: float, unit: str, qubit: int) -> QuantumError | None:
+        if unit == "dt" and self._target.dt is None:
+            message = f"A delay of {duration} dt has no length: the device has no dt."
+            raise InvalidInputError(message)
+        seconds = duration * self._target.dt if unit == "dt" else apply_prefix(duration, unit)
+        known = self._target.qubit_properties[qubit]
+        t1 = math.inf if known.t1 is None else known.t1
+        t2 = 2 * t1 if known.t2 is None else min(known.t2, 2 * t1)
+        return None if t1 == t2 == math.inf else thermal_relaxation_error(t1, t2, seconds)
+
+
+class _ModelNoise(DeviceNoise):
+    """Errors of a model that is there as a whole."""
+
+    def __init__(self, model: NoiseModel, num_qubits: int) -> None:
+        super().__init__()
+        self._model = model
+        for noise_pass in model._custom_noise_passes:
+            if not isinstance(noise_pass, RelaxationNoisePass):
+                message = f"Option simulator.noise_model: its pass {type(noise_pass).__name__} is not supported."
+                raise UnsupportedOptionError(message)
+        missing = [qubit for qubit in model.noise_qubits if qubit >= num_qubits]
+        if missing:
+            message = f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
+            raise InvalidInputError(message)
+        self._relaxations = [_relaxation_of(noise_pass) for noise_pass in model._custom_noise_passes]
+
+    def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
+        labels = None if uses is None else {label for label, _ in uses}
+        model = NoiseModel(basis_gates=self._model.basis_gates)
+        for label, error in self._model._default_quantum_errors.items():
+            if labels is None or label in labels:
+                model.add_all_qubit_quantum_error(error, label, warnings=False)
+        if self._model._default_readout_error is not None:
+            model.add_all_qubit_readout_error(self._model._default_readout_error, warnings=False)
+        self._add_local_errors(model, {qubit: place for place, qubit in enumerate(qubits)}, labels)
+        if labels is None or "delay" in labels:
+            model._custom_noise_passes.extend(DelayNoisePass(relaxation, qubits) for relaxation in self._relaxations)
+        return model
+
+    def _add_local_errors(self, model: NoiseModel, places: dict[int, int], labels: set[str] | None) -> None:
+        for label, errors in self._model._local_quantum_errors.items():
+            for group, error in errors.items() if labels is None or label in labels else ():
+                if all(qubit in places for qubit in group):
+                    model.add_quantum_error(error, label, [places[qubit] for qubit in group], warnings=False)
+        for group, error in self._model._local_readout_errors.items():
+            if all(qubit in places for qubit in group):
+                model.add_readout_error(error, [places[qubit] for qubit in group], warnings=False)
+
+
+def _relaxation_of(noise_pass: RelaxationNoisePass) -> Relaxation:
+    return lru_cache(maxsize=_KEPT_CHANNELS)(
+        lambda duration, unit, qubit: noise_pass._thermal_relaxation_error(Delay(duration, unit), [qubit])
+    )

@@ -1,0 +1,170 @@
+"""The tables, and the predicates that their partial indexes share with the queries.
+
+A change here needs a migration; a test compares the two.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    and_,
+    literal_column,
+)
+
+from qiskit_runtime_server.jobs import JobState
+
+HEAD = "0001"
+"""The newest migration."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in and out, also where the database has no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return `value` in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Return `value` with its time zone."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+metadata = MetaData()
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("mode", String, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("max_ttl_seconds", Double, nullable=False),
+    Column("interactive_ttl_seconds", Double, nullable=False),
+    Column("closed", UtcDateTime),
+    Column("active_jobs", Integer, nullable=False),
+    Column("first_job_started", UtcDateTime),
+    Column("last_job_started", UtcDateTime),
+    Column("last_job_completed", UtcDateTime),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("program_id", String, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("executor", String, nullable=False),
+    Column("created", UtcDateTime, nullable=False),
+    Column("max_seconds", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("calibration_digest", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("reason", Text),
+    Column("reason_code", Integer),
+    Column("started", UtcDateTime),
+    Column("finished", UtcDateTime),
+    Column("session_id", String, ForeignKey("sessions.id")),
+    Column("tags", Text, nullable=False, comment="JSON; in the order given"),
+    Column("cost", Integer),
+    Column("private", Boolean, nullable=False),
+    Column("runtime", String),
+    Column("log_level", String),
+    Column("fence", Integer, nullable=False),
+    Column("worker_deaths", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("metrics", Text, nullable=False, comment="JSON"),
+    Column("lease_until", Double, comment="Seconds on the store's lease clock"),
+    Column("endpoint", String, comment="Of the last holder"),
+    Column("boot_id", String, comment="Of the last holder"),
+)
+
+
+# Partial indexes are used only for predicates that are spelled like their own, so states are literals, not parameters.
+def _state(state: JobState) -> ColumnElement[str]:
+    return literal_column(f"'{state}'", String)
+
+
+IS_QUEUED = jobs.c.state == _state(JobState.QUEUED)
+IS_RUNNING = jobs.c.state == _state(JobState.RUNNING)
+IS_PENDING = jobs.c.state.in_([_state(JobState.QUEUED), _state(JobState.RUNNING)])
+IS_QUEUED_IN_SESSION = and_(IS_QUEUED, jobs.c.session_id.is_not(None))
+
+
+def _partial_index(name: str, *columns: Column[object], where: object) -> Index:
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+_AGE = (jobs.c.created, jobs.c.id)
+Index("jobs_of_account", jobs.c.account, *_AGE)
+Index("jobs_of_session", jobs.c.session_id, *_AGE)
+_partial_index("jobs_pending", jobs.c.account, *_AGE, where=IS_PENDING)
+_partial_index("jobs_queued", jobs.c.executor, *_AGE, where=IS_QUEUED)
+_partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_QUEUED)
+_partial_index("jobs_next_in_session", jobs.c.executor, jobs.c.account, *_AGE, where=IS_QUEUED_IN_SESSION)
+_partial_index("jobs_leases", jobs.c.executor, jobs.c.lease_until, where=IS_RUNNING)
+
+job_tags = Table(
+    "job_tags",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("tag", String, primary_key=True),
+    Column("job_id", String, ForeignKey(jobs.c.id, ondelete="CASCADE"), primary_key=True),
+)
+Index("job_tags_of_job", job_tags.c.job_id)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("job_id", String, ForeignKey(jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# One row for every account that ever sent a job to the executor. Rows are never deleted.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("executor", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("queued", Integer, nullable=False),
+    Column("queued_in_sessions", Integer, nullable=False),
+    Column("running", Integer, nullable=False),
+    Column("last_served", UtcDateTime, nullable=False),
+    Column("seconds", Double, nullable=False, comment="Slot time of jobs that have ended"),
+    Column("jobs", Integer, nullable=False, comment="That have ended after running"),
+)
+
+HAS_QUEUED = ledger.c.queued > literal_column("0")
+HAS_QUEUED_IN_SESSIONS = ledger.c.queued_in_sessions > literal_column("0")
+
+_SHARE = (ledger.c.executor, ledger.c.running, ledger.c.last_served)
+Index("ledger_of_account", ledger.c.account)
+_partial_index("ledger_next", *_SHARE, where=HAS_QUEUED)
+_partial_index("ledger_next_in_session", *_SHARE, where=HAS_QUEUED_IN_SESSIONS)

@@ -1,0 +1,135 @@
+"""Opens a store on a SQL database; all that is special to SQLite is in this module."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, event, update
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from qiskit_runtime_server.store.database import Database, Now
+from qiskit_runtime_server.store.folder import FolderLock, take_folder
+from qiskit_runtime_server.store.migration import migrate
+from qiskit_runtime_server.store.port import DocumentStore, JobStore, Ledger, QueueStore, SessionStore, Store
+from qiskit_runtime_server.store.schema import IS_RUNNING, jobs
+from qiskit_runtime_server.store.sql_documents import SqlDocuments
+from qiskit_runtime_server.store.sql_jobs import SqlJobs
+from qiskit_runtime_server.store.sql_ledger import SqlLedger
+from qiskit_runtime_server.store.sql_queue import SqlQueue
+from qiskit_runtime_server.store.sql_sessions import SqlSessions
+
+_FILE_NAME = "store.db"
+_READERS = 2
+_BUSY_MILLISECONDS = 10_000
+_WAL_BYTES_KEPT = 64 << 20
+
+
+class SqlStore:
+    """A `Store`; owns its engines and, where there is one, the lock on its folder."""
+
+    def __init__(self, database: Database, lock: FolderLock | None = None) -> None:
+        self.jobs: JobStore = SqlJobs(database)
+        self.documents: DocumentStore = SqlDocuments(database)
+        self.queue: QueueStore = SqlQueue(database)
+        self.sessions: SessionStore = SqlSessions(database)
+        self.ledger: Ledger = SqlLedger(database)
+        self.database = database
+        self._lock = lock
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        await self.database.reader.dispose()
+        await self.database.writer.dispose()
+        if self._lock is not None:
+            self._lock.release()
+
+
+async def open_sqlite(folder: Path, *, clock: Callable[[], float] = time.monotonic) -> Store:
+    """Open the store in `folder`, which is created if need be; all leases of the server before count as run out.
+
+    Args:
+        folder: Belongs to this process until the store is closed.
+        clock: Measures leases, in seconds.
+
+    Raises:
+        DataDirectoryError: If the folder is in use, of a kind that loses data, or written by a newer release.
+    """
+    lock = take_folder(folder)
+    database = _sqlite_database(folder / _FILE_NAME, clock)
+    store = SqlStore(database, lock)
+    try:
+        await _prepare(database.writer)
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+def _sqlite_database(file: Path, clock: Callable[[], float]) -> Database:
+    async def now(_connection: AsyncConnection) -> Now:
+        return Now(utc=datetime.now(UTC), lease=clock())
+
+    return Database(reader=_reader(file), writer=_writer(file), now=now)
+
+
+def _writer(file: Path) -> AsyncEngine:
+    """Return an engine with one connection: writers wait for it in turn and never meet a locked database."""
+    engine = _engine(file, size=1)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _reader(file: Path) -> AsyncEngine:
+    engine = _engine(file, size=_READERS, skip_autocommit_rollback=True, isolation_level="AUTOCOMMIT")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        _run(connection, "PRAGMA query_only = ON")
+
+    return engine
+
+
+def _engine(file: Path, *, size: int, **options: object) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=str(file)),
+        # The driver begins no transactions by itself: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html
+        connect_args={"isolation_level": None},
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=None,
+        pool_reset_on_return=None,
+        **options,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        for pragma in (
+            f"busy_timeout = {_BUSY_MILLISECONDS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"journal_size_limit = {_WAL_BYTES_KEPT}",
+        ):
+            _run(connection, f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _run(connection: DBAPIConnection, statement: str) -> None:
+    cursor = connection.cursor()
+    cursor.execute(statement)
+    cursor.close()
+
+
+async def _prepare(writer: AsyncEngine) -> None:
+    async with writer.begin() as connection:
+        await connection.run_sync(migrate)
+        # Whoever held them is gone: this process holds the folder.
+        await connection.execute(update(jobs).where(IS_RUNNING).values(lease_until=float("-inf")))

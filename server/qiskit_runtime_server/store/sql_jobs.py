@@ -1,0 +1,158 @@
+"""Jobs as their owners see them, in SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, not_, select, true, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.store import transitions
+from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.port import JobQuery, Outcome
+from qiskit_runtime_server.store.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
+from qiskit_runtime_server.store.schema import IS_PENDING, job_tags, jobs, sessions
+from qiskit_runtime_server.store.sql_documents import PARAMS, write_document
+
+_OF_OWNER = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"), jobs.c.account == bindparam("account_id"))
+_OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
+_SESSION = (
+    select(sessions)
+    .where(sessions.c.id == bindparam("session_id"), sessions.c.account == bindparam("account_id"))
+    .with_for_update()
+)
+_ADD = insert(jobs)
+_DELETE = delete(jobs).where(jobs.c.id == bindparam("job_id"))
+_ADD_TAGS = insert(job_tags)
+_DELETE_TAGS = delete(job_tags).where(job_tags.c.job_id == bindparam("of_job"))
+_SET_TAGS = update(jobs).where(jobs.c.id == bindparam("of_job")).values(tags=bindparam("new_tags"))
+
+
+class SqlJobs:
+    """A `JobStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, job: Job, params: bytes) -> None:
+        """See `JobStore.add`."""
+        async with self._database.writer.begin() as connection:
+            await self._check_session(connection, job)
+            await connection.execute(_ADD, job_row(job))
+            await _add_tags(connection, job, job.tags)
+            await write_document(connection, job.id, PARAMS, params)
+            await transitions.arrive(connection, job)
+
+    async def get(self, account: AccountId, job_id: str) -> Job:
+        """See `JobStore.get`."""
+        async with self._database.reader.connect() as connection:
+            result = await connection.execute(_OF_OWNER, {"job_id": job_id, "account_id": account})
+        if (row := result.mappings().first()) is None:
+            raise _not_found(job_id)
+        return job_of(row)
+
+    async def find(self, account: AccountId, query: JobQuery) -> tuple[Sequence[Job], int]:
+        """See `JobStore.find`."""
+        conditions = _conditions(account, query)
+        order = _by_age(jobs.c.created, jobs.c.id, query)
+        page = (
+            select(*JOB_COLUMNS).where(*conditions).order_by(*order).limit(query.limit).offset(query.offset).subquery()
+        )
+        count = select(func.count().label("count_over_all_pages")).select_from(jobs).where(*conditions).subquery()
+        # One statement, so that page and count are of the same moment.
+        both = select(count, page).select_from(count.outerjoin(page, true()))
+        both = both.order_by(*_by_age(page.c.created, page.c.id, query))
+        async with self._database.reader.connect() as connection:
+            found = (await connection.execute(both)).mappings().all()
+        return [job_of(row) for row in found if row["id"] is not None], found[0]["count_over_all_pages"]
+
+    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
+        """See `JobStore.cancel`."""
+        async with self._database.writer.begin() as connection:
+            job = await _locked(connection, account, job_id)
+            if job.state.terminal:
+                raise InvalidStateError(f"Job {job_id} is {job.state} and cannot be cancelled.")
+            await self._cancel(connection, job, reason)
+        return job
+
+    async def delete(self, account: AccountId, job_id: str) -> Job:
+        """See `JobStore.delete`."""
+        async with self._database.writer.begin() as connection:
+            job = await _locked(connection, account, job_id)
+            if not job.state.terminal:
+                await self._cancel(connection, job, "Deleted by its owner.")
+            await connection.execute(_DELETE, {"job_id": job.id})
+        return job
+
+    async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
+        """See `JobStore.set_tags`."""
+        async with self._database.writer.begin() as connection:
+            job = await _locked(connection, account, job_id)
+            await connection.execute(_SET_TAGS, {"of_job": job.id, "new_tags": json_text(tuple(tags))})
+            await connection.execute(_DELETE_TAGS, {"of_job": job.id})
+            await _add_tags(connection, job, tags)
+
+    async def _check_session(self, connection: AsyncConnection, job: Job) -> None:
+        if job.session_id is None:
+            return
+        result = await connection.execute(_SESSION, {"session_id": job.session_id, "account_id": job.account})
+        if (row := result.mappings().first()) is None:
+            raise SessionNotFoundError(f"Session {job.session_id} not found.")
+        if not session_of(row).accepts_jobs((await self._database.now(connection)).utc):
+            raise InvalidStateError(f"Session {job.session_id} accepts no more jobs.")
+
+    async def _cancel(self, connection: AsyncConnection, job: Job, reason: str) -> None:
+        """End the job; the time that it spent in a slot counts."""
+        now = (await self._database.now(connection)).utc
+        metrics = msgspec.structs.replace(job.metrics, seconds=_seconds_in_slot(job, now))
+        await transitions.end(connection, job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+
+
+def _not_found(job_id: str) -> JobNotFoundError:
+    return JobNotFoundError(f"Job {job_id} not found.")
+
+
+async def _locked(connection: AsyncConnection, account: AccountId, job_id: str) -> Job:
+    result = await connection.execute(_OF_OWNER_LOCKED, {"job_id": job_id, "account_id": account})
+    if (row := result.mappings().first()) is None:
+        raise _not_found(job_id)
+    return job_of(row)
+
+
+async def _add_tags(connection: AsyncConnection, job: Job, tags: Sequence[str]) -> None:
+    if tags:
+        rows = [{"account": job.account, "tag": tag, "job_id": job.id} for tag in sorted(set(tags))]
+        await connection.execute(_ADD_TAGS, rows)
+
+
+def _conditions(account: AccountId, query: JobQuery) -> list[ColumnElement[bool]]:
+    conditions = [jobs.c.account == account]
+    exact = (
+        (jobs.c.backend, query.backend),
+        (jobs.c.program_id, query.program_id),
+        (jobs.c.session_id, query.session_id),
+    )
+    conditions += [column == wanted for column, wanted in exact if wanted is not None]
+    if query.pending is not None:
+        conditions.append(IS_PENDING if query.pending else not_(IS_PENDING))
+    for tag in query.tags:
+        tagged = select(job_tags.c.job_id).where(job_tags.c.account == account, job_tags.c.tag == tag)
+        conditions.append(jobs.c.id.in_(tagged))
+    if query.created_after is not None:
+        conditions.append(jobs.c.created > query.created_after)
+    if query.created_before is not None:
+        conditions.append(jobs.c.created < query.created_before)
+    return conditions
+
+
+def _by_age(created: ColumnElement[Any], job_id: ColumnElement[Any], query: JobQuery) -> list[ColumnElement[Any]]:
+    return [column if query.oldest_first else column.desc() for column in (created, job_id)]
+
+
+def _seconds_in_slot(job: Job, now: datetime) -> float:
+    if job.state is not JobState.RUNNING or job.started is None:
+        return 0.0
+    return max(0.0, (now - job.started).total_seconds())

@@ -1,0 +1,58 @@
+"""Counts that transitions keep up to date, in SQL."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import bindparam, func, select, tuple_
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.jobs import AccountId, Job
+from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.port import Load
+from qiskit_runtime_server.store.schema import IS_QUEUED, jobs, ledger
+
+_OLDEST_QUEUED = (
+    select(func.min(jobs.c.created)).where(IS_QUEUED, jobs.c.executor == ledger.c.executor).scalar_subquery()
+)
+_LOAD = select(
+    ledger.c.executor,
+    func.sum(ledger.c.queued).label("queued"),
+    func.sum(ledger.c.running).label("running"),
+    _OLDEST_QUEUED.label("oldest_queued"),
+).group_by(ledger.c.executor)
+_ITS_AGE = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
+_OLDER = (
+    select(func.count())
+    .select_from(jobs)
+    .where(IS_QUEUED, jobs.c.executor == bindparam("at_executor"))
+    .where(tuple_(jobs.c.created, jobs.c.id) < _ITS_AGE)
+)
+_SECONDS = select(func.coalesce(func.sum(ledger.c.seconds), 0.0)).where(ledger.c.account == bindparam("of_account"))
+
+
+class SqlLedger:
+    """A `Ledger`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def load(self) -> Mapping[ExecutorName, Load]:
+        """See `Ledger.load`."""
+        async with self._database.reader.connect() as connection:
+            rows = (await connection.execute(_LOAD)).all()
+        return {
+            ExecutorName(row.executor): Load(queued=row.queued, running=row.running, oldest_queued=row.oldest_queued)
+            for row in rows
+        }
+
+    async def queue_position(self, job: Job) -> int:
+        """See `Ledger.queue_position`."""
+        age = {"its_created": job.created, "its_id": job.id}
+        async with self._database.reader.connect() as connection:
+            older: int | None = await connection.scalar(_OLDER, {"at_executor": job.executor, **age})
+        return (older or 0) + 1
+
+    async def seconds_used(self, account: AccountId) -> float:
+        """See `Ledger.seconds_used`."""
+        async with self._database.reader.connect() as connection:
+            seconds: float | None = await connection.scalar(_SECONDS, {"of_account": account})
+        return seconds or 0.0

@@ -1,0 +1,163 @@
+"""Jobs as dispatchers see them, in SQL."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import RowMapping, Select, bindparam, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.events import Holder
+from qiskit_runtime_server.errors import InternalError, WorkerDiedError
+from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
+from qiskit_runtime_server.store import transitions
+from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.port import Claim, Outcome, Setback
+from qiskit_runtime_server.store.rows import JOB_COLUMNS, holder_of, job_of
+from qiskit_runtime_server.store.schema import (
+    HAS_QUEUED,
+    HAS_QUEUED_IN_SESSIONS,
+    IS_QUEUED,
+    IS_QUEUED_IN_SESSION,
+    IS_RUNNING,
+    jobs,
+    ledger,
+)
+from qiskit_runtime_server.store.sql_documents import RESULT, write_document
+
+# Where transactions run side by side, all queued jobs of the first account may be locked by others.
+_ACCOUNTS_TO_TRY = 8
+
+_ACCOUNTS = (
+    select(ledger.c.account)
+    .where(ledger.c.executor == bindparam("at_executor"))
+    .order_by(ledger.c.running, ledger.c.last_served)
+    .limit(_ACCOUNTS_TO_TRY)
+)
+_OLDEST = (
+    select(*JOB_COLUMNS)
+    .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
+    .order_by(jobs.c.created, jobs.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+# Session jobs first.
+_QUEUES = (
+    (_ACCOUNTS.where(HAS_QUEUED_IN_SESSIONS), _OLDEST.where(IS_QUEUED_IN_SESSION)),
+    (_ACCOUNTS.where(HAS_QUEUED), _OLDEST.where(IS_QUEUED)),
+)
+_LEASE = update(jobs).where(jobs.c.id == bindparam("of_job"))
+_TAKE = _LEASE.values(lease_until=bindparam("until"), fence=bindparam("new_fence"))
+_EXTEND = _LEASE.values(lease_until=bindparam("until"))
+_LOST = (
+    select(*JOB_COLUMNS, jobs.c.endpoint, jobs.c.boot_id)
+    .where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"), jobs.c.lease_until <= bindparam("now"))
+    .order_by(jobs.c.lease_until)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_HELD = (
+    select(*JOB_COLUMNS)
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
+    .with_for_update()
+)
+_HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
+
+
+class SqlQueue:
+    """A `QueueStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+        """See `QueueStore.claim`."""
+        async with self._database.writer.begin() as connection:
+            queued = await _next_queued(connection, executor)
+            if queued is None:
+                return None
+            job = await transitions.start(connection, queued, holder, await self._database.now(connection), lease)
+        return Claim(job=job)
+
+    async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
+        """See `QueueStore.take_over`."""
+        async with self._database.writer.begin() as connection:
+            now = await self._database.now(connection)
+            row = await _first(connection, _LOST, at_executor=executor, now=now.lease)
+            if row is None:
+                return None
+            lost = job_of(row)
+            job = replace(lost, fence=lost.fence + 1)
+            await connection.execute(
+                _TAKE, {"of_job": job.id, "until": now.lease + lease.total_seconds(), "new_fence": job.fence}
+            )
+        return Claim(job=job, previous=holder_of(row))
+
+    async def renew(self, claims: Collection[tuple[JobId, int]], *, lease: timedelta) -> set[tuple[JobId, int]]:
+        """See `QueueStore.renew`."""
+        if not claims:
+            return set()
+        async with self._database.writer.begin() as connection:
+            rows = await connection.execute(_HOLDING.where(tuple_(jobs.c.id, jobs.c.fence).in_(list(claims))))
+            held = {(JobId(job_id), fence) for job_id, fence in rows}
+            until = (await self._database.now(connection)).lease + lease.total_seconds()
+            if held:
+                await connection.execute(_EXTEND, [{"of_job": job_id, "until": until} for job_id, _ in held])
+        return held
+
+    async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
+        """See `QueueStore.finish`."""
+        async with self._database.writer.begin() as connection:
+            job = await _held(connection, claim)
+            if job is None:
+                return False
+            await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
+            if result is not None:
+                await write_document(connection, job.id, RESULT, result)
+        return True
+
+    async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
+        """See `QueueStore.give_back`."""
+        async with self._database.writer.begin() as connection:
+            held = await _held(connection, claim)
+            if held is None:
+                return None
+            job, code = _set_back(held, setback)
+            if code is None:
+                return await transitions.requeue(connection, job)
+            outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
+            return await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
+
+
+async def _first(
+    connection: AsyncConnection, statement: Select[*tuple[object, ...]], **values: object
+) -> RowMapping | None:
+    return (await connection.execute(statement, values)).mappings().first()
+
+
+async def _next_queued(connection: AsyncConnection, executor: ExecutorName) -> Job | None:
+    for accounts, oldest in _QUEUES:
+        for account in (await connection.scalars(accounts, {"at_executor": executor})).all():
+            row = await _first(connection, oldest, at_executor=executor, of_account=account)
+            if row is not None:
+                return job_of(row)
+    return None
+
+
+async def _held(connection: AsyncConnection, claim: Claim) -> Job | None:
+    row = await _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+    return None if row is None else job_of(row)
+
+
+def _set_back(job: Job, setback: Setback) -> tuple[Job, int | None]:
+    """Return the job with the setback counted, and the error code if it was one too many."""
+    match setback:
+        case Setback.WORKER_DIED:
+            job = replace(job, worker_deaths=job.worker_deaths + 1)
+            return job, WorkerDiedError.code if job.worker_deaths >= MAX_WORKER_DEATHS else None
+        case Setback.LOST:
+            job = replace(job, losses=job.losses + 1)
+            return job, InternalError.code if job.losses >= MAX_LOSSES else None
+        case Setback.NOT_STARTED:
+            return job, None

@@ -1,0 +1,285 @@
+"""What owners of jobs may rely on, whatever the store."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.events import Holder, Metrics
+from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
+from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Setback, Store
+
+ALICE = AccountId("alice")
+BOB = AccountId("bob")
+AER = ExecutorName("aer")
+HERE = Holder(endpoint="here", boot_id="1")
+LEASE = timedelta(seconds=30)
+COMPLETED = Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.5))
+
+NewJob = Callable[..., Job]
+NewSession = Callable[..., Session]
+
+
+async def added(store: Store, *jobs: Job) -> None:
+    for job in jobs:
+        await store.jobs.add(job, b"{}")
+
+
+async def ids(store: Store, query: JobQuery) -> list[str]:
+    jobs, count = await store.jobs.find(ALICE, query)
+    assert count == len(jobs)
+    return [job.id for job in jobs]
+
+
+async def test_a_job_is_kept_as_it_was_given(store: Store, new_job: NewJob, new_session: NewSession) -> None:
+    session = new_session()
+    await store.sessions.add(session)
+    job = new_job(
+        session_id=session.id, tags=("b", "a", "b"), cost=7, private=True, runtime="image:1", log_level="WARNING"
+    )
+    await store.jobs.add(job, b'{"pubs": []}')
+    assert await store.jobs.get(ALICE, job.id) == job
+    assert await store.documents.params(job.id) == b'{"pubs": []}'
+
+
+async def test_times_come_back_in_utc(store: Store, new_job: NewJob) -> None:
+    elsewhere = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    job = new_job(created=elsewhere)
+    await added(store, job)
+    kept = await store.jobs.get(ALICE, job.id)
+    assert kept.created == elsewhere
+    assert kept.created.tzinfo is UTC
+
+
+async def test_an_account_sees_nothing_of_another_accounts_jobs(store: Store, new_job: NewJob) -> None:
+    job = new_job(tags=("mine",))
+    await added(store, job)
+    with pytest.raises(JobNotFoundError):
+        await store.jobs.get(BOB, job.id)
+    with pytest.raises(JobNotFoundError):
+        await store.jobs.cancel(BOB, job.id, reason="no")
+    with pytest.raises(JobNotFoundError):
+        await store.jobs.delete(BOB, job.id)
+    with pytest.raises(JobNotFoundError):
+        await store.jobs.set_tags(BOB, job.id, ["theirs"])
+    assert await store.jobs.find(BOB, JobQuery()) == ([], 0)
+    assert await store.jobs.find(BOB, JobQuery(tags=("mine",))) == ([], 0)
+    assert await store.jobs.get(ALICE, job.id) == job
+
+
+async def test_listings_are_newest_first_and_break_ties_by_id(store: Store, new_job: NewJob) -> None:
+    first = new_job()
+    twin = new_job(created=first.created)
+    last = new_job()
+    await added(store, last, twin, first)
+    assert await ids(store, JobQuery()) == [last.id, twin.id, first.id]
+    assert await ids(store, JobQuery(oldest_first=True)) == [first.id, twin.id, last.id]
+
+
+async def test_pages_cover_the_listing_and_each_knows_the_whole_count(store: Store, new_job: NewJob) -> None:
+    jobs = [new_job() for _ in range(7)]
+    await added(store, *jobs)
+    seen: list[str] = []
+    for offset in (0, 3, 6, 9):
+        page, count = await store.jobs.find(ALICE, JobQuery(limit=3, offset=offset))
+        assert count == 7
+        seen += [job.id for job in page]
+    assert seen == [job.id for job in reversed(jobs)]
+
+
+async def test_a_filter_shows_the_jobs_that_match_it(store: Store, new_job: NewJob, new_session: NewSession) -> None:
+    session = new_session()
+    await store.sessions.add(session)
+    plain = new_job()
+    other = new_job(backend="fake_kyoto@aer", program_id="estimator", session_id=session.id)
+    await added(store, plain, other)
+    await store.jobs.cancel(ALICE, plain.id, reason="enough")
+    assert await ids(store, JobQuery(backend="fake_kyoto@aer")) == [other.id]
+    assert await ids(store, JobQuery(program_id="sampler")) == [plain.id]
+    assert await ids(store, JobQuery(session_id=session.id)) == [other.id]
+    assert await ids(store, JobQuery(pending=True)) == [other.id]
+    assert await ids(store, JobQuery(pending=False)) == [plain.id]
+    assert await ids(store, JobQuery(created_after=plain.created)) == [other.id]
+    assert await ids(store, JobQuery(created_before=other.created)) == [plain.id]
+    assert await ids(store, JobQuery(program_id="sampler", pending=True)) == []
+
+
+async def test_a_job_must_have_all_the_tags_that_are_asked_for(store: Store, new_job: NewJob) -> None:
+    both, one, none = new_job(tags=("x", "y")), new_job(tags=("x",)), new_job()
+    await added(store, both, one, none)
+    assert await ids(store, JobQuery(tags=("x",))) == [one.id, both.id]
+    assert await ids(store, JobQuery(tags=("y", "x"))) == [both.id]
+    assert await ids(store, JobQuery(tags=("x%",))) == []
+
+
+async def test_new_tags_replace_the_old_ones(store: Store, new_job: NewJob) -> None:
+    job = new_job(tags=("old",))
+    await added(store, job)
+    await store.jobs.set_tags(ALICE, job.id, ["new", "new", "ü"])
+    assert (await store.jobs.get(ALICE, job.id)).tags == ("new", "new", "ü")
+    assert await ids(store, JobQuery(tags=("new", "ü"))) == [job.id]
+    assert await ids(store, JobQuery(tags=("old",))) == []
+
+
+async def test_a_cancelled_job_says_why_and_is_returned_as_it_was(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    assert await store.jobs.cancel(ALICE, job.id, reason="Cancelled by its owner.") == job
+    cancelled = await store.jobs.get(ALICE, job.id)
+    assert (cancelled.state, cancelled.reason) == (JobState.CANCELLED, "Cancelled by its owner.")
+    assert cancelled.finished is not None
+    with pytest.raises(InvalidStateError):
+        await store.jobs.cancel(ALICE, job.id, reason="again")
+
+
+async def test_cancelling_a_running_job_voids_its_claim_and_charges_for_its_time(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    claim = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert claim is not None
+    await asyncio.sleep(0.02)
+    assert (await store.jobs.cancel(ALICE, job.id, reason="enough")).state is JobState.RUNNING
+    assert await store.queue.renew([claim.key], lease=LEASE) == set()
+    assert not await store.queue.finish(claim, COMPLETED, b"late")
+    assert await store.documents.result(job.id) is None
+    used = (await store.jobs.get(ALICE, job.id)).metrics.seconds
+    assert 0.02 <= used < 10
+    assert await store.ledger.seconds_used(ALICE) == pytest.approx(used)
+
+
+async def test_a_deleted_job_is_gone_with_its_documents_but_not_from_the_bill(store: Store, new_job: NewJob) -> None:
+    done, running = new_job(tags=("x",)), new_job(tags=("x",))
+    await added(store, done, running)
+    first = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert first is not None
+    assert await store.queue.finish(first, COMPLETED, b"result")
+    second = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert second is not None
+    for job in (done, running):
+        await store.jobs.delete(ALICE, job.id)
+        with pytest.raises(JobNotFoundError):
+            await store.jobs.get(ALICE, job.id)
+        with pytest.raises(JobNotFoundError):
+            await store.documents.params(job.id)
+    assert await store.documents.result(done.id) is None
+    assert await ids(store, JobQuery(tags=("x",))) == []
+    assert not await store.queue.finish(second, COMPLETED, b"late")
+    assert await store.queue.give_back(second, Setback.LOST, reason="late") is None
+    assert await store.ledger.seconds_used(ALICE) >= 1.5
+    assert (await store.ledger.load())[AER] == Load()
+
+
+async def test_unknown_jobs_have_no_documents(store: Store) -> None:
+    nobody = JobId("nobody")
+    with pytest.raises(JobNotFoundError):
+        await store.documents.params(nobody)
+    assert await store.documents.result(nobody) is None
+    assert await store.documents.take_result(nobody) is None
+    await store.documents.append_log(nobody, "a line of a job that was deleted meanwhile")
+    assert await store.documents.log(nobody) == ""
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000])
+async def test_documents_of_any_size_come_back_byte_for_byte(store: Store, new_job: NewJob, size: int) -> None:
+    document = (bytes(range(256)) * (size // 256 + 1))[:size]
+    job = new_job()
+    await store.jobs.add(job, document)
+    claim = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert claim is not None
+    assert await store.queue.finish(claim, COMPLETED, document)
+    assert await store.documents.params(job.id) == document
+    assert await store.documents.result(job.id) == document
+
+
+async def test_a_result_is_taken_once_however_many_ask(store: Store, new_job: NewJob) -> None:
+    job = new_job(private=True)
+    await added(store, job)
+    claim = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert claim is not None
+    assert await store.documents.take_result(job.id) is None
+    await store.queue.finish(claim, COMPLETED, b"secret")
+    taken = await asyncio.gather(*(store.documents.take_result(job.id) for _ in range(8)))
+    assert sorted(taken, key=bool) == [None] * 7 + [b"secret"]
+    assert await store.documents.params(job.id) == b"{}"
+
+
+async def test_logs_grow_in_order(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    assert await store.documents.log(job.id) == ""
+    for text in ("one\n", "zwei: ü\n", "x" * 1_500_000 + "ü\n", "four\n"):
+        await store.documents.append_log(job.id, text)
+    assert await store.documents.log(job.id) == "one\nzwei: ü\n" + "x" * 1_500_000 + "ü\nfour\n"
+
+
+async def test_a_session_is_kept_as_it_was_given_and_seen_by_its_owner_only(
+    store: Store, new_session: NewSession
+) -> None:
+    session = new_session(max_ttl=timedelta(seconds=1.5))
+    await store.sessions.add(session)
+    assert await store.sessions.get(ALICE, session.id) == session
+    with pytest.raises(SessionNotFoundError):
+        await store.sessions.get(BOB, session.id)
+    with pytest.raises(SessionNotFoundError):
+        await store.sessions.close(BOB, session.id)
+
+
+async def test_a_closed_session_accepts_no_jobs_and_stays_closed_since_then(
+    store: Store, new_job: NewJob, new_session: NewSession
+) -> None:
+    session = new_session()
+    await store.sessions.add(session)
+    queued = new_job(session_id=session.id)
+    await added(store, queued)
+    await store.sessions.close(ALICE, session.id)
+    closed = (await store.sessions.get(ALICE, session.id)).closed
+    assert closed is not None
+    await store.sessions.close(ALICE, session.id)
+    assert (await store.sessions.get(ALICE, session.id)).closed == closed
+    refused = new_job(session_id=session.id)
+    with pytest.raises(InvalidStateError):
+        await store.jobs.add(refused, b"{}")
+    with pytest.raises(JobNotFoundError):
+        await store.jobs.get(ALICE, refused.id)
+    assert await store.sessions.queued_jobs(session.id) == [queued.id]
+
+
+async def test_a_job_joins_only_sessions_of_its_account(store: Store, new_job: NewJob, new_session: NewSession) -> None:
+    session = new_session(account=BOB)
+    await store.sessions.add(session)
+    for session_id in (session.id, SessionId("nowhere")):
+        with pytest.raises(SessionNotFoundError):
+            await store.jobs.add(new_job(session_id=session_id), b"{}")
+
+
+async def test_a_session_that_ran_out_accepts_no_jobs(store: Store, new_job: NewJob, new_session: NewSession) -> None:
+    session = new_session(max_ttl=timedelta(0))
+    await store.sessions.add(session)
+    await added(store, new_job(session_id=session.id), new_job(session_id=session.id))
+    assert await store.queue.claim(AER, HERE, lease=LEASE) is not None
+    with pytest.raises(InvalidStateError):
+        await store.jobs.add(new_job(session_id=session.id), b"{}")
+
+
+async def test_a_session_knows_when_its_jobs_started_and_ended(
+    store: Store, new_job: NewJob, new_session: NewSession
+) -> None:
+    session = new_session()
+    await store.sessions.add(session)
+    await added(store, new_job(session_id=session.id), new_job(session_id=session.id))
+    started, ended = [], []
+    for _ in range(2):
+        claim = await store.queue.claim(AER, HERE, lease=LEASE)
+        assert claim is not None
+        await store.queue.finish(claim, COMPLETED, None)
+        job = await store.jobs.get(ALICE, claim.job.id)
+        started.append(job.started)
+        ended.append(job.finished)
+    kept = await store.sessions.get(ALICE, session.id)
+    assert kept == replace(
+        session, first_job_started=started[0], last_job_started=started[1], last_job_completed=ended[1]
+    )

@@ -1,0 +1,264 @@
+"""What dispatchers may rely on, whatever the store."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol
+
+import pytest
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.events import Holder, Metrics
+from qiskit_runtime_server.errors import InternalError, WorkerDiedError
+from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobState, Session
+from qiskit_runtime_server.store.port import Claim, Load, Outcome, Setback, Store
+
+ALICE, BOB, CAROL = (AccountId(name) for name in ("alice", "bob", "carol"))
+AER = ExecutorName("aer")
+GPU = ExecutorName("custatevec")
+HERE = Holder(endpoint="here", boot_id="1")
+LEASE = timedelta(seconds=30)
+
+NewJob = Callable[..., Job]
+
+
+class OpenedStore(Protocol):
+    """See conftest."""
+
+    def let_leases_age(self, seconds: float) -> None: ...
+
+
+NewSession = Callable[..., Session]
+
+
+async def added(store: Store, *jobs: Job) -> None:
+    for job in jobs:
+        await store.jobs.add(job, b"{}")
+
+
+async def claimed(store: Store, executor: ExecutorName = AER) -> Claim:
+    claim = await store.queue.claim(executor, HERE, lease=LEASE)
+    assert claim is not None
+    return claim
+
+
+async def claimed_ids(store: Store, count: int) -> list[str]:
+    return [(await claimed(store)).job.id for _ in range(count)]
+
+
+async def test_an_empty_queue_has_no_claim(store: Store) -> None:
+    assert await store.queue.claim(AER, HERE, lease=LEASE) is None
+    assert await store.queue.take_over(AER, lease=LEASE) is None
+    assert await store.queue.renew([], lease=LEASE) == set()
+
+
+async def test_a_claimed_job_runs_under_a_fence(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    claim = await claimed(store)
+    running = await store.jobs.get(ALICE, job.id)
+    assert claim.job == running
+    assert claim.previous is None
+    assert (running.state, running.fence) == (JobState.RUNNING, 1)
+    assert running.started is not None
+    assert await store.queue.claim(AER, HERE, lease=LEASE) is None
+
+
+async def test_an_executor_gets_only_its_own_jobs(store: Store, new_job: NewJob) -> None:
+    ours, theirs = new_job(), new_job(executor=GPU)
+    await added(store, theirs, ours)
+    assert (await claimed(store)).job.id == ours.id
+    assert await store.queue.claim(AER, HERE, lease=LEASE) is None
+    assert (await claimed(store, GPU)).job.id == theirs.id
+
+
+async def test_the_jobs_of_one_account_go_by_age(store: Store, new_job: NewJob) -> None:
+    jobs = [new_job() for _ in range(3)]
+    await added(store, jobs[2], jobs[0], jobs[1])
+    assert await claimed_ids(store, 3) == [job.id for job in jobs]
+
+
+async def test_the_account_with_the_fewest_running_jobs_goes_first(store: Store, new_job: NewJob) -> None:
+    hers = [new_job() for _ in range(3)]
+    await added(store, *hers)
+    await claimed(store)
+    his = [new_job(account=BOB) for _ in range(2)]
+    await added(store, *his)
+    assert await claimed_ids(store, 2) == [his[0].id, hers[1].id]
+
+
+async def test_running_jobs_on_another_executor_do_not_count(store: Store, new_job: NewJob) -> None:
+    await added(store, new_job(executor=GPU), new_job(account=BOB))
+    await claimed(store, GPU)
+    await claimed(store)
+    her, his = new_job(), new_job(account=BOB)
+    await added(store, his, her)
+    assert await claimed_ids(store, 2) == [her.id, his.id]
+
+
+async def test_among_equals_the_account_that_was_served_longest_ago_goes_first(store: Store, new_job: NewJob) -> None:
+    jobs = [new_job(account=account) for account in (ALICE, BOB, CAROL)]
+    await added(store, *jobs)
+    order = []
+    for _ in jobs:
+        claim = await claimed(store)
+        order.append(claim.job.account)
+        await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), None)
+    await added(store, *(new_job(account=account) for account in (CAROL, ALICE, BOB)))
+    for account in order:
+        claim = await claimed(store)
+        assert claim.job.account == account
+        await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), None)
+
+
+async def test_session_jobs_go_first_even_past_accounts_that_run_less(
+    store: Store, new_job: NewJob, new_session: NewSession
+) -> None:
+    session = new_session()
+    await store.sessions.add(session)
+    alone = new_job(account=BOB)
+    hers = new_job()
+    in_session = [new_job(session_id=session.id) for _ in range(2)]
+    await added(store, alone, hers, *in_session)
+    assert await claimed_ids(store, 4) == [in_session[0].id, in_session[1].id, alone.id, hers.id]
+
+
+async def test_a_finished_job_keeps_how_it_ended(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    claim = await claimed(store)
+    metrics = Metrics(seconds=2.5, num_circuits=3, executions=4096, num_qubits=(5, 7), qiskit_version="2.6.2")
+    outcome = Outcome(state=JobState.FAILED, reason="No luck.", reason_code=1305, metrics=metrics)
+    assert await store.queue.finish(claim, outcome, None)
+    ended = await store.jobs.get(ALICE, job.id)
+    assert (ended.state, ended.reason, ended.reason_code) == (JobState.FAILED, "No luck.", 1305)
+    assert ended.metrics == metrics
+    assert ended.started == claim.job.started
+    assert ended.finished is not None
+    assert await store.ledger.seconds_used(ALICE) == 2.5
+
+
+async def test_a_job_ends_once(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    claim = await claimed(store)
+    assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), b"first")
+    assert not await store.queue.finish(claim, Outcome(state=JobState.FAILED), b"second")
+    assert await store.queue.give_back(claim, Setback.LOST, reason="late") is None
+    assert await store.queue.renew([claim.key], lease=LEASE) == set()
+    assert await store.documents.result(job.id) == b"first"
+
+
+async def test_a_lease_that_is_renewed_is_not_taken_over(opened: OpenedStore, store: Store, new_job: NewJob) -> None:
+    await added(store, new_job(), new_job())
+    kept, lost = await claimed(store), await claimed(store)
+    opened.let_leases_age(29)
+    assert await store.queue.take_over(AER, lease=LEASE) is None
+    assert await store.queue.renew([kept.key, ("nobody", 1)], lease=LEASE) == {kept.key}
+    opened.let_leases_age(1)
+    taken = await store.queue.take_over(AER, lease=LEASE)
+    assert taken is not None
+    assert taken.job.id == lost.job.id
+    assert await store.queue.take_over(AER, lease=LEASE) is None
+
+
+async def test_a_job_that_is_taken_over_says_who_ran_it_and_refuses_its_old_claim(
+    opened: OpenedStore, store: Store, new_job: NewJob
+) -> None:
+    job = new_job()
+    await added(store, job)
+    old = await claimed(store)
+    opened.let_leases_age(30)
+    new = await store.queue.take_over(AER, lease=LEASE)
+    assert new is not None
+    assert new.previous == HERE
+    assert new.job.fence == old.job.fence + 1
+    assert new.job.state is JobState.RUNNING
+    assert await store.queue.renew([old.key], lease=LEASE) == set()
+    assert not await store.queue.finish(old, Outcome(state=JobState.COMPLETED), b"stale")
+    assert await store.queue.give_back(old, Setback.LOST, reason="stale") is None
+    assert await store.queue.finish(new, Outcome(state=JobState.COMPLETED), b"fresh")
+    assert await store.documents.result(job.id) == b"fresh"
+
+
+async def test_a_claim_whose_lease_ran_out_unnoticed_can_be_renewed(
+    opened: OpenedStore, store: Store, new_job: NewJob
+) -> None:
+    await added(store, new_job())
+    claim = await claimed(store)
+    opened.let_leases_age(3600)
+    assert await store.queue.renew([claim.key], lease=LEASE) == {claim.key}
+    assert await store.queue.take_over(AER, lease=LEASE) is None
+
+
+async def test_a_job_that_is_given_back_has_its_old_place(store: Store, new_job: NewJob) -> None:
+    first, second = new_job(), new_job()
+    await added(store, first, second)
+    claim = await claimed(store)
+    given = await store.queue.give_back(claim, Setback.NOT_STARTED, reason="busy")
+    assert given == await store.jobs.get(ALICE, first.id)
+    assert given is not None
+    assert (given.state, given.started, given.reason) == (JobState.QUEUED, None, None)
+    again = await claimed(store)
+    assert again.job.id == first.id
+    assert again.job.fence == 2
+    assert not await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), b"stale")
+
+
+@pytest.mark.parametrize(
+    ("setback", "limit", "code"),
+    [
+        (Setback.WORKER_DIED, MAX_WORKER_DEATHS, WorkerDiedError.code),
+        (Setback.LOST, MAX_LOSSES, InternalError.code),
+    ],
+)
+async def test_one_setback_too_many_fails_the_job(
+    store: Store, new_job: NewJob, setback: Setback, limit: int, code: int
+) -> None:
+    job = new_job()
+    await added(store, job)
+    for number in range(1, limit):
+        claim = await claimed(store)
+        given = await store.queue.give_back(claim, setback, reason="gone")
+        assert given is not None
+        assert given.state is JobState.QUEUED
+        assert given.worker_deaths + given.losses == number
+    failed = await store.queue.give_back(await claimed(store), setback, reason="Gone too often.")
+    assert failed == await store.jobs.get(ALICE, job.id)
+    assert failed is not None
+    assert (failed.state, failed.reason, failed.reason_code) == (JobState.FAILED, "Gone too often.", code)
+    assert failed.finished is not None
+    assert await store.queue.claim(AER, HERE, lease=LEASE) is None
+
+
+async def test_a_start_that_did_not_happen_costs_nothing(store: Store, new_job: NewJob) -> None:
+    await added(store, new_job())
+    for _ in range(MAX_LOSSES + MAX_WORKER_DEATHS):
+        given = await store.queue.give_back(await claimed(store), Setback.NOT_STARTED, reason="busy")
+        assert given is not None
+        assert (given.state, given.worker_deaths, given.losses) == (JobState.QUEUED, 0, 0)
+
+
+async def test_the_load_tells_what_waits_and_since_when(store: Store, new_job: NewJob) -> None:
+    assert await store.ledger.load() == {}
+    jobs = [new_job() for _ in range(3)]
+    await added(store, *jobs, new_job(account=BOB, executor=GPU))
+    claim = await claimed(store)
+    load = await store.ledger.load()
+    assert load[AER] == Load(queued=2, running=1, oldest_queued=jobs[1].created)
+    assert load[GPU].queued == 1
+    await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), None)
+    for job in jobs[1:]:
+        await store.jobs.cancel(ALICE, job.id, reason="enough")
+    assert (await store.ledger.load())[AER] == Load()
+
+
+async def test_a_queue_position_counts_the_older_jobs_of_the_executor(store: Store, new_job: NewJob) -> None:
+    oldest, other, twin = new_job(), new_job(executor=GPU), new_job(account=BOB)
+    younger_twin = new_job(created=twin.created)
+    await added(store, oldest, other, twin, younger_twin)
+    jobs = (oldest, other, twin, younger_twin)
+    assert [await store.ledger.queue_position(job) for job in jobs] == [1, 1, 2, 3]
+
+
+async def test_an_account_that_never_ran_anything_has_used_nothing(store: Store) -> None:
+    assert await store.ledger.seconds_used(ALICE) == 0.0

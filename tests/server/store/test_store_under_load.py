@@ -1,0 +1,106 @@
+"""Callers at once, and callers that give up, whatever the store."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+
+from sqlalchemy import Executable, Row, func, select
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.events import Holder
+from qiskit_runtime_server.errors import JobNotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
+from qiskit_runtime_server.store.schema import jobs, ledger
+
+ALICE = AccountId("alice")
+AER = ExecutorName("aer")
+HERE = Holder(endpoint="here", boot_id="1")
+LEASE = timedelta(seconds=30)
+COMPLETED = Outcome(state=JobState.COMPLETED)
+
+NewJob = Callable[..., Job]
+
+
+class OpenedStore(Protocol):
+    """See conftest."""
+
+    store: Store
+
+    def rows(self, statement: Executable) -> Sequence[Row[Any]]: ...
+
+
+async def assert_counts_are_right(opened: OpenedStore) -> None:
+    """Compare the ledger with a recount."""
+    [counts] = opened.rows(select(func.sum(ledger.c.queued), func.sum(ledger.c.running)))
+    recount = {row[0]: row[1] for row in opened.rows(select(jobs.c.state, func.count()).group_by(jobs.c.state))}
+    assert tuple(counts) == (recount.get("Queued", 0), recount.get("Running", 0))
+    load = (await opened.store.ledger.load())[AER]
+    assert (load.queued, load.running) == tuple(counts)
+
+
+async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
+    opened: OpenedStore, store: Store, new_job: NewJob
+) -> None:
+    async def submit(number: int) -> None:
+        await store.jobs.add(new_job(account=AccountId(f"account-{number % 7}")), b"x" * 1000)
+
+    async def run() -> int:
+        count = 0
+        while claim := await store.queue.claim(AER, HERE, lease=LEASE):
+            assert await store.queue.renew([claim.key], lease=LEASE) == {claim.key}
+            await store.documents.append_log(claim.job.id, "line\n")
+            assert await store.queue.finish(claim, COMPLETED, b"result")
+            assert await store.documents.result(claim.job.id) == b"result"
+            count += 1
+        return count
+
+    async def watch() -> None:
+        for _ in range(20):
+            await store.ledger.load()
+            await store.jobs.find(AccountId("account-1"), JobQuery(pending=True))
+
+    async with asyncio.timeout(60):
+        _, *counts = await asyncio.gather(
+            asyncio.gather(*(submit(number) for number in range(150))),
+            *(run() for _ in range(8)),
+            asyncio.gather(*(watch() for _ in range(8))),
+        )
+    assert sum(count for count in counts if isinstance(count, int)) + await run() == 150
+    await assert_counts_are_right(opened)
+    assert (await store.ledger.load())[AER] == Load()
+
+
+async def test_calls_that_are_cancelled_at_any_moment_happen_wholly_or_not_at_all(
+    opened: OpenedStore, store: Store, new_job: NewJob
+) -> None:
+    rng = random.Random(7)  # noqa: S311 - reproducible
+
+    async def live(job: Job) -> None:
+        await store.jobs.add(job, b"x" * 1000)
+        claim = await store.queue.claim(AER, HERE, lease=LEASE)
+        assert claim is not None
+        await store.jobs.get(ALICE, job.id)
+        await store.documents.params(job.id)
+        await store.queue.finish(claim, COMPLETED, b"result")
+        await store.jobs.delete(ALICE, job.id)
+
+    async def live_for(job: Job, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await live(job)
+        except (TimeoutError, JobNotFoundError):
+            return
+
+    async with asyncio.timeout(60):
+        for _ in range(15):
+            await asyncio.gather(*(live_for(new_job(), rng.random() * 0.06) for _ in range(10)))
+    await assert_counts_are_right(opened)
+    await live(new_job())
+    found, _ = await store.jobs.find(ALICE, JobQuery(limit=1000))
+    for job in found:
+        assert await store.documents.params(job.id) == b"x" * 1000
+        finished = await store.documents.result(job.id) == b"result"
+        assert finished == (job.state is JobState.COMPLETED)
