@@ -8,7 +8,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ cli = typer.Typer(
     help="A self-hosted Qiskit Runtime: unmodified qiskit-ibm-runtime clients submit jobs, simulators run them.",
 )
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 Url = Annotated[str, typer.Argument(help="Where the server listens, as in http://127.0.0.1:8000.")]
 Token = Annotated[str, typer.Option(help="The account's token; anything will do for an anonymous server.")]
 
@@ -34,7 +35,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
     executor: Annotated[list[str] | None, typer.Option(help="NAME or NAME=SLOTS; can be repeated.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
     anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = "info",
 ) -> None:
     """Run the whole server in one process, with simulators in child processes.
 
@@ -44,8 +45,9 @@ def serve(  # noqa: PLR0913 - one parameter per option
     from qiskit_runtime_server.settings import Settings  # noqa: PLC0415
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    # Its account of every start is of no use to a user; what it changes is in the changelog.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Their accounts of every start are of no use to a user.
+    for name in ("alembic", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     given = {
         "host": host,
         "port": port,
@@ -54,7 +56,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
         "tokens": tokens,
         "anonymous": anonymous,
     }
-    asyncio.run(run(Settings(**{name: value for name, value in given.items() if value not in (None, [])})))  # type: ignore[arg-type]
+    settings = Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
+    asyncio.run(run(settings))
 
 
 @cli.command()

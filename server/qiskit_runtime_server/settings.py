@@ -7,10 +7,12 @@ is made from the docstrings.
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from qiskit_runtime_server.errors import StartupError
 
 
 def _words(value: object) -> object:
@@ -89,4 +91,17 @@ class Settings(BaseSettings):
     """How long running jobs may go on after SIGTERM; the others start again with the next server."""
 
     memory_bytes: Annotated[int, Field(gt=0)] | None = None
-    """Memory that all slots of an executor share; without it what the machine or the container has, less a reserve."""
+    """Memory that all slots share; without it what the machine or the container has, less a reserve."""
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Return the settings: what is given, else what the environment says, else the defaults.
+
+        Raises:
+            StartupError: If one of them makes no sense.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = (f"QRS_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+            raise StartupError("; ".join(problems)) from error

@@ -34,7 +34,7 @@ from qiskit.circuit import (
     SwitchCaseOp,
     WhileLoopOp,
 )
-from qiskit.circuit.classical import expr
+from qiskit.circuit.classical import expr, types
 
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.programs.noise import Use
@@ -52,7 +52,8 @@ class Component:
 
     Attributes:
         qubits: Their numbers in the whole circuit, in the order of `circuit.qubits`.
-        clbits: Their numbers in the whole circuit, in the order of `circuit.clbits`.
+        clbits: Their numbers in the whole circuit, in the order of `circuit.clbits`, which may have further bits at
+            its end.
         circuit: Has no barriers, no boxes, no for loops without jumps; control flow covers all of its bits. Angles are
             numbers or bare parameters.
         angles: What the parameters stand for, in the order of `circuit.parameters`, in parameters of the whole circuit.
@@ -347,9 +348,11 @@ class _Writer:
         # A circuit needs a qubit, even where values are only stored.
         self._qubits = _in_order_of_gates(steps) or [0]
         self._clbits = sorted({bit for step in steps for bit in (*step.writes, *step.reads)} - {_VARIABLES})
-        self._variables = _variables(whole) if any(_VARIABLES in (*s.writes, *s.reads) for s in steps) else []
         self._qubit_of = dict(zip(self._qubits, QuantumRegister(len(self._qubits), "q"), strict=True))
         self._clbit_of = dict(zip(self._clbits, ClassicalRegister(len(self._clbits), "c"), strict=True))
+        # Aer 0.18 ends the process when it meets a variable, so variables become bits.
+        named = _variables(whole) if any(_VARIABLES in (*s.writes, *s.reads) for s in steps) else []
+        self._variables = {variable.var: _storage(variable, f"variable_{i}") for i, variable in enumerate(named)}
         self._place_of = {qubit: place for place, qubit in enumerate(self._qubits)}
         self._registers: dict[tuple[int, ...], ClassicalRegister] = {}
         self._angles: dict[ParameterExpression, Parameter] = {}
@@ -358,8 +361,10 @@ class _Writer:
     def component(self) -> Component:
         """Return what was written."""
         circuit = self._circuit(self._steps)
-        for variable in self._variables:
-            circuit.add_uninitialized_var(variable)
+        if not any(label == "measure" for label, _ in self._uses):
+            # Aer reports bits only if something is measured.
+            circuit.add_register(ClassicalRegister(1, "measured"))
+            circuit.measure(0, circuit.num_clbits - 1)
         meanings = {parameter: expression for expression, parameter in self._angles.items()}
         return Component(
             qubits=tuple(self._qubits),
@@ -371,14 +376,18 @@ class _Writer:
 
     def _circuit(self, steps: Iterable[_Step]) -> QuantumCircuit:
         instructions = [self._instruction(step) for step in steps]
-        qubits, clbits = list(self._qubit_of.values()), list(self._clbit_of.values())
+        qubits, clbits = self._everything()
         circuit = QuantumCircuit.from_instructions(instructions, qubits=qubits, clbits=clbits)
-        for register in self._registers.values():
+        for register in (*self._registers.values(), *self._variables.values()):
             circuit.add_register(register)
         return circuit
 
+    def _everything(self) -> tuple[list[Qubit], list[Clbit]]:
+        variables = [clbit for register in self._variables.values() for clbit in register]
+        return list(self._qubit_of.values()), [*self._clbit_of.values(), *variables]
+
     def _instruction(self, step: _Step) -> CircuitInstruction:
-        everything = list(self._qubit_of.values()), list(self._clbit_of.values())
+        everything = self._everything()
         if step.bodies:
             # Aer jumps to the wrong place if qubits of the circuit are missing in a loop's body.
             return CircuitInstruction(self._control_flow(step), *everything)
@@ -398,7 +407,7 @@ class _Writer:
 
     def _control_flow(self, step: _Step) -> ControlFlowOp:
         operation = step.operation
-        bodies = [self._block(body) for body in step.bodies]
+        bodies = [self._circuit(body) for body in step.bodies]
         if isinstance(operation, IfElseOp):
             return IfElseOp(self._translated(operation.condition, step.scope), *bodies)
         if isinstance(operation, WhileLoopOp):
@@ -409,16 +418,13 @@ class _Writer:
         labels = [values for values, _ in operation.cases_specifier()]
         return SwitchCaseOp(self._translated(operation.target, step.scope), zip(labels, bodies, strict=True))
 
-    def _block(self, steps: Iterable[_Step]) -> QuantumCircuit:
-        block = self._circuit(steps)
-        for variable in self._variables:
-            block.add_capture(variable)
-        return block
-
     def _translated(self, condition: Any, scope: Mapping[Clbit, int]) -> Any:  # noqa: ANN401 - see _bits_of
         """Return a condition, a target or an expression in the new circuit's classical bits."""
         if isinstance(condition, expr.Expr):
             return condition.accept(_Translator(lambda resource: self._translated(resource, scope)))
+        if isinstance(condition, UUID):
+            register = self._variables[condition]
+            return register if register.size > 1 else register[0]
         if isinstance(condition, tuple):
             return self._translated(condition[0], scope), condition[1]
         if isinstance(condition, Clbit):
@@ -430,10 +436,10 @@ class _Writer:
         return self._registers[key]
 
     def _with_bare_angles(self, operation: Instruction) -> Instruction:
-        if not any(isinstance(angle, ParameterExpression) for angle in operation.params):
+        if not any(isinstance(angle, ParameterExpression | expr.Expr) for angle in operation.params):
             return operation
         if isinstance(operation, Delay):
-            message = f"The delay {operation.duration} has no value: delays with parameters cannot be simulated."
+            message = f"The delay {operation.duration} has no value: delays need numbers."
             raise InvalidInputError(message)
         bare = operation.copy()
         bare.params = [self._bare(angle) for angle in operation.params]
@@ -463,7 +469,7 @@ class _Translator(expr.ExprVisitor):  # type: ignore[misc]  # Qiskit has no type
         self._resource = resource
 
     def visit_var(self, node: expr.Var, /) -> expr.Var:
-        return node if isinstance(node.var, UUID) else expr.Var(self._resource(node.var), node.type)
+        return expr.Var(self._resource(node.var), node.type)
 
     def visit_value(self, node: expr.Value, /) -> expr.Value:
         return node
@@ -493,3 +499,12 @@ def _variables(circuit: QuantumCircuit) -> list[expr.Var]:
             for block in instruction.operation.blocks:
                 found.extend(_variables(block))
     return found
+
+
+def _storage(variable: expr.Var, name: str) -> ClassicalRegister:
+    if isinstance(variable.type, types.Bool):
+        return ClassicalRegister(1, name)
+    if isinstance(variable.type, types.Uint):
+        return ClassicalRegister(variable.type.width, name)
+    message = f"Variables of the type {variable.type} cannot be simulated."
+    raise InvalidInputError(message)

@@ -54,7 +54,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             noise=model,
             seeds=_seeds(seed, 1 + number, len(values)),
         )
-        bits[:, :, component.clbits] = executor.sample(task)
+        bits[:, :, component.clbits] = executor.sample(task)[:, :, : len(component.clbits)]
     if chances:
         table = np.stack(list(chances.values()), axis=1)
         for row, coins in enumerate(_coins(table, shots, _seeds(seed, 0, len(table)))):

@@ -1,8 +1,8 @@
 """What the server asks of a store; one test suite runs on every implementation.
 
-A store is durable: when a method that writes has returned, the write survives a crash. A call that is cancelled has
-happened wholly or not at all. Only the store's own clock counts. Methods that take an `account` see nothing of other
-accounts.
+A store is durable: when a method that writes has returned, the write survives a crash. A call whose caller is cancelled
+still happens, wholly or not at all. Only the store's own clock counts. Methods that take an `account` see nothing of
+other accounts.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -41,8 +41,7 @@ class SqlStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        await self.database.reader.dispose()
-        await self.database.writer.dispose()
+        await self.database.close()
         if self._lock is not None:
             self._lock.release()
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import JobId
-from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.schema import documents, jobs
 
 CHUNK_BYTES = 1 << 20
@@ -46,12 +46,10 @@ async def read_document(connection: AsyncConnection, job_id: JobId, kind: str) -
     return None if document is None else document.getvalue()
 
 
-class SqlDocuments:
+class SqlDocuments(SqlPart):
     """A `DocumentStore`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+    @uninterrupted
     async def params(self, job_id: JobId) -> bytes:
         """See `DocumentStore.params`."""
         params = await self._read(job_id, PARAMS)
@@ -59,10 +57,12 @@ class SqlDocuments:
             raise JobNotFoundError(f"Job {job_id} not found.")
         return params
 
+    @uninterrupted
     async def result(self, job_id: JobId) -> bytes | None:
         """See `DocumentStore.result`."""
         return await self._read(job_id, RESULT)
 
+    @uninterrupted
     async def take_result(self, job_id: JobId) -> bytes | None:
         """See `DocumentStore.take_result`."""
         async with self._database.writer.begin() as connection:
@@ -71,6 +71,7 @@ class SqlDocuments:
             await connection.execute(_FORGET, {"of_job": job_id, "of_kind": RESULT})
         return result
 
+    @uninterrupted
     async def append_log(self, job_id: JobId, text: str) -> None:
         """See `DocumentStore.append_log`."""
         async with self._database.writer.begin() as connection:
@@ -79,6 +80,7 @@ class SqlDocuments:
             seq = await connection.scalar(_NEXT_SEQ, {"of_job": job_id, "of_kind": LOG})
             await write_document(connection, job_id, LOG, text.encode(), seq=seq)
 
+    @uninterrupted
     async def log(self, job_id: JobId) -> str:
         """See `DocumentStore.log`."""
         return (await self._read(job_id, LOG) or b"").decode()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store import transitions
-from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.port import JobQuery, Outcome
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
 from qiskit_runtime_server.store.schema import IS_PENDING, job_tags, jobs, sessions
@@ -31,12 +31,10 @@ _DELETE_TAGS = delete(job_tags).where(job_tags.c.job_id == bindparam("of_job"))
 _SET_TAGS = update(jobs).where(jobs.c.id == bindparam("of_job")).values(tags=bindparam("new_tags"))
 
 
-class SqlJobs:
+class SqlJobs(SqlPart):
     """A `JobStore`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+    @uninterrupted
     async def add(self, job: Job, params: bytes) -> None:
         """See `JobStore.add`."""
         async with self._database.writer.begin() as connection:
@@ -46,6 +44,7 @@ class SqlJobs:
             await write_document(connection, job.id, PARAMS, params)
             await transitions.arrive(connection, job)
 
+    @uninterrupted
     async def get(self, account: AccountId, job_id: str) -> Job:
         """See `JobStore.get`."""
         async with self._database.reader.connect() as connection:
@@ -54,6 +53,7 @@ class SqlJobs:
             raise _not_found(job_id)
         return job_of(row)
 
+    @uninterrupted
     async def find(self, account: AccountId, query: JobQuery) -> tuple[Sequence[Job], int]:
         """See `JobStore.find`."""
         conditions = _conditions(account, query)
@@ -69,6 +69,7 @@ class SqlJobs:
             found = (await connection.execute(both)).mappings().all()
         return [job_of(row) for row in found if row["id"] is not None], found[0]["count_over_all_pages"]
 
+    @uninterrupted
     async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
         """See `JobStore.cancel`."""
         async with self._database.writer.begin() as connection:
@@ -78,6 +79,7 @@ class SqlJobs:
             await self._cancel(connection, job, reason)
         return job
 
+    @uninterrupted
     async def delete(self, account: AccountId, job_id: str) -> Job:
         """See `JobStore.delete`."""
         async with self._database.writer.begin() as connection:
@@ -87,6 +89,7 @@ class SqlJobs:
             await connection.execute(_DELETE, {"job_id": job.id})
         return job
 
+    @uninterrupted
     async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
         """See `JobStore.set_tags`."""
         async with self._database.writer.begin() as connection:

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, select, tuple_
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
-from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.port import Load
 from qiskit_runtime_server.store.schema import IS_QUEUED, jobs, ledger
 
@@ -29,12 +29,10 @@ _OLDER = (
 _SECONDS = select(func.coalesce(func.sum(ledger.c.seconds), 0.0)).where(ledger.c.account == bindparam("of_account"))
 
 
-class SqlLedger:
+class SqlLedger(SqlPart):
     """A `Ledger`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+    @uninterrupted
     async def load(self) -> Mapping[ExecutorName, Load]:
         """See `Ledger.load`."""
         async with self._database.reader.connect() as connection:
@@ -44,6 +42,7 @@ class SqlLedger:
             for row in rows
         }
 
+    @uninterrupted
     async def queue_position(self, job: Job) -> int:
         """See `Ledger.queue_position`."""
         age = {"its_created": job.created, "its_id": job.id}
@@ -51,6 +50,7 @@ class SqlLedger:
             older: int | None = await connection.scalar(_OLDER, {"at_executor": job.executor, **age})
         return (older or 0) + 1
 
+    @uninterrupted
     async def seconds_used(self, account: AccountId) -> float:
         """See `Ledger.seconds_used`."""
         async with self._database.reader.connect() as connection:

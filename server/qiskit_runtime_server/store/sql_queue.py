@@ -12,7 +12,7 @@ from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
 from qiskit_runtime_server.store import transitions
-from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.port import Claim, Outcome, Setback
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, holder_of, job_of
 from qiskit_runtime_server.store.schema import (
@@ -65,12 +65,10 @@ _HELD = (
 _HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
 
 
-class SqlQueue:
+class SqlQueue(SqlPart):
     """A `QueueStore`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+    @uninterrupted
     async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.claim`."""
         async with self._database.writer.begin() as connection:
@@ -80,6 +78,7 @@ class SqlQueue:
             job = await transitions.start(connection, queued, holder, await self._database.now(connection), lease)
         return Claim(job=job)
 
+    @uninterrupted
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.take_over`."""
         async with self._database.writer.begin() as connection:
@@ -94,6 +93,7 @@ class SqlQueue:
             )
         return Claim(job=job, previous=holder_of(row))
 
+    @uninterrupted
     async def renew(self, claims: Collection[tuple[JobId, int]], *, lease: timedelta) -> set[tuple[JobId, int]]:
         """See `QueueStore.renew`."""
         if not claims:
@@ -106,6 +106,7 @@ class SqlQueue:
                 await connection.execute(_EXTEND, [{"of_job": job_id, "until": until} for job_id, _ in held])
         return held
 
+    @uninterrupted
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """See `QueueStore.finish`."""
         async with self._database.writer.begin() as connection:
@@ -117,6 +118,7 @@ class SqlQueue:
                 await write_document(connection, job.id, RESULT, result)
         return True
 
+    @uninterrupted
     async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
         """See `QueueStore.give_back`."""
         async with self._database.writer.begin() as connection:

@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from qiskit_runtime_server.errors import SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, JobId, Session, SessionId
-from qiskit_runtime_server.store.database import Database
+from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.rows import session_of, session_row
 from qiskit_runtime_server.store.schema import IS_QUEUED, jobs, sessions
 
@@ -25,17 +25,16 @@ _QUEUED_JOBS = (
 )
 
 
-class SqlSessions:
+class SqlSessions(SqlPart):
     """A `SessionStore`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
+    @uninterrupted
     async def add(self, session: Session) -> None:
         """See `SessionStore.add`."""
         async with self._database.writer.begin() as connection:
             await connection.execute(_ADD, session_row(session))
 
+    @uninterrupted
     async def get(self, account: AccountId, session_id: str) -> Session:
         """See `SessionStore.get`."""
         async with self._database.reader.connect() as connection:
@@ -44,6 +43,7 @@ class SqlSessions:
             raise _not_found(session_id)
         return session_of(row)
 
+    @uninterrupted
     async def close(self, account: AccountId, session_id: str) -> None:
         """See `SessionStore.close`."""
         async with self._database.writer.begin() as connection:
@@ -53,6 +53,7 @@ class SqlSessions:
             now = (await self._database.now(connection)).utc
             await connection.execute(_CLOSE, {"of_session": session_id, "now": now})
 
+    @uninterrupted
     async def queued_jobs(self, session_id: SessionId) -> Sequence[JobId]:
         """See `SessionStore.queued_jobs`."""
         async with self._database.reader.connect() as connection:

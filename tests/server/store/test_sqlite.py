@@ -116,6 +116,17 @@ async def test_a_closed_store_gives_its_folder_back(folder: Path, new_job: NewJo
         await store.close()
 
 
+async def test_closing_waits_for_the_calls_that_are_under_way(folder: Path, new_job: NewJob) -> None:
+    store = await open_sqlite(folder)
+    calls = [asyncio.create_task(store.jobs.add(new_job(), b"{}")) for _ in range(5)]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*calls)
+    store = await open_sqlite(folder)
+    assert (await store.jobs.find(ALICE, JobQuery()))[1] == 5
+    await store.close()
+
+
 async def test_a_store_that_cannot_be_opened_gives_its_folder_back(folder: Path) -> None:
     (folder / "store.db").write_bytes(b"this is no database" * 100)
     for _ in range(2):

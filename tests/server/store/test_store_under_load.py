@@ -41,6 +41,12 @@ async def assert_counts_are_right(opened: OpenedStore) -> None:
     assert (load.queued, load.running) == tuple(counts)
 
 
+async def calls_behind_their_callers() -> None:
+    """Wait for the calls whose callers were cancelled."""
+    this = asyncio.current_task()
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not this), return_exceptions=True)
+
+
 async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
     opened: OpenedStore, store: Store, new_job: NewJob
 ) -> None:
@@ -73,7 +79,7 @@ async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
     assert (await store.ledger.load())[AER] == Load()
 
 
-async def test_calls_that_are_cancelled_at_any_moment_happen_wholly_or_not_at_all(
+async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
     opened: OpenedStore, store: Store, new_job: NewJob
 ) -> None:
     rng = random.Random(7)  # noqa: S311 - reproducible
@@ -97,6 +103,7 @@ async def test_calls_that_are_cancelled_at_any_moment_happen_wholly_or_not_at_al
     async with asyncio.timeout(60):
         for _ in range(15):
             await asyncio.gather(*(live_for(new_job(), rng.random() * 0.06) for _ in range(10)))
+        await calls_behind_their_callers()
     await assert_counts_are_right(opened)
     await live(new_job())
     found, _ = await store.jobs.find(ALICE, JobQuery(limit=1000))
@@ -104,3 +111,13 @@ async def test_calls_that_are_cancelled_at_any_moment_happen_wholly_or_not_at_al
         assert await store.documents.params(job.id) == b"x" * 1000
         finished = await store.documents.result(job.id) == b"result"
         assert finished == (job.state is JobState.COMPLETED)
+
+
+async def test_a_job_is_added_although_its_caller_is_gone(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    caller = asyncio.create_task(store.jobs.add(job, b"{}"))
+    await asyncio.sleep(0)
+    caller.cancel()
+    await calls_behind_their_callers()
+    assert caller.cancelled()
+    assert await store.jobs.get(ALICE, job.id) == job

@@ -1,0 +1,187 @@
+"""The parts of a device's noise are those of Aer's model of the whole device."""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Delay, Instruction
+from qiskit.quantum_info import Kraus, SuperOp
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import (
+    NoiseModel,
+    QuantumError,
+    ReadoutError,
+    amplitude_damping_error,
+    depolarizing_error,
+    pauli_error,
+)
+from qiskit_aer.noise.passes import LocalNoisePass
+from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2, FakeMarrakesh, FakeSherbrooke
+
+from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.noise import DeviceNoise, error_channel
+
+DeviceOf = Callable[[str], Device]
+
+
+def local_errors(model: NoiseModel, qubits: Sequence[int]) -> dict[tuple[str, tuple[int, ...]], np.ndarray]:
+    """Return the channels of all errors within `qubits`, renumbered; readout errors as their matrices."""
+    places = {qubit: place for place, qubit in enumerate(qubits)}
+    found = {}
+    for label, errors in model._local_quantum_errors.items():
+        for group, error in errors.items():
+            if set(group) <= places.keys():
+                found[label, tuple(places[qubit] for qubit in group)] = SuperOp(error).data
+    for group, error in model._local_readout_errors.items():
+        if set(group) <= places.keys():
+            found["readout", tuple(places[qubit] for qubit in group)] = np.array(error.probabilities)
+    return found
+
+
+def assert_same_errors(part: NoiseModel, whole: NoiseModel, qubits: Sequence[int]) -> None:
+    ours, theirs = local_errors(part, range(len(qubits))), local_errors(whole, qubits)
+    assert ours.keys() == theirs.keys()
+    for use, error in ours.items():
+        np.testing.assert_allclose(error, theirs[use], atol=1e-12, err_msg=str(use))
+
+
+@pytest.mark.parametrize(
+    ("fake", "name", "parts"),
+    [
+        (FakeManilaV2, "fake_manila", [(0, 1, 2), (4, 3), (2,)]),
+        (FakeGuadalupeV2, "fake_guadalupe", [(5, 3, 1), (0,)]),
+        (FakeSherbrooke, "fake_sherbrooke", [(0, 1, 14), (126, 125)]),
+        (FakeMarrakesh, "fake_marrakesh", [(10, 11), (155,)]),
+    ],
+    ids=["manila", "guadalupe", "sherbrooke", "marrakesh"],
+)
+def test_a_part_has_the_errors_that_aer_gives_the_whole_device(
+    device: DeviceOf, fake: Callable[[], object], name: str, parts: list[tuple[int, ...]]
+) -> None:
+    whole = NoiseModel.from_backend(fake())
+    noise = device(name).noise
+    assert noise is not None
+    for qubits in parts:
+        part = noise.restricted_to(qubits)
+        assert part is not None
+        assert_same_errors(part, whole, qubits)
+        assert part.noise_instructions == whole.noise_instructions
+        (relaxation,) = whole._custom_noise_passes
+        (cut,) = part._custom_noise_passes
+        for place, qubit in enumerate(qubits):
+            for delay in (Delay(1000), Delay(3, "us"), Delay(2e-6, "s"), Delay(0)):
+                ours, theirs = cut.error(delay, place), relaxation._thermal_relaxation_error(delay, [qubit])
+                np.testing.assert_allclose(SuperOp(ours).data, SuperOp(theirs).data, atol=1e-12)
+
+
+def test_a_part_for_some_instructions_has_no_others(device: DeviceOf) -> None:
+    noise = device("fake_manila").noise
+    assert noise is not None
+    part = noise.restricted_to((1, 0), frozenset({("sx", (1,)), ("measure", (0,)), ("cx", (0, 1))}))
+    assert part is not None
+    assert local_errors(part, (0, 1)).keys() == {("sx", (1,)), ("readout", (0,)), ("cx", (0, 1))}
+    assert not part._custom_noise_passes
+    assert noise.restricted_to((0,), frozenset({("rz", (0,))})) is None
+
+
+def test_parts_and_errors_are_built_once(device: DeviceOf) -> None:
+    noise = device("fake_manila").noise
+    assert noise is not None
+    uses = frozenset({("cx", (0, 1))})
+    assert noise.restricted_to((0, 1), uses) is noise.restricted_to((0, 1), uses)
+    other = noise.restricted_to((0, 1), uses | {("x", (0,))})
+    assert other is not None
+    assert other._local_quantum_errors["cx"][0, 1] is noise.restricted_to((0, 1), uses)._local_quantum_errors["cx"][0, 1]
+
+
+def users_model() -> NoiseModel:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.05, 1), ["sx", "x"])
+    correlated = pauli_error([("XX", 0.2), ("II", 0.8)])
+    model.add_quantum_error(correlated, "cx", [1, 0])
+    model.add_quantum_error(amplitude_damping_error(0.3), "x", [2])
+    model.add_all_qubit_readout_error(ReadoutError([[0.95, 0.05], [0.1, 0.9]]))
+    model.add_readout_error(ReadoutError([[0.7, 0.3], [0.2, 0.8]]), [2])
+    return model
+
+
+def dumped(model: NoiseModel) -> NoiseModel:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="from_dict has been deprecated", category=DeprecationWarning)
+        return NoiseModel.from_dict(model.to_dict())
+
+
+def flipping() -> QuantumCircuit:
+    circuit = QuantumCircuit(4, 4)
+    circuit.x([0, 2, 3])
+    circuit.cx(1, 0)
+    circuit.sx(1)
+    circuit.measure([0, 1, 2, 3], [3, 2, 1, 0])
+    return circuit
+
+
+def test_a_users_model_acts_as_in_aer(
+    shots_of: Callable[..., np.ndarray], agree: Callable[..., None]
+) -> None:
+    circuit = flipping()
+    model = dumped(users_model())
+    counts = AerSimulator().run(circuit, shots=8000, noise_model=model, seed_simulator=5).result().results[0].data.counts
+    expected = np.repeat([int(outcome, 16) for outcome in counts], list(counts.values()))
+    agree(shots_of(circuit, noise=DeviceNoise.from_model(model, 5), shots=8000), expected)
+
+
+def test_errors_of_measurements_and_delays_in_a_users_model_act_as_in_aer(
+    shots_of: Callable[..., np.ndarray], agree: Callable[..., None]
+) -> None:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(pauli_error([("X", 0.25), ("I", 0.75)]), "measure")
+    model.add_quantum_error(amplitude_damping_error(0.4), "delay", [0])
+    model.add_quantum_error(QuantumError(Kraus([np.diag([1, 0.6]), [[0, 0.8], [0, 0]]])), "reset", [1])
+    circuit = QuantumCircuit(2, 2)
+    circuit.x([0, 1])
+    circuit.delay(10, 0)
+    circuit.reset(1)
+    circuit.h(1)
+    circuit.measure([0, 1], [0, 1])
+    counts = AerSimulator().run(circuit, shots=8000, noise_model=model, seed_simulator=5).result().results[0].data.counts
+    expected = np.repeat([int(outcome, 16) for outcome in counts], list(counts.values()))
+    agree(shots_of(circuit, noise=DeviceNoise.from_model(model, 2), shots=8000), expected)
+
+
+def test_a_model_made_from_a_device_keeps_its_delays(device: DeviceOf) -> None:
+    whole = NoiseModel.from_backend(FakeManilaV2())
+    noise = device("fake_manila").noise
+    assert noise is not None
+    for qubits in ((3, 2), (4,)):
+        part, ours = DeviceNoise.from_model(whole, 5).restricted_to(qubits), noise.restricted_to(qubits)
+        assert part is not None
+        assert ours is not None
+        assert_same_errors(part, whole, qubits)
+        assert_channel = error_channel(part, Delay(5000), (0,))
+        np.testing.assert_allclose(assert_channel, error_channel(ours, Delay(5000), (0,)), atol=1e-12)
+
+
+def test_a_noise_pass_of_a_users_own_is_refused_by_name() -> None:
+    class Sparks(LocalNoisePass):
+        def __init__(self) -> None:
+            super().__init__(self._error)
+
+        def _error(self, operation: Instruction, qubits: Sequence[int]) -> None:
+            return None
+
+    model = NoiseModel()
+    model._custom_noise_passes.append(Sparks())
+    with pytest.raises(UnsupportedOptionError, match=r"noise_model.*Sparks"):
+        DeviceNoise.from_model(model, 5)
+
+
+def test_errors_of_qubits_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"qubits \[2\]"):
+        DeviceNoise.from_model(users_model(), 2)
+
+
+def test_a_model_without_errors_leaves_a_circuit_ideal() -> None:
+    assert DeviceNoise.from_model(NoiseModel(), 2).restricted_to((0, 1)) is None
