@@ -120,15 +120,17 @@ class AerExecutor(BaseExecutor):
         qubits = list(ends)
         evolution = _evolution(task.circuit, task.noise, qubits, method)
         rows, places = np.unique(task.parameter_values, axis=0, return_inverse=True)
+        places = places.ravel()
         step = max(1, _MAX_PROBABILITIES >> len(qubits))
-        spelled_out = (np.arange(2 ** len(qubits))[:, None] >> np.arange(len(qubits)) & 1).astype(np.bool_)
-        bits = np.zeros((len(places), task.shots, task.circuit.num_clbits), dtype=np.bool_)
+        spelled_out = np.zeros((2 ** len(qubits), task.circuit.num_clbits), dtype=np.bool_)
+        spelled_out[:, list(ends.values())] = np.arange(2 ** len(qubits))[:, None] >> np.arange(len(qubits)) & 1
+        bits = np.empty((len(places), task.shots, task.circuit.num_clbits), dtype=np.bool_)
         for start in range(0, len(rows), step):
             exact = self._probabilities(evolution, rows[start : start + step], method)
             cumulative = np.cumsum(_misread(exact, task.noise, qubits), axis=1)
-            for row in np.flatnonzero((start <= places.ravel()) & (places.ravel() < start + step)):
-                outcomes = _draws(cumulative[places.ravel()[row] - start], task.shots, int(task.seeds[row]))
-                bits[row][:, list(ends.values())] = spelled_out[outcomes]
+            for row in np.flatnonzero((start <= places) & (places < start + step)):
+                outcomes = _draws(cumulative[places[row] - start], task.shots, int(task.seeds[row]))
+                np.take(spelled_out, outcomes, axis=0, out=bits[row], mode="clip")
         return bits
 
     def _probabilities(self, circuit: QuantumCircuit, rows: NDArray[np.float64], method: str) -> NDArray[np.float64]:
@@ -146,7 +148,11 @@ class AerExecutor(BaseExecutor):
             circuit = task.circuit.assign_parameters(values) if values.size else task.circuit
             # Aer takes seeds of 63 bits, and counts up from there.
             (result,) = self._run(circuit, method, shots=task.shots, seed_simulator=seed >> 2, noise_model=task.noise)
-            rows.append(_shuffled(result.data.counts, circuit.num_clbits, seed))
+            counts: dict[str, int] = getattr(result.data, "counts", {})
+            if sum(counts.values()) != task.shots:
+                message = f"The simulator took {sum(counts.values())} of {task.shots} shots."
+                raise InternalError(message)
+            rows.append(_shuffled(counts, circuit.num_clbits, seed))
         return np.array(rows, dtype=np.bool_).reshape(len(rows), task.shots, task.circuit.num_clbits)
 
     def _run(self, circuit: QuantumCircuit, method: str, **options: Any) -> list[Any]:
@@ -157,7 +163,7 @@ class AerExecutor(BaseExecutor):
                     circuit,
                     method=method,
                     max_parallel_threads=self._threads or 0,
-                    max_memory_mb=max(1, self._memory_bytes >> 20),
+                    max_memory_mb=self._megabytes(circuit, method),
                     statevector_parallel_threshold=_THREADED_QUBITS,
                     **options,
                 )
@@ -175,6 +181,17 @@ class AerExecutor(BaseExecutor):
             raise InternalError(message)
         return list(result.results)
 
+    def _megabytes(self, circuit: QuantumCircuit, method: str) -> int:
+        """Return the memory by which Aer decides how many shots it takes at once; 0 for all there is.
+
+        Aer wants room for two states for each of them. Where there is less, it takes no shots, and reports success.
+        """
+        if method not in {"statevector", "density_matrix"}:
+            return 0
+        qubits: int = circuit.num_qubits * (2 if method == "density_matrix" else 1)
+        needed: int = 4 * _AMPLITUDE_BYTES * 2**qubits
+        return max(self._memory_bytes, needed, 4 * 2**20) >> 20
+
 
 @cache
 def _simulator() -> AerSimulator:
@@ -189,7 +206,7 @@ def _measures_cleanly(task: SampleTask, qubits: Iterable[int]) -> bool:
 def _evolution(
     circuit: QuantumCircuit, model: NoiseModel | None, measured: Sequence[int], method: str
 ) -> QuantumCircuit:
-    """Return `circuit` without measurements, with its errors written out, that saves the probabilities of `measured`."""
+    """Return `circuit` with its errors written out, and with probabilities of `measured` saved in place of shots."""
     places = {qubit: place for place, qubit in enumerate(circuit.qubits)}
     evolution = _Evolution(circuit.num_qubits, model)
     for instruction in circuit.data:
@@ -255,8 +272,9 @@ def _misread(
 def _draws(cumulative: NDArray[np.float64], shots: int, seed: int) -> NDArray[np.intp]:
     points = np.random.default_rng(seed).random(shots) * cumulative[-1]
     # Rounding must not make an outcome of probability 0 at the end possible.
-    outcomes: NDArray[np.intp] = np.searchsorted(cumulative, points, side="right")
-    return np.minimum(outcomes, np.searchsorted(cumulative, cumulative[-1]))
+    last: np.intp = np.searchsorted(cumulative, cumulative[-1])
+    outcomes: NDArray[np.intp] = np.minimum(np.searchsorted(cumulative, points, side="right"), last)
+    return outcomes
 
 
 def _shuffled(counts: Mapping[str, int], num_clbits: int, seed: int) -> BitTensor:
@@ -265,10 +283,12 @@ def _shuffled(counts: Mapping[str, int], num_clbits: int, seed: int) -> BitTenso
     Sorted ones would seem to depend on those of other components.
     """
     width = (num_clbits + 7) // 8
-    data = b"".join(int(outcome, 16).to_bytes(width, "little") for outcome in counts)
+    # The order in which Aer reports outcomes depends on its threads.
+    ordered = sorted((int(outcome, 16), count) for outcome, count in counts.items())
+    data = b"".join(outcome.to_bytes(width, "little") for outcome, _ in ordered)
     packed = np.frombuffer(data, dtype=np.uint8).reshape(len(counts), width)
     outcomes = np.unpackbits(packed, axis=1, count=num_clbits, bitorder="little").astype(np.bool_)
-    order = np.repeat(np.arange(len(counts)), list(counts.values()))
+    order = np.repeat(np.arange(len(counts)), [count for _, count in ordered])
     shots: BitTensor = outcomes[np.random.default_rng(seed).permutation(order)]
     return shots
 

@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import qiskit
+from ibm_quantum_schemas.common.annotation_serializer import AnnotationSerializer
 from numpy.typing import NDArray
 from qiskit import qpy
 from qiskit.circuit import QuantumCircuit
@@ -48,6 +49,9 @@ SAMPLE_BYTES: Final = 2**16
 WORTHWHILE: Final = 0.9
 MAX_ERROR_QUBITS: Final = 8
 """A quantum error on more qubits than this is no device's; its matrices would not fit anyway."""
+
+# Boxes may say how they are to be twirled.
+_ANNOTATIONS: Final = {"samplomatic": AnnotationSerializer}
 
 # Everything that readers of Qiskit, numpy and Aer were seen to raise on damaged data.
 _DAMAGED: Final = (
@@ -89,17 +93,17 @@ def decode_params(document: bytes) -> Params:
         InvalidInputError: If the document is damaged, too large once unpacked, or not of this form.
         UnsupportedOptionError: If it has a part that nothing here reads; the message names it.
     """
-    params = _object(_parse(document), "params")
+    params = as_object(parse(document), "params")
     known = {"pubs", "options", "version", "support_qiskit", "resilience_level"}
     for key in params.keys() - known:
         message = f"Params have an unknown part {key!r}; known are {', '.join(sorted(known))}."
         raise UnsupportedOptionError(message)
     _check_version(params)
-    reader = _Reader()
+    reader = Reader()
     pubs = params.get("pubs")
     if not isinstance(pubs, list) or not pubs:
         raise InvalidInputError("Params have no pubs: a non-empty list of [circuit, ...] is needed.")
-    options = dict(_object(reader.read(params.get("options") or {}, "options"), "options"))
+    options = dict(as_object(reader.read(params.get("options") or {}, "options"), "options"))
     if params.get("resilience_level") is not None:
         options["resilience_level"] = params["resilience_level"]
     return Params(pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)], options=options)
@@ -110,7 +114,7 @@ def sampler_pub(values: object, where: str) -> SamplerPub:
     circuit, parameter_values, shots = _parts(values, 3, where)
     if shots is not None and (not isinstance(shots, int) or isinstance(shots, bool) or shots < 1):
         raise InvalidInputError(f"{where}: shots must be a positive integer, not {shots!r}.")
-    with _damage(where):
+    with damage(where):
         pub = SamplerPub(_circuit_in(circuit, where), _bindings(circuit, parameter_values, where), shots)
     _check_bindings(pub.parameter_values, where)
     return pub
@@ -123,7 +127,7 @@ def estimator_pub(values: object, where: str) -> EstimatorPub:
         raise InvalidInputError(f"{where}: no observables.")
     if precision is not None:
         precision = _positive(precision, f"{where}: precision")
-    with _damage(where):
+    with damage(where):
         array = ObservablesArray.coerce(observables)
         bindings = _bindings(circuit, parameter_values, where)
         if array.size == 0:
@@ -174,16 +178,21 @@ def _packed(array: NDArray[Any]) -> str:
     contiguous = np.ascontiguousarray(array).reshape(array.shape)
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(contiguous))
     data = contiguous.reshape(-1).view(np.uint8).data
-    packer = zlib.compressobj(level=_level(data[:SAMPLE_BYTES]))
+    packer = zlib.compressobj(level=compression_level(data[:SAMPLE_BYTES]))
     return base64.b64encode(packer.compress(header.getvalue()) + packer.compress(data) + packer.flush()).decode("ascii")
 
 
-def _level(sample: memoryview) -> int:
+def compression_level(sample: memoryview) -> int:
     """Return 0 for bits that hardly shrink, as shots of many qubits do not: trying to costs seconds per 100 MB."""
     return 1 if len(zlib.compress(sample, level=1)) < WORTHWHILE * len(sample) else 0
 
 
-def _parse(document: bytes) -> object:
+def parse(document: bytes) -> object:
+    """Return what a JSON document says.
+
+    Raises:
+        InvalidInputError: If it is none.
+    """
     try:
         return msgspec.json.decode(document)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
@@ -200,7 +209,8 @@ def _check_version(params: Mapping[str, Any]) -> None:
         )
 
 
-def _object(value: object, where: str) -> dict[str, Any]:
+def as_object(value: object, where: str) -> dict[str, Any]:
+    """Return `value` if it is an object of JSON; otherwise raise InvalidInputError, which says where."""
     if not isinstance(value, dict):
         raise InvalidInputError(f"{where}: an object is needed, not {type(value).__name__}.")
     return value
@@ -258,7 +268,7 @@ def _positive(value: object, where: str) -> float:
 
 
 @contextlib.contextmanager
-def _damage(where: str) -> Iterator[None]:
+def damage(where: str) -> Iterator[None]:
     """Turn whatever a reader raises on damaged data into an InvalidInputError that says where."""
     try:
         yield
@@ -279,7 +289,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @dataclass(slots=True)
-class _Reader:
+class Reader:
     """Decodes the tagged values of one document; `left` is what may still be unpacked, in bytes."""
 
     left: int = field(default=MAX_UNPACKED)
@@ -306,7 +316,7 @@ class _Reader:
             raise UnsupportedOptionError(message)
         if "__value__" not in value:
             raise InvalidInputError(f"{where}: a {tag} without a value.")
-        with _damage(f"{where}: {tag} cannot be read"):
+        with damage(f"{where}: {tag} cannot be read"):
             return decode(self, value["__value__"])
 
     def unpack(self, text: object) -> bytes:
@@ -315,31 +325,49 @@ class _Reader:
         Raises:
             ValueError, TypeError: If they are damaged or too many, as from all functions in `_TAGS`.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"base64 text is needed, not {type(text).__name__}.")
         unpacker = zlib.decompressobj()
-        data = unpacker.decompress(base64.b64decode(text, validate=True), self.left + 1)
-        if len(data) > self.left:
-            raise ValueError(f"it unpacks to more than {MAX_UNPACKED // 2**20} MiB, the limit for a job.")
+        data = unpacker.decompress(_from_base64(text), self.left + 1)
+        self._count(data)
         if not unpacker.eof:
             raise ValueError("the compressed data ends too early.")
-        self.left -= len(data)
         return data
 
+    def plain(self, text: object) -> bytes:
+        """Return the bytes in `text`, which are in base64 only; errors as in `unpack`."""
+        data = _from_base64(text)
+        self._count(data)
+        return data
 
-def _circuit(reader: _Reader, value: object) -> QuantumCircuit:
-    data = reader.unpack(value)
-    _check_qpy(data)
+    def _count(self, data: bytes) -> None:
+        if len(data) > self.left:
+            raise ValueError(f"it unpacks to more than {MAX_UNPACKED // 2**20} MiB, the limit for a job.")
+        self.left -= len(data)
+
+
+def _from_base64(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise TypeError(f"base64 text is needed, not {type(text).__name__}.")
+    return base64.b64decode(text, validate=True)
+
+
+def read_circuits(data: bytes, number: int) -> list[QuantumCircuit]:
+    """Return the circuits in a QPY file, which must be `number`; raises whatever `damage` is there for."""
+    check_qpy(data, number)
     with warnings.catch_warnings():
         # A newer patch release writes the same format: what counts is the version that was just checked.
         warnings.simplefilter("ignore", UserWarning)
-        circuits = qpy.load(io.BytesIO(data))
-    if len(circuits) != 1 or not isinstance(circuits[0], QuantumCircuit):
-        raise ValueError(f"one circuit is needed, the QPY holds {len(circuits)}.")
-    return circuits[0]
+        circuits = qpy.load(io.BytesIO(data), annotation_factories=_ANNOTATIONS)
+    if len(circuits) != number or not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
+        raise ValueError(f"{_numbered(number)} needed, the QPY holds {len(circuits)}.")
+    return list(circuits)
 
 
-def _check_qpy(data: bytes) -> None:
+def check_qpy(data: bytes, number: int) -> None:
+    """Check that a QPY file is of a version that can be read safely, and holds `number` circuits of sensible size.
+
+    Raises:
+        ValueError, struct.error: If it does not.
+    """
     if data[:6] != b"QISKIT" or len(data) < struct.calcsize("!6sBBBBQ"):
         raise ValueError("the data is not QPY.")
     _, version, *release, programs = struct.unpack_from("!6sBBBBQ", data)
@@ -354,21 +382,35 @@ def _check_qpy(data: bytes) -> None:
             f"the circuit is in QPY version {version} (Qiskit {writer}); this server reads QPY versions"
             f" {MIN_QPY_VERSION} to {qpy.common.QPY_VERSION}: upgrade the client's Qiskit."
         )
-    if programs != 1:
-        raise ValueError(f"one circuit is needed, the QPY holds {programs}.")
-    _check_circuit_header(data, version)
+    if programs != number:
+        raise ValueError(f"{_numbered(number)} needed, the QPY holds {programs}.")
+    for start in _starts(data, version, number):
+        _check_circuit_header(data, start)
 
 
-def _check_circuit_header(data: bytes, version: int) -> None:
+def _numbered(number: int) -> str:
+    return "one circuit is" if number == 1 else f"{number} circuits are"
+
+
+def _starts(data: bytes, version: int, number: int) -> tuple[int, ...]:
+    """Return where the circuits begin; without a table only the first one can be found before it is read."""
     start = struct.calcsize("!6sBBBBQcc")
-    if version >= QPY_VERSION_WITH_TABLE:
-        (start,) = struct.unpack_from("!Q", data, start)
+    if version < QPY_VERSION_WITH_TABLE:
+        return (start,) if number else ()
+    return struct.unpack_from(f"!{number}Q", data, start)
+
+
+def _check_circuit_header(data: bytes, start: int) -> None:
     _, _, _, num_qubits, num_clbits = struct.unpack_from("!HcHII", data, start)
     if max(num_qubits, num_clbits) > MAX_BITS:
         raise ValueError(f"{num_qubits} qubits and {num_clbits} classical bits; at most {MAX_BITS} are accepted.")
 
 
-def _array(reader: _Reader, value: object) -> NDArray[Any]:
+def _circuit(reader: Reader, value: object) -> QuantumCircuit:
+    return read_circuits(reader.unpack(value), 1)[0]
+
+
+def _array(reader: Reader, value: object) -> NDArray[Any]:
     if not isinstance(value, str):
         return np.asarray(value)
     data = reader.unpack(value)
@@ -386,7 +428,7 @@ def _array(reader: _Reader, value: object) -> NDArray[Any]:
     return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
 
 
-def _bindings_array(_reader: _Reader, value: Mapping[str, Any]) -> BindingsArray:
+def _bindings_array(_reader: Reader, value: Mapping[str, Any]) -> BindingsArray:
     data = {tuple(json.loads(names)): array for names, array in value.get("data", {}).items()}
     if not all(isinstance(name, str) for names in data for name in names):
         raise ValueError("parameters must be given by name.")
@@ -395,7 +437,7 @@ def _bindings_array(_reader: _Reader, value: Mapping[str, Any]) -> BindingsArray
     return BindingsArray(numbers, None if shape is None else tuple(shape))
 
 
-def _noise_model(_reader: _Reader, value: Mapping[str, Any]) -> NoiseModel:
+def _noise_model(_reader: Reader, value: Mapping[str, Any]) -> NoiseModel:
     return noise_model(value)
 
 
@@ -405,7 +447,7 @@ def noise_model(document: Mapping[str, Any]) -> NoiseModel:
     Raises:
         InvalidInputError: If it is none.
     """
-    with _damage("noise model"):
+    with damage("noise model"):
         for error in document.get("errors", []):
             for operations in error.get("instructions", []):
                 if not all(0 <= qubit < MAX_ERROR_QUBITS for item in operations for qubit in item["qubits"]):
@@ -416,7 +458,7 @@ def noise_model(document: Mapping[str, Any]) -> NoiseModel:
             return NoiseModel.from_dict(document)
 
 
-_TAGS: Final[Mapping[str, Callable[[_Reader, Any], Any]]] = {
+_TAGS: Final[Mapping[str, Callable[[Reader, Any], Any]]] = {
     "BindingsArray": _bindings_array,
     "NoiseModel": _noise_model,
     "ObservablesArray": lambda _, value: ObservablesArray(value),

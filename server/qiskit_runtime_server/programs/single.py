@@ -69,13 +69,12 @@ def _channels(operation: Instruction, angles: list[float | NDArray[np.float64]])
 
 
 def _channel_of(matrix: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    channel: NDArray[np.complex128] = np.kron(matrix.conj(), matrix)
-    return channel
+    return np.kron(matrix.conj(), matrix).astype(np.complex128)
 
 
 def _phases(angles: NDArray[np.float64]) -> NDArray[np.complex128]:
     """Return the channels of rz, which most devices have as their only gate with an angle."""
-    channels: NDArray[np.complex128] = np.zeros((len(angles), 4, 4), dtype=np.complex128)
+    channels = np.zeros((len(angles), 4, 4), dtype=np.complex128)
     channels[:, 0, 0] = channels[:, 3, 3] = 1
     channels[:, 1, 1] = np.exp(1j * angles)
     channels[:, 2, 2] = channels[:, 1, 1].conj()

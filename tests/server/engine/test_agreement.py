@@ -111,28 +111,29 @@ def compiled(circuit: QuantumCircuit, device: Device) -> QuantumCircuit:
     # Without the target's timing constraints, which allow only some delays.
     target = device.target
     passes = generate_preset_pass_manager(
-        1, basis_gates=list(target.operation_names), coupling_map=target.build_coupling_map(), dt=target.dt, seed_transpiler=7
+        1,
+        basis_gates=list(target.operation_names),
+        coupling_map=target.build_coupling_map(),
+        dt=target.dt,
+        seed_transpiler=7,
     )
     return passes.run(circuit)
 
 
-@pytest.mark.parametrize(("fake", "name", "builders"), CASES, ids=[name for _, name, _ in CASES])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[1])
 def test_every_kind_of_circuit_agrees_with_aer_on_the_whole_device(
     device: Callable[[str], Device],
     shots_of: Callable[..., np.ndarray],
     agree: Callable[..., None],
-    fake: Callable[[], object],
-    name: str,
-    builders: list[Callable[[], QuantumCircuit]],
+    case: tuple[Callable[[], object], str, list[Callable[[], QuantumCircuit]]],
 ) -> None:
+    fake, name, builders = case
     whole = AerSimulator.from_backend(fake())
     part = device(name)
     circuits = [compiled(builder(), part) for builder in builders]
     results = whole.run(circuits, shots=SHOTS, seed_simulator=3).result()
     for circuit, result in zip(circuits, results.results, strict=True):
-        expected = np.repeat(
-            [int(outcome, 16) for outcome in result.data.counts], list(result.data.counts.values())
-        )
+        expected = np.repeat([int(outcome, 16) for outcome in result.data.counts], list(result.data.counts.values()))
         agree(shots_of(circuit, noise=part.noise, shots=2 * SHOTS), expected)
 
 

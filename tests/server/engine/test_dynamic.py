@@ -13,6 +13,8 @@ from qiskit_runtime_server.errors import InvalidInputError
 
 Case = tuple[QuantumCircuit, Mapping[int, float]]
 
+FALSE, TRUE = map(expr.lift, (False, True))
+
 
 def while_loop_beside_other_qubits() -> Case:
     circuit = QuantumCircuit(3, 3)
@@ -28,7 +30,7 @@ def while_loop_beside_other_qubits() -> Case:
 
 
 def while_loop_around_some_qubits_of_a_larger_state() -> Case:
-    """The parity of a geometric number of rounds: odd with 1/4 + 1/16 + ... = 1/3."""
+    """Bit 2 tells whether there was a round at all; if so, their number is odd twice as often as even."""
     circuit = QuantumCircuit(3, 3)
     circuit.h(0)
     circuit.cx(0, 2)
@@ -39,7 +41,6 @@ def while_loop_around_some_qubits_of_a_larger_state() -> Case:
         circuit.x(1)
     circuit.measure(1, 1)
     circuit.measure(2, 2)
-    # Bit 2 says whether there was a round at all; then the first round makes the parity odd.
     return circuit, {0b000: 1 / 2, 0b110: 1 / 3, 0b100: 1 / 6}
 
 
@@ -145,7 +146,7 @@ def expression() -> Case:
 
 def variables() -> Case:
     circuit = QuantumCircuit(QuantumRegister(2, "q"), ClassicalRegister(3, "c"))
-    flag = circuit.add_var("flag", expr.lift(False))
+    flag = circuit.add_var("flag", FALSE)
     number = circuit.add_var("number", expr.lift(2, types.Uint(3)))
     circuit.h(0)
     circuit.measure(0, 0)
@@ -161,7 +162,7 @@ def variables() -> Case:
 
 def nothing_but_a_store() -> Case:
     circuit = QuantumCircuit(1, 2)
-    circuit.store(circuit.clbits[1], expr.lift(True))
+    circuit.store(circuit.clbits[1], TRUE)
     return circuit, {0b10: 1}
 
 
@@ -237,12 +238,15 @@ def sent(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-@pytest.mark.parametrize("arrived", [False, True], ids=["built", "sent"])
+@pytest.mark.parametrize("through", [QuantumCircuit.copy, sent], ids=["built", "sent"])
 def test_control_flow_gives_what_it_says(
-    shots_of: Callable[..., np.ndarray], expect: Callable[..., None], case: Callable[[], Case], arrived: bool
+    shots_of: Callable[..., np.ndarray],
+    expect: Callable[..., None],
+    case: Callable[[], Case],
+    through: Callable[[QuantumCircuit], QuantumCircuit],
 ) -> None:
     circuit, distribution = case()
-    expect(shots_of(sent(circuit) if arrived else circuit), distribution)
+    expect(shots_of(through(circuit)), distribution)
 
 
 def test_a_parameter_of_the_circuit_and_one_of_a_loop_can_meet(

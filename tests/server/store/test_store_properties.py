@@ -319,6 +319,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert set(self.do(self.store.sessions.queued_jobs(session.id))) == queued
 
 
+@pytest.mark.slow
 def test_any_sequence_of_calls_does_what_the_model_predicts(
     open_store: OpenStore, new_job: Callable[..., Job], new_session: Callable[..., Session]
 ) -> None:

@@ -95,6 +95,7 @@ def print_table(short: Milliseconds, long: Milliseconds) -> None:
         print(f"{name:14} {median(before):7.2f} {p99[0]:7.2f} {median(after):9.2f} {p99[1]:7.2f}")
 
 
+@pytest.mark.slow
 @pytest.mark.benchmark
 async def test_a_long_queue_makes_no_call_slower(tmp_path: Path, new_job: Callable[..., Job]) -> None:
     store = await open_sqlite(tmp_path / "short")

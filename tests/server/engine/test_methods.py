@@ -1,0 +1,77 @@
+"""All methods of the Aer executor sample the same distribution."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.executors.base import SampleTask
+from qiskit_runtime_server.programs.compact import split
+from qiskit_runtime_server.programs.device import Device
+
+DeviceOf = Callable[[str], Device]
+
+
+def chain(device: Device, num_qubits: int) -> QuantumCircuit:
+    """Return a chain of gates along a path of the device, with some angles and delays."""
+    coupling = device.target.build_coupling_map()
+    coupling.make_symmetric()
+    path = [0]
+    while len(path) < num_qubits:
+        path.append(min(qubit for qubit in coupling.neighbors(path[-1]) if qubit not in path))
+    circuit = QuantumCircuit(device.num_qubits, num_qubits)
+    circuit.sx(path[0])
+    for one, other in pairwise(path):
+        pair = (one, other) if device.target.instruction_supported("ecr", (one, other)) else (other, one)
+        circuit.ecr(*pair)
+        circuit.rz(0.4, other)
+        circuit.sx(other)
+        circuit.delay(4000, one)
+    circuit.measure(path, range(num_qubits))
+    return circuit
+
+
+def chain_task(device: Device, num_qubits: int, *, shots: int) -> SampleTask:
+    (component,) = split(chain(device, num_qubits))
+    assert device.noise is not None
+    return SampleTask(
+        circuit=component.circuit,
+        parameter_values=np.empty((1, 0)),
+        shots=shots,
+        noise=device.noise.restricted_to(component.qubits, component.uses),
+        seeds=np.array([5], dtype=np.uint64),
+    )
+
+
+def weights(task: SampleTask, executor: AerExecutor) -> np.ndarray:
+    """Return for each shot how many bits are one, and whether neighbours are equal: few values for many qubits."""
+    bits = executor.sample(task).reshape(-1, task.circuit.num_clbits)
+    return bits.sum(axis=1) * 100 + (bits[:, 1:] == bits[:, :-1]).sum(axis=1)
+
+
+def test_drawn_shots_and_taken_shots_agree(device: DeviceOf, agree: Callable[..., None]) -> None:
+    task = chain_task(device("fake_sherbrooke"), 5, shots=8000)
+    # There is no room for a density matrix of five qubits.
+    small = AerExecutor(memory_bytes=2**13, threads=1)
+    agree(weights(task, AerExecutor(threads=1)), weights(task, small))
+
+
+@pytest.mark.parametrize(("num_qubits", "shots"), [(12, 800), (5, 4000)])
+def test_matrix_product_states_agree_with_the_other_methods(
+    device: DeviceOf,
+    agree: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    num_qubits: int,
+    shots: int,
+) -> None:
+    task = chain_task(device("fake_sherbrooke"), num_qubits, shots=shots)
+    module = "qiskit_runtime_server.executors.aer"
+    monkeypatch.setattr(f"{module}._SMALL_BOND", 0)
+    other = weights(task, AerExecutor(threads=1))
+    monkeypatch.setattr(f"{module}._SMALL_BOND", 2**num_qubits)
+    monkeypatch.setattr(f"{module}._MPS_QUBITS", 0)
+    monkeypatch.setattr(f"{module}._SHOTS_PER_ROW", 1e9)
+    agree(weights(task, AerExecutor(threads=1)), other)
