@@ -8,11 +8,14 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from qiskit_runtime_server.errors import RequestError, ServerError
+
+if TYPE_CHECKING:
+    from qiskit_runtime_server.settings import Settings
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -41,23 +44,80 @@ def serve(  # noqa: PLR0913 - one parameter per option
 
     Every option can also be given as a variable, QRS_HOST and so on; docs/reference/settings.md has the full list.
     """
-    from qiskit_runtime_server.serve import serve as run  # noqa: PLC0415 - see above
-    from qiskit_runtime_server.settings import Settings  # noqa: PLC0415
+    from qiskit_runtime_server.app import serve as run  # noqa: PLC0415 - see above
+
+    settings = _set_up(
+        log_level,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        executors=executor,
+        tokens=tokens,
+        anonymous=anonymous,
+    )
+    asyncio.run(run(settings))
+
+
+@cli.command()
+def api(  # noqa: PLR0913 - one parameter per option
+    *,
+    executor: Annotated[list[str] | None, typer.Option(help="NAME=http://HOST:PORT; can be repeated.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
+    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = "info",
+) -> None:
+    """Run the API and the queue, with executor services of their own.
+
+    A host name that stands for several addresses is several executors, and is looked up again and again. The key that
+    they ask for is QRS_EXECUTOR_KEY.
+    """
+    from qiskit_runtime_server.app import serve_api as run  # noqa: PLC0415 - see above
+
+    settings = _set_up(
+        log_level,
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        executors=executor,
+        tokens=tokens,
+        anonymous=anonymous,
+    )
+    asyncio.run(run(settings))
+
+
+@cli.command()
+def executor(  # noqa: PLR0913 - one parameter per option
+    name: Annotated[str, typer.Argument(help="An installed executor, as in aer.")],
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    slots: Annotated[int | None, typer.Option(help="How many jobs to run at a time.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory that all slots share, as in 8Gi.")] = None,
+    drain_seconds: Annotated[float | None, typer.Option(help="How long jobs may go on after SIGTERM.")] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = "info",
+) -> None:
+    """Run the slots of one executor as a service for `qiskit-runtime-server api`.
+
+    Unless it listens on loopback only, it asks for the key that QRS_EXECUTOR_KEY says.
+    """
+    from qiskit_runtime_server.worker.service import serve_executor  # noqa: PLC0415 - see above
+
+    settings = _set_up(log_level, host=host, port=port, slots=slots, memory_bytes=memory, drain=drain_seconds)
+    asyncio.run(serve_executor(name, settings))
+
+
+def _set_up(log_level: LogLevel, **given: object) -> "Settings":
+    """Begin to log and return the settings; options that were not given are left to the environment."""
+    from qiskit_runtime_server.settings import Settings  # noqa: PLC0415 - see above
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    # Their accounts of every start are of no use to a user.
-    for name in ("alembic", "uvicorn"):
+    # Their accounts of every start, and of every request, are of no use to a user.
+    for name in ("alembic", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    given = {
-        "host": host,
-        "port": port,
-        "data_dir": data_dir,
-        "executors": executor,
-        "tokens": tokens,
-        "anonymous": anonymous,
-    }
-    settings = Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
-    asyncio.run(run(settings))
+    return Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
 
 
 @cli.command()
@@ -84,6 +144,9 @@ def backends(url: Url = "http://127.0.0.1:8000", token: Token = "anonymous") -> 
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from qiskit_runtime_server.client import address_of  # noqa: PLC0415
+
+    url = address_of(url)
     try:
         access = httpx.post(f"{url}/identity/token", data={"apikey": token}).raise_for_status().json()
         headers = {"Authorization": f"Bearer {access['access_token']}"}

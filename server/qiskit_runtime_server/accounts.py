@@ -1,6 +1,7 @@
 """Who may use the server: tokens, the accounts behind them, and the access tokens that clients trade them for."""
 
 import hashlib
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from qiskit_runtime_server.errors import NotAuthenticatedError
 from qiskit_runtime_server.jobs import AccountId
 
 Fingerprint = NewType("Fingerprint", str)
+
+logger = logging.getLogger(__name__)
 
 _ALGORITHM = "HS256"
 _RECHECK_SECONDS = 1.0
@@ -64,7 +67,8 @@ class TokenFolder:
         self._folder = folder
         self._accounts: Mapping[Fingerprint, Account] = {}
         self._seen: object = None
-        self._checked = float("-inf")
+        self._checked = time.monotonic()
+        self._refresh()
 
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that lists the token."""
@@ -83,12 +87,19 @@ class TokenFolder:
         if seen == self._seen:
             return
         self._accounts = {
-            fingerprint(token): Account(id=AccountId(path.name))
-            for path in files
-            for line in path.read_text().splitlines()
-            if (token := line.strip()) and not token.startswith("#")
+            fingerprint(token): Account(id=AccountId(path.name)) for path in files for token in _tokens(path)
         }
         self._seen = seen
+
+
+def _tokens(path: Path) -> list[str]:
+    """Return the tokens in a file; none if it cannot be read, which must not lock everybody else out."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        logger.warning("The token file %s cannot be read, so its tokens do not work: %s", path, error)
+        return []
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 class AccessTokens:

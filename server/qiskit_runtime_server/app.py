@@ -1,17 +1,18 @@
-"""Puts the server together: everything in one process, simulation in child processes."""
+"""Puts the front of the server together; executors are slots in child processes, or services elsewhere."""
 
+import asyncio
 import logging
-import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
-from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
+from rich.console import Console
 
 from qiskit_runtime_server.accounts import AccessTokens, Anonymous, Directory, TokenFolder
 from qiskit_runtime_server.api import errors
@@ -21,11 +22,14 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.dispatch.pools import Pool
+from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.serve import is_loopback, listen, serve_app
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.sql import open_sqlite
 from qiskit_runtime_server.worker.child import WorkerSpec
-from qiskit_runtime_server.worker.memory import usable_bytes, usable_cores
+from qiskit_runtime_server.worker.memory import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
 # Clients take a URL with "experimental" in it verbatim; the others are for `url_resolver` and for people.
 PREFIXES = ("/api/v1", "/experimental/api/v1", "/v1")
 
-_CORES_PER_SLOT = 4
+# Clients poll every half second; whoever waited for a job that ended in the drain fetches its result within this.
+_FAREWELL_SECONDS = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +69,64 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     app.include_router(health.router)
     app.include_router(platform.router)
     return app
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Running jobs may then go on for `settings.drain`, or until a second signal, while clients can still ask for them.
+
+    Raises:
+        StartupError: If the server cannot start.
+    """
+    app = create_app(settings=settings)
+    with listen(settings) as listener:
+        async with app.router.lifespan_context(app):
+            services: Services = app.state.services
+
+            async def drain() -> None:
+                if await services.dispatcher.drain(settings.drain):
+                    await asyncio.sleep(_FAREWELL_SECONDS)
+
+            async def close() -> None:
+                services.endings.close()
+
+            await serve_app(
+                app,
+                listener,
+                announce=partial(_print_banner, services),
+                drain=drain,
+                close=close,
+            )
+
+
+async def serve_api(settings: Settings) -> None:
+    """Serve as above, but with executor services only: nothing is simulated here.
+
+    Raises:
+        StartupError: If the server cannot start.
+    """
+    local = [word for word in settings.executors if "://" not in word]
+    if local:
+        raise StartupError(f"An api has no slots of its own: give --executor {local[0]}=http://HOST:PORT.")
+    await serve(settings)
+
+
+def _print_banner(services: Services, url: str) -> None:
+    settings = services.settings
+    slots = ", ".join(f"{name} ({_description(pool)})" for name, pool in services.pools.items())
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("[bold]Qiskit Runtime Server[/bold]")
+    console.print(f"  executors  {slots}")
+    console.print(f"  devices    {len(services.catalog.names())}, as NAME@EXECUTOR")
+    console.print(f"  data       {settings.data_dir}")
+    console.print(f"  accounts   {settings.tokens or 'anonymous: any token will do'}")
+    console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
+    console.print(f"Listening on {url}")
+
+
+def _description(pool: Pool) -> str:
+    return str(pool) if isinstance(pool, RemotePool) else f"{pool.size} slot{'s' * (pool.size != 1)}"
 
 
 @asynccontextmanager
@@ -105,7 +168,7 @@ def _directory(settings: Settings) -> Directory:
         if not settings.tokens.is_dir():
             raise StartupError(f"The token folder {settings.tokens} does not exist.")
         return TokenFolder(settings.tokens)
-    if settings.anonymous or _is_loopback(settings.host):
+    if settings.anonymous or is_loopback(settings.host):
         return Anonymous()
     raise StartupError(
         f"Anybody who reaches {settings.host} could use this server: give a token folder (--tokens DIR)"
@@ -113,23 +176,53 @@ def _directory(settings: Settings) -> Directory:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def _pools(
+    settings: Settings, executors: "Mapping[str, BaseExecutor] | None"
+) -> dict[ExecutorName, Slots | RemotePool]:
+    """Return a pool for every executor."""
+    local = [word for word in settings.executors if "://" not in word]
+    remote = [word for word in settings.executors if "://" in word]
+    pools: dict[ExecutorName, Slots | RemotePool] = dict(_remote_pools(settings, remote))
+    if executors or local:
+        slots = _local_pools(settings, local, executors)
+        if both := pools.keys() & slots.keys():
+            raise StartupError(
+                f"Executor {min(both)!r} is given as slots and as a service: name one of them otherwise."
+            )
+        pools |= slots
+    return pools
+
+
+def _remote_pools(settings: Settings, words: Sequence[str]) -> dict[ExecutorName, RemotePool]:
+    urls: dict[ExecutorName, list[str]] = {}
+    for word in words:
+        name, _, url = word.partition("=")
+        if not (name and _is_service(url)):
+            raise StartupError(f"Executor {word!r}: a service is given as NAME=http://HOST:PORT.")
+        urls.setdefault(ExecutorName(name), []).append(url)
+    return {name: RemotePool(name, of_name, settings) for name, of_name in urls.items()}
+
+
+def _is_service(url: str) -> bool:
     with suppress(ValueError):
-        return ip_address(host).is_loopback
-    return host == "localhost"
+        parts = urlsplit(url)
+        return parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and parts.path in {"", "/"}
+    return False
 
 
-def _pools(settings: Settings, executors: "Mapping[str, BaseExecutor] | None") -> dict[ExecutorName, Slots]:
-    """Return the slots of every executor; they share the machine's cores and memory evenly."""
-    sizes = dict(_named_size(word) for word in settings.executors)
+def _local_pools(
+    settings: Settings, words: Sequence[str], executors: "Mapping[str, BaseExecutor] | None"
+) -> dict[ExecutorName, Slots]:
+    """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
+    sizes = dict(_named_size(word) for word in words)
     sources: Mapping[str, str | BaseExecutor] = executors or {name: name for name in sizes}
-    total = sum(sizes.get(name) or _default_slots() for name in sources)
+    total = sum(sizes.get(name) or default_slots() for name in sources)
     memory = (settings.memory_bytes or usable_bytes()) // total
     threads = max(1, usable_cores() // total)
     pools = {}
     for name, source in sources.items():
         spec = WorkerSpec(executor=source, memory_bytes=memory, threads=threads, snapshots=settings.snapshots)
-        pools[ExecutorName(name)] = Slots(spec, sizes.get(name) or _default_slots())
+        pools[ExecutorName(name)] = Slots(spec, sizes.get(name) or default_slots())
     return pools
 
 
@@ -141,14 +234,14 @@ def _named_size(word: str) -> tuple[str, int | None]:
     return name, int(size) if separator else None
 
 
-def _default_slots() -> int:
-    return max(1, usable_cores() // _CORES_PER_SLOT)
-
-
 def _signing_key(settings: Settings) -> str:
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value()
     path = settings.data_dir / "signing.key"
-    with suppress(FileExistsError), os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(secrets.token_urlsafe(48))
-    return Path(path).read_text().strip()
+    if not path.exists():
+        # Under its own name only once it is whole; the folder's lock keeps others away.
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        draft.replace(path)
+    return path.read_text().strip()

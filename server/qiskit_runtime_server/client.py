@@ -38,7 +38,7 @@ def connect(url: str, token: str = "anonymous", *, instance: str | None = None) 
     """
     from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415 - a second, which `environment` need not cost
 
-    address = _address(url)
+    address = address_of(url)
     os.environ.update(platform_variables(url))
     return QiskitRuntimeService(
         channel=_CHANNEL,
@@ -57,7 +57,7 @@ def environment(url: str, token: str, instance: str | None = None) -> dict[str, 
     return {
         "QISKIT_IBM_CHANNEL": _CHANNEL,
         "QISKIT_IBM_TOKEN": token,
-        "QISKIT_IBM_URL": _address(url) + _VERBATIM_API,
+        "QISKIT_IBM_URL": address_of(url) + _VERBATIM_API,
         "QISKIT_IBM_INSTANCE": instance or _ANY_INSTANCE,
         **platform_variables(url),
     }
@@ -69,7 +69,7 @@ def platform_variables(url: str) -> dict[str, str]:
     Raises:
         MalformedRequestError: If `url` is not an http or https URL.
     """
-    return dict.fromkeys(("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"), _address(url))
+    return dict.fromkeys(("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"), address_of(url))
 
 
 def save_account(url: str, token: str, *, instance: str | None = None, filename: str | None = None) -> dict[str, str]:
@@ -106,7 +106,7 @@ def save_account(url: str, token: str, *, instance: str | None = None, filename:
     return platform_variables(url)
 
 
-def _address(url: str) -> str:
+def address_of(url: str) -> str:
     """Return scheme, host and any path in front of the API, without what a user may have copied behind it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -1,26 +1,26 @@
-"""The all-in-one server as a process: its socket, its banner, its signals."""
+"""A server as a process: its socket and its signals, for every role."""
 
 import asyncio
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
-from rich.console import Console
 
-from qiskit_runtime_server.api.services import Services
-from qiskit_runtime_server.app import create_app
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.settings import Settings
 
 _GRACE_SECONDS = 5
 _BACKLOG = 2048
+# Longer than clients and ingresses keep idle connections, so that they never send into one that is being closed.
+_KEEP_ALIVE_SECONDS = 75
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `serve`.
+    """Leaves signals to `serve_app`.
 
     Uvicorn itself would close its listener first, and nobody could follow the running jobs to their end.
     """
@@ -30,33 +30,67 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C.
-
-    Running jobs may then go on for `settings.drain`, or until a second signal, while clients can still ask for them.
+def listen(settings: Settings) -> socket.socket:
+    """Return a socket that listens where the settings say.
 
     Raises:
-        StartupError: If the server cannot start.
+        StartupError: If the address cannot be listened on.
     """
-    app = create_app(settings=settings)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise StartupError(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}."
+        ) from error
+    # Connections inherit this; with Nagle's algorithm every answer would wait 40 ms for the client's acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+async def serve_app(
+    app: Any,  # noqa: ANN401 - what uvicorn takes
+    listener: socket.socket,
+    *,
+    announce: Callable[[str], None],
+    drain: Callable[[], Coroutine[Any, Any, None]],
+    close: Callable[[], Awaitable[None]],
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain, listening all the while, until that is done or a second signal comes.
+
+    Args:
+        app: An ASGI application; its lifespan is the caller's business.
+        listener: From `listen`.
+        announce: Told the URL.
+        drain: Brings what runs to an end.
+        close: Called after that, so that no request is waited for in vain.
+    """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    with _listener(settings) as listener:
-        async with app.router.lifespan_context(app):
-            services: Services = app.state.services
-            _print_banner(services, listener)
-            server = _Server(
-                uvicorn.Config(
-                    app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
-                )
-            )
-            serving = asyncio.create_task(server.serve(sockets=[listener]))
-            await _either(asyncio.shield(serving), signals.get())
-            await _either(services.dispatcher.drain(settings.drain), signals.get())
-            services.endings.close()
-            server.should_exit = True
-            await serving
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = _Server(config)
+    announce(_url(listener))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await _either(asyncio.shield(serving), signals.get())
+    await _either(drain(), signals.get())
+    await close()
+    server.should_exit = True
+    await serving
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches `host`."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
 
 
 async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, object]") -> None:
@@ -70,29 +104,6 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
         task.result()
 
 
-def _listener(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise StartupError(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}."
-        ) from error
-    # Connections inherit this; with Nagle's algorithm every answer would wait 40 ms for the client's acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def _print_banner(services: Services, listener: socket.socket) -> None:
+def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    settings = services.settings
-    slots = ", ".join(f"{name} ({pool.size} slot{'s' * (pool.size != 1)})" for name, pool in services.pools.items())
-    console = Console(highlight=False, soft_wrap=True)
-    console.print("[bold]Qiskit Runtime Server[/bold]")
-    console.print(f"  executors  {slots}")
-    console.print(f"  devices    {len(services.catalog.names())}, as NAME@EXECUTOR")
-    console.print(f"  data       {settings.data_dir}")
-    console.print(f"  accounts   {settings.tokens or 'anonymous: any token will do'}")
-    console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
-    console.print(f"Listening on {url}")
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

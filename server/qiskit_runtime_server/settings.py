@@ -4,6 +4,7 @@ Each field can be given as `QRS_<NAME>` or, where the command line has it, as an
 is made from the docstrings.
 """
 
+import re
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,13 @@ def _seconds(value: object) -> object:
     with suppress(ValueError):
         return float(value) if isinstance(value, str) else value
     return value
+
+
+def _bytes(value: object) -> object:
+    match = re.fullmatch(r"(\d+) ?([KMGT])(i?)B?", value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    return int(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2]) + 1)
 
 
 # Seconds, or ISO 8601 as in PT1M30S.
@@ -46,7 +54,10 @@ class Settings(BaseSettings):
     """Folder of the embedded database; one server at a time, not on a network file system."""
 
     executors: Words = ("aer",)
-    """Executors to offer, each as `NAME` or `NAME=SLOTS`, separated by blanks or commas."""
+    """Executors to offer, separated by blanks or commas.
+
+    `NAME` or `NAME=SLOTS` has slots of this process. `NAME=URL` is an executor service; its host may stand for several.
+    """
 
     tokens: Path | None = None
     """Folder with one file per account: its name is the account, each of its lines a token. Re-read when it changes."""
@@ -57,7 +68,7 @@ class Settings(BaseSettings):
     On if no tokens are given and the server listens on loopback only.
     """
 
-    signing_key: SecretStr | None = None
+    signing_key: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Signs access tokens; replicas must share it. Without it a key is made in the data folder."""
 
     access_token_lifetime: Duration = timedelta(hours=1)
@@ -88,10 +99,28 @@ class Settings(BaseSettings):
     """How long a dispatcher that is not heard of keeps its jobs."""
 
     drain: Duration = timedelta(seconds=30)
-    """How long running jobs may go on after SIGTERM; the others start again with the next server."""
+    """How long running jobs may go on after SIGTERM; the others start again with the next server or elsewhere.
 
-    memory_bytes: Annotated[int, Field(gt=0)] | None = None
-    """Memory that all slots share; without it what the machine or the container has, less a reserve."""
+    An api hands over the jobs of executor services at once.
+    """
+
+    memory_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] | None = None
+    """Memory that all slots share, as in `8Gi`; without it what the machine or the container has, less a reserve."""
+
+    slots: Annotated[int, Field(gt=0)] | None = None
+    """How many jobs an executor service runs at a time; without it one for every four cores."""
+
+    executor_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """What an api shows to executor services, so that nobody else gets in; needed unless they listen on loopback."""
+
+    confirm_every: Duration = timedelta(seconds=5)
+    """How often an api tells an executor service that it still follows a job."""
+
+    orphan_after: Duration = timedelta(seconds=15)
+    """How long an executor service hears nothing from an api before it takes a job for orphaned."""
+
+    orphan_kept: Duration = timedelta(seconds=120)
+    """How long an executor service keeps an orphaned job, and its result, for an api to take it up again."""
 
     @classmethod
     def load(cls, **given: Any) -> Self:

@@ -102,7 +102,7 @@ def bell_rows(service: QiskitRuntimeService, count: int) -> Iterator[Row]:
         local = FakeProviderForBackendV2().backend(name)
         circuit = bell(local)
         ours = sample(partial(run_sampler, remote, circuit), count=count)
-        peer = sample(partial(run_sampler, local, circuit), count=5)
+        peer = sample(partial(run_sampler, local, circuit), count=3)
         yield compared(f"Bell, 1,024 shots, {name} ({local.num_qubits} qubits)", ours, peer, goal)
 
 
@@ -232,7 +232,7 @@ def rows_of(*, quick: bool) -> Iterator[Row]:
         count = 5 if quick else 30
         yield from bell_rows(service, count)
         yield estimator_row(service, count)
-        yield ideal_row(service, 3 if quick else 7)
+        yield ideal_row(service, 1 if quick else 3)
         yield throughput_row(server.url, 5 if quick else 30)
         resident = f"{resident_mib(server.process.pid):.0f} MiB"
         yield Row(what="Resident memory of the api process after all that", ours=resident, goal="150 MB")

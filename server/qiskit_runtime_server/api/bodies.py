@@ -43,8 +43,22 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
 
 
 def utc(time: datetime | None) -> datetime | None:
-    """Return an aware time; clients send UTC, not always saying so."""
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+    """Return a time in UTC, which clients send, not always saying so.
+
+    Raises:
+        MalformedRequestError: If it is outside of the calendar.
+    """
+    if time is None:
+        return None
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise MalformedRequestError(f"{time} is outside of the calendar.") from error
+
+
+def timestamp(time: datetime | None) -> str | None:
+    """Return a time as clients read it."""
+    return None if time is None else time.isoformat()
 
 
 def _too_large(limit: int) -> TooLargeError:

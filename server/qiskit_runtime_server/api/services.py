@@ -52,13 +52,16 @@ class Services:
         return pair, (await pool.capabilities()).num_qubits
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """Return the services of the app that serves this request."""
     return cast("Services", request.app.state.services)
 
 
-def account(
-    request: Request,
+TheServices = Annotated[Services, Depends(services)]
+
+
+async def account(
+    services: TheServices,
     authorization: Annotated[str, Header()] = "",
     service_crn: Annotated[str | None, Header()] = None,
 ) -> Account:
@@ -68,7 +71,7 @@ def account(
         NotAuthenticatedError: If the credentials are missing or not valid.
         NotFoundError: If the instance is not the account's.
     """
-    tokens = services(request).access_tokens
+    tokens = services.access_tokens
     scheme, _, credentials = authorization.partition(" ")
     match scheme.lower():
         case "bearer":
@@ -82,5 +85,4 @@ def account(
     return caller
 
 
-TheServices = Annotated[Services, Depends(services)]
 Caller = Annotated[Account, Depends(account)]

@@ -264,5 +264,8 @@ def _version(path: Path) -> tuple[int, ...]:
 
 
 def _digest(configuration: dict[str, Any], properties: dict[str, Any] | None) -> str:
+    if configuration["backend_name"] in IDEAL_NAMES:
+        # The size of an ideal device is a matter of memory, not of calibration: a job outlives a change of slots.
+        configuration = {key: value for key, value in configuration.items() if key != "n_qubits"}
     canonical = msgspec.json.encode([configuration, properties], order="sorted")
     return hashlib.sha256(canonical).hexdigest()

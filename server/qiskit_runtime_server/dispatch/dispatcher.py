@@ -2,23 +2,46 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any, TypeVar
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.endings import Endings
-from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, Holder, Log, Task
-from qiskit_runtime_server.dispatch.pools import Pool, Reservation
-from qiskit_runtime_server.errors import NoFreeSlotError
+from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, HandedBack, Holder, Log, Task
+from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool, Reservation, RunLost
+from qiskit_runtime_server.errors import JobNotFoundError, NoFreeSlotError, ServerError
 from qiskit_runtime_server.jobs import Job, JobId, JobState
 from qiskit_runtime_server.store.port import Claim, Outcome, Setback, Store
 
 _POLL_SECONDS = 1.0
 _RENEWALS_PER_LEASE = 3
+_MAX_BACKOFF_SECONDS = 30.0
+# How long a job that runs, or a result, is held on to while the store is away.
+_INSIST_SECONDS = 600.0
+_FIRST_RETRY_SECONDS = 0.1
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A job that this process follows.
+
+    Attributes:
+        left: It goes on without us: nothing is to be written down about it.
+    """
+
+    claim: Claim
+    reservation: Reservation
+    task: asyncio.Task[None] | None = None
+    left: bool = False
 
 
 class Dispatcher:
@@ -30,98 +53,174 @@ class Dispatcher:
         self._endings = endings
         self._lease = lease
         self._queued = {name: asyncio.Event() for name in pools}
-        self._runs: dict[tuple[JobId, int], asyncio.Task[None]] = {}
+        self._runs: dict[tuple[JobId, int], _Run] = {}
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to claim jobs."""
         steps = [partial(self._renew)]
         for name, pool in self._pools.items():
-            steps += [partial(self._dispatch, name, pool), partial(self._take_over, name)]
+            steps += [partial(self._dispatch, name, pool), partial(self._take_over, name, pool)]
         self._loops = [asyncio.create_task(_forever(step)) for step in steps]
 
     def wake(self, executor: ExecutorName) -> None:
         """Say that a job has been queued for `executor`."""
-        self._queued[executor].set()
+        if executor in self._queued:
+            self._queued[executor].set()
 
     def abandon(self, job_id: JobId) -> None:
         """End the runs of a job that was cancelled or deleted: its process is killed, its slot freed."""
-        for (running, _), run in self._runs.items():
-            if running == job_id:
-                run.cancel()
+        ours = [run.task for (running, _), run in self._runs.items() if running == job_id and run.task is not None]
+        for task in ours:
+            task.cancel()
+        if not ours:
+            for pool in self._pools.values():
+                if isinstance(pool, LastingPool):
+                    pool.end_everywhere(job_id)
         self._endings.announce(job_id)
 
-    async def drain(self, limit: timedelta) -> None:
-        """Claim nothing more, give running jobs up to `limit` to end, and put the others back into the queue."""
+    async def drain(self, limit: timedelta) -> bool:
+        """Claim nothing more, hand over what can go on without us, give other jobs up to `limit` to end, then requeue.
+
+        What is handed over is taken up at once by another dispatcher of the same store, or by the next one.
+
+        Returns:
+            Whether there were jobs to wait for, whose owners may now want the results.
+        """
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        runs = dict(self._runs)
-        if not runs:
-            return
-        logger.info("Waiting up to %g s for %d running jobs.", limit.total_seconds(), len(runs))
-        _, unfinished = await asyncio.wait(runs.values(), timeout=limit.total_seconds())
-        for run in unfinished:
-            run.cancel("drain")
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        await self._hand_over()
+        tasks = [run.task for run in self._runs.values() if run.task is not None]
+        if not tasks:
+            return False
+        logger.info("Waiting up to %g s for %d running jobs.", limit.total_seconds(), len(tasks))
+        renewing = asyncio.create_task(_forever(self._renew))
+        _, unfinished = await asyncio.wait(tasks, timeout=limit.total_seconds())
+        await _cancelled([renewing, *unfinished])
+        return True
+
+    async def _hand_over(self) -> None:
+        lasting = {key: run for key, run in self._runs.items() if isinstance(run.reservation, LastingReservation)}
+        handed = {key for key, run in lasting.items() if _leave(run)}
+        await _cancelled([run.task for run in lasting.values() if run.task is not None])
+        if handed:
+            logger.info("Handing over %d running jobs.", len(handed))
+            await self._store.queue.renew(handed, lease=timedelta(0))
 
     async def _dispatch(self, executor: ExecutorName, pool: Pool) -> None:
-        """Bring one job to one slot."""
+        """Bring one job to one slot, or wait a while for a job.
+
+        The slot is chosen anew each time: one that is kept while the queue is empty may be busy, or gone, by the time
+        that a job arrives.
+        """
+        queued = self._queued[executor]
         reservation = await pool.reserve()
+        queued.clear()
         try:
-            claim = await self._next(executor, reservation.holder)
+            claim = await self._claim(executor, reservation.holder)
         except BaseException:
             reservation.release()
             raise
-        run = asyncio.create_task(self._run(claim, reservation))
-        self._runs[claim.key] = run
-        run.add_done_callback(partial(self._forget, claim))
+        if claim is not None:
+            self._begin(_Run(claim=claim, reservation=reservation), self._started)
+            return
+        reservation.release()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(queued.wait(), _POLL_SECONDS)
 
-    async def _next(self, executor: ExecutorName, holder: Holder) -> Claim:
-        queued = self._queued[executor]
-        while True:
-            queued.clear()
-            if claim := await self._store.queue.claim(executor, holder, lease=self._lease):
-                return claim
-            with suppress(TimeoutError):
-                await asyncio.wait_for(queued.wait(), _POLL_SECONDS)
-
-    async def _run(self, claim: Claim, reservation: Reservation) -> None:
+    async def _claim(self, executor: ExecutorName, holder: Holder) -> Claim | None:
+        claiming = asyncio.ensure_future(self._store.queue.claim(executor, holder, lease=self._lease))
         try:
-            task = _task(claim.job, await self._store.documents.params(claim.job.id))
-            async with aclosing(reservation.run(task)) as events:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The store finishes what it has begun.
+            if claim := await claiming:
+                await self._give_back(claim, Setback.NOT_STARTED, "The server stopped.")
+            raise
+
+    async def _take_over(self, executor: ExecutorName, pool: Pool) -> None:
+        """Follow one job whose dispatcher was lost, where it runs, or bring it back to the queue."""
+        claim = await self._store.queue.take_over(executor, lease=self._lease)
+        if claim is None:
+            await asyncio.sleep(_POLL_SECONDS)
+            return
+        previous = claim.previous
+        reservation = pool.attach(previous) if isinstance(pool, LastingPool) and previous is not None else None
+        if reservation is not None:
+            logger.info("Job %s was lost by its dispatcher and is followed from here.", claim.job.id)
+            self._begin(_Run(claim=claim, reservation=reservation), self._followed)
+        else:
+            logger.warning("Job %s was lost by whoever ran it and goes back to the queue.", claim.job.id)
+            await self._give_back(claim, Setback.LOST, "The executor that ran the job was lost.")
+
+    def _begin(self, run: _Run, events: Callable[[_Run], AsyncGenerator[Event, None]]) -> None:
+        run.task = asyncio.create_task(self._run(run, events))
+        self._runs[run.claim.key] = run
+        run.task.add_done_callback(partial(self._forget, run))
+
+    async def _started(self, run: _Run) -> AsyncGenerator[Event, None]:
+        params = await _insist(partial(self._store.documents.params, run.claim.job.id))
+        async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
+            del params
+            async for event in events:
+                yield event
+
+    async def _followed(self, run: _Run) -> AsyncGenerator[Event, None]:
+        assert isinstance(run.reservation, LastingReservation)  # noqa: S101 - only these are attached
+        async with aclosing(run.reservation.follow(run.claim.job.id, run.claim.job.fence)) as events:
+            async for event in events:
+                yield event
+
+    async def _run(self, run: _Run, events_of: Callable[[_Run], AsyncGenerator[Event, None]]) -> None:
+        claim = run.claim
+        try:
+            async with aclosing(events_of(run)) as events:
                 async for event in events:
-                    await self._note(claim, event)
+                    await self._note(run, event)
         except NoFreeSlotError as error:
             await self._give_back(claim, Setback.NOT_STARTED, str(error))
+        except RunLost as error:
+            logger.warning("Job %s: %s", claim.job.id, error)
+            await asyncio.sleep(_backoff_seconds(claim.job.losses))
+            await self._give_back(claim, Setback.LOST, str(error))
+        except JobNotFoundError:
+            logger.info("Job %s was deleted before it started.", claim.job.id)
         except asyncio.CancelledError:
             # Harmless for a cancelled job, whose claim is void; a drained one goes back to its place in the queue.
-            await self._give_back(claim, Setback.NOT_STARTED, "The server stopped.")
+            if not run.left:
+                await self._give_back(claim, Setback.NOT_STARTED, "The server stopped.")
             raise
-        finally:
-            reservation.release()
 
-    async def _note(self, claim: Claim, event: Event) -> None:
-        match event:
-            case Log(text=text):
-                await self._store.documents.append_log(claim.job.id, text)
-            case Completed(metrics=metrics, result=result):
-                await self._finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
-            case Failed(worker_died=True, reason=reason):
-                logger.warning("Job %s: %s", claim.job.id, reason)
-                await self._give_back(claim, Setback.WORKER_DIED, reason)
-            case Failed(reason=reason, code=code, metrics=metrics):
-                outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics)
-                await self._finish(claim, outcome, None)
-            case _:
-                pass
+    async def _note(self, run: _Run, event: Event) -> None:
+        claim = run.claim
+        try:
+            match event:
+                case Log(text=text):
+                    await _insist(partial(self._store.documents.append_log, claim.job.id, text))
+                case Completed(metrics=metrics, result=result):
+                    await self._finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
+                case Failed(worker_died=True, reason=reason):
+                    logger.warning("Job %s: %s", claim.job.id, reason)
+                    await self._give_back(claim, Setback.WORKER_DIED, reason)
+                case Failed(reason=reason, code=code, metrics=metrics):
+                    outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics)
+                    await self._finish(claim, outcome, None)
+                case HandedBack():
+                    await self._give_back(claim, Setback.NOT_STARTED, "The executor stopped.")
+                case _:
+                    pass
+        except Exception:
+            # What could not be written down is still to be had where the job runs, by whoever takes it over.
+            _leave(run)
+            raise
 
     async def _finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
-        if await self._store.queue.finish(claim, outcome, result):
+        if await _insist(partial(self._store.queue.finish, claim, outcome, result)):
             self._endings.announce(claim.job.id)
 
     async def _give_back(self, claim: Claim, setback: Setback, reason: str) -> None:
-        job = await self._store.queue.give_back(claim, setback, reason=reason)
+        job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
         if job is None:
             return
         if job.state.terminal:
@@ -129,26 +228,59 @@ class Dispatcher:
         else:
             self.wake(job.executor)
 
-    async def _take_over(self, executor: ExecutorName) -> None:
-        claim = await self._store.queue.take_over(executor, lease=self._lease)
-        if claim is None:
-            await asyncio.sleep(_POLL_SECONDS)
-            return
-        logger.warning("Job %s was lost by whoever ran it and goes back to the queue.", claim.job.id)
-        await self._give_back(claim, Setback.LOST, "The executor that ran the job was lost.")
-
     async def _renew(self) -> None:
         await asyncio.sleep(self._lease.total_seconds() / _RENEWALS_PER_LEASE)
         claims = set(self._runs)
         held = await self._store.queue.renew(claims, lease=self._lease) if claims else set()
         for key in claims - held:
-            if run := self._runs.get(key):
-                run.cancel()
+            if (run := self._runs.get(key)) and run.task is not None:
+                run.task.cancel()
 
-    def _forget(self, claim: Claim, run: asyncio.Task[None]) -> None:
-        del self._runs[claim.key]
-        if not run.cancelled() and (error := run.exception()):
-            logger.error("The run of job %s broke; its lease will run out.", claim.job.id, exc_info=error)
+    def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:
+        # Not at the end of `_run`: a task that is cancelled before it begins never gets there.
+        run.reservation.release()
+        del self._runs[run.claim.key]
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("The run of job %s broke; its lease will run out.", run.claim.job.id, exc_info=error)
+
+
+def _leave(run: _Run) -> bool:
+    """Let a run go on without us, if it can; return whether it does."""
+    run.left = isinstance(run.reservation, LastingReservation) and run.reservation.detach()
+    return run.left
+
+
+def _backoff_seconds(losses: int) -> float:
+    """Return how long to wait before a job that was lost `losses` times before goes back to the queue."""
+    return 0.0 if losses == 0 else min(2.0 ** (losses - 1), _MAX_BACKOFF_SECONDS)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Make a call to the store, and make it again while the store is away.
+
+    Raises:
+        ServerError: At once; it is an answer.
+        Exception: If the store is away for too long.
+    """
+    deadline = time.monotonic() + _INSIST_SECONDS
+    backoff = _FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await call()
+        except ServerError:
+            raise
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("The store does not answer; the next try is in %g s.", backoff, exc_info=True)
+        await asyncio.sleep(backoff)
+        backoff = min(2 * backoff, _POLL_SECONDS)
 
 
 async def _forever(step: Callable[[], Awaitable[None]]) -> None:

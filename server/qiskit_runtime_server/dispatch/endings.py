@@ -2,28 +2,43 @@
 
 import asyncio
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from qiskit_runtime_server.jobs import JobId
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """The end of a job, which may have come already."""
+
+    event: asyncio.Event
+
+    async def wait(self, limit: timedelta) -> None:
+        """Return when the job ends, or after `limit`, or at once when nobody may wait any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, limit.total_seconds())):
+                await self.event.wait()
 
 
 class Endings:
     """Who waits for the end of which job, in this process."""
 
     def __init__(self) -> None:
-        self._waiting: defaultdict[JobId, set[asyncio.Future[None]]] = defaultdict(set)
+        self._waiting: defaultdict[JobId, set[Ending]] = defaultdict(set)
         self._open = True
 
-    async def wait(self, job_id: JobId, limit: timedelta) -> None:
-        """Return when the job ends, or after `limit`, or at once after `close`."""
-        if not self._open or limit <= timedelta(0):
-            return
-        ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    @contextmanager
+    def watch(self, job_id: JobId) -> Iterator["Ending"]:
+        """Notice the end of a job from now on."""
+        ending = Ending(asyncio.Event())
+        if not self._open:
+            ending.event.set()
         self._waiting[job_id].add(ending)
         try:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ending, limit.total_seconds())
+            yield ending
         finally:
             waiting = self._waiting[job_id]
             waiting.discard(ending)
@@ -33,8 +48,7 @@ class Endings:
     def announce(self, job_id: JobId) -> None:
         """Wake everybody who waits for this job."""
         for ending in self._waiting.get(job_id, ()):
-            if not ending.done():
-                ending.set_result(None)
+            ending.event.set()
 
     def close(self) -> None:
         """Wake everybody, and let nobody wait from now on."""

@@ -1,10 +1,28 @@
 """The messages between an api and an executor: one task there, a stream of events back.
 
 They are spoken over pipes and over HTTP alike, and between releases one minor version apart, so fields are only ever
-added, with defaults.
+added, with defaults; unknown ones are ignored.
 """
 
+import struct
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
 import msgspec
+
+LENGTH = struct.Struct(">Q")
+"""Stands in front of every message of a stream."""
+
+BOOT_ID = "QRS-Boot-Id"
+"""Header with which an api says which start of the executor it means."""
+
+OCCUPANCY = "QRS-Occupancy"
+"""Header with which an executor says, as JSON, how busy it is."""
+
+POSITION = "QRS-Position"
+"""Header with which an executor says which of a run's events, heartbeats not counted, a stream begins with."""
+
+MessageT = TypeVar("MessageT")
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,4 +131,73 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     metrics: Metrics = Metrics()
 
 
-Event = Ready | Started | Heartbeat | Log | Completed | Failed
+class HandedBack(msgspec.Struct, frozen=True, kw_only=True, tag="handed_back"):
+    """The executor stops before the job has ended; it can be run again elsewhere, and has used up no attempt."""
+
+
+Event = Ready | Started | Heartbeat | Log | Completed | Failed | HandedBack
+
+
+class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
+    """How busy an executor is.
+
+    Attributes:
+        boot_id: Which start of the executor.
+        revision: Rises with every change.
+        slots: How many there are.
+        idle: How many of them could take a job now.
+        draining: It takes no more jobs.
+        release: The version of its distribution.
+    """
+
+    boot_id: str
+    revision: int
+    slots: int
+    idle: int
+    draining: bool = False
+    capabilities: Capabilities
+    release: str = ""
+
+
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dispatcher says to keep a job alive.
+
+    Attributes:
+        fence: The claim that it holds.
+        seen: How many events, heartbeats not counted, it has dealt with.
+    """
+
+    fence: int
+    seen: int = 0
+
+
+def framed(message: msgspec.Struct) -> bytes:
+    """Return a message as a part of a stream."""
+    body = msgspec.msgpack.encode(message)
+    return b"".join((LENGTH.pack(len(body)), body))
+
+
+class Frames(Generic[MessageT]):
+    """Cuts a stream of bytes into messages."""
+
+    def __init__(self, decoder: msgspec.msgpack.Decoder[MessageT]) -> None:
+        self._decoder = decoder
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[MessageT]:
+        """Yield the messages that `data` completes.
+
+        Raises:
+            msgspec.DecodeError: If one makes no sense.
+        """
+        self._data += data
+        while len(self._data) >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(self._data)
+            end = LENGTH.size + length
+            if len(self._data) < end:
+                return
+            # Without a copy; a result may be large.
+            with memoryview(self._data) as view, view[LENGTH.size : end] as body:
+                message = self._decoder.decode(body)
+            del self._data[:end]
+            yield message

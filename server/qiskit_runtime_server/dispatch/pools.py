@@ -1,9 +1,13 @@
 """Where jobs run, as the dispatcher sees it; `worker.slots.Slots` is the pool of this process."""
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from qiskit_runtime_server.dispatch.events import Capabilities, Event, Holder, Task
+
+
+class RunLost(ConnectionError):  # noqa: N818 - a fact about a run, caught where it is expected
+    """The run is gone, or no longer ours; the message says what is known."""
 
 
 class Reservation(Protocol):
@@ -14,10 +18,11 @@ class Reservation(Protocol):
         """Who will run the job."""
 
     def run(self, task: Task) -> AsyncGenerator[Event, None]:
-        """Run `task`; events end with Completed or Failed. Closing the iterator early ends the job's process.
+        """Run `task`; events end with Completed, Failed or HandedBack. Closing the iterator early ends the run.
 
         Raises:
             NoFreeSlotError: If the slot was not free after all; nothing has started.
+            RunLost: If nothing is known of the run any more.
         """
 
     def release(self) -> None:
@@ -36,7 +41,37 @@ class Pool(Protocol):
         """How many of them are believed to be free."""
 
     async def capabilities(self) -> Capabilities:
-        """Return what the executor can do; waits until it has said so."""
+        """Return what the executor can do; waits until it has said so.
+
+        Raises:
+            BackendNotFoundError: If it has not for a while.
+        """
 
     async def reserve(self) -> Reservation:
         """Wait until a slot is believed to be free, and keep it."""
+
+
+@runtime_checkable
+class LastingReservation(Reservation, Protocol):
+    """A reservation in a `LastingPool`."""
+
+    def follow(self, job_id: str, fence: int) -> AsyncGenerator[Event, None]:
+        """Take over the run that the holder has of this job; events as those of `run`, less those dealt with before.
+
+        Raises:
+            RunLost: If the holder does not have it, or a dispatcher with a higher fence has.
+        """
+
+    def detach(self) -> bool:
+        """Let the run go on when its iterator is closed; return whether there is one."""
+
+
+@runtime_checkable
+class LastingPool(Protocol):
+    """A pool whose runs outlive the dispatcher that started them, for as long as it takes another to attach."""
+
+    def attach(self, holder: Holder) -> LastingReservation | None:
+        """Return what can follow a run of `holder`, or None if it is none of this pool's kind."""
+
+    def end_everywhere(self, job_id: str) -> None:
+        """Have every known executor end its run of a job that has been cancelled by its owner, if it has one."""

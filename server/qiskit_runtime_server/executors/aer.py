@@ -16,7 +16,7 @@ from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError, In
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.programs.compact import terminal_measurements
 from qiskit_runtime_server.programs.noise import error_channel, gate_error, readout_matrix
-from qiskit_runtime_server.worker.memory import usable_bytes
+from qiskit_runtime_server.worker.memory import qubits_in, usable_bytes
 
 _METHODS: Final = ("density_matrix", "statevector", "matrix_product_state", "stabilizer")
 _AMPLITUDE_BYTES: Final = 16
@@ -61,18 +61,18 @@ class AerExecutor(BaseExecutor):
             memory_bytes: By default what the container or the machine has, less a reserve.
             threads: By default one for each core.
         """
+        self._given = memory_bytes, threads
         self._memory_bytes = usable_bytes() if memory_bytes is None else memory_bytes
         self._threads = threads
 
-    @classmethod
-    def for_slot(cls, *, memory_bytes: int | None, threads: int) -> Self:
-        """Return an executor that keeps to the limits of a slot."""
-        return cls(memory_bytes=memory_bytes, threads=threads)
+    def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
+        """Return an executor that keeps to the limits of a slot where it was given none of its own."""
+        given_bytes, given_threads = self._given
+        return type(self)(memory_bytes=given_bytes or memory_bytes, threads=given_threads or threads)
 
     def capabilities(self) -> Capabilities:
         """Return what fits into the memory."""
-        amplitudes = max(2, int(self._memory_bytes * _STATE_SHARE) // _AMPLITUDE_BYTES)
-        return Capabilities(num_qubits=amplitudes.bit_length() - 1, methods=_METHODS)
+        return Capabilities(num_qubits=qubits_in(int(self._memory_bytes * _STATE_SHARE)), methods=_METHODS)
 
     def sample(self, task: SampleTask) -> BitTensor:
         """Run a task; see `BaseExecutor.sample`.

@@ -4,7 +4,6 @@ A plug-in registers its class under the entry point group `qiskit_runtime_server
 which gives it every program, or overrides `execute_sampler` and `execute_estimator`, which gives it those two.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,6 +19,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import UnsupportedOptionError
+from qiskit_runtime_server.worker.memory import qubits_in, usable_bytes
 
 BitTensor = NDArray[np.bool_]
 
@@ -45,7 +45,7 @@ class SampleTask:
     seeds: NDArray[np.uint64]
 
 
-class BaseExecutor(ABC):
+class BaseExecutor:
     """A simulator.
 
     Instances are created in, or sent by pickle to, the worker process that uses them.
@@ -56,17 +56,19 @@ class BaseExecutor(ABC):
 
     catalog: Catalog = Catalog()
 
-    @classmethod
-    def for_slot(cls, *, memory_bytes: int | None, threads: int) -> Self:  # noqa: ARG003 - for those that need it
-        """Return an instance for a slot with `memory_bytes` for jobs (None: no limit) and `threads` cores.
+    def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:  # noqa: ARG002 - for those that need it
+        """Return an executor for a slot with `memory_bytes` for jobs (None: no limit) and `threads` cores.
 
-        Here it is `cls()`.
+        Here it is the executor itself.
         """
-        return cls()
+        return self
 
-    @abstractmethod
     def capabilities(self) -> Capabilities:
-        """Return what fits into this executor; cheap, and constant for a process."""
+        """Return what fits into this executor; cheap, and constant for a process.
+
+        Here it is a state vector in all of the machine's memory.
+        """
+        return Capabilities(num_qubits=qubits_in(usable_bytes()))
 
     def sample(self, task: SampleTask) -> BitTensor:  # noqa: ARG002 - for those that can
         """Run `task.circuit` for every row of `task.parameter_values`.

@@ -34,6 +34,16 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.json import RuntimeEncoder
+from rustworkx import JSONDeserializationError
+from samplomatic.exceptions import (
+    BuildError,
+    DeserializationError,
+    ParameterError,
+    SamplexError,
+    SerializationError,
+    SynthError,
+    VirtualGateError,
+)
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, UnsupportedOptionError
 
@@ -53,20 +63,28 @@ MAX_ERROR_QUBITS: Final = 8
 # Boxes may say how they are to be twirled.
 _ANNOTATIONS: Final = {"samplomatic": AnnotationSerializer}
 
-# Everything that readers of Qiskit, numpy and Aer were seen to raise on damaged data.
+# Everything that readers of Qiskit, samplomatic, numpy and Aer were seen to raise on damaged data.
 _DAMAGED: Final = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BuildError,
+    DeserializationError,
     EOFError,
+    JSONDeserializationError,
     LookupError,
     NotImplementedError,
+    ParameterError,
     QiskitError,
     RecursionError,
     RuntimeError,
+    SamplexError,
+    SerializationError,
     SyntaxError,
+    SynthError,
     TypeError,
     ValueError,
+    VirtualGateError,
     binascii.Error,
     struct.error,
     zlib.error,
@@ -295,6 +313,7 @@ class Reader:
     left: int = field(default=MAX_UNPACKED)
 
     def read(self, value: object, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - what the client sent
+        """Return `value` with everything in it that has a tag decoded."""
         if depth > MAX_DEPTH:
             raise InvalidInputError(f"{where[:200]}: nested deeper than {MAX_DEPTH} levels.")
         if isinstance(value, list):

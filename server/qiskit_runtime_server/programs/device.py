@@ -77,13 +77,14 @@ def load_device(catalog: Catalog, backend_name: str, *, ideal_qubits: int) -> De
     """
     name = VirtualBackend.parse(backend_name).metadata if "@" in backend_name else backend_name
     metadata = catalog.get(name, ideal_qubits=ideal_qubits)
+    key = metadata.digest, metadata.num_qubits
     # Taken out and put back, so that the one used longest ago comes first.
-    device = _devices.pop(metadata.digest, None) or Device.from_metadata(metadata)
-    _devices[metadata.digest] = device
+    device = _devices.pop(key, None) or Device.from_metadata(metadata)
+    _devices[key] = device
     for stale in list(_devices)[:-_KEPT]:
         _devices.pop(stale, None)
     return device
 
 
 # What is cut from a device's noise stays with the device, so devices are kept for the life of a worker process.
-_devices: dict[str, Device] = {}
+_devices: dict[tuple[str, int], Device] = {}

@@ -12,8 +12,9 @@ from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.dispatch.events import Completed, Metrics, Task
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import codec, estimator
+from qiskit_runtime_server.programs import codec, estimator, executor_program
 from qiskit_runtime_server.programs.options import idle, with_seed
+from qiskit_runtime_server.programs.quantum_program import decode_program
 
 
 def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) -> Completed:
@@ -34,20 +35,15 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
-    params = codec.decode_params(task.params)
-    pubs = [program.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
-    for option in idle(params.options):
-        log(f"Option {option} has no effect, as what it belongs to is switched off.")
-    result = program.execute(executor, pubs, with_seed(params.options, task.seed), task.backend_name)
-    document = codec.encode_result(result)
+    outcome = program(task, executor, log)
     metrics = Metrics(
         seconds=time.monotonic() - begin,
-        num_circuits=len(pubs),
-        executions=sum(map(program.executions, pubs, _metadata(result, len(pubs)))),
-        num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
+        num_circuits=len(outcome.num_qubits),
+        executions=outcome.executions,
+        num_qubits=outcome.num_qubits,
         qiskit_version=qiskit.__version__,
     )
-    return Completed(metrics=metrics, result=document)
+    return Completed(metrics=metrics, result=outcome.document)
 
 
 def check_calibration(task: Task, executor: BaseExecutor) -> None:
@@ -69,8 +65,26 @@ def check_calibration(task: Task, executor: BaseExecutor) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Program:
-    """A program.
+class _Outcome:
+    """What a program made of a task.
+
+    Attributes:
+        document: The result as clients read it.
+        executions: Shots over all circuits and parameter sets.
+        num_qubits: Of every circuit.
+    """
+
+    document: bytes
+    executions: int
+    num_qubits: tuple[int, ...]
+
+
+_Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Primitive:
+    """A program that runs pubs.
 
     Attributes:
         read: Makes a pub of what the client sent and what to call it.
@@ -82,6 +96,18 @@ class _Program:
     execute: Callable[[BaseExecutor, Sequence[Any], Mapping[str, Any], str], PrimitiveResult[Any]]
     executions: Callable[[Any, Mapping[str, Any]], int]
 
+    def __call__(self, task: Task, executor: BaseExecutor, log: _Log) -> _Outcome:
+        params = codec.decode_params(task.params)
+        pubs = [self.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
+        for option in idle(params.options):
+            log(f"Option {option} has no effect, as what it belongs to is switched off.")
+        result = self.execute(executor, pubs, with_seed(params.options, task.seed), task.backend_name)
+        return _Outcome(
+            document=codec.encode_result(result),
+            executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
+            num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
+        )
+
 
 def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
     """Return the metadata of each pub's result; empty where an executor gave none."""
@@ -90,15 +116,25 @@ def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
     return [pub_result.metadata for pub_result in result]
 
 
-_PROGRAMS: Final[Mapping[str, _Program]] = {
-    "sampler": _Program(
+def _run_quantum_program(task: Task, executor: BaseExecutor, _log: _Log) -> _Outcome:
+    program = decode_program(task.params)
+    return _Outcome(
+        document=executor_program.execute(executor, program, task.backend_name, task.seed),
+        executions=executor_program.executions(program),
+        num_qubits=tuple(item.circuit.num_qubits for item in program.items),
+    )
+
+
+_PROGRAMS: Final[Mapping[str, Callable[[Task, BaseExecutor, _Log], _Outcome]]] = {
+    "sampler": _Primitive(
         read=codec.sampler_pub,
         execute=lambda executor, pubs, options, name: executor.execute_sampler(pubs, options, name),
         executions=lambda pub, metadata: int(metadata.get("shots") or pub.shots or 0) * pub.size,
     ),
-    "estimator": _Program(
+    "estimator": _Primitive(
         read=codec.estimator_pub,
         execute=lambda executor, pubs, options, name: executor.execute_estimator(pubs, options, name),
         executions=lambda pub, metadata: int(metadata.get("shots") or 0) * estimator.num_configurations(pub),
     ),
+    "executor": _run_quantum_program,
 }

@@ -1,13 +1,19 @@
-"""How the parts of a SQL store reach the database and its clock."""
+"""How the parts of a SQL store reach the database, its clock and those who wait for news."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from datetime import datetime
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.store.port import Signal
+from qiskit_runtime_server.store.signals import Hub
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,27 +32,66 @@ class Now:
     lease: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
-    """Connections by what they are for.
+class CommitInDoubtError(Exception):
+    """The connection broke while a transaction was being committed."""
+
+
+class Database(ABC):
+    """Connections by what they are for; a subclass knows what is special to its product.
 
     Attributes:
         reader: For single statements; needs to promise nothing about two of them.
+        streamer: For single statements whose rows are read in portions.
         writer: For transactions, which lock the rows that they depend on (`with_for_update`).
-        now: Asks the store's clock.
-        calls: Those that are under way.
     """
 
-    reader: AsyncEngine
-    writer: AsyncEngine
-    now: Callable[[AsyncConnection], Awaitable[Now]]
-    calls: set[asyncio.Task[Any]] = field(default_factory=set)
+    def __init__(self, *, reader: AsyncEngine, streamer: AsyncEngine, writer: AsyncEngine) -> None:
+        self.reader = reader
+        self.streamer = streamer
+        self.writer = writer
+        self.hub = Hub()
+        self._calls: set[asyncio.Task[Any]] = set()
+
+    @abstractmethod
+    async def now(self, connection: AsyncConnection) -> Now:
+        """Ask the store's clock."""
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Return a transaction that is committed if its body ends without an error.
+
+        Raises:
+            CommitInDoubtError: On leaving the body.
+        """
+        return self.writer.begin()
+
+    async def complete(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run `call` to its end, which may take several runs; see `in_doubt`."""
+        return await call()
+
+    def in_doubt(self) -> bool:
+        """Return whether an earlier run of this call may have been committed."""
+        return False
+
+    def announce(self, signal: Signal) -> None:
+        """Tell everybody who watches what has just been committed."""
+        self.hub.announce(signal)
+
+    async def come_to_rest(self) -> None:
+        """Wait for the calls that are under way, also those whose callers have gone."""
+        await asyncio.gather(*self._calls, return_exceptions=True)
 
     async def close(self) -> None:
-        """Wait for the calls that are under way and close all connections."""
-        await asyncio.gather(*self.calls, return_exceptions=True)
-        await self.reader.dispose()
-        await self.writer.dispose()
+        """Come to rest and close all connections."""
+        await self.come_to_rest()
+        for engine in (self.reader, self.streamer, self.writer):
+            await engine.dispose()
+
+    def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `call` as a task that `close` waits for."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return task
 
 
 class SqlPart:
@@ -55,10 +100,15 @@ class SqlPart:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def under_way(self, call: asyncio.Task[Any]) -> None:
-        """Let the database wait for `call` before it closes."""
-        self._database.calls.add(call)
-        call.add_done_callback(self._database.calls.discard)
+    def start(self, call: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        """Have the database run `call` to its end."""
+        return self._database.start(self._complete(call))
+
+    async def _complete(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._database.complete(call)
+        except UnicodeEncodeError as error:
+            raise MalformedRequestError(f"The request has text that is no Unicode: {error}.") from error
 
 
 def uninterrupted(
@@ -72,8 +122,6 @@ def uninterrupted(
 
     @wraps(method)
     async def call(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.create_task(method(self, *args, **kwargs))
-        self.under_way(task)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self.start(partial(method, self, *args, **kwargs)))
 
     return call

@@ -2,10 +2,11 @@
 
 A store is durable: when a method that writes has returned, the write survives a crash. A call whose caller is cancelled
 still happens, wholly or not at all. Only the store's own clock counts. Methods that take an `account` see nothing of
-other accounts.
+other accounts. Every method may raise `StoreUnavailableError`, and `MalformedRequestError` for a value that the
+database cannot hold, such as text with a NUL character.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
+from qiskit_runtime_server.errors import ServerError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
 
 
@@ -74,6 +76,27 @@ class Load:
     queued: int = 0
     running: int = 0
     oldest_queued: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    """A job waits for the executor."""
+
+    executor: ExecutorName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A job has ended or was deleted."""
+
+    job_id: JobId
+
+
+Signal = Queued | Ended
+
+
+class StoreUnavailableError(ServerError):
+    """The database cannot be reached or is busy: try later. A call that writes may have happened nevertheless."""
 
 
 class JobStore(Protocol):
@@ -212,6 +235,16 @@ class Ledger(Protocol):
         """Return the slot time that the account's jobs have taken, deleted jobs included."""
 
 
+class Signals(Protocol):
+    """Wake-ups for those who would otherwise only poll."""
+
+    def watch(self) -> AsyncIterator[Signal]:
+        """Yield what happens in any replica from the first step on, after it was committed.
+
+        A signal may come twice or, when the database or a replica is in trouble, never: whoever waits also polls.
+        """
+
+
 class Store(Protocol):
     """Everything together."""
 
@@ -220,6 +253,7 @@ class Store(Protocol):
     queue: QueueStore
     sessions: SessionStore
     ledger: Ledger
+    signals: Signals
 
     async def close(self) -> None:
         """Release the connections and locks."""

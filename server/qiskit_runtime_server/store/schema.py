@@ -29,7 +29,7 @@ from sqlalchemy import (
 from qiskit_runtime_server.jobs import JobState
 
 HEAD = "0001"
-"""The newest migration."""
+"""The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

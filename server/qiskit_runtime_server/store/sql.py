@@ -13,7 +13,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from qiskit_runtime_server.store.database import Database, Now
 from qiskit_runtime_server.store.folder import FolderLock, take_folder
 from qiskit_runtime_server.store.migration import migrate
-from qiskit_runtime_server.store.port import DocumentStore, JobStore, Ledger, QueueStore, SessionStore, Store
+from qiskit_runtime_server.store.port import DocumentStore, JobStore, Ledger, QueueStore, SessionStore, Signals, Store
 from qiskit_runtime_server.store.schema import IS_RUNNING, jobs
 from qiskit_runtime_server.store.sql_documents import SqlDocuments
 from qiskit_runtime_server.store.sql_jobs import SqlJobs
@@ -27,6 +27,23 @@ _BUSY_MILLISECONDS = 10_000
 _WAL_BYTES_KEPT = 64 << 20
 
 
+class SqliteDatabase(Database):
+    """One connection that writes, in transactions that begin with the lock, beside some that only read.
+
+    Args:
+        clock: Measures leases, in seconds.
+    """
+
+    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
+        reader = _reader(file)
+        super().__init__(reader=reader, streamer=reader, writer=_writer(file))
+        self._clock = clock
+
+    async def now(self, connection: AsyncConnection) -> Now:  # noqa: ARG002 - the process's own clock
+        """See `Database.now`."""
+        return Now(utc=datetime.now(UTC), lease=self._clock())
+
+
 class SqlStore:
     """A `Store`; owns its engines and, where there is one, the lock on its folder."""
 
@@ -36,6 +53,7 @@ class SqlStore:
         self.queue: QueueStore = SqlQueue(database)
         self.sessions: SessionStore = SqlSessions(database)
         self.ledger: Ledger = SqlLedger(database)
+        self.signals: Signals = database.hub
         self.database = database
         self._lock = lock
 
@@ -54,10 +72,11 @@ async def open_sqlite(folder: Path, *, clock: Callable[[], float] = time.monoton
         clock: Measures leases, in seconds.
 
     Raises:
-        DataDirectoryError: If the folder is in use, of a kind that loses data, or written by a newer release.
+        DataDirectoryError: If the folder is in use or of a kind that loses data.
+        StartupError: If a newer release has written the database.
     """
     lock = take_folder(folder)
-    database = _sqlite_database(folder / _FILE_NAME, clock)
+    database = SqliteDatabase(folder / _FILE_NAME, clock)
     store = SqlStore(database, lock)
     try:
         await _prepare(database.writer)
@@ -65,13 +84,6 @@ async def open_sqlite(folder: Path, *, clock: Callable[[], float] = time.monoton
         await store.close()
         raise
     return store
-
-
-def _sqlite_database(file: Path, clock: Callable[[], float]) -> Database:
-    async def now(_connection: AsyncConnection) -> Now:
-        return Now(utc=datetime.now(UTC), lease=clock())
-
-    return Database(reader=_reader(file), writer=_writer(file), now=now)
 
 
 def _writer(file: Path) -> AsyncEngine:

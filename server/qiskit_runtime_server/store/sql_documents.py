@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import JobId
-from qiskit_runtime_server.store.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.database import CommitInDoubtError, SqlPart, uninterrupted
 from qiskit_runtime_server.store.schema import documents, jobs
 
 CHUNK_BYTES = 1 << 20
@@ -65,16 +65,22 @@ class SqlDocuments(SqlPart):
     @uninterrupted
     async def take_result(self, job_id: JobId) -> bytes | None:
         """See `DocumentStore.take_result`."""
-        async with self._database.writer.begin() as connection:
-            await connection.execute(_LOCK, {"of_job": job_id})
-            result = await read_document(connection, job_id, RESULT)
-            await connection.execute(_FORGET, {"of_job": job_id, "of_kind": RESULT})
+        result = None
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(_LOCK, {"of_job": job_id})
+                result = await read_document(connection, job_id, RESULT)
+                await connection.execute(_FORGET, {"of_job": job_id, "of_kind": RESULT})
+        except CommitInDoubtError:
+            if result is None:
+                raise
+            # It may be gone from the database: another run could come back with nothing.
         return result
 
     @uninterrupted
     async def append_log(self, job_id: JobId, text: str) -> None:
         """See `DocumentStore.append_log`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             if await connection.scalar(_LOCK, {"of_job": job_id}) is None:
                 return
             seq = await connection.scalar(_NEXT_SEQ, {"of_job": job_id, "of_kind": LOG})
@@ -86,5 +92,5 @@ class SqlDocuments(SqlPart):
         return (await self._read(job_id, LOG) or b"").decode()
 
     async def _read(self, job_id: JobId, kind: str) -> bytes | None:
-        async with self._database.reader.connect() as connection:
+        async with self._database.streamer.connect() as connection:
             return await read_document(connection, job_id, kind)

@@ -12,12 +12,13 @@ from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, Se
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store import transitions
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.port import JobQuery, Outcome
+from qiskit_runtime_server.store.port import Ended, JobQuery, Outcome, Queued
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
 from qiskit_runtime_server.store.schema import IS_PENDING, job_tags, jobs, sessions
 from qiskit_runtime_server.store.sql_documents import PARAMS, write_document
 
 _OF_OWNER = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"), jobs.c.account == bindparam("account_id"))
+_KNOWN = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
 _OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
 _SESSION = (
     select(sessions)
@@ -37,12 +38,15 @@ class SqlJobs(SqlPart):
     @uninterrupted
     async def add(self, job: Job, params: bytes) -> None:
         """See `JobStore.add`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
+            if self._database.in_doubt() and await connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
+                return
             await self._check_session(connection, job)
             await connection.execute(_ADD, job_row(job))
             await _add_tags(connection, job, job.tags)
             await write_document(connection, job.id, PARAMS, params)
             await transitions.arrive(connection, job)
+        self._database.announce(Queued(executor=job.executor))
 
     @uninterrupted
     async def get(self, account: AccountId, job_id: str) -> Job:
@@ -72,27 +76,31 @@ class SqlJobs(SqlPart):
     @uninterrupted
     async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
         """See `JobStore.cancel`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             job = await _locked(connection, account, job_id)
+            if job.state is JobState.CANCELLED and self._database.in_doubt():
+                return job
             if job.state.terminal:
                 raise InvalidStateError(f"Job {job_id} is {job.state} and cannot be cancelled.")
             await self._cancel(connection, job, reason)
+        self._database.announce(Ended(job_id=job.id))
         return job
 
     @uninterrupted
     async def delete(self, account: AccountId, job_id: str) -> Job:
         """See `JobStore.delete`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             job = await _locked(connection, account, job_id)
             if not job.state.terminal:
                 await self._cancel(connection, job, "Deleted by its owner.")
             await connection.execute(_DELETE, {"job_id": job.id})
+        self._database.announce(Ended(job_id=job.id))
         return job
 
     @uninterrupted
     async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
         """See `JobStore.set_tags`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             job = await _locked(connection, account, job_id)
             await connection.execute(_SET_TAGS, {"of_job": job.id, "new_tags": json_text(tuple(tags))})
             await connection.execute(_DELETE_TAGS, {"of_job": job.id})

@@ -13,7 +13,7 @@ from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
 from qiskit_runtime_server.store import transitions
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.port import Claim, Outcome, Setback
+from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, holder_of, job_of
 from qiskit_runtime_server.store.schema import (
     HAS_QUEUED,
@@ -62,6 +62,11 @@ _HELD = (
     .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
     .with_for_update()
 )
+_ENDED = select(jobs.c.id).where(
+    jobs.c.id == bindparam("of_job"),
+    jobs.c.fence == bindparam("under_fence"),
+    jobs.c.state == bindparam("in_state"),
+)
 _HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
 
 
@@ -71,7 +76,7 @@ class SqlQueue(SqlPart):
     @uninterrupted
     async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.claim`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             queued = await _next_queued(connection, executor)
             if queued is None:
                 return None
@@ -81,7 +86,7 @@ class SqlQueue(SqlPart):
     @uninterrupted
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.take_over`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             now = await self._database.now(connection)
             row = await _first(connection, _LOST, at_executor=executor, now=now.lease)
             if row is None:
@@ -98,7 +103,7 @@ class SqlQueue(SqlPart):
         """See `QueueStore.renew`."""
         if not claims:
             return set()
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             rows = await connection.execute(_HOLDING.where(tuple_(jobs.c.id, jobs.c.fence).in_(list(claims))))
             held = {(JobId(job_id), fence) for job_id, fence in rows}
             until = (await self._database.now(connection)).lease + lease.total_seconds()
@@ -109,27 +114,33 @@ class SqlQueue(SqlPart):
     @uninterrupted
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """See `QueueStore.finish`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             job = await _held(connection, claim)
             if job is None:
-                return False
+                return self._database.in_doubt() and await _has_ended(connection, claim, outcome)
             await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
             if result is not None:
                 await write_document(connection, job.id, RESULT, result)
+        self._database.announce(Ended(job_id=job.id))
         return True
 
     @uninterrupted
     async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
         """See `QueueStore.give_back`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             held = await _held(connection, claim)
             if held is None:
                 return None
-            job, code = _set_back(held, setback)
-            if code is None:
-                return await transitions.requeue(connection, job)
-            outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
-            return await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
+            job = await self._put_back(connection, held, setback, reason)
+        self._database.announce(Ended(job_id=job.id) if job.state.terminal else Queued(executor=job.executor))
+        return job
+
+    async def _put_back(self, connection: AsyncConnection, held: Job, setback: Setback, reason: str) -> Job:
+        job, code = _set_back(held, setback)
+        if code is None:
+            return await transitions.requeue(connection, job)
+        outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
+        return await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
 
 
 async def _first(
@@ -150,6 +161,14 @@ async def _next_queued(connection: AsyncConnection, executor: ExecutorName) -> J
 async def _held(connection: AsyncConnection, claim: Claim) -> Job | None:
     row = await _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
     return None if row is None else job_of(row)
+
+
+async def _has_ended(connection: AsyncConnection, claim: Claim, outcome: Outcome) -> bool:
+    """Return whether the job ended like that under that claim."""
+    ended = await connection.scalar(
+        _ENDED, {"of_job": claim.job.id, "under_fence": claim.job.fence, "in_state": outcome.state}
+    )
+    return ended is not None
 
 
 def _set_back(job: Job, setback: Setback) -> tuple[Job, int | None]:

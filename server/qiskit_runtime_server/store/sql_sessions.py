@@ -14,6 +14,7 @@ _ADD = insert(sessions)
 _OF_OWNER = select(sessions).where(
     sessions.c.id == bindparam("of_session"), sessions.c.account == bindparam("of_account")
 )
+_KNOWN = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
 _OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
 _CLOSE = (
     update(sessions)
@@ -31,7 +32,9 @@ class SqlSessions(SqlPart):
     @uninterrupted
     async def add(self, session: Session) -> None:
         """See `SessionStore.add`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
+            if self._database.in_doubt() and await connection.scalar(_KNOWN, {"of_session": session.id}) is not None:
+                return
             await connection.execute(_ADD, session_row(session))
 
     @uninterrupted
@@ -46,7 +49,7 @@ class SqlSessions(SqlPart):
     @uninterrupted
     async def close(self, account: AccountId, session_id: str) -> None:
         """See `SessionStore.close`."""
-        async with self._database.writer.begin() as connection:
+        async with self._database.transaction() as connection:
             result = await connection.execute(_OF_OWNER_LOCKED, {"of_session": session_id, "of_account": account})
             if result.first() is None:
                 raise _not_found(session_id)

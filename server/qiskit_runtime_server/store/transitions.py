@@ -119,7 +119,7 @@ async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: date
     ended = replace(
         job,
         state=outcome.state,
-        reason=outcome.reason,
+        reason=_printable(outcome.reason),
         reason_code=outcome.reason_code,
         metrics=outcome.metrics,
         finished=now,
@@ -176,3 +176,10 @@ async def _note(
     await connection.execute(
         _NOTE, {"of_session": job.session_id, "more_active": active, "started": started, "completed": completed}
     )
+
+
+def _printable(reason: str | None) -> str | None:
+    """Return what every database can hold: a job must be able to end, whatever its process says about that."""
+    if reason is None:
+        return None
+    return reason.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
@@ -17,14 +16,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, Log, Metrics, Ready, Task
+from qiskit_runtime_server.dispatch.events import LENGTH, Completed, Event, Failed, Log, Metrics, Ready, Task
 from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
 
-LENGTH = struct.Struct(">Q")
 _PR_SET_PDEATHSIG = 1
+# Messages quote what clients send, which may be megabytes.
+_MAX_REASON = 2_000
+_MAX_LOG = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ def _executor(spec: WorkerSpec) -> "BaseExecutor":
 
     executor = spec.executor
     if isinstance(executor, str):
-        executor = registry.load(executor).for_slot(memory_bytes=spec.memory_bytes, threads=spec.threads)
+        executor = registry.load(executor)()
+    executor = executor.fitted(memory_bytes=spec.memory_bytes, threads=spec.threads)
     executor.catalog = Catalog(snapshots=spec.snapshots)
     return executor
 
@@ -102,9 +104,9 @@ def _outcome(
     except MemoryError:
         failed = OutOfMemoryError("The job needs more memory than its slot has.")
     except Exception as error:  # noqa: BLE001 - the top loop: the job ends, the worker goes on
-        _send(connection, Log(text=traceback.format_exc()))
+        _send(connection, Log(text=traceback.format_exc()[-_MAX_LOG:]))
         failed = InternalError(f"{type(error).__name__}: {error}")
-    return Failed(reason=str(failed), code=failed.code, metrics=Metrics(seconds=time.monotonic() - start))
+    return Failed(reason=str(failed)[:_MAX_REASON], code=failed.code, metrics=Metrics(seconds=time.monotonic() - start))
 
 
 def _send(connection: socket.socket, event: Event) -> None:

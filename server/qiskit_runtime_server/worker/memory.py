@@ -5,19 +5,42 @@ from pathlib import Path
 
 # For the supervisor, the interpreters of the workers, and the page cache that a simulation should not push out.
 _RESERVE = 0.2
+_CORES_PER_SLOT = 4
 
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMORY_LIMITS = (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes")
 
 
 def usable_bytes() -> int:
     """Return what simulations may use in all."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     limits += [
-        int(text) for path in _CGROUP_LIMITS if path.is_file() and (text := path.read_text().strip()).isdecimal()
+        int(text) for path in _MEMORY_LIMITS if path.is_file() and (text := path.read_text().strip()).isdecimal()
     ]
     return int(min(limits) * (1 - _RESERVE))
 
 
+def qubits_in(memory_bytes: int) -> int:
+    """Return how many qubits a state vector of complex128 may have to fit into a memory, at least 1."""
+    return max(1, (memory_bytes // 16).bit_length() - 1)
+
+
 def usable_cores() -> int:
-    """Return how many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use, at least 1; a part of a core counts as one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, cpu_limit(_CGROUP) or cores)
+
+
+def cpu_limit(cgroup: Path) -> int | None:
+    """Return how many cores the quota of a control group, version 2 or 1, amounts to, rounded up; None without one."""
+    files = ([cgroup / "cpu.max"], [cgroup / "cpu" / "cpu.cfs_quota_us", cgroup / "cpu" / "cpu.cfs_period_us"])
+    for names in files:
+        if all(path.is_file() for path in names):
+            quota, period = " ".join(path.read_text() for path in names).split()
+            return -(-int(quota) // int(period)) if quota.isdecimal() else None
+    return None
+
+
+def default_slots() -> int:
+    """Return how many slots share this machine if nobody says."""
+    return max(1, usable_cores() // _CORES_PER_SLOT)

@@ -15,8 +15,8 @@ from typing import Self
 
 import msgspec
 
-from qiskit_runtime_server.dispatch.events import Event, Task
-from qiskit_runtime_server.worker.child import LENGTH, WorkerSpec, work
+from qiskit_runtime_server.dispatch.events import LENGTH, Event, Task
+from qiskit_runtime_server.worker.child import WorkerSpec, work
 
 _EVENTS: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 

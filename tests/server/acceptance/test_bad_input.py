@@ -50,7 +50,11 @@ def message_of(response: httpx.Response, status: int) -> str:
         ({"backend": 5}, 400, "Expected `str`"),
         ({"tags": "tag"}, 400, "Expected `array`"),
         ({"cost": -1}, 400, "cost"),
-        ({"cost": 2**70}, 400, ""),
+        ({"cost": 2**70}, 400, "cost"),
+        ({"cost": 100_000}, 400, "limit of 10800 s"),
+        ({"runtime": "x/y:z"}, 400, "x/y:z"),
+        ({"tags": ["t" * 1000]}, 400, "256"),
+        ({"tags": ["t"] * 100}, 400, "64"),
         ({"start_session": True}, 400, "POST /sessions"),
     ],
 )
@@ -76,7 +80,17 @@ def test_what_does_not_exist_is_not_found(client: httpx.Client, path: str) -> No
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=-1", "limit=x", "offset=-1", "pending=perhaps", "created_after=soon", "sort=UP"]
+    "query",
+    [
+        "limit=-1",
+        "limit=x",
+        "offset=-1",
+        "pending=perhaps",
+        "created_after=soon",
+        "sort=UP",
+        "offset=100000000000000000000000",
+        "limit=3000000000",
+    ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(client: httpx.Client, query: str) -> None:
     assert query.partition("=")[0] in message_of(client.get(f"/jobs?{query}"), 400)
@@ -209,3 +223,28 @@ def test_nothing_leaks(client: httpx.Client, server: ServerProcess) -> None:
         end_of(client, submit(client))
         client.post("/jobs", content=b"{")
     assert files() <= before + 2
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00%2B14:00"])
+def test_a_time_outside_of_the_calendar_is_refused(client: httpx.Client, time: str) -> None:
+    assert "calendar" in message_of(client.get(f"/jobs?created_after={time}"), 400)
+
+
+def test_a_session_is_for_one_backend_and_within_the_limit(client: httpx.Client) -> None:
+    session = client.post("/sessions", json={"backend": "fake_manila@aer"}).json()["id"]
+    refused = client.post("/jobs", json=submission(session_id=session, backend="fake_torino@aer"))
+    assert "fake_manila@aer" in message_of(refused, 400)
+    refused = client.post("/sessions", json={"backend": "fake_manila@aer", "max_ttl": 10**6})
+    assert "28800 s" in message_of(refused, 400)
+
+
+def test_a_reason_does_not_repeat_megabytes(client: httpx.Client) -> None:
+    circuit = QuantumCircuit(1, 1)
+    circuit.measure(0, 0)
+    job = end_of(client, submit(client, params=params_of(circuit, "9" * 1_000_000)))
+    assert job["status"] == "Failed"
+    assert len(job["state"]["reason"]) <= 2000
+
+
+def test_the_token_endpoint_reads_little(server: ServerProcess) -> None:
+    message_of(httpx.post(f"{server.url}/identity/token", data={"apikey": "x" * 100_000}), 413)

@@ -270,7 +270,7 @@ def test_an_executor_can_be_sent_to_another_process() -> None:
 
 
 def test_the_ideal_device_is_as_large_as_the_memory_allows() -> None:
-    qubits = AerExecutor.for_slot(memory_bytes=2**34, threads=1).capabilities().num_qubits
+    qubits = AerExecutor().fitted(memory_bytes=2**34, threads=1).capabilities().num_qubits
     assert qubits == 29
     assert Catalog().get("fake_quantum_sim", ideal_qubits=qubits).num_qubits == 29
-    assert AerExecutor.for_slot(memory_bytes=None, threads=1).capabilities().num_qubits >= 20
+    assert AerExecutor().fitted(memory_bytes=None, threads=1).capabilities().num_qubits >= 20

@@ -94,3 +94,9 @@ def test_anonymous_tokens_are_accounts_of_their_own() -> None:
     assert tokens.account_of("one") == tokens.account_of("one")
     assert tokens.account_of("one") != tokens.account_of("two")
     assert "one" not in tokens.account_of("one").crn
+
+
+def test_a_file_that_cannot_be_read_locks_nobody_else_out(folder: Path) -> None:
+    (folder / "mallory").write_bytes(b"\xff\xfe\x00")
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    assert tokens.account_of("bob-1").id == "bob"

@@ -11,9 +11,14 @@ JOB = JobId("a")
 LONG = timedelta(seconds=30)
 
 
+async def wait(endings: Endings, limit: timedelta) -> None:
+    with endings.watch(JOB) as ending:
+        await ending.wait(limit)
+
+
 async def test_everybody_who_waits_is_woken_by_the_end() -> None:
     endings = Endings()
-    waiting = [asyncio.create_task(endings.wait(JOB, LONG)) for _ in range(3)]
+    waiting = [asyncio.create_task(wait(endings, LONG)) for _ in range(3)]
     await asyncio.sleep(0)
     endings.announce(JobId("another"))
     await asyncio.sleep(0)
@@ -24,18 +29,25 @@ async def test_everybody_who_waits_is_woken_by_the_end() -> None:
 
 async def test_nobody_waits_longer_than_asked() -> None:
     start = time.monotonic()
-    await Endings().wait(JOB, timedelta(seconds=0.05))
+    await wait(Endings(), timedelta(seconds=0.05))
     assert 0.04 < time.monotonic() - start < 1
 
 
 async def test_a_limit_in_the_past_is_no_wait() -> None:
-    await asyncio.wait_for(Endings().wait(JOB, timedelta(seconds=-5)), 0.1)
+    await asyncio.wait_for(wait(Endings(), timedelta(seconds=-5)), 0.1)
 
 
 async def test_closing_releases_all_and_lets_nobody_wait_again() -> None:
     endings = Endings()
-    waiting = asyncio.create_task(endings.wait(JOB, LONG))
+    waiting = asyncio.create_task(wait(endings, LONG))
     await asyncio.sleep(0)
     endings.close()
     await asyncio.wait_for(waiting, 1)
-    await asyncio.wait_for(endings.wait(JOB, LONG), 0.1)
+    await asyncio.wait_for(wait(endings, LONG), 0.1)
+
+
+async def test_an_end_between_looking_and_waiting_is_noticed() -> None:
+    endings = Endings()
+    with endings.watch(JOB) as ending:
+        endings.announce(JOB)
+        await asyncio.wait_for(ending.wait(LONG), 0.1)

@@ -15,7 +15,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
-from qiskit_runtime_server.dispatch.events import Capabilities, Completed, Task
+from qiskit_runtime_server.dispatch.events import Completed, Task
 from qiskit_runtime_server.errors import (
     CalibrationMissingError,
     InternalError,
@@ -29,9 +29,6 @@ from qiskit_runtime_server.programs.run import run_program
 
 class UserExecutor(BaseExecutor):
     """What a user writes who knows only Qiskit's own primitives."""
-
-    def capabilities(self) -> Capabilities:
-        return Capabilities(num_qubits=10)
 
     def execute_sampler(
         self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
@@ -155,7 +152,7 @@ def test_a_result_that_clients_cannot_read_is_an_error_of_the_server() -> None:
 
 def test_an_unknown_program_is_refused_naming_the_known_ones() -> None:
     executor = PlainExecutor()
-    with pytest.raises(InvalidInputError, match="'circuit-runner' not found: there are estimator, sampler"):
+    with pytest.raises(InvalidInputError, match="'circuit-runner' not found: there are estimator, executor, sampler"):
         run_program(task(executor, [(measured(), [0.1])], program_id="circuit-runner"), executor, print)
 
 

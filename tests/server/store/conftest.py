@@ -1,21 +1,30 @@
-"""The stores that the suite runs on; a second implementation is one more entry of `OPENERS`."""
+"""The stores that the suite runs on; another implementation is one more entry of `OPENERS`."""
 
 import asyncio
 import itertools
+import random
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
+import asyncpg
 import pytest
+from postgresql_server import PostgresqlServer
 from sqlalchemy import Executable, Row, create_engine
+from sqlalchemy.dialects import postgresql
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, Session, SessionId, SessionMode
 from qiskit_runtime_server.store.port import Store
+from qiskit_runtime_server.store.postgresql import open_postgresql
+from qiskit_runtime_server.store.schema import metadata
 from qiskit_runtime_server.store.sql import open_sqlite
 
 
@@ -34,10 +43,10 @@ class OpenedStore(Protocol):
 
     store: Store
 
-    def let_leases_age(self, seconds: float) -> None:
+    async def let_leases_age(self, seconds: float) -> None:
         """Make every lease older."""
 
-    def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]:
         """Run a query on the tables themselves."""
 
 
@@ -50,10 +59,10 @@ class SqliteStore:
     folder: Path
     clock: LeaseClock = field(default_factory=LeaseClock)
 
-    def let_leases_age(self, seconds: float) -> None:
+    async def let_leases_age(self, seconds: float) -> None:
         self.clock.seconds += seconds
 
-    def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         engine = create_engine(f"sqlite:///{self.folder / 'store.db'}")
         try:
             with engine.connect() as connection:
@@ -92,7 +101,114 @@ def open_sqlite_store(migrated_folder: Path, tmp_path: Path) -> OpenStore:
     return opened
 
 
-OPENERS = {"sqlite": "open_sqlite_store"}
+@dataclass
+class PostgresqlStore:
+    store: Store
+    url: str
+
+    async def let_leases_age(self, seconds: float) -> None:
+        """Move the leases: the clock is the database's, and nobody else can turn it."""
+        age = "UPDATE jobs SET lease_until = lease_until - $1::float8 WHERE state = 'Running'"
+        await run_sql(self.url, age, seconds)
+
+    async def rows(self, statement: Executable) -> Sequence[asyncpg.Record]:
+        compiled = statement.compile(  # type: ignore[attr-defined] - every query has it
+            dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+        )
+        return await run_sql(self.url, str(compiled))
+
+
+async def run_sql(url: str, statement: str, *values: object) -> Sequence[asyncpg.Record]:
+    """Run a statement on a connection of its own."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetch(statement, *values)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """Return a server for all tests that do not stop it."""
+    with PostgresqlServer() as server:
+        yield server
+
+
+NewDatabase = Callable[[], AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+def new_database(postgresql_server: PostgresqlServer) -> NewDatabase:
+    """Return a function that makes an empty database and returns its URL."""
+
+    @asynccontextmanager
+    async def created() -> AsyncIterator[str]:
+        name = f"store_{uuid4().hex}"
+        await run_sql(postgresql_server.url(), f"CREATE DATABASE {name}")
+        try:
+            yield postgresql_server.url(name)
+        finally:
+            await run_sql(postgresql_server.url(), f"DROP DATABASE {name}")
+
+    return created
+
+
+def postgresql_opener(server: PostgresqlServer, **options: Any) -> OpenStore:
+    """Return a function that opens the server's one store after emptying it, which is faster than making another."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[PostgresqlStore]:
+        store = await open_postgresql(server.url(), **options)
+        try:
+            await run_sql(server.url(), f"TRUNCATE {', '.join(metadata.tables)}")
+            yield PostgresqlStore(store, server.url())
+        finally:
+            await store.close()
+
+    return opened
+
+
+@pytest.fixture
+def jumping_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the wall clock of this process go wrong by an hour, to and fro: only the database's may count."""
+    rng = random.Random(1)  # noqa: S311 - reproducible
+    right = time.time
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=rng.choice((-1, 1)))
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("qiskit_runtime_server.") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Jumping)
+    monkeypatch.setattr(time, "time", lambda: right() + rng.choice((-3600, 3600)))
+
+
+@pytest.fixture(name="run_sql")
+def sql_runner() -> Callable[..., Awaitable[Sequence[asyncpg.Record]]]:
+    """Return a function that runs a statement on a connection of its own."""
+    return run_sql
+
+
+@pytest.fixture
+def open_postgresql_store(
+    postgresql_server: PostgresqlServer,
+    jumping_clocks: None,  # noqa: ARG001 - all tests run with them
+) -> OpenStore:
+    return postgresql_opener(postgresql_server)
+
+
+@pytest.fixture
+def open_pooled_store(postgresql_server: PostgresqlServer) -> OpenStore:
+    return postgresql_opener(postgresql_server, prepared_statements=False)
+
+
+OPENERS = {
+    "sqlite": "open_sqlite_store",
+    "postgresql": "open_postgresql_store",
+    "postgresql-pooled": "open_pooled_store",
+}
 
 
 @pytest.fixture(params=OPENERS)

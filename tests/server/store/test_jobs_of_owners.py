@@ -9,7 +9,12 @@ import pytest
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
-from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
+from qiskit_runtime_server.errors import (
+    InvalidStateError,
+    JobNotFoundError,
+    MalformedRequestError,
+    SessionNotFoundError,
+)
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
 from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Setback, Store
 
@@ -123,6 +128,17 @@ async def test_new_tags_replace_the_old_ones(store: Store, new_job: NewJob) -> N
     assert (await store.jobs.get(ALICE, job.id)).tags == ("new", "new", "ü")
     assert await ids(store, JobQuery(tags=("new", "ü"))) == [job.id]
     assert await ids(store, JobQuery(tags=("old",))) == []
+
+
+async def test_text_that_is_no_unicode_is_refused_as_the_clients_fault(store: Store, new_job: NewJob) -> None:
+    broken = "a\ud800b"
+    with pytest.raises(MalformedRequestError):
+        await store.jobs.add(new_job(tags=(broken,)), b"{}")
+    with pytest.raises(MalformedRequestError):
+        await store.jobs.get(ALICE, broken)
+    with pytest.raises(MalformedRequestError):
+        await store.jobs.find(ALICE, JobQuery(tags=(broken,)))
+    assert await store.jobs.find(ALICE, JobQuery()) == ([], 0)
 
 
 async def test_a_cancelled_job_says_why_and_is_returned_as_it_was(store: Store, new_job: NewJob) -> None:

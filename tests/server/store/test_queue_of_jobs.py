@@ -24,7 +24,7 @@ NewJob = Callable[..., Job]
 class OpenedStore(Protocol):
     """See conftest."""
 
-    def let_leases_age(self, seconds: float) -> None: ...
+    async def let_leases_age(self, seconds: float) -> None: ...
 
 
 NewSession = Callable[..., Session]
@@ -137,6 +137,14 @@ async def test_a_finished_job_keeps_how_it_ended(store: Store, new_job: NewJob) 
     assert await store.ledger.seconds_used(ALICE) == 2.5
 
 
+async def test_a_job_ends_whatever_its_process_says_about_that(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await added(store, job)
+    outcome = Outcome(state=JobState.FAILED, reason="bytes \0 and \ud800", reason_code=1)
+    assert await store.queue.finish(await claimed(store), outcome, None)
+    assert (await store.jobs.get(ALICE, job.id)).reason == "bytes \ufffd and ?"
+
+
 async def test_a_job_ends_once(store: Store, new_job: NewJob) -> None:
     job = new_job()
     await added(store, job)
@@ -151,10 +159,10 @@ async def test_a_job_ends_once(store: Store, new_job: NewJob) -> None:
 async def test_a_lease_that_is_renewed_is_not_taken_over(opened: OpenedStore, store: Store, new_job: NewJob) -> None:
     await added(store, new_job(), new_job())
     kept, lost = await claimed(store), await claimed(store)
-    opened.let_leases_age(29)
+    await opened.let_leases_age(29)
     assert await store.queue.take_over(AER, lease=LEASE) is None
     assert await store.queue.renew([kept.key, ("nobody", 1)], lease=LEASE) == {kept.key}
-    opened.let_leases_age(1)
+    await opened.let_leases_age(1)
     taken = await store.queue.take_over(AER, lease=LEASE)
     assert taken is not None
     assert taken.job.id == lost.job.id
@@ -167,7 +175,7 @@ async def test_a_job_that_is_taken_over_says_who_ran_it_and_refuses_its_old_clai
     job = new_job()
     await added(store, job)
     old = await claimed(store)
-    opened.let_leases_age(30)
+    await opened.let_leases_age(30)
     new = await store.queue.take_over(AER, lease=LEASE)
     assert new is not None
     assert new.previous == HERE
@@ -185,7 +193,7 @@ async def test_a_claim_whose_lease_ran_out_unnoticed_can_be_renewed(
 ) -> None:
     await added(store, new_job())
     claim = await claimed(store)
-    opened.let_leases_age(3600)
+    await opened.let_leases_age(3600)
     assert await store.queue.renew([claim.key], lease=LEASE) == {claim.key}
     assert await store.queue.take_over(AER, lease=LEASE) is None
 

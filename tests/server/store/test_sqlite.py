@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder
-from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError
+from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
 from qiskit_runtime_server.store import migration
 from qiskit_runtime_server.store.folder import file_system_type, take_folder
@@ -269,7 +269,7 @@ async def test_a_folder_of_a_newer_release_is_refused_and_left_alone(folder: Pat
     with sqlite3.connect(folder / "store.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    with pytest.raises(DataDirectoryError, match="newer"):
+    with pytest.raises(StartupError, match="newer"):
         await open_sqlite(folder)
     with sqlite3.connect(folder / "store.db") as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]

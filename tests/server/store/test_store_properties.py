@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import Executable, Row, func, select
+from sqlalchemy import Executable, func, select
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
@@ -30,9 +30,9 @@ class OpenedStore(Protocol):
 
     store: Store
 
-    def let_leases_age(self, seconds: float) -> None: ...
+    async def let_leases_age(self, seconds: float) -> None: ...
 
-    def rows(self, statement: Executable) -> Sequence[Row[Any]]: ...
+    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]: ...
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[OpenedStore]]
@@ -176,7 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, LEASE_SECONDS - 1, LEASE_SECONDS]))
     def wait(self, seconds: int) -> None:
         self.now += seconds
-        self.opened.let_leases_age(seconds)
+        self.do(self.opened.let_leases_age(seconds))
 
     @rule(executor=executors)
     def take_over(self, executor: ExecutorName) -> None:
@@ -283,10 +283,10 @@ class StoreMachine(RuleBasedStateMachine):
         recount = select(job_table.c.executor, job_table.c.account, queued, in_sessions, running)
         recounted = {
             (row[0], row[1]): tuple(row[2:])
-            for row in self.opened.rows(recount.group_by(job_table.c.executor, job_table.c.account))
+            for row in self.do(self.opened.rows(recount.group_by(job_table.c.executor, job_table.c.account)))
         }
         counts = select(ledger_table.c["executor", "account", "queued", "queued_in_sessions", "running"])
-        for row in self.opened.rows(counts):
+        for row in self.do(self.opened.rows(counts)):
             assert recounted.pop((row[0], row[1]), (0, 0, 0)) == tuple(row[2:])
         assert not recounted
 
@@ -320,6 +320,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("open_store", ["sqlite", "postgresql"], indirect=True)
 def test_any_sequence_of_calls_does_what_the_model_predicts(
     open_store: OpenStore, new_job: Callable[..., Job], new_session: Callable[..., Session]
 ) -> None:

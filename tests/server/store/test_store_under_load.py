@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import Executable, Row, func, select
+from sqlalchemy import Executable, func, select
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder
@@ -14,6 +14,7 @@ from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
 from qiskit_runtime_server.store.schema import jobs, ledger
+from qiskit_runtime_server.store.sql import SqlStore
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")
@@ -29,22 +30,16 @@ class OpenedStore(Protocol):
 
     store: Store
 
-    def rows(self, statement: Executable) -> Sequence[Row[Any]]: ...
+    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]: ...
 
 
 async def assert_counts_are_right(opened: OpenedStore) -> None:
     """Compare the ledger with a recount."""
-    [counts] = opened.rows(select(func.sum(ledger.c.queued), func.sum(ledger.c.running)))
-    recount = {row[0]: row[1] for row in opened.rows(select(jobs.c.state, func.count()).group_by(jobs.c.state))}
+    [counts] = await opened.rows(select(func.sum(ledger.c.queued), func.sum(ledger.c.running)))
+    recount = {row[0]: row[1] for row in await opened.rows(select(jobs.c.state, func.count()).group_by(jobs.c.state))}
     assert tuple(counts) == (recount.get("Queued", 0), recount.get("Running", 0))
     load = (await opened.store.ledger.load())[AER]
     assert (load.queued, load.running) == tuple(counts)
-
-
-async def calls_behind_their_callers() -> None:
-    """Wait for the calls whose callers were cancelled."""
-    this = asyncio.current_task()
-    await asyncio.gather(*(task for task in asyncio.all_tasks() if task is not this), return_exceptions=True)
 
 
 async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
@@ -80,7 +75,7 @@ async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
 
 
 async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
-    opened: OpenedStore, store: Store, new_job: NewJob
+    opened: OpenedStore, store: SqlStore, new_job: NewJob
 ) -> None:
     rng = random.Random(7)  # noqa: S311 - reproducible
 
@@ -103,7 +98,7 @@ async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
     async with asyncio.timeout(60):
         for _ in range(15):
             await asyncio.gather(*(live_for(new_job(), rng.random() * 0.06) for _ in range(10)))
-        await calls_behind_their_callers()
+        await store.database.come_to_rest()
     await assert_counts_are_right(opened)
     await live(new_job())
     found, _ = await store.jobs.find(ALICE, JobQuery(limit=1000))
@@ -113,11 +108,11 @@ async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
         assert finished == (job.state is JobState.COMPLETED)
 
 
-async def test_a_job_is_added_although_its_caller_is_gone(store: Store, new_job: NewJob) -> None:
+async def test_a_job_is_added_although_its_caller_is_gone(store: SqlStore, new_job: NewJob) -> None:
     job = new_job()
     caller = asyncio.create_task(store.jobs.add(job, b"{}"))
     await asyncio.sleep(0)
     caller.cancel()
-    await calls_behind_their_callers()
+    await store.database.come_to_rest()
     assert caller.cancelled()
     assert await store.jobs.get(ALICE, job.id) == job

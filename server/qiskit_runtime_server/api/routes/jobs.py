@@ -18,40 +18,44 @@ from qiskit_runtime_server.jobs import Job, JobId, JobState, SessionId
 from qiskit_runtime_server.store.port import JobQuery
 
 # Of these only the envelope is read here; what is in `params` is for the worker processes.
-PROGRAMS = ("sampler", "estimator")
+PROGRAMS = ("sampler", "estimator", "executor")
 
 _MAX_LIMIT = 200
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 
+Name = Annotated[str, msgspec.Meta(max_length=256)]
+TagList = Annotated[list[Name], msgspec.Meta(max_length=64)]
+
+
 class Submission(msgspec.Struct, kw_only=True):
     """The body of a new job; other fields are ignored."""
 
-    program_id: str
-    backend: str
+    program_id: Name
+    backend: Name
     params: msgspec.Raw
-    log_level: str | None = None
-    session_id: str | None = None
-    tags: list[str] = []
+    log_level: Name | None = None
+    session_id: Name | None = None
+    tags: TagList = []
     cost: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
     private: bool = False
-    runtime: str | None = None
-    calibration_id: str | None = None
+    runtime: Name | None = None
+    calibration_id: Name | None = None
     start_session: bool = False
 
 
 class Tags(msgspec.Struct):
     """The body of a change of tags."""
 
-    tags: list[str]
+    tags: TagList
 
 
 class Listing(BaseModel):
     """Which jobs to list; other parameters are ignored."""
 
-    limit: Annotated[int, Field(ge=1)] = 20
-    offset: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, lt=2**31)] = 20
+    offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
     backend: str | None = None
     pending: bool | None = None
     program: str | None = None
@@ -97,10 +101,12 @@ async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Lis
 @router.get("/{job_id}")
 async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude_params: bool = False) -> Response:
     """Return a job; the answer may wait a moment for the end of a young one."""
-    job = await services.store.jobs.get(caller.id, job_id)
-    if not job.state.terminal:
-        await services.endings.wait(job.id, services.settings.hold - (datetime.now(UTC) - job.created))
+    # Before the first look, or an end between the two would be missed.
+    with services.endings.watch(JobId(job_id)) as ending:
         job = await services.store.jobs.get(caller.id, job_id)
+        if not job.state.terminal:
+            await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
+            job = await services.store.jobs.get(caller.id, job_id)
     view = _view(job)
     if not (exclude_params or job.private):
         view["params"] = msgspec.Raw(await services.store.documents.params(job.id))
@@ -136,7 +142,11 @@ async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[st
     job = await services.store.jobs.get(caller.id, job_id)
     queued = job.state is JobState.QUEUED
     return {
-        "timestamps": {"created": _time(job.created), "running": _time(job.started), "finished": _time(job.finished)},
+        "timestamps": {
+            "created": bodies.timestamp(job.created),
+            "running": bodies.timestamp(job.started),
+            "finished": bodies.timestamp(job.finished),
+        },
         "usage": _usage(job) | {"status": "final" if job.state.terminal else "pending"},
         "executions": job.metrics.executions,
         "num_circuits": job.metrics.num_circuits,
@@ -169,9 +179,14 @@ async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Jo
         raise ProgramNotFoundError(f"Program {submission.program_id!r} not found; there are {offered}.")
     if submission.start_session:
         raise MalformedRequestError("start_session is not supported: create the session by POST /sessions.")
+    if submission.runtime:
+        raise MalformedRequestError(f"The runtime image {submission.runtime!r} is not supported: there is one image.")
     pair, device = await services.outline(submission.backend)
     check_calibration(device, submission.calibration_id)
     limit = services.settings.max_seconds
+    if submission.cost is not None and submission.cost > limit:
+        raise MalformedRequestError(f"A max_execution_time of {submission.cost} s is over the limit of {limit} s.")
+    await _check_session(submission, caller, services)
     job = Job(
         id=JobId(uuid.uuid4().hex),
         account=caller.id,
@@ -180,7 +195,7 @@ async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Jo
         backend=submission.backend,
         executor=pair.executor,
         created=datetime.now(UTC),
-        max_seconds=min(submission.cost or limit, limit),
+        max_seconds=submission.cost or limit,
         seed=secrets.randbits(63),
         calibration_digest=device.digest,
         session_id=SessionId(submission.session_id) if submission.session_id else None,
@@ -193,6 +208,13 @@ async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Jo
     return job, bytes(submission.params)
 
 
+async def _check_session(submission: Submission, caller: Account, services: Services) -> None:
+    if submission.session_id:
+        session = await services.store.sessions.get(caller.id, submission.session_id)
+        if session.backend != submission.backend:
+            raise MalformedRequestError(f"Session {session.id} is for {session.backend}, not for {submission.backend}.")
+
+
 def _view(job: Job) -> dict[str, Any]:
     state = {"status": job.state, "reason": job.reason or "", "reason_code": job.reason_code}
     return {
@@ -200,7 +222,7 @@ def _view(job: Job) -> dict[str, Any]:
         "backend": job.backend,
         "status": job.state,
         "state": {key: value for key, value in state.items() if value is not None},
-        "created": _time(job.created),
+        "created": bodies.timestamp(job.created),
         "program": {"id": job.program_id},
         "tags": job.tags,
         "session_id": job.session_id,
@@ -215,7 +237,3 @@ def _view(job: Job) -> dict[str, Any]:
 def _usage(job: Job) -> dict[str, float]:
     seconds = job.metrics.seconds
     return {"quantum_seconds": seconds, "seconds": seconds, "qpu_charge_time_seconds": seconds}
-
-
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()

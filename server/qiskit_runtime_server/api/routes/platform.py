@@ -1,11 +1,13 @@
 """What stands in for IBM Cloud around the runtime: tokens, the search for instances, the catalogue of plans."""
 
 import time
-from typing import Annotated, Any
+from typing import Any
+from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 
@@ -15,10 +17,11 @@ router = APIRouter(tags=["platform"])
 
 
 @router.post("/identity/token")
-async def issue_token(services: TheServices, apikey: Annotated[str, Form()] = "") -> JSONResponse:
-    """Trade an account's token for an access token that is valid for an hour."""
+async def issue_token(request: Request, services: TheServices) -> JSONResponse:
+    """Trade an account's token, the form field `apikey`, for an access token that is valid for an hour."""
+    form = parse_qs((await bodies.read(request, limit=bodies.SMALL)).decode(errors="replace"))
     try:
-        access_token, lifetime, expiration = services.access_tokens.issue(apikey, now=time.time())
+        access_token, lifetime, expiration = services.access_tokens.issue(form.get("apikey", [""])[0], now=time.time())
     except NotAuthenticatedError:
         # This is what IBM's clients expect of a wrong key.
         return JSONResponse({"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}, 400)

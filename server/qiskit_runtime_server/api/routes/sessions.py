@@ -39,6 +39,10 @@ async def create(request: Request, caller: Caller, services: TheServices) -> dic
     body = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _NEW_SESSIONS)
     await services.outline(body.backend)
     longest = services.settings.session_max_ttl
+    if body.max_ttl is not None and body.max_ttl > longest.total_seconds():
+        raise MalformedRequestError(
+            f"A max_time of {body.max_ttl} s is over the limit of {longest.total_seconds():g} s."
+        )
     session = Session(
         id=SessionId(str(uuid.uuid4())),
         account=caller.id,
@@ -46,7 +50,7 @@ async def create(request: Request, caller: Caller, services: TheServices) -> dic
         backend=body.backend,
         mode=body.mode,
         created=datetime.now(UTC),
-        max_ttl=min(timedelta(seconds=body.max_ttl), longest) if body.max_ttl else longest,
+        max_ttl=timedelta(seconds=body.max_ttl) if body.max_ttl else longest,
         interactive_ttl=services.settings.session_interactive_ttl,
     )
     await services.store.sessions.add(session)
@@ -96,12 +100,12 @@ def _view(session: Session) -> dict[str, Any]:
         "max_ttl": int(session.max_ttl.total_seconds()),
         "active_ttl": int(session.max_ttl.total_seconds()),
         "interactive_ttl": int(session.interactive_ttl.total_seconds()),
-        "created_at": _time(session.created),
-        "started_at": _time(session.first_job_started),
-        "activated_at": _time(session.first_job_started),
-        "closed_at": _time(ended),
-        "last_job_started": _time(session.last_job_started),
-        "last_job_completed": _time(session.last_job_completed),
+        "created_at": bodies.timestamp(session.created),
+        "started_at": bodies.timestamp(session.first_job_started),
+        "activated_at": bodies.timestamp(session.first_job_started),
+        "closed_at": bodies.timestamp(ended),
+        "last_job_started": bodies.timestamp(session.last_job_started),
+        "last_job_completed": bodies.timestamp(session.last_job_completed),
         "elapsed_time": elapsed.total_seconds(),
         "timestamps": _timestamps(session, ended),
     }
@@ -113,8 +117,4 @@ def _timestamps(session: Session, ended: datetime | None) -> list[dict[str, str 
         (SessionState.ACTIVE, session.first_job_started),
         (SessionState.CLOSED, ended),
     ]
-    return [{"status": state, "timestamp": _time(time)} for state, time in changes if time is not None]
-
-
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
+    return [{"status": state, "timestamp": bodies.timestamp(time)} for state, time in changes if time is not None]

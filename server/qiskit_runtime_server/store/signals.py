@@ -1,0 +1,32 @@
+"""Hands signals to those in this process who watch for them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from qiskit_runtime_server.store.port import Signal
+
+# For a watcher that is slower than this, signals are lost: they are wake-ups, and whoever waits also polls.
+_BACKLOG = 1_000
+
+
+class Hub:
+    """A `Signals` of one process."""
+
+    def __init__(self) -> None:
+        self._watchers: set[asyncio.Queue[Signal]] = set()
+
+    def announce(self, signal: Signal) -> None:
+        """Hand `signal` to everybody who watches."""
+        for watcher in self._watchers:
+            if not watcher.full():
+                watcher.put_nowait(signal)
+
+    async def watch(self) -> AsyncIterator[Signal]:
+        """See `Signals.watch`."""
+        watcher: asyncio.Queue[Signal] = asyncio.Queue(_BACKLOG)
+        self._watchers.add(watcher)
+        try:
+            while True:
+                yield await watcher.get()
+        finally:
+            self._watchers.discard(watcher)

@@ -1,0 +1,370 @@
+"""What the dispatcher makes of events, losses and a store that is away; the executors are played by the tests."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from http_jobs import circuit_of, params_of
+from server_process import ServerProcess
+from sqlalchemy.exc import OperationalError
+
+from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
+from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.dispatch.events import (
+    Capabilities,
+    Completed,
+    Event,
+    Failed,
+    HandedBack,
+    Heartbeat,
+    Holder,
+    Log,
+    Metrics,
+    Started,
+    Task,
+)
+from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
+from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.errors import BackendNotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.store.port import Store
+from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.worker.slots import Slots
+
+NAME = ExecutorName("played")
+ME = AccountId("me")
+HOLDER = Holder(endpoint="http://executor", boot_id="first")
+DONE = Completed(metrics=Metrics(seconds=1), result=b"result")
+Play = list[Event | Exception | None]
+
+
+class Wire(Protocol):
+    url: str
+
+    def sever(self) -> None: ...
+
+
+class Cluster(Protocol):
+    def wire(self, server: ServerProcess) -> Wire: ...
+
+
+class PlayedPool:
+    """A lasting pool whose runs do what the test says; None in a play means that nothing happens any more.
+
+    Attributes:
+        plays: What the runs do, one after the other.
+        log: What the dispatcher did.
+    """
+
+    def __init__(self, *plays: Play) -> None:
+        self.plays = list(plays)
+        self.log: list[str] = []
+        self.size = self.idle = 1
+        self._free = asyncio.Semaphore(1)
+
+    async def capabilities(self) -> Capabilities:
+        return Capabilities(num_qubits=5)
+
+    async def reserve(self) -> "PlayedReservation":
+        await self._free.acquire()
+        return PlayedReservation(self, self._free.release)
+
+    def attach(self, holder: Holder) -> "PlayedReservation":
+        assert holder == HOLDER
+        return PlayedReservation(self, lambda: None)
+
+    def end_everywhere(self, job_id: str) -> None:
+        self.log.append("end everywhere")
+
+
+class PlayedReservation:
+    def __init__(self, pool: PlayedPool, release: Callable[[], None]) -> None:
+        self.holder = HOLDER
+        self.release = release
+        self._pool = pool
+        self._detached = False
+
+    def detach(self) -> bool:
+        self._detached = True
+        return True
+
+    async def run(self, task: Task) -> AsyncGenerator[Event, None]:
+        self._pool.log.append(f"run {task.fence}")
+        async for event in self._events():
+            yield event
+
+    async def follow(self, job_id: str, fence: int) -> AsyncGenerator[Event, None]:
+        self._pool.log.append(f"follow {fence}")
+        async for event in self._events():
+            yield event
+
+    async def _events(self) -> AsyncGenerator[Event, None]:
+        try:
+            for event in self._pool.plays.pop(0):
+                if event is None:
+                    await asyncio.Event().wait()
+                elif isinstance(event, Exception):
+                    raise event
+                else:
+                    yield event
+        except (GeneratorExit, asyncio.CancelledError):
+            self._pool.log.append("left" if self._detached else "ended")
+            raise
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await open_sqlite(tmp_path)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def dispatch(store: Store) -> AsyncIterator[Callable[..., Dispatcher]]:
+    dispatchers = []
+
+    def begin(pool: PlayedPool, *, lease: float = 30) -> Dispatcher:
+        dispatcher = Dispatcher(store, {NAME: pool}, Endings(), lease=timedelta(seconds=lease))
+        dispatcher.start()
+        dispatchers.append(dispatcher)
+        return dispatcher
+
+    yield begin
+    for dispatcher in dispatchers:
+        await dispatcher.drain(timedelta(0))
+
+
+async def add_job(store: Store, name: str = "job") -> JobId:
+    job = Job(
+        id=JobId(name),
+        account=ME,
+        instance="crn",
+        program_id="sampler",
+        backend=f"fake_manila@{NAME}",
+        executor=NAME,
+        created=datetime.now(UTC),
+        max_seconds=60,
+        seed=1,
+        calibration_digest="digest",
+    )
+    await store.jobs.add(job, b"{}")
+    return job.id
+
+
+async def when(store: Store, job: JobId, *states: JobState) -> Job:
+    async with asyncio.timeout(10):
+        while (found := await store.jobs.get(ME, job)).state not in states:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def test_a_run_is_noted_from_its_logs_to_its_result(store: Store, dispatch: Callable[..., Dispatcher]) -> None:
+    job = await add_job(store)
+    dispatch(PlayedPool([Started(), Heartbeat(), Log(text="a\n"), Log(text="b\n"), DONE]))
+    assert (await when(store, job, JobState.COMPLETED)).metrics.seconds == 1
+    assert await store.documents.result(job) == b"result"
+    assert "a\n" in await store.documents.log(job)
+
+
+async def test_a_result_is_held_while_the_store_is_away(
+    store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish, calls = store.queue.finish, []
+
+    async def away(*arguments: Any) -> bool:
+        calls.append(arguments)
+        if len(calls) < 4:
+            raise OperationalError("UPDATE", {}, ConnectionError("the database restarts"))
+        return await finish(*arguments)
+
+    monkeypatch.setattr(store.queue, "finish", away)
+    job = await add_job(store)
+    pool = PlayedPool([DONE])
+    dispatch(pool)
+    await when(store, job, JobState.COMPLETED)
+    assert len(calls) == 4
+    assert pool.log == ["run 1"]
+
+
+async def test_a_job_that_is_handed_back_runs_again_and_has_lost_nothing(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    job = await add_job(store)
+    pool = PlayedPool([Started(), HandedBack()], [DONE])
+    dispatch(pool)
+    ended = await when(store, job, JobState.COMPLETED)
+    assert pool.log == ["run 1", "run 2"]
+    assert (ended.losses, ended.worker_deaths) == (0, 0)
+
+
+async def test_losses_are_counted_and_the_next_try_comes_later_each_time(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    job = await add_job(store)
+    start = time.monotonic()
+    dispatch(PlayedPool([Started(), RunLost("gone")], [RunLost("gone")], [DONE]))
+    ended = await when(store, job, JobState.COMPLETED)
+    assert (ended.losses, ended.worker_deaths) == (2, 0)
+    assert time.monotonic() - start >= 1, "0 s after the first, 1 s after the second"
+
+
+async def test_a_job_of_a_dispatcher_that_was_lost_is_followed_where_it_runs(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    job = await add_job(store)
+    await store.queue.claim(NAME, HOLDER, lease=timedelta(0))
+    pool = PlayedPool([DONE])
+    dispatch(pool)
+    ended = await when(store, job, JobState.COMPLETED)
+    assert pool.log == ["follow 2"]
+    assert ended.losses == 0
+
+
+async def test_a_followed_job_that_is_gone_goes_back_to_the_queue(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    job = await add_job(store)
+    await store.queue.claim(NAME, HOLDER, lease=timedelta(0))
+    pool = PlayedPool([RunLost("gone")], [DONE])
+    dispatch(pool)
+    assert (await when(store, job, JobState.COMPLETED)).losses == 1
+    assert pool.log == ["follow 2", "run 3"]
+
+
+async def test_draining_hands_over_to_another_dispatcher_at_once(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    job = await add_job(store)
+    first, second = PlayedPool([Started(), None]), PlayedPool([DONE])
+    draining = dispatch(first)
+    await when(store, job, JobState.RUNNING)
+    await asyncio.sleep(0.1)
+    await draining.drain(timedelta(seconds=60))
+    assert first.log == ["run 1", "left"]
+    dispatch(second)
+    await when(store, job, JobState.COMPLETED)
+    assert second.log == ["follow 2"]
+
+
+async def test_a_cancelled_job_is_ended_here_or_wherever_it_runs(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    job = await add_job(store)
+    pool = PlayedPool([Started(), None])
+    dispatcher = dispatch(pool)
+    await when(store, job, JobState.RUNNING)
+    await asyncio.sleep(0.1)
+    await store.jobs.cancel(ME, job, reason="asked for")
+    dispatcher.abandon(job)
+    dispatcher.abandon(JobId("of another replica"))
+    await asyncio.sleep(0.1)
+    assert sorted(pool.log) == ["end everywhere", "ended", "run 1"]
+    assert (await store.jobs.get(ME, job)).state is JobState.CANCELLED
+
+
+async def test_a_run_whose_claim_is_void_is_ended(store: Store, dispatch: Callable[..., Dispatcher]) -> None:
+    job = await add_job(store)
+    pool = PlayedPool([Started(), None])
+    dispatch(pool, lease=0.6)
+    await when(store, job, JobState.RUNNING)
+    await store.jobs.cancel(ME, job, reason="asked for elsewhere")
+    async with asyncio.timeout(5):
+        while pool.log != ["run 1", "ended"]:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+
+
+async def test_a_run_that_ends_badly_leaves_its_slot_free(store: Store, dispatch: Callable[..., Dispatcher]) -> None:
+    jobs = [await add_job(store, f"job {number}") for number in range(3)]
+    failed = Failed(reason="no", code=1)
+    dispatch(PlayedPool([failed], [failed], [failed]))
+    for job in jobs:
+        assert (await when(store, job, JobState.FAILED)).reason == "no"
+
+
+def test_slots_of_this_process_do_not_outlive_it() -> None:
+    assert issubclass(RemotePool, LastingPool)
+    assert not issubclass(Slots, LastingPool)
+
+
+@asynccontextmanager
+async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
+    settings = Settings(executor_key="a key for tests", **times)  # type: ignore[arg-type] - parsed by pydantic
+    pool = RemotePool(NAME, urls, settings)
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.stop()
+
+
+def sleep_task(job_id: str) -> Task:
+    return Task(
+        job_id=job_id,
+        fence=7,
+        program_id="sampler",
+        backend_name="fake_manila@counted",
+        calibration_digest=Catalog().get("fake_manila", ideal_qubits=5).digest,
+        seed=1,
+        seconds=60,
+        params=json.dumps(params_of(circuit_of("sleep"))).encode(),
+    )
+
+
+async def test_an_executor_with_two_addresses_counts_once(cluster: Cluster, standing: list[ServerProcess]) -> None:
+    async with pool_of(standing[0].url, cluster.wire(standing[0]).url) as pool:
+        first = await asyncio.wait_for(pool.reserve(), 10)
+        await asyncio.sleep(0.5)
+        assert pool.size == 1
+        first.release()
+        assert pool.idle == 1
+
+
+async def test_an_executor_that_never_answered_is_not_found(unused_tcp_port: int) -> None:
+    async with pool_of(f"http://127.0.0.1:{unused_tcp_port}") as pool:
+        with pytest.raises(BackendNotFoundError, match="has not answered"):
+            await pool.capabilities()
+        assert (pool.size, pool.idle) == (0, 0)
+
+
+async def test_a_job_cancelled_elsewhere_is_ended_at_its_executor(standing: list[ServerProcess]) -> None:
+    async with pool_of(standing[1].url) as pool:
+        await asyncio.wait_for(pool.capabilities(), 10)
+        reservation = await pool.reserve()
+        async with aclosing(reservation.run(sleep_task("elsewhere"))) as events:
+            assert isinstance(await anext(events), Started)
+            pool.end_everywhere("elsewhere")
+            start = time.monotonic()
+            with pytest.raises(RunLost):
+                await anext(events)
+            assert time.monotonic() - start < 2
+        reservation.release()
+        await asyncio.wait_for(pool.reserve(), 20)
+
+
+async def test_a_run_that_is_out_of_reach_is_given_up_when_its_executor_has_given_it_up(
+    cluster: Cluster, standing: list[ServerProcess]
+) -> None:
+    wire = cluster.wire(standing[1])
+    async with pool_of(wire.url, orphan_after=timedelta(seconds=1), orphan_kept=timedelta(seconds=1)) as pool:
+        reservation = await asyncio.wait_for(pool.reserve(), 10)
+        async with aclosing(reservation.run(sleep_task("far-away"))) as events:
+            assert isinstance(await anext(events), Started)
+            wire.sever()
+            start = time.monotonic()
+            with pytest.raises(RunLost, match="out of reach"):
+                await anext(events)
+            assert 2 <= time.monotonic() - start < 5
+        assert pool.size == 0, "an endpoint that does not answer gets no jobs"
+    async with pool_of(standing[1].url) as pool:
+        await asyncio.wait_for(pool.capabilities(), 10)
+        pool.end_everywhere("far-away")
+        await asyncio.wait_for(pool.reserve(), 20)

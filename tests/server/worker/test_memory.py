@@ -1,0 +1,35 @@
+"""What the container allows."""
+
+from pathlib import Path
+
+import pytest
+
+from qiskit_runtime_server.worker.memory import cpu_limit, qubits_in, usable_bytes, usable_cores
+
+
+@pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("200000 100000", 2), ("50000 100000", 1)])
+def test_version_2_quotas_are_cores_rounded_up(tmp_path: Path, text: str, cores: int | None) -> None:
+    (tmp_path / "cpu.max").write_text(text + "\n")
+    assert cpu_limit(tmp_path) == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("-1", None), ("150000", 2)])
+def test_version_1_quotas_are_cores_rounded_up(tmp_path: Path, quota: str, cores: int | None) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota + "\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert cpu_limit(tmp_path) == cores
+
+
+def test_without_a_group_there_is_no_limit(tmp_path: Path) -> None:
+    assert cpu_limit(tmp_path) is None
+
+
+def test_this_machine_has_something() -> None:
+    assert usable_bytes() > 2**28
+    assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(("size", "qubits"), [(16 * 2**20, 20), (16 * 2**20 - 1, 19), (1, 1)])
+def test_a_state_of_n_qubits_needs_16_times_2_to_the_n_bytes(size: int, qubits: int) -> None:
+    assert qubits_in(size) == qubits
