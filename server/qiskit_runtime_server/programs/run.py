@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import qiskit
 from qiskit.primitives import PrimitiveResult
+from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.dispatch.events import Completed, Metrics, Task
@@ -101,12 +102,21 @@ class _Primitive:
         pubs = [self.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
         for option in idle(params.options):
             log(f"Option {option} has no effect, as what it belongs to is switched off.")
+        if _loses_relaxation(params.options, pubs):
+            log("Delays are ideal: simulator.noise_model has no errors for them, and clients do not send relaxation.")
         result = self.execute(executor, pubs, with_seed(params.options, task.seed), task.backend_name)
         return _Outcome(
             document=codec.encode_result(result),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
             num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
         )
+
+
+def _loses_relaxation(options: Mapping[str, Any], pubs: Sequence[Any]) -> bool:
+    """Return whether delays are ideal in spite of a noise model, which Aer's encoding of such passes leaves out."""
+    model = options.get("simulator", {}).get("noise_model")
+    delays = any("delay" in pub.circuit.count_ops() for pub in pubs)
+    return delays and isinstance(model, NoiseModel) and "delay" not in model.noise_instructions
 
 
 def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ other accounts. Every method may raise `StoreUnavailableError`, and `MalformedRe
 database cannot hold, such as text with a NUL character.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -238,7 +238,7 @@ class Ledger(Protocol):
 class Signals(Protocol):
     """Wake-ups for those who would otherwise only poll."""
 
-    def watch(self) -> AsyncIterator[Signal]:
+    def watch(self) -> AsyncGenerator[Signal, None]:
         """Yield what happens in any replica from the first step on, after it was committed.
 
         A signal may come twice or, when the database or a replica is in trouble, never: whoever waits also polls.

@@ -1,7 +1,7 @@
 """Hands signals to those in this process who watch for them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from qiskit_runtime_server.store.port import Signal
 
@@ -21,7 +21,7 @@ class Hub:
             if not watcher.full():
                 watcher.put_nowait(signal)
 
-    async def watch(self) -> AsyncIterator[Signal]:
+    async def watch(self) -> AsyncGenerator[Signal, None]:
         """See `Signals.watch`."""
         watcher: asyncio.Queue[Signal] = asyncio.Queue(_BACKLOG)
         self._watchers.add(watcher)

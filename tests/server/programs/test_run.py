@@ -12,6 +12,7 @@ from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.primitives import DataBin, PrimitiveResult, PubResult, StatevectorEstimator, StatevectorSampler
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
@@ -185,3 +186,19 @@ def test_the_log_tells_what_has_no_effect() -> None:
     run_program(task(executor, [(measured(), [0.1])], options=options), executor, lines.append)
     assert any("twirling.num_randomizations has no effect" in line for line in lines)
     assert not any("enable_gates" in line for line in lines)
+
+
+def test_the_log_tells_that_delays_are_ideal_under_a_noise_model_without_them() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    waiting = QuantumCircuit(5, 1)
+    waiting.x(0)
+    waiting.delay(1000, 0)
+    waiting.measure(0, 0)
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.01, 1), "x")
+    options = {"simulator": {"noise_model": model}}
+    run_program(task(executor, [waiting], options=options), executor, lines.append)
+    assert any("Delays are ideal" in line for line in lines)
+    lines.clear()
+    run_program(task(executor, [waiting]), executor, lines.append)
+    assert not lines

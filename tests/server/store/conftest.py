@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from postgresql_server import PostgresqlServer
+from postgresql_server import PgBouncer, PostgresqlServer
 from sqlalchemy import Executable, Row, create_engine
 from sqlalchemy.dialects import postgresql
 
@@ -120,7 +120,7 @@ class PostgresqlStore:
 
 async def run_sql(url: str, statement: str, *values: object) -> Sequence[asyncpg.Record]:
     """Run a statement on a connection of its own."""
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
         return await connection.fetch(statement, *values)
     finally:
@@ -153,15 +153,15 @@ def new_database(postgresql_server: PostgresqlServer) -> NewDatabase:
     return created
 
 
-def postgresql_opener(server: PostgresqlServer, **options: Any) -> OpenStore:
-    """Return a function that opens the server's one store after emptying it, which is faster than making another."""
+def postgresql_opener(url: str, **options: Any) -> OpenStore:
+    """Return a function that opens the one store of a server after emptying it: that is faster than making another."""
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[PostgresqlStore]:
-        store = await open_postgresql(server.url(), **options)
+        store = await open_postgresql(url, **options)
         try:
-            await run_sql(server.url(), f"TRUNCATE {', '.join(metadata.tables)}")
-            yield PostgresqlStore(store, server.url())
+            await run_sql(url, f"TRUNCATE {', '.join(metadata.tables)}")
+            yield PostgresqlStore(store, url)
         finally:
             await store.close()
 
@@ -196,12 +196,23 @@ def open_postgresql_store(
     postgresql_server: PostgresqlServer,
     jumping_clocks: None,  # noqa: ARG001 - all tests run with them
 ) -> OpenStore:
-    return postgresql_opener(postgresql_server)
+    return postgresql_opener(postgresql_server.url())
+
+
+@pytest.fixture(scope="session")
+def pooled_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
+    """Return what leads through PgBouncer where it is installed; where not, the same calls are made without it."""
+    if shutil.which("pgbouncer") is None:
+        yield postgresql_server.url()
+        return
+    pooler = PgBouncer(postgresql_server)
+    yield pooler.url
+    pooler.close()
 
 
 @pytest.fixture
-def open_pooled_store(postgresql_server: PostgresqlServer) -> OpenStore:
-    return postgresql_opener(postgresql_server, prepared_statements=False)
+def open_pooled_store(postgresql_server: PostgresqlServer, pooled_url: str) -> OpenStore:
+    return postgresql_opener(pooled_url, direct_url=postgresql_server.url(), prepared_statements=False)
 
 
 OPENERS = {

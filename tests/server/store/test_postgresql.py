@@ -76,7 +76,7 @@ async def test_several_replicas_start_at_once_on_an_empty_database(new_database:
 
 async def test_migrations_make_the_schema_that_the_queries_use(new_database: NewDatabase) -> None:
     def differences(connection: Connection) -> list[Any]:
-        return compare_metadata(MigrationContext.configure(connection), metadata)
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
     async with new_database() as url, opened_store(url) as store, store.database.writer.connect() as connection:
         assert await connection.run_sync(differences) == []

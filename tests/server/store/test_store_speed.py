@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,6 +28,7 @@ JOBS = 100_000
 ACCOUNTS = 1_000
 CALLS = 200
 SUBMITTERS = 8
+JOBS_PER_SECOND = 100
 PARAMS = b"x" * 3_000
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="here", boot_id="1")
@@ -103,24 +105,32 @@ async def measured(store: Store, new_job: Callable[..., Job]) -> Milliseconds:
 
 
 async def crowded(store: Store, new_job: Callable[..., Job]) -> Milliseconds:
-    """Return how long calls took beside each other: of several who submit, one who claims and one who looks."""
+    """Return how long calls took beside each other: of several who submit, one who claims and one who looks.
+
+    They pause between calls, together as often as a hundred jobs per second: without, only their queue is measured.
+    """
     times: Milliseconds = {}
     submitted = asyncio.Event()
+    pause = SUBMITTERS / JOBS_PER_SECOND
+    rng = random.Random(1)  # noqa: S311 - reproducible
 
     async def submit(number: int) -> None:
-        for turn in range(CALLS // 2):
+        for turn in range(CALLS // 4):
             job = new_job(account=AccountId(f"account-{number * CALLS + turn}"))
             await timed(times, f"add, {SUBMITTERS} at once", store.jobs.add(job, PARAMS))
+            await asyncio.sleep(2 * pause * rng.random())
 
     async def claim() -> None:
         while not submitted.is_set():
             claim = await timed(times, "claim beside", store.queue.claim(AER, HERE, lease=LEASE))
             if isinstance(claim, Claim):  # The short queue may be empty.
                 await timed(times, "finish beside", store.queue.finish(claim, COMPLETED, PARAMS))
+            await asyncio.sleep(pause / SUBMITTERS)
 
     async def look() -> None:
         while not submitted.is_set():
             await timed(times, "first page beside", store.jobs.find(AccountId("account-1"), JobQuery()))
+            await asyncio.sleep(pause / SUBMITTERS)
 
     others = asyncio.gather(claim(), look())
     await asyncio.gather(*(submit(number) for number in range(SUBMITTERS)))
