@@ -32,7 +32,7 @@ def ansatz() -> QuantumCircuit:
     angles = iter(ParameterVector("a", 16))
     for _ in range(2):
         for qubit in range(4):
-            circuit.ry(next(angles), qubit)
+            circuit.rx(next(angles), qubit)
             circuit.rz(next(angles), qubit)
         for qubit in range(3):
             circuit.cx(qubit, qubit + 1)
