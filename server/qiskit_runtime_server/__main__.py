@@ -8,7 +8,7 @@ import logging
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +24,6 @@ cli = typer.Typer(
     help="A self-hosted Qiskit Runtime: unmodified qiskit-ibm-runtime clients submit jobs, simulators run them.",
 )
 
-LogLevel = Literal["debug", "info", "warning", "error"]
 Url = Annotated[str, typer.Argument(help="Where the server listens, as in http://127.0.0.1:8000.")]
 Token = Annotated[str, typer.Option(help="The account's token; anything will do for an anonymous server.")]
 
@@ -38,7 +37,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
     executor: Annotated[list[str] | None, typer.Option(help="NAME or NAME=SLOTS; can be repeated.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
     anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = "info",
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run the whole server in one process, with simulators in child processes.
 
@@ -47,7 +46,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
     from qiskit_runtime_server.app import serve as run  # noqa: PLC0415 - see above
 
     settings = _set_up(
-        log_level,
+        log_level=log_level,
         host=host,
         port=port,
         data_dir=data_dir,
@@ -67,7 +66,7 @@ def api(  # noqa: PLR0913 - one parameter per option
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
     anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = "info",
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run the API and the queue, with executor services of their own.
 
@@ -77,7 +76,7 @@ def api(  # noqa: PLR0913 - one parameter per option
     from qiskit_runtime_server.app import serve_api as run  # noqa: PLC0415 - see above
 
     settings = _set_up(
-        log_level,
+        log_level=log_level,
         host=host,
         port=port,
         data_dir=data_dir,
@@ -97,7 +96,7 @@ def executor(  # noqa: PLR0913 - one parameter per option
     slots: Annotated[int | None, typer.Option(help="How many jobs to run at a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory that all slots share, as in 8Gi.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="How long jobs may go on after SIGTERM.")] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="How much to log.")] = "info",
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run the slots of one executor as a service for `qiskit-runtime-server api`.
 
@@ -105,19 +104,20 @@ def executor(  # noqa: PLR0913 - one parameter per option
     """
     from qiskit_runtime_server.worker.service import serve_executor  # noqa: PLC0415 - see above
 
-    settings = _set_up(log_level, host=host, port=port, slots=slots, memory_bytes=memory, drain=drain_seconds)
+    settings = _set_up(log_level=log_level, host=host, port=port, slots=slots, memory_bytes=memory, drain=drain_seconds)
     asyncio.run(serve_executor(name, settings))
 
 
-def _set_up(log_level: LogLevel, **given: object) -> "Settings":
+def _set_up(**given: object) -> "Settings":
     """Begin to log and return the settings; options that were not given are left to the environment."""
     from qiskit_runtime_server.settings import Settings  # noqa: PLC0415 - see above
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    settings = Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     # Their accounts of every start, and of every request, are of no use to a user.
     for name in ("alembic", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    return Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
+    return settings
 
 
 @cli.command()

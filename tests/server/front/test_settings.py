@@ -31,7 +31,10 @@ def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
     assert Settings(data_dir=Path("x")).port == 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "70000"), ("PORT", "x"), ("MAX_SECONDS", "0"), ("DRAIN", "soon")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PORT", "70000"), ("PORT", "x"), ("MAX_SECONDS", "0"), ("DRAIN", "soon"), ("LOG_LEVEL", "loud")],
+)
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"QRS_{name}", value)
     with pytest.raises(StartupError, match=f"QRS_{name}"):
