@@ -27,6 +27,7 @@ from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.serve import is_loopback, listen, serve_app
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.store.sql import open_sqlite
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.memory import default_slots, usable_bytes, usable_cores
@@ -119,7 +120,7 @@ def _print_banner(services: Services, url: str) -> None:
     console.print("[bold]Qiskit Runtime Server[/bold]")
     console.print(f"  executors  {slots}")
     console.print(f"  devices    {len(services.catalog.names())}, as NAME@EXECUTOR")
-    console.print(f"  data       {settings.data_dir}")
+    console.print(f"  data       {services.store}")
     console.print(f"  accounts   {settings.tokens or 'anonymous: any token will do'}")
     console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
     console.print(f"Listening on {url}")
@@ -140,11 +141,12 @@ async def run_services(
     """
     directory = _directory(settings)
     pools = _pools(settings, executors)
-    store = await open_sqlite(settings.data_dir)
+    store = await _open_store(settings)
     try:
         await all_or_none(pool.start() for pool in pools.values())
         endings = Endings()
-        dispatcher = Dispatcher(store, pools, endings, lease=settings.lease)
+        following = asyncio.create_task(endings.follow(store.signals))
+        dispatcher = Dispatcher(store, pools, lease=settings.lease)
         dispatcher.start()
         yield Services(
             settings=settings,
@@ -157,10 +159,26 @@ async def run_services(
         )
         endings.close()
         await dispatcher.drain(timedelta(0))
+        following.cancel()
     finally:
         for pool in pools.values():
             await pool.stop()
         await store.close()
+
+
+async def _open_store(settings: Settings) -> Store:
+    if settings.database_url is None:
+        return await open_sqlite(settings.data_dir)
+    if settings.signing_key is None:
+        raise StartupError("Servers that share a database must sign alike: set QRS_SIGNING_KEY, the same for all.")
+    from qiskit_runtime_server.store.postgresql import open_postgresql  # noqa: PLC0415 - SQLite does without asyncpg
+
+    direct_url = settings.database_direct_url
+    return await open_postgresql(
+        settings.database_url.get_secret_value(),
+        direct_url=None if direct_url is None else direct_url.get_secret_value(),
+        prepared_statements=settings.database_prepared_statements,
+    )
 
 
 def _directory(settings: Settings) -> Directory:

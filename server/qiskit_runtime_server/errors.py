@@ -22,6 +22,9 @@ ServerError
 │   ├── MaxTimeError           the job ran into its deadline
 │   ├── WorkerDiedError        the job's process died too often
 │   └── InternalError          a mistake of ours
+├── UnavailableError           the same request may succeed later
+│   └── StoreUnavailableError  the database is away
+│       └── StoreFullError     the database has no room
 ├── NoFreeSlotError            try another endpoint, or later
 └── StartupError               the server cannot start
     ├── DataDirectoryError     the folder is in use, or of a kind that loses data
@@ -139,6 +142,18 @@ class WorkerDiedError(JobError):
 
 class InternalError(JobError):
     """A mistake of ours."""
+
+
+class UnavailableError(ServerError):
+    """The same request may succeed later."""
+
+
+class StoreUnavailableError(UnavailableError):
+    """The database cannot be reached or is busy. A call that writes may have happened nevertheless."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """The database has no room for what was to be written; nothing was."""
 
 
 class NoFreeSlotError(ServerError):

@@ -56,6 +56,19 @@ class Settings(BaseSettings):
     data_dir: Path = Path.home() / ".local" / "share" / "qiskit-runtime-server"
     """Folder of the embedded database; one server at a time, not on a network file system."""
 
+    database_url: SecretStr | None = None
+    """Database for servers that work side by side, in place of the embedded one.
+
+    As in `postgresql://user:password@host/name?sslmode=verify-full`; of several hosts (`a:5432,b:5432`), the one that
+    takes writes is used.
+    """
+
+    database_direct_url: SecretStr | None = None
+    """The same database past a connection pooler, for wake-ups and migrations; without it they take the other way."""
+
+    database_prepared_statements: bool = True
+    """Whether statements may be kept by the database; off for a pooler by transaction, such as PgBouncer's."""
+
     executors: Words = ("aer",)
     """Executors to offer, separated by blanks or commas.
 
@@ -72,7 +85,7 @@ class Settings(BaseSettings):
     """
 
     signing_key: Annotated[SecretStr, Field(min_length=32)] | None = None
-    """Signs access tokens; replicas must share it. Without it a key is made in the data folder."""
+    """Signs access tokens; servers that share a database must share it. Without it a key is made in the data folder."""
 
     access_token_lifetime: Duration = timedelta(hours=1)
     """How long a client may use an access token before it asks for the next."""

@@ -98,6 +98,11 @@ class PostgresqlServer:
         """Return the URL of a database."""
         return f"postgresql://postgres@/{database}?host={self._folder}"
 
+    def create(self, database: str) -> str:
+        """Create a database and return its URL."""
+        self._call("createdb", "--host", self._folder, "--username=postgres", database)
+        return self.url(database)
+
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         settings = [f"--{name}={value}" for name, value in self._settings.items()]

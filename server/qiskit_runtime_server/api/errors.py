@@ -1,5 +1,6 @@
 """How errors look over HTTP: the one table of status codes, and the two shapes of body that clients read."""
 
+import logging
 import uuid
 from http import HTTPStatus
 
@@ -15,7 +16,10 @@ from qiskit_runtime_server.errors import (
     RequestError,
     ServerError,
     TooLargeError,
+    UnavailableError,
 )
+
+logger = logging.getLogger(__name__)
 
 # Nothing permanent is a 5xx: clients repeat those for 15 seconds, POST included.
 STATUS: dict[type[ServerError], HTTPStatus] = {
@@ -24,7 +28,9 @@ STATUS: dict[type[ServerError], HTTPStatus] = {
     NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
     NotFoundError: HTTPStatus.NOT_FOUND,
     InvalidStateError: HTTPStatus.CONFLICT,
+    UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+_RETRY_AFTER_SECONDS = 1
 
 
 def status_of(error: ServerError) -> HTTPStatus:
@@ -50,6 +56,13 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refused(_: Request, error: RequestError) -> JSONResponse:
         return error_response(status_of(error), str(error))
+
+    @app.exception_handler(UnavailableError)
+    async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
+        logger.warning("Answered 503: %s", error)
+        response = error_response(status_of(error), str(error))
+        response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+        return response
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -11,18 +11,26 @@ from functools import partial
 from typing import Any, TypeVar
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, HandedBack, Holder, Log, Task
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool, Reservation, RunLost
-from qiskit_runtime_server.errors import JobNotFoundError, NoFreeSlotError, ServerError
+from qiskit_runtime_server.errors import (
+    InternalError,
+    JobNotFoundError,
+    NoFreeSlotError,
+    ServerError,
+    StoreFullError,
+    UnavailableError,
+)
 from qiskit_runtime_server.jobs import Job, JobId, JobState
-from qiskit_runtime_server.store.port import Claim, Outcome, Setback, Store
+from qiskit_runtime_server.store.port import Claim, Outcome, Queued, Setback, Store
 
 _POLL_SECONDS = 1.0
 _RENEWALS_PER_LEASE = 3
 _MAX_BACKOFF_SECONDS = 30.0
 # How long a job that runs, or a result, is held on to while the store is away.
 _INSIST_SECONDS = 600.0
+# The same while its disk is full, which passes less often.
+_INSIST_ON_ROOM_SECONDS = 60.0
 _FIRST_RETRY_SECONDS = 0.1
 
 T = TypeVar("T")
@@ -47,26 +55,21 @@ class _Run:
 class Dispatcher:
     """Runs the queued jobs of some executors."""
 
-    def __init__(self, store: Store, pools: Mapping[ExecutorName, Pool], endings: Endings, *, lease: timedelta) -> None:
+    def __init__(self, store: Store, pools: Mapping[ExecutorName, Pool], *, lease: timedelta) -> None:
         self._store = store
         self._pools = pools
-        self._endings = endings
         self._lease = lease
         self._queued = {name: asyncio.Event() for name in pools}
         self._runs: dict[tuple[JobId, int], _Run] = {}
         self._loops: list[asyncio.Task[None]] = []
+        self._withdrawals: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to claim jobs."""
-        steps = [partial(self._renew)]
+        steps = [partial(self._listen), partial(self._renew)]
         for name, pool in self._pools.items():
             steps += [partial(self._dispatch, name, pool), partial(self._take_over, name, pool)]
         self._loops = [asyncio.create_task(_forever(step)) for step in steps]
-
-    def wake(self, executor: ExecutorName) -> None:
-        """Say that a job has been queued for `executor`."""
-        if executor in self._queued:
-            self._queued[executor].set()
 
     def abandon(self, job_id: JobId) -> None:
         """End the runs of a job that was cancelled or deleted: its process is killed, its slot freed."""
@@ -77,7 +80,12 @@ class Dispatcher:
             for pool in self._pools.values():
                 if isinstance(pool, LastingPool):
                     pool.end_everywhere(job_id)
-        self._endings.announce(job_id)
+
+    def withdraw(self, job: Job) -> None:
+        """Remove a job whose submission the store left in doubt, once the store is back: nobody was told its id."""
+        task = asyncio.create_task(self._withdraw(job))
+        self._withdrawals.add(task)
+        task.add_done_callback(self._withdrawals.discard)
 
     async def drain(self, limit: timedelta) -> bool:
         """Claim nothing more, hand over what can go on without us, give other jobs up to `limit` to end, then requeue.
@@ -91,6 +99,7 @@ class Dispatcher:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._hand_over()
+        await _cancelled(list(self._withdrawals))
         tasks = [run.task for run in self._runs.values() if run.task is not None]
         if not tasks:
             return False
@@ -107,6 +116,13 @@ class Dispatcher:
         if handed:
             logger.info("Handing over %d running jobs.", len(handed))
             await self._store.queue.renew(handed, lease=timedelta(0))
+
+    async def _listen(self) -> None:
+        """Notice what is queued, here or in another replica."""
+        async with aclosing(self._store.signals.watch()) as signals:
+            async for signal in signals:
+                if isinstance(signal, Queued) and signal.executor in self._queued:
+                    self._queued[signal.executor].set()
 
     async def _dispatch(self, executor: ExecutorName, pool: Pool) -> None:
         """Bring one job to one slot, or wait a while for a job.
@@ -197,7 +213,7 @@ class Dispatcher:
         try:
             match event:
                 case Log(text=text):
-                    await _insist(partial(self._store.documents.append_log, claim.job.id, text))
+                    await self._append_log(claim.job.id, text)
                 case Completed(metrics=metrics, result=result):
                     await self._finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
                 case Failed(worker_died=True, reason=reason):
@@ -216,17 +232,29 @@ class Dispatcher:
             raise
 
     async def _finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
-        if await _insist(partial(self._store.queue.finish, claim, outcome, result)):
-            self._endings.announce(claim.job.id)
+        try:
+            await _insist(partial(self._store.queue.finish, claim, outcome, result))
+        except StoreFullError as error:
+            reason = f"The result, {len(result or b'')} bytes, could not be stored: {error}"
+            logger.error("Job %s: %s", claim.job.id, reason)  # noqa: TRY400 - the reason says it
+            failed = Outcome(
+                state=JobState.FAILED, reason=reason, reason_code=InternalError.code, metrics=outcome.metrics
+            )
+            await _insist(partial(self._store.queue.finish, claim, failed, None))
+
+    async def _append_log(self, job_id: JobId, text: str) -> None:
+        try:
+            await _insist(partial(self._store.documents.append_log, job_id, text))
+        except StoreFullError as error:
+            logger.warning("Job %s loses a part of its log: %s", job_id, error)
+
+    async def _withdraw(self, job: Job) -> None:
+        with suppress(JobNotFoundError):
+            await _insist(partial(self._store.jobs.delete, job.account, job.id))
+            self.abandon(job.id)
 
     async def _give_back(self, claim: Claim, setback: Setback, reason: str) -> None:
-        job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
-        if job is None:
-            return
-        if job.state.terminal:
-            self._endings.announce(job.id)
-        else:
-            self.wake(job.executor)
+        await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
 
     async def _renew(self) -> None:
         await asyncio.sleep(self._lease.total_seconds() / _RENEWALS_PER_LEASE)
@@ -265,18 +293,19 @@ async def _insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Make a call to the store, and make it again while the store is away.
 
     Raises:
-        ServerError: At once; it is an answer.
-        Exception: If the store is away for too long.
+        ServerError: At once, if it is an answer.
+        Exception: If the store is away, or full, for too long.
     """
-    deadline = time.monotonic() + _INSIST_SECONDS
+    start = time.monotonic()
     backoff = _FIRST_RETRY_SECONDS
     while True:
         try:
             return await call()
-        except ServerError:
-            raise
-        except Exception:
-            if time.monotonic() > deadline:
+        except Exception as error:
+            if isinstance(error, ServerError) and not isinstance(error, UnavailableError):
+                raise
+            limit = _INSIST_ON_ROOM_SECONDS if isinstance(error, StoreFullError) else _INSIST_SECONDS
+            if time.monotonic() - start > limit:
                 raise
             logger.warning("The store does not answer; the next try is in %g s.", backoff, exc_info=True)
         await asyncio.sleep(backoff)

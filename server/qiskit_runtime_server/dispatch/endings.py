@@ -3,11 +3,12 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from qiskit_runtime_server.jobs import JobId
+from qiskit_runtime_server.store.port import Ended, Signals
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +50,13 @@ class Endings:
         """Wake everybody who waits for this job."""
         for ending in self._waiting.get(job_id, ()):
             ending.event.set()
+
+    async def follow(self, signals: Signals) -> None:
+        """Announce the ends that `signals` tells of, also those in other replicas, for ever."""
+        async with aclosing(signals.watch()) as watched:
+            async for signal in watched:
+                if isinstance(signal, Ended):
+                    self.announce(signal.job_id)
 
     def close(self) -> None:
         """Wake everybody, and let nobody wait from now on."""

@@ -41,11 +41,7 @@ class Pool(Protocol):
         """How many of them are believed to be free."""
 
     async def capabilities(self) -> Capabilities:
-        """Return what the executor can do; waits until it has said so.
-
-        Raises:
-            BackendNotFoundError: If it has not for a while.
-        """
+        """Return what the executor can do, or what any could while nothing has been heard of it."""
 
     async def reserve(self) -> Reservation:
         """Wait until a slot is believed to be free, and keep it."""

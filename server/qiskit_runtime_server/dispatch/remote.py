@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import socket
 import time
@@ -33,7 +34,7 @@ from qiskit_runtime_server.dispatch.events import (
     Task,
 )
 from qiskit_runtime_server.dispatch.pools import RunLost
-from qiskit_runtime_server.errors import BackendNotFoundError, NoFreeSlotError
+from qiskit_runtime_server.errors import NoFreeSlotError
 from qiskit_runtime_server.settings import Settings
 
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
@@ -54,8 +55,10 @@ _STREAM_TIMEOUT: Final = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECOND
 _GONE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
 # A process that is there accepts connections; for this long it may be something in between that refuses.
 _REFUSED_SECONDS = 3.0
-# How long a request of a client waits to learn what an executor can do.
-_CAPABILITIES_SECONDS = 3.0
+# How long requests wait, after the start, to learn what an executor can do.
+_ACQUAINTANCE_SECONDS = 3.0
+# Circuits for a small ideal device fit a larger one, not the other way round.
+_CAPABILITIES_OF_ANY: Final = Capabilities(num_qubits=20)
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +136,7 @@ class RemotePool:
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._others: set[asyncio.Task[None]] = set()
         self._capabilities: Capabilities | None = None
+        self._acquainted = -math.inf
         self._news = asyncio.Event()
 
     def __str__(self) -> str:
@@ -140,6 +144,7 @@ class RemotePool:
 
     async def start(self) -> None:
         """Begin to look for endpoints."""
+        self._acquainted = time.monotonic() + _ACQUAINTANCE_SECONDS
         self._spawn(self._resolve())
 
     async def stop(self) -> None:
@@ -162,12 +167,9 @@ class RemotePool:
 
     async def capabilities(self) -> Capabilities:
         """See `Pool.capabilities`."""
-        deadline = time.monotonic() + _CAPABILITIES_SECONDS
-        while self._capabilities is None and (rest := deadline - time.monotonic()) > 0:
+        while self._capabilities is None and (rest := self._acquainted - time.monotonic()) > 0:
             await self._changed(rest)
-        if self._capabilities is None:
-            raise BackendNotFoundError(f"Executor {self._name!r} has not answered yet at {self}; try again later.")
-        return self._capabilities
+        return self._capabilities or _CAPABILITIES_OF_ANY
 
     async def reserve(self) -> "RemoteReservation":
         """See `Pool.reserve`; the endpoint with the most free slots is chosen."""

@@ -10,6 +10,7 @@ from qiskit_runtime_server.store.database import CommitInDoubtError
 _CONNECTION_LOST = ("08", "57P")
 _READ_ONLY = "25006"  # A primary that has become a standby.
 _TOO_MANY_CONNECTIONS = "53300"
+_DISK_FULL = "53100"
 _TRY_AGAIN = {"40001", "40P01"}
 _BAD_VALUE = "22"
 
@@ -33,6 +34,11 @@ def passes(error: BaseException) -> bool:
         or isinstance(error, CommitInDoubtError | PoolTimeoutError | asyncpg.TargetServerAttributeNotMatched)
         or sqlstate(error) in _TRY_AGAIN | {_TOO_MANY_CONNECTIONS}
     )
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether the database has no room for what the call writes."""
+    return sqlstate(error) == _DISK_FULL
 
 
 def is_bad_value(error: BaseException) -> bool:

@@ -14,7 +14,6 @@ from typing import Protocol
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
-from qiskit_runtime_server.errors import ServerError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
 
 
@@ -93,10 +92,6 @@ class Ended:
 
 
 Signal = Queued | Ended
-
-
-class StoreUnavailableError(ServerError):
-    """The database cannot be reached or is busy: try later. A call that writes may have happened nevertheless."""
 
 
 class JobStore(Protocol):

@@ -21,11 +21,11 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
-from qiskit_runtime_server.errors import MalformedRequestError, StartupError
+from qiskit_runtime_server.errors import MalformedRequestError, StartupError, StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.store.database import CommitInDoubtError, Database, Now
 from qiskit_runtime_server.store.migration import migrate
-from qiskit_runtime_server.store.outages import breaks_connection, is_bad_value, passes, sqlstate
-from qiskit_runtime_server.store.port import Signal, Store, StoreUnavailableError
+from qiskit_runtime_server.store.outages import breaks_connection, is_bad_value, is_full, passes, sqlstate
+from qiskit_runtime_server.store.port import Signal, Store
 from qiskit_runtime_server.store.sql import SqlStore
 from qiskit_runtime_server.store.telegraph import Telegraph
 
@@ -141,6 +141,9 @@ class PostgresqlDatabase(Database):
         self._patience = patience.total_seconds()
         self._telegraph = Telegraph(direct.connect, self.hub)
 
+    def __str__(self) -> str:
+        return f"PostgreSQL at {self._name}"
+
     async def now(self, connection: AsyncConnection) -> Now:
         """See `Database.now`."""
         utc: datetime = (await connection.execute(_CLOCK)).scalar_one()
@@ -159,6 +162,7 @@ class PostgresqlDatabase(Database):
 
         Raises:
             StoreUnavailableError: If it is still away.
+            StoreFullError: If its disk is full.
             MalformedRequestError: If the call has a value that the database cannot hold.
         """
         deadline, pause = time.monotonic() + self._patience, 0.0
@@ -170,6 +174,8 @@ class PostgresqlDatabase(Database):
                     raise MalformedRequestError(
                         f"The request has a value that cannot be kept: {_text(error)}"
                     ) from error
+                if is_full(error):
+                    raise StoreFullError(f"The database {self._name} has no room: {_text(error)}") from error
                 if not passes(error):
                     raise
                 if pause and time.monotonic() > deadline:

@@ -1,15 +1,19 @@
 """Opens a store on a SQL database; all that is special to SQLite is in this module."""
 
+import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final, TypeVar
 
 from sqlalchemy import URL, Connection, event, update
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.store.database import Database, Now
 from qiskit_runtime_server.store.folder import FolderLock, take_folder
 from qiskit_runtime_server.store.migration import migrate
@@ -25,6 +29,11 @@ _FILE_NAME = "store.db"
 _READERS = 2
 _BUSY_MILLISECONDS = 10_000
 _WAL_BYTES_KEPT = 64 << 20
+# https://www.sqlite.org/rescode.html
+_PRIMARY_CODE = 0xFF
+_AWAY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
+
+T = TypeVar("T")
 
 
 class SqliteDatabase(Database):
@@ -37,7 +46,28 @@ class SqliteDatabase(Database):
     def __init__(self, file: Path, clock: Callable[[], float]) -> None:
         reader = _reader(file)
         super().__init__(reader=reader, streamer=reader, writer=_writer(file))
+        self._file = file
         self._clock = clock
+
+    def __str__(self) -> str:
+        return f"SQLite in {self._file.parent}"
+
+    async def complete(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run `call`.
+
+        Raises:
+            StoreFullError: If the disk is full.
+            StoreUnavailableError: If the file cannot be reached.
+        """
+        try:
+            return await call()
+        except OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+            if code == sqlite3.SQLITE_FULL:
+                raise StoreFullError(f"The disk of {self._file.parent} is full.") from error
+            if code in _AWAY:
+                raise StoreUnavailableError(f"The database {self._file} cannot be reached: {error.orig}") from error
+            raise
 
     async def now(self, connection: AsyncConnection) -> Now:  # noqa: ARG002 - the process's own clock
         """See `Database.now`."""
@@ -56,6 +86,9 @@ class SqlStore:
         self.signals: Signals = database.hub
         self.database = database
         self._lock = lock
+
+    def __str__(self) -> str:
+        return str(self.database)
 
     async def close(self) -> None:
         """See `Store.close`."""

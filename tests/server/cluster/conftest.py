@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from postgresql_server import PostgresqlServer
 from server_process import ServerProcess
 
 KEY = "a key for tests"
+SIGNING_KEY = "a signing key for tests, of 32 bytes or more"
 PLUGIN = Path(__file__).parent / "plugin"
 KIT = Path(__file__).parents[2] / "kit"
 ENTRY_POINTS = """[qiskit_runtime_server.executors]
@@ -96,10 +99,17 @@ class Cluster:
 
     def api(self, *urls: str, **environment: str | None) -> ServerProcess:
         """Start an api for the executor services at `urls`."""
-        executors = [f"--executor=counted={url}" for url in urls]
-        server = self.begin("api", "--port=0", f"--data-dir={self.data_dir}", *executors, **environment)
-        server.wait_until_ready()
+        [server] = self.apis(1, *urls, **environment)
         return server
+
+    def apis(self, count: int, *urls: str, **environment: str | None) -> list[ServerProcess]:
+        """Start several at once; more than one need a database."""
+        executors = [f"--executor=counted={url}" for url in urls]
+        arguments = ("api", "--port=0", f"--data-dir={self.data_dir}", *executors)
+        servers = [self.begin(*arguments, **environment) for _ in range(count)]
+        for server in servers:
+            server.wait_until_ready()
+        return servers
 
     def wire(self, server: ServerProcess) -> "Wire":
         """Return a wire to a server."""
@@ -218,6 +228,24 @@ def cluster(tmp_path: Path, plugins: Plugins) -> Iterator[Cluster]:
     """Return a cluster without processes."""
     with ExitStack() as stack:
         yield Cluster(tmp_path, plugins, stack)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """Return a server for all tests that do not stop it."""
+    with PostgresqlServer() as server:
+        yield server
+
+
+@pytest.fixture
+def shared_store(postgresql_server: PostgresqlServer) -> dict[str, str]:
+    """Return the variables of apis that share an empty database."""
+    return shared_by_apis(postgresql_server.create(f"store_{uuid4().hex}"))
+
+
+def shared_by_apis(url: str) -> dict[str, str]:
+    """Return the variables of apis that share a database."""
+    return {"QRS_DATABASE_URL": url, "QRS_SIGNING_KEY": SIGNING_KEY}
 
 
 @pytest.fixture(scope="session")

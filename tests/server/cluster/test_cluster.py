@@ -33,7 +33,7 @@ class Cluster(Protocol):
 
 
 def submit_named(client: httpx.Client, name: str, **changes: object) -> str:
-    return submit(client, circuit_of(name), backend="fake_manila@counted", **changes)
+    return submit(client, circuit_of(name), **{"backend": "fake_manila@counted", **changes})
 
 
 def load(executor: ServerProcess) -> dict[str, object]:
@@ -217,13 +217,23 @@ def test_a_job_that_does_not_end_while_its_executor_drains_runs_elsewhere(cluste
         assert set(cluster.starts("nap 2")) == executors.keys()
 
 
+def test_jobs_wait_for_an_executor_that_no_api_has_seen_yet(cluster: Cluster, unused_tcp_port: int) -> None:
+    api = cluster.api(f"http://127.0.0.1:{unused_tcp_port}")
+    with signed_in(api.url) as client:
+        assert "fake_manila@counted" in {device["name"] for device in client.get("/backends").json()["devices"]}
+        jobs = [submit_named(client, "zeros"), submit_named(client, "zeros", backend="fake_quantum_sim@counted")]
+        cluster.executor(f"--port={unused_tcp_port}")
+        assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
+
+
 def test_an_api_with_another_key_gets_nowhere(cluster: Cluster, standing: list[ServerProcess]) -> None:
     executor = standing[0]
     api = cluster.api(executor.url, QRS_EXECUTOR_KEY="a guess")
     with signed_in(api.url) as client:
-        refused = client.get("/backends/fake_manila@counted/status")
-        assert refused.status_code == 404
-        assert "counted" in refused.json()["error"]["message"]
+        assert "No executor is up" in client.get("/backends/fake_manila@counted/status").json()["message"]
+        job = submit_named(client, "zeros")
+        time.sleep(1)
+        assert client.get(f"/jobs/{job}").json()["status"] == "Queued"
     while not any("401" in line for line in api.output):
         time.sleep(0.02)
 

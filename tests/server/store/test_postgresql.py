@@ -18,7 +18,13 @@ from sqlalchemy.exc import IntegrityError
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
-from qiskit_runtime_server.errors import InvalidStateError, MalformedRequestError, StartupError
+from qiskit_runtime_server.errors import (
+    InvalidStateError,
+    MalformedRequestError,
+    StartupError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
 from qiskit_runtime_server.store.port import (
     Claim,
@@ -27,7 +33,6 @@ from qiskit_runtime_server.store.port import (
     Outcome,
     Setback,
     Store,
-    StoreUnavailableError,
 )
 from qiskit_runtime_server.store.postgresql import CONNECTIONS, open_postgresql
 from qiskit_runtime_server.store.schema import HEAD, metadata
@@ -224,6 +229,30 @@ async def test_values_that_the_database_cannot_hold_are_the_clients_fault(
         with pytest.raises(MalformedRequestError):
             await jobs.add(new_job(cost=2**40), b"{}")
         assert await jobs.find(ALICE, JobQuery()) == ([], 0)
+
+
+_FULL = (
+    """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full';
+    END $$""",
+    "CREATE TRIGGER full_disk BEFORE INSERT ON documents FOR EACH ROW WHEN (NEW.kind = 'result')"
+    " EXECUTE FUNCTION refuse()",
+)
+
+
+async def test_a_full_disk_is_told_and_what_fits_is_kept_nevertheless(
+    new_database: NewDatabase, new_job: NewJob
+) -> None:
+    async with new_database() as url, opened_store(url) as store:
+        await store.jobs.add(new_job(), b"{}")
+        claim = await claimed(store)
+        async with store.database.writer.begin() as connection:
+            for statement in _FULL:
+                await connection.exec_driver_sql(statement)
+        with pytest.raises(StoreFullError, match="no room: could not extend file"):
+            await store.queue.finish(claim, COMPLETED, b"x" * 1_000_000)
+        assert await store.queue.finish(claim, COMPLETED, None)
 
 
 # A database that goes away

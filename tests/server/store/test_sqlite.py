@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder
-from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError
+from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
 from qiskit_runtime_server.store import migration
 from qiskit_runtime_server.store.folder import file_system_type, take_folder
@@ -198,6 +198,20 @@ async def test_an_added_job_is_committed_before_add_returns(folder: Path, sqlite
     with sqlite3.connect(folder / "store.db") as other:
         assert other.execute("SELECT id FROM jobs").fetchall() == [(job.id,)]
     other.close()
+
+
+async def test_a_full_disk_is_told_and_what_fits_is_kept_nevertheless(sqlite_store: SqlStore, new_job: NewJob) -> None:
+    job = new_job()
+    await sqlite_store.jobs.add(job, b"{}")
+    claim = await sqlite_store.queue.claim(job.executor, HERE, lease=LEASE)
+    assert claim is not None
+    async with sqlite_store.database.writer.connect() as connection:
+        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")
+    outcome = Outcome(state=JobState.COMPLETED)
+    with pytest.raises(StoreFullError, match="is full"):
+        await sqlite_store.queue.finish(claim, outcome, b"x" * 1_000_000)
+    assert await sqlite_store.queue.finish(claim, outcome, b"x")
 
 
 def answered_until_killed(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
-from qiskit_runtime_server.errors import BackendNotFoundError, NotFoundError
+from qiskit_runtime_server.errors import NotFoundError
 
 router = APIRouter(prefix="/backends", tags=["backends"])
 
@@ -25,11 +25,7 @@ async def list_backends(
     devices = []
     for executor, pool in services.pools.items():
         queue_length = load[executor].queued if executor in load else 0
-        try:
-            ideal_qubits = (await pool.capabilities()).num_qubits
-        except BackendNotFoundError:
-            # An executor service that has not answered yet; the others' backends are there all the same.
-            continue
+        ideal_qubits = (await pool.capabilities()).num_qubits
         for name in services.catalog.names():
             outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
             devices.append(_summary(outline, executor, queue_length))
@@ -72,7 +68,7 @@ async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
         "backend_version": outline.backend_version,
         "state": True,
         "status": "active",
-        "message": "",
+        "message": "" if services.pools[pair.executor].size else "No executor is up: jobs wait for one.",
         "length_queue": await _queue_length(services, pair),
     }
 

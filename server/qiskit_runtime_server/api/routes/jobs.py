@@ -13,7 +13,7 @@ from qiskit_runtime_server.accounts import Account
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
-from qiskit_runtime_server.errors import MalformedRequestError, ProgramNotFoundError
+from qiskit_runtime_server.errors import MalformedRequestError, ProgramNotFoundError, StoreUnavailableError
 from qiskit_runtime_server.jobs import Job, JobId, JobState, SessionId
 from qiskit_runtime_server.store.port import JobQuery
 
@@ -74,8 +74,12 @@ _TAGS = msgspec.json.Decoder(Tags)
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
     """Accept a job; once its id is answered, it is never lost."""
     job, params = await _new_job(await bodies.read(request, limit=services.settings.max_params_bytes), caller, services)
-    await services.store.jobs.add(job, params)
-    services.dispatcher.wake(job.executor)
+    try:
+        await services.store.jobs.add(job, params)
+    except StoreUnavailableError:
+        # The client sends it again, without a key by which the two could be told from each other.
+        services.dispatcher.withdraw(job)
+        raise
     return {"id": job.id, "backend": job.backend}
 
 
