@@ -236,8 +236,10 @@ _FULL = (
     BEGIN
         RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full';
     END $$""",
-    "CREATE TRIGGER full_disk BEFORE INSERT ON documents FOR EACH ROW WHEN (NEW.kind = 'result')"
-    " EXECUTE FUNCTION refuse()",
+    (
+        "CREATE TRIGGER full_disk BEFORE INSERT ON documents FOR EACH ROW WHEN (NEW.kind = 'result')"
+        " EXECUTE FUNCTION refuse()"
+    ),
 )
 
 
