@@ -5,31 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import httpx
+from cluster_processes import Cluster, workers_of
 from http_jobs import circuit_of, end_of, signed_in, submit, when
 from server_process import ServerProcess
 
 HEADERS = {"Authorization": "Bearer a key for tests"}
-
-
-class Wire(Protocol):
-    sent: bytes
-    url: str
-
-    def cut(self) -> None: ...
-    def count(self, request: str) -> int: ...
-
-
-class Cluster(Protocol):
-    def executors(self, count: int = 1, *options: str, **environment: str | None) -> list[ServerProcess]: ...
-    def executor(self, *options: str, **environment: str | None) -> ServerProcess: ...
-    def api(self, *urls: str, **environment: str | None) -> ServerProcess: ...
-    def begin(self, *arguments: str, **environment: str | None) -> ServerProcess: ...
-    def wire(self, server: ServerProcess) -> Wire: ...
-    def starts(self, name: str) -> list[int]: ...
-    def wait_for_start(self, name: str) -> int: ...
 
 
 def submit_named(client: httpx.Client, name: str, **changes: object) -> str:
@@ -94,10 +76,10 @@ def test_a_cancelled_job_frees_its_slot_within_a_second(cluster: Cluster, standi
     with signed_in(cluster.api(executor.url).url) as client:
         job = submit_named(client, "hold the interpreter lock")
         cluster.wait_for_start("hold the interpreter lock")
-        workers = children(executor)
+        workers = workers_of(executor)
         with at_most(1):
             assert client.post(f"/jobs/{job}/cancel").status_code == 204
-            while children(executor) & workers:
+            while workers_of(executor) & workers:
                 time.sleep(0.01)
         assert end_of(client, submit_named(client, "zeros"))["status"] == "Completed"
 
@@ -175,13 +157,13 @@ def test_a_job_that_nobody_asks_for_ends_after_its_time(cluster: Cluster) -> Non
     with signed_in(api.url) as client:
         submit_named(client, "sleep")
         cluster.wait_for_start("sleep")
-        workers = children(executor)
+        workers = workers_of(executor)
         time.sleep(2.5)
-        assert children(executor) >= workers, "a job that is followed goes on"
+        assert workers_of(executor) >= workers, "a job that is followed goes on"
         assert wire.count("GET /v1/jobs/") == 0, "it was never taken for orphaned"
     api.stop(signal.SIGKILL)
     start = time.monotonic()
-    while children(executor) >= workers:
+    while workers_of(executor) >= workers:
         assert time.monotonic() - start < 5
         time.sleep(0.02)
     assert time.monotonic() - start > 1
@@ -248,17 +230,3 @@ def test_many_jobs_of_a_killed_and_a_drained_executor_are_all_run(cluster: Clust
         assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
         assert len(cluster.starts("nap 0.1")) <= 41
     assert drained.process.wait(5) == 0
-
-
-def children(server: ServerProcess) -> set[int]:
-    """Return the ids of the living worker processes."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (path / "stat").read_text().rpartition(")")[2].split()
-            worker = b"spawn_main" in (path / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(fields[1]) == server.process.pid and fields[0] != "Z" and worker:
-            found.add(int(path.name))
-    return found

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
+from cluster_processes import Cluster
 from http_jobs import circuit_of, params_of
 from server_process import ServerProcess
 from sqlalchemy.exc import OperationalError
@@ -45,16 +46,6 @@ ME = AccountId("me")
 HOLDER = Holder(endpoint="http://executor", boot_id="first")
 DONE = Completed(metrics=Metrics(seconds=1), result=b"result")
 Play = list[Event | Exception | None]
-
-
-class Wire(Protocol):
-    url: str
-
-    def sever(self) -> None: ...
-
-
-class Cluster(Protocol):
-    def wire(self, server: ServerProcess) -> Wire: ...
 
 
 class PlayedPool:

@@ -1,15 +1,15 @@
 """Several apis on one PostgreSQL store, as real processes."""
 
 import asyncio
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 import pytest
+from cluster_processes import Cluster
 from http_jobs import circuit_of, end_of, signed_in, submission, submit
 from server_process import ServerProcess
 
@@ -20,13 +20,6 @@ from qiskit_runtime_server.jobs import Job
 NOWHERE = "http://127.0.0.1:9"
 
 
-class Cluster(Protocol):
-    def api(self, *urls: str, **environment: str | None) -> ServerProcess: ...
-    def apis(self, count: int, *urls: str, **environment: str | None) -> list[ServerProcess]: ...
-    def command(self, *arguments: str, **environment: str | None) -> "subprocess.Popen[str]": ...
-    def starts(self, name: str) -> list[int]: ...
-
-
 def submit_named(client: httpx.Client, name: str) -> str:
     return submit(client, circuit_of(name), backend="fake_manila@counted")
 
@@ -34,7 +27,10 @@ def submit_named(client: httpx.Client, name: str) -> str:
 def test_replicas_start_at_once_on_an_empty_database_and_know_each_others_jobs_and_tokens(
     cluster: Cluster, standing: list[ServerProcess], shared_store: dict[str, str]
 ) -> None:
-    one, other = cluster.apis(2, *(executor.url for executor in standing), **shared_store)
+    executors = [f"--executor=counted={executor.url}" for executor in standing]
+    one, other = (cluster.begin("api", "--port=0", *executors, **shared_store) for _ in range(2))
+    one.wait_until_ready()
+    other.wait_until_ready()
     with signed_in(one.url) as client:
         jobs = [submit_named(client, "replicated") for _ in range(10)]
         client.base_url = httpx.URL(f"{other.url}/api/v1")

@@ -1,15 +1,14 @@
 """The executor service as a dispatcher meets it: fences, orphans, keys, and messages of other releases."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Protocol
 
 import httpx
 import msgspec
 import pytest
+from cluster_processes import Cluster
 from http_jobs import circuit_of, params_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,12 +30,6 @@ from qiskit_runtime_server.dispatch.events import (
 
 EVENTS = msgspec.msgpack.Decoder(Event)
 NUMBERS = count()
-
-
-class Cluster(Protocol):
-    def executor(self, *options: str, **environment: str | None) -> ServerProcess: ...
-    def command(self, *arguments: str, **environment: str | None) -> "subprocess.Popen[str]": ...
-    def starts(self, name: str) -> list[int]: ...
 
 
 @pytest.fixture

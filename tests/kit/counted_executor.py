@@ -10,9 +10,11 @@ from qiskit.primitives import PrimitiveResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from scripted_executor import ScriptedExecutor
 
+from qiskit_runtime_server.executors import AerExecutor, BaseExecutor
 
-class CountedExecutor(ScriptedExecutor):
-    """Takes as many seconds as the name of the first circuit says, if that is `nap <seconds>`."""
+
+class _Counted(BaseExecutor):
+    """Writes down each start, and takes as many seconds longer as the first circuit's name says: `nap <seconds>`."""
 
     def execute_sampler(
         self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
@@ -20,9 +22,18 @@ class CountedExecutor(ScriptedExecutor):
         name = pubs[0].circuit.name
         with Path(os.environ["STARTS"]).open("a") as starts:
             starts.write(f"{os.getppid()} {name}\n")
-        if name.startswith("nap "):
-            time.sleep(float(name.removeprefix("nap ")))
+        match name.split():
+            case ["nap", seconds, *_]:
+                time.sleep(float(seconds))
         return super().execute_sampler(pubs, options, backend_name)
+
+
+class CountedExecutor(_Counted, ScriptedExecutor):
+    """Plays the scripts."""
+
+
+class PatientAerExecutor(_Counted, AerExecutor):
+    """Simulates."""
 
 
 class FaultyExecutor(ScriptedExecutor):
