@@ -1,16 +1,20 @@
-"""Writes the reference pages that are made from the code: the REST API and the settings.
+"""Writes the reference pages that are made from the code: the REST API, the settings and the metrics.
 
 A test compares them with what is here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fastapi.openapi.utils import get_openapi
+from prometheus_client import CollectorRegistry
 
 from qiskit_runtime_server import Settings, create_app
+from qiskit_runtime_server.api.measures import HttpMeasures, QueueGauges
 from qiskit_runtime_server.app import PREFIXES
+from qiskit_runtime_server.dispatch.measures import JobMeasures
+from qiskit_runtime_server.worker.measures import ExecutorMeasures
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -73,7 +77,40 @@ def _default(value: object) -> str:
     return f"`{str(value).replace(str(Path.home()), '~')}`"
 
 
-PAGES = {"rest.md": rest_page, "settings.md": settings_page}
+def metrics_page() -> str:
+    """Return the page on the metrics."""
+    api, executor = CollectorRegistry(), CollectorRegistry()
+    of_api = (JobMeasures(api), QueueGauges(api), HttpMeasures(api))
+    of_executor = (ExecutorMeasures(executor),)
+    lines = [
+        "# Metrics",
+        "",
+        "Made from the code by `make docs`. What `GET /metrics` on the internal port (`QRS_INTERNAL_PORT`) tells",
+        "Prometheus; [how to use it](../how-to/monitor.md). Every role also has `qrs_build_info`, `process_*` and",
+        "`python_gc_*`.",
+        "",
+        *_metrics_table("`serve` and `api`", of_api),
+        *_metrics_table("`executor`", of_executor),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _metrics_table(role: str, measures: Sequence[object]) -> Iterator[str]:
+    yield f"## {role}"
+    yield ""
+    yield "| metric | type | labels | meaning |"
+    yield "|---|---|---|---|"
+    metrics = [metric for of_one in measures for metric in vars(of_one).values()]
+    for metric in metrics:
+        (family,) = metric.describe()
+        name = family.name + "_total" * (family.type == "counter")
+        # The library has no public way to ask for these.
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        yield f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+    yield ""
+
+
+PAGES = {"rest.md": rest_page, "settings.md": settings_page, "metrics.md": metrics_page}
 
 
 def main() -> None:

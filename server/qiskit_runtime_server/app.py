@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -16,16 +16,20 @@ from rich.console import Console
 
 from qiskit_runtime_server.accounts import AccessTokens, Anonymous, Directory, TokenFolder
 from qiskit_runtime_server.api import errors
+from qiskit_runtime_server.api.internal import internal_app
+from qiskit_runtime_server.api.measures import CountedRequests, HttpMeasures
 from qiskit_runtime_server.api.routes import backends, health, jobs, platform, sessions, usage
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.serve import is_loopback, listen, serve_app
+from qiskit_runtime_server.exposition import new_registry
+from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.store.sql import open_sqlite
@@ -54,13 +58,17 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
         settings: By default what the environment says.
     """
     settings = settings or Settings()
+    registry = new_registry()
+    measures = JobMeasures(registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with run_services(settings, executors) as app.state.services:
+        async with run_services(settings, measures, executors) as app.state.services:
             yield
 
     app = FastAPI(title="Qiskit Runtime Server", version=version("qiskit-runtime-server"), lifespan=lifespan)
+    app.state.registry = registry
+    app.add_middleware(CountedRequests, measures=HttpMeasures(registry))
     errors.install(app)
     runtime = APIRouter()
     for module in (backends, jobs, sessions, usage):
@@ -81,9 +89,13 @@ async def serve(settings: Settings) -> None:
         StartupError: If the server cannot start.
     """
     app = create_app(settings=settings)
-    with listen(settings) as listener:
-        async with app.router.lifespan_context(app):
+    with listen(settings.host, settings.port) as listener:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(app.router.lifespan_context(app))
             services: Services = app.state.services
+            internal_url = await stack.enter_async_context(
+                serve_beside(internal_app(services, app.state.registry), settings.host, settings.internal_port)
+            )
 
             async def drain() -> None:
                 if await services.dispatcher.drain(settings.drain):
@@ -95,7 +107,7 @@ async def serve(settings: Settings) -> None:
             await serve_app(
                 app,
                 listener,
-                announce=partial(_print_banner, services),
+                announce=partial(_print_banner, services, internal_url),
                 drain=drain,
                 close=close,
             )
@@ -113,7 +125,7 @@ async def serve_api(settings: Settings) -> None:
     await serve(settings)
 
 
-def _print_banner(services: Services, url: str) -> None:
+def _print_banner(services: Services, internal_url: str | None, url: str) -> None:
     settings = services.settings
     slots = ", ".join(f"{name} ({_description(pool)})" for name, pool in services.pools.items())
     console = Console(highlight=False, soft_wrap=True)
@@ -123,6 +135,8 @@ def _print_banner(services: Services, url: str) -> None:
     console.print(f"  data       {services.store}")
     console.print(f"  accounts   {settings.tokens or 'anonymous: any token will do'}")
     console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
+    if internal_url is not None:
+        console.print(f"  internal   {internal_url}/metrics, {internal_url}/internal/load")
     console.print(f"Listening on {url}")
 
 
@@ -132,7 +146,7 @@ def _description(pool: Pool) -> str:
 
 @asynccontextmanager
 async def run_services(
-    settings: Settings, executors: "Mapping[str, BaseExecutor] | None" = None
+    settings: Settings, measures: JobMeasures, executors: "Mapping[str, BaseExecutor] | None" = None
 ) -> AsyncIterator[Services]:
     """Start everything behind the API, and stop it at the end: jobs that still run then go back to the queue.
 
@@ -141,12 +155,13 @@ async def run_services(
     """
     directory = _directory(settings)
     pools = _pools(settings, executors)
+    measures.expect(pools)
     store = await _open_store(settings)
     try:
         await all_or_none(pool.start() for pool in pools.values())
         endings = Endings()
         following = asyncio.create_task(endings.follow(store.signals))
-        dispatcher = Dispatcher(store, pools, lease=settings.lease)
+        dispatcher = Dispatcher(store, pools, measures, lease=settings.lease)
         dispatcher.start()
         yield Services(
             settings=settings,
@@ -156,6 +171,7 @@ async def run_services(
             store=store,
             dispatcher=dispatcher,
             endings=endings,
+            measures=measures,
         )
         endings.close()
         await dispatcher.drain(timedelta(0))

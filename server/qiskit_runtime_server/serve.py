@@ -3,15 +3,15 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.settings import Settings
 
 _GRACE_SECONDS = 5
 _BACKLOG = 2048
@@ -30,26 +30,24 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens where the settings say.
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there.
 
     Raises:
         StartupError: If the address cannot be listened on.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise StartupError(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror or error}."
-        ) from error
+        raise StartupError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
     # Connections inherit this; with Nagle's algorithm every answer would wait 40 ms for the client's acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 async def serve_app(
-    app: Any,  # noqa: ANN401 - what uvicorn takes
+    app: ASGIApp,
     listener: socket.socket,
     *,
     announce: Callable[[str], None],
@@ -68,15 +66,7 @@ async def serve_app(
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    server = _Server(config)
+    server = _server(app)
     announce(_url(listener))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await _either(asyncio.shield(serving), signals.get())
@@ -84,6 +74,31 @@ async def serve_app(
     await close()
     server.should_exit = True
     await serving
+
+
+@asynccontextmanager
+async def serve_beside(app: ASGIApp, host: str, port: int | None) -> AsyncIterator[str | None]:
+    """Serve another application in the same process for as long as the context lasts, and yield its URL.
+
+    Args:
+        app: An ASGI application without a lifespan.
+        host: Address to listen on.
+        port: None to serve nothing.
+
+    Raises:
+        StartupError: If the address cannot be listened on.
+    """
+    if port is None:
+        yield None
+        return
+    server = _server(app)
+    with listen(host, port) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield _url(listener)
+        finally:
+            server.should_exit = True
+            await serving
 
 
 def is_loopback(host: str) -> bool:
@@ -102,6 +117,18 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
     await asyncio.gather(*pending, return_exceptions=True)
     for task in done:
         task.result()
+
+
+def _server(app: ASGIApp) -> _Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    return _Server(config)
 
 
 def _url(listener: socket.socket) -> str:

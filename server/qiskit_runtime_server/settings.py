@@ -50,6 +50,15 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 picks a free one, which the start-up banner names."""
 
+    internal_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Port for the cluster around the server, never for its clients: metrics, and on an api the load of its executors.
+
+    Without it, neither is served; 0 picks a free one, which the start-up banner names.
+    """
+
+    load_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """What the operator and autoscalers show to read the load on the internal port; without it nobody can."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log."""
 

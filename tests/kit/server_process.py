@@ -50,6 +50,13 @@ class ServerProcess:
             if match := re.search(r"Listening on (http://\S+)", line):
                 self.url = match[1]
 
+    @property
+    def internal_url(self) -> str:
+        """Where the internal port is, once the server listens."""
+        match = re.search(r"internal +(http://[^/\s]+)", "".join(self.output))
+        assert match is not None, "".join(self.output)
+        return match[1]
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)

@@ -11,8 +11,10 @@ from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import BackendNotFoundError, NotAuthenticatedError, NotFoundError
+from qiskit_runtime_server.jobs import AccountId, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
 
@@ -28,6 +30,13 @@ class Services:
     store: Store
     dispatcher: Dispatcher
     endings: Endings
+    measures: JobMeasures
+
+    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> None:
+        """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
+        job = await self.store.jobs.cancel(account, job_id, reason=reason)
+        self.measures.ended(job.executor, JobState.CANCELLED)
+        self.dispatcher.abandon(job.id)
 
     async def metadata(self, backend: str) -> Metadata:
         """Return the device that a virtual backend's name stands for.

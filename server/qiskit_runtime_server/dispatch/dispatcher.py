@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, HandedBack, Holder, Log, Task
+from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool, Reservation, RunLost
 from qiskit_runtime_server.errors import (
     InternalError,
@@ -55,9 +56,12 @@ class _Run:
 class Dispatcher:
     """Runs the queued jobs of some executors."""
 
-    def __init__(self, store: Store, pools: Mapping[ExecutorName, Pool], *, lease: timedelta) -> None:
+    def __init__(
+        self, store: Store, pools: Mapping[ExecutorName, Pool], measures: JobMeasures, *, lease: timedelta
+    ) -> None:
         self._store = store
         self._pools = pools
+        self._measures = measures
         self._lease = lease
         self._queued = {name: asyncio.Event() for name in pools}
         self._runs: dict[tuple[JobId, int], _Run] = {}
@@ -139,6 +143,7 @@ class Dispatcher:
             reservation.release()
             raise
         if claim is not None:
+            self._measures.started(claim.job)
             self._begin(_Run(claim=claim, reservation=reservation), self._started)
             return
         reservation.release()
@@ -163,6 +168,7 @@ class Dispatcher:
             return
         previous = claim.previous
         reservation = pool.attach(previous) if isinstance(pool, LastingPool) and previous is not None else None
+        self._measures.taken_over(executor, followed=reservation is not None)
         if reservation is not None:
             logger.info("Job %s was lost by its dispatcher and is followed from here.", claim.job.id)
             self._begin(_Run(claim=claim, reservation=reservation), self._followed)
@@ -233,14 +239,20 @@ class Dispatcher:
 
     async def _finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
         try:
-            await _insist(partial(self._store.queue.finish, claim, outcome, result))
+            await self._end(claim, outcome, result)
         except StoreFullError as error:
             reason = f"The result, {len(result or b'')} bytes, could not be stored: {error}"
             logger.error("Job %s: %s", claim.job.id, reason)  # noqa: TRY400 - the reason says it
             failed = Outcome(
                 state=JobState.FAILED, reason=reason, reason_code=InternalError.code, metrics=outcome.metrics
             )
-            await _insist(partial(self._store.queue.finish, claim, failed, None))
+            await self._end(claim, failed, None)
+
+    async def _end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
+        if await _insist(partial(self._store.queue.finish, claim, outcome, result)):
+            self._measures.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
+        else:
+            self._measures.result_refused(claim.job.executor)
 
     async def _append_log(self, job_id: JobId, text: str) -> None:
         try:
@@ -254,7 +266,13 @@ class Dispatcher:
             self.abandon(job.id)
 
     async def _give_back(self, claim: Claim, setback: Setback, reason: str) -> None:
-        await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
+        job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
+        if job is None:
+            return
+        if job.state.terminal:
+            self._measures.ended(job.executor, job.state)
+        else:
+            self._measures.retried(job.executor, setback)
 
     async def _renew(self) -> None:
         await asyncio.sleep(self._lease.total_seconds() / _RENEWALS_PER_LEASE)
@@ -262,6 +280,7 @@ class Dispatcher:
         held = await self._store.queue.renew(claims, lease=self._lease) if claims else set()
         for key in claims - held:
             if (run := self._runs.get(key)) and run.task is not None:
+                self._measures.lease_lost(run.claim.job.executor)
                 run.task.cancel()
 
     def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:

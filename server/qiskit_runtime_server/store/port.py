@@ -76,6 +76,10 @@ class Load:
     running: int = 0
     oldest_queued: datetime | None = None
 
+    def waiting_seconds(self, now: datetime) -> float:
+        """Return how long the oldest queued job has waited; 0 if none is queued."""
+        return 0.0 if self.oldest_queued is None else max(0.0, (now - self.oldest_queued).total_seconds())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:

@@ -21,6 +21,7 @@ from qiskit_runtime_server.dispatch.events import (
     Task,
 )
 from qiskit_runtime_server.errors import InternalError, NoFreeSlotError
+from qiskit_runtime_server.worker.measures import ExecutorMeasures
 from qiskit_runtime_server.worker.slots import HEARTBEAT_SECONDS, Slot, Slots
 
 # How many ended jobs are remembered, so that a start that arrives after the end is refused.
@@ -65,10 +66,11 @@ class Run:
         end: The last event, once there is one.
     """
 
-    def __init__(self, task: Task, slot: Slot, *, patience: timedelta) -> None:
+    def __init__(self, task: Task, slot: Slot, measures: ExecutorMeasures, *, patience: timedelta) -> None:
         self.job_id = task.job_id
         self.fence = task.fence
         self.end: Completed | Failed | HandedBack | None = None
+        self._measures = measures
         self._patience = patience.total_seconds()
         self._heard = time.monotonic()
         self._events: list[Event] = []
@@ -139,6 +141,8 @@ class Run:
         if last is not None and self.end is None:
             self._add(last)
         elif last is None:
+            if self.end is None:
+                self._measures.ended(None)
             self._watchers += 1
             self._news.tell()
 
@@ -161,6 +165,7 @@ class Run:
     def _add(self, event: Event) -> None:
         if isinstance(event, Completed | Failed | HandedBack):
             self.end = event
+            self._measures.ended(event)
         self._events.append(event)
         self._news.tell()
 
@@ -182,8 +187,11 @@ class Runs:
     `orphan_kept`, for another dispatcher to attach. The same holds for one that has ended: its result is kept.
     """
 
-    def __init__(self, slots: Slots, *, orphan_after: timedelta, orphan_kept: timedelta) -> None:
+    def __init__(
+        self, slots: Slots, measures: ExecutorMeasures, *, orphan_after: timedelta, orphan_kept: timedelta
+    ) -> None:
         self.draining = False
+        self._measures = measures
         self._slots = slots
         self._orphan_after = orphan_after
         self._kept_seconds = (orphan_after + orphan_kept).total_seconds()
@@ -217,6 +225,13 @@ class Runs:
             release=version("qiskit-runtime-server"),
         )
 
+    def states(self) -> dict[str, int]:
+        """Return how many runs are active, ended and kept, or orphaned."""
+        counts = dict.fromkeys(("active", "ended", "orphaned"), 0)
+        for run in self._runs.values():
+            counts["orphaned" if run.orphaned else "ended" if run.end else "active"] += 1
+        return counts
+
     async def watch(self) -> AsyncGenerator[Occupancy, None]:
         """Yield the occupancy whenever it has changed, and every few seconds."""
         while not self._closed:
@@ -234,15 +249,15 @@ class Runs:
         if run is not None and task.fence <= run.fence:
             raise StaleFenceError(f"Job {task.job_id} has fence {run.fence}, not {task.fence}.")
         if run is not None and not run.repeatable:
-            run.take(task.fence)
+            self.attach(run, task.fence)
             return run
         if task.job_id in self._ended and task.fence <= (self._ended[task.job_id] or task.fence):
             raise StaleFenceError(f"Job {task.job_id} has ended.")
-        if self.draining:
-            raise NoFreeSlotError("The executor stops.")
-        if not self._free:
-            raise NoFreeSlotError("No slot is free.")
-        self._runs[task.job_id] = run = Run(task, self._free.pop(0), patience=self._orphan_after)
+        if self.draining or not self._free:
+            self._measures.refused.inc()
+            raise NoFreeSlotError("The executor stops." if self.draining else "No slot is free.")
+        self._measures.started.inc()
+        self._runs[task.job_id] = run = Run(task, self._free.pop(0), self._measures, patience=self._orphan_after)
         self._changed()
         return run
 
@@ -256,6 +271,11 @@ class Runs:
             return self._runs[job_id]
         except KeyError:
             raise UnknownRunError(f"Job {job_id} is not here.") from None
+
+    def attach(self, run: Run, fence: int) -> None:
+        """Hand a run to the dispatcher with `fence`; errors as those of `Run.take`."""
+        run.take(fence)
+        self._measures.attached.inc()
 
     async def end(self, job_id: str, fence: int | None) -> None:
         """End the run of a job and forget it; return once its process is gone.
@@ -324,5 +344,6 @@ class Runs:
         while True:
             for run in [run for run in self._runs.values() if run.silent_seconds > self._kept_seconds]:
                 logger.warning("Nobody has asked for job %s for %g s: it ends.", run.job_id, self._kept_seconds)
+                self._measures.expired.inc()
                 await self._remove(run)
             await asyncio.sleep(min(self._kept_seconds / 4, 1.0))

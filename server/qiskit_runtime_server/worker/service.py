@@ -5,6 +5,7 @@ one attaches again. Only `worker.runs` knows how long that may take.
 """
 
 import hmac
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,6 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import msgspec
+from prometheus_client import CollectorRegistry
 from rich.console import Console
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -32,10 +34,12 @@ from qiskit_runtime_server.dispatch.events import (
     framed,
 )
 from qiskit_runtime_server.errors import NoFreeSlotError, StartupError
-from qiskit_runtime_server.serve import is_loopback, listen, serve_app
+from qiskit_runtime_server.exposition import metrics_route, new_registry
+from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker import selftest
 from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.measures import ExecutorMeasures
 from qiskit_runtime_server.worker.memory import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, UnknownRunError
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
@@ -114,7 +118,7 @@ class Service:
 
     async def _attach(self, request: Request) -> Response:
         run = self._runs.find(request.path_params["job_id"])
-        run.take(_number(request, "fence"))
+        self._runs.attach(run, _number(request, "fence"))
         return self._stream(run, seen=_number(request, "seen") if "seen" in request.query_params else None)
 
     async def _confirm(self, request: Request) -> Response:
@@ -173,8 +177,15 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
         raise StartupError(
             f"Anybody who reaches {settings.host} could use this executor: set QRS_EXECUTOR_KEY, here and for the api."
         )
-    with listen(settings) as listener:
-        async with running(name, settings, executor) as runs:
+    registry = new_registry()
+    measures = ExecutorMeasures(registry)
+    with listen(settings.host, settings.port) as listener:
+        async with (
+            running(name, settings, measures, executor) as runs,
+            serve_beside(
+                _internal_app(registry, measures, runs), settings.host, settings.internal_port
+            ) as internal_url,
+        ):
 
             def announce(url: str) -> None:
                 occupancy = runs.occupancy()
@@ -183,6 +194,8 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
                 console.print(
                     f"  slots      {occupancy.slots}, each for {occupancy.capabilities.num_qubits} ideal qubits"
                 )
+                if internal_url is not None:
+                    console.print(f"  internal   {internal_url}/metrics")
                 console.print(f"Listening on {url}")
 
             await serve_app(
@@ -194,8 +207,17 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             )
 
 
+def _internal_app(registry: CollectorRegistry, measures: ExecutorMeasures, runs: Runs) -> Starlette:
+    async def refresh() -> None:
+        measures.show(runs.occupancy(), runs.states())
+
+    return Starlette(routes=[metrics_route(registry, refresh)])
+
+
 @asynccontextmanager
-async def running(name: str, settings: Settings, executor: "BaseExecutor | None" = None) -> AsyncGenerator[Runs, None]:
+async def running(
+    name: str, settings: Settings, measures: ExecutorMeasures, executor: "BaseExecutor | None" = None
+) -> AsyncGenerator[Runs, None]:
     """Start the slots of an executor, try each with a small job, and take jobs until the end.
 
     Raises:
@@ -211,8 +233,8 @@ async def running(name: str, settings: Settings, executor: "BaseExecutor | None"
     slots = Slots(spec, size)
     try:
         await slots.start()
-        await _try_out(name, slots)
-        runs = Runs(slots, orphan_after=settings.orphan_after, orphan_kept=settings.orphan_kept)
+        measures.self_test_seconds.set(await _try_out(name, slots))
+        runs = Runs(slots, measures, orphan_after=settings.orphan_after, orphan_kept=settings.orphan_kept)
         await runs.start()
         yield runs
         await runs.close()
@@ -220,11 +242,13 @@ async def running(name: str, settings: Settings, executor: "BaseExecutor | None"
         await slots.stop()
 
 
-async def _try_out(name: str, slots: Slots) -> None:
+async def _try_out(name: str, slots: Slots) -> float:
+    """Have each slot run a small job, and return how many seconds the slowest took."""
     task = selftest.task(name, (await slots.capabilities()).num_qubits)
 
-    async def try_out() -> None:
+    async def try_out() -> float:
         slot = await slots.reserve()
+        start = time.monotonic()
         try:
             *_, last = [event async for event in slot.run(task)]
         finally:
@@ -232,8 +256,9 @@ async def _try_out(name: str, slots: Slots) -> None:
         if not isinstance(last, Completed):
             reason = last.reason if isinstance(last, Failed) else "it gave no result"
             raise StartupError(f"The executor failed its own test: {reason}")
+        return time.monotonic() - start
 
-    await all_or_none(try_out() for _ in range(slots.size))
+    return max(await all_or_none(try_out() for _ in range(slots.size)))
 
 
 async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cluster_processes import Cluster
 from http_jobs import circuit_of, params_of
+from prometheus_client import CollectorRegistry
 from server_process import ServerProcess
 from sqlalchemy.exc import OperationalError
 
@@ -32,6 +33,7 @@ from qiskit_runtime_server.dispatch.events import (
     Started,
     Task,
 )
+from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
 from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
@@ -124,7 +126,8 @@ async def dispatch(store: Store) -> AsyncIterator[Callable[..., Dispatcher]]:
     dispatchers = []
 
     def begin(pool: PlayedPool, *, lease: float = 30) -> Dispatcher:
-        dispatcher = Dispatcher(store, {NAME: pool}, lease=timedelta(seconds=lease))
+        measures = JobMeasures(CollectorRegistry())
+        dispatcher = Dispatcher(store, {NAME: pool}, measures, lease=timedelta(seconds=lease))
         dispatcher.start()
         dispatchers.append(dispatcher)
         return dispatcher

@@ -1,6 +1,7 @@
 """The pages that are made from the code are up to date, and names that Python itself uses stay free."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -39,3 +40,13 @@ def test_no_file_names_a_registry_or_a_path_of_a_machine() -> None:
     for path in ROOT.glob("requirements/*.txt"):
         lines = path.read_text().splitlines()
         assert not [line for line in lines if "://" in line or line.startswith("-")], path
+
+
+def test_metrics_are_named_as_prometheus_asks() -> None:
+    """https://prometheus.io/docs/practices/naming: a prefix of one's own, base units, _total for counters only."""
+    page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    kinds = {row[0].strip("| `"): row[1] for row in rows}
+    assert all(re.fullmatch("qrs(_[a-z]+)+", name) for name in kinds)
+    assert {name for name in kinds if name.endswith("_total")} == {n for n, kind in kinds.items() if kind == "counter"}
+    assert all(name.endswith("_seconds") for name, kind in kinds.items() if kind == "histogram")

@@ -127,8 +127,7 @@ async def delete_job(job_id: str, caller: Caller, services: TheServices) -> None
 @router.post("/{job_id}/cancel", status_code=204)
 async def cancel_job(job_id: str, caller: Caller, services: TheServices) -> None:
     """End a queued or running job; 409 if it has ended already."""
-    job = await services.store.jobs.cancel(caller.id, job_id, reason="Cancelled by its owner.")
-    services.dispatcher.abandon(job.id)
+    await services.cancel(caller.id, job_id, reason="Cancelled by its owner.")
 
 
 @router.get("/{job_id}/results")

@@ -77,10 +77,9 @@ async def cancel(session_id: str, caller: Caller, services: TheServices) -> None
     await services.store.sessions.close(caller.id, session_id)
     for job_id in await services.store.sessions.queued_jobs(SessionId(session_id)):
         try:
-            await services.store.jobs.cancel(caller.id, job_id, reason="Its session was cancelled.")
+            await services.cancel(caller.id, job_id, reason="Its session was cancelled.")
         except InvalidStateError:
             continue
-        services.dispatcher.abandon(job_id)
 
 
 def _view(session: Session) -> dict[str, Any]:
