@@ -28,7 +28,7 @@ check: $(STAMP) ## Lint, types, import rules, dependencies: what CI runs beside 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/deptry server
+	$(BIN)/deptry server operator
 
 format: $(STAMP) ## Format the code and mend what can be mended
 	$(BIN)/ruff format .

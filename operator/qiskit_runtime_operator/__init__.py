@@ -1,0 +1,1 @@
+"""The operator: makes and keeps what a RuntimeServer asks for."""

@@ -1,0 +1,61 @@
+"""What things are called: the resource itself, labels, and the objects of a RuntimeServer."""
+
+from typing import Final
+
+GROUP: Final = "runtimeserver.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "RuntimeServer"
+PLURAL: Final = "runtimeservers"
+
+# The field manager of everything that is applied, and the value of the label below.
+MANAGER: Final = "qiskit-runtime-operator"
+
+APP_LABEL: Final = "app.kubernetes.io/name"
+INSTANCE_LABEL: Final = "app.kubernetes.io/instance"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+EXECUTOR_LABEL: Final = f"{GROUP}/executor"
+DATA_OF_LABEL: Final = f"{GROUP}/data-of"
+# Finds what the operator makes, pods included.
+OWNED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGER}"
+
+CONFIG_CHECKSUM: Final = f"{GROUP}/config-checksum"
+# On a Deployment: the count that the RuntimeServer asked for when it was last applied.
+REPLICAS_ASKED: Final = f"{GROUP}/replicas"
+
+# In the Secret of a RuntimeServer's keys.
+SIGNING_KEY: Final = "signing-key"
+EXECUTOR_KEY: Final = "executor-key"
+LOAD_KEY: Final = "load-key"
+
+API: Final = "api"
+EXECUTOR: Final = "executor"
+
+# Services, and labels that hold these names, can be no longer.
+MAX_NAME: Final = 63
+
+
+def api_name(server: str) -> str:
+    """Return the name of everything of the api's."""
+    return f"{server}-api"
+
+
+def executor_name(server: str, executor: str) -> str:
+    """Return the name of everything of one executor's."""
+    return f"{executors_name(server)}-{executor}"
+
+
+def executors_name(server: str) -> str:
+    """Return the name of what all executors share."""
+    return f"{server}-executor"
+
+
+def keys_name(server: str) -> str:
+    """Return the name of the Secret that is made once."""
+    return f"{server}-keys"
+
+
+def data_name(server: str) -> str:
+    """Return the name of the claim on the volume with the embedded database."""
+    return f"{server}-data"

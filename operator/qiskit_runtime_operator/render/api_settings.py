@@ -1,0 +1,78 @@
+"""What the pods of the api are told: settings, secrets and volumes."""
+
+from datetime import timedelta
+from typing import Final
+
+from qiskit_runtime_operator.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.names import EXECUTOR_KEY, LOAD_KEY, SIGNING_KEY, data_name, keys_name
+from qiskit_runtime_operator.render.pods import Volume, secret_value, snapshot_settings, snapshot_volumes
+from qiskit_runtime_operator.render.ports import API_PORT, INTERNAL_PORT
+
+DRAIN: Final = timedelta(seconds=30)
+# Until proxies have learned that a pod stops.
+STOP_DELAY: Final = timedelta(seconds=5)
+
+_DATA: Final = "/var/lib/qiskit-runtime-server"
+_TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
+
+
+def settings(server: RuntimeServer) -> dict[str, str]:
+    """Return the variables that are no secrets."""
+    return {
+        "QRS_HOST": "0.0.0.0",  # noqa: S104 - network policies say who gets in
+        "QRS_PORT": str(API_PORT),
+        "QRS_INTERNAL_PORT": str(INTERNAL_PORT),
+        "QRS_DATA_DIR": _DATA,
+        "QRS_DRAIN": str(int(DRAIN.total_seconds())),
+        "QRS_BACKENDS": " ".join(server.spec.backends.include),
+        **snapshot_settings(server),
+        **_access_settings(server),
+        **_database_settings(server),
+    }
+
+
+def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:
+    """Return the variables whose values are in Secrets."""
+    keys = {"QRS_SIGNING_KEY": SIGNING_KEY, "QRS_EXECUTOR_KEY": EXECUTOR_KEY, "QRS_LOAD_KEY": LOAD_KEY}
+    own = {variable: secret_value(keys_name(server.name), key) for variable, key in keys.items()}
+    return {**own, **_database_urls(server)}
+
+
+def api_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
+    """Return the volumes: data, tokens, and devices of the user's own."""
+    return _data(server), *_tokens(server), *snapshot_volumes(server)
+
+
+def _access_settings(server: RuntimeServer) -> dict[str, str]:
+    return {"QRS_TOKENS": _TOKENS} if server.spec.auth.tokens_secret_ref else {"QRS_ANONYMOUS": "true"}
+
+
+def _tokens(server: RuntimeServer) -> tuple[Volume, ...]:
+    secret = server.spec.auth.tokens_secret_ref
+    return (
+        () if secret is None else (Volume(name="tokens", path=_TOKENS, source={"secret": {"secretName": secret.name}}),)
+    )
+
+
+def _database_settings(server: RuntimeServer) -> dict[str, str]:
+    postgresql = server.spec.database.postgresql
+    if postgresql is None:
+        return {}
+    return {"QRS_DATABASE_PREPARED_STATEMENTS": str(postgresql.prepared_statements).lower()}
+
+
+def _database_urls(server: RuntimeServer) -> dict[str, Manifest]:
+    postgresql = server.spec.database.postgresql
+    if postgresql is None:
+        return {}
+    urls = {
+        "QRS_DATABASE_URL": postgresql.url_secret_ref,
+        "QRS_DATABASE_DIRECT_URL": postgresql.direct_url_secret_ref or postgresql.url_secret_ref,
+    }
+    return {variable: secret_value(secret.name, secret.key) for variable, secret in urls.items()}
+
+
+def _data(server: RuntimeServer) -> Volume:
+    claim = {"persistentVolumeClaim": {"claimName": data_name(server.name)}}
+    source = {"emptyDir": {}} if server.spec.database.sqlite is None else claim
+    return Volume(name="data", path=_DATA, source=source, read_only=False)

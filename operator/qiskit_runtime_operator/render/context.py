@@ -1,0 +1,39 @@
+"""What rendering depends on beside the RuntimeServer: the operator's own settings, and the cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class OptionalApi(StrEnum):
+    """APIs that a cluster may have, by the name of their CustomResourceDefinition."""
+
+    HTTP_ROUTE = "httproutes.gateway.networking.k8s.io"
+    SERVICE_MONITOR = "servicemonitors.monitoring.coreos.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultImages:
+    """The images of the operator's own version."""
+
+    api: str
+    executor: str
+    executor_gpu: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderContext:
+    """The operator and the cluster around it.
+
+    Attributes:
+        operator_namespace: Where the operator runs, which asks the api how busy it is.
+        monitoring_namespace: From where metrics are read; nobody reads them if None.
+        apis: The optional APIs that there are.
+        scaled_elsewhere: See `replicas.scaled_elsewhere`.
+    """
+
+    images: DefaultImages
+    operator_namespace: str
+    monitoring_namespace: str | None = None
+    apis: frozenset[OptionalApi] = frozenset()
+    scaled_elsewhere: Mapping[str, int] = field(default_factory=dict)

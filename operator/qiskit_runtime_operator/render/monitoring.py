@@ -1,0 +1,24 @@
+"""The ServiceMonitor, where the cluster has the Prometheus operator."""
+
+from collections.abc import Iterator
+
+from qiskit_runtime_operator.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.names import EXECUTOR_LABEL
+from qiskit_runtime_operator.render.context import OptionalApi, RenderContext
+from qiskit_runtime_operator.render.metadata import instance_selector, metadata
+from qiskit_runtime_operator.render.ports import INTERNAL
+
+
+def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:
+    """Yield what makes Prometheus read the metrics of all pods of this RuntimeServer."""
+    if OptionalApi.SERVICE_MONITOR in context.apis:
+        yield {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": metadata(server, server.name, instance_selector(server)),
+            "spec": {
+                "selector": {"matchLabels": instance_selector(server)},
+                "targetLabels": [EXECUTOR_LABEL],
+                "endpoints": [{"port": INTERNAL, "path": "/metrics"}],
+            },
+        }

@@ -1,0 +1,56 @@
+"""NetworkPolicies: who may talk to whom."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from qiskit_runtime_operator.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.names import api_name, executors_name
+from qiskit_runtime_operator.render.context import RenderContext
+from qiskit_runtime_operator.render.metadata import api_selector, executors_selector, metadata
+from qiskit_runtime_operator.render.ports import API_PORT, EXECUTOR_PORT, INTERNAL_PORT
+
+_DNS_PORT: Final = 53
+
+
+def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:
+    """Yield the policies of the api and of the executors."""
+    yield _policy(server, api_name(server.name), api_selector(server), _api_rules(server, context))
+    yield _policy(server, executors_name(server.name), executors_selector(server), _executor_rules(server, context))
+
+
+def _api_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
+    ingress = [{"ports": [_tcp(API_PORT)]}, *_internal(context.operator_namespace, context.monitoring_namespace)]
+    if server.spec.database.postgresql:
+        # Where the database is only its URL says, which is in a Secret: what goes out stays open.
+        return {"policyTypes": ["Ingress"], "ingress": ingress}
+    to_executors = {
+        "to": [{"podSelector": {"matchLabels": executors_selector(server)}}],
+        "ports": [_tcp(EXECUTOR_PORT)],
+    }
+    to_dns = {"ports": [_tcp(_DNS_PORT), {"protocol": "UDP", "port": _DNS_PORT}]}
+    return {"policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": [to_dns, to_executors]}
+
+
+def _executor_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
+    """Return the rules of pods that run what users send: they answer the api, and reach nothing."""
+    from_api = {"from": [{"podSelector": {"matchLabels": api_selector(server)}}], "ports": [_tcp(EXECUTOR_PORT)]}
+    return {"policyTypes": ["Ingress", "Egress"], "ingress": [from_api, *_internal(context.monitoring_namespace)]}
+
+
+def _internal(*namespaces: str | None) -> list[Manifest]:
+    known = sorted({namespace for namespace in namespaces if namespace is not None})
+    selectors = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in known]
+    return [{"from": selectors, "ports": [_tcp(INTERNAL_PORT)]}] if selectors else []
+
+
+def _tcp(port: int) -> Manifest:
+    return {"protocol": "TCP", "port": port}
+
+
+def _policy(server: RuntimeServer, name: str, selector: Mapping[str, str], rules: Manifest) -> Manifest:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(server, name, selector),
+        "spec": {"podSelector": {"matchLabels": dict(selector)}, **rules},
+    }

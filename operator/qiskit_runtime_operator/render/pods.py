@@ -1,0 +1,203 @@
+"""What all pods have in common: restricted security, placement, probes, and where the server finds its files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from qiskit_runtime_operator.model import Gpu, Manifest, RuntimeServer, Workload
+from qiskit_runtime_operator.render.metadata import labels
+from qiskit_runtime_operator.render.ports import HTTP, container_ports
+
+SNAPSHOTS: Final = "/etc/qiskit-runtime-server/snapshots"
+
+# Nobody; its files in volumes belong to the group of the same number.
+_USER: Final = 10001
+_TMP: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
+_STARTUP_SECONDS: Final = 600
+# What a server does after its last job before it is gone.
+_FAREWELL: Final = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume and where it is mounted."""
+
+    name: str
+    path: str
+    source: Manifest
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods:
+    """The pods of one Deployment, where they differ from others; each has one container.
+
+    Attributes:
+        name: The Deployment's.
+        selector: Labels that no others have.
+        workload: How many, and where.
+        port: Where they serve HTTP, health included.
+        env: Variables by name: a value, or where it comes from.
+        env_from: A ConfigMap with further variables.
+        gpu: What part of a GPU node each gets.
+        stop_delay: How long they go on as if nothing had happened when they are to stop.
+        drain: How long jobs may go on after that.
+    """
+
+    name: str
+    selector: Mapping[str, str]
+    workload: Workload
+    image: str
+    args: tuple[str, ...]
+    port: int
+    env: Mapping[str, str | Manifest]
+    env_from: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = ()
+    service_account: str
+    gpu: Gpu | None = None
+    runtime_class_name: str | None = None
+    stop_delay: timedelta = timedelta()
+    drain: timedelta
+
+
+def pod_template(server: RuntimeServer, pods: Pods) -> Manifest:
+    """Return the template of the pods, which fulfils the restricted Pod Security Standard."""
+    return {
+        "metadata": _present({"labels": labels(pods.selector), "annotations": dict(pods.annotations)}),
+        "spec": _present(
+            {
+                "serviceAccountName": pods.service_account,
+                "automountServiceAccountToken": False,
+                # Variables that Kubernetes makes from the names of Services could be taken for settings.
+                "enableServiceLinks": False,
+                "securityContext": _pod_security(),
+                "imagePullSecrets": [{"name": name} for name in server.spec.image.pull_secrets],
+                "terminationGracePeriodSeconds": _seconds(pods.stop_delay + pods.drain + _FAREWELL),
+                **_placement(pods),
+                "containers": [_container(server, pods)],
+                "volumes": [{"name": volume.name, **volume.source} for volume in _volumes(pods)],
+            }
+        ),
+    }
+
+
+def snapshot_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
+    """Return one folder for each ConfigMap with devices."""
+    return tuple(
+        Volume(
+            name=f"snapshots-{index}",
+            path=f"{SNAPSHOTS}/{snapshot.config_map}",
+            source={"configMap": {"name": snapshot.config_map}},
+        )
+        for index, snapshot in enumerate(server.spec.backends.snapshots)
+    )
+
+
+def snapshot_settings(server: RuntimeServer) -> dict[str, str]:
+    """Return the variable that points at those folders."""
+    return {"QRS_SNAPSHOTS": SNAPSHOTS} if server.spec.backends.snapshots else {}
+
+
+def secret_value(name: str, key: str) -> Manifest:
+    """Return the source of a variable whose value is in a Secret."""
+    return {"secretKeyRef": {"name": name, "key": key}}
+
+
+def _placement(pods: Pods) -> Manifest:
+    workload = pods.workload
+    return {
+        "nodeSelector": dict(workload.node_selector),
+        "tolerations": list(workload.tolerations),
+        "topologySpreadConstraints": _topology_spread(pods),
+        "priorityClassName": workload.priority_class_name,
+        "runtimeClassName": pods.runtime_class_name,
+    }
+
+
+def _topology_spread(pods: Pods) -> list[Manifest]:
+    own = {"labelSelector": {"matchLabels": dict(pods.selector)}}
+    by_node = {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    return [{**own, **constraint} for constraint in pods.workload.topology_spread_constraints or (by_node,)]
+
+
+def _container(server: RuntimeServer, pods: Pods) -> Manifest:
+    return _present(
+        {
+            "name": "server",
+            "image": pods.image,
+            "imagePullPolicy": server.spec.image.pull_policy.value,
+            "command": ["qiskit-runtime-server"],
+            "args": list(pods.args),
+            "ports": container_ports(pods.port),
+            "env": [_variable(name, value) for name, value in {"HOME": _TMP, **pods.env}.items()],
+            "envFrom": [{"configMapRef": {"name": pods.env_from}}] if pods.env_from else [],
+            "resources": _resources(pods),
+            "volumeMounts": [_mount(volume) for volume in _volumes(pods)],
+            "startupProbe": _probe("live", period=2, failures=_STARTUP_SECONDS // 2),
+            "livenessProbe": _probe("live", period=10, failures=6),
+            "readinessProbe": _probe("ready", period=5, failures=3),
+            "lifecycle": _lifecycle(pods.stop_delay),
+            # A server that cannot start says why in its last line; the status repeats it.
+            "terminationMessagePolicy": "FallbackToLogsOnError",
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            },
+        }
+    )
+
+
+def _resources(pods: Pods) -> Manifest:
+    asked = pods.workload.resources
+    gpus = {pods.gpu.resource: str(pods.gpu.count)} if pods.gpu else {}
+    # What cannot be shared must be asked for as much as it is limited.
+    return _present({"requests": {**asked.requests, **gpus}, "limits": {**asked.limits, **gpus}})
+
+
+def _volumes(pods: Pods) -> tuple[Volume, ...]:
+    return Volume(name="tmp", path=_TMP, source={"emptyDir": {}}, read_only=False), *pods.volumes
+
+
+def _mount(volume: Volume) -> Manifest:
+    mount: Manifest = {"name": volume.name, "mountPath": volume.path}
+    return {**mount, "readOnly": True} if volume.read_only else mount
+
+
+def _variable(name: str, value: str | Manifest) -> Manifest:
+    return {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": value}
+
+
+def _probe(endpoint: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": f"/health/{endpoint}", "port": HTTP},
+        "periodSeconds": period,
+        "timeoutSeconds": 5,
+        "failureThreshold": failures,
+    }
+
+
+def _lifecycle(stop_delay: timedelta) -> Manifest | None:
+    return {"preStop": {"sleep": {"seconds": _seconds(stop_delay)}}} if stop_delay else None
+
+
+def _pod_security() -> Manifest:
+    return {
+        "runAsNonRoot": True,
+        "runAsUser": _USER,
+        "runAsGroup": _USER,
+        "fsGroup": _USER,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())
+
+
+def _present(parts: Mapping[str, Any]) -> Manifest:
+    """Return the parts that there are: the API server leaves empty ones out."""
+    return {key: value for key, value in parts.items() if value not in (None, [], {}, ())}

@@ -1,0 +1,48 @@
+"""How many replicas a Deployment gets, and whose business that is.
+
+Whoever scales a Deployment through its `scale` subresource (an autoscaler, `kubectl scale`) takes its number of
+replicas over, until the RuntimeServer asks for another number than before, or is suspended. An edit of the Deployment
+itself takes nothing over: it is undone.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from qiskit_runtime_operator.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.names import MANAGER, REPLICAS_ASKED
+from qiskit_runtime_operator.render.context import RenderContext
+
+
+def scaled_elsewhere(deployments: Iterable[Manifest]) -> Mapping[str, int]:
+    """Return the Deployments that somebody else has scaled, and how many replicas the RuntimeServer then asked for.
+
+    Args:
+        deployments: As they are now, `managedFields` included.
+    """
+    return {
+        deployment["metadata"]["name"]: int(asked)
+        for deployment in deployments
+        if any(map(_scales, deployment["metadata"].get("managedFields", [])))
+        and (asked := deployment["metadata"].get("annotations", {}).get(REPLICAS_ASKED, "")).isdecimal()
+    }
+
+
+def with_replicas(deployment: Manifest, replicas: int, server: RuntimeServer, context: RenderContext) -> Manifest:
+    """Return the Deployment with its number of replicas, or without one if that is somebody else's."""
+    metadata, spec = deployment["metadata"], deployment["spec"]
+    asked = {**metadata, "annotations": {REPLICAS_ASKED: str(replicas)}}
+    if server.spec.suspend:
+        return {**deployment, "metadata": asked, "spec": {"replicas": 0, **spec}}
+    if context.scaled_elsewhere.get(metadata["name"]) == replicas:
+        return {**deployment, "metadata": asked}
+    return {**deployment, "metadata": asked, "spec": {"replicas": replicas, **spec}}
+
+
+def _scales(entry: Mapping[str, object]) -> bool:
+    """Tell whether an entry of `managedFields` is that of somebody else who scaled."""
+    fields = entry.get("fieldsV1", {})
+    return (
+        entry.get("subresource") == "scale"
+        and entry.get("manager") != MANAGER
+        and isinstance(fields, Mapping)
+        and "f:replicas" in fields.get("f:spec", {})
+    )

@@ -1,0 +1,185 @@
+"""RuntimeServers for tests: the smallest one, and any that the schema allows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import strategies as st
+
+from qiskit_runtime_operator.model import RuntimeServer
+from qiskit_runtime_operator.render import DefaultImages, OptionalApi, RenderContext
+
+UID = "0b3c1c6e-6d1e-4d3e-9f55-0d8f2d6f7a10"
+IMAGES = DefaultImages(
+    api="registry.test/api:1", executor="registry.test/executor:1", executor_gpu="registry.test/gpu:1"
+)
+AER: Mapping[str, Any] = {"name": "aer", "type": "aer"}
+GPU: Mapping[str, Any] = {"name": "custatevec", "type": "custatevec", "gpu": {}}
+
+
+def body(spec: Mapping[str, Any] | None = None, *, name: str = "lab", uid: str = UID) -> dict[str, Any]:
+    """Return a RuntimeServer as the API server gives it out."""
+    return {
+        "apiVersion": "runtimeserver.dev/v1alpha1",
+        "kind": "RuntimeServer",
+        "metadata": {"name": name, "namespace": "research", "uid": uid, "generation": 1},
+        "spec": {"executors": [dict(AER)], **(spec or {})},
+    }
+
+
+def runtime_server(spec: Mapping[str, Any] | None = None, *, name: str = "lab", uid: str = UID) -> RuntimeServer:
+    """Return a RuntimeServer with one executor, unless `spec` says otherwise."""
+    return RuntimeServer.from_object(body(spec, name=name, uid=uid))
+
+
+def render_context(**changes: Any) -> RenderContext:
+    """Return what rendering depends on, in a cluster that has every optional API."""
+    known: dict[str, Any] = {
+        "images": IMAGES,
+        "operator_namespace": "qiskit-system",
+        "monitoring_namespace": "monitoring",
+        "apis": frozenset(OptionalApi),
+    }
+    return RenderContext(**known | changes)
+
+
+_names = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
+_labels = st.dictionaries(_names, _names, max_size=2)
+_quantities = st.one_of(st.integers(1, 64), st.sampled_from(["500m", "0.5", "1024Mi", "1.5Gi", "2G"]))
+_resources = st.fixed_dictionaries(
+    {},
+    optional={
+        "requests": st.dictionaries(st.sampled_from(["cpu", "memory"]), _quantities, max_size=2),
+        "limits": st.dictionaries(st.sampled_from(["cpu", "memory"]), _quantities, max_size=2),
+    },
+)
+_tolerations = st.lists(
+    st.fixed_dictionaries(
+        {"operator": st.just("Exists")},
+        optional={"key": _names, "effect": st.sampled_from(["", "NoSchedule", "NoExecute"])},
+    ),
+    max_size=2,
+)
+_workload = {
+    "replicas": st.integers(0, 20),
+    "resources": _resources,
+    "nodeSelector": _labels,
+    "tolerations": _tolerations,
+    "priorityClassName": _names,
+    "topologySpreadConstraints": st.lists(
+        st.fixed_dictionaries(
+            {"maxSkew": st.integers(1, 3), "topologyKey": _names, "whenUnsatisfiable": st.just("DoNotSchedule")}
+        ),
+        max_size=1,
+    ),
+}
+_executors = st.lists(
+    st.fixed_dictionaries(
+        {"name": _names},
+        optional={
+            **_workload,
+            "type": st.sampled_from(["aer", "custatevec", "own"]),
+            "image": st.just("registry.test/own:3"),
+            "slots": st.integers(1, 8),
+            "drainSeconds": st.integers(0, 86400),
+            "gpu": st.fixed_dictionaries(
+                {},
+                optional={
+                    "count": st.integers(1, 8),
+                    "resource": st.sampled_from(["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]),
+                },
+            ),
+            "runtimeClassName": st.just("nvidia"),
+        },
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda executor: executor["name"],
+)
+_secret_key = st.fixed_dictionaries({"name": _names}, optional={"key": _names})
+_databases = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "sqlite": st.fixed_dictionaries(
+                {},
+                optional={
+                    "storage": st.sampled_from(["5Gi", "1024Mi", "1T"]),
+                    "storageClassName": _names,
+                    "retention": st.sampled_from(["Retain", "Delete"]),
+                },
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "postgresql": st.fixed_dictionaries(
+                {"urlSecretRef": _secret_key},
+                optional={"directUrlSecretRef": _secret_key, "preparedStatements": st.booleans()},
+            )
+        }
+    ),
+)
+_exposures = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries(
+        {
+            "ingress": st.fixed_dictionaries(
+                {"host": st.just("lab.example.org")},
+                optional={
+                    "className": st.sampled_from(["nginx", "haproxy", "traefik"]),
+                    "tlsSecretName": _names,
+                    "annotations": _labels,
+                },
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "gateway": st.fixed_dictionaries(
+                {"parentRefs": st.lists(st.fixed_dictionaries({"name": _names}), min_size=1, max_size=2)},
+                optional={"hostnames": st.just(["lab.example.org"]), "scheme": st.sampled_from(["http", "https"])},
+            )
+        }
+    ),
+)
+_rest = st.fixed_dictionaries(
+    {"executors": _executors},
+    optional={
+        "image": st.fixed_dictionaries(
+            {},
+            optional={
+                "api": st.just("registry.test/pinned:2"),
+                "executorGpu": st.just("registry.test/pinned-gpu:2"),
+                "pullPolicy": st.sampled_from(["Always", "IfNotPresent", "Never"]),
+                "pullSecrets": st.lists(_names, max_size=2, unique=True),
+            },
+        ),
+        "api": st.fixed_dictionaries({}, optional=_workload),
+        "backends": st.fixed_dictionaries(
+            {},
+            optional={
+                "include": st.lists(st.sampled_from(["fake_*", "*", "lab"]), min_size=1, max_size=2),
+                "snapshots": st.lists(
+                    st.fixed_dictionaries({"configMap": _names}), max_size=2, unique_by=lambda item: item["configMap"]
+                ),
+            },
+        ),
+        "database": _databases,
+        "auth": st.one_of(
+            st.just({"anonymous": True}),
+            st.fixed_dictionaries({"tokensSecretRef": st.fixed_dictionaries({"name": _names})}),
+        ),
+        "suspend": st.booleans(),
+    },
+)
+specs = st.builds(lambda rest, exposure: {**rest, **exposure}, _rest, _exposures)
+"""Any spec that the schema allows."""
+
+runtime_servers = st.builds(lambda name, spec: runtime_server(spec, name=name), _names, specs)
+"""Any RuntimeServer that the schema allows."""
+
+contexts = st.builds(
+    render_context,
+    monitoring_namespace=st.none() | st.just("monitoring"),
+    apis=st.frozensets(st.sampled_from(OptionalApi)),
+)
+"""Any context with images and an operator's namespace."""
