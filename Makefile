@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock docs
+.PHONY: help setup demo test test-oldest cluster check format bench lock docs
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## Create .venv and install what is needed
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -22,6 +22,12 @@ demo: $(STAMP) ## Start a server, run a Bell circuit on it with the real client,
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes that is supported
+	$(BIN)/python -m pytest --kubernetes=oldest tests/cluster $(ARGS)
+
+cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
+	@$(BIN)/python tests/kit/control_plane.py
 
 check: $(STAMP) ## Lint, types, import rules, dependencies: what CI runs beside the tests
 	$(BIN)/ruff format --check .

@@ -1,0 +1,72 @@
+"""A Kubernetes control plane for every test that asks for one: started once, stopped with the tests."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from control_plane import running_control_plane
+from kubernetes_binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
+from kubernetes_client import KubernetesClient
+
+UNAVAILABLE = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--kubernetes", choices=("newest", "oldest"), default="newest", help="which release the control plane is of"
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the chosen tests need before the first of them starts, for builds take longer than a test may."""
+    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if session.config.option.collectonly or not needed & {"control_plane", "helm", "kubectl"}:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    try:
+        with capture.global_and_fixture_disabled():
+            binaries = KubernetesBinaries(session.config.option.kubernetes)
+            binaries.ensure([*CONTROL_PLANE, *sorted(needed & {"helm", "kubectl"})])
+    except BinariesUnavailableError as error:
+        session.config.stash[UNAVAILABLE] = str(error)
+
+
+@pytest.fixture(scope="session")
+def kubernetes_binaries(pytestconfig: pytest.Config) -> KubernetesBinaries:
+    reason = pytestconfig.stash.get(UNAVAILABLE, None)
+    if reason is None:
+        return KubernetesBinaries(pytestconfig.option.kubernetes)
+    if os.environ.get("CI") == "true" or os.environ.get("REQUIRE_CLUSTER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def helm(kubernetes_binaries: KubernetesBinaries) -> Path:
+    """The real helm."""
+    return kubernetes_binaries.path("helm")
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubernetes_binaries: KubernetesBinaries) -> Path:
+    """The real kubectl."""
+    return kubernetes_binaries.path("kubectl")
+
+
+@pytest.fixture(scope="session")
+def control_plane(kubernetes_binaries: KubernetesBinaries) -> Iterator[Path]:
+    """The administrator's kubeconfig."""
+    with running_control_plane(kubernetes_binaries.release) as kubeconfig:
+        yield kubeconfig
+
+
+@pytest.fixture
+def kubernetes(control_plane: Path) -> Iterator[KubernetesClient]:
+    """An administrator's client, in a namespace of its own, which is deleted afterwards."""
+    client = KubernetesClient(control_plane, namespace=f"test-{secrets.token_hex(4)}")
+    client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
+    yield client
+    client.delete("Namespace", client.namespace)
+    client.close()

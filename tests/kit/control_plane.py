@@ -1,0 +1,196 @@
+"""A Kubernetes control plane of real processes on loopback: etcd, API server, controller manager, scheduler.
+
+`python tests/kit/control_plane.py` starts one, prints the path of its kubeconfig and stops it, without a trace, when
+its standard input ends. Tests start it that way: so it ends with them, even when they are killed.
+"""
+
+import json
+import secrets
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from kubernetes_binaries import KubernetesBinaries
+
+_READY_SECONDS = 120
+_STOP_SECONDS = 10
+_USERS = {
+    "admin": "system:masters",
+    "system:kube-controller-manager": "",
+    "system:kube-scheduler": "",
+}
+
+
+class _ControlPlane:
+    """The processes, their files in `folder`, and the way to stop them: the end of `stack`."""
+
+    def __init__(self, binaries: KubernetesBinaries, folder: Path, stack: ExitStack) -> None:
+        self._binaries = binaries
+        self._folder = folder
+        self._stack = stack
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._tokens = {user: secrets.token_hex() for user in _USERS}
+        self._url = f"https://127.0.0.1:{_free_port()}"
+
+    def start(self) -> Path:
+        """Start everything, wait until it works, and return the administrator's kubeconfig."""
+        self._write_credentials()
+        etcd = self._start_etcd()
+        self._start_api_server(etcd)
+        self._start_controllers()
+        self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
+        return self._kubeconfig("admin")
+
+    def _write_credentials(self) -> None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self._folder / "service-accounts.key").write_bytes(pem)
+        lines = [f'{token},{user},{user},"{_USERS[user]}"' for user, token in self._tokens.items()]
+        (self._folder / "tokens.csv").write_text("\n".join(lines))
+
+    def _start_etcd(self) -> str:
+        client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+        self._run(
+            "etcd", f"--data-dir={self._folder / 'etcd'}", "--unsafe-no-fsync",
+            f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+        )  # fmt: skip
+        return client
+
+    def _start_api_server(self, etcd: str) -> None:
+        key = self._folder / "service-accounts.key"
+        self._run(
+            "kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={self._url.rpartition(':')[2]}",
+            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
+            f"--cert-dir={self._folder}", f"--token-auth-file={self._folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC", "--allow-privileged=true",
+            "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.96.0.0/16",
+        )  # fmt: skip
+        self._wait_for("/readyz")
+
+    def _start_controllers(self) -> None:
+        manager = self._kubeconfig("system:kube-controller-manager")
+        self._run(
+            "kube-controller-manager", f"--kubeconfig={manager}", "--leader-elect=false", "--secure-port=0",
+            f"--service-account-private-key-file={self._folder / 'service-accounts.key'}",
+            f"--root-ca-file={self._folder / 'apiserver.crt'}", "--use-service-account-credentials=true",
+            "--kube-api-qps=200", "--kube-api-burst=400",
+        )  # fmt: skip
+        scheduler = self._kubeconfig("system:kube-scheduler")
+        self._run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0")
+
+    def _kubeconfig(self, user: str) -> Path:
+        path = self._folder / f"{user.replace(':', '-')}.kubeconfig"
+        cluster = {"server": self._url, "certificate-authority": str(self._folder / "apiserver.crt")}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": self._tokens[user]}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+            "current-context": "test",
+        }
+        path.write_text(json.dumps(document))
+        return path
+
+    def _run(self, name: str, *arguments: str) -> None:
+        with (self._folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [self._binaries.path(name), *arguments],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._stack.callback(_stop, process)
+        self._processes[name] = process
+
+    def _check_processes(self) -> None:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                lines = (self._folder / f"{name}.log").read_text().splitlines()[-20:]
+                raise RuntimeError("\n".join([f"{name} ended with {process.returncode}:", *lines]))
+
+    def _wait_for(self, path: str) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        while not self._answers(path):
+            self._check_processes()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the control plane does not answer {path} within {_READY_SECONDS} s")
+            time.sleep(0.05)
+
+    def _answers(self, path: str) -> bool:
+        authority = self._folder / "apiserver.crt"
+        if not authority.exists():
+            return False
+        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
+        trusted = ssl.create_default_context(cafile=authority)
+        try:
+            return httpx.get(self._url + path, headers=headers, verify=trusted).is_success
+        except httpx.TransportError:
+            return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def running_control_plane(release: str = "newest") -> Iterator[Path]:
+    """Give the kubeconfig of a new control plane, which ends with the context or with this process.
+
+    Raises:
+        RuntimeError: If it does not start; its words are on standard error.
+    """
+    with subprocess.Popen(
+        [sys.executable, __file__, release],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that an interrupt from the keyboard reaches the tests alone
+    ) as supervisor:
+        assert supervisor.stdin
+        assert supervisor.stdout
+        kubeconfig = supervisor.stdout.readline().strip()
+        if not kubeconfig:
+            raise RuntimeError("the control plane did not start")
+        yield Path(kubeconfig)
+
+
+def main(release: str = "newest") -> None:
+    """Run a control plane until standard input ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
+        stack.callback(shutil.rmtree, folder)
+        binaries = KubernetesBinaries(release)
+        binaries.ensure()
+        print(_ControlPlane(binaries, folder, stack).start(), flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

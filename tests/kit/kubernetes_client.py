@@ -1,0 +1,159 @@
+"""A small, synchronous Kubernetes client for tests: manifests are plain dicts. It shares no code with the operator."""
+
+import json
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+Manifest = dict[str, Any]
+_PATHS = {
+    "ConfigMap": ("api/v1", "configmaps"),
+    "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
+    "ClusterRole": ("apis/rbac.authorization.k8s.io/v1", "clusterroles"),
+    "ClusterRoleBinding": ("apis/rbac.authorization.k8s.io/v1", "clusterrolebindings"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "Event": ("api/v1", "events"),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
+    "Namespace": ("api/v1", "namespaces"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "Pod": ("api/v1", "pods"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "ReplicaSet": ("apis/apps/v1", "replicasets"),
+    "ResourceQuota": ("api/v1", "resourcequotas"),
+    "Role": ("apis/rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
+    "RuntimeServer": ("apis/runtimeserver.dev/v1alpha1", "runtimeservers"),
+    "Secret": ("api/v1", "secrets"),
+    "Service": ("api/v1", "services"),
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "ServiceMonitor": ("apis/monitoring.coreos.com/v1", "servicemonitors"),
+}
+_CLUSTER_SCOPED = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace"}
+
+
+class RefusedError(Exception):
+    """The API server answered with an error.
+
+    Attributes:
+        code: The HTTP status.
+        message: The server's own words.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class KubernetesClient:
+    """Speaks to the cluster of a kubeconfig whose user has a token.
+
+    Attributes:
+        kubeconfig: Its path.
+        namespace: Where namespaced objects are, unless a call says otherwise.
+    """
+
+    def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
+        document = json.loads(kubeconfig.read_text())
+        cluster = document["clusters"][0]["cluster"]
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        self._http = httpx.Client(
+            base_url=cluster["server"],
+            headers={"Authorization": f"Bearer {document['users'][0]['user']['token']}"},
+            verify=ssl.create_default_context(cafile=cluster["certificate-authority"]),
+            timeout=30,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def call(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Manifest:
+        """Send a request of any kind and return the answer.
+
+        Raises:
+            RefusedError: If the status is not 2xx.
+        """
+        content = None if body is None else json.dumps(body)
+        answer = self._http.request(method, path, content=content, headers={"Content-Type": content_type})
+        if answer.is_error:
+            raise RefusedError(answer.status_code, answer.json().get("message", answer.text))
+        document: Manifest = answer.json()
+        return document
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Manifest:
+        """Return an object."""
+        return self.call("GET", self._path(kind, namespace, name))
+
+    def find(self, kind: str, name: str, namespace: str | None = None) -> Manifest | None:
+        """Return an object, or None if there is none of that name."""
+        try:
+            return self.get(kind, name, namespace)
+        except RefusedError as error:
+            if error.code == httpx.codes.NOT_FOUND:
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str | None = None, selector: str = "") -> list[Manifest]:
+        """Return the objects of a kind; of all namespaces if `namespace` is an empty string."""
+        path = self._path(kind, namespace)
+        items: list[Manifest] = self.call("GET", f"{path}?labelSelector={selector}" if selector else path)["items"]
+        return items
+
+    def create(self, manifest: Manifest) -> Manifest:
+        """Create an object."""
+        return self.call("POST", self._path(manifest["kind"], manifest["metadata"].get("namespace")), manifest)
+
+    def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object."""
+        return self.call("PUT", self._path_of(manifest), manifest)
+
+    def apply(self, manifest: Manifest, manager: str = "kubectl", *, force: bool = False) -> Manifest:
+        """Apply an object on the server's side."""
+        query = f"?fieldManager={manager}&force={str(force).lower()}"
+        return self.call("PATCH", self._path_of(manifest) + query, manifest, "application/apply-patch+yaml")
+
+    def merge(self, kind: str, name: str, patch: Manifest, subresource: str = "", manager: str = "tests") -> Manifest:
+        """Send a JSON merge patch."""
+        path = f"{self._path(kind, None, name)}{'/' * bool(subresource)}{subresource}?fieldManager={manager}"
+        return self.call("PATCH", path, patch, "application/merge-patch+json")
+
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+        """Delete an object; what it owns goes in the background."""
+        self.call("DELETE", f"{self._path(kind, namespace, name)}?propagationPolicy=Background")
+
+    def _path_of(self, manifest: Manifest) -> str:
+        return self._path(manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"])
+
+    def _path(self, kind: str, namespace: str | None, name: str = "") -> str:
+        prefix, plural = _PATHS[kind]
+        chosen = self.namespace if namespace is None else namespace
+        where = "" if kind in _CLUSTER_SCOPED or not chosen else f"/namespaces/{chosen}"
+        return f"/{prefix}{where}/{plural}{'/' * bool(name)}{name}"
+
+
+def eventually(what: Callable[[], T], seconds: float = 30) -> T:
+    """Return the first true value of `what` within the time; an assertion in it may fail until then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            value = what()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if value or time.monotonic() > deadline:
+                assert value, "what was waited for did not happen"
+                return value
+        time.sleep(0.05)
