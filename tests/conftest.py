@@ -3,13 +3,16 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 from control_plane import running_control_plane
 from kubernetes_binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
-from kubernetes_client import KubernetesClient
+from kubernetes_client import KubernetesClient, Manifest, eventually
 
+ROOT = Path(__file__).parents[1]
 UNAVAILABLE = pytest.StashKey[str]()
 
 
@@ -60,6 +63,22 @@ def control_plane(kubernetes_binaries: KubernetesBinaries) -> Iterator[Path]:
     """The administrator's kubeconfig."""
     with running_control_plane(kubernetes_binaries.release) as kubeconfig:
         yield kubeconfig
+
+
+@pytest.fixture(scope="session")
+def definition(control_plane: Path) -> Manifest:
+    """The CustomResourceDefinition of RuntimeServers, established."""
+    manifest: Manifest = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())
+    with closing(KubernetesClient(control_plane)) as client:
+        client.apply(manifest, force=True)
+
+        def established() -> bool:
+            found = client.get("CustomResourceDefinition", manifest["metadata"]["name"])
+            conditions = found.get("status", {}).get("conditions") or []
+            return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+
+        eventually(established)
+    return manifest
 
 
 @pytest.fixture
