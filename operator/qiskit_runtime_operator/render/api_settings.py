@@ -22,7 +22,6 @@ def settings(server: RuntimeServer) -> dict[str, str]:
         "QRS_HOST": "0.0.0.0",  # noqa: S104 - network policies say who gets in
         "QRS_PORT": str(API_PORT),
         "QRS_INTERNAL_PORT": str(INTERNAL_PORT),
-        "QRS_DATA_DIR": _DATA,
         "QRS_DRAIN": str(int(DRAIN.total_seconds())),
         "QRS_BACKENDS": " ".join(server.spec.backends.include),
         **snapshot_settings(server),
@@ -40,7 +39,7 @@ def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:
 
 def api_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
     """Return the volumes: data, tokens, and devices of the user's own."""
-    return _data(server), *_tokens(server), *snapshot_volumes(server)
+    return *_data(server), *_tokens(server), *snapshot_volumes(server)
 
 
 def _access_settings(server: RuntimeServer) -> dict[str, str]:
@@ -57,7 +56,7 @@ def _tokens(server: RuntimeServer) -> tuple[Volume, ...]:
 def _database_settings(server: RuntimeServer) -> dict[str, str]:
     postgresql = server.spec.database.postgresql
     if postgresql is None:
-        return {}
+        return {"QRS_DATA_DIR": _DATA}
     return {"QRS_DATABASE_PREPARED_STATEMENTS": str(postgresql.prepared_statements).lower()}
 
 
@@ -67,12 +66,13 @@ def _database_urls(server: RuntimeServer) -> dict[str, Manifest]:
         return {}
     urls = {
         "QRS_DATABASE_URL": postgresql.url_secret_ref,
-        "QRS_DATABASE_DIRECT_URL": postgresql.direct_url_secret_ref or postgresql.url_secret_ref,
+        "QRS_DATABASE_DIRECT_URL": postgresql.direct_url_secret_ref,
     }
-    return {variable: secret_value(secret.name, secret.key) for variable, secret in urls.items()}
+    return {variable: secret_value(secret.name, secret.key) for variable, secret in urls.items() if secret is not None}
 
 
-def _data(server: RuntimeServer) -> Volume:
+def _data(server: RuntimeServer) -> tuple[Volume, ...]:
+    if server.spec.database.sqlite is None:
+        return ()
     claim = {"persistentVolumeClaim": {"claimName": data_name(server.name)}}
-    source = {"emptyDir": {}} if server.spec.database.sqlite is None else claim
-    return Volume(name="data", path=_DATA, source=source, read_only=False)
+    return (Volume(name="data", path=_DATA, source=claim, read_only=False),)

@@ -46,7 +46,8 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
             loads = await services.store.ledger.load()
         except StoreUnavailableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
-        return JSONResponse({"executors": load_document(services.pools, loads, datetime.now(UTC))})
+        executors = load_document(services.pools, loads, datetime.now(UTC))
+        return JSONResponse({"backends": len(services.catalog.names()) * len(executors), "executors": executors})
 
     return Starlette(routes=[Route("/internal/load", load), metrics_route(registry, refresh)])
 

@@ -9,6 +9,8 @@ from http_jobs import circuit_of, end_of, signed_in, submit, when
 from scraped import scraped
 from server_process import ServerProcess, StartServer
 
+from qiskit_runtime_server.backends.catalog import Catalog
+
 INTERNAL = {"QRS_INTERNAL_PORT": "0", "QRS_LOAD_KEY": "a load key"}
 
 
@@ -31,7 +33,8 @@ def test_the_load_says_what_waits_what_runs_and_how_long_the_oldest_has_waited(c
         # Waits until the executor has been heard of.
         client.get("/backends/fake_manila@counted/status").raise_for_status()
     assert load(api).json() == {
-        "executors": {"counted": {"queued": 0, "running": 0, "slots": 1, "oldest_waiting_seconds": 0.0}}
+        "backends": len(Catalog().names()),
+        "executors": {"counted": {"queued": 0, "running": 0, "slots": 1, "oldest_waiting_seconds": 0.0}},
     }
     with signed_in(api.url) as client:
         running = submit_named(client, "nap 60")
