@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import math
+import operator
 import struct
 import warnings
 import zlib
@@ -32,8 +33,10 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.quantum_info import PauliList
 from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.json import RuntimeEncoder
+from qiskit_ibm_runtime.results import LayerError, NoiseLearnerResult, PauliLindbladError
 from rustworkx import JSONDeserializationError
 from samplomatic.exceptions import (
     BuildError,
@@ -329,6 +332,8 @@ class Reader:
     def _tagged(self, value: dict[str, Any], where: str) -> object:
         where = where.removesuffix(".__value__")
         tag = value["__type__"]
+        if isinstance(tag, str) and tag in _CLASS_TAGS:
+            tag = f"{tag} {value.get('__class__')}"
         decode = _TAGS.get(tag) if isinstance(tag, str) else None
         if decode is None:
             message = f"{where}: values of type {tag!r} are not supported here."
@@ -477,13 +482,41 @@ def noise_model(document: Mapping[str, Any]) -> NoiseModel:
             return NoiseModel.from_dict(document)
 
 
+def _layer_error(_reader: Reader, value: Mapping[str, Any]) -> LayerError:
+    if not isinstance(value["circuit"], QuantumCircuit) or not isinstance(value["error"], PauliLindbladError | None):
+        raise TypeError("its circuit or its error is of another type.")
+    qubits = [operator.index(qubit) for qubit in value["qubits"]]
+    return LayerError(value["circuit"], qubits, value["error"])
+
+
+def _pauli_lindblad_error(_reader: Reader, value: Mapping[str, Any]) -> PauliLindbladError:
+    rates = _numbers(value["rates"], "PauliLindbladError")
+    if not isinstance(value["generators"], PauliList) or not np.isfinite(rates).all():
+        raise ValueError("its generators are no list of Pauli operators, or a rate is not finite.")
+    return PauliLindbladError(value["generators"], rates)
+
+
+def _pauli_list(_reader: Reader, value: Mapping[str, Any]) -> PauliList:
+    labels = value["data"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise ValueError("its data are no list of labels.")
+    return PauliList(labels)
+
+
+# These say in `__class__` what they are. The module beside it is not looked at.
+_CLASS_TAGS: Final = frozenset({"_json", "settings"})
+
 _TAGS: Final[Mapping[str, Callable[[Reader, Any], Any]]] = {
     "BindingsArray": _bindings_array,
+    "NoiseLearnerResult": lambda _, value: NoiseLearnerResult(value["data"], value.get("metadata")),
     "NoiseModel": _noise_model,
     "ObservablesArray": lambda _, value: ObservablesArray(value),
     "QuantumCircuit": _circuit,
+    "_json LayerError": _layer_error,
+    "_json PauliLindbladError": _pauli_lindblad_error,
     "complex": lambda _, value: complex(*value),
     "datetime": lambda _, value: datetime.fromisoformat(value),
     "ndarray": _array,
     "set": lambda _, value: set(value),
+    "settings PauliList": _pauli_list,
 }

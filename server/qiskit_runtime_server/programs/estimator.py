@@ -1,13 +1,14 @@
-"""The program `estimator`: expectation values from shots in as few measurement bases as needed, without mitigation.
+"""The program `estimator`: expectation values from shots in as few measurement bases as needed.
 
 For each parameter set, the terms of the observables that are asked for it are grouped into bases of qubit-wise
 commuting terms. A basis is measured once; its shots give the mean of every observable's part in it, and that part's
-variance, correlations of its terms included.
+variance, correlations of its terms included. Mitigation of readout errors (TREX, level 1) is done here as well: it
+only twirls measurements, and scales terms. `mitigated` does all that changes circuits beyond that.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -20,13 +21,21 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
 from qiskit_runtime_server.programs import isa
+from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.device import Device
-from qiskit_runtime_server.programs.options import DEFAULT_PRECISION, Options, estimator_options
+from qiskit_runtime_server.programs.methods import AUTO
+from qiskit_runtime_server.programs.mitigated import LayerNoise, layer_noise, mitigated
+from qiskit_runtime_server.programs.options import Options, estimator_methods, estimator_options
+from qiskit_runtime_server.programs.plan import Plan, plan_for, target
+from qiskit_runtime_server.programs.readout import flip_rates, trex_factors
 from qiskit_runtime_server.programs.setup import Setup
 
 MAX_SHOTS: Final = 1_000_000
 """For one basis, where the device allows fewer: the shots of a basis need not be taken in one run."""
 MAX_HISTOGRAM_BITS: Final = 12
+
+# Second part of the key of the generator that measures readout errors, where bases have their numbers.
+_CALIBRATION: Final = 2**31
 
 # The basis that shows each letter of an observable: bit 0 for X, bit 1 for Z, both for Y.
 _BASIS: Final = {"X": 1, "+": 1, "-": 1, "Y": 3, "r": 3, "l": 3, "Z": 2, "0": 2, "1": 2}
@@ -61,19 +70,18 @@ def execute(
     pubs = [EstimatorPub.coerce(pub) for pub in pubs]
     for index, pub in enumerate(pubs):
         _check(pub, setup.device, setup.options, f"pubs[{index}]")
-    results = []
-    for index, pub in enumerate(pubs):
-        precision, shots = _target(pub, setup.options)
-        data = _estimate_pub(setup, pub, shots, index)
-        metadata = {
-            "target_precision": precision,
-            "shots": shots,
-            "circuit_metadata": pub.circuit.metadata or {},
-            "resilience": {},
-            "num_randomizations": 1,
-        }
-        results.append(PubResult(data, metadata))
-    return PrimitiveResult(results, _job_metadata())
+    plans = [plan_for(setup, pub, f"pubs[{index}]") for index, pub in enumerate(pubs)]
+    layered = [plan.pub for plan in plans if plan.methods.needs_layers]
+    noise = layer_noise(setup, layered) if layered else None
+    results = [_run(setup, plan, noise, index) for index, plan in enumerate(plans)]
+    return PrimitiveResult(results, _job_metadata(setup.options))
+
+
+def _run(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
+    if plan.direct:
+        return PubResult(_estimate_pub(setup, plan, index), plan.metadata(plan.share, {}))
+    made = mitigated(setup, plan, noise, index)
+    return PubResult(made.data, plan.metadata(made.share, made.resilience))
 
 
 def num_configurations(pub: EstimatorPub) -> int:
@@ -81,25 +89,30 @@ def num_configurations(pub: EstimatorPub) -> int:
     return sum(len(group.rows) * len(group.parts) for group in _groups(*_observables(pub)))
 
 
-def _job_metadata() -> dict[str, Any]:
+def _job_metadata(options: Options) -> dict[str, Any]:
+    methods = estimator_methods(options)
+    twirling: dict[str, Any] = {"enable_gates": methods.twirl_gates, "enable_measure": methods.twirl_measure}
+    if methods.twirls:
+        twirling = asdict(options.twirling) | twirling
+    resilience: dict[str, Any] = {
+        "measure_mitigation": methods.trex,
+        "zne_mitigation": methods.zne,
+        "pec_mitigation": methods.pec,
+    }
+    chosen = options.resilience
+    if methods.trex:
+        resilience["measure_noise_learning"] = asdict(chosen.measure_noise_learning)
+    if methods.zne:
+        resilience["zne"] = asdict(chosen.zne)
+    if methods.pec:
+        resilience["pec"] = asdict(chosen.pec)
     return {
-        "dynamical_decoupling": {"enable": False},
-        "twirling": {"enable_gates": False, "enable_measure": False},
-        "resilience": {"measure_mitigation": False, "zne_mitigation": False, "pec_mitigation": False},
-        "resilience_level": 0,
+        "dynamical_decoupling": asdict(options.decoupling) if methods.decouple else {"enable": False},
+        "twirling": twirling,
+        "resilience": resilience,
+        "resilience_level": methods.level,
         "version": 2,
     }
-
-
-def _target(pub: EstimatorPub, options: Options) -> tuple[float, int]:
-    """Return the precision and the shots for it."""
-    if pub.precision is None and options.default_shots is not None:
-        return 1 / math.sqrt(options.default_shots), options.default_shots
-    precision = pub.precision or options.default_precision or DEFAULT_PRECISION
-    shots = precision**-2
-    # 1/sqrt(n) must give n again, whatever the rounding.
-    whole = round(shots)
-    return precision, max(1, whole if math.isclose(shots, whole, rel_tol=1e-9) else math.ceil(shots))
 
 
 def _check(pub: EstimatorPub, device: Device, options: Options, where: str) -> None:
@@ -107,7 +120,7 @@ def _check(pub: EstimatorPub, device: Device, options: Options, where: str) -> N
         raise InvalidInputError(f"{where}: precision must be greater than 0, not {pub.precision}.")
     if (pub.precision or options.default_precision or 1) < 1e-9:  # noqa: PLR2004 - its square must not overflow
         raise TooManyShotsError(f"{where}: a precision below 1e-9 cannot be reached with shots.")
-    precision, shots = _target(pub, options)
+    precision, shots = target(pub, options)
     most = max(MAX_SHOTS, device.max_shots)
     if shots > most:
         raise TooManyShotsError(
@@ -169,7 +182,8 @@ class _Group:
         observables: Numbers of the observables.
         parts: For each basis, the terms of each observable (by its place in `observables`) that are measured in it.
         evs: Shape (rows, observables), filled step by step, from the identity terms on.
-        variances: Of `evs`, in the same shape.
+        variances: Of `evs`, in the same shape, as if all shots were alike.
+        spreads: The same, from how far randomizations are apart.
     """
 
     rows: NDArray[np.intp]
@@ -177,24 +191,54 @@ class _Group:
     parts: Mapping[_Basis, Mapping[int, Sequence[tuple[_Term, float]]]]
     evs: NDArray[np.float64]
     variances: NDArray[np.float64]
+    spreads: NDArray[np.float64]
 
 
-def _estimate_pub(setup: Setup, pub: EstimatorPub, shots: int, index: int) -> DataBin:
+def _estimate_pub(setup: Setup, plan: Plan, index: int) -> DataBin:
+    pub = plan.pub
     observables, elements = _observables(pub)
     groups = _groups(observables, elements)
     values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
     bases = dict.fromkeys(basis for group in groups for basis in group.parts)
+    factors = _trex_factors(setup, plan, index) if plan.methods.trex else {}
     for number, basis in enumerate(bases):
         users = [group for group in groups if basis in group.parts]
-        circuit, columns = _measured(pub.circuit, basis, setup.device)
         rows = np.unique(np.concatenate([group.rows for group in users]))
-        for part, bits in setup.sample(circuit, values[rows], shots, index, number):
-            outcomes = _Outcomes.of(bits[..., columns])
+        for part, bits in _shots_in(setup, plan, basis, values[rows], (index, number)):
+            outcomes = _Outcomes.of(bits.reshape(-1, plan.share[1], bits.shape[-1]))
             for group in users:
-                _add(group, basis, rows[part], outcomes)
-    evs, stds = _spread(groups, elements, len(observables))
-    fields = {"evs": evs, "stds": stds, "ensemble_standard_error": stds.copy()}
+                _add(group, basis, rows[part], outcomes, randomizations=plan.share[0], factors=factors)
+    evs, ensemble, stds = _spread(groups, elements, len(observables))
+    fields = {"evs": evs, "stds": stds, "ensemble_standard_error": ensemble}
     return DataBin(shape=pub.shape, **{name: field.reshape(pub.shape) for name, field in fields.items()})
+
+
+def _shots_in(
+    setup: Setup, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
+) -> Iterator[tuple[slice, BitTensor]]:
+    """Yield the bits of the basis' qubits, all shots of a randomization side by side."""
+    circuit, columns = _measured(plan.pub.circuit, basis, setup.device)
+    if plan.methods.decouple:
+        circuit = decoupled(circuit, setup.device, setup.options.decoupling, f"pubs[{key[0]}]")
+    parts = (
+        setup.sample_twirled(
+            circuit, values, plan.share, setup.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {}, *key
+        )
+        if plan.methods.twirls
+        else setup.sample(circuit, values, math.prod(plan.share), *key)
+    )
+    for rows, bits in parts:
+        yield rows, bits[..., columns]
+
+
+def _trex_factors(setup: Setup, plan: Plan, index: int) -> dict[int, float]:
+    """Return by how much readout errors shrink the expectation value of each qubit, inverted, as they are measured."""
+    readouts = plan.readouts or {}
+    learning = setup.options.resilience.measure_noise_learning
+    shots = plan.share[1] if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
+    (seed,) = setup.options.seed_sequence(index, _CALIBRATION).generate_state(1, np.uint64).tolist()
+    rates = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
+    return dict(zip(readouts, trex_factors(rates, learning.num_randomizations * shots).tolist(), strict=True))
 
 
 def _observables(pub: EstimatorPub) -> tuple[list[_Observable], NDArray[np.intp]]:
@@ -239,6 +283,7 @@ def _group(rows: Sequence[int], numbers: tuple[int, ...], observables: Sequence[
         parts=parts,
         evs=np.tile(np.array(constants, dtype=np.float64), (len(rows), 1)),
         variances=np.zeros((len(rows), len(numbers))),
+        spreads=np.zeros((len(rows), len(numbers))),
     )
 
 
@@ -346,26 +391,51 @@ def _eigenvalues(term: _Term, words: Sequence[NDArray[np.uint64]], places: Mappi
     return values
 
 
-def _add(group: _Group, basis: _Basis, rows: NDArray[np.intp], outcomes: _Outcomes) -> None:
-    """Add what the terms in `basis` contribute to those rows of the group that are in `rows`."""
+def _add(  # noqa: PLR0913 - what was measured, and what to make of it
+    group: _Group,
+    basis: _Basis,
+    rows: NDArray[np.intp],
+    outcomes: _Outcomes,
+    *,
+    randomizations: int,
+    factors: Mapping[int, float],
+) -> None:
+    """Add what the terms in `basis` contribute to those rows of the group that are in `rows`.
+
+    Args:
+        group: Changed in place.
+        basis: Was measured.
+        rows: The parameter sets that it was measured for.
+        outcomes: Their rows are all randomizations of the first of `rows`, then of the next, and so on.
+        randomizations: Of each parameter set.
+        factors: What the value of a term is multiplied with, for each of its qubits; 1 where there is none.
+    """
     places = {qubit: place for place, qubit in enumerate(basis.qubits())}
     mine = np.flatnonzero(np.isin(group.rows, rows))
     theirs = np.searchsorted(rows, group.rows[mine])
+    variants = (theirs[:, None] * randomizations + np.arange(randomizations)).ravel()
     for column, terms in group.parts[basis].items() if len(mine) else ():
-        means, variances = outcomes.moments(terms, places, theirs)
-        group.evs[mine, column] += means
-        group.variances[mine, column] += variances / max(1, outcomes.shots - 1)
+        scaled = [(term, c * math.prod(factors.get(qubit, 1.0) for qubit in term.qubits)) for term, c in terms]
+        means, variances = (
+            moments.reshape(-1, randomizations) for moments in outcomes.moments(scaled, places, variants)
+        )
+        pooled = (variances.mean(axis=1) + means.var(axis=1)) / max(1, randomizations * outcomes.shots - 1)
+        group.evs[mine, column] += means.mean(axis=1)
+        group.variances[mine, column] += pooled
+        group.spreads[mine, column] += means.var(axis=1, ddof=1) / randomizations if randomizations > 1 else pooled
 
 
 def _spread(
     groups: Sequence[_Group], elements: NDArray[np.intp], num_observables: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return values and standard errors for each element of the pub, in C order."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return values and both standard errors for each element of the pub, in C order."""
     if not groups:
-        return np.empty(0), np.empty(0)
+        return np.empty(0), np.empty(0), np.empty(0)
     keys = [group.rows[:, None] * num_observables + np.array(group.observables) for group in groups]
     order = np.argsort(flat := np.concatenate([key.ravel() for key in keys]))
     places = order[np.searchsorted(flat, elements, sorter=order)]
-    evs = np.concatenate([group.evs.ravel() for group in groups])[places]
-    stds = np.sqrt(np.concatenate([group.variances.ravel() for group in groups])[places])
-    return evs, stds
+    evs, variances, spreads = (
+        np.concatenate([getattr(group, name).ravel() for group in groups])[places]
+        for name in ("evs", "variances", "spreads")
+    )
+    return evs, np.sqrt(variances), np.sqrt(spreads)

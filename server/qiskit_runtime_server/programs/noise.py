@@ -7,8 +7,8 @@ circuit first needs it, and kept.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import lru_cache, reduce
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, lru_cache, reduce
 from typing import Final
 
 import numpy as np
@@ -66,6 +66,31 @@ class DeviceNoise(ABC):
         model = self._restricted(tuple(qubits), uses)
         return None if model.is_ideal() else model
 
+    @cached_property
+    def unread(self) -> "DeviceNoise":
+        """The same errors, but for those of reading bits."""
+        return _UnreadNoise(self)
+
+    def readouts(self, qubits: Iterable[int]) -> dict[int, NDArray[np.float64]] | None:
+        """Return the readout matrix of each of `qubits` that has one.
+
+        They are all that goes wrong when the qubits are measured; None if it is not that simple.
+        """
+        found: dict[int, NDArray[np.float64]] = {}
+        measure: Use = ("measure", (0,))
+        for qubit in qubits:
+            model = self.restricted_to((qubit,), frozenset({measure}))
+            if self._reads_jointly(qubit) or (model is not None and gate_error(model, measure) is not None):
+                return None
+            matrix = None if model is None else readout_matrix(model, 0)
+            if matrix is not None:
+                found[qubit] = matrix
+        return found
+
+    def _reads_jointly(self, qubit: int) -> bool:  # noqa: ARG002 - most do not
+        """Whether errors of reading `qubit` depend on other qubits."""
+        return False
+
     @abstractmethod
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         """Return a new model; its errors are the same objects each time."""
@@ -118,6 +143,20 @@ def channel(error: QuantumError) -> NDArray[np.complex128]:
 
 # It takes 20 ms for two qubits; errors have unique ids, but no hash.
 _channels: dict[str, NDArray[np.complex128]] = {}
+
+
+class _UnreadNoise(DeviceNoise):
+    """Another noise without its readout errors."""
+
+    def __init__(self, noise: DeviceNoise) -> None:
+        super().__init__()
+        self._noise = noise
+
+    def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
+        model = self._noise._cut(qubits, uses)
+        model._local_readout_errors = {}
+        model._default_readout_error = None
+        return model
 
 
 class _CalibratedNoise(DeviceNoise):
@@ -205,6 +244,9 @@ class _ModelNoise(DeviceNoise):
             message = f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
             raise InvalidInputError(message)
         self._relaxations = [_relaxation_of(noise_pass) for noise_pass in model._custom_noise_passes]
+
+    def _reads_jointly(self, qubit: int) -> bool:
+        return any(len(group) > 1 and qubit in group for group in self._model._local_readout_errors)
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         labels = None if uses is None else {label for label, _ in uses}

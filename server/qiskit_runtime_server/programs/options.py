@@ -1,25 +1,39 @@
 """The options of the sampler and the estimator: each is honoured, or the job is refused with an error that names it.
 
 Whatever is not in the tables of this module is unknown and refused. A value of null is the same as none given, as in
-the client's own defaults. Parts of a feature that is switched off (the sequence of a disabled dynamical decoupling)
-have no effect; `idle` lists them.
+the client's own defaults, but where it means "no limit". Parts of a feature that is switched off (the sequence of a
+disabled dynamical decoupling) have no effect; `idle` lists them.
 """
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from qiskit.transpiler import CouplingMap
 from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.results import LayerError, NoiseLearnerResult
 
-from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.errors import InvalidInputError, JobError, UnsupportedOptionError
 from qiskit_runtime_server.programs.codec import noise_model
+from qiskit_runtime_server.programs.methods import (
+    AUTO,
+    Decoupling,
+    LayerLearning,
+    Methods,
+    Pec,
+    ReadoutLearning,
+    Resilience,
+    Twirling,
+    Zne,
+    decide,
+)
 
 DEFAULT_SHOTS: Final = 4096
 DEFAULT_PRECISION: Final = 0.015625
+DEFAULT_LEVEL: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +49,7 @@ class Options:
         basis_gates: The only gates that circuits may use, beside the device's own rules.
         rep_delay: Seconds between shots. It needs no simulation: every shot starts in the exact ground state, however
             long ago the last one was.
+        twirling: As given, but for what the program or the resilience level adds; so are the next two.
     """
 
     default_shots: int | None = None
@@ -44,6 +59,9 @@ class Options:
     coupling_map: frozenset[tuple[int, int]] | None = None
     basis_gates: frozenset[str] | None = None
     rep_delay: float | None = None
+    twirling: Twirling = field(default_factory=Twirling)
+    decoupling: Decoupling = field(default_factory=Decoupling)
+    resilience: Resilience = field(default_factory=Resilience)
 
     def seed_sequence(self, *key: int) -> np.random.SeedSequence:
         """Return the source of randomness of one part of the job, apart from those of all others."""
@@ -65,10 +83,49 @@ def estimator_options(options: Mapping[str, Any]) -> Options:
     return _options(options, _ESTIMATOR)
 
 
-def idle(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the names of the given options that have no effect because their feature is switched off."""
-    rules = {**_SAMPLER, **_ESTIMATOR}
-    return tuple(path for path, _ in _leaves(options, rules) if rules.get(path) is _idle)
+def idle(options: Mapping[str, Any], program: str) -> tuple[str, ...]:
+    """Return the names of the given options that have no effect because their feature is switched off.
+
+    Nothing is said of options that are refused.
+    """
+    rules = _SAMPLER if program == "sampler" else _ESTIMATOR
+    try:
+        checked = _options(options, rules)
+        methods = sampler_methods(checked) if program == "sampler" else estimator_methods(checked)
+    except JobError:
+        return ()
+    used = {
+        "dynamical_decoupling": methods.decouple,
+        "twirling": methods.twirls,
+        "resilience.measure_noise_learning": methods.trex,
+        "resilience.zne": methods.zne,
+        "resilience.pec": methods.pec,
+        "resilience.layer_noise_learning": methods.needs_layers and checked.resilience.layer_noise_model is None,
+        "resilience.layer_noise_model": methods.needs_layers,
+    }
+    return tuple(path for path, _ in _leaves(options, rules) if not _is_used(path, used))
+
+
+def _is_used(path: str, used: Mapping[str, bool]) -> bool:
+    section, _, name = path.rpartition(".")
+    return name.startswith("enable") or used.get(path, used.get(section, True))
+
+
+def sampler_methods(options: Options) -> Methods:
+    """Return what is done for every pub of a sampler job."""
+    twirling = options.twirling
+    return Methods(
+        twirl_gates=bool(twirling.enable_gates),
+        twirl_measure=bool(twirling.enable_measure),
+        decouple=options.decoupling.enable,
+    )
+
+
+def estimator_methods(options: Options, level: int | None = None) -> Methods:
+    """Return what is done at a level, by default that of the options; errors as in `decide`."""
+    if level is None:
+        level = DEFAULT_LEVEL if options.resilience.level is None else options.resilience.level
+    return decide(options.twirling, options.decoupling, options.resilience, level)
 
 
 def with_seed(options: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -90,6 +147,15 @@ def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Option
             raise UnsupportedOptionError(message)
         values[path] = rule(value, f"Option {path}")
     seeds = (values.get("seed_estimator"), values.get("simulator.seed_simulator"))
+    learning = ReadoutLearning(**_section(values, "resilience.measure_noise_learning"))
+    resilience = Resilience(
+        level=values.get("resilience_level"),
+        measure_noise_learning=learning,
+        zne=_zne(_section(values, "resilience.zne")),
+        pec=Pec(**_section(values, "resilience.pec")),
+        layer_noise_learning=LayerLearning(**_section(values, "resilience.layer_noise_learning")),
+        **_section(values, "resilience"),
+    )
     return Options(
         default_shots=values.get("default_shots"),
         default_precision=values.get("default_precision"),
@@ -98,14 +164,35 @@ def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Option
         coupling_map=values.get("simulator.coupling_map"),
         basis_gates=values.get("simulator.basis_gates"),
         rep_delay=values.get("execution.rep_delay"),
+        twirling=Twirling(**_section(values, "twirling")),
+        decoupling=Decoupling(**_section(values, "dynamical_decoupling")),
+        resilience=resilience,
     )
+
+
+def _section(values: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return the values directly in a section, by their names without the path."""
+    parts = [(*name.rpartition("."), value) for name, value in values.items()]
+    return {name: value for section, _, name, value in parts if section == path}
+
+
+def _zne(section: Mapping[str, Any]) -> Zne:
+    """Return the options of ZNE, with enough noise factors for each extrapolator."""
+    zne = Zne(**section)
+    for name in [zne.extrapolator] if isinstance(zne.extrapolator, str) else zne.extrapolator:
+        if len(zne.noise_factors) < _NEEDED_FACTORS[name]:
+            raise InvalidInputError(
+                f"Option resilience.zne.extrapolator: {name} needs {_NEEDED_FACTORS[name]} noise factors;"
+                f" resilience.zne.noise_factors has {len(zne.noise_factors)}."
+            )
+    return zne
 
 
 def _leaves(options: Mapping[str, Any], rules: Mapping[str, "_Rule"], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted names and the values of all options that are set."""
     for name, value in options.items():
         path = f"{prefix}{name}"
-        if value is None:
+        if value is None and path not in _NO_LIMIT:
             continue
         if not any(rule.startswith(f"{path}.") for rule in rules):
             yield path, value
@@ -119,10 +206,6 @@ def _leaves(options: Mapping[str, Any], rules: Mapping[str, "_Rule"], prefix: st
 
 _Rule = Callable[[Any, str], Any]
 """Takes a value and what to call it; returns it checked."""
-
-
-def _idle(value: object, _name: str) -> object:
-    return value
 
 
 def _integer(least: int, most: int | None = None) -> _Rule:
@@ -140,18 +223,18 @@ def _integer(least: int, most: int | None = None) -> _Rule:
     return check
 
 
-def _number(*, zero: bool) -> _Rule:
+def _number(*, zero: bool = False, least: float = 0) -> _Rule:
+    wanted = f"a number, at least {least}" if least else f"a {'non-negative' if zero else 'positive'} number"
+
     def check(value: object, name: str) -> float:
         if (
-            not isinstance(value, int | float | np.integer)
-            or isinstance(value, bool)
+            not isinstance(value, int | float | np.number)
+            or isinstance(value, bool | complex)
             or not math.isfinite(value)
-            or value < 0
+            or value < least
             or (value == 0 and not zero)
         ):
-            raise InvalidInputError(
-                f"{name} must be a {'non-negative' if zero else 'positive'} number; it is {value!r}."
-            )
+            raise InvalidInputError(f"{name} must be {wanted}; it is {value!r}.")
         return float(value)
 
     return check
@@ -169,19 +252,56 @@ def _switch(*, supported: bool, why: str) -> _Rule:
     return check
 
 
+def _flag(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{name} must be true or false; it is {value!r}.")
+    return value
+
+
+def _choice(*known: str) -> _Rule:
+    def check(value: object, name: str) -> str:
+        if not isinstance(value, str) or value not in known:
+            raise InvalidInputError(f"{name} must be one of {', '.join(known)}; it is {value!r}.")
+        return value
+
+    return check
+
+
+def _or_auto(rule: _Rule) -> _Rule:
+    return lambda value, name: AUTO if isinstance(value, str) and value == AUTO else rule(value, name)
+
+
+def _unlimited(rule: _Rule) -> _Rule:
+    return lambda value, name: None if value is None else rule(value, name)
+
+
+def _list_of(rule: _Rule) -> _Rule:
+    def check(value: object, name: str) -> tuple[Any, ...]:
+        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or not len(value):
+            raise InvalidInputError(f"{name} must be a non-empty list; it is {value!r}.")
+        return tuple(rule(item, name) for item in value)
+
+    return check
+
+
+def _extrapolators(value: object, name: str) -> tuple[str, ...]:
+    rule = _choice(*_NEEDED_FACTORS)
+    names: tuple[str, ...] = _list_of(rule)([value] if isinstance(value, str) else value, name)
+    return names
+
+
+def _layers(value: object, name: str) -> list[LayerError]:
+    layers = value.data if isinstance(value, NoiseLearnerResult) else value
+    if not isinstance(layers, list | tuple) or not all(isinstance(layer, LayerError) for layer in layers):
+        raise InvalidInputError(f"{name} must be a NoiseLearnerResult or a list of LayerError.")
+    return list(layers)
+
+
 def _measurement_type(value: object, name: str) -> str:
     if value != "classified":
         message = f"{name}: {value!r} is not supported: this server simulates bits, not measurement traces."
         raise UnsupportedOptionError(message)
     return "classified"
-
-
-def _resilience_level(value: object, name: str) -> int:
-    level: int = _integer(0, 2)(value, name)
-    if level:
-        message = f"{name}: {level} is not supported: this server does not mitigate errors yet. Set it to 0."
-        raise UnsupportedOptionError(message)
-    return level
 
 
 def _refused(why: str) -> _Rule:
@@ -224,11 +344,16 @@ def _basis_gates(value: object, name: str) -> frozenset[str]:
     return frozenset(value)
 
 
-def _off(why: str) -> _Rule:
-    return _switch(supported=False, why=why)
+# Null, which elsewhere is the same as none given, means something in these.
+_NO_LIMIT: Final = frozenset({"resilience.pec.max_overhead", "resilience.layer_noise_learning.max_layers_to_learn"})
 
-
-_NO_MITIGATION: Final = "this server does not mitigate errors yet."
+_NEEDED_FACTORS: Final = {
+    "linear": 2,
+    "exponential": 2,
+    "double_exponential": 4,
+    "fallback": 2,
+    **{f"polynomial_degree_{degree}": degree + 1 for degree in range(1, 8)},
+}
 
 _COMMON: Final[Mapping[str, _Rule]] = {
     "default_shots": _integer(1),
@@ -238,16 +363,16 @@ _COMMON: Final[Mapping[str, _Rule]] = {
     "simulator.basis_gates": _basis_gates,
     "execution.init_qubits": _switch(supported=True, why="every shot of a simulation starts in the ground state."),
     "execution.rep_delay": _number(zero=True),
-    "dynamical_decoupling.enable": _off("this server does not insert dynamical decoupling yet."),
-    "dynamical_decoupling.sequence_type": _idle,
-    "dynamical_decoupling.extra_slack_distribution": _idle,
-    "dynamical_decoupling.scheduling_method": _idle,
-    "dynamical_decoupling.skip_reset_qubits": _idle,
-    "twirling.enable_gates": _off("this server does not twirl yet."),
-    "twirling.enable_measure": _off("this server does not twirl yet."),
-    "twirling.num_randomizations": _idle,
-    "twirling.shots_per_randomization": _idle,
-    "twirling.strategy": _idle,
+    "dynamical_decoupling.enable": _flag,
+    "dynamical_decoupling.sequence_type": _choice("XX", "XpXm", "XY4"),
+    "dynamical_decoupling.extra_slack_distribution": _choice("middle", "edges"),
+    "dynamical_decoupling.scheduling_method": _choice("alap", "asap"),
+    "dynamical_decoupling.skip_reset_qubits": _flag,
+    "twirling.enable_gates": _flag,
+    "twirling.enable_measure": _flag,
+    "twirling.num_randomizations": _or_auto(_integer(1)),
+    "twirling.shots_per_randomization": _or_auto(_integer(1)),
+    "twirling.strategy": _choice("active", "active-accum", "active-circuit", "all"),
     "experimental": _refused("this server has no experimental options."),
 }
 
@@ -260,21 +385,21 @@ _ESTIMATOR: Final[Mapping[str, _Rule]] = {
     **_COMMON,
     "default_precision": _number(zero=False),
     "seed_estimator": _integer(0),
-    "resilience_level": _resilience_level,
-    "resilience.measure_mitigation": _off(_NO_MITIGATION),
-    "resilience.measure_noise_learning.num_randomizations": _idle,
-    "resilience.measure_noise_learning.shots_per_randomization": _idle,
-    "resilience.zne_mitigation": _off(_NO_MITIGATION),
-    "resilience.zne.amplifier": _idle,
-    "resilience.zne.noise_factors": _idle,
-    "resilience.zne.extrapolator": _idle,
-    "resilience.zne.extrapolated_noise_factors": _idle,
-    "resilience.pec_mitigation": _off(_NO_MITIGATION),
-    "resilience.pec.max_overhead": _idle,
-    "resilience.pec.noise_gain": _idle,
-    "resilience.layer_noise_learning.max_layers_to_learn": _idle,
-    "resilience.layer_noise_learning.shots_per_randomization": _idle,
-    "resilience.layer_noise_learning.num_randomizations": _idle,
-    "resilience.layer_noise_learning.layer_pair_depths": _idle,
-    "resilience.layer_noise_model": _refused(_NO_MITIGATION),
+    "resilience_level": _integer(0, 2),
+    "resilience.measure_mitigation": _flag,
+    "resilience.measure_noise_learning.num_randomizations": _integer(1),
+    "resilience.measure_noise_learning.shots_per_randomization": _or_auto(_integer(1)),
+    "resilience.zne_mitigation": _flag,
+    "resilience.zne.amplifier": _choice("gate_folding", "gate_folding_front", "gate_folding_back", "pea"),
+    "resilience.zne.noise_factors": _list_of(_number(least=1)),
+    "resilience.zne.extrapolator": _extrapolators,
+    "resilience.zne.extrapolated_noise_factors": _list_of(_number(zero=True)),
+    "resilience.pec_mitigation": _flag,
+    "resilience.pec.max_overhead": _unlimited(_number(zero=False)),
+    "resilience.pec.noise_gain": _or_auto(_number(zero=True)),
+    "resilience.layer_noise_learning.max_layers_to_learn": _unlimited(_integer(0)),
+    "resilience.layer_noise_learning.shots_per_randomization": _integer(1),
+    "resilience.layer_noise_learning.num_randomizations": _integer(1),
+    "resilience.layer_noise_learning.layer_pair_depths": _list_of(_integer(0)),
+    "resilience.layer_noise_model": _layers,
 }

@@ -100,7 +100,7 @@ class _Primitive:
     def __call__(self, task: Task, executor: BaseExecutor, log: _Log) -> _Outcome:
         params = codec.decode_params(task.params)
         pubs = [self.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
-        for option in idle(params.options):
+        for option in idle(params.options, task.program_id):
             log(f"Option {option} has no effect, as what it belongs to is switched off.")
         if _loses_relaxation(params.options, pubs):
             log("Delays are ideal: simulator.noise_model has no errors for them, and clients do not send relaxation.")

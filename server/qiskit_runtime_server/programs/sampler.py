@@ -1,19 +1,34 @@
-"""The program `sampler`: the bits of every pub, register by register, without mitigation or twirling."""
+"""The program `sampler`: the bits of every pub, register by register.
 
-from collections.abc import Mapping, Sequence
+What is not twirled goes straight to the engine, and so do circuits that only their last measurements are twirled of.
+Of others a samplex of the client library draws variants.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpans
+from qiskit_ibm_runtime.decoders.executor_sampler.utils import flatten_twirling_axes, undo_twirling
+from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpan, ExecutionSpans, TwirledSliceSpanV2
+from qiskit_ibm_runtime.executor_sampler.prepare import prepare
+from qiskit_ibm_runtime.options_models import SamplerOptions
 
-from qiskit_runtime_server.errors import TooManyShotsError
+from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import isa
-from qiskit_runtime_server.programs.options import DEFAULT_SHOTS, sampler_options
+from qiskit_runtime_server.programs import isa, items
+from qiskit_runtime_server.programs.codec import damage
+from qiskit_runtime_server.programs.compact import terminal_measurements
+from qiskit_runtime_server.programs.decoupling import decoupled
+from qiskit_runtime_server.programs.methods import Methods
+from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
+from qiskit_runtime_server.programs.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
 from qiskit_runtime_server.programs.setup import Setup
 
 MAX_RESULT_BYTES: Final = 256 * 2**20
@@ -25,21 +40,57 @@ def execute(
 ) -> PrimitiveResult[SamplerPubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_sampler`."""
     setup = Setup.of(executor, sampler_options(options), backend_name)
-    default = setup.options.default_shots or DEFAULT_SHOTS
+    methods = sampler_methods(setup.options)
     pubs = [SamplerPub.coerce(pub) for pub in pubs]
-    shots = [default if pub.shots is None else pub.shots for pub in pubs]
-    for index, (pub, number) in enumerate(zip(pubs, shots, strict=True)):
-        _check(pub, number, setup, f"pubs[{index}]")
-    _check_size(pubs, shots)
+    shares = [_shares(pub, setup.options, methods) for pub in pubs]
+    for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
+        _check(pub, math.prod(share), setup, f"pubs[{index}]")
+        _check_methods(pub.circuit, methods, f"pubs[{index}]")
+    _check_size(pubs, [math.prod(share) for share in shares])
     results, spans = [], []
-    for index, (pub, number) in enumerate(zip(pubs, shots, strict=True)):
+    for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
         start = datetime.now(UTC)
-        data = _sample_pub(setup, pub, number, index)
-        rows = slice(0, pub.size), slice(0, number)
-        spans.append(DoubleSliceSpan(start, datetime.now(UTC), {index: ((*pub.shape, number), *rows)}))
-        metadata = {"shots": number, "circuit_metadata": pub.circuit.metadata or {}}
-        results.append(SamplerPubResult(data, metadata))
-    return PrimitiveResult(results, {"execution": {"execution_spans": ExecutionSpans(spans)}, "version": 2})
+        data = _sample_pub(setup, pub, share, methods, index)
+        spans.append(_span(index, pub.shape, share, methods, start))
+        metadata = {"shots": math.prod(share), "circuit_metadata": pub.circuit.metadata or {}}
+        results.append(SamplerPubResult(data, metadata | ({"num_randomizations": share[0]} if methods.twirls else {})))
+    return PrimitiveResult(results, {**_done(setup.options, spans), "version": 2})
+
+
+def _done(options: Options, spans: Sequence[ExecutionSpan]) -> dict[str, Any]:
+    """Return what the result says about the job as a whole."""
+    metadata: dict[str, Any] = {"execution": {"execution_spans": ExecutionSpans(spans)}}
+    if options.twirling.enabled:
+        metadata["twirling"] = asdict(options.twirling) | {
+            "enable_gates": bool(options.twirling.enable_gates),
+            "enable_measure": bool(options.twirling.enable_measure),
+        }
+    if options.decoupling.enable:
+        metadata["dynamical_decoupling"] = asdict(options.decoupling)
+    return metadata
+
+
+def _shares(pub: SamplerPub, options: Options, methods: Methods) -> tuple[int, int]:
+    """Return how many randomizations the pub gets, and how many shots each."""
+    shots = pub.shots or options.default_shots or DEFAULT_SHOTS
+    return options.twirling.shares(shots, pub_says=pub.shots is not None) if methods.twirls else (1, shots)
+
+
+def _span(
+    index: int, shape: tuple[int, ...], share: tuple[int, int], methods: Methods, start: datetime
+) -> ExecutionSpan:
+    stop, shots = datetime.now(UTC), math.prod(share)
+    everything = slice(0, math.prod(shape)), slice(0, shots)
+    if not methods.twirls:
+        return DoubleSliceSpan(start, stop, {index: ((*shape, shots), *everything)})
+    everything = slice(0, math.prod(shape) * share[0]), slice(0, share[1])
+    return TwirledSliceSpanV2(start, stop, {index: ((*shape, *share), False, *everything, shots)})
+
+
+def _check_methods(circuit: QuantumCircuit, methods: Methods, where: str) -> None:
+    if methods.twirls and (circuit.has_control_flow_op() or "store" in circuit.count_ops()):
+        message = f"{where}: {methods.names()} cannot be used for circuits with control flow."
+        raise UnsupportedOptionError(message)
 
 
 def _check(pub: SamplerPub, shots: int, setup: Setup, where: str) -> None:
@@ -61,19 +112,56 @@ def _check_size(pubs: Sequence[SamplerPub], shots: Sequence[int]) -> None:
         )
 
 
-def _sample_pub(setup: Setup, pub: SamplerPub, shots: int, index: int) -> DataBin:
-    circuit = pub.circuit
-    arrays = {register.name: _empty(pub, shots, register.size) for register in circuit.cregs}
-    columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
-    values = pub.parameter_values.ravel().as_array(circuit.parameters)
-    for rows, bits in setup.sample(circuit, values, shots, index) if circuit.cregs else ():
-        for name, array in arrays.items():
-            array[rows] = _packed(bits[..., columns[name]])
+def _sample_pub(setup: Setup, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int) -> DataBin:
+    arrays = {register.name: _empty(pub, math.prod(share), register.size) for register in pub.circuit.cregs}
+    for rows, registers in _registers(setup, pub, share, methods, index) if arrays else ():
+        for name, bits in registers.items():
+            arrays[name][rows] = _packed(bits)
+    sizes = {register.name: register.size for register in pub.circuit.cregs}
     fields = {
-        name: BitArray(array.reshape(*pub.shape, shots, array.shape[-1]), len(columns[name]))
-        for name, array in arrays.items()
+        name: BitArray(array.reshape(*pub.shape, *array.shape[1:]), sizes[name]) for name, array in arrays.items()
     }
     return DataBin(shape=pub.shape, **fields)
+
+
+def _registers(
+    setup: Setup, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+) -> Iterator[tuple[slice, dict[str, NDArray[np.bool_]]]]:
+    """Yield bits of shape ``(rows, shots, bits)`` of every register, for some parameter sets at a time."""
+    circuit = pub.circuit
+    values = pub.parameter_values.ravel().as_array(circuit.parameters)
+    ends = terminal_measurements(circuit) if methods.twirls and not methods.twirl_gates else None
+    readouts = None if ends is None else setup.readouts(ends)
+    if methods.twirls and readouts is None:
+        yield slice(0, pub.size), _twirled(setup, pub, share, index)
+        return
+    if methods.decouple:
+        circuit = decoupled(circuit, setup.device, setup.options.decoupling, f"pubs[{index}]")
+    columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
+    parts = (
+        setup.sample(circuit, values, math.prod(share), index)
+        if readouts is None
+        else setup.sample_twirled(circuit, values, share, readouts, index)
+    )
+    for rows, bits in parts:
+        yield rows, {name: bits[..., places] for name, places in columns.items()}
+
+
+def _twirled(setup: Setup, pub: SamplerPub, share: tuple[int, int], index: int) -> dict[str, NDArray[np.bool_]]:
+    """Return the bits of every register from variants that a samplex draws."""
+    qubits = used_qubits([pub.circuit], setup.options.twirling.strategy)
+    narrow = narrowed(pub.circuit, qubits)
+    twirling = asdict(setup.options.twirling) | dict(
+        zip(("num_randomizations", "shots_per_randomization"), share, strict=True)
+    )
+    options = SamplerOptions(twirling=twirling)
+    with damage(f"pubs[{index}]: it cannot be twirled"):
+        program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=math.prod(share))
+    result = items.run(setup, program, index, qubits=qubits)
+    (item,) = result
+    undo_twirling(item)
+    flatten_twirling_axes(item, pub.shape)
+    return {name: bits.reshape(pub.size, *bits.shape[-2:]) for name, bits in item.items()}
 
 
 def _empty(pub: SamplerPub, shots: int, num_bits: int) -> NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """What the programs have in common: a device, its noise and a source of shots, as a job's options choose them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -13,9 +13,13 @@ from qiskit_runtime_server.programs import engine, isa
 from qiskit_runtime_server.programs.device import Device, load_device
 from qiskit_runtime_server.programs.noise import DeviceNoise
 from qiskit_runtime_server.programs.options import Options
+from qiskit_runtime_server.programs.readout import misread_twirled
 
 BATCH_BITS: Final = 64 * 2**20
 """How many bits are simulated at once, a byte each. It takes part in seeding: another number gives other bits."""
+
+# Last part of the key of the generator that misreads bits; the engine's own come before it.
+_READING: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +60,55 @@ class Setup:
             shots: For every row.
             key: Tells this part of the job from all others; it and the job's seeds fix every bit.
         """
+        return self._sample(self.noise, circuit, values, shots, key)
+
+    def sample_twirled(
+        self,
+        circuit: QuantumCircuit,
+        values: NDArray[np.float64],
+        shares: tuple[int, int],
+        readouts: Mapping[int, NDArray[np.float64]],
+        *key: int,
+    ) -> Iterator[tuple[slice, BitTensor]]:
+        """Yield what `sample` yields, with random flips before the last measurements that the bits do not show.
+
+        Args:
+            circuit: As in `sample`.
+            values: As in `sample`.
+            shares: The number of randomizations and the shots of each; all shots of a randomization are neighbours.
+            readouts: Of the measured bits, as from `readouts`.
+            key: As in `sample`.
+        """
+        noise = None if self.noise is None else self.noise.unread
+        randomizations, shots = shares
+        for rows, bits in self._sample(noise, circuit, values, randomizations * shots, key):
+            seeds = (
+                self.options.seed_sequence(*key, rows.start, _READING)
+                .generate_state(len(bits), np.uint64)
+                .astype(np.uint64)
+            )
+            misread_twirled(bits, readouts, randomizations, seeds)
+            yield rows, bits
+
+    def readouts(self, clbits: Mapping[int, int]) -> dict[int, NDArray[np.float64]] | None:
+        """Return how each bit is misread, if it is; None if more than that goes wrong when qubits are measured.
+
+        Args:
+            clbits: For each measured qubit, the bit that it ends in.
+        """
+        found = {} if self.noise is None else self.noise.readouts(clbits)
+        return None if found is None else {clbits[qubit]: matrix for qubit, matrix in found.items()}
+
+    def _sample(
+        self,
+        noise: DeviceNoise | None,
+        circuit: QuantumCircuit,
+        values: NDArray[np.float64],
+        shots: int,
+        key: tuple[int, ...],
+    ) -> Iterator[tuple[slice, BitTensor]]:
         step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
         for start in range(0, len(values), step):
             rows = slice(start, min(len(values), start + step))
             seed = self.options.seed_sequence(*key, start)
-            yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=self.noise, seed=seed)
+            yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=noise, seed=seed)

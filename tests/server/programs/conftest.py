@@ -27,10 +27,12 @@ def sample(executor: PlainExecutor) -> Run:
 
 @pytest.fixture
 def estimate(executor: PlainExecutor) -> Run:
-    """Runs estimator pubs, on an ideal device where nothing else is said."""
+    """Runs estimator pubs, on an ideal device and at level 0 where nothing else is said."""
+
+    level = {"resilience_level": 0}
 
     def run(pubs: Sequence[Any], backend: str = "fake_quantum_sim", **options: object) -> PrimitiveResult[Any]:
-        return executor.execute_estimator([EstimatorPub.coerce(pub) for pub in pubs], _seeded(options), backend)
+        return executor.execute_estimator([EstimatorPub.coerce(pub) for pub in pubs], level | _seeded(options), backend)
 
     return run
 

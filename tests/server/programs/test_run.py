@@ -108,7 +108,8 @@ def test_a_sampler_task_becomes_a_document_and_metrics() -> None:
 def test_an_estimator_task_counts_every_configuration() -> None:
     executor = PlainExecutor()
     pub = (circuit(), {"IIIIZ": 1.0, "IIIIX": 1.0}, [[0.0], [1.0], [2.0]], 0.1)
-    completed = run_program(task(executor, [pub], program_id="estimator"), executor, print)
+    options = {"resilience_level": 0}
+    completed = run_program(task(executor, [pub], program_id="estimator", options=options), executor, print)
     assert result(completed)[0].data.evs.shape == (3,)
     assert completed.metrics.executions == 2 * 3 * 100
 
@@ -168,9 +169,9 @@ def test_a_job_is_not_run_on_another_calibration_than_it_was_accepted_with(chang
 
 def test_options_and_circuits_are_checked_before_anything_runs() -> None:
     executor = PlainExecutor()
-    with pytest.raises(UnsupportedOptionError, match=r"dynamical_decoupling\.enable"):
+    with pytest.raises(UnsupportedOptionError, match=r"execution\.meas_type"):
         run_program(
-            task(executor, [(measured(), [0.1])], options={"dynamical_decoupling": {"enable": True}}), executor, print
+            task(executor, [(measured(), [0.1])], options={"execution": {"meas_type": "kerneled"}}), executor, print
         )
     hadamard = QuantumCircuit(5, 1)
     hadamard.h(0)

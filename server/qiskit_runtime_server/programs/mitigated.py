@@ -1,0 +1,201 @@
+"""Expectation values from circuits that a samplex draws variants of: gate twirling, ZNE, PEC and PEA.
+
+The client library has the methods; here legacy options are put into its terms, and its results into legacy ones.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from qiskit.circuit import CircuitInstruction, QuantumCircuit
+from qiskit.primitives import DataBin
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
+from qiskit.quantum_info import PauliLindbladMap
+from qiskit_ibm_runtime.decoders.executor_estimator.post_processor_v0_1 import rename_databin_fields
+from qiskit_ibm_runtime.executor_estimator.prepare import prepare
+from qiskit_ibm_runtime.options_models import EstimatorOptions
+from qiskit_ibm_runtime.results import QuantumProgramResult
+from qiskit_mitigation import PEA, TREX, GateFolding, MitigationTask
+from qiskit_mitigation.utils.utils import load_tasks_from_result
+
+from qiskit_runtime_server.programs import items
+from qiskit_runtime_server.programs.codec import damage
+from qiskit_runtime_server.programs.layers import Layer, found_layers, known_errors
+from qiskit_runtime_server.programs.learning import learned_errors
+from qiskit_runtime_server.programs.methods import AUTO, Methods, Resilience
+from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
+from qiskit_runtime_server.programs.plan import Plan, support
+from qiskit_runtime_server.programs.readout import trex_factors
+from qiskit_runtime_server.programs.setup import Setup
+
+# First part of the keys of random generators for learning, where pubs have their numbers.
+_LEARNING: Final = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNoise:
+    """What is known of the errors of a job's layers.
+
+    Attributes:
+        qubits: Of the device, for those of the narrowed circuits.
+        model: For each layer, its box in the narrowed circuits and its errors; none where nothing is known.
+        learned: How many layers were learned for this job.
+        unknown: How many layers are taken to be free of errors.
+    """
+
+    qubits: Sequence[int]
+    model: Sequence[tuple[CircuitInstruction, PauliLindbladMap]]
+    learned: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mitigated:
+    """What came out of a pub.
+
+    Attributes:
+        data: With the fields of the legacy result.
+        share: The number of randomizations that were drawn, and the shots of each.
+        resilience: What mitigation says about itself.
+    """
+
+    data: DataBin
+    share: tuple[int, int]
+    resilience: Mapping[str, Any]
+
+
+def layer_noise(setup: Setup, pubs: Sequence[EstimatorPub]) -> LayerNoise:
+    """Return the errors of all layers of the pubs' circuits: those that the job brings along, or learned ones."""
+    options = setup.options
+    qubits = _qubits(pubs, options.twirling.strategy)
+    layers = found_layers([_narrow(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
+    known, learning = options.resilience.layer_noise_model, options.resilience.layer_noise_learning
+    errors: list[PauliLindbladMap | None] = []
+    for number, layer in enumerate(layers):
+        if known is not None:
+            errors.append(known_errors(layer, known))
+        elif learning.max_layers_to_learn is None or number < learning.max_layers_to_learn:
+            instruction = layer.instruction(setup.device.num_qubits)
+            errors.append(learned_errors(setup, instruction, learning, _LEARNING, number))
+        else:
+            errors.append(None)
+    unknown = sum(error is None for error in errors)
+    return LayerNoise(
+        qubits=qubits,
+        model=[(layer.box, error or _no_errors(layer)) for layer, error in zip(layers, errors, strict=True)],
+        learned=0 if known is not None else len(layers) - unknown,
+        unknown=unknown,
+    )
+
+
+def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
+    """Run one pub as planned.
+
+    Args:
+        setup: Where to.
+        plan: Its circuit has no control flow.
+        noise: Of the layers, if the methods need it.
+        index: Of the pub.
+    """
+    options, pub, methods, share = setup.options, plan.pub, plan.methods, plan.share
+    qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"):
+        program, _ = prepare([_narrow(pub, qubits)], _options(setup, methods, share, noise))
+    # Cancelling errors takes more randomizations than were asked for.
+    drawn = (program.items[0].shape[0], share[1]) if methods.pec else share
+    learning = options.resilience.measure_noise_learning
+    special = {}
+    if methods.trex and learning.shots_per_randomization != AUTO:
+        special = {len(program.items) - 1: int(learning.shots_per_randomization)}
+    result = items.run(setup, program, index, shots=special, qubits=qubits)
+    (task,) = load_tasks_from_result(result)
+    raw = task.postprocess(result, measure_noise_data=_readout_errors(task.trex, result) if task.trex else None)
+    data = rename_databin_fields(raw, task).data
+    return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
+
+
+def _about(
+    task: MitigationTask, metadata: Mapping[str, Any], data: DataBin, noise: LayerNoise | None
+) -> dict[str, Any]:
+    """Return what the result says about the mitigation of a pub."""
+    about: dict[str, Any] = {}
+    if isinstance(task, GateFolding | PEA):
+        chosen = [set(names) for names in metadata["selected_extrapolators"]]
+        names = [name.pop() if len(name) == 1 else "multiple" for name in chosen]
+        about["zne"] = {"extrapolator": np.array(names, dtype=object).reshape(data.evs.shape).tolist()}
+    if noise is not None:
+        about["layer_noise"] = {
+            "noise_overhead": getattr(task, "gamma", None),
+            "layers_learned": noise.learned,
+            "layers_without_noise": noise.unknown,
+        }
+    return about
+
+
+def _options(setup: Setup, methods: Methods, share: tuple[int, int], noise: LayerNoise | None) -> EstimatorOptions:
+    """Return the options of the client's own estimator that say the same."""
+    resilience: Resilience = setup.options.resilience
+    zne, pec = resilience.zne, resilience.pec
+    return EstimatorOptions(
+        default_shots=math.prod(share),
+        twirling={
+            "enable_gates": methods.twirl_gates,
+            "enable_measure": methods.twirl_measure,
+            "num_randomizations": share[0] if methods.twirls else AUTO,
+            "shots_per_randomization": share[1] if methods.twirls else AUTO,
+            "strategy": setup.options.twirling.strategy,
+        },
+        resilience={
+            "measure_mitigation": methods.trex,
+            "measure_noise_learning": {"num_randomizations": resilience.measure_noise_learning.num_randomizations},
+            "zne_mitigation": methods.zne,
+            "zne": {name: getattr(zne, name) for name in type(zne).__slots__},
+            "pec_mitigation": methods.pec,
+            "pec": {"max_overhead": pec.max_overhead, "noise_gain": pec.noise_gain},
+            "layer_noise_model": None if noise is None else list(noise.model),
+        },
+    )
+
+
+def _readout_errors(trex: TREX, result: QuantumProgramResult) -> PauliLindbladMap:
+    """Return the readout errors that were measured, with rates that scale expectation values by exactly 1/(1 - 2p).
+
+    The client's own rates are the flip rates p, which scale by exp(2p).
+    """
+    measured = trex.compute_noise_model(result)
+    bits = result[trex._program_item_index]["_meas"]
+    factors = trex_factors(measured.rates, bits.shape[0] * bits.shape[1])
+    rates = np.log(np.maximum(factors, 1)) / 2
+    terms = [
+        (letters, places, rate) for (letters, places, _), rate in zip(measured.to_sparse_list(), rates, strict=True)
+    ]
+    return PauliLindbladMap.from_sparse_list(terms, num_qubits=measured.num_qubits)
+
+
+def _no_errors(layer: Layer) -> PauliLindbladMap:
+    return PauliLindbladMap.from_sparse_list([("X", [0], 0.0)], num_qubits=len(layer.qubits))
+
+
+def _qubits(pubs: Iterable[EstimatorPub], strategy: str) -> list[int]:
+    """Return the qubits of the device that the pubs need, rising."""
+    pubs = list(pubs)
+    measured = set().union(*(support(pub.observables) for pub in pubs))
+    return used_qubits([_bare(pub) for pub in pubs], strategy, measured) or [0]
+
+
+def _bare(pub: EstimatorPub) -> QuantumCircuit:
+    return pub.circuit.remove_final_measurements(inplace=False)
+
+
+def _narrow(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
+    """Return `pub` on nothing but `qubits`, without precision."""
+    circuit = narrowed(_bare(pub), qubits)
+    observables = [
+        {"".join(term[-1 - qubit] for qubit in reversed(qubits)): value for term, value in observable.items()}
+        for observable in pub.observables.ravel()
+    ]
+    array = ObservablesArray(observables, num_qubits=len(qubits)).reshape(pub.observables.shape)
+    return EstimatorPub(circuit, array, pub.parameter_values)

@@ -1,0 +1,42 @@
+"""Takes the qubits out of circuits that nothing happens on.
+
+Samplexes take time for every qubit of a circuit, and circuits are as wide as a device.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from qiskit.circuit import QuantumCircuit
+
+
+def used_qubits(circuits: Iterable[QuantumCircuit], strategy: str, others: Iterable[int] = ()) -> list[int]:
+    """Return the qubits that a twirled circuit needs, rising; barriers alone do not use one.
+
+    Args:
+        circuits: Without control flow.
+        strategy: For twirling; "all" needs all qubits.
+        others: To be kept beside those of the circuits.
+    """
+    circuits = list(circuits)
+    if strategy == "all":
+        return list(range(max(circuit.num_qubits for circuit in circuits)))
+    found = set(others)
+    for circuit in circuits:
+        places = {qubit: place for place, qubit in enumerate(circuit.qubits)}
+        found.update(places[q] for part in circuit.data if part.name != "barrier" for q in part.qubits)
+    return sorted(found)
+
+
+def narrowed(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
+    """Return `circuit` with nothing but `qubits`, in this order; nothing but barriers may act on others."""
+    kept = {circuit.qubits[qubit]: place for place, qubit in enumerate(qubits) if qubit < circuit.num_qubits}
+    narrow = QuantumCircuit(len(qubits), metadata=circuit.metadata, global_phase=circuit.global_phase)
+    narrow.add_bits(bit for bit in circuit.clbits)
+    for register in circuit.cregs:
+        narrow.add_register(register)
+    for instruction in circuit.data:
+        places = [kept[qubit] for qubit in instruction.qubits if qubit in kept]
+        if instruction.name != "barrier":
+            narrow.append(instruction.operation, places, instruction.clbits)
+        elif places:
+            narrow.barrier(places)
+    return narrow
