@@ -55,7 +55,7 @@ _resources = st.fixed_dictionaries(
 _tolerations = st.lists(
     st.fixed_dictionaries(
         {"operator": st.just("Exists")},
-        optional={"key": _names, "effect": st.sampled_from(["", "NoSchedule", "NoExecute"])},
+        optional={"key": _names, "effect": st.sampled_from(["NoSchedule", "NoExecute"])},
     ),
     max_size=2,
 )
@@ -171,7 +171,25 @@ _rest = st.fixed_dictionaries(
         "suspend": st.booleans(),
     },
 )
-specs = st.builds(lambda rest, exposure: {**rest, **exposure}, _rest, _exposures)
+
+
+def _allowed(rest: dict[str, Any], exposure: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec that they make, with what the schema's rules ask for."""
+    spec = {**rest, **exposure}
+    for executor in spec["executors"]:
+        kind = executor.setdefault("type", "own")
+        if kind == "aer":
+            executor.pop("gpu", None)
+        if kind == "custatevec":
+            executor.setdefault("gpu", {})
+    if "postgresql" not in spec.get("database", {}) and "api" in spec:
+        spec["api"]["replicas"] = min(spec["api"].get("replicas", 1), 1)
+    if exposure:
+        spec.setdefault("auth", {"anonymous": True})
+    return spec
+
+
+specs = st.builds(_allowed, _rest, _exposures)
 """Any spec that the schema allows."""
 
 runtime_servers = st.builds(lambda name, spec: runtime_server(spec, name=name), _names, specs)
