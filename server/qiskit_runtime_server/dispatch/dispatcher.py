@@ -45,12 +45,14 @@ class _Run:
 
     Attributes:
         left: It goes on without us: nothing is to be written down about it.
+        ending: Its end is being written down.
     """
 
     claim: Claim
     reservation: Reservation
     task: asyncio.Task[None] | None = None
     left: bool = False
+    ending: bool = False
 
 
 class Dispatcher:
@@ -216,6 +218,7 @@ class Dispatcher:
 
     async def _note(self, run: _Run, event: Event) -> None:
         claim = run.claim
+        run.ending = isinstance(event, Completed | Failed | HandedBack)
         try:
             match event:
                 case Log(text=text):
@@ -252,6 +255,7 @@ class Dispatcher:
         if await _insist(partial(self._store.queue.finish, claim, outcome, result)):
             self._measures.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
         else:
+            logger.info("Job %s is not ours any more: its end, under fence %d, is refused.", *claim.key)
             self._measures.result_refused(claim.job.executor)
 
     async def _append_log(self, job_id: JobId, text: str) -> None:
@@ -264,6 +268,7 @@ class Dispatcher:
         with suppress(JobNotFoundError):
             await _insist(partial(self._store.jobs.delete, job.account, job.id))
             self.abandon(job.id)
+            logger.info("Job %s, whose submission was in doubt, is withdrawn.", job.id)
 
     async def _give_back(self, claim: Claim, setback: Setback, reason: str) -> None:
         job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
@@ -279,7 +284,9 @@ class Dispatcher:
         claims = set(self._runs)
         held = await self._store.queue.renew(claims, lease=self._lease) if claims else set()
         for key in claims - held:
-            if (run := self._runs.get(key)) and run.task is not None:
+            # One that has just ended holds no claim either, and still has to tell its executor.
+            if (run := self._runs.get(key)) and run.task is not None and not run.ending:
+                logger.info("Job %s is not ours any more: fence %d is void.", *key)
                 self._measures.lease_lost(run.claim.job.executor)
                 run.task.cancel()
 

@@ -1,22 +1,16 @@
 """What the dispatcher makes of events, losses and a store that is away; the executors are played by the tests."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_processes import Cluster
-from http_jobs import circuit_of, params_of
 from prometheus_client import CollectorRegistry
-from server_process import ServerProcess
 from sqlalchemy.exc import OperationalError
 
-from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch import dispatcher as dispatcher_module
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
@@ -34,14 +28,11 @@ from qiskit_runtime_server.dispatch.events import (
     Task,
 )
 from qiskit_runtime_server.dispatch.measures import JobMeasures
-from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
-from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
-from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Claim, Outcome, Store
 from qiskit_runtime_server.store.sql import open_sqlite
-from qiskit_runtime_server.worker.slots import Slots
 
 NAME = ExecutorName("played")
 ME = AccountId("me")
@@ -316,84 +307,3 @@ async def test_a_run_that_ends_badly_leaves_its_slot_free(store: Store, dispatch
     dispatch(PlayedPool([failed], [failed], [failed]))
     for job in jobs:
         assert (await when(store, job, JobState.FAILED)).reason == "no"
-
-
-def test_slots_of_this_process_do_not_outlive_it() -> None:
-    assert issubclass(RemotePool, LastingPool)
-    assert not issubclass(Slots, LastingPool)
-
-
-@asynccontextmanager
-async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
-    settings = Settings(executor_key="a key for tests", **times)  # type: ignore[arg-type] - parsed by pydantic
-    pool = RemotePool(NAME, urls, settings)
-    await pool.start()
-    try:
-        yield pool
-    finally:
-        await pool.stop()
-
-
-def sleep_task(job_id: str) -> Task:
-    return Task(
-        job_id=job_id,
-        fence=7,
-        program_id="sampler",
-        backend_name="fake_manila@counted",
-        calibration_digest=Catalog().get("fake_manila", ideal_qubits=5).digest,
-        seed=1,
-        seconds=60,
-        params=json.dumps(params_of(circuit_of("sleep"))).encode(),
-    )
-
-
-async def test_an_executor_with_two_addresses_counts_once(cluster: Cluster, standing: list[ServerProcess]) -> None:
-    async with pool_of(standing[0].url, cluster.wire(standing[0]).url) as pool:
-        first = await asyncio.wait_for(pool.reserve(), 10)
-        await asyncio.sleep(0.5)
-        assert pool.size == 1
-        first.release()
-        assert pool.idle == 1
-
-
-async def test_an_executor_that_never_answered_can_do_what_any_can(unused_tcp_port: int) -> None:
-    async with pool_of(f"http://127.0.0.1:{unused_tcp_port}") as pool:
-        assert (await pool.capabilities()).num_qubits == 20
-        assert (pool.size, pool.idle) == (0, 0)
-        async with asyncio.timeout(0.1):
-            await pool.capabilities()
-
-
-async def test_a_job_cancelled_elsewhere_is_ended_at_its_executor(standing: list[ServerProcess]) -> None:
-    async with pool_of(standing[1].url) as pool:
-        await asyncio.wait_for(pool.capabilities(), 10)
-        reservation = await pool.reserve()
-        async with aclosing(reservation.run(sleep_task("elsewhere"))) as events:
-            assert isinstance(await anext(events), Started)
-            pool.end_everywhere("elsewhere")
-            start = time.monotonic()
-            with pytest.raises(RunLost):
-                await anext(events)
-            assert time.monotonic() - start < 2
-        reservation.release()
-        await asyncio.wait_for(pool.reserve(), 20)
-
-
-async def test_a_run_that_is_out_of_reach_is_given_up_when_its_executor_has_given_it_up(
-    cluster: Cluster, standing: list[ServerProcess]
-) -> None:
-    wire = cluster.wire(standing[1])
-    async with pool_of(wire.url, orphan_after=timedelta(seconds=1), orphan_kept=timedelta(seconds=1)) as pool:
-        reservation = await asyncio.wait_for(pool.reserve(), 10)
-        async with aclosing(reservation.run(sleep_task("far-away"))) as events:
-            assert isinstance(await anext(events), Started)
-            wire.sever()
-            start = time.monotonic()
-            with pytest.raises(RunLost, match="out of reach"):
-                await anext(events)
-            assert 2 <= time.monotonic() - start < 5
-        assert pool.size == 0, "an endpoint that does not answer gets no jobs"
-    async with pool_of(standing[1].url) as pool:
-        await asyncio.wait_for(pool.capabilities(), 10)
-        pool.end_everywhere("far-away")
-        await asyncio.wait_for(pool.reserve(), 20)

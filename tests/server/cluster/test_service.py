@@ -3,18 +3,16 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 
 import httpx
 import msgspec
 import pytest
 from cluster_processes import Cluster
-from http_jobs import circuit_of, params_of
+from executor_tasks import task_of
 from hypothesis import given
 from hypothesis import strategies as st
 from server_process import ServerProcess
 
-from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.dispatch.events import (
     LENGTH,
     Completed,
@@ -29,7 +27,6 @@ from qiskit_runtime_server.dispatch.events import (
 )
 
 EVENTS = msgspec.msgpack.Decoder(Event)
-NUMBERS = count()
 
 
 @pytest.fixture
@@ -46,19 +43,6 @@ def wait_until_idle(client: httpx.Client) -> None:
         for chunk in stream.iter_raw():
             if any(occupancy.idle for occupancy in frames.feed(chunk)):
                 return
-
-
-def task(name: str, *, job_id: str | None = None, fence: int = 1) -> Task:
-    return Task(
-        job_id=job_id or f"job-{next(NUMBERS)}",
-        fence=fence,
-        program_id="sampler",
-        backend_name="fake_manila@counted",
-        calibration_digest=Catalog().get("fake_manila", ideal_qubits=5).digest,
-        seed=1,
-        seconds=60,
-        params=json.dumps(params_of(circuit_of(name))).encode(),
-    )
 
 
 def start(client: httpx.Client, work: Task) -> httpx.Response:
@@ -88,21 +72,21 @@ def attached(client: httpx.Client, job_id: str, **params: int) -> list[Event]:
 
 
 def test_events_come_as_a_stream_that_ends_with_the_result(service: httpx.Client) -> None:
-    with started(service, task("zeros")) as events:
+    with started(service, task_of("zeros")) as events:
         received = list(events)
     assert isinstance(received[0], Started)
     assert isinstance(received[-1], Completed)
 
 
 def test_heartbeats_come_while_the_worker_holds_the_interpreter_lock(service: httpx.Client) -> None:
-    with started(service, task("hold the interpreter lock")) as events:
+    with started(service, task_of("hold the interpreter lock")) as events:
         assert isinstance(next(events), Started)
         assert isinstance(next(events), Heartbeat)
 
 
 def test_a_full_executor_refuses_at_once_and_says_how_busy_it_is(service: httpx.Client) -> None:
-    with started(service, task("sleep")):
-        refused = start(service, task("zeros"))
+    with started(service, task_of("sleep")):
+        refused = start(service, task_of("zeros"))
         assert refused.status_code == 429
         occupancy = json.loads(refused.headers["QRS-Occupancy"])
         assert (occupancy["slots"], occupancy["idle"]) == (1, 0)
@@ -112,7 +96,7 @@ def test_a_full_executor_refuses_at_once_and_says_how_busy_it_is(service: httpx.
 def test_a_higher_fence_takes_the_stream_over_and_a_lower_one_is_refused(
     service: httpx.Client, cluster: Cluster
 ) -> None:
-    with started(service, task("nap 0.7", job_id="contested", fence=2)) as events:
+    with started(service, task_of("nap 0.7", job_id="contested", fence=2)) as events:
         assert isinstance(next(events), Started)
         assert service.get("/v1/jobs/contested", params={"fence": 1}).status_code == 409
         taken = attached(service, "contested", fence=3)
@@ -122,13 +106,13 @@ def test_a_higher_fence_takes_the_stream_over_and_a_lower_one_is_refused(
         for fence, status in ((2, 409), (3, 204)):
             assert service.put("/v1/jobs/contested/lease", json={"fence": fence}).status_code == status
         assert service.delete("/v1/jobs/contested", params={"fence": 2}).status_code == 409
-        assert start(service, task("nap 0.7", job_id="contested", fence=3)).status_code == 409
-        assert start(service, task("nap 0.7", job_id="contested", fence=4)).status_code == 200
+        assert start(service, task_of("nap 0.7", job_id="contested", fence=3)).status_code == 409
+        assert start(service, task_of("nap 0.7", job_id="contested", fence=4)).status_code == 200
     assert len(cluster.starts("nap 0.7")) == 1
 
 
 def test_events_that_were_dealt_with_are_not_sent_again(service: httpx.Client) -> None:
-    with started(service, task("stumble", job_id="told")) as events:
+    with started(service, task_of("stumble", job_id="told")) as events:
         received = list(events)
         assert [type(event) for event in received[:2]] == [Started, Log]
         assert attached(service, "told", fence=1) == received
@@ -140,24 +124,24 @@ def test_events_that_were_dealt_with_are_not_sent_again(service: httpx.Client) -
 
 
 def test_a_job_that_is_done_with_is_forgotten_and_does_not_start_again(service: httpx.Client) -> None:
-    with started(service, task("zeros", job_id="done", fence=2)) as events:
+    with started(service, task_of("zeros", job_id="done", fence=2)) as events:
         assert isinstance(list(events)[-1], Completed)
     assert service.get("/v1/jobs/done", params={"fence": 2}).status_code == 404
     assert service.put("/v1/jobs/done/lease", json={"fence": 2}).status_code == 404
-    assert start(service, task("zeros", job_id="done", fence=2)).status_code == 409
+    assert start(service, task_of("zeros", job_id="done", fence=2)).status_code == 409
 
 
 def test_an_end_that_overtakes_its_start_prevents_it(service: httpx.Client) -> None:
     assert service.delete("/v1/jobs/early", params={"fence": 4}).status_code == 204
-    assert start(service, task("zeros", job_id="early", fence=4)).status_code == 409
-    with started(service, task("zeros", job_id="early", fence=5)) as events:
+    assert start(service, task_of("zeros", job_id="early", fence=4)).status_code == 409
+    with started(service, task_of("zeros", job_id="early", fence=5)) as events:
         assert isinstance(list(events)[-1], Completed)
 
 
 def test_a_request_for_an_earlier_start_of_the_executor_is_refused(service: httpx.Client) -> None:
     headers = {"QRS-Boot-Id": "an earlier one"}
     assert service.get("/v1/jobs/any", params={"fence": 1}, headers=headers).status_code == 412
-    work = msgspec.msgpack.encode(task("zeros"))
+    work = msgspec.msgpack.encode(task_of("zeros"))
     assert service.post("/v1/jobs", content=work, headers=headers).status_code == 412
 
 
@@ -188,7 +172,7 @@ def test_a_task_that_makes_no_sense_is_refused(service: httpx.Client, content: b
 
 
 def test_fields_of_a_later_release_are_ignored(service: httpx.Client) -> None:
-    later = msgspec.to_builtins(task("zeros"), builtin_types=(bytes,)) | {"priority": {"of": "a later release"}}
+    later = msgspec.to_builtins(task_of("zeros"), builtin_types=(bytes,)) | {"priority": {"of": "a later release"}}
     with service.stream("POST", "/v1/jobs", content=msgspec.msgpack.encode(later)) as response:
         assert isinstance(list(events_of(response))[-1], Completed)
     event = msgspec.msgpack.encode({"type": "log", "text": "x", "level": "info"})

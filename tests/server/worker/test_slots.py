@@ -171,6 +171,38 @@ async def test_large_results_pass(slots: Slots) -> None:
     assert isinstance(events[-1], Completed)
 
 
+async def until_blocked(pid: int) -> None:
+    """Return when a process has worked, and does no more."""
+    before, begin = 0, used_ticks(pid)
+    while (now := used_ticks(pid)) == begin or now != before:
+        before = now
+        await asyncio.sleep(0.5)
+
+
+def used_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+async def test_a_worker_that_is_killed_while_it_sends_a_large_result_does_not_hold_up_its_neighbour(
+    slots: Slots,
+) -> None:
+    sender, neighbour = await slots.reserve(), await slots.reserve()
+    async with aclosing(sender.run(task("noise", shots=100_000, bits=800))) as events:
+        assert isinstance(await anext(events), Started)
+        # Nobody asks for the rest, so the worker is stuck in the midst of it.
+        pid = sender.pid or 0
+        await until_blocked(pid)
+        assert isinstance((await ends(neighbour, task("zeros")))[-1], Completed)
+        os.kill(pid, signal.SIGKILL)
+        assert isinstance((await ends(neighbour, task("zeros")))[-1], Completed)
+        *_, last = [event async for event in events]
+    assert isinstance(last, Failed)
+    assert last.worker_died
+    sender.release()
+    assert isinstance((await ends(await slots.reserve(), task("noise", shots=100_000, bits=800)))[-1], Completed)
+
+
 async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
     pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1)
     with pytest.raises(StartupError, match="did not start"):

@@ -1,0 +1,65 @@
+"""Apis that sleep past their leases, and networks that lose everything in one direction or in both."""
+
+import signal
+import time
+
+import httpx
+import pytest
+from cluster_processes import Cluster, wait_until, workers_of
+from http_jobs import circuit_of, end_of, signed_in, submit
+from server_process import ServerProcess
+
+IMPATIENT = {"QRS_CONFIRM_EVERY": "0.3", "QRS_ORPHAN_AFTER": "2", "QRS_ORPHAN_KEPT": "4"}
+WAYS = [{"requests": True}, {"answers": True}, {"requests": True, "answers": True}]
+
+
+def submit_named(client: httpx.Client, name: str) -> str:
+    return submit(client, circuit_of(name), backend="fake_manila@counted")
+
+
+def test_what_an_api_has_to_say_that_slept_past_its_lease_is_refused(
+    cluster: Cluster, standing: list[ServerProcess], shared_store: dict[str, str]
+) -> None:
+    wires = [cluster.wire(standing[0]) for _ in range(2)]
+    apis = [cluster.api(wire.url, QRS_LEASE="2", **shared_store) for wire in wires]
+    with signed_in(apis[0].url) as client:
+        job = submit_named(client, "nap 1 zombie")
+        cluster.wait_for_start("nap 1 zombie")
+        asleep, awake = apis if wires[0].count("POST /v1/jobs ") else apis[::-1]
+        asleep.process.send_signal(signal.SIGSTOP)
+        client.base_url = httpx.URL(f"{awake.url}/api/v1")
+        ended = end_of(client, job)
+        assert ended["status"] == "Completed"
+        asleep.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: any(f"{job} is not ours any more" in line for line in asleep.output))
+        assert client.get(f"/jobs/{job}", params={"exclude_params": "true"}).json() == ended
+    assert len(cluster.starts("nap 1 zombie")) == 1
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_a_job_outlives_a_network_that_loses_everything_for_a_while(cluster: Cluster, ways: dict[str, bool]) -> None:
+    executor = cluster.executor(**IMPATIENT)
+    wire = cluster.wire(executor)
+    with signed_in(cluster.api(wire.url, **IMPATIENT).url) as client:
+        job = submit_named(client, "nap 3 on")
+        cluster.wait_for_start("nap 3 on")
+        wire.hold(**ways)
+        time.sleep(3)
+        wire.heal()
+        assert end_of(client, job)["status"] == "Completed"
+    assert len(cluster.starts("nap 3 on")) == 1
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_a_network_that_stays_away_does_not_leave_two_copies_running(cluster: Cluster, ways: dict[str, bool]) -> None:
+    executors = {executor.process.pid: executor for executor in cluster.executors(2, **IMPATIENT)}
+    wires = {pid: cluster.wire(executor) for pid, executor in executors.items()}
+    with signed_in(cluster.api(*(wire.url for wire in wires.values()), **IMPATIENT).url) as client:
+        job = submit_named(client, "sleep")
+        first = cluster.wait_for_start("sleep")
+        workers = workers_of(executors[first])
+        wires[first].hold(**ways)
+        wait_until(lambda: len(cluster.starts("sleep")) == 2, seconds=40)
+        assert not workers & workers_of(executors[first])
+        assert set(cluster.starts("sleep")) == executors.keys()
+        assert client.post(f"/jobs/{job}/cancel").status_code == 204

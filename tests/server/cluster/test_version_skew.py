@@ -1,0 +1,55 @@
+"""Apis and executors one minor version apart: messages may gain fields with defaults, and lose none."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from qiskit_runtime_server.dispatch import events
+
+# What the first release sends of each message. A later one may send more, and must not ask for more.
+FIRST_RELEASE: dict[type[msgspec.Struct], dict[str, Any]] = {
+    events.Task: {
+        "type": "task",
+        "job_id": "a",
+        "fence": 1,
+        "program_id": "sampler",
+        "backend_name": "fake_manila@aer",
+        "calibration_digest": "0",
+        "seed": 1,
+        "seconds": 60.0,
+        "params": b"{}",
+    },
+    events.Ready: {"type": "ready", "capabilities": {"num_qubits": 5}},
+    events.Started: {"type": "started"},
+    events.Heartbeat: {"type": "heartbeat"},
+    events.Log: {"type": "log", "text": "x"},
+    events.Completed: {"type": "completed", "metrics": {}, "result": b"{}"},
+    events.Failed: {"type": "failed", "reason": "no", "code": 1},
+    events.HandedBack: {"type": "handed_back"},
+    events.Occupancy: {"boot_id": "a", "revision": 1, "slots": 1, "idle": 1, "capabilities": {"num_qubits": 5}},
+    events.Confirmation: {"fence": 1},
+}
+
+
+def test_every_message_between_api_and_executor_is_looked_at() -> None:
+    parts = {events.Capabilities, events.Holder, events.Metrics}
+    messages = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
+    assert messages - parts == FIRST_RELEASE.keys()
+
+
+@pytest.mark.parametrize("kind", FIRST_RELEASE, ids=lambda kind: kind.__name__)
+def test_a_message_of_the_first_release_is_understood(kind: type[msgspec.Struct]) -> None:
+    message = msgspec.msgpack.decode(msgspec.msgpack.encode(FIRST_RELEASE[kind]), type=kind)
+    sent = msgspec.to_builtins(message, builtin_types=(bytes,))
+    assert FIRST_RELEASE[kind].items() <= (sent | {"capabilities": {"num_qubits": 5}, "metrics": {}}).items()
+
+
+@pytest.mark.parametrize("kind", FIRST_RELEASE, ids=lambda kind: kind.__name__)
+def test_a_message_of_a_later_release_is_understood(kind: type[msgspec.Struct]) -> None:
+    first = FIRST_RELEASE[kind]
+    later = {field: value | {"new": 1} if isinstance(value, dict) else value for field, value in first.items()} | {
+        "new": {"of": "a later release"}
+    }
+    decode = msgspec.msgpack.Decoder(kind).decode
+    assert decode(msgspec.msgpack.encode(later)) == decode(msgspec.msgpack.encode(first))
