@@ -46,6 +46,11 @@ bench: $(STAMP) ## Compare with the client's local testing mode; writes docs/ref
 lock: ## Pin the dependencies with hashes (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
 	  --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
+	for cuda in custatevec:cu12 custatevec-cu13:cu13; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
+	    --constraints requirements/dev.txt --extra executor --extra $${cuda%:*} pyproject.toml \
+	    --output-file requirements/custatevec-$${cuda#*:}.txt $(ARGS) || exit; \
+	done
 
 docs: $(STAMP) ## Write the reference pages that are made from the code
 	$(BIN)/python docs/generate.py

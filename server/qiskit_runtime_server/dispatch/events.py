@@ -33,12 +33,16 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         methods: The simulation methods it chooses from.
         precision: `double` or `single`.
         device: The hardware, as a user would name it.
+        memory_bytes: What states may take, 0 if that is not known.
+        compute_capability: Of a GPU, as in `9.0`.
     """
 
     num_qubits: int
     methods: tuple[str, ...] = ()
     precision: str = "double"
     device: str = "CPU"
+    memory_bytes: int = 0
+    compute_capability: str = ""
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):

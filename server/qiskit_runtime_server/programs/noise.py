@@ -116,12 +116,17 @@ def gate_error(model: NoiseModel, use: Use) -> QuantumError | None:
     return model._local_quantum_errors.get(label, {}).get(qubits, model._default_quantum_errors.get(label))
 
 
-def error_channel(model: NoiseModel, operation: Instruction, qubits: tuple[int, ...]) -> NDArray[np.complex128] | None:
-    """Return all that a model cut by `DeviceNoise` does after an instruction, as in `channel`; None if nothing."""
+def errors_of(model: NoiseModel, operation: Instruction, qubits: tuple[int, ...]) -> list[QuantumError]:
+    """Return all that a model cut by `DeviceNoise` does after an instruction, in order."""
     errors = [gate_error(model, (operation.label or operation.name, qubits))]
     if isinstance(operation, Delay):
         errors += [noise_pass.error(operation, qubits[0]) for noise_pass in model._custom_noise_passes]
-    channels = [channel(error) for error in errors if error is not None]
+    return [error for error in errors if error is not None]
+
+
+def error_channel(model: NoiseModel, operation: Instruction, qubits: tuple[int, ...]) -> NDArray[np.complex128] | None:
+    """Return all that a model cut by `DeviceNoise` does after an instruction, as in `channel`; None if nothing."""
+    channels = [channel(error) for error in errors_of(model, operation, qubits)]
     return reduce(lambda first, second: second @ first, channels) if channels else None
 
 

@@ -210,7 +210,7 @@ class TestShots:
             (1000**-0.5, {}, 1000, 1000**-0.5),
         ],
     )
-    def test_precision_becomes_shots(  # noqa: PLR0917 - a table of cases
+    def test_precision_becomes_shots(
         self,
         estimate: Run,
         executor: PlainExecutor,

@@ -1,0 +1,182 @@
+"""States on NVIDIA GPUs: which devices hold them, and how they are spread."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Final
+
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.executors.custatevec import device_library
+from qiskit_runtime_server.executors.custatevec.device_batch import DeviceBatch, stride
+from qiskit_runtime_server.executors.custatevec.device_library import Library
+from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue, DeviceState
+from qiskit_runtime_server.executors.custatevec.options import Options
+from qiskit_runtime_server.executors.custatevec.port import Batch, Device, Queue, State, States
+from qiskit_runtime_server.executors.custatevec.sizes import qubits_in
+from qiskit_runtime_server.worker.memory import usable_bytes
+
+# Of a GPU's memory; the rest is for workspaces and for CUDA itself.
+_SHARE: Final = 0.9
+_TRANSFER_BYTES: Final = 2**26
+
+
+class DeviceStates(States):
+    """States on GPUs; small ones on the first device."""
+
+    def __init__(self, options: Options, library: Library | None = None) -> None:
+        """Take options; the GPU is not touched yet.
+
+        Args:
+            options: Which devices, and how.
+            library: By default what is installed.
+        """
+        self._options = options
+        self._given = library
+
+    def device(self) -> Device:
+        """See `States.device`.
+
+        Raises:
+            StartupError: If there is no usable GPU.
+        """
+        return self._device
+
+    @contextmanager
+    def state(self, num_qubits: int) -> Iterator[State]:
+        """See `States.state`."""
+        library = self._library
+        local = self._local_qubits(num_qubits)
+        what, size = f"1 states of {num_qubits} qubits", library.amplitude_bytes << num_qubits
+        library.check_free(what, library.amplitude_bytes << local)
+        with library.allocating(what, size):
+            address = self._created(num_qubits, local)
+        try:
+            with library.allocating(what, size):
+                yield DeviceState(library, address, num_qubits, on_one_device=local == num_qubits)
+        finally:
+            library.ex.state_vector_destroy(address)
+
+    @contextmanager
+    def queue(self) -> Iterator[Queue]:
+        """See `States.queue`."""
+        library, ex = self._library, self._library.ex
+        names, options = ex.SVUpdaterConfigName, self._options
+        wanted = {
+            names.MAX_NUM_HOST_THREADS: options.host_threads,
+            names.DENSE_FUSION_SIZE: options.dense_fusion,
+            names.DIAGONAL_FUSION_SIZE: options.diagonal_fusion,
+        }
+        items = [ex.SVUpdaterConfigItem(name, value) for name, value in wanted.items() if value is not None]
+        with self._dictionary(ex.configure_sv_updater(library.data_type, items)) as config:
+            address = ex.sv_updater_create(config, 0)
+        try:
+            yield DeviceQueue(library, address)
+        finally:
+            ex.sv_updater_destroy(address)
+
+    @contextmanager
+    def batch(self, num_qubits: int, room: int) -> Iterator[Batch]:
+        """See `States.batch`."""
+        library = self._library
+        size = room * stride(library, num_qubits) * library.amplitude_bytes
+        what = f"{room} states of {num_qubits} qubits"
+        library.check_free(what, size)
+        with library.allocating(what, size):
+            yield DeviceBatch(library, self._handle, num_qubits, room)
+
+    @cached_property
+    def _library(self) -> Library:
+        library = self._given or device_library.load(single=self._options.precision == "single")
+        count = library.cupy.cuda.runtime.getDeviceCount()
+        for number in self._options.devices:
+            if not 0 <= number < count:
+                message = f"There is no GPU {number}: the driver shows {count}."
+                raise StartupError(message)
+        library.cupy.cuda.Device(self._options.devices[0]).use()
+        return library
+
+    @cached_property
+    def _handle(self) -> int:
+        """Return a handle of cuStateVec for batches; it lives as long as the process."""
+        return int(self._library.sv.create())
+
+    @cached_property
+    def _device(self) -> Device:
+        library, number = self._library, self._options.devices[0]
+        properties = library.cupy.cuda.runtime.getDeviceProperties(number)
+        name: str = properties["name"].decode()
+        count = len(self._options.devices) * self._num_processes
+        usable = int(library.cupy.cuda.runtime.memGetInfo()[1] * _SHARE)
+        return Device(
+            name=name if count == 1 else f"{count} x {name}",
+            memory_bytes=self._with_host(usable) * count,
+            batch_bytes=usable,
+            compute_capability=f"{properties['major']}.{properties['minor']}",
+        )
+
+    def _with_host(self, usable: int) -> int:
+        """Return what a state may take on a device with so much memory, the host's added."""
+        if self._options.host_qubits == 0:
+            return usable
+        largest = self._library.amplitude_bytes << qubits_in(usable, self._library.amplitude_bytes)
+        return min(largest << self._options.host_qubits, usable + usable_bytes())
+
+    def _local_qubits(self, num_qubits: int) -> int:
+        """Return how many qubits of a state lie within the memory of each device."""
+        spread = (len(self._options.devices) * self._num_processes).bit_length() - 1
+        if self._options.host_qubits:
+            return min(num_qubits, qubits_in(self._device.batch_bytes, self._library.amplitude_bytes))
+        return num_qubits - spread
+
+    def _created(self, num_qubits: int, local: int) -> int:
+        """Return the address of a new instance."""
+        library, ex, devices = self._library, self._library.ex, self._options.devices
+        shape = (library.data_type, num_qubits, local)
+        if self._communicator is not None:
+            with self._dictionary(self._multi_process(shape)) as config:
+                return int(ex.state_vector_create_multi_process(config, 0, self._communicator, 0))
+        if len(devices) > 1:
+            network = library.sv.DeviceNetworkType.SWITCH
+            config = ex.configure_state_vector_multi_device(*shape, devices, len(devices), network, 0)
+        else:
+            config = ex.configure_state_vector_single_device(*shape, devices[0], 0)
+        with self._dictionary(config):
+            return int(ex.state_vector_create_single_process(config, (), 0, 0))
+
+    def _multi_process(self, shape: tuple[int, int, int]) -> int:
+        ex = self._library.ex
+        layers = (ex.GlobalIndexBitClass.COMMUNICATOR,), (self._num_processes.bit_length() - 1,), 1
+        sharing = ex.MemorySharingMethod.NONE
+        return int(ex.configure_state_vector_multi_process(*shape, -1, sharing, *layers, _TRANSFER_BYTES, 0, 0))
+
+    @cached_property
+    def _communicator(self) -> int | None:
+        """Return the connection to the other processes of an MPI launcher; it lives as long as the process."""
+        if not self._options.processes:
+            return None
+        library = self._library
+        already = library.sv.Status.ALREADY_INITIALIZED
+        try:
+            library.ex.communicator_initialize(library.sv.CommunicatorType.OPENMPI)
+        except library.sv.cuStateVecError as error:
+            if error.status != already:
+                message = f"The executor's option processes needs Open MPI: {error}."
+                raise StartupError(message) from error
+        return int(library.ex.communicator_create())
+
+    @cached_property
+    def _num_processes(self) -> int:
+        if self._communicator is None:
+            return 1
+        count, _, _ = self._library.ex.communicator_get_size_and_rank()
+        if count < 2 or count & (count - 1):  # noqa: PLR2004 - more than one
+            message = f"The executor's option processes needs an MPI launcher with 2, 4, 8, ... processes, not {count}."
+            raise StartupError(message)
+        return int(count)
+
+    @contextmanager
+    def _dictionary(self, config: int) -> Iterator[int]:
+        try:
+            yield config
+        finally:
+            self._library.ex.dictionary_destroy(config)

@@ -1,0 +1,268 @@
+"""Turns a circuit and a noise model into a program."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from qiskit.circuit import (
+    CASE_DEFAULT,
+    BreakLoopOp,
+    CircuitInstruction,
+    Clbit,
+    ContinueLoopOp,
+    ControlFlowOp,
+    Delay,
+    ForLoopOp,
+    IfElseOp,
+    Instruction,
+    Parameter,
+    QuantumCircuit,
+    Store,
+    SwitchCaseOp,
+    WhileLoopOp,
+)
+from qiskit.circuit.classical import expr
+from qiskit_aer.noise import NoiseModel
+
+from qiskit_runtime_server.errors import InvalidInputError
+from qiskit_runtime_server.executors.custatevec.channels import channel
+from qiskit_runtime_server.executors.custatevec.classical import Bits, Expression, Scope
+from qiskit_runtime_server.executors.custatevec.port import Floats, Integers
+from qiskit_runtime_server.executors.custatevec.program import (
+    Assign,
+    BitMap,
+    Block,
+    Choice,
+    For,
+    Gate,
+    Jump,
+    Measure,
+    Noise,
+    Program,
+    Reset,
+    Run,
+    Step,
+    While,
+)
+from qiskit_runtime_server.programs.noise import errors_of, gate_error, readout_matrix
+
+_Item = Gate | Noise | Measure | Reset | Assign | Choice | While | For | Jump
+
+
+def program(circuit: QuantumCircuit, noise: NoiseModel | None) -> Program:
+    """Return `circuit` with its errors as a program.
+
+    Raises:
+        InvalidInputError: If it has a construct that cannot be simulated.
+    """
+    reader = _Reader(noise, tuple(circuit.parameters))
+    items = list(reader.items(circuit, range(circuit.num_qubits), range(circuit.num_clbits)))
+    ending = _Ending()
+    kept = [item for item in reversed(items) if not ending.takes(item)][::-1]
+    return Program(
+        num_qubits=circuit.num_qubits,
+        num_clbits=circuit.num_clbits,
+        steps=_block(kept),
+        ends=(*ending.clbit_of, *ending.others),
+        clbits=tuple(ending.clbit_of.values()),
+        maps=ending.maps(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads instructions one by one."""
+
+    noise: NoiseModel | None
+    parameters: Sequence[Parameter]
+
+    def items(self, circuit: QuantumCircuit, qubits: Sequence[int], clbits: Sequence[int]) -> Iterator[_Item]:
+        """Yield what the instructions of `circuit` become, whose bits have these numbers."""
+        number_of = dict(zip(circuit.qubits, qubits, strict=True))
+        scope = dict(zip(circuit.clbits, clbits, strict=True))
+        for instruction in circuit.data:
+            yield from self._read(instruction, tuple(number_of[qubit] for qubit in instruction.qubits), scope)
+
+    def _read(self, instruction: CircuitInstruction, qubits: tuple[int, ...], scope: Scope) -> Iterator[_Item]:
+        operation = instruction.operation
+        if isinstance(operation, BreakLoopOp | ContinueLoopOp):
+            yield Jump(leaves=isinstance(operation, BreakLoopOp))
+        elif isinstance(operation, ControlFlowOp):
+            clbits = [scope[bit] for bit in instruction.clbits]
+            yield from self._control_flow(operation, qubits, clbits, scope)
+        elif isinstance(operation, Store):
+            yield Assign(clbits=_written(operation.lvalue, scope), value=Expression(operation.rvalue, scope))
+        elif instruction.name == "measure":
+            yield from self._measure(qubits[0], scope[instruction.clbits[0]])
+        elif instruction.name != "barrier":
+            if instruction.name.startswith("reset") and len(qubits) == 1:
+                # Devices have further kinds, as reset_2, with the same effect.
+                yield Reset(qubit=qubits[0])
+            elif not isinstance(operation, Delay):
+                yield Gate.of(operation, qubits, self.parameters)
+            yield from self._errors(operation, qubits)
+
+    def _errors(self, operation: Instruction, qubits: tuple[int, ...]) -> Iterator[Noise]:
+        for error in () if self.noise is None else errors_of(self.noise, operation, qubits):
+            yield Noise(qubits=qubits, channel=channel(error))
+
+    def _measure(self, qubit: int, clbit: int) -> Iterator[_Item]:
+        misread = None
+        if self.noise is not None:
+            error = gate_error(self.noise, ("measure", (qubit,)))
+            if error is not None:
+                yield Noise(qubits=(qubit,), channel=channel(error))
+            matrix = readout_matrix(self.noise, qubit)
+            misread = None if matrix is None else BitMap(bits=(clbit,), chances=matrix.T)
+        yield Measure(qubit=qubit, clbit=clbit, misread=misread)
+
+    def _control_flow(
+        self, operation: ControlFlowOp, qubits: Sequence[int], clbits: Sequence[int], scope: Scope
+    ) -> Iterator[_Item]:
+        def block(body: QuantumCircuit) -> Block:
+            return _block(self.items(body, qubits, clbits))
+
+        if isinstance(operation, IfElseOp):
+            arms = tuple(block(body) for body in operation.blocks)
+            yield Choice(arm=_first_or_second(Expression(operation.condition, scope), len(arms)), arms=arms)
+        elif isinstance(operation, WhileLoopOp):
+            yield While(condition=Expression(operation.condition, scope), body=block(operation.blocks[0]))
+        elif isinstance(operation, ForLoopOp):
+            yield For(bodies=tuple(block(body) for body in _bodies(operation)))
+        elif isinstance(operation, SwitchCaseOp):
+            cases = operation.cases_specifier()
+            labels, bodies = zip(*cases, strict=True) if cases else ((), ())
+            yield Choice(arm=_case(Expression(operation.target, scope), labels), arms=tuple(map(block, bodies)))
+        elif operation.name == "box":
+            yield from self.items(operation.blocks[0], qubits, clbits)
+        else:
+            message = f"Control flow of the kind {operation.name} cannot be simulated."
+            raise InvalidInputError(message)
+
+
+@dataclass(slots=True)
+class _Ending:
+    """What of a program is nothing but reading bits at its end; it is asked about the last instruction first.
+
+    Attributes:
+        clbit_of: The bit that a qubit is read into at the end.
+        others: Qubits that are looked at because errors relate them to the former.
+    """
+
+    clbit_of: dict[int, int] = field(default_factory=dict)
+    others: dict[int, None] = field(default_factory=dict)
+    _found: list[tuple[tuple[int, ...], Floats]] = field(default_factory=list)
+    _busy: set[int] = field(default_factory=set)
+    _written: set[int] = field(default_factory=set)
+    _closed: bool = False
+
+    def takes(self, item: _Item) -> bool:
+        """Whether `item` belongs to the ending; the program goes without it then."""
+        if isinstance(item, Measure):
+            return self._takes_measure(item)
+        if isinstance(item, Noise):
+            return self._takes_noise(item)
+        if isinstance(item, Gate | Reset):
+            self._busy.update(item.qubits if isinstance(item, Gate) else [item.qubit])
+        else:
+            # Decisions may read any bit.
+            self._closed = True
+        return False
+
+    def maps(self) -> tuple[BitMap, ...]:
+        """Return what happens to the outcomes, in order; its bits are places in an outcome."""
+        places = {qubit: place for place, qubit in enumerate((*self.clbit_of, *self.others))}
+        return tuple(
+            BitMap(bits=tuple(places[qubit] for qubit in qubits), chances=chances)
+            for qubits, chances in reversed(self._found)
+        )
+
+    def _takes_measure(self, item: Measure) -> bool:
+        known = item.qubit in self.clbit_of or item.qubit in self.others or item.clbit in self._written
+        self._written.add(item.clbit)
+        if self._closed or known or item.qubit in self._busy:
+            self._busy.add(item.qubit)
+            return False
+        self.clbit_of[item.qubit] = item.clbit
+        if item.misread is not None:
+            self._found.append(((item.qubit,), item.misread.chances))
+        return True
+
+    def _takes_noise(self, item: Noise) -> bool:
+        if self._closed or not self._busy.isdisjoint(item.qubits):
+            self._busy.update(item.qubits)
+            return False
+        if self.clbit_of.keys().isdisjoint(item.qubits) and self.others.keys().isdisjoint(item.qubits):
+            # Nothing that follows looks at them.
+            return True
+        chances = item.channel.population_map
+        if chances is None:
+            self._busy.update(item.qubits)
+            return False
+        self.others.update(dict.fromkeys(qubit for qubit in item.qubits if qubit not in self.clbit_of))
+        self._found.append((item.qubits, chances))
+        return True
+
+
+def _block(items: Iterable[_Item]) -> Block:
+    """Return items as steps, gates and channels in a row as one run; the part before the first channel is its own."""
+    steps: list[Step] = []
+    row: list[Gate | Noise] = []
+
+    def close() -> None:
+        first = next((i for i, step in enumerate(row) if isinstance(step, Noise)), len(row))
+        steps.extend(Run(steps=tuple(part)) for part in (row[:first], row[first:]) if part)
+        row.clear()
+
+    for item in items:
+        if isinstance(item, Gate | Noise):
+            row.append(item)
+        else:
+            close()
+            steps.append(item)
+    close()
+    return tuple(steps)
+
+
+def _bodies(loop: ForLoopOp) -> Iterator[QuantumCircuit]:
+    indices, parameter, body = loop.params
+    for index in indices:
+        yield body if parameter is None else body.assign_parameters({parameter: index})
+
+
+def _first_or_second(condition: Expression, arms: int) -> Callable[[Bits], Integers]:
+    def arm(bits: Bits) -> Integers:
+        chosen = 1 - condition(bits)
+        return np.where(chosen < arms, chosen, -1)
+
+    return arm
+
+
+def _case(target: Expression, labels: Sequence[Sequence[Any]]) -> Callable[[Bits], Integers]:
+    """Return the choice of a switch: the first case with the value, or the default."""
+    arm_of: dict[int, int] = {}
+    default = -1
+    for number, values in enumerate(labels):
+        for value in values:
+            if value is CASE_DEFAULT:
+                default = number
+            else:
+                arm_of.setdefault(int(value), number)
+
+    def arm(bits: Bits) -> Integers:
+        values, places = np.unique(target(bits), return_inverse=True)
+        return np.array([arm_of.get(value, default) for value in values.tolist()], dtype=np.int64)[places]
+
+    return arm
+
+
+def _written(target: expr.Expr, scope: Scope) -> tuple[int, ...]:
+    """Return the bits that a store writes, the lowest first."""
+    if isinstance(target, expr.Index) and isinstance(target.index, expr.Value):
+        return (_written(target.target, scope)[int(target.index.value)],)
+    if isinstance(target, expr.Var):
+        resource = target.var
+        return (scope[resource],) if isinstance(resource, Clbit) else tuple(scope[bit] for bit in resource)
+    message = f"A store into {target} cannot be simulated."
+    raise InvalidInputError(message)
