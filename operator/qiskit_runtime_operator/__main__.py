@@ -1,0 +1,59 @@
+"""The command line."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from qiskit_runtime_operator.definition import update_definition
+from qiskit_runtime_operator.errors import OperatorError
+from qiskit_runtime_operator.operate import operate
+from qiskit_runtime_operator.settings import Settings
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The operator: makes and keeps what RuntimeServers ask for.",
+)
+crds = typer.Typer(no_args_is_help=True, help="The definition of RuntimeServers in the cluster.")
+cli.add_typer(crds, name="crds")
+
+
+@cli.command()
+def run() -> None:
+    """Look after RuntimeServers.
+
+    Everything is set by variables, QRO_NAMESPACE and so on; docs/reference/operator-settings.md has the list.
+    """
+    settings = Settings.load()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    # Its accounts of each event, and of each start, are of no use to an administrator.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    asyncio.run(operate(settings))
+
+
+@crds.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="A CustomResourceDefinition, as in crds/runtimeservers.yaml.")],
+) -> None:
+    """Bring a definition that is there up to date, and wait until it is in force."""
+    name = asyncio.run(update_definition(yaml.safe_load(file.read_text())))
+    typer.echo(f"{name} is up to date")
+
+
+def main() -> None:
+    """Run the command line; what cannot be done is one line."""
+    try:
+        cli()
+    except OperatorError as error:
+        typer.echo(f"qiskit-runtime-operator: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the operator tells Prometheus."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from qiskit_runtime_operator.render import ResourceKind
+
+
+class WriteMeasures:
+    """What was written to the API server, Leases and Events left out."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.writes = Counter(
+            "qro_objects_written",
+            "Objects applied, created or deleted, and statuses written.",
+            ["kind", "how"],
+            registry=registry,
+        )
+
+    def written(self, kind: ResourceKind, how: str) -> None:
+        """Count a write."""
+        self.writes.labels(kind.kind, how).inc()
+
+
+class WorkMeasures:
+    """How reconciling goes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.reconciles = Histogram(
+            "qro_reconcile_seconds",
+            "Time that one pass over one RuntimeServer took.",
+            buckets=(0.001, 0.01, 0.1, 0.5, 1, 5, 30),
+            registry=registry,
+        )
+        self.errors = Counter(
+            "qro_reconcile_errors", "Passes that failed and will be repeated, by error.", ["error"], registry=registry
+        )
+        self.depth = Gauge("qro_queue_depth", "RuntimeServers that wait for a pass.", registry=registry)
+
+
+class LeaderMeasures:
+    """Whether this replica works."""
+
+    def __init__(self, registry: CollectorRegistry, leads: Callable[[], bool]) -> None:
+        self.leader = Gauge("qro_leader", "1 if this replica holds the Lease.", registry=registry)
+        self.leader.set_function(leads)
+
+
+class WatchMeasures(Collector):
+    """How long ago each watch last had a sign of life."""
+
+    def __init__(self, registry: CollectorRegistry, ages: Callable[[], Iterable[tuple[str, float]]]) -> None:
+        self._ages = ages
+        registry.register(self)
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metric without values."""
+        yield GaugeMetricFamily(
+            "qro_watch_age_seconds", "Time since the last event, or connection, of a watch.", labels=["path"]
+        )
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the metric."""
+        (family,) = self.describe()
+        for path, age in self._ages():
+            family.add_metric([path], age)
+        yield family

@@ -1,0 +1,102 @@
+"""Every setting of the operator; the only module that reads its environment.
+
+Each field can be given as `QRO_<NAME>`. The reference page is made from the docstrings.
+"""
+
+import os
+import platform
+from contextlib import suppress
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from qiskit_runtime_operator.errors import StartupError
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _seconds(value: object) -> object:
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
+
+
+# Seconds, or ISO 8601 as in PT1M30S.
+Duration = Annotated[timedelta, BeforeValidator(_seconds)]
+# Separated by blanks or commas.
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What can be set."""
+
+    model_config = SettingsConfigDict(env_prefix="QRO_", extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    namespaces: Words = ()
+    """Namespaces whose RuntimeServers are looked after; all, if there are none here."""
+
+    namespace: str
+    """The operator's own namespace: its Lease is there."""
+
+    pod_name: str = Field(default_factory=lambda: f"{platform.node()}-{os.getpid()}")
+    """What tells this replica from the others."""
+
+    api_image: str
+    """Image of api pods, unless a RuntimeServer names another."""
+
+    executor_image: str
+    """Image of executor pods without a GPU, unless a RuntimeServer names another."""
+
+    executor_gpu_image: str
+    """Image of executor pods with a GPU, unless a RuntimeServer names another."""
+
+    monitoring_namespace: str | None = None
+    """From where metrics are read; without it nobody can, and no ServiceMonitor is made."""
+
+    lease_name: str = "qiskit-runtime-operator"
+    """The Lease that decides which replica works."""
+
+    lease_duration: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=10)
+    """After how much silence of the working replica another one takes over."""
+
+    resync: Annotated[Duration, Field(gt=timedelta())] = timedelta(minutes=5)
+    """How often everything is looked at, give or take a tenth, lest a lost event should be missed for good."""
+
+    load_interval: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=30)
+    """How often the apis are asked how busy they are; the status says so no more often."""
+
+    watch_renewal: Annotated[Duration, Field(gt=timedelta())] = timedelta(minutes=5)
+    """How long a watch lasts before it is renewed; if one is a third older than that, the operator is not live."""
+
+    watch_silence: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=90)
+    """A watch without so much as a bookmark for this long is renewed early."""
+
+    workers: Annotated[int, Field(ge=1)] = 8
+    """How many RuntimeServers are brought up to date at a time."""
+
+    health_port: Port = 8080
+    """Port for `/healthz` and `/readyz`."""
+
+    metrics_port: Port = 9090
+    """Port for `/metrics`."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """How much to log."""
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Return the settings from `given` and, where it says nothing, from the environment.
+
+        Raises:
+            StartupError: If one is missing or makes no sense; the message names it.
+        """
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = [f"QRO_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()]
+            raise StartupError("; ".join(problems)) from error
