@@ -1,12 +1,12 @@
 """The executor `aer`: simulates circuits with qiskit-aer, on processors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Delay, Gate, Instruction, QuantumCircuit
+from qiskit.circuit import QuantumCircuit
 from qiskit_aer import AerError, AerSimulator
 from qiskit_aer.library import SaveProbabilities
 from qiskit_aer.noise import NoiseModel
@@ -15,7 +15,7 @@ from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError, InvalidInputError, OutOfMemoryError
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.programs.compact import terminal_measurements
-from qiskit_runtime_server.programs.noise import error_channel, gate_error, readout_matrix
+from qiskit_runtime_server.programs.density import Evolution, Exact
 from qiskit_runtime_server.worker.memory import qubits_in, usable_bytes
 
 _METHODS: Final = ("density_matrix", "statevector", "matrix_product_state", "stabilizer")
@@ -27,8 +27,11 @@ _STATE_SHARE: Final = 0.9
 # Below this, starting threads takes longer than what they do: 25 times as long for eight noisy qubits.
 _THREADED_QUBITS: Final = 18
 
-# Measured on circuits of depth 3n with IBM's noise: a density matrix takes as long as this many shots for each 2^n.
-_SHOTS_PER_ROW: Final = 0.25
+# What Aer takes to start, for an instruction of one shot, and for each of its 2^n numbers; circuits with IBM's noise.
+_SECONDS_PER_RUN: Final = 3e-3
+_SECONDS_PER_INSTRUCTION: Final = 3e-6
+_SECONDS_PER_NUMBER: Final = 1.5e-9
+
 _MAX_OUTCOME_BITS: Final = 12
 _MAX_PROBABILITIES: Final = 2**22
 
@@ -37,6 +40,9 @@ _MAX_PROBABILITIES: Final = 2**22
 _MPS_QUBITS: Final = 12
 _SMALL_BOND: Final = 8
 _LARGEST_BOND: Final = 256
+
+# A state of density matrices, what it becomes, and room for tables.
+_STATE_BYTES: Final = 4 * 8
 
 _CLIFFORD: Final = frozenset(
     {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "delay", "measure", "reset"}
@@ -83,20 +89,59 @@ class AerExecutor(BaseExecutor):
             InvalidInputError: If Aer does not know an instruction.
         """
         ends = terminal_measurements(task.circuit)
-        if ends and _measures_cleanly(task, ends):
-            method = self._exact_method(task, len(ends))
-            if method is not None:
-                return self._drawn(task, ends, method)
+        drawn = self._drawn(task, ends) if ends else None
+        if drawn is not None:
+            return drawn
         return self._sampled(task, self._sampling_method(task.circuit, task.noise))
 
-    def _exact_method(self, task: SampleTask, outcome_bits: int) -> str | None:
-        """Return how to get the exact probabilities, or None if taking shots costs less."""
+    def _drawn(self, task: SampleTask, ends: Mapping[int, int]) -> BitTensor | None:
+        """Draw shots from the exact probabilities of all outcomes; None if having Aer take them costs less."""
+        bits = np.zeros((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
+        rows, places = np.unique(task.parameter_values, axis=0, return_inverse=True)
+        tables = self._exact(task, list(ends), rows)
+        if tables is None:
+            return None
+        spelled_out = np.zeros((2 ** len(ends), task.circuit.num_clbits), dtype=np.bool_)
+        spelled_out[:, list(ends.values())] = np.arange(2 ** len(ends))[:, None] >> np.arange(len(ends)) & 1
+        users = np.split(np.argsort(places.ravel(), kind="stable"), np.cumsum(np.bincount(places.ravel()))[:-1])
+        for members, lines, table in tables:
+            cumulative = np.cumsum(table, axis=1)
+            for member, line in zip(members.tolist(), lines.tolist(), strict=True):
+                for row in users[member].tolist():
+                    outcomes = _draws(cumulative[line], task.shots, int(task.seeds[row]))
+                    np.take(spelled_out, outcomes, axis=0, out=bits[row], mode="clip")
+        return bits
+
+    def _exact(self, task: SampleTask, measured: list[int], rows: NDArray[np.float64]) -> Iterator[Exact] | None:
+        """Return the probabilities of all outcomes for different `rows`, or None if taking shots costs less."""
         num_qubits = task.circuit.num_qubits
         if task.noise is None and "reset" not in task.circuit.count_ops():
-            fits = num_qubits <= self.capabilities().num_qubits
-            return "statevector" if fits and outcome_bits <= _MAX_OUTCOME_BITS else None
-        worthwhile = 2**num_qubits * _SHOTS_PER_ROW <= task.shots
-        return "density_matrix" if worthwhile and 2 * num_qubits <= self.capabilities().num_qubits else None
+            fits = num_qubits <= self.capabilities().num_qubits and len(measured) <= _MAX_OUTCOME_BITS
+            return self._ideal(task.circuit, measured, rows) if fits else None
+        evolution = Evolution.of(task.circuit, measured, task.noise)
+        if evolution is None or _STATE_BYTES * evolution.largest > self._memory_bytes * _STATE_SHARE:
+            return None
+        # Of one row: a row's bits must not depend on how many others there are.
+        instruction = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**num_qubits
+        taken = _SECONDS_PER_RUN + task.shots * task.circuit.size() * instruction
+        return evolution.probabilities(rows) if evolution.seconds <= taken else None
+
+    def _ideal(self, circuit: QuantumCircuit, measured: list[int], rows: NDArray[np.float64]) -> Iterator[Exact]:
+        """Yield what `Evolution.probabilities` does, of a circuit without noise and resets."""
+        evolved = circuit.copy_empty_like()
+        for instruction in circuit.data:
+            if instruction.name not in {"measure", "delay"}:
+                evolved.append(instruction)
+        evolved.append(SaveProbabilities(len(measured)), measured)
+        step = max(1, _MAX_PROBABILITIES >> len(measured))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            table = {parameter: part[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
+            # Without this option Aer copies the circuit for each row, which takes half of the time.
+            options = {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
+            results = self._run(evolved, "statevector", shots=1, **options)
+            lines = np.arange(len(part))
+            yield start + lines, lines, np.array([result.data.probabilities for result in results])
 
     def _sampling_method(self, circuit: QuantumCircuit, model: NoiseModel | None) -> str:
         bond = _bond_bound(circuit)
@@ -114,32 +159,6 @@ class AerExecutor(BaseExecutor):
             f" are {_spelled(int(self._memory_bytes * _STATE_SHARE))}, enough for {self.capabilities().num_qubits}."
         )
         raise CircuitTooLargeError(message)
-
-    def _drawn(self, task: SampleTask, ends: Mapping[int, int], method: str) -> BitTensor:
-        """Draw shots from the exact probabilities of all outcomes."""
-        qubits = list(ends)
-        evolution = _evolution(task.circuit, task.noise, qubits, method)
-        rows, places = np.unique(task.parameter_values, axis=0, return_inverse=True)
-        places = places.ravel()
-        step = max(1, _MAX_PROBABILITIES >> len(qubits))
-        spelled_out = np.zeros((2 ** len(qubits), task.circuit.num_clbits), dtype=np.bool_)
-        spelled_out[:, list(ends.values())] = np.arange(2 ** len(qubits))[:, None] >> np.arange(len(qubits)) & 1
-        bits = np.empty((len(places), task.shots, task.circuit.num_clbits), dtype=np.bool_)
-        for start in range(0, len(rows), step):
-            exact = self._probabilities(evolution, rows[start : start + step], method)
-            cumulative = np.cumsum(_misread(exact, task.noise, qubits), axis=1)
-            for row in np.flatnonzero((start <= places) & (places < start + step)):
-                outcomes = _draws(cumulative[places[row] - start], task.shots, int(task.seeds[row]))
-                np.take(spelled_out, outcomes, axis=0, out=bits[row], mode="clip")
-        return bits
-
-    def _probabilities(self, circuit: QuantumCircuit, rows: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-        """Return the probabilities of all outcomes, shape ``(rows, 2^measured)``; the first qubit is the lowest bit."""
-        table = {parameter: rows[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
-        # Without this option Aer copies the circuit for each row, which takes half of the time.
-        options = {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
-        results = self._run(circuit, method, shots=1, **options)
-        return np.array([result.data.probabilities for result in results])
 
     def _sampled(self, task: SampleTask, method: str) -> BitTensor:
         """Have Aer take the shots."""
@@ -196,77 +215,6 @@ class AerExecutor(BaseExecutor):
 @cache
 def _simulator() -> AerSimulator:
     return AerSimulator()
-
-
-def _measures_cleanly(task: SampleTask, qubits: Iterable[int]) -> bool:
-    """Whether measuring has no error but that of reading; any other is applied before the measurement."""
-    return task.noise is None or all(gate_error(task.noise, ("measure", (qubit,))) is None for qubit in qubits)
-
-
-def _evolution(
-    circuit: QuantumCircuit, model: NoiseModel | None, measured: Sequence[int], method: str
-) -> QuantumCircuit:
-    """Return `circuit` with its errors written out, and with probabilities of `measured` saved in place of shots."""
-    places = {qubit: place for place, qubit in enumerate(circuit.qubits)}
-    evolution = _Evolution(circuit.num_qubits, model)
-    for instruction in circuit.data:
-        if instruction.name != "measure":
-            qubits = tuple(places[qubit] for qubit in instruction.qubits)
-            evolution.append(instruction.operation, qubits, as_channel=method == "density_matrix")
-    return evolution.ended(measured)
-
-
-class _Evolution:
-    """A circuit in the making whose fixed gates are channels; those of one qubit in a row become one."""
-
-    def __init__(self, num_qubits: int, model: NoiseModel | None) -> None:
-        self._circuit = QuantumCircuit(num_qubits)
-        self._model = model
-        self._waiting: dict[int, NDArray[np.complex128]] = {}
-
-    def append(self, operation: Instruction, qubits: tuple[int, ...], *, as_channel: bool) -> None:
-        """Add an instruction and its error."""
-        channel = None if self._model is None else error_channel(self._model, operation, qubits)
-        if as_channel and isinstance(operation, Gate) and not operation.is_parameterized():
-            matrix = operation.to_matrix()
-            ideal = np.kron(matrix.conj(), matrix)
-            channel = ideal if channel is None else channel @ ideal
-        elif not isinstance(operation, Delay):
-            self._flush(qubits)
-            self._circuit.append(operation, qubits)
-        if channel is None:
-            return
-        if len(qubits) == 1:
-            before = self._waiting.get(qubits[0])
-            self._waiting[qubits[0]] = channel if before is None else channel @ before
-        else:
-            self._flush(qubits)
-            self._circuit.append(Instruction("superop", len(qubits), 0, [channel]), qubits)
-
-    def ended(self, measured: Sequence[int]) -> QuantumCircuit:
-        """Return the circuit, with the probabilities of `measured` saved at its end."""
-        self._flush(list(self._waiting))
-        self._circuit.append(SaveProbabilities(len(measured)), measured)
-        return self._circuit
-
-    def _flush(self, qubits: Iterable[int]) -> None:
-        for qubit in qubits:
-            channel = self._waiting.pop(qubit, None)
-            if channel is not None:
-                self._circuit.append(Instruction("superop", 1, 0, [channel]), [qubit])
-
-
-def _misread(
-    probabilities: NDArray[np.float64], model: NoiseModel | None, measured: Sequence[int]
-) -> NDArray[np.float64]:
-    """Return the probabilities of what is read, given those of what there is, shape ``(rows, 2^measured)``."""
-    tensor = probabilities.reshape(-1, *(2,) * len(measured))
-    for place, qubit in enumerate(measured):
-        matrix = None if model is None else readout_matrix(model, qubit)
-        if matrix is not None:
-            axis = len(measured) - place
-            tensor = np.moveaxis(np.tensordot(tensor, matrix, axes=(axis, 0)), -1, axis)
-    return tensor.reshape(probabilities.shape)
 
 
 def _draws(cumulative: NDArray[np.float64], shots: int, seed: int) -> NDArray[np.intp]:

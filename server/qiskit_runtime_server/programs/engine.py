@@ -20,6 +20,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     *,
     noise: DeviceNoise | None,
     seed: np.random.SeedSequence,
+    first: int = 0,
 ) -> BitTensor:
     """Take `shots` of `circuit` for every row of `parameter_values`.
 
@@ -29,7 +30,8 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         parameter_values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
         shots: For every row.
         noise: Of the device, or None if nothing goes wrong.
-        seed: Fixes all bits. The first rows give the same bits whether or not others follow.
+        seed: Fixes all bits, together with the numbers of the rows.
+        first: The number of the first row: rows give the same bits in whatever batches they come.
 
     Returns:
         Bits of shape ``(n, shots, circuit.num_clbits)``; the last axis is little-endian. Unwritten bits are False.
@@ -38,6 +40,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         InvalidInputError: If the circuit, or a value in it, makes no sense.
         CircuitTooLargeError: If a part of it does not fit into the executor's memory.
     """
+    rows = slice(first, first + len(parameter_values))
     bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
     chances: dict[int, NDArray[np.float64]] = {}
     for number, component in enumerate(split(circuit)):
@@ -52,20 +55,20 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             parameter_values=values,
             shots=shots,
             noise=model,
-            seeds=_seeds(seed, 1 + number, len(values)),
+            seeds=seeds(seed, 1 + number, rows),
         )
         bits[:, :, component.clbits] = executor.sample(task)[:, :, : len(component.clbits)]
     if chances:
         table = np.stack(list(chances.values()), axis=1)
-        for row, coins in enumerate(_coins(table, shots, _seeds(seed, 0, len(table)))):
+        for row, coins in enumerate(_coins(table, shots, seeds(seed, 0, rows))):
             bits[row][:, list(chances)] = coins
     return bits
 
 
-def _seeds(seed: np.random.SeedSequence, part: int, rows: int) -> NDArray[np.uint64]:
-    """Return a seed for each row of one part of a circuit."""
+def seeds(seed: np.random.SeedSequence, part: int, rows: slice) -> NDArray[np.uint64]:
+    """Return a seed for each row of one part of a circuit, the same whatever other rows are asked for."""
     child = np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, part), pool_size=seed.pool_size)
-    return child.generate_state(rows, np.uint64).astype(np.uint64)
+    return child.generate_state(rows.stop, np.uint64)[rows.start :].astype(np.uint64)
 
 
 def _coins(chances: NDArray[np.float64], shots: int, seeds: NDArray[np.uint64]) -> Iterator[BitTensor]:

@@ -16,7 +16,7 @@ from qiskit_runtime_server.programs.options import Options
 from qiskit_runtime_server.programs.readout import misread_twirled
 
 BATCH_BITS: Final = 64 * 2**20
-"""How many bits are simulated at once, a byte each. It takes part in seeding: another number gives other bits."""
+"""How many bits are simulated at once, a byte each."""
 
 # Last part of the key of the generator that misreads bits; the engine's own come before it.
 _READING: Final = 2**31
@@ -82,11 +82,7 @@ class Setup:
         noise = None if self.noise is None else self.noise.unread
         randomizations, shots = shares
         for rows, bits in self._sample(noise, circuit, values, randomizations * shots, key):
-            seeds = (
-                self.options.seed_sequence(*key, rows.start, _READING)
-                .generate_state(len(bits), np.uint64)
-                .astype(np.uint64)
-            )
+            seeds = engine.seeds(self.options.seed_sequence(*key), _READING, rows)
             misread_twirled(bits, readouts, randomizations, seeds)
             yield rows, bits
 
@@ -107,8 +103,8 @@ class Setup:
         shots: int,
         key: tuple[int, ...],
     ) -> Iterator[tuple[slice, BitTensor]]:
+        seed = self.options.seed_sequence(*key)
         step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
         for start in range(0, len(values), step):
             rows = slice(start, min(len(values), start + step))
-            seed = self.options.seed_sequence(*key, start)
-            yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=noise, seed=seed)
+            yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=noise, seed=seed, first=start)

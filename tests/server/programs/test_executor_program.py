@@ -301,7 +301,8 @@ class TestPhysics:
         params = written(program(shots=4000))
         (flat, *_) = bits(executor, params, backend="fake_manila")
         wrong = 1 - flat["right"].mean()
-        assert 0.005 < wrong < 0.1
+        # Reading a 1 of qubit 2 goes wrong for 9.7 % of all shots; five standard deviations are 2.3 %.
+        assert 0.07 < wrong < 0.125
 
     @pytest.mark.parametrize(
         ("decimals", "angle"), [(0, 0.0), (1, 0.4 * np.pi / 2), (5, 0.7), (2**70, 0.7), (None, 0.7)]
