@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest cluster check format bench lock docs
+.PHONY: help setup demo test test-oldest cluster check format bench chaos lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,8 +40,11 @@ format: $(STAMP) ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Compare with the client's local testing mode; writes docs/reference/benchmarks.md
-	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+bench: $(STAMP) ## Measure, beside the client's local testing mode; writes docs/reference/benchmarks.md
+	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
+	PYTHONPATH=tests/kit $(BIN)/python tests/chaos/run.py $(ARGS)
 
 lock: ## Pin the dependencies with hashes (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \

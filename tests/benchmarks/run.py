@@ -1,216 +1,31 @@
-"""Compares the server with what a user would do instead, in one run.
+"""Measures the server, prints a table and writes it to docs/reference/benchmarks.md.
 
-Prints a table and writes it to docs/reference/benchmarks.md. The peer is the same client's local testing mode on
-the same fake device, in this process. Times are medians, with the range in brackets. `--quick` takes fewer samples and
-writes nothing.
+The peer is the same client's local testing mode on the same fake device, in this process. Times are medians, with the
+range in brackets. `--quick` takes fewer samples and writes nothing; `--only` runs some of the subjects.
 """
 
 import argparse
-import os
-import platform
-import re
-import statistics
 import sys
-import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-from qiskit import QuantumCircuit
-from qiskit.circuit.library import efficient_su2
-from qiskit.providers import BackendV2
-from qiskit.quantum_info import SparsePauliOp
-from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_aer import AerSimulator
-from qiskit_ibm_runtime import EstimatorV2, QiskitRuntimeService, SamplerV2
-from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
+from clients import client_rows
+from clusters import cluster_rows
 from rich.console import Console
 from rich.table import Table
+from stores import store_rows
+from table import Row, machine
 
-from qiskit_runtime_server.client import connect
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "kit"))
-
-from server_process import ServerProcess, running_server  # noqa: E402 - the path comes first
-
-PEER_SECONDS = 120
-THREADS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the table; `ours` and `peer` are printed as they are."""
-
-    what: str
-    ours: str
-    peer: str = ""
-    ratio: str = ""
-    goal: str = ""
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "benchmarks.md"
+SUBJECTS: dict[str, tuple[str, Callable[..., Iterator[Row]]]] = {
+    "clients": ("What a user sees", client_rows),
+    "clusters": ("Apis, PostgreSQL and executor services", cluster_rows),
+    "stores": ("Stores with 100,000 queued jobs of 1,000 accounts", store_rows),
+}
 
 
-def sample(run: Callable[[], object], *, count: int, warm_up: int = 1, limit: float = PEER_SECONDS) -> list[float]:
-    """Return how long `run` took each time, in seconds; fewer times than `count` when `limit` seconds are over."""
-    begin = time.perf_counter()
-    for _ in range(warm_up):
-        run()
-    times: list[float] = []
-    while len(times) < count and (not times or time.perf_counter() - begin < limit):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times
-
-
-def shown(times: list[float]) -> str:
-    """Return the median with the range, in milliseconds or seconds."""
-    unit, scale = ("ms", 1e3) if statistics.median(times) < 1 else ("s", 1)
-    low, middle, high = (f"{scale * value:.3g}" for value in (min(times), statistics.median(times), max(times)))
-    return f"{middle} {unit} [{low}, {high}]"
-
-
-def compared(what: str, ours: list[float], peer: list[float], goal: str) -> Row:
-    """Return a row with the ratio of the medians."""
-    ratio = statistics.median(peer) / statistics.median(ours)
-    return Row(what=what, ours=shown(ours), peer=shown(peer), ratio=f"{ratio:.3g} x faster", goal=goal)
-
-
-def bell(backend: BackendV2) -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return generate_preset_pass_manager(backend=backend, optimization_level=1).run(circuit)
-
-
-def run_sampler(backend: BackendV2, circuit: QuantumCircuit) -> object:
-    return SamplerV2(mode=backend).run([circuit], shots=1024).result()
-
-
-def bell_rows(service: QiskitRuntimeService, count: int) -> Iterator[Row]:
-    """Sampler with default options and 1,024 shots, submit to result."""
-    goals = {"fake_manila": "2 x", "fake_sherbrooke": "30 x, 100 ms", "fake_torino": "", "fake_marrakesh": ""}
-    for name, goal in goals.items():
-        remote = service.backend(f"{name}@aer")
-        local = FakeProviderForBackendV2().backend(name)
-        circuit = bell(local)
-        ours = sample(partial(run_sampler, remote, circuit), count=count)
-        peer = sample(partial(run_sampler, local, circuit), count=3)
-        yield compared(f"Bell, 1,024 shots, {name} ({local.num_qubits} qubits)", ours, peer, goal)
-
-
-def estimator_row(service: QiskitRuntimeService, count: int) -> Row:
-    """Estimator at resilience level 0 on 100 parameter sets."""
-    remote = service.backend("fake_sherbrooke@aer")
-    local = FakeProviderForBackendV2().backend("fake_sherbrooke")
-    circuit = generate_preset_pass_manager(backend=local, optimization_level=1).run(efficient_su2(4, reps=2))
-    terms = SparsePauliOp.from_list([("ZZII", 1.0), ("IXXI", 0.5), ("IIYY", 0.25), ("ZIIZ", -1.0)])
-    observable = terms.apply_layout(circuit.layout)
-    values = np.random.default_rng(1).uniform(0, np.pi, (100, circuit.num_parameters))
-    pub = (circuit, observable, values)
-    options = {"resilience_level": 0}
-    ours = sample(lambda: EstimatorV2(mode=remote, options=options).run([pub]).result(), count=count)
-    peer = sample(lambda: EstimatorV2(mode=local).run([pub]).result(), count=3)
-    what = "Estimator, 4-qubit efficient_su2, 4 terms, 100 parameter sets, fake_sherbrooke"
-    return compared(what, ours, peer, "20 x, 0.23 s")
-
-
-def ideal_row(service: QiskitRuntimeService, count: int) -> Row:
-    """Compare a large ideal circuit with a bare AerSimulator in this process: what the server costs on top."""
-    backend = service.backend("fake_quantum_sim@aer")
-    rng = np.random.default_rng(2)
-    circuit = QuantumCircuit(24)
-    for layer in range(20):
-        for qubit in range(24):
-            circuit.rz(rng.uniform(0, np.pi), qubit)
-            circuit.sx(qubit)
-        for qubit in range(layer % 2, 23, 2):
-            circuit.cx(qubit, qubit + 1)
-    circuit.measure_all()
-    circuit = generate_preset_pass_manager(backend=backend, optimization_level=1).run(circuit)
-    simulator = AerSimulator(method="statevector")
-    ours = sample(partial(run_sampler, backend, circuit), count=count)
-    peer = sample(lambda: simulator.run(circuit, shots=1024, memory=True).result().get_memory(), count=count)
-    ratio = statistics.median(ours) / statistics.median(peer)
-    return Row(
-        what="24 qubits, depth 20, ideal; peer: a bare AerSimulator in-process",
-        ours=shown(ours),
-        peer=shown(peer),
-        ratio=f"{ratio:.3g} x its time",
-        goal="1.10 x",
-    )
-
-
-def throughput_row(url: str, seconds: float) -> Row:
-    """Sixteen client threads that send Bell jobs one after the other."""
-    times: list[float] = []
-    failures: list[str] = []
-    circuit = bell(FakeProviderForBackendV2().backend("fake_sherbrooke"))
-    services = [connect(url, f"thread-{number}") for number in range(THREADS)]
-    backends = [service.backend("fake_sherbrooke@aer") for service in services]
-    end = time.perf_counter() + seconds
-
-    def send(backend: BackendV2) -> None:
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            try:
-                run_sampler(backend, circuit)
-            except Exception as error:  # noqa: BLE001 - any failure counts
-                failures.append(repr(error))
-            times.append(time.perf_counter() - start)
-
-    threads = [threading.Thread(target=send, args=(backend,)) for backend in backends]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    p50, p99 = (1e3 * float(np.quantile(times, q)) for q in (0.5, 0.99))
-    rate = len(times) / seconds
-    return Row(
-        what=f"{THREADS} client threads, Bell on fake_sherbrooke, {seconds:g} s",
-        ours=f"{rate:.3g} jobs/s, p50 {p50:.3g} ms, p99 {p99:.3g} ms, {len(failures)} failures",
-        goal="no failure",
-    )
-
-
-def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
-
-
-@contextmanager
-def timed_server() -> Iterator[tuple[ServerProcess, float]]:
-    """Start a server and say how long it took to listen, in seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        with running_server(Path(folder) / "data") as server:
-            yield server, time.perf_counter() - start
-
-
-def start_row(count: int) -> Row:
-    times = []
-    for _ in range(count):
-        with timed_server() as (_, seconds):
-            times.append(seconds)
-    return Row(what="`serve`: from the command to warm and listening", ours=shown(times), goal="3 s")
-
-
-def machine() -> str:
-    models = re.findall(r"model name\s+: (.*)", Path("/proc/cpuinfo").read_text())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in ("qiskit", "qiskit-aer", "qiskit-ibm-runtime"))
-    model = models[0] if models else platform.processor()
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB; Python {platform.python_version()}, {packages}"
-
-
-def page(rows: list[Row]) -> str:
+def page(results: dict[str, list[Row]]) -> str:
     lines = [
         "# Benchmarks",
         "",
@@ -218,44 +33,39 @@ def page(rows: list[Row]) -> str:
         "run, unless a row says otherwise. Times are medians, with the range in brackets.",
         "",
         f"Machine: {machine()}.",
-        "",
-        "| what | server | peer | ratio | goal |",
-        "|---|---|---|---|---|",
     ]
-    lines += [f"| {row.what} | {row.ours} | {row.peer} | {row.ratio} | {row.goal} |" for row in rows]
+    for subject, rows in results.items():
+        lines += [
+            "",
+            f"## {SUBJECTS[subject][0]}",
+            "",
+            "| what | server | peer | ratio | goal |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [f"| {row.what} | {row.ours} | {row.peer} | {row.ratio} | {row.goal} |" for row in rows]
     return "\n".join(lines) + "\n"
-
-
-def rows_of(*, quick: bool) -> Iterator[Row]:
-    with timed_server() as (server, _):
-        service = connect(server.url)
-        count = 5 if quick else 30
-        yield from bell_rows(service, count)
-        yield estimator_row(service, count)
-        yield ideal_row(service, 1 if quick else 3)
-        yield throughput_row(server.url, 5 if quick else 30)
-        resident = f"{resident_mib(server.process.pid):.0f} MiB"
-        yield Row(what="Resident memory of the api process after all that", ours=resident, goal="150 MB")
-    yield start_row(1 if quick else 5)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", nargs="*", choices=SUBJECTS, default=SUBJECTS)
+    options = parser.parse_args()
     warnings.simplefilter("ignore")
     console = Console(width=180)
-    rows = []
-    for row in rows_of(quick=quick):
-        rows.append(row)
-        console.print(f"{row.what}: {row.ours}  {row.peer}  {row.ratio}", highlight=False)
+    results: dict[str, list[Row]] = {}
+    for subject in options.only:
+        rows = results.setdefault(subject, [])
+        for row in SUBJECTS[subject][1](quick=options.quick):
+            rows.append(row)
+            console.print(f"{row.what}: {row.ours}  {row.peer}  {row.ratio}", highlight=False)
     table = Table("what", "server", "peer", "ratio", "goal", title=machine())
-    for row in rows:
+    for row in (row for rows in results.values() for row in rows):
         table.add_row(row.what, row.ours, row.peer, row.ratio, row.goal)
     console.print(table)
-    if not quick:
-        (ROOT / "docs" / "reference" / "benchmarks.md").write_text(page(rows))
+    if results.keys() == SUBJECTS.keys() and not options.quick:
+        PAGE.write_text(page(results))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -18,6 +18,7 @@ ENTRY_POINTS = """[qiskit_runtime_server.executors]
 counted = counted_executor:CountedExecutor
 faulty = counted_executor:FaultyExecutor
 patient = counted_executor:PatientAerExecutor
+null = scripted_executor:ScriptedExecutor
 """
 
 

@@ -1,0 +1,102 @@
+"""What apis, PostgreSQL and executor services cost and take, as processes of one machine."""
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+
+from clients import THREADS, bell, run_sampler
+from cluster_processes import Cluster, Plugins, shared_by_apis
+from http_jobs import end_of, signed_in, submit
+from large_jobs import cancelled, largest_that_fits, state_bytes
+from postgresql_server import PostgresqlServer
+from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
+from server_process import running_server
+from table import Row, sample, shown
+
+from qiskit_runtime_server.client import connect
+
+_REPLICAS = (1, 2, 4)
+_SLOTS = 2
+
+
+@contextmanager
+def _cluster() -> Iterator[tuple[Cluster, dict[str, str]]]:
+    """Yield a cluster without processes, and the variables of apis that share a database with fsync."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = stack.enter_context(PostgresqlServer(fsync=True))
+        yield Cluster(folder, Plugins(folder), stack), shared_by_apis(database.url())
+
+
+def _overhead_row(count: int) -> Row:
+    """Take turns, so that both meet the same machine."""
+    with _cluster() as (cluster, shared), running_server(cluster.data_dir, "--executor=aer=1") as alone:
+        executor = cluster.executor(name="aer")
+        api = cluster.api(executor.url, name="aer", **shared)
+        circuit = bell(FakeProviderForBackendV2().backend("fake_manila"))
+        runs = {
+            url: partial(run_sampler, connect(url).backend("fake_manila@aer"), circuit) for url in (api.url, alone.url)
+        }
+        times: dict[str, list[float]] = {url: [] for url in runs}
+        for url in islice(cycle(runs), 2 * count):
+            times[url] += sample(runs[url], count=1, warm_up=not times[url])
+    ours, peer = times[api.url], times[alone.url]
+    more = 1e3 * (statistics.median(ours) - statistics.median(peer))
+    return Row(
+        what="Bell on fake_manila through api, PostgreSQL and executor service; peer: the same in `serve`",
+        ours=shown(ours),
+        peer=shown(peer),
+        ratio=f"{more:.3g} ms more",
+        goal="15 ms more",
+    )
+
+
+def _throughput_row(replicas: int, seconds: float) -> Row:
+    """Send jobs that simulate nothing, as plain requests: the real client takes more time than the server."""
+    with _cluster() as (cluster, shared):
+        executor = cluster.executor(f"--slots={_SLOTS}", "--memory=1Gi", name="null")
+        apis = [cluster.api(executor.url, name="null", **shared) for _ in range(replicas)]
+        done: list[int] = []
+        end = time.monotonic() + seconds
+
+        def send(url: str) -> None:
+            with signed_in(url) as client:
+                count = 0
+                while time.monotonic() < end:
+                    ended = end_of(client, submit(client, backend="fake_manila@null"))
+                    count += ended["status"] == "Completed"
+            done.append(count)
+
+        threads = [threading.Thread(target=send, args=(api.url,)) for api in islice(cycle(apis), THREADS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    what = f"Jobs that simulate nothing, {THREADS} senders, {_SLOTS} slots, {replicas} api{'s' * (replicas > 1)}"
+    return Row(what=what, ours=f"{sum(done) / seconds:.3g} jobs/s")
+
+
+def _cancel_rows(count: int) -> Iterator[Row]:
+    qubits = largest_that_fits()
+    with _cluster() as (cluster, shared):
+        executor = cluster.executor(f"--memory={state_bytes(qubits) * 5 // 4}", name="aer")
+        with signed_in(cluster.api(executor.url, name="aer", **shared).url) as client:
+            rounds = [cancelled(client, executor, qubits) for _ in range(count)]
+    what = f"Cancel of a running {qubits}-qubit job, {count} times: until"
+    yield Row(what=f"{what} its process is gone", ours=shown([each.gone for each in rounds]), goal="1 s, worst 2 s")
+    yield Row(what=f"{what} its memory is free", ours=shown([each.freed for each in rounds]), goal="1 s, worst 2 s")
+    yield Row(what=f"{what} the next job has ended", ours=shown([each.next_end for each in rounds]), goal="3 s")
+
+
+def cluster_rows(*, quick: bool) -> Iterator[Row]:
+    """Overhead, throughput, cancellation."""
+    yield _overhead_row(5 if quick else 50)
+    for replicas in _REPLICAS:
+        yield _throughput_row(replicas, 5 if quick else 20)
+    yield from _cancel_rows(2 if quick else 50)

@@ -1,0 +1,41 @@
+"""What the calls of a job's life take beside a long queue, with every commit on the disk."""
+
+import asyncio
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from store_speed import SUBMITTERS, Milliseconds, Opened, crowded, fill, fsync_times, postgresql_store, sqlite_store
+from table import Row
+
+_STORES: dict[str, Opened] = {"SQLite": sqlite_store, "PostgreSQL": postgresql_store}
+_GOALS = {f"add, {SUBMITTERS} at once": "p99 20 ms", "claim beside": "p99 10 ms", "first page beside": "p99 20 ms"}
+_SAID = {
+    f"add, {SUBMITTERS} at once": f"submit, {SUBMITTERS} submitters",
+    "claim beside": "claim, one claimer",
+    "first page beside": "list, first page",
+}
+
+
+async def _measured(opened: Opened, folder: Path) -> Milliseconds:
+    async with opened(folder) as store:
+        await fill(store)
+        return await crowded(store)
+
+
+def store_rows(*, quick: bool) -> Iterator[Row]:
+    """Submit, claim and list at the same time, a hundred jobs a second; then the disk by itself."""
+    del quick  # It takes seconds.
+    for name, opened in _STORES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            times = asyncio.run(_measured(opened, Path(folder)))
+        for call, goal in _GOALS.items():
+            yield Row(what=f"{name}: {_SAID[call]}", ours=_spread(times[call]), goal=goal)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Row(what="The disk itself: fsync of one page", ours=_spread(fsync_times(Path(folder))))
+
+
+def _spread(times: list[float]) -> str:
+    p99 = statistics.quantiles(times, n=100, method="inclusive")[98]
+    return f"p50 {statistics.median(times):.3g} ms, p99 {p99:.3g} ms"
