@@ -23,8 +23,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kubernetes_binaries import KubernetesBinaries
 
+# Beside the kubeconfig.
+AUDIT_LOG = "audit.log"
 _READY_SECONDS = 120
 _STOP_SECONDS = 10
+# What pods ask for, as far as they are not Kubernetes' own; for proofs that their rights are those that they need.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+    ],
+}
 _USERS = {
     "admin": "system:masters",
     "system:kube-controller-manager": "",
@@ -58,6 +70,7 @@ class _ControlPlane:
         (self._folder / "service-accounts.key").write_bytes(pem)
         lines = [f'{token},{user},{user},"{_USERS[user]}"' for user, token in self._tokens.items()]
         (self._folder / "tokens.csv").write_text("\n".join(lines))
+        (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def _start_etcd(self) -> str:
         client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
@@ -74,6 +87,7 @@ class _ControlPlane:
             "kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={self._url.rpartition(':')[2]}",
             "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
             f"--cert-dir={self._folder}", f"--token-auth-file={self._folder / 'tokens.csv'}",
+            f"--audit-policy-file={self._folder / 'audit-policy.json'}", f"--audit-log-path={self._folder / AUDIT_LOG}",
             "--authorization-mode=RBAC", "--allow-privileged=true",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.96.0.0/16",

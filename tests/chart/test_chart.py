@@ -1,0 +1,129 @@
+"""The chart as files: what helm and its users read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from charts import CHART, ROOT, pod_of, rendered, run_helm, with_values
+from kubernetes_client import Manifest
+from runtime_servers import body
+
+from qiskit_runtime_operator.model import RuntimeServer
+from qiskit_runtime_operator.render import KINDS
+from qiskit_runtime_operator.settings import Settings
+
+EVERYTHING = {
+    "monitoringNamespace": "monitoring",
+    "images": {"registry": "registry.test/qiskit", "pullSecrets": ["pull"]},
+}
+ALL_APIS = ("--api-versions=monitoring.coreos.com/v1", "--is-upgrade")
+
+
+def rules(manifests: list[Manifest]) -> Iterator[Manifest]:
+    for manifest in manifests:
+        if manifest["kind"] in {"Role", "ClusterRole"}:
+            yield from manifest["rules"]
+
+
+def test_the_definition_in_the_chart_is_the_one_source() -> None:
+    source = ROOT / "crds" / "runtimeservers.yaml"
+    assert (CHART / "crds" / "runtimeservers.yaml").read_bytes() == source.read_bytes()
+
+
+def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
+    done = run_helm(helm, "lint", "--strict", CHART)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"replica": 2}, "additional properties 'replica' not allowed"),
+        ({"replicas": 0}, "minimum: got 0, want 1"),
+        ({"replicas": "two"}, "got string, want integer"),
+        ({"namespaces": "lab"}, "got string, want array"),
+        ({"namespaces": ["Lab"]}, "does not match pattern"),
+        ({"monitoringNamespace": "Monitoring"}, "does not match pattern"),
+        ({"images": {"repository": "x"}}, "additional properties 'repository' not allowed"),
+        ({"images": {"registry": "https://x/"}}, "does not match pattern"),
+        ({"images": {"pullPolicy": "Sometimes"}}, "must be one of"),
+        ({"logLevel": "loud"}, "must be one of"),
+        ({"crds": {"upgrade": "yes please"}}, "got string, want boolean"),
+        ({"runtimeServers": [{"name": "lab"}]}, "additional properties 'runtimeServers' not allowed"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(
+    helm: Path, tmp_path: Path, values: dict[str, Any], complaint: str
+) -> None:
+    done = run_helm(helm, "template", CHART, with_values(values, tmp_path))
+    assert done.returncode != 0
+    assert complaint in done.stderr
+
+
+def test_every_value_is_described_and_every_variable_is_a_setting(helm: Path, tmp_path: Path) -> None:
+    manifests = rendered(helm, tmp_path, {**EVERYTHING, "namespaces": ["a", "b"]}, *ALL_APIS)
+    (deployment,) = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {item["name"]: item.get("value", "lab") for item in container["env"]}
+    assert variables.keys() <= {f"QRO_{name.upper()}" for name in Settings.model_fields}
+    settings = Settings.load(**{name.removeprefix("QRO_").lower(): value for name, value in variables.items()})
+    assert settings.namespaces == ("a", "b")
+    assert settings.api_image == "registry.test/qiskit/qiskit-runtime-server-api:0.1.0"
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}
+
+
+@pytest.mark.parametrize("namespaces", [[], ["a", "b"]])
+def test_no_right_is_given_by_a_wildcard_and_none_to_change_rights(
+    helm: Path, tmp_path: Path, namespaces: list[str]
+) -> None:
+    manifests = rendered(helm, tmp_path, {"namespaces": namespaces}, *ALL_APIS)
+    for rule in rules(manifests):
+        words = [word for key in ("apiGroups", "resources", "verbs") for word in rule[key]]
+        assert not [word for word in words if "*" in word]
+        assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
+    cluster_wide = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "ClusterRole"}
+    assert ("rel-qiskit-runtime-operator" in cluster_wide) is not bool(namespaces)
+    assert "rel-qiskit-runtime-operator-crds" in cluster_wide
+
+
+def test_every_kind_that_is_rendered_can_be_written(helm: Path, tmp_path: Path) -> None:
+    granted = {
+        (group, resource)
+        for rule in rules(rendered(helm, tmp_path))
+        if {"create", "delete", "get", "list", "patch", "watch"} <= set(rule["verbs"])
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert granted == {(kind.api_version.rpartition("/")[0], kind.plural) for kind in KINDS}
+
+
+def test_all_pods_fulfil_the_restricted_standard(helm: Path, tmp_path: Path) -> None:
+    pods = [pod for manifest in rendered(helm, tmp_path, EVERYTHING, *ALL_APIS) if (pod := pod_of(manifest))]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+
+
+@pytest.mark.parametrize("release", ["a", "qiskit-runtime-operator", "r" * 53])
+def test_names_fit_whatever_the_release_is_called(helm: Path, release: str) -> None:
+    done = run_helm(helm, "template", release, CHART, *ALL_APIS)
+    names = [manifest["metadata"]["name"] for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    assert max(map(len, names)) <= 63
+    assert not [name for name in names if name.endswith("-")]
+
+
+def test_the_notes_begin_with_a_runtime_server_that_the_operator_understands() -> None:
+    text = (CHART / "templates" / "NOTES.txt").read_text()
+    manifest = yaml.safe_load(text.partition("<<END\n")[2].partition("  END\n")[0])
+    server = RuntimeServer.from_object(body(manifest["spec"], name=manifest["metadata"]["name"]))
+    assert server.spec.executors[0].kind == "aer"

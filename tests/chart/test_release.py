@@ -1,0 +1,231 @@
+"""Releases of the chart on a real control plane: what the operator may do, upgrades, and what is left."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from audit import granted, refused, used
+from charts import CHART, rendered, run_helm, with_values
+from kubernetes_client import KubernetesClient, Manifest, RefusedError, eventually
+from local_pod import container_environment, run_container
+from operator_process import OperatorProcess
+from runtime_servers import AER
+
+DEFINITION = "runtimeservers.runtimeserver.dev"
+NAME = "rel-qiskit-runtime-operator"
+# Kinds that the operator renders always, so that it prunes one only if another version made it.
+KEPT = ("ConfigMap", "NetworkPolicy", "ServiceAccount", "ServiceMonitor")
+API_VERSIONS = {
+    "ConfigMap": "v1",
+    "ServiceAccount": "v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optional_apis(control_plane: Path) -> None:
+    """Let the cluster have the kinds that it need not have; what they mean does not matter here."""
+    client = KubernetesClient(control_plane)
+    for group, version, kind in (
+        ("gateway.networking.k8s.io", "v1", "HTTPRoute"),
+        ("monitoring.coreos.com", "v1", "ServiceMonitor"),
+    ):
+        plural = f"{kind.lower()}s"
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        versions = [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]
+        names = {"kind": kind, "plural": plural}
+        client.create(
+            {
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {
+                    "name": f"{plural}.{group}",
+                    # The group of the Gateway API is protected.
+                    "annotations": {"api-approved.kubernetes.io": "unapproved, for tests"},
+                },
+                "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": versions},
+            }
+        )
+    client.close()
+
+
+@pytest.fixture
+def other(kubernetes: KubernetesClient) -> Iterator[KubernetesClient]:
+    """Return a client in another namespace than that of the release."""
+    client = KubernetesClient(kubernetes.kubeconfig, namespace=f"{kubernetes.namespace}-labs")
+    client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
+    yield client
+    client.delete("Namespace", client.namespace)
+    client.close()
+
+
+class Release:
+    """The release `rel` in the namespace of the test."""
+
+    def __init__(self, helm: Path, kubernetes: KubernetesClient) -> None:
+        self._helm = helm
+        self._kubernetes = kubernetes
+
+    def __call__(self, verb: str, *arguments: str | Path) -> None:
+        where = f"--namespace={self._kubernetes.namespace}"
+        done = run_helm(self._helm, verb, "rel", *arguments, where, kubeconfig=self._kubernetes.kubeconfig)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def release(helm: Path, kubernetes: KubernetesClient) -> Iterator[Release]:
+    """Return what makes, changes and removes a release; nothing of it stays."""
+    release = Release(helm, kubernetes)
+    yield release
+    release("uninstall", "--ignore-not-found")
+
+
+def server(spec: Mapping[str, Any], name: str = "lab") -> Manifest:
+    return {
+        "apiVersion": "runtimeserver.dev/v1alpha1",
+        "kind": "RuntimeServer",
+        "metadata": {"name": name},
+        "spec": {"executors": [dict(AER)], "auth": {"anonymous": True}, **spec},
+    }
+
+
+def stray(owner: Manifest, kind: str) -> Manifest:
+    """Return an object of the operator's that it does not want any more."""
+    reference = {key: owner[key] for key in ("apiVersion", "kind")}
+    reference |= {"name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": True}
+    labels = {"app.kubernetes.io/managed-by": "qiskit-runtime-operator", "app.kubernetes.io/instance": "lab"}
+    manifest = {
+        "apiVersion": API_VERSIONS[kind],
+        "kind": kind,
+        "metadata": {"name": "stray", "labels": labels, "ownerReferences": [reference]},
+    }
+    return {**manifest, "spec": {"podSelector": {}}} if kind == "NetworkPolicy" else manifest
+
+
+@pytest.mark.parametrize("cluster_wide", [True, False])
+def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
+    release: Release, kubernetes: KubernetesClient, other: KubernetesClient, tmp_path: Path, *, cluster_wide: bool
+) -> None:
+    values = {"monitoringNamespace": "monitoring", "namespaces": [] if cluster_wide else [other.namespace]}
+    release("install", CHART, with_values(values, tmp_path))
+    (pod, *_) = eventually(lambda: kubernetes.list("Pod"))
+    eventually(lambda: all(is_served(other, kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor")))
+    environment = container_environment(kubernetes, pod, tmp_path)
+    operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
+    try:
+        operator.wait_until_leading()
+        lead_through_everything(other)
+    finally:
+        operator.stop()
+    account = f"{kubernetes.namespace}:{NAME}"
+    assert refused(kubernetes.kubeconfig, account) == []
+    assert used(kubernetes.kubeconfig, account) == granted(kubernetes, NAME)
+
+
+def is_served(kubernetes: KubernetesClient, kind: str) -> bool:
+    """Tell whether the API server is done with starting to serve a new kind."""
+    try:
+        return kubernetes.list(kind) == []
+    except RefusedError:
+        return False
+
+
+def lead_through_everything(cluster: KubernetesClient) -> None:
+    """Have a RuntimeServer made, changed and repaired so that each kind is written and pruned."""
+    executors = [dict(AER), {**AER, "name": "second"}]
+    made = cluster.create(server({"executors": executors, "ingress": {"host": "lab.example.org"}}))
+    eventually(lambda: cluster.find("Ingress", "lab-api") and cluster.find("Deployment", "lab-executor-second"))
+    eventually(lambda: cluster.get("RuntimeServer", "lab").get("status"))
+    for kind in KEPT:
+        cluster.create(stray(made, kind))
+    gateway = {"ingress": None, "gateway": {"parentRefs": [{"name": "public"}]}, "executors": [dict(AER)]}
+    cluster.merge("RuntimeServer", "lab", {"spec": gateway})
+    eventually(lambda: not cluster.find("Ingress", "lab-api") and not cluster.find("Deployment", "lab-executor-second"))
+    eventually(lambda: cluster.find("HTTPRoute", "lab-api"))
+    cluster.merge("RuntimeServer", "lab", {"spec": {"gateway": None}})
+    eventually(lambda: not cluster.find("HTTPRoute", "lab-api"))
+    eventually(lambda: not [kind for kind in KEPT if cluster.find(kind, "stray")])
+
+
+@pytest.fixture
+def older_chart(tmp_path: Path) -> Path:
+    """Return the chart as an older version had it: its RuntimeServers could not be suspended, but painted."""
+    chart = tmp_path / "older" / CHART.name
+    shutil.copytree(CHART, chart)
+    definition = yaml.safe_load((chart / "crds" / "runtimeservers.yaml").read_text())
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    del spec["suspend"]
+    spec["colour"] = {"type": "string"}
+    (chart / "crds" / "runtimeservers.yaml").write_text(yaml.safe_dump(definition))
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    (chart / "Chart.yaml").write_text(yaml.safe_dump({**about, "version": "0.0.1"}))
+    return chart
+
+
+def fields(kubernetes: KubernetesClient) -> set[str]:
+    (version,) = kubernetes.get("CustomResourceDefinition", DEFINITION)["spec"]["versions"]
+    return set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
+
+
+def finish_hook(kubernetes: KubernetesClient, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Do what a node would: run the pod of the hook's Job, and say how that went."""
+
+    def pods() -> list[Manifest]:
+        return [pod for pod in kubernetes.list("Pod") if pod["spec"]["serviceAccountName"] == f"{NAME}-crds"]
+
+    (pod,) = eventually(pods, 60)
+    done = run_container(kubernetes, pod, folder)
+    phase = {"status": {"phase": "Failed" if done.returncode else "Succeeded"}}
+    kubernetes.merge("Pod", pod["metadata"]["name"], phase, "status")
+    return done
+
+
+def test_an_upgrade_brings_the_definition_up_to_date_and_uninstalling_leaves_all_that_is_the_users(
+    release: Release, kubernetes: KubernetesClient, older_chart: Path, tmp_path: Path
+) -> None:
+    if kubernetes.find("CustomResourceDefinition", DEFINITION):
+        kubernetes.delete("CustomResourceDefinition", DEFINITION)
+        eventually(lambda: not kubernetes.find("CustomResourceDefinition", DEFINITION))
+    release("install", older_chart)
+    assert {"colour"} == fields(kubernetes) & {"colour", "suspend"}
+    kubernetes.create(server({}))
+    kubernetes.create(claim())
+    folder = tmp_path / "hook"
+    folder.mkdir()
+    with ThreadPoolExecutor(1) as threads:
+        upgrade = threads.submit(release, "upgrade", CHART)
+        hook = finish_hook(kubernetes, folder)
+        upgrade.result()
+    assert hook.stdout == f"{DEFINITION} is up to date\n", hook.stderr
+    assert {"suspend"} == fields(kubernetes) & {"colour", "suspend"}
+    account = f"{kubernetes.namespace}:{NAME}-crds"
+    assert refused(kubernetes.kubeconfig, account) == []
+    assert {right.verb for right in used(kubernetes.kubeconfig, account)} == {"get", "update"}
+    assert not [role for role in kubernetes.list("ClusterRole") if role["metadata"]["name"] == f"{NAME}-crds"]
+
+    release("uninstall")
+    assert kubernetes.find("Deployment", NAME) is None
+    assert kubernetes.get("RuntimeServer", "lab")["spec"]["suspend"] is False
+    assert kubernetes.get("PersistentVolumeClaim", "lab-data")
+
+
+def claim() -> Manifest:
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": "lab-data", "labels": {"runtimeserver.dev/data-of": "lab"}}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
+
+
+def test_the_hook_has_no_right_to_any_other_definition(helm: Path, tmp_path: Path) -> None:
+    (role,) = [
+        item
+        for item in rendered(helm, tmp_path, None, "--is-upgrade")
+        if item["kind"] == "ClusterRole" and item["metadata"]["name"].endswith("-crds")
+    ]
+    (rule,) = role["rules"]
+    assert rule["resourceNames"] == [DEFINITION]
