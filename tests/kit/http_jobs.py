@@ -29,6 +29,19 @@ def circuit_of(name: str = "flip") -> QuantumCircuit:
     return circuit
 
 
+def long_circuit(layers: int = 400, num_qubits: int = 25) -> QuantumCircuit:
+    """Return a circuit that keeps a simulator busy in one go: by default for minutes, in 0.5 GiB."""
+    circuit = QuantumCircuit(num_qubits, num_qubits)
+    for layer in range(layers):
+        for qubit in range(num_qubits):
+            circuit.rz(0.1 * layer, qubit)
+            circuit.sx(qubit)
+        for qubit in range(layer % 2, num_qubits - 1, 2):
+            circuit.cx(qubit, qubit + 1)
+    circuit.measure(range(num_qubits), range(num_qubits))
+    return circuit
+
+
 def params_of(circuit: object, shots: object = 10) -> dict[str, Any]:
     """Return sampler params with a circuit, or with anything in its place."""
     encoded = json.loads(json.dumps(circuit, cls=RuntimeEncoder))

@@ -15,6 +15,9 @@ from typing import Protocol
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
+from qiskit_runtime_server.terms import DEFAULT_TERMS, Terms
+
+SESSION_CLAIMS_IN_ROW = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +104,8 @@ Signal = Queued | Ended
 class JobStore(Protocol):
     """Jobs as their owners see them."""
 
-    async def add(self, job: Job, params: bytes) -> None:
-        """Keep a new job as Queued.
+    async def add(self, job: Job, params: bytes, terms: Terms = DEFAULT_TERMS) -> None:
+        """Keep a new job as Queued; weight and limit of running jobs hold for all jobs of the account from then on.
 
         Raises:
             SessionNotFoundError: If `job.session_id` is not a session of the account.
@@ -173,8 +176,12 @@ class QueueStore(Protocol):
     async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
         """Mark the next queued job for `executor` as running and return it; None if there is none.
 
-        Order: session jobs, then the account with the fewest running jobs on that executor, then the account that was
-        served longest ago, then age.
+        Of the accounts that may run one more, the one with the fewest running jobs on that executor by weight comes
+        first, then the one that has waited longest for its turn. While an account with waiting jobs runs none, another
+        account gets at most as many claims as its weight, and only if it has waited before.
+
+        Of the account's jobs, those in sessions come first, then the older ones; but of `SESSION_CLAIMS_IN_ROW` + 1
+        claims at least one is for the oldest job of all.
         """
 
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:

@@ -28,10 +28,13 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+NO_LIMIT = 2**31 - 1
+"""Stands for no limit in columns that are compared."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -147,7 +150,8 @@ documents = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-# One row for every account that ever sent a job to the executor. Rows are never deleted.
+# One row for every account that ever sent a job to the executor. Rows are never deleted. `last_served` says since when
+# the account waits for its turn, see `transitions`.
 ledger = Table(
     "ledger",
     metadata,
@@ -159,12 +163,14 @@ ledger = Table(
     Column("last_served", UtcDateTime, nullable=False),
     Column("seconds", Double, nullable=False, comment="Slot time of jobs that have ended"),
     Column("jobs", Integer, nullable=False, comment="That have ended after running"),
+    Column("weight", Integer, nullable=False, server_default="1"),
+    Column("max_running", Integer, nullable=False, server_default=str(NO_LIMIT)),
+    Column("share", Double, nullable=False, server_default="0", comment="Running jobs by weight"),
+    Column("claims_in_turn", Integer, nullable=False, server_default="0"),
+    Column("session_claims_in_row", Integer, nullable=False, server_default="0"),
 )
 
-HAS_QUEUED = ledger.c.queued > literal_column("0")
-HAS_QUEUED_IN_SESSIONS = ledger.c.queued_in_sessions > literal_column("0")
+MAY_RUN = and_(ledger.c.queued > literal_column("0"), ledger.c.running < ledger.c.max_running)
 
-_SHARE = (ledger.c.executor, ledger.c.running, ledger.c.last_served)
 Index("ledger_of_account", ledger.c.account)
-_partial_index("ledger_next", *_SHARE, where=HAS_QUEUED)
-_partial_index("ledger_next_in_session", *_SHARE, where=HAS_QUEUED_IN_SESSIONS)
+_partial_index("ledger_turn", ledger.c.executor, ledger.c.share, ledger.c.last_served, where=MAY_RUN)

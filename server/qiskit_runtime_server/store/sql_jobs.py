@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, not_, select, true, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, not_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
@@ -16,15 +16,16 @@ from qiskit_runtime_server.store.port import Ended, JobQuery, Outcome, Queued
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
 from qiskit_runtime_server.store.schema import IS_PENDING, job_tags, jobs, sessions
 from qiskit_runtime_server.store.sql_documents import PARAMS, write_document
+from qiskit_runtime_server.terms import DEFAULT_TERMS, Terms
 
 _OF_OWNER = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"), jobs.c.account == bindparam("account_id"))
 _KNOWN = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
 _OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
-_SESSION = (
-    select(sessions)
-    .where(sessions.c.id == bindparam("session_id"), sessions.c.account == bindparam("account_id"))
-    .with_for_update()
+_SESSION = select(sessions).where(
+    sessions.c.id == bindparam("session_id"), sessions.c.account == bindparam("account_id")
 )
+# Not against those who have just referred to the session in a job of theirs: they may wait for this transaction.
+_SESSION_LOCKED = _SESSION.with_for_update(key_share=True)
 _ADD = insert(jobs)
 _DELETE = delete(jobs).where(jobs.c.id == bindparam("job_id"))
 _ADD_TAGS = insert(job_tags)
@@ -36,16 +37,18 @@ class SqlJobs(SqlPart):
     """A `JobStore`."""
 
     @uninterrupted
-    async def add(self, job: Job, params: bytes) -> None:
+    async def add(self, job: Job, params: bytes, terms: Terms = DEFAULT_TERMS) -> None:
         """See `JobStore.add`."""
         async with self._database.transaction() as connection:
             if self._database.in_doubt() and await connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
                 return
-            await self._check_session(connection, job)
+            now = (await self._database.now(connection)).utc
+            await _check_session(connection, _SESSION, job, now)
             await connection.execute(_ADD, job_row(job))
             await _add_tags(connection, job, job.tags)
             await write_document(connection, job.id, PARAMS, params)
-            await transitions.arrive(connection, job)
+            await transitions.arrive(connection, job, terms, now)
+            await _check_session(connection, _SESSION_LOCKED, job, now)
         self._database.announce(Queued(executor=job.executor))
 
     @uninterrupted
@@ -106,20 +109,23 @@ class SqlJobs(SqlPart):
             await connection.execute(_DELETE_TAGS, {"of_job": job.id})
             await _add_tags(connection, job, tags)
 
-    async def _check_session(self, connection: AsyncConnection, job: Job) -> None:
-        if job.session_id is None:
-            return
-        result = await connection.execute(_SESSION, {"session_id": job.session_id, "account_id": job.account})
-        if (row := result.mappings().first()) is None:
-            raise SessionNotFoundError(f"Session {job.session_id} not found.")
-        if not session_of(row).accepts_jobs((await self._database.now(connection)).utc):
-            raise InvalidStateError(f"Session {job.session_id} accepts no more jobs.")
-
     async def _cancel(self, connection: AsyncConnection, job: Job, reason: str) -> None:
         """End the job; the time that it spent in a slot counts."""
         now = (await self._database.now(connection)).utc
         metrics = msgspec.structs.replace(job.metrics, seconds=_seconds_in_slot(job, now))
         await transitions.end(connection, job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+
+
+async def _check_session(
+    connection: AsyncConnection, session: Select[*tuple[Any, ...]], job: Job, now: datetime
+) -> None:
+    if job.session_id is None:
+        return
+    result = await connection.execute(session, {"session_id": job.session_id, "account_id": job.account})
+    if (row := result.mappings().first()) is None:
+        raise SessionNotFoundError(f"Session {job.session_id} not found.")
+    if not session_of(row).accepts_jobs(now):
+        raise InvalidStateError(f"Session {job.session_id} accepts no more jobs.")
 
 
 def _not_found(job_id: str) -> JobNotFoundError:

@@ -13,28 +13,26 @@ from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
 from qiskit_runtime_server.store import transitions
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback
+from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, Ended, Outcome, Queued, Setback
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, holder_of, job_of
 from qiskit_runtime_server.store.schema import (
-    HAS_QUEUED,
-    HAS_QUEUED_IN_SESSIONS,
     IS_QUEUED,
     IS_QUEUED_IN_SESSION,
     IS_RUNNING,
+    MAY_RUN,
     jobs,
     ledger,
 )
 from qiskit_runtime_server.store.sql_documents import RESULT, write_document
 
-# Where transactions run side by side, all queued jobs of the first account may be locked by others.
-_ACCOUNTS_TO_TRY = 8
-
-_ACCOUNTS = (
-    select(ledger.c.account)
-    .where(ledger.c.executor == bindparam("at_executor"))
-    .order_by(ledger.c.running, ledger.c.last_served)
-    .limit(_ACCOUNTS_TO_TRY)
+_TURNS = (
+    select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row)
+    .where(ledger.c.executor == bindparam("at_executor"), MAY_RUN)
+    .order_by(ledger.c.share, ledger.c.last_served)
 )
+# Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
+# all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.
+_PASSES = (_TURNS.limit(1).with_for_update(skip_locked=True), _TURNS.limit(8))
 _OLDEST = (
     select(*JOB_COLUMNS)
     .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
@@ -42,11 +40,8 @@ _OLDEST = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
-# Session jobs first.
-_QUEUES = (
-    (_ACCOUNTS.where(HAS_QUEUED_IN_SESSIONS), _OLDEST.where(IS_QUEUED_IN_SESSION)),
-    (_ACCOUNTS.where(HAS_QUEUED), _OLDEST.where(IS_QUEUED)),
-)
+_OLDEST_OF_ALL = _OLDEST.where(IS_QUEUED)
+_OLDEST_IN_SESSION = _OLDEST.where(IS_QUEUED_IN_SESSION)
 _LEASE = update(jobs).where(jobs.c.id == bindparam("of_job"))
 _TAKE = _LEASE.values(lease_until=bindparam("until"), fence=bindparam("new_fence"))
 _EXTEND = _LEASE.values(lease_until=bindparam("until"))
@@ -77,10 +72,12 @@ class SqlQueue(SqlPart):
     async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.claim`."""
         async with self._database.transaction() as connection:
-            queued = await _next_queued(connection, executor)
-            if queued is None:
+            found = await _next_queued(connection, executor)
+            if found is None:
                 return None
-            job = await transitions.start(connection, queued, holder, await self._database.now(connection), lease)
+            queued, in_row = found
+            now = await self._database.now(connection)
+            job = await transitions.start(connection, queued, holder, now=now, lease=lease, in_row=in_row)
         return Claim(job=job)
 
     @uninterrupted
@@ -137,10 +134,11 @@ class SqlQueue(SqlPart):
 
     async def _put_back(self, connection: AsyncConnection, held: Job, setback: Setback, reason: str) -> Job:
         job, code = _set_back(held, setback)
+        now = (await self._database.now(connection)).utc
         if code is None:
-            return await transitions.requeue(connection, job)
+            return await transitions.requeue(connection, job, now)
         outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
-        return await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
+        return await transitions.end(connection, job, outcome, now)
 
 
 async def _first(
@@ -149,12 +147,18 @@ async def _first(
     return (await connection.execute(statement, values)).mappings().first()
 
 
-async def _next_queued(connection: AsyncConnection, executor: ExecutorName) -> Job | None:
-    for accounts, oldest in _QUEUES:
-        for account in (await connection.scalars(accounts, {"at_executor": executor})).all():
-            row = await _first(connection, oldest, at_executor=executor, of_account=account)
+async def _next_queued(connection: AsyncConnection, executor: ExecutorName) -> tuple[Job, int] | None:
+    """Return the next job, and how many session jobs of its account it makes in a row; None if there is none."""
+    for accounts in _PASSES:
+        for account, in_sessions, in_row in (await connection.execute(accounts, {"at_executor": executor})).all():
+            of_account = {"at_executor": executor, "of_account": account}
+            if in_sessions > 0 and in_row < SESSION_CLAIMS_IN_ROW:
+                row = await _first(connection, _OLDEST_IN_SESSION, **of_account)
+                if row is not None:
+                    return job_of(row), in_row + 1
+            row = await _first(connection, _OLDEST_OF_ALL, **of_account)
             if row is not None:
-                return job_of(row)
+                return job_of(row), 0
     return None
 
 

@@ -1,15 +1,18 @@
 """What a change of a job's state writes: the job's row, the counts of its account and the times of its session.
 
-The caller has locked the job's row. Rows are always locked in the order job, session, ledger, so that transactions
-cannot deadlock.
+The caller has locked the job's row. Rows are always locked in the order job, ledger, session, so that transactions
+cannot deadlock; a claim, which looks at the ledger first, takes only what is not locked.
+
+An account's turn lasts for as many claims as its weight says. It then waits for its next turn since the end of what it
+ran, as one that had nothing queued does since its job arrived (docs/decisions/0007).
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Update, bindparam, func, insert, update
+from sqlalchemy import BindParameter, Double, Update, and_, bindparam, case, cast, func, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,18 +21,8 @@ from qiskit_runtime_server.jobs import Job, JobState
 from qiskit_runtime_server.store.database import Now
 from qiskit_runtime_server.store.port import Outcome
 from qiskit_runtime_server.store.rows import json_text
-from qiskit_runtime_server.store.schema import EPOCH, jobs, ledger, sessions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """By how much the counts of an account change."""
-
-    queued: int = 0
-    running: int = 0
-    served: datetime | None = None
-    seconds: float = 0.0
-    ended: int = 0
+from qiskit_runtime_server.store.schema import EPOCH, NO_LIMIT, jobs, ledger, sessions
+from qiskit_runtime_server.terms import Terms
 
 
 def _update_job(*columns: str) -> Update:
@@ -40,18 +33,42 @@ def _update_job(*columns: str) -> Update:
 _START = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
 _REQUEUE = _update_job("state", "started", "worker_deaths", "losses")
 _END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics")
-_COUNT = (
-    update(ledger)
-    .where(ledger.c.executor == bindparam("of_executor"), ledger.c.account == bindparam("of_account"))
-    .values(
-        queued=ledger.c.queued + bindparam("more_queued"),
-        queued_in_sessions=ledger.c.queued_in_sessions + bindparam("more_queued_in_sessions"),
-        running=ledger.c.running + bindparam("more_running"),
-        last_served=func.coalesce(bindparam("served", type_=ledger.c.last_served.type), ledger.c.last_served),
-        seconds=ledger.c.seconds + bindparam("more_seconds"),
-        jobs=ledger.c.jobs + bindparam("more_jobs"),
-    )
+_OF_ACCOUNT = update(ledger).where(
+    ledger.c.executor == bindparam("of_executor"), ledger.c.account == bindparam("of_account")
 )
+_NOW = bindparam("now", type_=ledger.c.last_served.type)
+_WEIGHT: BindParameter[float] = bindparam("new_weight", type_=Double())
+_MORE_IN_SESSIONS = ledger.c.queued_in_sessions + bindparam("more_in_sessions")
+_TURN_IS_OVER = ledger.c.claims_in_turn >= ledger.c.weight
+_WAS_IDLE = and_(ledger.c.queued == 0, ledger.c.running == 0)
+_ARRIVED = _OF_ACCOUNT.values(
+    queued=ledger.c.queued + 1,
+    queued_in_sessions=_MORE_IN_SESSIONS,
+    weight=bindparam("new_weight"),
+    max_running=bindparam("new_max_running"),
+    share=ledger.c.running / _WEIGHT,
+    last_served=case((ledger.c.queued == 0, _NOW), else_=ledger.c.last_served),
+    claims_in_turn=case((_WAS_IDLE, 0), else_=ledger.c.claims_in_turn),
+)
+_STARTED = _OF_ACCOUNT.values(
+    queued=ledger.c.queued - 1,
+    queued_in_sessions=_MORE_IN_SESSIONS,
+    running=ledger.c.running + 1,
+    share=(ledger.c.running + 1) / cast(ledger.c.weight, Double),
+    claims_in_turn=ledger.c.claims_in_turn + 1,
+    session_claims_in_row=bindparam("new_in_row"),
+)
+_STOPPED = _OF_ACCOUNT.values(
+    queued=ledger.c.queued + bindparam("more_queued"),
+    queued_in_sessions=_MORE_IN_SESSIONS,
+    running=ledger.c.running - 1,
+    share=(ledger.c.running - 1) / cast(ledger.c.weight, Double),
+    last_served=case((_TURN_IS_OVER, _NOW), else_=ledger.c.last_served),
+    claims_in_turn=case((_TURN_IS_OVER, 0), else_=ledger.c.claims_in_turn),
+    seconds=ledger.c.seconds + bindparam("more_seconds"),
+    jobs=ledger.c.jobs + bindparam("more_jobs"),
+)
+_LEFT = _OF_ACCOUNT.values(queued=ledger.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
 _OPEN_ACCOUNT = insert(ledger).values(queued=0, queued_in_sessions=0, running=0, last_served=EPOCH, seconds=0.0, jobs=0)
 _TIME = sessions.c.created.type
 _NOTE = (
@@ -66,19 +83,34 @@ _NOTE = (
 )
 
 
-async def arrive(connection: AsyncConnection, job: Job) -> None:
+async def arrive(connection: AsyncConnection, job: Job, terms: Terms, now: datetime) -> None:
     """Account for a job that has just been added to the queue."""
+    values = {
+        "now": now,
+        "new_weight": terms.weight,
+        "new_max_running": NO_LIMIT if terms.running is None else terms.running,
+    }
+    if not await _count(connection, _ARRIVED, job, more=1, **values):
+        with suppress(IntegrityError):  # Another first job of the account came in between.
+            async with connection.begin_nested():
+                await connection.execute(_OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
+        await _count(connection, _ARRIVED, job, more=1, **values)
     await _note(connection, job, active=1)
-    if await _count(connection, job, _Change(queued=1)):
-        return
-    with suppress(IntegrityError):  # Another first job of the account came in between.
-        async with connection.begin_nested():
-            await connection.execute(_OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
-    await _count(connection, job, _Change(queued=1))
 
 
-async def start(connection: AsyncConnection, job: Job, holder: Holder, now: Now, lease: timedelta) -> Job:
-    """Bring a queued job to Running under the next fence."""
+async def start(  # noqa: PLR0913 - what a claim is made of
+    connection: AsyncConnection, job: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
+) -> Job:
+    """Bring a queued job to Running under the next fence.
+
+    Args:
+        connection: In a transaction.
+        job: As it is.
+        holder: Who will run it.
+        now: From the store's clock.
+        lease: How long the claim holds.
+        in_row: How many claims for session jobs its account has had in a row, with this one.
+    """
     running = replace(job, state=JobState.RUNNING, started=now.utc, fence=job.fence + 1)
     await connection.execute(
         _START,
@@ -92,12 +124,12 @@ async def start(connection: AsyncConnection, job: Job, holder: Holder, now: Now,
             "new_boot_id": holder.boot_id,
         },
     )
+    await _count(connection, _STARTED, job, more=-1, new_in_row=in_row)
     await _note(connection, job, started=now.utc)
-    await _count(connection, job, _Change(queued=-1, running=1, served=now.utc))
     return running
 
 
-async def requeue(connection: AsyncConnection, job: Job) -> Job:
+async def requeue(connection: AsyncConnection, job: Job, now: datetime) -> Job:
     """Bring a running job back to its place in the queue."""
     queued = replace(job, state=JobState.QUEUED, started=None)
     await connection.execute(
@@ -110,7 +142,7 @@ async def requeue(connection: AsyncConnection, job: Job) -> Job:
             "new_losses": queued.losses,
         },
     )
-    await _count(connection, job, _Change(queued=1, running=-1))
+    await _count(connection, _STOPPED, job, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
     return queued
 
 
@@ -137,29 +169,20 @@ async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: date
             "new_metrics": json_text(ended.metrics),
         },
     )
-    await _note(connection, job, active=-1, completed=now)
     if job.state is JobState.RUNNING:
-        await _count(connection, job, _Change(running=-1, seconds=outcome.metrics.seconds, ended=1))
+        seconds = outcome.metrics.seconds
+        await _count(connection, _STOPPED, job, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
     else:
-        await _count(connection, job, _Change(queued=-1))
+        await _count(connection, _LEFT, job, more=-1)
+    await _note(connection, job, active=-1, completed=now)
     return ended
 
 
-async def _count(connection: AsyncConnection, job: Job, change: _Change) -> bool:
-    """Change the counts of the job's account; return whether the account has any yet."""
-    result = await connection.execute(
-        _COUNT,
-        {
-            "of_executor": job.executor,
-            "of_account": job.account,
-            "more_queued": change.queued,
-            "more_queued_in_sessions": change.queued if job.session_id is not None else 0,
-            "more_running": change.running,
-            "served": change.served,
-            "more_seconds": change.seconds,
-            "more_jobs": change.ended,
-        },
-    )
+async def _count(connection: AsyncConnection, statement: Update, job: Job, *, more: int, **values: object) -> bool:
+    """Change the counts of the job's account, with `more` jobs in the queue; return whether there are any yet."""
+    in_sessions = more if job.session_id is not None else 0
+    which = {"of_executor": job.executor, "of_account": job.account}
+    result = await connection.execute(statement, {**which, "more_in_sessions": in_sessions, **values})
     return result.rowcount == 1
 
 

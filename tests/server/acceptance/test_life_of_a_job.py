@@ -12,22 +12,9 @@ from textwrap import dedent
 
 import httpx
 import pytest
-from http_jobs import circuit_of, end_of, signed_in, submission, submit, when
+from http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, when
 from qiskit import QuantumCircuit
 from server_process import ServerProcess, StartServer
-
-
-def long_circuit(layers: int = 400, num_qubits: int = 25) -> QuantumCircuit:
-    """Return a circuit that keeps a simulator busy in one go: by default for minutes, in 0.5 GiB."""
-    circuit = QuantumCircuit(num_qubits, num_qubits)
-    for layer in range(layers):
-        for qubit in range(num_qubits):
-            circuit.rz(0.1 * layer, qubit)
-            circuit.sx(qubit)
-        for qubit in range(layer % 2, num_qubits - 1, 2):
-            circuit.cx(qubit, qubit + 1)
-    circuit.measure(range(num_qubits), range(num_qubits))
-    return circuit
 
 
 def is_alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -46,6 +46,9 @@ class OpenedStore(Protocol):
     async def let_leases_age(self, seconds: float) -> None:
         """Make every lease older."""
 
+    async def restart(self) -> bool:
+        """Replace the store as a new process would; return whether leases of the old one have run out with that."""
+
     async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]:
         """Run a query on the tables themselves."""
 
@@ -61,6 +64,11 @@ class SqliteStore:
 
     async def let_leases_age(self, seconds: float) -> None:
         self.clock.seconds += seconds
+
+    async def restart(self) -> bool:
+        await self.store.close()
+        self.store = await open_sqlite(self.folder, clock=self.clock)
+        return True
 
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         engine = create_engine(f"sqlite:///{self.folder / 'store.db'}")
@@ -92,11 +100,11 @@ def open_sqlite_store(migrated_folder: Path, tmp_path: Path) -> OpenStore:
         folder = tmp_path / f"store-{next(numbers)}"
         shutil.copytree(migrated_folder, folder)
         clock = LeaseClock()
-        store = await open_sqlite(folder, clock=clock)
+        opened = SqliteStore(await open_sqlite(folder, clock=clock), folder, clock)
         try:
-            yield SqliteStore(store, folder, clock)
+            yield opened
         finally:
-            await store.close()
+            await opened.store.close()
 
     return opened
 
@@ -105,11 +113,17 @@ def open_sqlite_store(migrated_folder: Path, tmp_path: Path) -> OpenStore:
 class PostgresqlStore:
     store: Store
     url: str
+    options: Mapping[str, Any]
 
     async def let_leases_age(self, seconds: float) -> None:
         """Move the leases: the clock is the database's, and nobody else can turn it."""
         age = "UPDATE jobs SET lease_until = lease_until - $1::float8 WHERE state = 'Running'"
         await run_sql(self.url, age, seconds)
+
+    async def restart(self) -> bool:
+        await self.store.close()
+        self.store = await open_postgresql(self.url, **self.options)
+        return False
 
     async def rows(self, statement: Executable) -> Sequence[asyncpg.Record]:
         compiled = statement.compile(  # type: ignore[attr-defined] - every query has it
@@ -158,12 +172,12 @@ def postgresql_opener(url: str, **options: Any) -> OpenStore:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[PostgresqlStore]:
-        store = await open_postgresql(url, **options)
+        opened = PostgresqlStore(await open_postgresql(url, **options), url, options)
         try:
             await run_sql(url, f"TRUNCATE {', '.join(metadata.tables)}")
-            yield PostgresqlStore(store, url)
+            yield opened
         finally:
-            await store.close()
+            await opened.store.close()
 
     return opened
 

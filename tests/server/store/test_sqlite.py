@@ -258,21 +258,30 @@ async def test_a_restart_takes_over_every_running_job_at_once(folder: Path, new_
 # Migrations
 
 
+def spelled(sql: str) -> str:
+    """Return SQL without what may be written in different ways; predicates may have the table's name or not."""
+    return re.sub(r"[\s\"]+|jobs\.|ledger\.", "", sql)
+
+
+def parts(sql: str) -> set[str]:
+    """Return the columns and constraints of a table, whose order depends on its history."""
+    return set(re.split(r",(?![^(]*\))", spelled(sql).partition("(")[2].removesuffix(")")))
+
+
 async def test_migrations_make_the_schema_that_the_queries_use(migrated_folder: Path) -> None:
     def ddl(statement: CreateTable | CreateIndex) -> str:
-        return re.sub(r"[\s\"]+", "", str(statement.compile(dialect=engine.dialect))).replace("jobs.", "")
+        return str(statement.compile(dialect=engine.dialect))
 
     engine = create_engine(f"sqlite:///{migrated_folder / 'store.db'}")
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         names = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     engine.dispose()
-    found = {name: re.sub(r"[\s\"]+", "", sql) for name, sql in names}
+    found = {row.name: row.sql for row in names}
     for table in metadata.tables.values():
-        assert found[table.name] == ddl(CreateTable(table))
+        assert parts(found[table.name]) == parts(ddl(CreateTable(table)))
         for index in table.indexes:
-            # Predicates: states are compared as text, with or without the table's name.
-            assert found[str(index.name)].replace("ledger.", "") == ddl(CreateIndex(index)).replace("ledger.", "")
+            assert spelled(found[str(index.name)]) == spelled(ddl(CreateIndex(index)))
 
 
 def test_head_is_the_newest_migration() -> None:

@@ -1,6 +1,10 @@
-"""Any sequence of calls leaves the store as a plain model predicts, with counts that a recount confirms."""
+"""Any sequence of calls leaves the store as a plain model predicts, with counts that a recount confirms.
+
+On PostgreSQL the clock of the process jumps by an hour to and fro all the while (see conftest).
+"""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -18,9 +22,10 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobId, JobState, Session
-from qiskit_runtime_server.store.port import Claim, JobQuery, Load, Outcome, Setback, Store
+from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, JobQuery, Load, Outcome, Setback, Store
 from qiskit_runtime_server.store.schema import jobs as job_table
 from qiskit_runtime_server.store.schema import ledger as ledger_table
+from qiskit_runtime_server.terms import Terms
 
 T = TypeVar("T")
 
@@ -31,6 +36,8 @@ class OpenedStore(Protocol):
     store: Store
 
     async def let_leases_age(self, seconds: float) -> None: ...
+
+    async def restart(self) -> bool: ...
 
     async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]: ...
 
@@ -46,6 +53,24 @@ ENDS = [JobState.COMPLETED, JobState.FAILED]
 accounts = st.sampled_from(ACCOUNTS)
 executors = st.sampled_from(EXECUTORS)
 numbers = st.integers(0, 10**6)
+TERMS = dict(zip(ACCOUNTS, (Terms(), Terms(weight=2), Terms(running=1)), strict=True))
+
+Queue = tuple[ExecutorName, AccountId]
+
+
+@dataclass
+class Turn:
+    """What the model knows of an account's place among the others.
+
+    Attributes:
+        since: When it began to wait for its turn, counted in events.
+        claims: It has had in its turn.
+        in_row: How many of its last claims were for session jobs.
+    """
+
+    since: int = 0
+    claims: int = 0
+    in_row: int = 0
 
 
 @dataclass
@@ -73,9 +98,10 @@ class StoreMachine(RuleBasedStateMachine):
         self.known: dict[JobId, Known] = {}
         self.claims: list[Claim] = []
         self.sessions: list[Session] = []
-        self.served: dict[tuple[ExecutorName, AccountId], int] = {}
+        self.turns: dict[Queue, Turn] = {}
+        self.may_overtake: dict[Queue, Counter[AccountId]] = {}
         self.seconds: Counter[AccountId] = Counter()
-        self.starts = 0
+        self.events = 0
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(coroutine)
@@ -93,23 +119,65 @@ class StoreMachine(RuleBasedStateMachine):
         known = self.known.get(claim.job.id)
         return known is not None and known.job.state is JobState.RUNNING and known.job.fence == claim.job.fence
 
-    def next_candidates(self, executor: ExecutorName) -> list[JobId]:
-        """Return the jobs that may be claimed next: more than one only among accounts that were never served."""
-        queued = [known.job for known in self.jobs_in(JobState.QUEUED) if known.job.executor == executor]
-        queued = [job for job in queued if job.session_id is not None] or queued
-        running = Counter(
-            known.job.account for known in self.jobs_in(JobState.RUNNING) if known.job.executor == executor
-        )
+    def of(self, queue: Queue, state: JobState) -> list[Job]:
+        """Return an account's jobs on an executor, the oldest first."""
+        jobs = [known.job for known in self.jobs_in(state) if (known.job.executor, known.job.account) == queue]
+        return sorted(jobs, key=lambda job: (job.created, job.id))
 
-        def share(account: AccountId) -> tuple[int, int]:
-            return running[account], self.served.get((executor, account), -1)
+    def next_job(self, executor: ExecutorName) -> Job | None:
+        """Return the job that is to be claimed next."""
 
-        best = min((share(job.account) for job in queued), default=None)
-        oldest = []
-        for account in {job.account for job in queued if share(job.account) == best}:
-            hers = [job for job in queued if job.account == account]
-            oldest.append(min(hers, key=lambda job: (job.created, job.id)).id)
-        return oldest
+        def share(account: AccountId) -> tuple[float, int]:
+            running = len(self.of((executor, account), JobState.RUNNING))
+            return running / TERMS[account].weight, self.turns[executor, account].since
+
+        def may_run(account: AccountId) -> bool:
+            limit = TERMS[account].running
+            running = len(self.of((executor, account), JobState.RUNNING))
+            return bool(self.of((executor, account), JobState.QUEUED)) and (limit is None or running < limit)
+
+        account = min(filter(may_run, ACCOUNTS), key=share, default=None)
+        if account is None:
+            return None
+        jobs = self.of((executor, account), JobState.QUEUED)
+        in_sessions = [job for job in jobs if job.session_id is not None]
+        if self.turns[executor, account].in_row < SESSION_CLAIMS_IN_ROW:
+            jobs = in_sessions or jobs
+        return jobs[0]
+
+    def arrive(self, job: Job) -> None:
+        """Learn that a job has been added."""
+        queue = job.executor, job.account
+        turn = self.turns.setdefault(queue, Turn())
+        self.events += 1
+        if not self.of(queue, JobState.QUEUED):
+            turn.since = self.events
+            if not self.of(queue, JobState.RUNNING):
+                turn.claims = 0
+        self.known[job.id] = Known(job)
+
+    def stop(self, job: Job) -> None:
+        """Learn that a job is about to run no more."""
+        turn = self.turns[job.executor, job.account]
+        self.events += 1
+        if turn.claims >= TERMS[job.account].weight:
+            turn.since, turn.claims = self.events, 0
+
+    def overtake(self, queue: Queue) -> None:
+        """Count a claim against all accounts on the executor that wait and run nothing: it must be within bounds.
+
+        This knows nothing of how the store orders accounts, only what it promises.
+        """
+        executor, winner = queue
+        for account in ACCOUNTS:
+            waiting = executor, account
+            if account == winner or not self.is_waiting(waiting):
+                continue
+            assert self.may_overtake[waiting][winner] > 0, f"{winner} overtakes {account} once too often"
+            self.may_overtake[waiting][winner] -= 1
+
+    def is_waiting(self, queue: Queue) -> bool:
+        return bool(self.of(queue, JobState.QUEUED)) and not self.of(queue, JobState.RUNNING)
 
     def note(self, claim: Claim) -> None:
         known = self.known[claim.job.id]
@@ -120,6 +188,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def end(self, known: Known) -> None:
         """Learn what the store wrote at the end of a job, which is then never to change."""
+        if known.job.state is JobState.RUNNING:
+            self.stop(known.job)
         known.job = self.do(self.store.jobs.get(known.job.account, known.job.id))
         self.seconds[known.job.account] += known.job.metrics.seconds
 
@@ -134,9 +204,9 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(account=accounts, executor=executors, age=st.integers(0, 3), params=st.binary(max_size=8))
     def submit(self, account: AccountId, executor: ExecutorName, age: int, params: bytes) -> None:
         job = self.new_job(account=account, executor=executor, created=START - timedelta(seconds=age))
-        self.do(self.store.jobs.add(job, params))
+        self.do(self.store.jobs.add(job, params, TERMS[account]))
         assert self.do(self.store.documents.params(job.id)) == params
-        self.known[job.id] = Known(job)
+        self.arrive(job)
 
     @precondition(lambda self: self.sessions)
     @rule(number=numbers, executor=executors)
@@ -144,8 +214,8 @@ class StoreMachine(RuleBasedStateMachine):
         session = self.sessions[number % len(self.sessions)]
         job = self.new_job(account=session.account, executor=executor, session_id=session.id)
         if session.closed is None:
-            self.do(self.store.jobs.add(job, b"{}"))
-            self.known[job.id] = Known(job)
+            self.do(self.store.jobs.add(job, b"{}", TERMS[session.account]))
+            self.arrive(job)
         else:
             with pytest.raises(InvalidStateError):
                 self.do(self.store.jobs.add(job, b"{}"))
@@ -158,20 +228,44 @@ class StoreMachine(RuleBasedStateMachine):
         self.sessions[index] = replace(self.sessions[index], closed=START)
 
     @rule(executor=executors)
-    def claim(self, executor: ExecutorName) -> None:
-        self.starts += 1
-        holder = Holder(endpoint=f"endpoint-{self.starts}", boot_id="1")
-        expected = self.next_candidates(executor)
+    def start(self, executor: ExecutorName) -> None:
+        self.claim(executor)
+
+    def claim(self, executor: ExecutorName) -> Claim | None:
+        self.events += 1
+        holder = Holder(endpoint=f"endpoint-{self.events}", boot_id="1")
+        expected = self.next_job(executor)
         claim = self.do(self.store.queue.claim(executor, holder, lease=timedelta(seconds=LEASE_SECONDS)))
-        if claim is None:
-            assert not expected
-            return
-        assert claim.job.id in expected
+        if claim is None or expected is None:
+            assert claim is expected
+            return None
+        assert claim.job.id == expected.id
         assert claim.previous is None
         assert claim.job.state is JobState.RUNNING
+        self.overtake((executor, claim.job.account))
+        in_session = any(job.session_id for job in self.of((executor, claim.job.account), JobState.QUEUED))
+        turn = self.turns[executor, claim.job.account]
+        turn.in_row = turn.in_row + 1 if in_session and turn.in_row < SESSION_CLAIMS_IN_ROW else 0
+        turn.claims += 1
         self.note(claim)
         self.known[claim.job.id].holder = holder
-        self.served[executor, claim.job.account] = self.starts
+        return claim
+
+    @rule(executor=executors, count=st.integers(1, 6))
+    def serve_one_by_one(self, executor: ExecutorName, count: int) -> None:
+        for _ in range(count):
+            if claim := self.claim(executor):
+                self.end_with(claim, JobState.COMPLETED, 1, b"result")
+                self.whoever_begins_to_wait_lets_only_those_go_first_who_wait_already()
+
+    @rule()
+    def restart(self) -> None:
+        """A process ends, or is killed: the next one on SQLite knows that nobody else holds its jobs."""
+        leases_are_over = self.do(self.opened.restart())
+        self.store = self.opened.store
+        if leases_are_over:
+            for known in self.jobs_in(JobState.RUNNING):
+                known.lease_ends = self.now
 
     @rule(seconds=st.sampled_from([1, LEASE_SECONDS - 1, LEASE_SECONDS]))
     def wait(self, seconds: int) -> None:
@@ -206,7 +300,9 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(number=numbers, state=st.sampled_from(ENDS), seconds=st.integers(0, 100), result=st.none() | st.binary())
     def finish(self, number: int, state: JobState, seconds: int, result: bytes | None) -> None:
-        claim = self.claims[number % len(self.claims)]
+        self.end_with(self.claims[number % len(self.claims)], state, seconds, result)
+
+    def end_with(self, claim: Claim, state: JobState, seconds: int, result: bytes | None) -> None:
         expected = self.holds(claim)
         outcome = Outcome(state=state, reason="so", metrics=Metrics(seconds=float(seconds)))
         assert self.do(self.store.queue.finish(claim, outcome, result)) == expected
@@ -231,9 +327,12 @@ class StoreMachine(RuleBasedStateMachine):
         fails = deaths >= MAX_WORKER_DEATHS or losses >= MAX_LOSSES
         assert (given.worker_deaths, given.losses) == (deaths, losses)
         assert (given.state is JobState.FAILED) == fails
-        known.job = given
         if fails:
             self.end(known)
+            assert known.job == given
+        else:
+            self.stop(known.job)
+            known.job = given
 
     @precondition(lambda self: self.known)
     @rule(number=numbers)
@@ -261,6 +360,16 @@ class StoreMachine(RuleBasedStateMachine):
             self.do(self.store.jobs.get(known.job.account, known.job.id))
 
     # What always holds
+
+    @invariant()
+    def whoever_begins_to_wait_lets_only_those_go_first_who_wait_already(self) -> None:
+        for executor, waiting in itertools.product(EXECUTORS, ACCOUNTS):
+            queue = executor, waiting
+            if not self.is_waiting(queue):
+                self.may_overtake.pop(queue, None)
+            elif queue not in self.may_overtake:
+                others = [account for account in ACCOUNTS if self.of((executor, account), JobState.QUEUED)]
+                self.may_overtake[queue] = Counter({account: TERMS[account].weight for account in others})
 
     @invariant()
     def every_job_is_as_the_model_says(self) -> None:
