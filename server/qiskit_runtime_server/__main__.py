@@ -96,16 +96,19 @@ def executor(  # noqa: PLR0913 - one parameter per option
     slots: Annotated[int | None, typer.Option(help="How many jobs to run at a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory that all slots share, as in 8Gi.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="How long jobs may go on after SIGTERM.")] = None,
+    doctor: Annotated[
+        bool, typer.Option("--doctor", help="Say what it can do here, run a small job, and exit.")
+    ] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Run the slots of one executor as a service for `qiskit-runtime-server api`.
 
     Unless it listens on loopback only, it asks for the key that QRS_EXECUTOR_KEY says.
     """
-    from qiskit_runtime_server.worker.service import serve_executor  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.worker.service import examine, serve_executor  # noqa: PLC0415 - see above
 
     settings = _set_up(log_level=log_level, host=host, port=port, slots=slots, memory_bytes=memory, drain=drain_seconds)
-    asyncio.run(serve_executor(name, settings))
+    asyncio.run(examine(name, settings) if doctor else serve_executor(name, settings))
 
 
 def _set_up(**given: object) -> "Settings":

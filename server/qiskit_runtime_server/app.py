@@ -255,7 +255,13 @@ def _local_pools(
     threads = max(1, usable_cores() // total)
     pools = {}
     for name, source in sources.items():
-        spec = WorkerSpec(executor=source, memory_bytes=memory, threads=threads, snapshots=settings.snapshots)
+        spec = WorkerSpec(
+            executor=source,
+            memory_bytes=memory,
+            threads=threads,
+            snapshots=settings.snapshots,
+            options=settings.executor_options.get(name, {}),
+        )
         pools[ExecutorName(name)] = Slots(spec, sizes.get(name) or default_slots())
     return pools
 

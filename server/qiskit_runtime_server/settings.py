@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     `NAME` or `NAME=SLOTS` has slots of this process. `NAME=URL` is an executor service; its host may stand for several.
     """
 
+    executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options of executors, by their names, as JSON: `{"custatevec": {"precision": "double"}}`."""
+
     tokens: Path | None = None
     """Folder with one file per account: its name is the account, each of its lines a token. Re-read when it changes."""
 

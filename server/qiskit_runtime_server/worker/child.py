@@ -9,15 +9,15 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from qiskit_runtime_server.dispatch.events import LENGTH, Completed, Event, Failed, Log, Metrics, Ready, Task
-from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError
+from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError, StartupError
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
@@ -37,12 +37,14 @@ class WorkerSpec:
         memory_bytes: What jobs may use in the process, or None for no limit.
         threads: How many threads a simulation may use.
         snapshots: Folder with further devices.
+        options: Arguments for an executor that is given by its name.
     """
 
     executor: "str | BaseExecutor"
     memory_bytes: int | None
     threads: int
     snapshots: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
@@ -82,7 +84,11 @@ def _executor(spec: WorkerSpec) -> "BaseExecutor":
 
     executor = spec.executor
     if isinstance(executor, str):
-        executor = registry.load(executor)()
+        try:
+            executor = registry.load(executor)(**spec.options)
+        except TypeError as error:
+            message = f"The executor {executor!r} does not take these options: {error}"
+            raise StartupError(message) from error
     executor = executor.fitted(memory_bytes=spec.memory_bytes, threads=spec.threads)
     executor.catalog = Catalog(snapshots=spec.snapshots)
     return executor

@@ -223,14 +223,7 @@ async def running(
     Raises:
         StartupError: If a slot does not come up, or cannot run the small job.
     """
-    size = settings.slots or default_slots()
-    spec = WorkerSpec(
-        executor=executor or name,
-        memory_bytes=(settings.memory_bytes or usable_bytes()) // size,
-        threads=max(1, usable_cores() // size),
-        snapshots=settings.snapshots,
-    )
-    slots = Slots(spec, size)
+    slots = _slots(name, settings, settings.slots or default_slots(), executor)
     try:
         await slots.start()
         measures.self_test_seconds.set(await _try_out(name, slots))
@@ -240,6 +233,41 @@ async def running(
         await runs.close()
     finally:
         await slots.stop()
+
+
+async def examine(name: str, settings: Settings) -> None:
+    """Print what the executor called `name` can do here, and have it run a small job.
+
+    Raises:
+        StartupError: If it does not come up, or cannot run the job; the message says why.
+    """
+    slots = _slots(name, settings, 1)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        await slots.start()
+        found = await slots.capabilities()
+        console.print(f"[bold]Executor {name}[/bold]")
+        console.print(f"  device     {found.device}")
+        if found.compute_capability:
+            console.print(f"  compute    {found.compute_capability}")
+        if found.memory_bytes:
+            console.print(f"  memory     {found.memory_bytes / 2**30:.1f} GiB for states")
+        console.print(f"  qubits     {found.num_qubits}, {found.precision} precision")
+        console.print(f"  methods    {', '.join(found.methods)}")
+        console.print(f"  self-test  passed in {await _try_out(name, slots):.2f} s")
+    finally:
+        await slots.stop()
+
+
+def _slots(name: str, settings: Settings, size: int, executor: "BaseExecutor | None" = None) -> Slots:
+    spec = WorkerSpec(
+        executor=executor or name,
+        memory_bytes=(settings.memory_bytes or usable_bytes()) // size,
+        threads=max(1, usable_cores() // size),
+        snapshots=settings.snapshots,
+        options=settings.executor_options.get(name, {}),
+    )
+    return Slots(spec, size)
 
 
 async def _try_out(name: str, slots: Slots) -> float:

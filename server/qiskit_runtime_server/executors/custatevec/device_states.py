@@ -23,15 +23,17 @@ _TRANSFER_BYTES: Final = 2**26
 class DeviceStates(States):
     """States on GPUs; small ones on the first device."""
 
-    def __init__(self, options: Options, library: Library | None = None) -> None:
+    def __init__(self, options: Options, library: Library | None = None, host_bytes: int | None = None) -> None:
         """Take options; the GPU is not touched yet.
 
         Args:
             options: Which devices, and how.
             library: By default what is installed.
+            host_bytes: What migrated qubits may take of the host's memory; by default what the machine has.
         """
         self._options = options
         self._given = library
+        self._host_bytes = usable_bytes() if host_bytes is None else host_bytes
 
     def device(self) -> Device:
         """See `States.device`.
@@ -119,7 +121,7 @@ class DeviceStates(States):
         if self._options.host_qubits == 0:
             return usable
         largest = self._library.amplitude_bytes << qubits_in(usable, self._library.amplitude_bytes)
-        return min(largest << self._options.host_qubits, usable + usable_bytes())
+        return min(largest << self._options.host_qubits, usable + self._host_bytes)
 
     def _local_qubits(self, num_qubits: int) -> int:
         """Return how many qubits of a state lie within the memory of each device."""

@@ -1,7 +1,8 @@
 """The executor `custatevec`: chooses how a task runs, and in which pieces."""
 
 from contextlib import ExitStack
-from typing import Any, Final
+from copy import copy
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -38,6 +39,13 @@ class CuStateVecExecutor(BaseExecutor):
         """
         self._options = Options.of(options)
         self._given = states
+        self._host_bytes: int | None = None
+
+    def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:  # noqa: ARG002 - the GPU's are many enough
+        """Return an executor that takes no more of the host's memory for states than a slot has."""
+        other = copy(self)
+        other._host_bytes = memory_bytes
+        return other
 
     @property
     def _states(self) -> States:
@@ -47,7 +55,7 @@ class CuStateVecExecutor(BaseExecutor):
                 DeviceStates,
             )
 
-            self._given = DeviceStates(self._options)
+            self._given = DeviceStates(self._options, host_bytes=self._host_bytes)
         return self._given
 
     def capabilities(self) -> Capabilities:
