@@ -15,7 +15,7 @@ import operator
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -35,6 +35,7 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import PauliList
 from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.exceptions import IBMInputValueError
 from qiskit_ibm_runtime.json import RuntimeEncoder
 from qiskit_ibm_runtime.results import LayerError, NoiseLearnerResult, PauliLindbladError
 from rustworkx import JSONDeserializationError
@@ -66,7 +67,7 @@ MAX_ERROR_QUBITS: Final = 8
 # Boxes may say how they are to be twirled.
 _ANNOTATIONS: Final = {"samplomatic": AnnotationSerializer}
 
-# Everything that readers of Qiskit, samplomatic, numpy and Aer were seen to raise on damaged data.
+# Everything that readers of Qiskit, samplomatic, numpy, Aer and the client were seen to raise on damaged data.
 _DAMAGED: Final = (
     ArithmeticError,
     AssertionError,
@@ -74,6 +75,7 @@ _DAMAGED: Final = (
     BuildError,
     DeserializationError,
     EOFError,
+    IBMInputValueError,
     JSONDeserializationError,
     LookupError,
     NotImplementedError,
@@ -115,10 +117,7 @@ def decode_params(document: bytes) -> Params:
         UnsupportedOptionError: If it has a part that nothing here reads; the message names it.
     """
     params = as_object(parse(document), "params")
-    known = {"pubs", "options", "version", "support_qiskit", "resilience_level"}
-    for key in params.keys() - known:
-        message = f"Params have an unknown part {key!r}; known are {', '.join(sorted(known))}."
-        raise UnsupportedOptionError(message)
+    check_parts(params, {"pubs", "options", "version", "support_qiskit", "resilience_level"})
     _check_version(params)
     reader = Reader()
     pubs = params.get("pubs")
@@ -128,6 +127,17 @@ def decode_params(document: bytes) -> Params:
     if params.get("resilience_level") is not None:
         options["resilience_level"] = params["resilience_level"]
     return Params(pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)], options=options)
+
+
+def check_parts(params: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Check that all parts of `params` are known.
+
+    Raises:
+        UnsupportedOptionError: If one is not; the message names it.
+    """
+    for key in params.keys() - set(known):
+        message = f"Params have an unknown part {key!r}; known are {', '.join(sorted(known))}."
+        raise UnsupportedOptionError(message)
 
 
 def sampler_pub(values: object, where: str) -> SamplerPub:
@@ -472,7 +482,7 @@ def noise_model(document: Mapping[str, Any]) -> NoiseModel:
         InvalidInputError: If it is none.
     """
     with damage("noise model"):
-        for error in document.get("errors", []):
+        for error in document["errors"]:
             for operations in error.get("instructions", []):
                 if not all(0 <= qubit < MAX_ERROR_QUBITS for item in operations for qubit in item["qubits"]):
                     raise ValueError(f"an error on more than {MAX_ERROR_QUBITS} qubits.")

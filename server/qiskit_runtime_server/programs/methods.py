@@ -106,6 +106,27 @@ class LayerLearning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Whether a slow pulse has to flip every bit, or else the shot is dropped.
+
+    Attributes:
+        strategy: "node" drops a shot if any bit stays, "edge" only if two neighbours do.
+    """
+
+    enable: bool = False
+    x_pulse_type: str = "xslow"
+    strategy: str = "node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checks:
+    """The checks before and after the circuits that errors are learned with."""
+
+    pre: Check = field(default_factory=Check)
+    post: Check = field(default_factory=Check)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resilience:
     """The estimator's mitigation.
 

@@ -24,7 +24,7 @@ from qiskit_mitigation.utils.utils import load_tasks_from_result
 from qiskit_runtime_server.programs import items
 from qiskit_runtime_server.programs.codec import damage
 from qiskit_runtime_server.programs.layers import Layer, found_layers, known_errors
-from qiskit_runtime_server.programs.learning import learned_errors
+from qiskit_runtime_server.programs.learning import learned
 from qiskit_runtime_server.programs.methods import AUTO, Methods, Resilience
 from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
 from qiskit_runtime_server.programs.plan import Plan, support
@@ -79,7 +79,7 @@ def layer_noise(setup: Setup, pubs: Sequence[EstimatorPub]) -> LayerNoise:
             errors.append(known_errors(layer, known))
         elif learning.max_layers_to_learn is None or number < learning.max_layers_to_learn:
             instruction = layer.instruction(setup.device.num_qubits)
-            errors.append(learned_errors(setup, instruction, learning, _LEARNING, number))
+            errors.append(learned(setup, instruction, learning, _LEARNING, number).errors)
         else:
             errors.append(None)
     unknown = sum(error is None for error in errors)

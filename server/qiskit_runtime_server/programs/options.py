@@ -8,7 +8,7 @@ disabled dynamical decoupling) have no effect; `idle` lists them.
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,8 @@ from qiskit_runtime_server.errors import InvalidInputError, JobError, Unsupporte
 from qiskit_runtime_server.programs.codec import noise_model
 from qiskit_runtime_server.programs.methods import (
     AUTO,
+    Check,
+    Checks,
     Decoupling,
     LayerLearning,
     Methods,
@@ -138,7 +140,32 @@ def with_seed(options: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**options, "simulator": {**simulator, "seed_simulator": seed}}
 
 
+def noise_learner_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning]:
+    """Return the options of the legacy noise learner, and how it learns; errors as in `sampler_options`."""
+    values = _checked(options, _NOISE_LEARNER)
+    learning = {name: value for name, value in _section(values, "").items() if name != "twirling_strategy"}
+    twirling = Twirling(strategy=values.get("twirling_strategy", Twirling().strategy))
+    return replace(_of(values), twirling=twirling), LayerLearning(**learning)
+
+
+def noise_learner_v3_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning, Checks]:
+    """Return the options of the noise learner v3, how it learns, and which shots it drops; errors as above."""
+    values = _checked(options, _NOISE_LEARNER_V3)
+    names = {"shots_per_randomization", "num_randomizations", "layer_pair_depths"}
+    learning = {name: value for name, value in _section(values, "").items() if name in names}
+    pre = Check(**_section(values, "bit_flip_checks.pre_circuit"))
+    post = Check(**_section(values, "bit_flip_checks.post_circuit"))
+    # What schemas before v0.3 call post selection is the check after the circuit.
+    older = Check(**_section(values, "post_selection"))
+    return _of(values), LayerLearning(**learning), Checks(pre=pre, post=post if post.enable else older)
+
+
 def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Options:
+    return _of(_checked(options, rules))
+
+
+def _checked(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> dict[str, Any]:
+    """Return the values of all options that are set, by their dotted names."""
     values: dict[str, Any] = {}
     for path, value in _leaves(options, rules):
         rule = rules.get(path)
@@ -146,16 +173,11 @@ def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Option
             message = f"Option {path} is unknown to this server."
             raise UnsupportedOptionError(message)
         values[path] = rule(value, f"Option {path}")
+    return values
+
+
+def _of(values: Mapping[str, Any]) -> Options:
     seeds = (values.get("seed_estimator"), values.get("simulator.seed_simulator"))
-    learning = ReadoutLearning(**_section(values, "resilience.measure_noise_learning"))
-    resilience = Resilience(
-        level=values.get("resilience_level"),
-        measure_noise_learning=learning,
-        zne=_zne(_section(values, "resilience.zne")),
-        pec=Pec(**_section(values, "resilience.pec")),
-        layer_noise_learning=LayerLearning(**_section(values, "resilience.layer_noise_learning")),
-        **_section(values, "resilience"),
-    )
     return Options(
         default_shots=values.get("default_shots"),
         default_precision=values.get("default_precision"),
@@ -163,10 +185,21 @@ def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Option
         noise_model=values.get("simulator.noise_model"),
         coupling_map=values.get("simulator.coupling_map"),
         basis_gates=values.get("simulator.basis_gates"),
-        rep_delay=values.get("execution.rep_delay"),
+        rep_delay=values.get("execution.rep_delay", values.get("rep_delay")),
         twirling=Twirling(**_section(values, "twirling")),
         decoupling=Decoupling(**_section(values, "dynamical_decoupling")),
-        resilience=resilience,
+        resilience=_resilience(values),
+    )
+
+
+def _resilience(values: Mapping[str, Any]) -> Resilience:
+    return Resilience(
+        level=values.get("resilience_level"),
+        measure_noise_learning=ReadoutLearning(**_section(values, "resilience.measure_noise_learning")),
+        zne=_zne(_section(values, "resilience.zne")),
+        pec=Pec(**_section(values, "resilience.pec")),
+        layer_noise_learning=LayerLearning(**_section(values, "resilience.layer_noise_learning")),
+        **_section(values, "resilience"),
     )
 
 
@@ -345,7 +378,9 @@ def _basis_gates(value: object, name: str) -> frozenset[str]:
 
 
 # Null, which elsewhere is the same as none given, means something in these.
-_NO_LIMIT: Final = frozenset({"resilience.pec.max_overhead", "resilience.layer_noise_learning.max_layers_to_learn"})
+_NO_LIMIT: Final = frozenset(
+    {"resilience.pec.max_overhead", "resilience.layer_noise_learning.max_layers_to_learn", "max_layers_to_learn"}
+)
 
 _NEEDED_FACTORS: Final = {
     "linear": 2,
@@ -355,13 +390,27 @@ _NEEDED_FACTORS: Final = {
     **{f"polynomial_degree_{degree}": degree + 1 for degree in range(1, 8)},
 }
 
-_COMMON: Final[Mapping[str, _Rule]] = {
-    "default_shots": _integer(1),
+_INITIAL: Final = _switch(supported=True, why="every shot of a simulation starts in the ground state.")
+_STRATEGY: Final = _choice("active", "active-accum", "active-circuit", "all")
+
+_EVERYWHERE: Final[Mapping[str, _Rule]] = {
     "simulator.noise_model": _noise_model,
     "simulator.seed_simulator": _integer(0),
     "simulator.coupling_map": _coupling_map,
     "simulator.basis_gates": _basis_gates,
-    "execution.init_qubits": _switch(supported=True, why="every shot of a simulation starts in the ground state."),
+    "experimental": _refused("this server has no experimental options."),
+}
+
+_LEARNING: Final[Mapping[str, _Rule]] = {
+    "shots_per_randomization": _integer(1),
+    "num_randomizations": _integer(1),
+    "layer_pair_depths": _list_of(_integer(0)),
+}
+
+_COMMON: Final[Mapping[str, _Rule]] = {
+    **_EVERYWHERE,
+    "default_shots": _integer(1),
+    "execution.init_qubits": _INITIAL,
     "execution.rep_delay": _number(zero=True),
     "dynamical_decoupling.enable": _flag,
     "dynamical_decoupling.sequence_type": _choice("XX", "XpXm", "XY4"),
@@ -372,8 +421,7 @@ _COMMON: Final[Mapping[str, _Rule]] = {
     "twirling.enable_measure": _flag,
     "twirling.num_randomizations": _or_auto(_integer(1)),
     "twirling.shots_per_randomization": _or_auto(_integer(1)),
-    "twirling.strategy": _choice("active", "active-accum", "active-circuit", "all"),
-    "experimental": _refused("this server has no experimental options."),
+    "twirling.strategy": _STRATEGY,
 }
 
 _SAMPLER: Final[Mapping[str, _Rule]] = {
@@ -398,8 +446,29 @@ _ESTIMATOR: Final[Mapping[str, _Rule]] = {
     "resilience.pec.max_overhead": _unlimited(_number(zero=False)),
     "resilience.pec.noise_gain": _or_auto(_number(zero=True)),
     "resilience.layer_noise_learning.max_layers_to_learn": _unlimited(_integer(0)),
-    "resilience.layer_noise_learning.shots_per_randomization": _integer(1),
-    "resilience.layer_noise_learning.num_randomizations": _integer(1),
-    "resilience.layer_noise_learning.layer_pair_depths": _list_of(_integer(0)),
+    **{f"resilience.layer_noise_learning.{name}": rule for name, rule in _LEARNING.items()},
     "resilience.layer_noise_model": _layers,
+}
+
+_NOISE_LEARNER: Final[Mapping[str, _Rule]] = {
+    **_EVERYWHERE,
+    **_LEARNING,
+    "max_layers_to_learn": _unlimited(_integer(0)),
+    "twirling_strategy": _STRATEGY,
+}
+
+_NOISE_LEARNER_V3: Final[Mapping[str, _Rule]] = {
+    **_EVERYWHERE,
+    **_LEARNING,
+    "init_qubits": _INITIAL,
+    "rep_delay": _number(zero=True),
+    **{
+        f"{check}.{name}": rule
+        for check in ("bit_flip_checks.pre_circuit", "bit_flip_checks.post_circuit", "post_selection")
+        for name, rule in (
+            ("enable", _flag),
+            ("x_pulse_type", _choice("xslow", "rx")),
+            ("strategy", _choice("node", "edge")),
+        )
+    },
 }

@@ -13,7 +13,7 @@ from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.dispatch.events import Completed, Metrics, Task
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import codec, estimator, executor_program
+from qiskit_runtime_server.programs import codec, estimator, executor_program, noise_learner
 from qiskit_runtime_server.programs.options import idle, with_seed
 from qiskit_runtime_server.programs.quantum_program import decode_program
 
@@ -135,6 +135,11 @@ def _run_quantum_program(task: Task, executor: BaseExecutor, _log: _Log) -> _Out
     )
 
 
+def _learn_noise(task: Task, executor: BaseExecutor, _log: _Log) -> _Outcome:
+    result = noise_learner.execute(executor, task.params, task.backend_name, task.seed)
+    return _Outcome(document=result.document, executions=result.executions, num_qubits=result.num_qubits)
+
+
 _PROGRAMS: Final[Mapping[str, Callable[[Task, BaseExecutor, _Log], _Outcome]]] = {
     "sampler": _Primitive(
         read=codec.sampler_pub,
@@ -147,4 +152,5 @@ _PROGRAMS: Final[Mapping[str, Callable[[Task, BaseExecutor, _Log], _Outcome]]] =
         executions=lambda pub, metadata: int(metadata.get("shots") or 0) * estimator.num_configurations(pub),
     ),
     "executor": _run_quantum_program,
+    "noise-learner": _learn_noise,
 }

@@ -18,7 +18,7 @@ from qiskit_runtime_server.jobs import Job, JobId, JobState, SessionId
 from qiskit_runtime_server.store.port import JobQuery
 
 # Of these only the envelope is read here; what is in `params` is for the worker processes.
-PROGRAMS = ("sampler", "estimator", "executor")
+PROGRAMS = ("sampler", "estimator", "executor", "noise-learner")
 
 _MAX_LIMIT = 200
 

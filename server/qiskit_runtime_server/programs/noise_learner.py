@@ -1,0 +1,174 @@
+"""The program `noise-learner`: the errors of layers, learned by measuring; the legacy form and schemas v0.1 to v0.3.
+
+The legacy form finds the layers in circuits; the others get each layer as a box, of gates or of measurements.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from qiskit.circuit import CircuitInstruction, QuantumCircuit
+from qiskit.quantum_info import QubitSparsePauliList
+from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_1 import noise_learner_v3_result_to_0_1
+from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_2 import noise_learner_v3_result_to_0_2
+from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_3 import noise_learner_v3_result_to_0_3
+from qiskit_ibm_runtime.noise_learner_v3.find_learning_protocol import find_learning_protocol
+from qiskit_ibm_runtime.noise_learner_v3.learning_protocol import LearningProtocol
+from qiskit_ibm_runtime.noise_learner_v3.validation import validate_instruction
+from qiskit_ibm_runtime.results import NoiseLearnerV3Result, NoiseLearnerV3Results
+
+from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.executors.base import BaseExecutor
+from qiskit_runtime_server.programs import codec, isa
+from qiskit_runtime_server.programs.layers import found_layers, layer_error
+from qiskit_runtime_server.programs.learning import Learned, learned
+from qiskit_runtime_server.programs.methods import LayerLearning
+from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
+from qiskit_runtime_server.programs.options import (
+    Options,
+    noise_learner_options,
+    noise_learner_v3_options,
+    with_seed,
+)
+from qiskit_runtime_server.programs.setup import Setup
+
+_BASES: Final = 9
+"""How many measurement bases show all errors of pairs of qubits."""
+
+_ENCODERS: Final[Mapping[str, Callable[[NoiseLearnerV3Results], Any]]] = {
+    "v0.1": noise_learner_v3_result_to_0_1,
+    "v0.2": noise_learner_v3_result_to_0_2,
+    "v0.3": noise_learner_v3_result_to_0_3,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningResult:
+    """What a job of the noise learner made.
+
+    Attributes:
+        document: As clients read it.
+        executions: Shots in all.
+        num_qubits: Of every layer that was learned.
+    """
+
+    document: bytes
+    executions: int
+    num_qubits: tuple[int, ...]
+
+
+def execute(executor: BaseExecutor, document: bytes, backend_name: str, seed: int) -> LearningResult:
+    """Learn what the params in `document` ask for.
+
+    Args:
+        executor: Has the primitive `sample`.
+        document: The params of a job, of any version.
+        backend_name: Names the device.
+        seed: Used where the job has none.
+
+    Raises:
+        JobError: If the job cannot be run as it is.
+    """
+    params = codec.as_object(codec.parse(document), "params")
+    if "schema_version" in params:
+        return _learn_boxes(executor, params, backend_name, seed)
+    return _learn_circuits(executor, params, backend_name, seed)
+
+
+def _learn_circuits(executor: BaseExecutor, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+    """Find the layers in circuits, and learn the most frequent."""
+    codec.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
+    reader = codec.Reader()
+    circuits = reader.read(params.get("circuits"), "circuits")
+    if not isinstance(circuits, list) or not circuits:
+        raise InvalidInputError("Params have no circuits: a non-empty list is needed.")
+    given = dict(codec.as_object(reader.read(params.get("options") or {}, "options"), "options"))
+    if given.pop("support_qiskit", True) is not True:
+        message = "Option support_qiskit: false is not supported: results are sent as Qiskit's own classes."
+        raise UnsupportedOptionError(message)
+    options, learning = noise_learner_options(with_seed(given, seed))
+    setup = Setup.of(executor, options, backend_name)
+    bare = [_bare(circuit, setup, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
+    qubits = used_qubits(bare, options.twirling.strategy) or [0]
+    layers = found_layers([narrowed(circuit, qubits) for circuit in bare], options.twirling.strategy, qubits)
+    chosen = layers[: learning.max_layers_to_learn]
+    data = [
+        layer_error(layer, learned(setup, layer.instruction(setup.device.num_qubits), learning, index).errors)
+        for index, layer in enumerate(chosen)
+    ]
+    # A noise model is large, and clients warn when they read it.
+    said = {name: value for name, value in given.items() if name != "simulator"}
+    metadata = {"backend": backend_name, "input_options": said, "num_layers_found": len(layers)}
+    return LearningResult(
+        document=codec.encode_result({"data": data, "metadata": metadata}),
+        executions=len(chosen) * _shots(learning),
+        num_qubits=tuple(len(layer.qubits) for layer in chosen),
+    )
+
+
+def _bare(circuit: object, setup: Setup, options: Options, where: str) -> QuantumCircuit:
+    """Return a circuit that can be searched for layers, without its last measurements."""
+    if not isinstance(circuit, QuantumCircuit):
+        raise InvalidInputError(f"{where} must be a circuit, not {type(circuit).__name__}.")
+    isa.check_circuit(circuit, setup.device, options, where)
+    if circuit.has_control_flow_op():
+        message = f"{where}: layers of circuits with control flow are not supported."
+        raise UnsupportedOptionError(message)
+    bare: QuantumCircuit = circuit.remove_final_measurements(inplace=False)
+    return bare
+
+
+def _learn_boxes(executor: BaseExecutor, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+    """Learn each of the boxes that are there."""
+    version = params["schema_version"]
+    if version not in _ENCODERS:
+        message = f"Params are of schema version {version!r}; this server reads {', '.join(_ENCODERS)}."
+        raise InvalidInputError(message)
+    codec.check_parts(params, {"schema_version", "instructions", "options", "version"})
+    boxes = _boxes(params.get("instructions"))
+    given = codec.as_object(codec.Reader().read(params.get("options") or {}, "options"), "options")
+    options, learning, checks = noise_learner_v3_options(with_seed(given, seed))
+    setup = Setup.of(executor, options, backend_name)
+    for index, box in enumerate(boxes):
+        with codec.damage(f"instructions[{index}]"):
+            validate_instruction(box, setup.device.target)
+    data = [
+        _result(box, learned(setup, box, learning, index, checks=checks), version) for index, box in enumerate(boxes)
+    ]
+    return LearningResult(
+        document=_ENCODERS[version](NoiseLearnerV3Results(data)).model_dump_json().encode(),
+        executions=len(boxes) * _shots(learning),
+        num_qubits=tuple(len(box.qubits) for box in boxes),
+    )
+
+
+def _boxes(document: object) -> Sequence[CircuitInstruction]:
+    text = codec.as_object(document, "instructions").get("circuit_b64")
+    with codec.damage("instructions: QPY cannot be read"):
+        (circuit,) = codec.read_circuits(codec.Reader().plain(text), 1)
+    if not circuit.data:
+        raise InvalidInputError("Params have no instructions.")
+    return list(circuit.data)
+
+
+def _result(box: CircuitInstruction, found: Learned, version: str) -> NoiseLearnerV3Result:
+    """Return what was learned of a box, with what the version's schema says of its shots."""
+    kept: Any = found.fractions_kept()
+    rates: Any = found.success_rates()
+    protocol = "lindblad"
+    if find_learning_protocol(box) is LearningProtocol.TREX:
+        protocol = "trex"
+        kept, rates = kept[0], rates[0]
+    selection = {"fraction_kept": kept} if version == "v0.1" else {"fraction_kept": kept, "success_rates": rates}
+    return NoiseLearnerV3Result.from_generators(
+        generators=[QubitSparsePauliList.from_qubit_sparse_paulis([pauli]) for pauli in found.errors.generators()],
+        rates=found.errors.rates,
+        rates_std=found.standard_errors(),
+        metadata={"learning_protocol": protocol, "post_selection": selection},
+    )
+
+
+def _shots(learning: LayerLearning) -> int:
+    """Return about how many shots a layer of gates takes."""
+    circuits = _BASES * len(learning.layer_pair_depths)
+    return circuits * learning.num_randomizations * learning.shots_per_randomization
