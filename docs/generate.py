@@ -1,4 +1,4 @@
-"""Writes the reference pages that are made from the code: the REST API, the settings and the metrics.
+"""Writes the reference pages that are made from the code: the server's and the operator's, and the chart's README.
 
 A test compares them with what is here.
 """
@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.openapi.utils import get_openapi
+from operator_pages import chart_page, permissions_page, resource_page
 from prometheus_client import CollectorRegistry
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
+from qiskit_runtime_operator.measures import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
+from qiskit_runtime_operator.settings import Settings as OperatorSettings
 from qiskit_runtime_server import Settings, create_app
 from qiskit_runtime_server.api.measures import HttpMeasures, QueueGauges
 from qiskit_runtime_server.app import PREFIXES
@@ -53,24 +58,34 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator
 
 
 def settings_page() -> str:
-    """Return the page on the settings."""
+    """Return the page on the server's settings."""
+    return "\n".join(["# Settings", "", "Made from the code by `make docs`.", "", *_settings_table(Settings)]) + "\n"
+
+
+def operator_settings_page() -> str:
+    """Return the page on the operator's settings."""
     lines = [
-        "# Settings",
+        "# Settings of the operator",
         "",
-        "Made from the code by `make docs`.",
+        "Made from the code by `make docs`. The chart sets those that its values speak of.",
         "",
-        "| variable | default | meaning |",
-        "|---|---|---|",
+        *_settings_table(OperatorSettings),
     ]
-    for name, field in Settings.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        meaning = " ".join((field.description or "").split())
-        lines.append(f"| `QRS_{name.upper()}` | {_default(default)} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
+def _settings_table(settings: type[BaseSettings]) -> Iterator[str]:
+    yield "| variable | default | meaning |"
+    yield "|---|---|---|"
+    prefix = settings.model_config["env_prefix"]
+    for name, field in settings.model_fields.items():
+        default = "required" if field.is_required() else _default(field.default)
+        meaning = " ".join((field.description or "").split())
+        yield f"| `{prefix}{name.upper()}` | {default} | {meaning} |"
+
+
 def _default(value: object) -> str:
-    if value is None:
+    if value in (None, (), PydanticUndefined):
         return ""
     if isinstance(value, tuple):
         return f"`{' '.join(value)}`"
@@ -95,22 +110,57 @@ def metrics_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def operator_metrics_page() -> str:
+    """Return the page on the operator's metrics."""
+    registry = CollectorRegistry()
+    measures = (
+        WriteMeasures(registry),
+        WorkMeasures(registry),
+        LeaderMeasures(registry, lambda: False),
+        WatchMeasures(registry, tuple),
+    )
+    lines = [
+        "# Metrics of the operator",
+        "",
+        "Made from the code by `make docs`. What each operator says on port 9090.",
+        "",
+        "| metric | type | labels | meaning |",
+        "|---|---|---|---|",
+        *_metric_rows(measures),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _metrics_table(role: str, measures: Sequence[object]) -> Iterator[str]:
     yield f"## {role}"
     yield ""
     yield "| metric | type | labels | meaning |"
     yield "|---|---|---|---|"
-    metrics = [metric for of_one in measures for metric in vars(of_one).values()]
-    for metric in metrics:
-        (family,) = metric.describe()
-        name = family.name + "_total" * (family.type == "counter")
-        # The library has no public way to ask for these.
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        yield f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+    yield from _metric_rows(measures)
     yield ""
 
 
-PAGES = {"rest.md": rest_page, "settings.md": settings_page, "metrics.md": metrics_page}
+def _metric_rows(measures: Sequence[object]) -> Iterator[str]:
+    parts = [part for of_one in measures for part in (of_one, *vars(of_one).values()) if hasattr(part, "describe")]
+    for metric in parts:
+        (family,) = metric.describe()
+        name = family.name + "_total" * (family.type == "counter")
+        # The library has no public way to ask for these.
+        labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", getattr(family, "_labelnames", ())))
+        yield f"| `{name}` | {family.type} | {labels} | {family.documentation} |"
+
+
+# By their paths in docs/reference.
+PAGES = {
+    "rest.md": rest_page,
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "operator.md": resource_page,
+    "operator-settings.md": operator_settings_page,
+    "operator-metrics.md": operator_metrics_page,
+    "permissions.md": permissions_page,
+    "../../charts/qiskit-runtime-operator/README.md": chart_page,
+}
 
 
 def main() -> None:

@@ -157,9 +157,11 @@ def test_suspended_means_no_pods_whoever_scales(server: RuntimeServer, context: 
 
 @given(runtime_servers, contexts)
 def test_two_processes_never_open_one_sqlite_file(server: RuntimeServer, context: RenderContext) -> None:
-    api = only("Deployment", render(server, context), f"{server.name}-api")
+    scaled = replace(context, scaled_elsewhere={f"{server.name}-api": server.spec.api.replicas})
+    api = only("Deployment", render(server, scaled), f"{server.name}-api")
     if server.spec.database.sqlite is not None:
         assert api["spec"]["strategy"] == {"type": "Recreate"}
+        assert api["spec"]["replicas"] <= 1
     else:
         assert api["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 

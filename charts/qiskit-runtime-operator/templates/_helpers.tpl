@@ -73,42 +73,76 @@ annotations:
   helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
-{{- /* What is needed wherever there are RuntimeServers. */ -}}
+{{- /* What is needed wherever there are RuntimeServers. The comments make docs/reference/permissions.md. */ -}}
 {{- define "operator.rules" -}}
+# to see what is wanted
 - apiGroups: [runtimeserver.dev]
   resources: [runtimeservers]
   verbs: [list, watch]
+# to say what there is
 - apiGroups: [runtimeserver.dev]
   resources: [runtimeservers/status]
   verbs: [patch]
+# to run the pods of the api and of the executors, to repair their Deployments, and to remove those not wanted any more
 - apiGroups: [apps]
   resources: [deployments]
   verbs: &kept [create, delete, get, list, patch, watch]
+# to give the pods their settings, identities without rights, and names
 - apiGroups: [""]
   resources: [configmaps, serviceaccounts, services]
   verbs: *kept
+# to let clients in from outside, and nobody else
 - apiGroups: [networking.k8s.io]
   resources: [ingresses, networkpolicies]
   verbs: *kept
+# to keep most pods running while nodes are emptied
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: *kept
+# to let clients in from outside through a Gateway
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: *kept
+# to have metrics read
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
   verbs: *kept
+# to have a volume for the embedded database; it is never deleted
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [create, get, list, patch, watch]
+# to make the keys of each RuntimeServer once, and to ask its api how busy it is with one of them
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, get]
+# to say why pods do not come up
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# to tell of transitions
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end -}}
+
+{{- /* What is needed where the operator runs. */ -}}
+{{- define "operator.leaseRules" -}}
+# to make the Lease that decides which of the operators works
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+# to take the Lease, and to hold it
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "operator.name" . }}]
+  verbs: [get, update]
+{{- end -}}
+
+{{- /* What is needed for a moment, before an upgrade. */ -}}
+{{- define "operator.crdsRules" -}}
+# to bring the definition of RuntimeServers up to date
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [runtimeservers.runtimeserver.dev]
+  verbs: [get, update]
 {{- end -}}

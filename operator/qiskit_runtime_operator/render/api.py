@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from qiskit_runtime_operator.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.names import CONFIG_CHECKSUM, api_name, executor_name
@@ -58,8 +59,10 @@ def api_deployment(server: RuntimeServer, context: RenderContext) -> Manifest:
         stop_delay=STOP_DELAY,
         drain=DRAIN,
     )
-    # Two processes must never have the same SQLite file open.
-    return deployment(server, context, pods, RECREATE if server.spec.database.sqlite else ROLL_WITH_ONE_MORE)
+    if server.spec.database.postgresql:
+        return deployment(server, context, pods, ROLL_WITH_ONE_MORE)
+    # Two processes must never have the same SQLite file open, whatever autoscalers want.
+    return deployment(server, replace(context, scaled_elsewhere={}), pods, RECREATE)
 
 
 def checksum(config: Mapping[str, str]) -> str:

@@ -28,7 +28,6 @@ _BY_CLASS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "contour": {"projectcontour.io/response-timeout": f"{_SECONDS}s"},
     "openshift-default": {"haproxy.router.openshift.io/timeout": f"{_SECONDS}s"},
-    "alb": {"alb.ingress.kubernetes.io/load-balancer-attributes": f"idle_timeout.timeout_seconds={_SECONDS}"},
 }
 
 
