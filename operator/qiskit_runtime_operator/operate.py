@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _LEASE_REQUEST: Final = timedelta(seconds=3)
 _LEASE_ROUNDS: Final = 5
+_LEASE_PERIOD: Final = timedelta(seconds=2)
 _WATCH_SLACK: Final = 4 / 3
 # How long an operator that must not write any more may take to end in an orderly way.
 _LAST_SECONDS: Final = 5
@@ -66,7 +67,7 @@ def _leadership(
         name=settings.lease_name,
         identity=settings.pod_name,
         duration=settings.lease_duration,
-        period=settings.lease_duration / _LEASE_ROUNDS,
+        period=min(settings.lease_duration / _LEASE_ROUNDS, _LEASE_PERIOD),
     )
     limit = min(_LEASE_REQUEST, settings.lease_duration / 2)
     leases = Cluster(http, connection.server, time_to_write=lambda: limit, measures=writes, limit=limit)

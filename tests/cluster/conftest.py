@@ -5,18 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
+from api_server_proxy import ApiServerProxy, running_proxy
 from kubernetes_client import KubernetesClient, Manifest
 from lab import Lab
-from operator_process import OperatorProcess, running_operator
-
-
-class StartOperator(Protocol):
-    """Starts an operator for the test's namespace; it is killed after the test."""
-
-    def __call__(self, name: str = "operator-0", **environment: str) -> OperatorProcess: ...
+from operator_process import OperatorProcess, StartOperator, running_operator
 
 
 @pytest.fixture
@@ -67,3 +61,10 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
     if lab.kubernetes.find("RuntimeServer", lab.name):
         lab.kubernetes.delete("RuntimeServer", lab.name)
     print(log.read_text()[before:])
+
+
+@pytest.fixture
+def proxy(control_plane: Path, tmp_path: Path) -> Iterator[ApiServerProxy]:
+    """A proxy in front of the API server; operators that are given KUBECONFIG=proxy.kubeconfig go through it."""
+    with running_proxy(control_plane, tmp_path / "proxy.kubeconfig") as proxy:
+        yield proxy

@@ -4,39 +4,8 @@ import time
 from dataclasses import replace
 
 import pytest
-from kubernetes_client import Manifest, eventually
-from lab import AER, Lab
-
-MADE = {
-    "ConfigMap": {"api"},
-    "Deployment": {"api", "executor-aer"},
-    "NetworkPolicy": {"api", "executor"},
-    "PersistentVolumeClaim": {"data"},
-    "PodDisruptionBudget": {"api", "executor-aer"},
-    "Secret": {"keys"},
-    "Service": {"api", "executor-aer"},
-    "ServiceAccount": {"api", "executor"},
-}
-# What somebody may do to what is the operator's own, by kind and name: a merge patch.
-DRIFT = {
-    ("Deployment", "executor-aer"): {"spec": {"template": {"spec": {"serviceAccountName": "default"}}}},
-    ("Deployment", "api"): {"spec": {"replicas": 3}},
-    ("Service", "api"): {"spec": {"selector": {"app.kubernetes.io/instance": "other"}}},
-    ("ConfigMap", "api"): {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}},
-    ("NetworkPolicy", "executor"): {"spec": {"ingress": [{}]}},
-    ("PodDisruptionBudget", "api"): {"spec": {"maxUnavailable": "100%"}},
-    ("ServiceAccount", "api"): {"automountServiceAccountToken": True},
-    ("Service", "executor-aer"): {"metadata": {"ownerReferences": None}},
-    ("ServiceAccount", "executor"): {"metadata": {"labels": None}},
-}
-
-
-def changed(live: Manifest, patch: Manifest) -> bool:
-    """Tell whether an object is as `patch` made it."""
-    return all(
-        changed(live.get(key) or {}, value) if isinstance(value, dict) else live.get(key) == value
-        for key, value in patch.items()
-    )
+from kubernetes_client import eventually
+from lab import AER, DRIFT, MADE, Lab, changed
 
 
 def test_a_runtime_server_gets_everything_it_needs(lab: Lab) -> None:

@@ -22,6 +22,40 @@ KINDS = (
 """What the operator makes for a RuntimeServer, ServiceMonitors and HTTPRoutes left out."""
 
 
+MADE: Mapping[str, set[str]] = {
+    "ConfigMap": {"api"},
+    "Deployment": {"api", "executor-aer"},
+    "NetworkPolicy": {"api", "executor"},
+    "PersistentVolumeClaim": {"data"},
+    "PodDisruptionBudget": {"api", "executor-aer"},
+    "Secret": {"keys"},
+    "Service": {"api", "executor-aer"},
+    "ServiceAccount": {"api", "executor"},
+}
+"""The parts of a RuntimeServer with nothing but an executor called aer."""
+
+DRIFT: Mapping[tuple[str, str], Manifest] = {
+    ("Deployment", "executor-aer"): {"spec": {"template": {"spec": {"serviceAccountName": "default"}}}},
+    ("Deployment", "api"): {"spec": {"replicas": 3}},
+    ("Service", "api"): {"spec": {"selector": {"app.kubernetes.io/instance": "other"}}},
+    ("ConfigMap", "api"): {"metadata": {"labels": {"app.kubernetes.io/managed-by": "me"}}},
+    ("NetworkPolicy", "executor"): {"spec": {"ingress": [{}]}},
+    ("PodDisruptionBudget", "api"): {"spec": {"maxUnavailable": "100%"}},
+    ("ServiceAccount", "api"): {"automountServiceAccountToken": True},
+    ("Service", "executor-aer"): {"metadata": {"ownerReferences": None}},
+    ("ServiceAccount", "executor"): {"metadata": {"labels": None}},
+}
+"""What somebody may do to what is the operator's own, by kind and name: a merge patch."""
+
+
+def changed(live: Manifest, patch: Manifest) -> bool:
+    """Tell whether an object is as `patch` made it."""
+    return all(
+        changed(live.get(key) or {}, value) if isinstance(value, dict) else live.get(key) == value
+        for key, value in patch.items()
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Lab:
     """What tests do to a RuntimeServer and to what belongs to it.

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 from kubernetes_client import KubernetesClient, eventually
@@ -76,6 +77,12 @@ class OperatorProcess:
             return httpx.get(f"{self.health}/healthz").status_code in (200, 503)
         except httpx.TransportError:
             return False
+
+
+class StartOperator(Protocol):
+    """Starts an operator for the test's namespace; it is killed after the test."""
+
+    def __call__(self, name: str = "operator-0", **environment: str) -> OperatorProcess: ...
 
 
 @contextmanager
