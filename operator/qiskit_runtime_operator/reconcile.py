@@ -94,6 +94,9 @@ class Reconciler:
             if kind == "Pod" or known.owner == server.uid:
                 yield known.body
 
+    def _last(self, server: RuntimeServer) -> dict[Ref, _Applied]:
+        return self._applied.setdefault(Key(server.namespace, server.name), {})
+
     async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
         wanted = [(_KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         refusals = [await self._settle_keys(server), await self._settle_claim(server)]
@@ -120,15 +123,16 @@ class Reconciler:
     async def _settle_claim(self, server: RuntimeServer) -> Refusal | None:
         if server.spec.database.sqlite is None:
             return None
-        known = await self._look_up(CLAIMS, Ref(CLAIMS.kind, server.namespace, data_name(server.name)))
-        kept = known is not None and is_data_of(server, known.body)
-        manifest = data_claim(server, known.body if known and kept else None)
+        ref = Ref(CLAIMS.kind, server.namespace, data_name(server.name))
+        known = await self._look_up(CLAIMS, ref)
+        ours = known is not None and _is_ours(server, known, self._last(server).get(ref))
+        manifest = data_claim(server, known.body if known and ours else None)
         return None if manifest is None else await self._settle(server, CLAIMS, manifest)
 
     async def _settle(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest) -> Refusal | None:
         """Bring one object to what is wanted, unless it is; say so if that must not be."""
         ref, wanted = Ref.of(kind, manifest), fingerprint.of_manifest(manifest)
-        applied = self._applied.setdefault(Key(server.namespace, server.name), {})
+        applied = self._last(server)
         last, known = applied.get(ref), self.inventory.find(ref)
         if last and known and last == _Applied(uid=known.uid, wanted=wanted, live=known.applied):
             return None
@@ -138,7 +142,12 @@ class Reconciler:
         try:
             live = await self._apply(server, kind, manifest, known.uid if known else None)
         except RefusedError as error:
-            return _refused(kind, ref.name, error)
+            if known is None:
+                return _refused(kind, ref.name, error)
+            try:
+                live = await self._replace(kind, manifest)
+            except RefusedError:
+                return _refused(kind, ref.name, error)
         self.inventory.see(kind, None, live)
         applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=fingerprint.of_applied(live))
         return None
@@ -159,6 +168,7 @@ class Reconciler:
         return known
 
     async def _apply(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, uid: str | None) -> Manifest:
+        """Apply a manifest to the object with this UID, which is ours, or to nothing."""
         try:
             return await self.cluster.apply(kind, manifest, uid=uid)
         except ConflictError as conflict:
@@ -172,9 +182,17 @@ class Reconciler:
             self.inventory.drop(Ref.of(kind, manifest))
             raise
 
+    async def _replace(self, kind: ResourceKind, manifest: Manifest) -> Manifest:
+        """Apply a manifest after clearing its lists of what others have put there, which can make it impossible."""
+        live = await self.cluster.get(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        if live is None:
+            raise StaleError(f"{kind.kind} {manifest['metadata']['name']} has gone")
+        replaced = await self.cluster.replace(kind, _overlaid(live, manifest))
+        return await self.cluster.apply(kind, manifest, uid=replaced["metadata"]["uid"], force=True)
+
     async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> None:
         key = Key(server.namespace, server.name)
-        applied = self._applied.get(key, {})
+        applied = self._last(server)
         shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and ref.kind in _KINDS}
         # What was applied may have lost the labels that the watches go by.
         unseen = {ref for ref in applied if ref.kind in _KINDS and self.inventory.find(ref) is None}
@@ -205,9 +223,17 @@ class Reconciler:
 
 def _is_ours(server: RuntimeServer, known: Known, last: _Applied | None) -> bool:
     """Tell whether an object may be overwritten: it has its owner, holds its data, or has lost its owner."""
-    if known.kind == CLAIMS:
-        return is_data_of(server, known.body) and known.owner in (None, server.uid)
-    return known.owner == server.uid or (known.owner is None and last is not None and last.uid == known.uid)
+    known_to_be = known.owner is None and last is not None and last.uid == known.uid
+    kept = known.kind == CLAIMS and known.owner is None and is_data_of(server, known.body)
+    return known.owner == server.uid or known_to_be or kept
+
+
+def _overlaid(live: Manifest, wanted: Manifest) -> Manifest:
+    """Return `live` with the fields of `wanted`; lists have nothing but what is wanted."""
+    return live | {
+        key: _overlaid(live[key], value) if isinstance(value, dict) and isinstance(live.get(key), dict) else value
+        for key, value in wanted.items()
+    }
 
 
 def _refused(kind: ResourceKind, name: str, error: RefusedError) -> Refusal:

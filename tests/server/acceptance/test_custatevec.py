@@ -18,7 +18,6 @@ from server_process import ServerProcess, running_server
 
 from qiskit_runtime_server.client import connect
 
-
 # Version 2 of the primitives is deprecated in the client, and what everybody uses.
 pytestmark = pytest.mark.filterwarnings("ignore:The .*V2 class is deprecated:DeprecationWarning")
 
