@@ -52,6 +52,11 @@ class WorkerProcess:
         """The process's id."""
         return self._process.pid or 0
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the process has been there until a moment ago; asks nobody."""
+        return not self._reader.at_eof() and self._reader.exception() is None
+
     async def send(self, task: Task) -> None:
         """Hand over a task.
 

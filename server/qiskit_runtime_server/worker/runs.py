@@ -253,11 +253,12 @@ class Runs:
             return run
         if task.job_id in self._ended and task.fence <= (self._ended[task.job_id] or task.fence):
             raise StaleFenceError(f"Job {task.job_id} has ended.")
-        if self.draining or not self._free:
+        slot = None if self.draining else self._take_free()
+        if slot is None:
             self._measures.refused.inc()
             raise NoFreeSlotError("The executor stops." if self.draining else "No slot is free.")
         self._measures.started.inc()
-        self._runs[task.job_id] = run = Run(task, self._free.pop(0), self._measures, patience=self._orphan_after)
+        self._runs[task.job_id] = run = Run(task, slot, self._measures, patience=self._orphan_after)
         self._changed()
         return run
 
@@ -314,6 +315,15 @@ class Runs:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(run.stop() for run in self._runs.values()))
         self._changed()
+
+    def _take_free(self) -> Slot | None:
+        while self._free:
+            slot = self._free.pop(0)
+            if slot.usable:
+                return slot
+            # Something killed its idle worker; it is free again once it has another.
+            slot.release()
+        return None
 
     async def _emptied(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -51,6 +51,11 @@ class Slot:
         """The process id of the worker, or None while there is none."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is a worker, as far as is known."""
+        return self._process is not None and self._process.is_connected
+
     async def start(self) -> Capabilities:
         """Start a worker and return what it can do once it is warm.
 
@@ -175,11 +180,14 @@ class Slots:
 
     async def reserve(self) -> Slot:
         """Wait for a free slot and return it; the caller gives it back by `Slot.release`."""
-        return await self._idle.get()
+        while not (slot := await self._idle.get()).usable:
+            # Something killed an idle worker: that is no job's fault.
+            self.take_back(slot)
+        return slot
 
     def take_back(self, slot: Slot) -> None:
         """Take back a slot; it is free again once it has a worker."""
-        if slot.pid is not None:
+        if slot.usable:
             self._idle.put_nowait(slot)
             return
         restart = asyncio.create_task(self._restart(slot))
@@ -194,6 +202,7 @@ class Slots:
 
     async def _restart(self, slot: Slot) -> None:
         backoff = 0.5
+        await slot.stop()
         while True:
             try:
                 await slot.start()

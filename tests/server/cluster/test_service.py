@@ -1,13 +1,16 @@
 """The executor service as a dispatcher meets it: fences, orphans, keys, and messages of other releases."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import msgspec
 import pytest
-from cluster_processes import Cluster
+from cluster_processes import KEY, Cluster, wait_until, workers_of
 from executor_tasks import task_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +94,19 @@ def test_a_full_executor_refuses_at_once_and_says_how_busy_it_is(service: httpx.
         occupancy = json.loads(refused.headers["QRS-Occupancy"])
         assert (occupancy["slots"], occupancy["idle"]) == (1, 0)
         assert service.get("/v1/load").json() == occupancy
+
+
+def test_a_worker_that_is_killed_while_idle_costs_no_job_an_attempt(cluster: Cluster) -> None:
+    executor = cluster.executor()
+    with httpx.Client(base_url=executor.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=10) as client:
+        [worker] = workers_of(executor)
+        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: worker not in workers_of(executor))
+        time.sleep(0.5)  # A process is a zombie as soon as its first thread is gone.
+        assert start(client, task_of("zeros")).status_code == 429
+        wait_until_idle(client)
+        with started(client, task_of("zeros")) as events:
+            assert isinstance(list(events)[-1], Completed)
 
 
 def test_a_higher_fence_takes_the_stream_over_and_a_lower_one_is_refused(

@@ -166,6 +166,17 @@ async def test_a_worker_that_is_killed_while_idle_is_noticed_by_its_next_job(slo
     assert events[-1].worker_died
 
 
+async def test_a_worker_that_is_killed_while_its_slot_is_free_costs_no_job_anything(slots: Slots) -> None:
+    both = [await slots.reserve(), await slots.reserve()]
+    for slot in both:
+        slot.release()
+    os.kill(both[0].pid or 0, signal.SIGKILL)
+    await asyncio.sleep(0.2)
+    assert await slots.reserve() is both[1]
+    async with asyncio.timeout(60):
+        assert isinstance((await ends(await slots.reserve(), task("zeros")))[-1], Completed)
+
+
 async def test_large_results_pass(slots: Slots) -> None:
     events = await ends(await slots.reserve(), task("zeros", shots=100_000, bits=1600))
     assert isinstance(events[-1], Completed)
