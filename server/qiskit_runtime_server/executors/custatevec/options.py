@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 from qiskit_runtime_server.errors import StartupError
 
 _PRECISIONS: Final = ("single", "double")
-_LIMITS: Final = {
+LIMITS: Final = {
     "host_qubits": (0, 3),
     "batched_qubits": (0, 30),
     "fusion": (1, 6),
@@ -14,6 +14,7 @@ _LIMITS: Final = {
     "diagonal_fusion": (0, 20),
     "host_threads": (1, 32),
 }
+"""The least and the most that options of numbers take; those of cuStateVec's own are its limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class Options:
             raise self._wrong("precision", f"one of {', '.join(_PRECISIONS)}")
         if count == 0 or count & (count - 1) or len(set(self.devices)) != count:
             raise self._wrong("devices", "different ones, a power of two of them")
-        for name, (least, most) in _LIMITS.items():
+        for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int) and least <= value <= most):
                 raise self._wrong(name, f"an integer from {least} to {most}")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from custatevec_emulated import library
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit_aer.noise import NoiseModel
@@ -35,20 +36,32 @@ def gpu_states(precision: str) -> States:
     return states
 
 
-@pytest.fixture(params=["numpy", pytest.param("gpu", marks=pytest.mark.gpu)])
+def numpy_states(precision: str) -> States:
+    return NumPyStates(memory_bytes=MEMORY, single=precision == "single")
+
+
+def emulated_states(precision: str) -> States:
+    """Return those of the code for GPUs on an emulated library."""
+    return DeviceStates(Options(precision=precision), library(single=precision == "single"))
+
+
+GPU = pytest.param(gpu_states, marks=pytest.mark.gpu, id="gpu")
+NUMPY = pytest.param(numpy_states, id="numpy")
+EMULATED = pytest.param(emulated_states, id="emulated")
+
+
+@pytest.fixture(params=[NUMPY, EMULATED, GPU])
 def states_of(request: pytest.FixtureRequest) -> StatesOf:
     """Return a function that makes states of a precision."""
-    if request.param == "gpu":
-        return gpu_states
-    return lambda precision: NumPyStates(memory_bytes=MEMORY, single=precision == "single")
+    return request.param
 
 
-@pytest.fixture
-def executor(states_of: StatesOf) -> Executor:
+@pytest.fixture(params=[NUMPY, GPU])
+def executor(request: pytest.FixtureRequest) -> Executor:
     """Return a function that makes executors with options."""
 
     def make(*, precision: str = "double", **options: object) -> CuStateVecExecutor:
-        return CuStateVecExecutor(states=states_of(precision), precision=precision, **options)
+        return CuStateVecExecutor(states=request.param(precision), precision=precision, **options)
 
     return make
 

@@ -1,0 +1,530 @@
+"""CuPy and cuStateVec on the host, as their headers and docstrings describe them, for the few calls that are made.
+
+This shows that the calls fit the descriptions: arguments in their order, pointers to what they should point to, what
+was made is destroyed. It does not show that the descriptions are right, nor anything about a GPU. A test compares
+names, signatures and numbers with the library where that is installed.
+"""
+
+import ctypes
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qiskit_runtime_server.executors.custatevec.device_library import Library
+
+MEMORY = 2**28
+DTYPES = {4: np.dtype(np.complex64), 5: np.dtype(np.complex128)}
+PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+
+
+class HostArray(np.ndarray):
+    """An array with an address where CuPy has it."""
+
+    @property
+    def data(self) -> SimpleNamespace:
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy's."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"error {status}")
+        self.status = status
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's."""
+
+
+def _empty(shape: int | tuple[int, ...], dtype: str) -> HostArray:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if size > MEMORY:
+        raise OutOfMemoryError
+    return np.empty(shape, dtype).view(HostArray)
+
+
+def _copy(dst: int, src: int, size: int, kind: int, stream: int) -> None:
+    assert (kind, stream) == (3, 0)
+    ctypes.memmove(dst, src, size)
+
+
+CUPY = SimpleNamespace(
+    empty=_empty,
+    asarray=lambda values: np.ascontiguousarray(values).view(HostArray),
+    asnumpy=np.array,
+    cumsum=np.cumsum,
+    get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
+    cuda=SimpleNamespace(
+        Device=lambda number: SimpleNamespace(use=lambda: None),
+        alloc=lambda size: SimpleNamespace(ptr=0) if size == 0 else _empty(size, "uint8").data,
+        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        runtime=SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
+            getDeviceCount=lambda: 2,
+            getDeviceProperties=lambda number: {"name": b"Emulated", "major": 9, "minor": 0},
+            memGetInfo=lambda: (MEMORY, MEMORY),
+            memcpyAsync=_copy,
+        ),
+    ),
+)
+
+
+def at(address: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return what lies at an address."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)
+
+
+def on_bits(vector: NDArray[Any], matrix: NDArray[Any], bits: Sequence[int]) -> NDArray[Any]:
+    """Return a vector after a matrix whose lowest index bit is the first of `bits`."""
+    after = np.zeros_like(vector)
+    indices = np.arange(len(vector))
+    column = sum((indices >> bit & 1) << place for place, bit in enumerate(bits))
+    rest = indices & ~sum(1 << bit for bit in bits)
+    for row in range(len(matrix)):
+        target = rest | sum((row >> place & 1) << bit for place, bit in enumerate(bits))
+        np.add.at(after, target, matrix[row, column].astype(vector.dtype) * vector)
+    return after
+
+
+class Status(IntEnum):
+    """Those that the code asks for."""
+
+    ALLOC_FAILED = 2
+    INVALID_VALUE = 3
+    DEVICE_ALLOCATOR_ERROR = 11
+    ALREADY_INITIALIZED = 15
+
+
+class CuStateVecError(Exception):
+    """As the bindings'."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(Status(status).name)
+        self.status = status
+
+
+class MatrixMapType(IntEnum):
+    BROADCAST = 0
+    MATRIX_INDEXED = 1
+
+
+class MatrixLayout(IntEnum):
+    COL = 0
+    ROW = 1
+
+
+class ComputeType(IntEnum):
+    COMPUTE_DEFAULT = 0
+
+
+class CollapseOp(IntEnum):
+    NORMALIZE_AND_ZERO = 1
+    RESET = 2
+
+
+class SamplerOutput(IntEnum):
+    RANDNUM_ORDER = 0
+
+
+class Pauli(IntEnum):
+    I = 0  # noqa: E741 - its name
+    X = 1
+    Y = 2
+    Z = 3
+
+
+class DeviceNetworkType(IntEnum):
+    SWITCH = 1
+
+
+class CommunicatorType(IntEnum):
+    OPENMPI = 1
+
+
+class MatrixType(IntEnum):
+    DENSE = 1
+    DIAGONAL = 2
+    ANTI_DIAGONAL = 4
+
+
+class StateVectorProperty(IntEnum):
+    WIRE_ORDERING = 3
+
+
+class PermutationType(IntEnum):
+    SCATTER = 0
+
+
+class SVUpdaterConfigName(IntEnum):
+    MAX_NUM_HOST_THREADS = 0
+    DENSE_FUSION_SIZE = 1
+    DIAGONAL_FUSION_SIZE = 2
+
+
+class GlobalIndexBitClass(IntEnum):
+    COMMUNICATOR = 2
+
+
+class MemorySharingMethod(IntEnum):
+    NONE = 1
+
+
+@dataclass
+class SVUpdaterConfigItem:
+    name: int
+    value: int
+
+
+class EmulatedCuStateVec:
+    """`cuquantum.bindings.custatevec`."""
+
+    Status, MatrixMapType, MatrixLayout, ComputeType = Status, MatrixMapType, MatrixLayout, ComputeType
+    CollapseOp, SamplerOutput, Pauli = CollapseOp, SamplerOutput, Pauli
+    DeviceNetworkType, CommunicatorType = DeviceNetworkType, CommunicatorType
+    cuStateVecError = CuStateVecError  # noqa: N815 - its name
+
+    @staticmethod
+    def create() -> int:
+        return 77
+
+    @staticmethod
+    def apply_matrix_batched_get_workspace_size(
+        handle, sv_data_type, n_index_bits, n_svs, sv_stride, map_type, matrix_indices, matrices, matrix_data_type,
+        layout, adjoint, n_matrices, n_targets, n_controls, compute_type,
+    ) -> int:  # fmt: skip
+        assert (handle, layout, adjoint, n_controls, compute_type) == (77, MatrixLayout.ROW, 0, 0, 0)
+        assert matrix_data_type == sv_data_type
+        return 64 * n_targets
+
+    @staticmethod
+    def apply_matrix_batched(
+        handle, batched_sv, sv_data_type, n_index_bits, n_svs, sv_stride, map_type, matrix_indices, matrices,
+        matrix_data_type, layout, adjoint, n_matrices, targets, n_targets, controls, control_bit_values, n_controls,
+        compute_type, extra_workspace, extra_workspace_size_in_bytes,
+    ) -> None:  # fmt: skip
+        assert (handle, layout, adjoint, controls, n_controls, compute_type) == (77, MatrixLayout.ROW, 0, (), 0, 0)
+        assert extra_workspace_size_in_bytes == 64 * n_targets
+        assert len(targets) == n_targets
+        vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
+        table = at(matrices, (n_matrices, 1 << n_targets, 1 << n_targets), DTYPES[matrix_data_type])
+        index = np.zeros(n_svs, np.int32)
+        if map_type == MatrixMapType.MATRIX_INDEXED:
+            index = at(matrix_indices, (n_svs,), np.int32)
+        for vector, number in zip(vectors, index, strict=True):
+            vector[:] = on_bits(vector, table[number], targets)
+
+    @staticmethod
+    def abs2sum_array_batched(
+        handle, batched_sv, sv_data_type, n_index_bits, n_svs, sv_stride, abs2sum_arrays, abs2sum_array_stride,
+        bit_ordering, bit_ordering_len, mask_bit_strings, mask_ordering, mask_len,
+    ) -> None:  # fmt: skip
+        assert (handle, mask_len) == (77, 0)
+        assert len(bit_ordering) == bit_ordering_len
+        vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
+        found = at(abs2sum_arrays, (n_svs, abs2sum_array_stride), np.float64)
+        for vector, row in zip(vectors, found, strict=True):
+            row[: 1 << bit_ordering_len] = weights(vector, bit_ordering)
+
+    @staticmethod
+    def compute_expectation_batched_get_workspace_size(
+        handle, sv_data_type, n_index_bits, n_svs, sv_stride, matrices, matrix_data_type, layout, n_matrices,
+        n_basis_bits, compute_type,
+    ) -> int:  # fmt: skip
+        assert (handle, layout, compute_type) == (77, MatrixLayout.ROW, 0)
+        return 0
+
+    @staticmethod
+    def compute_expectation_batched(
+        handle, batched_sv, sv_data_type, n_index_bits, n_svs, sv_stride, expectation_values, matrices,
+        matrix_data_type, layout, n_matrices, basis_bits, n_basis_bits, compute_type, extra_workspace,
+        extra_workspace_size_in_bytes,
+    ) -> None:  # fmt: skip
+        assert (handle, layout, compute_type, extra_workspace_size_in_bytes) == (77, MatrixLayout.ROW, 0, 0)
+        vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
+        table = at(matrices, (n_matrices, 1 << n_basis_bits, 1 << n_basis_bits), DTYPES[matrix_data_type])
+        values = at(expectation_values, (n_svs, n_matrices), np.complex128)
+        for vector, row in zip(vectors, values, strict=True):
+            row[:] = [np.vdot(vector, on_bits(vector, matrix, basis_bits)) for matrix in table]
+
+
+def weights(vector: NDArray[Any], bits: Sequence[int]) -> NDArray[np.float64]:
+    """Return the weights of the outcomes of some index bits."""
+    indices = np.arange(len(vector))
+    outcome = sum((indices >> bit & 1) << place for place, bit in enumerate(bits))
+    return np.bincount(outcome, np.abs(vector.astype(np.complex128)) ** 2, minlength=1 << len(bits))
+
+
+@dataclass
+class Instance:
+    """A state vector.
+
+    Attributes:
+        order: The wire of each index bit.
+    """
+
+    vector: NDArray[Any]
+    order: list[int]
+
+    def bits(self, wires: Sequence[int]) -> list[int]:
+        assert len(set(wires)) == len(wires)
+        return [self.order.index(wire) for wire in wires]
+
+    def permute(self, order: Sequence[int]) -> None:
+        """Move index bits so that they have the wires of `order`."""
+        indices = np.arange(len(self.vector))
+        source = sum((indices >> place & 1) << self.order.index(wire) for place, wire in enumerate(order))
+        self.vector[:] = self.vector[source]
+        self.order = list(order)
+
+
+@dataclass
+class Updater:
+    """An SVUpdater: operations that take an iterator of draws."""
+
+    operations: list[Callable[[Instance, Any], None]] = field(default_factory=list)
+    draws: int = 0
+
+
+class EmulatedEx:
+    """`cuquantum.bindings.custatevecEx`; what is alive is in `alive`."""
+
+    MatrixType, StateVectorProperty, PermutationType = MatrixType, StateVectorProperty, PermutationType
+    SVUpdaterConfigName, SVUpdaterConfigItem = SVUpdaterConfigName, SVUpdaterConfigItem
+    GlobalIndexBitClass, MemorySharingMethod = GlobalIndexBitClass, MemorySharingMethod
+
+    def __init__(self) -> None:
+        self.alive: dict[int, Any] = {}
+        self.configured: list[tuple[Any, ...]] = []
+        self._numbers = itertools.count(1000)
+        self._shuffle = np.random.default_rng(1)
+
+    def _keep(self, thing: Any) -> int:
+        number = next(self._numbers)
+        self.alive[number] = thing
+        return number
+
+    def dictionary_destroy(self, dictionary) -> None:
+        del self.alive[dictionary]
+
+    def configure_state_vector_single_device(
+        self, sv_data_type, num_wires, num_device_wires, device_id, capability
+    ) -> int:
+        assert capability == 0
+        self.configured.append((num_wires, num_device_wires, device_id))
+        return self._keep((sv_data_type, num_wires))
+
+    def configure_state_vector_multi_device(
+        self, sv_data_type, num_wires, num_device_wires, device_ids, num_devices, network_type, capability
+    ) -> int:
+        assert (len(device_ids), capability) == (num_devices, 0)
+        self.configured.append((num_wires, num_device_wires, device_ids))
+        return self._keep((sv_data_type, num_wires))
+
+    def configure_state_vector_multi_process(
+        self, sv_data_type, num_wires, num_device_wires, device_id, memory_sharing_method, global_index_bit_classes,
+        num_global_index_bits_per_layer, num_global_index_bit_layers, transfer_workspace_size_in_bytes, aux_config,
+        capability,
+    ) -> int:  # fmt: skip
+        assert num_wires == num_device_wires + sum(num_global_index_bits_per_layer)
+        assert len(global_index_bit_classes) == num_global_index_bit_layers == 1
+        assert (device_id, aux_config, capability) == (-1, 0, 0)
+        self.configured.append((num_wires, num_device_wires, "processes"))
+        return self._keep((sv_data_type, num_wires))
+
+    def communicator_initialize(self, communicator_type, library_path=None) -> int:
+        if "communicator" in self.__dict__:
+            raise CuStateVecError(Status.ALREADY_INITIALIZED)
+        self.communicator = 5
+        return 0
+
+    def communicator_create(self) -> int:
+        return self.communicator
+
+    def communicator_get_size_and_rank(self) -> tuple[int, int, int]:
+        return 4, 0, 0
+
+    def state_vector_create_single_process(self, sv_config, streams, num_streams, resource_manager) -> int:
+        assert (streams, num_streams, resource_manager) == ((), 0, 0)
+        data_type, num_wires = self.alive[sv_config]
+        vector = np.zeros(1 << num_wires, DTYPES[data_type])
+        vector[0] = 1
+        return self._keep(Instance(vector, list(range(num_wires))))
+
+    def state_vector_create_multi_process(self, sv_config, stream, ex_communicator, resource_manager) -> int:
+        assert (stream, ex_communicator, resource_manager) == (0, 5, 0)
+        return self.state_vector_create_single_process(sv_config, (), 0, 0)
+
+    def state_vector_destroy(self, state_vector) -> None:
+        del self.alive[state_vector]
+
+    def state_vector_set_zero_state(self, state_vector) -> None:
+        vector = self.alive[state_vector].vector
+        vector[:] = 0
+        vector[0] = 1
+
+    def state_vector_get_property(self, state_vector, property, value, size_in_bytes) -> None:  # noqa: A002 - its name
+        instance = self.alive[state_vector]
+        assert property == StateVectorProperty.WIRE_ORDERING
+        assert size_in_bytes == 4 * len(instance.order)
+        at(value, (len(instance.order),), np.int32)[:] = instance.order
+
+    def state_vector_reassign_wire_ordering(self, state_vector, wire_ordering, wire_ordering_len) -> None:
+        assert sorted(wire_ordering) == list(range(wire_ordering_len))
+        self.alive[state_vector].order = list(wire_ordering)
+
+    def state_vector_permute_index_bits(self, state_vector, permutation, permutation_len, permutation_type) -> None:
+        instance = self.alive[state_vector]
+        assert (len(permutation), permutation_type) == (permutation_len, PermutationType.SCATTER)
+        order = [0] * permutation_len
+        for source, target in enumerate(permutation):
+            order[target] = instance.order[source]
+        instance.permute(order)
+
+    def state_vector_get_state(self, state_vector, state, data_type, begin, end, max_num_concurrent_copies) -> None:
+        vector = self.alive[state_vector].vector
+        assert DTYPES[data_type] == vector.dtype
+        at(state, (end - begin,), vector.dtype)[:] = vector[begin:end]
+
+    def state_vector_synchronize(self, state_vector) -> None:
+        assert state_vector in self.alive
+
+    def state_vector_get_resources_from_device_sub_sv(self, state_vector, sub_sv_index) -> tuple[int, int, int, int]:
+        assert sub_sv_index == 0
+        return 0, self.alive[state_vector].vector.ctypes.data, 0, 77
+
+    def measure(self, state_vector, bit_string_ordering, bit_string_ordering_len, randnum, collapse, reserved) -> int:
+        instance = self.alive[state_vector]
+        assert (bit_string_ordering_len, reserved) == (1, 0)
+        (bit,) = instance.bits(bit_string_ordering)
+        chances = weights(instance.vector, (bit,))
+        outcome = int(randnum * chances.sum() >= chances[0])
+        operator = np.zeros((2, 2))
+        operator[0 if collapse == CollapseOp.RESET else outcome, outcome] = chances[outcome] ** -0.5
+        instance.vector[:] = on_bits(instance.vector, operator, (bit,))
+        return outcome
+
+    def sample(
+        self, state_vector, bit_strings, bit_string_ordering, bit_string_ordering_len, randnums, num_shots, output,
+        abs2sums,
+    ) -> None:  # fmt: skip
+        instance = self.alive[state_vector]
+        assert (len(bit_string_ordering), output, abs2sums) == (bit_string_ordering_len, 0, 0)
+        cumulative = np.cumsum(weights(instance.vector, instance.bits(bit_string_ordering)))
+        draws = at(randnums, (num_shots,), np.float64) if num_shots else np.empty(0)
+        found = np.searchsorted(cumulative, draws * cumulative[-1], side="right")
+        at(bit_strings, (num_shots,), np.int64)[:] = np.minimum(found, np.searchsorted(cumulative, cumulative[-1]))
+
+    def compute_expectation_on_pauli_basis(
+        self, state_vector, expectation_values, pauli_operator_arrays, num_pauli_operator_arrays, basis_wires_array,
+        num_basis_wires_array,
+    ) -> None:  # fmt: skip
+        instance = self.alive[state_vector]
+        values = at(expectation_values, (num_pauli_operator_arrays,), np.float64)
+        rows = zip(pauli_operator_arrays, basis_wires_array, num_basis_wires_array, strict=True)
+        for place, (letters, wires, count) in enumerate(rows):
+            assert len(letters) == len(wires) == count
+            other = instance.vector
+            for letter, bit in zip(letters, instance.bits(wires), strict=True):
+                other = on_bits(other, PAULIS[letter], (bit,))
+            values[place] = np.vdot(instance.vector, other).real
+
+    def configure_sv_updater(self, data_type, config_items=()) -> int:
+        assert all(isinstance(item, SVUpdaterConfigItem) for item in config_items)
+        self.configured.append(tuple((item.name, item.value) for item in config_items))
+        return self._keep(data_type)
+
+    def sv_updater_create(self, sv_updater_config, resource_manager) -> int:
+        assert sv_updater_config in self.alive
+        assert resource_manager == 0
+        return self._keep(Updater())
+
+    def sv_updater_destroy(self, sv_updater) -> None:
+        del self.alive[sv_updater]
+
+    def sv_updater_enqueue_matrix(
+        self, sv_updater, matrix, matrix_data_type, ex_matrix_type, layout, adjoint, targets, num_targets, controls,
+        control_bit_values, num_controls,
+    ) -> None:  # fmt: skip
+        assert (matrix_data_type, layout, adjoint, num_controls) == (5, MatrixLayout.ROW, 0, 0)
+        whole = self._whole(matrix, ex_matrix_type, targets, num_targets)
+
+        def operation(instance: Instance, _: Any) -> None:
+            instance.vector[:] = on_bits(instance.vector, whole, instance.bits(targets))
+
+        self.alive[sv_updater].operations.append(operation)
+
+    def sv_updater_enqueue_unitary_channel(
+        self, sv_updater, unitaries, unitaries_data_type, ex_matrix_types, num_unitaries, layout, probabilities,
+        channel_wires, num_channel_wires,
+    ) -> None:  # fmt: skip
+        assert (unitaries_data_type, layout) == (5, MatrixLayout.ROW)
+        assert len(unitaries) == len(ex_matrix_types) == len(probabilities) == num_unitaries > 0
+        if min(probabilities) <= 0 or sum(probabilities) > 1:
+            raise CuStateVecError(Status.INVALID_VALUE)
+        kinds = zip(unitaries, ex_matrix_types, strict=True)
+        table = [self._whole(matrix, kind, channel_wires, num_channel_wires) for matrix, kind in kinds]
+
+        def operation(instance: Instance, draws: Any) -> None:
+            kind = int(np.searchsorted(np.cumsum(probabilities), next(draws), side="right"))
+            if kind < num_unitaries:
+                instance.vector[:] = on_bits(instance.vector, table[kind], instance.bits(channel_wires))
+
+        self._channel(sv_updater, operation)
+
+    def sv_updater_enqueue_general_channel(
+        self, sv_updater, matrices, matrix_data_type, ex_matrix_types, num_matrices, layout, channel_wires,
+        num_channel_wires,
+    ) -> None:  # fmt: skip
+        assert (matrix_data_type, layout) == (5, MatrixLayout.ROW)
+        assert len(matrices) == len(ex_matrix_types) == num_matrices > 0
+        kinds = zip(matrices, ex_matrix_types, strict=True)
+        table = [self._whole(matrix, kind, channel_wires, num_channel_wires) for matrix, kind in kinds]
+        complete = sum(matrix.conj().T @ matrix for matrix in table)
+        assert np.allclose(complete, np.eye(len(complete)), atol=1e-12)
+
+        def operation(instance: Instance, draws: Any) -> None:
+            bits = instance.bits(channel_wires)
+            candidates = [on_bits(instance.vector, matrix, bits) for matrix in table]
+            norms = np.array([np.vdot(candidate, candidate).real for candidate in candidates])
+            kind = int(np.searchsorted(np.cumsum(norms), next(draws) * norms.sum(), side="right"))
+            instance.vector[:] = candidates[kind] / np.sqrt(norms[kind])
+
+        self._channel(sv_updater, operation)
+
+    def sv_updater_get_max_num_required_randnums(self, sv_updater) -> int:
+        return self.alive[sv_updater].draws
+
+    def sv_updater_apply(self, sv_updater, state_vector, randnums, num_randnums) -> None:
+        updater, instance = self.alive[sv_updater], self.alive[state_vector]
+        assert num_randnums >= updater.draws
+        draws = iter(at(randnums, (num_randnums,), np.float64).tolist() if num_randnums else [])
+        for operation in updater.operations:
+            operation(instance, draws)
+        # The library may move wires to other index bits.
+        instance.permute(self._shuffle.permutation(len(instance.order)).tolist())
+
+    def _channel(self, sv_updater: int, operation: Callable[[Instance, Any], None]) -> None:
+        updater = self.alive[sv_updater]
+        updater.operations.append(operation)
+        updater.draws += 1
+
+    def _whole(self, address: int, kind: int, wires: Sequence[int], count: int) -> NDArray[np.complex128]:
+        assert len(wires) == count
+        size = 1 << count
+        if kind == MatrixType.DENSE:
+            return at(address, (size, size), np.complex128).copy()
+        elements = at(address, (size,), np.complex128).copy()
+        return np.diag(elements) if kind == MatrixType.DIAGONAL else np.diag(elements)[:, ::-1]
+
+
+def library(*, single: bool) -> Library:
+    """Return an emulated library."""
+    return Library.of(CUPY, EmulatedCuStateVec, EmulatedEx(), single=single)
