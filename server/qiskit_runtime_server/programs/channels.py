@@ -85,7 +85,7 @@ def channels(act: Act, values: NDArray[np.float64], model: NoiseModel | None) ->
 def readout(model: NoiseModel | None, qubit: int) -> NDArray[np.float64]:
     """Return what makes the probabilities to read 0 and 1 of a qubit's state, shape ``(2, 4)``."""
     matrix = None if model is None else readout_matrix(model, qubit)
-    return _OUTCOMES if matrix is None else matrix @ _OUTCOMES
+    return _OUTCOMES if matrix is None else matrix.T @ _OUTCOMES
 
 
 def _is_known(gate: Gate) -> bool:

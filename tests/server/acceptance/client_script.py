@@ -152,12 +152,12 @@ def check_failures(service: QiskitRuntimeService) -> None:
     circuit.measure_all()
     isa = generate_preset_pass_manager(backend=backend, optimization_level=1).run(circuit)
     sampler = SamplerV2(mode=backend)
-    sampler.options.twirling.enable_gates = True
+    sampler.options.experimental = {"warp": 9}
     job = sampler.run([isa])
     message = refusal(RuntimeJobFailureError, job.result)
-    assert "twirling" in message, message
+    assert "warp" in message, message
     assert job.status() == "ERROR"
-    assert "twirling" in job.error_message()
+    assert "warp" in job.error_message()
     refusal(RuntimeInvalidStateError, job.cancel)
 
 

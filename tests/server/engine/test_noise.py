@@ -21,6 +21,8 @@ from qiskit_aer.noise.passes import LocalNoisePass
 from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2, FakeMarrakesh, FakeSherbrooke
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.programs import engine
 from qiskit_runtime_server.programs.device import Device
 from qiskit_runtime_server.programs.noise import DeviceNoise, error_channel
 
@@ -188,3 +190,21 @@ def test_errors_of_qubits_that_do_not_exist_are_refused() -> None:
 
 def test_a_model_without_errors_leaves_a_circuit_ideal() -> None:
     assert DeviceNoise.from_model(NoiseModel(), 2).restricted_to((0, 1)) is None
+
+
+@pytest.mark.parametrize("gates", [(), ("x",)])
+@pytest.mark.parametrize("width", [1, 2])
+def test_zeros_and_ones_are_misread_each_at_their_own_rate(gates: tuple[str, ...], width: int) -> None:
+    model = NoiseModel()
+    model.add_all_qubit_readout_error(ReadoutError([[1, 0], [0.2, 0.8]]))
+    circuit = QuantumCircuit(width)
+    for gate in gates:
+        getattr(circuit, gate)(range(width))
+    if width > 1:
+        circuit.cz(0, 1)
+    circuit.measure_all()
+    noise = DeviceNoise.from_model(model, 5)
+    seed = np.random.SeedSequence(1)
+    bits = engine.sample(AerExecutor(), circuit, np.empty((1, 0)), 20_000, noise=noise, seed=seed)
+    # Five standard errors of 20,000 shots.
+    assert bits.mean(axis=(0, 1)) == pytest.approx([0.8 if gates else 0.0] * width, abs=0.015)
