@@ -24,7 +24,7 @@ test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes that is supported
-	$(BIN)/python -m pytest --kubernetes=oldest tests/cluster $(ARGS)
+	$(BIN)/python -m pytest --kubernetes=oldest tests/cluster tests/chart $(ARGS)
 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
 	@$(BIN)/python tests/kit/control_plane.py

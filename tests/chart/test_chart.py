@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from charts import CHART, ROOT, pod_of, rendered, run_helm, with_values
+from charts import CHART, KUBE_VERSION, ROOT, pod_of, rendered, run_helm, with_values
 from kubernetes_client import Manifest
 from runtime_servers import body
 
@@ -57,7 +57,7 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
 def test_values_that_make_no_sense_are_refused(
     helm: Path, tmp_path: Path, values: dict[str, Any], complaint: str
 ) -> None:
-    done = run_helm(helm, "template", CHART, with_values(values, tmp_path))
+    done = run_helm(helm, "template", CHART, KUBE_VERSION, with_values(values, tmp_path))
     assert done.returncode != 0
     assert complaint in done.stderr
 
@@ -116,7 +116,7 @@ def test_all_pods_fulfil_the_restricted_standard(helm: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("release", ["a", "qiskit-runtime-operator", "r" * 53])
 def test_names_fit_whatever_the_release_is_called(helm: Path, release: str) -> None:
-    done = run_helm(helm, "template", release, CHART, *ALL_APIS)
+    done = run_helm(helm, "template", release, CHART, KUBE_VERSION, *ALL_APIS)
     names = [manifest["metadata"]["name"] for manifest in yaml.safe_load_all(done.stdout) if manifest]
     assert max(map(len, names)) <= 63
     assert not [name for name in names if name.endswith("-")]

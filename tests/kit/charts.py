@@ -8,6 +8,8 @@ import yaml
 from kubernetes_client import Manifest
 
 ROOT = Path(__file__).parents[2]
+# Without a cluster, helm assumes the version that it was built with, which is none if that was not said.
+KUBE_VERSION = "--kube-version=1.33.0"
 CHART = ROOT / "charts" / "qiskit-runtime-operator"
 
 
@@ -26,7 +28,15 @@ def with_values(values: Manifest, folder: Path) -> str:
 
 def rendered(helm: Path, folder: Path, values: Manifest | None = None, *options: str) -> list[Manifest]:
     """Return the manifests that the chart makes, hooks included."""
-    command = ["template", "rel", CHART, "--namespace=qiskit-system", with_values(values or {}, folder), *options]
+    command = [
+        "template",
+        "rel",
+        CHART,
+        "--namespace=qiskit-system",
+        KUBE_VERSION,
+        with_values(values or {}, folder),
+        *options,
+    ]
     done = run_helm(helm, *command)
     assert done.returncode == 0, done.stderr
     return [manifest for manifest in yaml.safe_load_all(done.stdout) if manifest]

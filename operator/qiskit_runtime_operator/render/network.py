@@ -9,7 +9,8 @@ from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector, executors_selector, metadata
 from qiskit_runtime_operator.render.ports import API_PORT, EXECUTOR_PORT, INTERNAL_PORT
 
-_DNS_PORT: Final = 53
+# Most policies are enforced behind the Service, where OpenShift's name server listens on a port of its own.
+_DNS_PORTS: Final = (53, 5353)
 
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:
@@ -27,7 +28,7 @@ def _api_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
         "to": [{"podSelector": {"matchLabels": executors_selector(server)}}],
         "ports": [_tcp(EXECUTOR_PORT)],
     }
-    to_dns = {"ports": [_tcp(_DNS_PORT), {"protocol": "UDP", "port": _DNS_PORT}]}
+    to_dns = {"ports": [{"protocol": protocol, "port": port} for port in _DNS_PORTS for protocol in ("UDP", "TCP")]}
     return {"policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": [to_dns, to_executors]}
 
 
