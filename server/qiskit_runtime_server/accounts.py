@@ -1,39 +1,98 @@
 """Who may use the server: tokens, the accounts behind them, and the access tokens that clients trade them for."""
 
 import hashlib
-import logging
-import re
-import time
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from enum import StrEnum
 from typing import NewType, Protocol
 
 import jwt
 
-from qiskit_runtime_server.errors import NotAuthenticatedError
+from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.terms import DEFAULT_TERMS, Terms
 
 Fingerprint = NewType("Fingerprint", str)
 
-logger = logging.getLogger(__name__)
-
 _ALGORITHM = "HS256"
-_RECHECK_SECONDS = 1.0
-_ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Role(StrEnum):
+    """Spelled as in files."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """What clients select by CRN: a plan, and the terms under which its jobs are accepted."""
+
+    name: str = "default"
+    plan: str = "self-hosted"
+    terms: Terms = DEFAULT_TERMS
+
+
+DEFAULT_INSTANCE = Instance()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Somebody who owns jobs and sessions."""
+    """Somebody who owns jobs and sessions, whatever instance they are sent under.
+
+    Attributes:
+        instances: The first one is taken where a client selects none.
+    """
 
     id: AccountId
+    role: Role = Role.USER
+    instances: tuple[Instance, ...] = (DEFAULT_INSTANCE,)
+
+    def crn(self, instance: Instance) -> str:
+        """Return the name of an instance; clients take the region, the sixth field, apart."""
+        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{self.id}:{instance.name}::"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who calls, and under which instance."""
+
+    account: Account
+    instance: Instance
+
+    @property
+    def id(self) -> AccountId:
+        """The account's."""
+        return self.account.id
 
     @property
     def crn(self) -> str:
-        """The name of the account's instance; clients take the region, the sixth field, apart."""
-        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{self.id}:default::"
+        """The instance's."""
+        return self.account.crn(self.instance)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this may look after other accounts' jobs, and after executors."""
+        return self.account.role is Role.ADMIN
+
+    @property
+    def sees(self) -> AccountId | None:
+        """Whose jobs may be looked at and cancelled; None is everybody's."""
+        return None if self.is_admin else self.id
+
+
+def identity(account: Account, crn: str | None) -> Identity:
+    """Return an account under the instance of that CRN, or under its first one if `crn` is None.
+
+    Raises:
+        NotFoundError: If the account has no such instance.
+    """
+    for instance in account.instances:
+        if crn is None or crn == account.crn(instance):
+            return Identity(account=account, instance=instance)
+    known = ", ".join(map(account.crn, account.instances))
+    raise NotFoundError(f"Instance {crn!r} not found; this account has {known}.")
 
 
 def fingerprint(token: str) -> Fingerprint:
@@ -47,6 +106,9 @@ class Directory(Protocol):
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that the token belongs to now, or None."""
 
+    def plans(self) -> Collection[str]:
+        """Return the plans that instances have."""
+
 
 class Anonymous:
     """Any token will do; every token is an account of its own."""
@@ -55,51 +117,9 @@ class Anonymous:
         """Return the account of this token."""
         return Account(id=AccountId(f"anonymous-{token[:12]}"))
 
-
-class TokenFolder:
-    """One file per account: the file's name is the account's, each line a token.
-
-    Blank lines and those that begin with # do not count. The folder is looked at again at most once a second, so a
-    token works, or stops working, within two seconds of the change.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._accounts: Mapping[Fingerprint, Account] = {}
-        self._seen: object = None
-        self._checked = time.monotonic()
-        self._refresh()
-
-    def find(self, token: Fingerprint) -> Account | None:
-        """Return the account that lists the token."""
-        if time.monotonic() - self._checked >= _RECHECK_SECONDS:
-            self._checked = time.monotonic()
-            self._refresh()
-        return self._accounts.get(token)
-
-    def _refresh(self) -> None:
-        files = [
-            path for path in sorted(self._folder.iterdir()) if _ACCOUNT_NAME.fullmatch(path.name) and path.is_file()
-        ]
-        seen = [
-            (path.name, status.st_mtime_ns, status.st_size, status.st_ino) for path in files if (status := path.stat())
-        ]
-        if seen == self._seen:
-            return
-        self._accounts = {
-            fingerprint(token): Account(id=AccountId(path.name)) for path in files for token in _tokens(path)
-        }
-        self._seen = seen
-
-
-def _tokens(path: Path) -> list[str]:
-    """Return the tokens in a file; none if it cannot be read, which must not lock everybody else out."""
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        logger.warning("The token file %s cannot be read, so its tokens do not work: %s", path, error)
-        return []
-    return [line for line in lines if line and not line.startswith("#")]
+    def plans(self) -> Collection[str]:
+        """Return the one plan."""
+        return {DEFAULT_INSTANCE.plan}
 
 
 class AccessTokens:
@@ -144,6 +164,10 @@ class AccessTokens:
             return self._known(Fingerprint(claims["tok"]))
         except (jwt.InvalidTokenError, KeyError) as error:
             raise NotAuthenticatedError(f"The access token is not valid: {error}.") from error
+
+    def plans(self) -> Collection[str]:
+        """Return the plans that instances have."""
+        return self._directory.plans()
 
     def _known(self, token: Fingerprint | None) -> Account:
         account = None if token is None else self._directory.find(token)

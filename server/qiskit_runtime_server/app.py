@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, FastAPI
 from rich.console import Console
 
-from qiskit_runtime_server.accounts import AccessTokens, Anonymous, Directory, TokenFolder
+from qiskit_runtime_server.accounts import AccessTokens, Anonymous, Directory
 from qiskit_runtime_server.api import errors
 from qiskit_runtime_server.api.internal import internal_app
 from qiskit_runtime_server.api.measures import CountedRequests, HttpMeasures
-from qiskit_runtime_server.api.routes import backends, health, jobs, platform, sessions, usage
+from qiskit_runtime_server.api.routes import admin, backends, health, jobs, platform, sessions, usage
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.names import ExecutorName
@@ -33,6 +33,7 @@ from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_be
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.token_folder import TokenFolder
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.memory import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
@@ -71,7 +72,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     app.add_middleware(CountedRequests, measures=HttpMeasures(registry))
     errors.install(app)
     runtime = APIRouter()
-    for module in (backends, jobs, sessions, usage):
+    for module in (backends, jobs, sessions, usage, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])

@@ -5,6 +5,8 @@ ServerError
 │   ├── MalformedRequestError  it cannot be read, or a part is missing
 │   ├── TooLargeError          it exceeds a limit of this server
 │   ├── NotAuthenticatedError  its token is missing, unknown or expired
+│   ├── NotAllowedError        its account may not do that
+│   ├── LimitError             it goes beyond a limit of its instance
 │   ├── NotFoundError          it names something that does not exist for this account
 │   │   ├── BackendNotFoundError
 │   │   ├── ProgramNotFoundError
@@ -27,6 +29,7 @@ ServerError
 │       └── StoreFullError     the database has no room
 ├── NoFreeSlotError            try another endpoint, or later
 └── StartupError               the server cannot start
+    ├── AccountsFileError      accounts.toml makes no sense; a server that runs goes on with what it said before
     ├── DataDirectoryError     the folder is in use, or of a kind that loses data
     └── UnknownExecutorError   no executor of that name is installed
 """
@@ -52,6 +55,14 @@ class TooLargeError(RequestError):
 
 class NotAuthenticatedError(RequestError):
     """The token is missing, unknown or expired."""
+
+
+class NotAllowedError(RequestError):
+    """The account may not do that."""
+
+
+class LimitError(RequestError):
+    """The request goes beyond a limit of its instance; the message names limit and use."""
 
 
 class NotFoundError(RequestError):
@@ -162,6 +173,10 @@ class NoFreeSlotError(ServerError):
 
 class StartupError(ServerError):
     """The server cannot start."""
+
+
+class AccountsFileError(StartupError):
+    """What is said about accounts makes no sense."""
 
 
 class DataDirectoryError(StartupError):

@@ -88,7 +88,10 @@ class Settings(BaseSettings):
     """Options of executors, by their names, as JSON: `{"custatevec": {"precision": "double"}}`."""
 
     tokens: Path | None = None
-    """Folder with one file per account: its name is the account, each of its lines a token. Re-read when it changes."""
+    """Folder with one file per account: its name is the account, each of its lines a token or `sha256:` and its hash.
+
+    `accounts.toml` in it says more: roles, instances, shares and limits. Re-read when something changes.
+    """
 
     anonymous: bool = False
     """Accept any token; every token is an account of its own.

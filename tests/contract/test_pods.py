@@ -28,9 +28,10 @@ from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.urls import load_url
 from qiskit_runtime_server import Settings
 from qiskit_runtime_server.__main__ import cli
-from qiskit_runtime_server.accounts import TokenFolder, fingerprint
+from qiskit_runtime_server.accounts import fingerprint
 from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.serve import is_loopback
+from qiskit_runtime_server.token_folder import TokenFolder
 
 CONTEXT = render_context()
 URL = "postgresql://somebody:secret@database/jobs"

@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 
 from qiskit_runtime_server.errors import (
     InvalidStateError,
+    LimitError,
+    NotAllowedError,
     NotAuthenticatedError,
     NotFoundError,
     RequestError,
@@ -26,6 +28,8 @@ STATUS: dict[type[ServerError], HTTPStatus] = {
     RequestError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
+    NotAllowedError: HTTPStatus.FORBIDDEN,
+    LimitError: HTTPStatus.TOO_MANY_REQUESTS,
     NotFoundError: HTTPStatus.NOT_FOUND,
     InvalidStateError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -6,14 +6,14 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Request
 
-from qiskit_runtime_server.accounts import AccessTokens, Account
+from qiskit_runtime_server.accounts import AccessTokens, Identity, identity
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import Pool
-from qiskit_runtime_server.errors import BackendNotFoundError, NotAuthenticatedError, NotFoundError
+from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError
 from qiskit_runtime_server.jobs import AccountId, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
@@ -32,7 +32,7 @@ class Services:
     endings: Endings
     measures: JobMeasures
 
-    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> None:
+    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
         self.measures.ended(job.executor, JobState.CANCELLED)
@@ -69,11 +69,11 @@ async def services(request: Request) -> Services:
 TheServices = Annotated[Services, Depends(services)]
 
 
-async def account(
+async def caller(
     services: TheServices,
     authorization: Annotated[str, Header()] = "",
     service_crn: Annotated[str | None, Header()] = None,
-) -> Account:
+) -> Identity:
     """Return who is calling.
 
     Raises:
@@ -84,14 +84,26 @@ async def account(
     scheme, _, credentials = authorization.partition(" ")
     match scheme.lower():
         case "bearer":
-            caller = tokens.check(credentials.strip())
+            account = tokens.check(credentials.strip())
         case "apikey":
-            caller = tokens.account_of(credentials.strip())
+            account = tokens.account_of(credentials.strip())
         case _:
             raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
-    if service_crn is not None and service_crn != caller.crn:
-        raise NotFoundError(f"Instance {service_crn!r} not found; the instance of this account is {caller.crn!r}.")
+    return identity(account, service_crn)
+
+
+Caller = Annotated[Identity, Depends(caller)]
+
+
+async def admin(caller: Caller) -> Identity:
+    """Return who is calling.
+
+    Raises:
+        NotAllowedError: If it is no admin.
+    """
+    if not caller.is_admin:
+        raise NotAllowedError(f"Only admins may do that; {caller.id} is none.")
     return caller
 
 
-Caller = Annotated[Account, Depends(account)]
+Admin = Annotated[Identity, Depends(admin)]

@@ -2,8 +2,8 @@
 
 A store is durable: when a method that writes has returned, the write survives a crash. A call whose caller is cancelled
 still happens, wholly or not at all. Only the store's own clock counts. Methods that take an `account` see nothing of
-other accounts. Every method may raise `StoreUnavailableError`, and `MalformedRequestError` for a value that the
-database cannot hold, such as text with a NUL character.
+other accounts; None, where it is allowed, stands for all of them. Every method may raise `StoreUnavailableError`, and
+`MalformedRequestError` for a value that the database cannot hold, such as text with a NUL character.
 """
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -112,17 +112,17 @@ class JobStore(Protocol):
             InvalidStateError: If that session accepts no jobs any more.
         """
 
-    async def get(self, account: AccountId, job_id: str) -> Job:
+    async def get(self, account: AccountId | None, job_id: str) -> Job:
         """Return the job.
 
         Raises:
             JobNotFoundError: If the account has no such job.
         """
 
-    async def find(self, account: AccountId, query: JobQuery) -> tuple[Sequence[Job], int]:
+    async def find(self, account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
         """Return one page of the account's jobs, newest first unless asked otherwise, and how many match in all."""
 
-    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
+    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
         """Bring a queued or running job to Cancelled at once and return it as it was; its claim is void from then on.
 
         The time for which it ran counts as used.

@@ -18,9 +18,9 @@ from qiskit_runtime_server.store.schema import IS_PENDING, job_tags, jobs, sessi
 from qiskit_runtime_server.store.sql_documents import PARAMS, write_document
 from qiskit_runtime_server.terms import DEFAULT_TERMS, Terms
 
-_OF_OWNER = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"), jobs.c.account == bindparam("account_id"))
+_OF_ANYBODY = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"))
+_OF_OWNER = _OF_ANYBODY.where(jobs.c.account == bindparam("account_id"))
 _KNOWN = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
-_OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
 _SESSION = select(sessions).where(
     sessions.c.id == bindparam("session_id"), sessions.c.account == bindparam("account_id")
 )
@@ -52,16 +52,16 @@ class SqlJobs(SqlPart):
         self._database.announce(Queued(executor=job.executor))
 
     @uninterrupted
-    async def get(self, account: AccountId, job_id: str) -> Job:
+    async def get(self, account: AccountId | None, job_id: str) -> Job:
         """See `JobStore.get`."""
         async with self._database.reader.connect() as connection:
-            result = await connection.execute(_OF_OWNER, {"job_id": job_id, "account_id": account})
+            result = await connection.execute(*_job(account, job_id))
         if (row := result.mappings().first()) is None:
             raise _not_found(job_id)
         return job_of(row)
 
     @uninterrupted
-    async def find(self, account: AccountId, query: JobQuery) -> tuple[Sequence[Job], int]:
+    async def find(self, account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
         """See `JobStore.find`."""
         conditions = _conditions(account, query)
         order = _by_age(jobs.c.created, jobs.c.id, query)
@@ -77,7 +77,7 @@ class SqlJobs(SqlPart):
         return [job_of(row) for row in found if row["id"] is not None], found[0]["count_over_all_pages"]
 
     @uninterrupted
-    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
+    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
         """See `JobStore.cancel`."""
         async with self._database.transaction() as connection:
             job = await _locked(connection, account, job_id)
@@ -132,8 +132,16 @@ def _not_found(job_id: str) -> JobNotFoundError:
     return JobNotFoundError(f"Job {job_id} not found.")
 
 
-async def _locked(connection: AsyncConnection, account: AccountId, job_id: str) -> Job:
-    result = await connection.execute(_OF_OWNER_LOCKED, {"job_id": job_id, "account_id": account})
+def _job(account: AccountId | None, job_id: str) -> tuple[Select[*tuple[Any, ...]], dict[str, str]]:
+    """Return the query for a job, and its values."""
+    if account is None:
+        return _OF_ANYBODY, {"job_id": job_id}
+    return _OF_OWNER, {"job_id": job_id, "account_id": account}
+
+
+async def _locked(connection: AsyncConnection, account: AccountId | None, job_id: str) -> Job:
+    query, values = _job(account, job_id)
+    result = await connection.execute(query.with_for_update(), values)
     if (row := result.mappings().first()) is None:
         raise _not_found(job_id)
     return job_of(row)
@@ -145,19 +153,19 @@ async def _add_tags(connection: AsyncConnection, job: Job, tags: Sequence[str]) 
         await connection.execute(_ADD_TAGS, rows)
 
 
-def _conditions(account: AccountId, query: JobQuery) -> list[ColumnElement[bool]]:
-    conditions = [jobs.c.account == account]
+def _conditions(account: AccountId | None, query: JobQuery) -> list[ColumnElement[bool]]:
     exact = (
+        (jobs.c.account, account),
         (jobs.c.backend, query.backend),
         (jobs.c.program_id, query.program_id),
         (jobs.c.session_id, query.session_id),
     )
-    conditions += [column == wanted for column, wanted in exact if wanted is not None]
+    conditions = [column == wanted for column, wanted in exact if wanted is not None]
     if query.pending is not None:
         conditions.append(IS_PENDING if query.pending else not_(IS_PENDING))
     for tag in query.tags:
-        tagged = select(job_tags.c.job_id).where(job_tags.c.account == account, job_tags.c.tag == tag)
-        conditions.append(jobs.c.id.in_(tagged))
+        tagged = select(job_tags.c.job_id).where(job_tags.c.tag == tag)
+        conditions.append(jobs.c.id.in_(tagged if account is None else tagged.where(job_tags.c.account == account)))
     if query.created_after is not None:
         conditions.append(jobs.c.created > query.created_after)
     if query.created_before is not None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import jwt
 import pytest
 
-from qiskit_runtime_server import accounts
-from qiskit_runtime_server.accounts import AccessTokens, Anonymous, TokenFolder
+from qiskit_runtime_server import token_folder
+from qiskit_runtime_server.accounts import AccessTokens, Anonymous, fingerprint
 from qiskit_runtime_server.errors import NotAuthenticatedError
+from qiskit_runtime_server.token_folder import TokenFolder
 
 KEY = "a-signing-key-that-is-long-enough-for-hs256"
 HOUR = timedelta(hours=1)
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(accounts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(token_folder.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -65,7 +66,7 @@ def test_an_access_token_of_another_key_is_refused(folder: Path) -> None:
 
 
 def test_an_unsigned_access_token_is_refused(folder: Path) -> None:
-    unsigned = jwt.encode({"tok": accounts.fingerprint("bob-1"), "exp": time.time() + 60}, None, algorithm="none")
+    unsigned = jwt.encode({"tok": fingerprint("bob-1"), "exp": time.time() + 60}, None, algorithm="none")
     with pytest.raises(NotAuthenticatedError):
         AccessTokens(TokenFolder(folder), KEY, HOUR).check(unsigned)
 
@@ -93,7 +94,7 @@ def test_anonymous_tokens_are_accounts_of_their_own() -> None:
     tokens = AccessTokens(Anonymous(), KEY, HOUR)
     assert tokens.account_of("one") == tokens.account_of("one")
     assert tokens.account_of("one") != tokens.account_of("two")
-    assert "one" not in tokens.account_of("one").crn
+    assert "one" not in tokens.account_of("one").id
 
 
 def test_a_file_that_cannot_be_read_locks_nobody_else_out(folder: Path) -> None:

@@ -9,12 +9,17 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from qiskit_runtime_server.accounts import Account
+from qiskit_runtime_server.accounts import Identity
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
-from qiskit_runtime_server.errors import MalformedRequestError, ProgramNotFoundError, StoreUnavailableError
-from qiskit_runtime_server.jobs import Job, JobId, JobState, SessionId
+from qiskit_runtime_server.errors import (
+    MalformedRequestError,
+    NotAllowedError,
+    ProgramNotFoundError,
+    StoreUnavailableError,
+)
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId
 from qiskit_runtime_server.store.port import JobQuery
 
 # Of these only the envelope is read here; what is in `params` is for the worker processes.
@@ -86,31 +91,18 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> dic
 @router.get("")
 async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Listing, Query()]) -> dict[str, Any]:
     """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages."""
-    query = JobQuery(
-        backend=wanted.backend,
-        program_id=wanted.program,
-        pending=wanted.pending,
-        session_id=wanted.session_id,
-        tags=tuple(wanted.tags),
-        created_after=bodies.utc(wanted.created_after),
-        created_before=bodies.utc(wanted.created_before),
-        oldest_first=wanted.sort == "ASC",
-        limit=min(wanted.limit, _MAX_LIMIT),
-        offset=wanted.offset,
-    )
-    jobs, count = await services.store.jobs.find(caller.id, query)
-    return {"jobs": [_view(job) for job in jobs], "count": count, "limit": query.limit, "offset": query.offset}
+    return await listed(services, caller.id, wanted)
 
 
 @router.get("/{job_id}")
 async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude_params: bool = False) -> Response:
-    """Return a job; the answer may wait a moment for the end of a young one."""
+    """Return a job; the answer may wait a moment for the end of a young one. Admins see everybody's."""
     # Before the first look, or an end between the two would be missed.
     with services.endings.watch(JobId(job_id)) as ending:
-        job = await services.store.jobs.get(caller.id, job_id)
+        job = await services.store.jobs.get(caller.sees, job_id)
         if not job.state.terminal:
             await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
-            job = await services.store.jobs.get(caller.id, job_id)
+            job = await services.store.jobs.get(caller.sees, job_id)
     view = _view(job)
     if not (exclude_params or job.private):
         view["params"] = msgspec.Raw(await services.store.documents.params(job.id))
@@ -126,14 +118,17 @@ async def delete_job(job_id: str, caller: Caller, services: TheServices) -> None
 
 @router.post("/{job_id}/cancel", status_code=204)
 async def cancel_job(job_id: str, caller: Caller, services: TheServices) -> None:
-    """End a queued or running job; 409 if it has ended already."""
-    await services.cancel(caller.id, job_id, reason="Cancelled by its owner.")
+    """End a queued or running job; 409 if it has ended already. Admins may end everybody's."""
+    reason = f"Cancelled by {caller.id}, an admin." if caller.is_admin else "Cancelled by its owner."
+    await services.cancel(caller.sees, job_id, reason=reason)
 
 
 @router.get("/{job_id}/results")
 async def results(job_id: str, caller: Caller, services: TheServices) -> Response:
     """Return the result's JSON document, or nothing while there is none; that of a private job once."""
-    job = await services.store.jobs.get(caller.id, job_id)
+    job = await services.store.jobs.get(caller.sees, job_id)
+    if job.private and job.account != caller.id:
+        raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
     documents = services.store.documents
     result = await (documents.take_result(job.id) if job.private else documents.result(job.id))
     return Response(status_code=204) if result is None else Response(result, media_type="application/json")
@@ -142,7 +137,7 @@ async def results(job_id: str, caller: Caller, services: TheServices) -> Respons
 @router.get("/{job_id}/metrics")
 async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[str, Any]:
     """Return when the job went through its states, and what it took."""
-    job = await services.store.jobs.get(caller.id, job_id)
+    job = await services.store.jobs.get(caller.sees, job_id)
     queued = job.state is JobState.QUEUED
     return {
         "timestamps": {
@@ -164,7 +159,7 @@ async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[st
 @router.get("/{job_id}/logs")
 async def logs(job_id: str, caller: Caller, services: TheServices) -> Response:
     """Return what the job has written to its log."""
-    job = await services.store.jobs.get(caller.id, job_id)
+    job = await services.store.jobs.get(caller.sees, job_id)
     return Response(await services.store.documents.log(job.id), media_type="text/plain")
 
 
@@ -175,7 +170,25 @@ async def set_tags(job_id: str, request: Request, caller: Caller, services: TheS
     await services.store.jobs.set_tags(caller.id, job_id, tags)
 
 
-async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Job, bytes]:
+async def listed(services: Services, account: AccountId | None, wanted: Listing) -> dict[str, Any]:
+    """Return one page of an account's jobs, or of everybody's."""
+    query = JobQuery(
+        backend=wanted.backend,
+        program_id=wanted.program,
+        pending=wanted.pending,
+        session_id=wanted.session_id,
+        tags=tuple(wanted.tags),
+        created_after=bodies.utc(wanted.created_after),
+        created_before=bodies.utc(wanted.created_before),
+        oldest_first=wanted.sort == "ASC",
+        limit=min(wanted.limit, _MAX_LIMIT),
+        offset=wanted.offset,
+    )
+    jobs, count = await services.store.jobs.find(account, query)
+    return {"jobs": [_view(job) for job in jobs], "count": count, "limit": query.limit, "offset": query.offset}
+
+
+async def _new_job(body: bytes, caller: Identity, services: Services) -> tuple[Job, bytes]:
     submission = bodies.decode(body, _SUBMISSIONS)
     if submission.program_id not in PROGRAMS:
         offered = ", ".join(PROGRAMS)
@@ -211,7 +224,7 @@ async def _new_job(body: bytes, caller: Account, services: Services) -> tuple[Jo
     return job, bytes(submission.params)
 
 
-async def _check_session(submission: Submission, caller: Account, services: Services) -> None:
+async def _check_session(submission: Submission, caller: Identity, services: Services) -> None:
     if submission.session_id:
         session = await services.store.sessions.get(caller.id, submission.session_id)
         if session.backend != submission.backend:
@@ -222,6 +235,8 @@ def _view(job: Job) -> dict[str, Any]:
     state = {"status": job.state, "reason": job.reason or "", "reason_code": job.reason_code}
     return {
         "id": job.id,
+        "account": job.account,
+        "instance": job.instance,
         "backend": job.backend,
         "status": job.state,
         "state": {key: value for key, value in state.items() if value is not None},

@@ -11,7 +11,7 @@ from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 
-PLAN_ID = "qiskit-runtime-server"
+_PLAN_PREFIX = "qiskit-runtime-server-"
 
 router = APIRouter(tags=["platform"])
 
@@ -39,24 +39,29 @@ async def issue_token(request: Request, services: TheServices) -> JSONResponse:
 
 @router.post("/v3/resources/search")
 async def search_instances(caller: Caller) -> dict[str, Any]:
-    """List the account's instances; there is one."""
-    item = {
-        "crn": caller.crn,
-        "name": "default",
-        "service_plan_unique_id": PLAN_ID,
-        "tags": [],
-        "doc": {"extensions": {"runtime": "qiskit-runtime-server"}},
-    }
-    return {"items": [item], "limit": 100}
+    """List the account's instances."""
+    account = caller.account
+    items = [
+        {
+            "crn": account.crn(instance),
+            "name": instance.name,
+            "service_plan_unique_id": _PLAN_PREFIX + instance.plan,
+            "tags": [],
+            "doc": {"extensions": {"runtime": "qiskit-runtime-server"}},
+        }
+        for instance in account.instances
+    ]
+    return {"items": items, "limit": 100}
 
 
 @router.get("/{plan_id}")
-async def describe_plan(plan_id: str) -> dict[str, Any]:
+async def describe_plan(plan_id: str, services: TheServices) -> dict[str, Any]:
     """Describe the plan of an instance."""
-    if plan_id != PLAN_ID:
+    plan = plan_id.removeprefix(_PLAN_PREFIX)
+    if plan == plan_id or plan not in services.access_tokens.plans():
         raise NotFoundError(f"Plan {plan_id!r} not found.")
     return {
-        "id": PLAN_ID,
-        "overview_ui": {"en": {"display_name": "Self-hosted"}},
+        "id": plan_id,
+        "overview_ui": {"en": {"display_name": plan}},
         "metadata": {"pricing": {"type": "free"}},
     }

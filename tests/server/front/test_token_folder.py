@@ -1,0 +1,212 @@
+"""Accounts from a folder: what may stand there, what it does, and what happens while it is changed or wrong."""
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from qiskit_runtime_server import token_folder
+from qiskit_runtime_server.accounts import Account, Role, fingerprint, identity
+from qiskit_runtime_server.accounts_file import AccountsFile
+from qiskit_runtime_server.errors import AccountsFileError, NotFoundError
+from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.terms import Terms
+from qiskit_runtime_server.token_folder import TokenFolder
+
+FILE = """
+[defaults]
+queued = 100
+qubits = 25
+
+[accounts.alice]
+role = "admin"
+weight = 3
+running = 2
+queued = "unlimited"
+
+[[accounts.alice.instances]]
+name = "research"
+
+[[accounts.alice.instances]]
+name = "teaching"
+plan = "open"
+queued = 5
+seconds_per_day = 600
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "alice").write_text("alice-1")
+    (tmp_path / "bob").write_text("bob-1")
+    return tmp_path
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(token_folder.time, "monotonic", lambda: now[0])
+    return now
+
+
+def found(tokens: TokenFolder, token: str) -> Account | None:
+    return tokens.find(fingerprint(token))
+
+
+def test_a_file_gives_roles_instances_and_limits_and_what_it_leaves_out_comes_from_further_up(folder: Path) -> None:
+    (folder / "accounts.toml").write_text(FILE)
+    tokens = TokenFolder(folder)
+    alice, bob = found(tokens, "alice-1"), found(tokens, "bob-1")
+    assert alice is not None
+    assert bob is not None
+    research, teaching = alice.instances
+    assert (alice.role, research.plan, teaching.plan) == (Role.ADMIN, "self-hosted", "open")
+    assert research.terms == Terms(weight=3, running=2, queued=None, qubits=25)
+    assert teaching.terms == Terms(weight=3, running=2, queued=5, seconds_per_day=600, qubits=25)
+    assert bob.role is Role.USER
+    assert [instance.terms for instance in bob.instances] == [Terms(queued=100, qubits=25)]
+    assert set(tokens.plans()) == {"self-hosted", "open"}
+
+
+def test_an_instance_is_selected_by_its_crn_and_the_first_one_without(folder: Path) -> None:
+    (folder / "accounts.toml").write_text(FILE)
+    alice = found(TokenFolder(folder), "alice-1")
+    assert alice is not None
+    research, teaching = alice.instances
+    assert identity(alice, None).instance == research
+    assert identity(alice, alice.crn(teaching)).instance == teaching
+    assert alice.crn(teaching).split(":")[5:8] == ["us-east", "a/alice", "teaching"]
+    with pytest.raises(NotFoundError, match="teaching"):
+        identity(alice, "crn:v1:bluemix:public:quantum-computing:us-east:a/bob:default::")
+
+
+def test_a_token_may_be_given_as_its_hash(folder: Path) -> None:
+    digest = hashlib.sha256(b"carol-1").hexdigest()
+    (folder / "carol").write_text(f"sha256:{digest.upper()}\n")
+    tokens = TokenFolder(folder)
+    carol = found(tokens, "carol-1")
+    assert carol is not None
+    assert carol.id == "carol"
+    assert found(tokens, f"sha256:{digest}") is None
+
+
+def test_what_looks_like_a_hash_and_is_none_is_no_token(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "carol").write_text("sha256:short\ncarol-2")
+    tokens = TokenFolder(folder)
+    assert found(tokens, "sha256:short") is None
+    assert found(tokens, "carol-2") is not None
+    assert "Line 1" in caplog.text
+
+
+def test_a_token_of_two_accounts_is_the_first_ones_and_the_log_says_so(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "bob").write_text("alice-1")
+    alice = found(TokenFolder(folder), "alice-1")
+    assert alice is not None
+    assert alice.id == "alice"
+    assert "alice-1" not in caplog.text
+    assert "bob" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[accounts.alice]\nrole = 'king'", "accounts.alice.role"),
+        ("[accounts.alice]\nqeued = 3", "accounts.alice.qeued"),
+        ("[accounts.alice]\nqueued = -1", "accounts.alice.queued"),
+        ("[accounts.alice]\nweight = 0", "accounts.alice.weight"),
+        ("[accounts.'a/b']", "accounts.a/b"),
+        ("[accounts.alice]\ninstances = []", "accounts.alice.instances"),
+        ("[[accounts.a.instances]]\nname = 'x'\n[[accounts.a.instances]]\nname = 'x'", "two instances are called 'x'"),
+        ("[accounts.alice\nrole", "line 1"),
+        ("[limits]", "limits"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_with_the_place(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "accounts.toml").write_text(text)
+    with pytest.raises(AccountsFileError) as refused:
+        AccountsFile.read(tmp_path / "accounts.toml")
+    assert "accounts.toml: " in str(refused.value)
+    assert words in str(refused.value)
+
+
+def test_a_slip_in_the_file_changes_nothing_and_locks_nobody_out(
+    folder: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    file = folder / "accounts.toml"
+    file.write_text(FILE)
+    tokens = TokenFolder(folder)
+    file.write_text(FILE + "rubbish")
+    clock[0] += 1.1
+    alice = found(tokens, "alice-1")
+    assert alice is not None
+    assert alice.role is Role.ADMIN
+    assert "accounts.toml: Expected" in caplog.text
+    file.unlink()
+    clock[0] += 1.1
+    alice = found(tokens, "alice-1")
+    assert alice is not None
+    assert alice.role is Role.USER
+
+
+def test_a_start_with_a_broken_file_lets_everybody_in_as_users(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "accounts.toml").write_text("rubbish")
+    assert found(TokenFolder(folder), "alice-1") == Account(id=AccountId("alice"))
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_a_folder_that_is_gone_changes_nothing_until_it_is_back(
+    folder: Path, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = TokenFolder(folder)
+    away = folder.with_name("away")
+    folder.rename(away)
+    for _ in range(3):
+        clock[0] += 1.1
+        assert found(tokens, "alice-1") is not None
+    assert len(caplog.records) == 1
+    (away / "alice").unlink()
+    away.rename(folder)
+    clock[0] += 1.1
+    assert found(tokens, "alice-1") is None
+    assert found(tokens, "bob-1") is not None
+
+
+def test_a_change_is_seen_although_size_and_time_of_the_file_stay_the_same(folder: Path, clock: list[float]) -> None:
+    """File systems keep times in ticks: a file that was just written may change without its time doing so."""
+    status = (folder / "bob").stat()
+    tokens = TokenFolder(folder)
+    with (folder / "bob").open("r+") as file:
+        file.write("bob-2")
+    os.utime(folder / "bob", ns=(status.st_atime_ns, status.st_mtime_ns))
+    clock[0] += 1.1
+    assert found(tokens, "bob-1") is None
+    assert found(tokens, "bob-2") is not None
+
+
+def mounted(folder: Path, version: str, **files: str) -> None:
+    """Change a folder as the kubelet changes a mounted Secret: all files at once, by exchanging a link."""
+    data = folder / f"..{version}"
+    data.mkdir()
+    for name, text in files.items():
+        (data / name).write_text(text)
+        # Secrets keep their times, and a revoked token is as long as its successor.
+        os.utime(data / name, (1, 1))
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..data") / name)
+    (folder / "..data_tmp").symlink_to(data.name)
+    (folder / "..data_tmp").replace(folder / "..data")
+
+
+def test_a_secret_that_the_kubelet_exchanges_is_seen(tmp_path: Path, clock: list[float]) -> None:
+    mounted(tmp_path, "first", alice="alice-1", bob="bob-1")
+    tokens = TokenFolder(tmp_path)
+    assert found(tokens, "alice-1") is not None
+    mounted(tmp_path, "second", alice="alice-2")
+    clock[0] += 1.1
+    assert found(tokens, "alice-1") is None
+    assert found(tokens, "alice-2") is not None
+    assert found(tokens, "bob-1") is None, "its link leads nowhere"
