@@ -14,7 +14,7 @@ import msgspec
 from qiskit_runtime_server.backends.basis import has_legacy_basis, modern_configuration, modern_properties
 from qiskit_runtime_server.backends.fake import fake_files
 from qiskit_runtime_server.backends.ideal import IDEAL_NAMES, ideal_configuration
-from qiskit_runtime_server.backends.names import MetadataName
+from qiskit_runtime_server.backends.names import MetadataName, dry_run_name, is_dry_run
 from qiskit_runtime_server.backends.snapshot import read_snapshot, snapshot_files
 from qiskit_runtime_server.errors import BackendNotFoundError, StartupError
 
@@ -134,12 +134,13 @@ class Catalog:
         """Return the metadata called `name`.
 
         Args:
-            name: A metadata's name, without the executor.
+            name: A metadata's name, without the executor; or that of its dry runs.
             ideal_qubits: How large the ideal device is, which depends on the executor's memory.
 
         Raises:
             BackendNotFoundError: If there is none, or if it is a snapshot that cannot be used.
         """
+        name = self._device(name)
         files = self._files(name)
         key = (name, ideal_qubits) if files is None else (name, *files.stamp())
         # Taken out and put back, so that the one used longest ago comes first.
@@ -151,6 +152,7 @@ class Catalog:
 
     def outline(self, name: str, *, ideal_qubits: int) -> Outline:
         """Return the outline of the metadata called `name`, read only once; arguments and errors as in `get`."""
+        name = self._device(name)
         files = self._files(name)
         key = (ideal_qubits,) if files is None else files.stamp()
         known = self._outlines.get(name)
@@ -166,6 +168,13 @@ class Catalog:
         )
         self._outlines[name] = (key, outline)
         return outline
+
+    def _device(self, name: str) -> str:
+        """Return the device whose dry runs are called `name`, the client's fakes first; all others are themselves."""
+        if not is_dry_run(name):
+            return name
+        devices = [device for device in self.names() if dry_run_name(device) == name]
+        return min(devices, key=lambda device: (device not in self._fake_files(), device), default=name)
 
     def _included(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._include)
@@ -202,6 +211,8 @@ class Catalog:
         return known[1] or None
 
     def _new_problem(self, name: str, files: _Files) -> str:
+        if is_dry_run(name):
+            return f"{files.configuration}: the name {name!r} is that of dry runs"
         if name in IDEAL_NAMES or name in self._fake_files():
             return f"{files.configuration}: there is a device {name!r} already"
         try:

@@ -14,6 +14,21 @@ _METADATA = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _PATTERN = re.compile(rf"(?P<metadata>{_METADATA})@(?P<executor>[a-z0-9]([a-z0-9-]*[a-z0-9])?)")
 
 
+# What clients put in the place of everything before the first underscore when they ask for a dry run.
+DRY_RUN = "mock_"
+
+
+def dry_run_name(name: str) -> str | None:
+    """Return what clients call the backend or device `name` for a dry run; None if they have no name for it."""
+    _, underscore, rest = name.partition("_")
+    return DRY_RUN + rest if underscore else None
+
+
+def is_dry_run(name: str) -> bool:
+    """Tell whether a backend or device of this name only pretends to run jobs."""
+    return name.startswith(DRY_RUN)
+
+
 def is_metadata_name(name: str) -> bool:
     """Tell whether `name` can be the part before the `@`."""
     return re.fullmatch(_METADATA, name) is not None

@@ -15,7 +15,7 @@ import operator
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -129,17 +129,6 @@ def decode_params(document: bytes) -> Params:
     return Params(pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)], options=options)
 
 
-def check_parts(params: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Check that all parts of `params` are known.
-
-    Raises:
-        UnsupportedOptionError: If one is not; the message names it.
-    """
-    for key in params.keys() - set(known):
-        message = f"Params have an unknown part {key!r}; known are {', '.join(sorted(known))}."
-        raise UnsupportedOptionError(message)
-
-
 def sampler_pub(values: object, where: str) -> SamplerPub:
     """Return the pub that `values` (circuit, parameter values, shots) describe; only the first is needed."""
     circuit, parameter_values, shots = _parts(values, 3, where)
@@ -245,6 +234,13 @@ def as_object(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInputError(f"{where}: an object is needed, not {type(value).__name__}.")
     return value
+
+
+def check_parts(value: Mapping[str, Any], known: Set[str], where: str = "params") -> None:
+    """Raise UnsupportedOptionError if `value` has a part that is not in `known`; the message names it."""
+    for key in value.keys() - known:
+        message = f"{where} has an unknown part {key!r}; known are {', '.join(sorted(known))}."
+        raise UnsupportedOptionError(message)
 
 
 def _parts(values: object, length: int, where: str) -> tuple[Any, ...]:

@@ -7,10 +7,11 @@ they need for their post-processing is sent back to them as it came.
 import base64
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import msgspec
 import numpy as np
@@ -18,17 +19,21 @@ from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
-from qiskit_runtime_server.errors import InternalError, InvalidInputError, TooManyShotsError
+from qiskit_runtime_server.errors import InternalError, InvalidInputError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import codec, isa, samplexes
+from qiskit_runtime_server.programs import codec, engine, isa, samplexes, traces
 from qiskit_runtime_server.programs.options import Options
-from qiskit_runtime_server.programs.quantum_program import DTYPES, CircuitItem, Item, QuantumProgram, Wire
+from qiskit_runtime_server.programs.quantum_program import DTYPES, CircuitItem, Item, MeasLevel, QuantumProgram, Wire
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
 from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.programs.timing import schedule
 
 # Second part of the keys of random generators; the first is the number of the item.
 _SHOTS: Final = 0
 _RANDOMIZATIONS: Final = 1
+_POINTS: Final = 2
+
+_POINT_BYTES: Final = 16
 
 _NAMES: Final = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
@@ -39,11 +44,13 @@ class _ItemResult:
 
     Attributes:
         tensors: As they are sent.
+        metadata: As it is sent.
         start: When it began.
         stop: When it ended.
     """
 
     tensors: Mapping[str, Mapping[str, Any]]
+    metadata: Mapping[str, Any] | None
     start: datetime
     stop: datetime
 
@@ -65,7 +72,7 @@ def execute(executor: BaseExecutor, program: QuantumProgram, backend_name: str, 
     isa.check_shots(program.shots, setup.device.max_shots, setup.device, "quantum_program.shots")
     for index, item in enumerate(program.items):
         isa.check_circuit(item.circuit, setup.device, options, f"items[{index}]")
-        _check_names(item, f"items[{index}]")
+        _check_names(program, item, f"items[{index}]")
     _check_size(program)
     return _document(program, [_run(setup, program, index) for index in range(len(program.items))])
 
@@ -75,12 +82,12 @@ def executions(program: QuantumProgram) -> int:
     return program.shots * sum(math.prod(item.shape) for item in program.items)
 
 
-def _check_names(item: Item, where: str) -> None:
-    names = [register.name for register in item.circuit.cregs]
-    drawn = [] if isinstance(item, CircuitItem) else [spec.name for spec in item.samplex.outputs().specs]
-    for name in names:
-        if name in drawn:
-            message = f"{where}: {name!r} is the name of a classical register and of an output of the samplex."
+def _check_names(program: QuantumProgram, item: Item, where: str) -> None:
+    names = [register.name + suffix for register in item.circuit.cregs for suffix in _writers(program, item, 0)]
+    names += [] if isinstance(item, CircuitItem) else [spec.name for spec in item.samplex.outputs().specs]
+    for name, number in Counter(names).items():
+        if number > 1:
+            message = f"{where}: the result would have two parts called {name!r}; rename a classical register."
             raise InvalidInputError(message)
 
 
@@ -88,14 +95,25 @@ def _check_size(program: QuantumProgram) -> None:
     size = 0
     for item in program.items:
         elements = math.prod(item.shape)
-        size += elements * program.shots * sum(register.size for register in item.circuit.cregs) // 8
+        size += elements * _bytes_for_each_bit(program) * sum(register.size for register in item.circuit.cregs)
         if not isinstance(item, CircuitItem):
             size += samplexes.output_bytes(item.samplex, elements)
     if size > MAX_RESULT_BYTES:
         raise TooManyShotsError(
-            f"The job asks for {size // 2**20} MiB of bits; {MAX_RESULT_BYTES // 2**20} MiB are allowed."
+            f"The job asks for {int(size) // 2**20} MiB of bits; {MAX_RESULT_BYTES // 2**20} MiB are allowed."
             " Use fewer shots, fewer elements or several jobs."
         )
+
+
+def _bytes_for_each_bit(program: QuantumProgram) -> float:
+    """Return how much is sent for all shots of a classical bit of one element."""
+    sizes = {
+        MeasLevel.CLASSIFIED: program.shots / 8,
+        MeasLevel.KERNELED: program.shots * _POINT_BYTES,
+        MeasLevel.AVERAGED: _POINT_BYTES,
+        MeasLevel.BOTH: program.shots * (_POINT_BYTES + 1 / 8),
+    }
+    return sizes[program.meas_level]
 
 
 def _run(setup: Setup, program: QuantumProgram, index: int) -> _ItemResult:
@@ -108,7 +126,19 @@ def _run(setup: Setup, program: QuantumProgram, index: int) -> _ItemResult:
     isa.check_rzz_values(item.circuit, _bindings(item.circuit, values), setup.device, f"items[{index}]")
     tensors = {name: _tensor(array, program.wire) for name, array in drawn.items()}
     tensors |= _registers(setup, program, index, values)
-    return _ItemResult(tensors=tensors, start=start, stop=datetime.now(UTC))
+    metadata = _metadata(setup, program, item) if program.wire.item_metadata else None
+    return _ItemResult(tensors=tensors, metadata=metadata, start=start, stop=datetime.now(UTC))
+
+
+def _metadata(setup: Setup, program: QuantumProgram, item: Item) -> dict[str, Any]:
+    timing = None
+    if program.scheduler_timing:
+        if setup.device.target.dt is None:
+            message = f"Option scheduler_timing is not supported: {setup.device.name} has no durations."
+            raise UnsupportedOptionError(message)
+        planned = schedule(item.circuit, setup.device.target)
+        timing = {"timing": planned.text(), "circuit_duration": planned.duration}
+    return {"scheduler_timing": timing, "stretch_values": [] if program.stretch_values else None}
 
 
 def _values(setup: Setup, item: Item, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
@@ -129,7 +159,7 @@ def _values(setup: Setup, item: Item, index: int) -> tuple[NDArray[np.float64], 
     if not np.isfinite(values).all():
         message = f"items[{index}]: the samplex draws a parameter value that is not finite."
         raise InvalidInputError(message)
-    return values.reshape(-1, columns).astype(np.float64), outputs
+    return values.reshape(math.prod(item.shape), columns).astype(np.float64), outputs
 
 
 def _bindings(circuit: QuantumCircuit, values: NDArray[np.float64]) -> BindingsArray:
@@ -139,22 +169,32 @@ def _bindings(circuit: QuantumCircuit, values: NDArray[np.float64]) -> BindingsA
 def _registers(
     setup: Setup, program: QuantumProgram, index: int, values: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
-    """Return a tensor for every classical register."""
+    """Return the tensors of every classical register."""
     item = program.items[index]
     circuit = item.circuit
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
-    writers = {name: _BitWriter() for name in columns}
-    for _, bits in setup.sample(circuit, values, program.shots, index, _SHOTS) if circuit.cregs else ():
-        for name, writer in writers.items():
-            writer.write(_columns(bits, columns[name]))
-    return {
-        name: {
-            "data": _text(writer.packed(), program.wire),
-            "shape": [*item.shape, program.shots, len(columns[name])],
-            "dtype": "bool",
-        }
-        for name, writer in writers.items()
-    }
+    writers = {name: _writers(program, item, len(bits)) for name, bits in columns.items()}
+    seed = setup.options.seed_sequence(index, _POINTS)
+    for rows, bits in setup.sample(circuit, values, program.shots, index, _SHOTS) if circuit.cregs else ():
+        for part, name in enumerate(columns):
+            for writer in writers[name].values():
+                writer.write(_columns(bits, columns[name]), engine.seeds(seed, part, rows))
+    return {name + suffix: writer.tensor(program.wire) for name in columns for suffix, writer in writers[name].items()}
+
+
+def _writers(program: QuantumProgram, item: Item, width: int) -> dict[str, "_BitWriter | _PointWriter"]:
+    """Return what takes the bits of a register, by what the names of its tensors end in."""
+    shape = (*item.shape, program.shots, width)
+    match program.meas_level:
+        case MeasLevel.CLASSIFIED:
+            return {"": _BitWriter(shape)}
+        case MeasLevel.KERNELED:
+            return {"_iq": _PointWriter(shape)}
+        case MeasLevel.AVERAGED:
+            return {"_avg_iq": _PointWriter((*item.shape, width), averaged=True)}
+        case MeasLevel.BOTH:
+            return {"": _BitWriter(shape), "_iq": _PointWriter(shape)}
+    assert_never(program.meas_level)
 
 
 def _columns(bits: NDArray[np.bool_], numbers: Sequence[int]) -> NDArray[np.bool_]:
@@ -166,11 +206,12 @@ def _columns(bits: NDArray[np.bool_], numbers: Sequence[int]) -> NDArray[np.bool
 class _BitWriter:
     """Packs bits, eight to a byte, the first one lowest, across the ends of what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
         self._packed = bytearray()
         self._left = np.empty(0, dtype=np.bool_)
 
-    def write(self, bits: NDArray[np.bool_]) -> None:
+    def write(self, bits: NDArray[np.bool_], _seeds: NDArray[np.uint64]) -> None:
         """Append `bits` in C order."""
         flat = bits.reshape(-1)
         if len(self._left):
@@ -181,9 +222,29 @@ class _BitWriter:
 
     def packed(self) -> bytearray:
         """Return everything, with zeros in what is left of the last byte."""
-        self._packed += np.packbits(self._left, bitorder="little").tobytes()
-        self._left = self._left[:0]
-        return self._packed
+        return self._packed + np.packbits(self._left, bitorder="little").tobytes()
+
+    def tensor(self, wire: Wire) -> dict[str, Any]:
+        """Return everything."""
+        return {"data": _text(self.packed(), wire), "shape": list(self._shape), "dtype": "bool"}
+
+
+class _PointWriter:
+    """Keeps a point for each bit, or the mean of those of all shots."""
+
+    def __init__(self, shape: tuple[int, ...], *, averaged: bool = False) -> None:
+        self._shape = shape
+        self._averaged = averaged
+        self._parts: list[NDArray[np.complex128]] = [np.empty(0, dtype=np.complex128)]
+
+    def write(self, bits: NDArray[np.bool_], seeds: NDArray[np.uint64]) -> None:
+        """Append points for `bits`, shape ``(rows, shots, width)``."""
+        points = traces.points(bits, seeds)
+        self._parts.append((points.mean(axis=1) if self._averaged else points).reshape(-1))
+
+    def tensor(self, wire: Wire) -> dict[str, Any]:
+        """Return everything."""
+        return _tensor(np.concatenate(self._parts).reshape(self._shape), wire)
 
 
 def _tensor(array: NDArray[Any], wire: Wire) -> dict[str, Any]:
@@ -206,10 +267,9 @@ def _text(data: bytes | bytearray, wire: Wire) -> str:
 
 def _document(program: QuantumProgram, results: Sequence[_ItemResult]) -> bytes:
     wire = program.wire
-    metadata = {"scheduler_timing": None, "stretch_values": None} if wire.item_metadata else None
     document: dict[str, Any] = {
         "schema_version": wire.version,
-        "data": [{"results": result.tensors, "metadata": metadata} for result in results],
+        "data": [{"results": result.tensors, "metadata": result.metadata} for result in results],
         "metadata": {
             "chunk_timing": [
                 chunk

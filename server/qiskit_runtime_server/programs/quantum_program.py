@@ -6,6 +6,7 @@ What the schemas of IBM demand beyond what can be run is not demanded here: clie
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import chain
 from typing import Any, Final
 
@@ -107,6 +108,15 @@ class SamplexItem:
 Item = CircuitItem | SamplexItem
 
 
+class MeasLevel(StrEnum):
+    """What is sent of measurements: bits, points in a receiver's plane, or their means over the shots."""
+
+    CLASSIFIED = "classified"
+    KERNELED = "kerneled"
+    AVERAGED = "avg_kerneled"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantumProgram:
     """What one job asks for.
@@ -115,6 +125,9 @@ class QuantumProgram:
         wire: How it was spelled, and how its result will be.
         shots: For every element of every item.
         rep_delay: Seconds between shots, or None.
+        meas_level: What is sent of measurements.
+        scheduler_timing: Whether the result says when the instructions of circuits happen.
+        stretch_values: Whether the result says how long stretches are; a circuit that can be simulated has none.
         seed: That of the job itself, or None.
         angle_decimals: To how many decimals angles are rounded, in units of a quarter turn; None if they are not.
         passthrough_data: As it came.
@@ -125,6 +138,9 @@ class QuantumProgram:
     items: tuple[Item, ...]
     shots: int
     rep_delay: float | None
+    meas_level: MeasLevel
+    scheduler_timing: bool
+    stretch_values: bool
     seed: int | None
     angle_decimals: int | None
     passthrough_data: Any
@@ -140,17 +156,12 @@ def decode_program(document: bytes) -> QuantumProgram:
     """
     params = codec.as_object(codec.parse(document), "params")
     wire = _wire(params.get("schema_version"))
-    _check_known(params, {"schema_version", "quantum_program", "options"}, "params")
+    codec.check_parts(params, {"schema_version", "quantum_program", "options"}, "params")
     program = codec.as_object(params.get("quantum_program"), "quantum_program")
-    _check_known(program, _PROGRAM_PARTS, "quantum_program")
+    codec.check_parts(program, _PROGRAM_PARTS, "quantum_program")
     _check_depth(program.get("passthrough_data"))
-    if program.get("meas_level") not in (None, "classified"):
-        message = (
-            f"quantum_program.meas_level: {program['meas_level']!r} is not supported: this server simulates bits, not"
-            " measurement traces. Set it to 'classified'."
-        )
-        raise UnsupportedOptionError(message)
-    rep_delay, seed = _options(codec.as_object(params.get("options") or {}, "options"))
+    options = codec.as_object(params.get("options") or {}, "options")
+    rep_delay, seed = _options(options)
     simulator = _simulator(program.get("passthrough_data"))
     where = "passthrough_data.post_processor.options.simulator"
     decimals = _optional(simulator.get("angle_decimals"), f"{where}.angle_decimals")
@@ -159,6 +170,9 @@ def decode_program(document: bytes) -> QuantumProgram:
         items=_Items(wire, program).items,
         shots=_whole(program.get("shots"), 1, "quantum_program.shots"),
         rep_delay=rep_delay,
+        meas_level=_level(program.get("meas_level")),
+        scheduler_timing=_switch(options, "scheduler_timing", wire),
+        stretch_values=_switch(options, "stretch_values", wire),
         seed=_optional(simulator.get("seed_simulator"), f"{where}.seed_simulator") if seed is None else seed,
         angle_decimals=None if decimals is None else min(decimals, MAX_DECIMALS),
         passthrough_data=program.get("passthrough_data"),
@@ -181,12 +195,6 @@ _ITEM_PARTS: Final = {
 }
 
 
-def _check_known(value: Mapping[str, Any], known: Sequence[str] | frozenset[str] | set[str], where: str) -> None:
-    for key in value.keys() - set(known):
-        message = f"{where} has an unknown part {key!r}; known are {', '.join(sorted(known))}."
-        raise UnsupportedOptionError(message)
-
-
 def _check_depth(value: object) -> None:
     """Check that data which is only sent back is not nested so deeply that sending it back fails."""
     level = [value]
@@ -204,11 +212,8 @@ def _check_depth(value: object) -> None:
 
 def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None]:
     """Return the repetition delay and the seed."""
-    _check_known(options, {"init_qubits", "rep_delay", "experimental", *_UNAVAILABLE}, "options")
-    for name, why in _UNAVAILABLE.items():
-        if options.get(name) not in (None, False):
-            message = f"Option {name} is not supported: {why}"
-            raise UnsupportedOptionError(message)
+    known = {"init_qubits", "rep_delay", "experimental", "scheduler_timing", "stretch_values"}
+    codec.check_parts(options, known, "options")
     if options.get("init_qubits") not in (None, True):
         message = "Option init_qubits: false is not supported: every shot of a simulation starts in the ground state."
         raise UnsupportedOptionError(message)
@@ -222,10 +227,21 @@ def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None]:
     return rep_delay, _optional(experimental.get("seed_simulator"), "Option experimental.seed_simulator")
 
 
-_UNAVAILABLE: Final = {
-    "scheduler_timing": "simulated circuits have no schedule.",
-    "stretch_values": "circuits with stretches cannot be simulated.",
-}
+def _level(value: object) -> MeasLevel:
+    if value not in (None, *MeasLevel):
+        raise InvalidInputError(f"quantum_program.meas_level must be one of {', '.join(MeasLevel)}; it is {value!r}.")
+    return MeasLevel.CLASSIFIED if value is None else MeasLevel(str(value))
+
+
+def _switch(options: Mapping[str, Any], name: str, wire: Wire) -> bool:
+    """Return whether an option is on that asks for metadata of items."""
+    value = options.get(name)
+    if value not in (None, False, True):
+        raise InvalidInputError(f"Option {name} must be true or false; it is {value!r}.")
+    if value and not wire.item_metadata:
+        message = f"Option {name} is not supported in schema {wire.version}: its results have no place for it."
+        raise UnsupportedOptionError(message)
+    return bool(value)
 
 
 def _simulator(passthrough: object) -> Mapping[str, Any]:
@@ -294,7 +310,7 @@ class _Items:
         kind = document.get("item_type")
         if not isinstance(kind, str) or kind not in _ITEM_PARTS:
             raise InvalidInputError(f"{where}.item_type must be 'circuit' or 'samplex', not {kind!r}.")
-        _check_known(document, _ITEM_PARTS[kind], where)
+        codec.check_parts(document, _ITEM_PARTS[kind], where)
         chunk_size = document.get("chunk_size", "auto")
         chunk_size = None if chunk_size == "auto" else _whole(chunk_size, 1, f"{where}.chunk_size")
         if kind == "samplex":

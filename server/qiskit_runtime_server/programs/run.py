@@ -9,11 +9,12 @@ import qiskit
 from qiskit.primitives import PrimitiveResult
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.backends.names import VirtualBackend
+from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run
 from qiskit_runtime_server.dispatch.events import Completed, Metrics, Task
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import codec, estimator, executor_program, noise_learner
+from qiskit_runtime_server.programs import calibrate, codec, estimator, executor_program, noise_learner
+from qiskit_runtime_server.programs.dry_run import DryRun
 from qiskit_runtime_server.programs.options import idle, with_seed
 from qiskit_runtime_server.programs.quantum_program import decode_program
 
@@ -21,7 +22,8 @@ from qiskit_runtime_server.programs.quantum_program import decode_program
 def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) -> Completed:
     """Decode the job's params, run its program on `executor`, encode the result.
 
-    The task's seed is used where the job has none, so that every attempt at a job gives the same bits.
+    The task's seed is used where the job has none, so that every attempt at a job gives the same bits. A dry run
+    simulates nothing, and its seconds are those that a device would need.
 
     Args:
         task: What to run.
@@ -36,9 +38,10 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
-    outcome = program(task, executor, log)
+    runner = DryRun(executor) if is_dry_run(task.backend_name) else executor
+    outcome = program(task, runner, log)
     metrics = Metrics(
-        seconds=time.monotonic() - begin,
+        seconds=runner.seconds if isinstance(runner, DryRun) else time.monotonic() - begin,
         num_circuits=len(outcome.num_qubits),
         executions=outcome.executions,
         num_qubits=outcome.num_qubits,
@@ -153,4 +156,7 @@ _PROGRAMS: Final[Mapping[str, Callable[[Task, BaseExecutor, _Log], _Outcome]]] =
     ),
     "executor": _run_quantum_program,
     "noise-learner": _learn_noise,
+    "calibrate": lambda task, _executor, _log: _Outcome(
+        document=calibrate.execute(task.params), executions=0, num_qubits=()
+    ),
 }

@@ -11,6 +11,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
 from qiskit_runtime_server.programs import engine, isa
 from qiskit_runtime_server.programs.device import Device, load_device
+from qiskit_runtime_server.programs.dry_run import DryRun
 from qiskit_runtime_server.programs.noise import DeviceNoise
 from qiskit_runtime_server.programs.options import Options
 from qiskit_runtime_server.programs.readout import misread_twirled
@@ -107,4 +108,8 @@ class Setup:
         step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
         for start in range(0, len(values), step):
             rows = slice(start, min(len(values), start + step))
+            if isinstance(self.executor, DryRun):
+                seeds = engine.seeds(seed, 0, rows)
+                yield rows, self.executor.bits(circuit, shots, seeds, self.device, self.options.rep_delay)
+                continue
             yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=noise, seed=seed, first=start)

@@ -22,12 +22,17 @@ SESSION_CLAIMS_IN_ROW = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobQuery:
-    """Which jobs a listing shows; None means any."""
+    """Which jobs a listing shows; None means any.
+
+    Attributes:
+        dry_runs: Whether jobs on backends for dry runs are among them, beside those on `backend`.
+    """
 
     backend: str | None = None
     program_id: str | None = None
     pending: bool | None = None
     session_id: str | None = None
+    dry_runs: bool = True
     tags: tuple[str, ...] = ()
     created_after: datetime | None = None
     created_before: datetime | None = None

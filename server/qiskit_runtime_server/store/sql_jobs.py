@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, not_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from qiskit_runtime_server.backends.names import DRY_RUN
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store import transitions
@@ -161,6 +162,8 @@ def _conditions(account: AccountId | None, query: JobQuery) -> list[ColumnElemen
         (jobs.c.session_id, query.session_id),
     )
     conditions = [column == wanted for column, wanted in exact if wanted is not None]
+    if query.backend is None and not query.dry_runs:
+        conditions.append(not_(jobs.c.backend.startswith(DRY_RUN, autoescape=True)))
     if query.pending is not None:
         conditions.append(IS_PENDING if query.pending else not_(IS_PENDING))
     for tag in query.tags:

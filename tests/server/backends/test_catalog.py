@@ -10,7 +10,7 @@ import pytest
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
 
 from qiskit_runtime_server.backends.catalog import Catalog, Outline, configuration_document, properties_document
-from qiskit_runtime_server.backends.names import VirtualBackend
+from qiskit_runtime_server.backends.names import VirtualBackend, dry_run_name
 from qiskit_runtime_server.errors import BackendNotFoundError
 
 IDEAL = {"fake_quantum_sim", "statevector_simulator"}
@@ -149,3 +149,13 @@ def test_a_virtual_backend_is_a_pair_of_names(name: str) -> None:
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(BackendNotFoundError, match="metadata@executor"):
         VirtualBackend.parse(name)
+
+
+def test_every_device_is_there_for_dry_runs_too(catalog: Catalog) -> None:
+    for name in catalog.names():
+        other = dry_run_name(name)
+        assert other is not None
+        assert catalog.get(other, ideal_qubits=9).digest == catalog.get(name, ideal_qubits=9).digest
+        assert catalog.outline(other, ideal_qubits=9).num_qubits == catalog.get(name, ideal_qubits=9).num_qubits
+    with pytest.raises(BackendNotFoundError, match="mock_nothing"):
+        catalog.get("mock_nothing", ideal_qubits=9)

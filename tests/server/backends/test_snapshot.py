@@ -177,3 +177,15 @@ def test_the_links_that_kubernetes_keeps_beside_a_config_map_are_passed_over(
 def test_a_missing_folder_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="nowhere"):
         Catalog(tmp_path / "nowhere")
+
+
+def test_a_name_of_dry_runs_is_left_to_them(snapshot: Snapshot) -> None:
+    catalog = Catalog(snapshot("mock_manila"))
+    assert "mock_manila" not in catalog.names()
+    assert "the name 'mock_manila' is that of dry runs" in catalog.problems()[0]
+    assert catalog.get("mock_manila", ideal_qubits=5).name == "fake_manila"
+
+
+def test_a_snapshot_has_dry_runs_unless_the_clients_fake_of_that_name_has_them(snapshot: Snapshot) -> None:
+    assert Catalog(snapshot("lab_one")).get("mock_one", ideal_qubits=5).name == "lab_one"
+    assert Catalog(snapshot("a_manila")).get("mock_manila", ideal_qubits=5).name == "fake_manila"

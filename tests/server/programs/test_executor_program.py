@@ -23,7 +23,8 @@ from qiskit_runtime_server.dispatch.events import Completed, Task
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
-from qiskit_runtime_server.programs import executor_program
+from qiskit_runtime_server.programs import executor_program, traces
+from qiskit_runtime_server.programs.device import load_device
 from qiskit_runtime_server.programs.executor_program import _BitWriter
 from qiskit_runtime_server.programs.run import run_program
 
@@ -363,8 +364,6 @@ class TestBoxes:
     ("options", "words"),
     [
         ({"execution": {"init_qubits": False}}, "init_qubits"),
-        ({"execution": {"scheduler_timing": True}}, "scheduler_timing"),
-        ({"execution": {"stretch_values": True}}, "stretch_values"),
         ({"execution": {"rep_delay": 1e-4}}, "rep_delay"),
         ({"experimental": {"turbo": 1}}, r"experimental\.turbo"),
     ],
@@ -376,10 +375,86 @@ def test_an_option_that_is_not_honoured_is_refused_by_name(
         run(executor, written(program(), **options))
 
 
-@pytest.mark.parametrize("level", ["kerneled", "avg_kerneled", "both"])
-def test_measurement_levels_beyond_bits_are_refused_by_name(executor: AerExecutor, level: str) -> None:
-    with pytest.raises(UnsupportedOptionError, match=f"meas_level: '{level}'"):
-        run(executor, written(program(meas_level=level)))
+class TestMetadata:
+    def test_the_timing_of_circuits_comes_with_their_results(self, executor: AerExecutor) -> None:
+        params = written(program(), execution={"scheduler_timing": True, "stretch_values": True})
+        result = run(executor, params, backend="fake_manila")
+        target = load_device(executor.catalog, "fake_manila", ideal_qubits=5).target
+        lengths = [target[name][(qubit,)].duration for name, qubit in (("x", 0), ("measure", 0))]
+        timing = result[0].metadata.scheduler_timing
+        assert timing.circuit_duration == pytest.approx(sum(lengths) / target.dt, abs=2)
+        assert timing.timing.startswith("main,x,Qubit 0,0,")
+        assert all(item.metadata.scheduler_timing.circuit_duration > 0 for item in result)
+
+    @pytest.mark.parametrize("option", ["scheduler_timing", "stretch_values"])
+    def test_the_first_schema_has_no_place_for_it(self, executor: AerExecutor, option: str) -> None:
+        params = written(program(), "v0.1")
+        params["options"][option] = True
+        with pytest.raises(UnsupportedOptionError, match=f"{option} is not supported in schema v0.1"):
+            run(executor, params)
+
+    def test_a_device_without_a_time_step_has_no_timing(self, executor: AerExecutor) -> None:
+        single = QuantumProgram(shots=5)
+        single.append_circuit_item(QuantumCircuit(1, 1))
+        params = written(single, execution={"scheduler_timing": True})
+        with pytest.raises(UnsupportedOptionError, match="scheduler_timing is not supported: fake_rochester has no"):
+            run(executor, params, backend="fake_rochester")
+
+    def test_results_have_none_unless_asked(self, executor: AerExecutor) -> None:
+        assert all(item.metadata.scheduler_timing is None for item in run(executor, written(program())))
+
+
+class TestMeasurementLevels:
+    def test_points_lie_on_the_side_of_their_bits(self, executor: AerExecutor) -> None:
+        both = bits(executor, written(program(meas_level="both")), backend="fake_manila")
+        for item in both:
+            for name in [name for name in item if name + "_iq" in item]:
+                points = item[name + "_iq"]
+                assert points.dtype == np.complex128
+                np.testing.assert_array_equal(points.real > 0, item[name])
+        assert both[0]["left_iq"].shape == (50, 2)
+        assert both[3]["meas_iq"].shape == (5, 2, 50, 2)
+
+    def test_points_scatter_around_two_centres(self, executor: AerExecutor) -> None:
+        (flat, *_) = bits(executor, written(program(shots=4000, meas_level="kerneled")))
+        assert set(flat) == {"left_iq", "right_iq"}
+        # Five standard deviations of the mean of 4,000 points.
+        assert flat["left_iq"].mean(axis=0) == pytest.approx([1, -1], abs=5 * traces.SPREAD * np.sqrt(2 / 4000))
+        assert flat["right_iq"].imag.std() == pytest.approx(traces.SPREAD, rel=0.1)
+
+    def test_averages_have_no_axis_of_shots(self, executor: AerExecutor) -> None:
+        flat, table, *_ = bits(executor, written(program(shots=4000, meas_level="avg_kerneled")))
+        assert flat["left_avg_iq"] == pytest.approx(np.array([1, -1]), abs=5 * traces.SPREAD * np.sqrt(2 / 4000))
+        assert table["c_avg_iq"].shape == (3, 2, 2)
+
+    def test_all_versions_carry_points(self, executor: AerExecutor) -> None:
+        for version in VERSIONS[1:]:
+            (flat, *_) = bits(executor, written(program(meas_level="kerneled"), version))
+            assert flat["right_iq"].shape == (50, 1)
+
+    def test_points_of_too_many_shots_are_refused(self, executor: AerExecutor) -> None:
+        large = QuantumProgram(shots=100_000, meas_level="kerneled")
+        large.append_circuit_item(rotation(), circuit_arguments=np.zeros((100, 2)))
+        with pytest.raises(TooManyShotsError, match="305 MiB"):
+            run(executor, written(large))
+
+    def test_registers_whose_results_would_have_the_same_name_are_refused(self, executor: AerExecutor) -> None:
+        circuit = QuantumCircuit(QuantumRegister(1), ClassicalRegister(1, "c"), ClassicalRegister(1, "c_iq"))
+        circuit.measure([0, 0], [0, 1])
+        clash = QuantumProgram(shots=5, meas_level="both")
+        clash.append_circuit_item(circuit)
+        with pytest.raises(InvalidInputError, match="two parts called 'c_iq'"):
+            run(executor, written(clash))
+
+
+def test_a_twirled_circuit_with_nothing_to_draw_runs(executor: AerExecutor) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.x(0)
+    circuit.measure_all()
+    template, samplex = build(circuit)
+    empty = QuantumProgram(shots=5)
+    empty.append_samplex_item(template, samplex, shape=(4,))
+    assert bits(executor, written(empty))[0]["meas"].shape == (4, 5, 2)
 
 
 def test_a_layer_noise_model_is_refused_by_name(executor: AerExecutor) -> None:
@@ -444,8 +519,8 @@ def test_an_item_can_ask_for_replications(executor: AerExecutor) -> None:
 
 @given(st.lists(st.lists(st.booleans(), max_size=40), max_size=6))
 def test_bits_are_packed_across_the_ends_of_what_is_written(pieces: list[list[bool]]) -> None:
-    writer = _BitWriter()
+    writer = _BitWriter(())
     for piece in pieces:
-        writer.write(np.array(piece, dtype=bool))
+        writer.write(np.array(piece, dtype=bool), np.empty(0, dtype=np.uint64))
     whole = np.array([bit for piece in pieces for bit in piece], dtype=bool)
     assert writer.packed() == np.packbits(whole, bitorder="little").tobytes()

@@ -155,7 +155,8 @@ def test_a_result_that_clients_cannot_read_is_an_error_of_the_server() -> None:
 def test_an_unknown_program_is_refused_naming_the_known_ones() -> None:
     executor = PlainExecutor()
     with pytest.raises(
-        InvalidInputError, match="'circuit-runner' not found: there are estimator, executor, noise-learner, sampler"
+        InvalidInputError,
+        match="'circuit-runner' not found: there are calibrate, estimator, executor, noise-learner, sampler",
     ):
         run_program(task(executor, [(measured(), [0.1])], program_id="circuit-runner"), executor, print)
 

@@ -85,6 +85,14 @@ async def test_listings_are_newest_first_and_break_ties_by_id(store: Store, new_
     assert await ids(store, JobQuery(oldest_first=True)) == [first.id, twin.id, last.id]
 
 
+async def test_dry_runs_are_listed_on_demand_or_by_their_backend(store: Store, new_job: NewJob) -> None:
+    real, dry, near = (new_job(backend=f"{name}@aer") for name in ("fake_manila", "mock_manila", "mockingbird"))
+    await added(store, real, dry, near)
+    assert set(await ids(store, JobQuery(dry_runs=False))) == {real.id, near.id}
+    assert set(await ids(store, JobQuery())) == {real.id, dry.id, near.id}
+    assert await ids(store, JobQuery(dry_runs=False, backend=dry.backend)) == [dry.id]
+
+
 async def test_pages_cover_the_listing_and_each_knows_the_whole_count(store: Store, new_job: NewJob) -> None:
     jobs = [new_job() for _ in range(7)]
     await added(store, *jobs)

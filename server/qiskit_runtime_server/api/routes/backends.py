@@ -1,5 +1,6 @@
 """Virtual backends: every device with every executor."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -8,7 +9,13 @@ from fastapi import APIRouter, Header, Response
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
-from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
+from qiskit_runtime_server.backends.names import (
+    ExecutorName,
+    MetadataName,
+    VirtualBackend,
+    dry_run_name,
+    is_dry_run,
+)
 from qiskit_runtime_server.errors import NotFoundError
 
 router = APIRouter(prefix="/backends", tags=["backends"])
@@ -18,17 +25,22 @@ _FIRST_VERSION_WITH_OBJECTS = "2025-05-01"
 
 @router.get("")
 async def list_backends(
-    _: Caller, services: TheServices, ibm_api_version: Annotated[str, Header()] = _FIRST_VERSION_WITH_OBJECTS
+    _: Caller,
+    services: TheServices,
+    ibm_api_version: Annotated[str, Header()] = _FIRST_VERSION_WITH_OBJECTS,
+    *,
+    include_mocks: bool = False,
 ) -> dict[str, Any]:
-    """List all virtual backends; clients before 2025-05-01 get names only."""
+    """List all virtual backends, also those for dry runs on demand; clients before 2025-05-01 get names only."""
     load = await services.store.ledger.load()
     devices = []
     for executor, pool in services.pools.items():
         queue_length = load[executor].queued if executor in load else 0
         ideal_qubits = (await pool.capabilities()).num_qubits
-        for name in services.catalog.names():
+        names = services.catalog.names()
+        for name in [*names, *(_dry_runs(names) if include_mocks else ())]:
             outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
-            devices.append(_summary(outline, executor, queue_length))
+            devices.append(_summary(name, outline, executor, queue_length))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
         return {"devices": [device["name"] for device in devices]}
     return {"devices": devices}
@@ -91,9 +103,15 @@ def check_calibration(device: Metadata | Outline, calibration_id: str | None) ->
         )
 
 
-def _summary(outline: Outline, executor: ExecutorName, queue_length: int) -> dict[str, Any]:
-    return {
-        "name": str(VirtualBackend(metadata=outline.name, executor=executor)),
+def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
+    found = {dry_run_name(name) for name in names}
+    return sorted(MetadataName(name) for name in found if name is not None)
+
+
+def _summary(name: MetadataName, outline: Outline, executor: ExecutorName, queue_length: int) -> dict[str, Any]:
+    kind = {"class": "mock"} if is_dry_run(name) else {}
+    return kind | {
+        "name": str(VirtualBackend(metadata=name, executor=executor)),
         "status": {"name": "online", "reason": "available"},
         "queue_length": queue_length,
         "qubits": outline.num_qubits,

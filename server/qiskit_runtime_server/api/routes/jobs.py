@@ -13,6 +13,7 @@ from qiskit_runtime_server.accounts import Identity
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
+from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.errors import (
     MalformedRequestError,
     NotAllowedError,
@@ -23,7 +24,7 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionI
 from qiskit_runtime_server.store.port import JobQuery
 
 # Of these only the envelope is read here; what is in `params` is for the worker processes.
-PROGRAMS = ("sampler", "estimator", "executor", "noise-learner")
+PROGRAMS = ("sampler", "estimator", "executor", "noise-learner", "calibrate")
 
 _MAX_LIMIT = 200
 
@@ -66,6 +67,7 @@ class Listing(BaseModel):
     program: str | None = None
     tags: list[str] = []
     session_id: str | None = None
+    include_mocks: bool = False
     created_after: datetime | None = None
     created_before: datetime | None = None
     sort: Literal["ASC", "DESC"] = "DESC"
@@ -177,6 +179,7 @@ async def listed(services: Services, account: AccountId | None, wanted: Listing)
         program_id=wanted.program,
         pending=wanted.pending,
         session_id=wanted.session_id,
+        dry_runs=wanted.include_mocks,
         tags=tuple(wanted.tags),
         created_after=bodies.utc(wanted.created_after),
         created_before=bodies.utc(wanted.created_before),
@@ -227,7 +230,7 @@ async def _new_job(body: bytes, caller: Identity, services: Services) -> tuple[J
 async def _check_session(submission: Submission, caller: Identity, services: Services) -> None:
     if submission.session_id:
         session = await services.store.sessions.get(caller.id, submission.session_id)
-        if session.backend != submission.backend:
+        if submission.backend not in {session.backend, dry_run_name(session.backend)}:
             raise MalformedRequestError(f"Session {session.id} is for {session.backend}, not for {submission.backend}.")
 
 
@@ -247,7 +250,7 @@ def _view(job: Job) -> dict[str, Any]:
         "cost": job.cost if job.cost is not None else job.max_seconds,
         "private": job.private,
         "runtime": job.runtime,
-        "estimated_running_time_seconds": None,
+        "estimated_running_time_seconds": job.metrics.seconds if job.state.terminal else None,
         "usage": _usage(job),
     }
 

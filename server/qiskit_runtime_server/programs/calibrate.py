@@ -1,0 +1,32 @@
+"""The program `calibrate`: a simulated device is as its documents say at all times, so there is nothing to be done."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.programs import codec
+
+VERSION: Final = "v0.1"
+
+
+def execute(document: bytes) -> bytes:
+    """Check the params in `document` and return the result that the client decodes.
+
+    Raises:
+        InvalidInputError: If the document is damaged, or of another version.
+        UnsupportedOptionError: If it has an option: there are none.
+    """
+    start = datetime.now(UTC)
+    params = codec.as_object(codec.parse(document), "params")
+    if params.get("schema_version") != VERSION:
+        message = f"Params are of schema version {params.get('schema_version')!r}; this server reads {VERSION}."
+        raise InvalidInputError(message)
+    codec.check_parts(params, {"schema_version", "options"})
+    options = codec.as_object(params.get("options") or {}, "options")
+    codec.check_parts(options, {"experimental"}, "options")
+    for name in codec.as_object(options.get("experimental") or {}, "Option experimental"):
+        message = f"Option experimental.{name} is unknown to this server; calibrations have no options."
+        raise UnsupportedOptionError(message)
+    return msgspec.json.encode({"schema_version": VERSION, "start": start, "stop": datetime.now(UTC)})
