@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest cluster check format bench chaos lock docs
+.PHONY: help setup demo test test-oldest cluster check format bench chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,12 @@ bench: $(STAMP) ## Measure, beside the client's local testing mode; writes docs/
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
 	PYTHONPATH=tests/kit $(BIN)/python tests/chaos/run.py $(ARGS)
+
+CUDA ?= 12
+gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GPU tests and figures, write docs/reference/gpu.md
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/custatevec-cu$(CUDA).txt
+	REQUIRE_GPU=1 $(BIN)/python -m pytest tests/server/engine/custatevec tests/server/acceptance/test_custatevec.py $(ARGS)
+	$(BIN)/python tests/benchmarks/gpu/run.py
 
 lock: ## Pin the dependencies with hashes (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \

@@ -17,6 +17,9 @@ from qiskit_ibm_runtime import EstimatorV2, QiskitRuntimeService, RuntimeJobFail
 from server_process import ServerProcess, running_server
 
 from qiskit_runtime_server.client import connect
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
+from qiskit_runtime_server.executors.custatevec.options import Options
 
 # Version 2 of the primitives is deprecated in the client, and what everybody uses.
 pytestmark = pytest.mark.filterwarnings("ignore:The .*V2 class is deprecated:DeprecationWarning")
@@ -115,7 +118,7 @@ def test_memory_that_runs_out_fails_one_job_and_not_the_worker(service: QiskitRu
     sampler = SamplerV2(mode=service.backend("fake_quantum_sim@crowded"))
     for _ in range(2):
         job = sampler.run([ghz(19)])
-        with pytest.raises(RuntimeJobFailureError, match="states of 19 qubits need 4 MiB; 1 MiB are free"):
+        with pytest.raises(RuntimeJobFailureError, match="1 state of 19 qubits: 4 MiB needed, 1 MiB free"):
             job.result()
         assert job.status() == "ERROR"
         counts = sampler.run([ghz(5)], shots=100).result()[0].data.meas.get_counts()
@@ -152,3 +155,23 @@ def test_without_a_gpu_one_line_says_so(tmp_path: Path, arguments: tuple[str, ..
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
     assert failed.stderr.startswith("error: Executor 'custatevec' did not start: The executor custatevec needs")
+
+
+@pytest.mark.gpu
+def test_a_gpu_serves_beside_aer(tmp_path: Path) -> None:
+    try:
+        DeviceStates(Options()).device()
+    except StartupError as error:
+        if os.environ.get("REQUIRE_GPU"):
+            raise
+        pytest.skip(f"needs a GPU: {error}")
+    done = command("executor", "custatevec", "--doctor")
+    assert "self-test  passed" in done.stdout
+    with running_server(tmp_path, "--executor=aer=1", "--executor=custatevec=1") as server:
+        bell = QuantumCircuit(2)
+        bell.h(0)
+        bell.cx(0, 1)
+        bell.measure_all()
+        sampler = SamplerV2(mode=connect(server.url, "a token").backend("fake_quantum_sim@custatevec"))
+        counts = sampler.run([bell], shots=1000).result()[0].data.meas.get_counts()
+        assert counts.keys() == {"00", "11"}

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from qiskit_runtime_server.errors import OutOfMemoryError, StartupError
-from qiskit_runtime_server.executors.custatevec.sizes import spelled
+from qiskit_runtime_server.executors.custatevec.sizes import shortage
 
 _OLDEST: Final = 11500
 _EXTRA: Final = "pip install 'qiskit-runtime-server[custatevec]' (CUDA 12) or '[custatevec-cu13]' (CUDA 13)"
@@ -58,37 +58,36 @@ class Library:
         return int(self.cupy.cuda.runtime.memGetInfo()[0])
 
     @contextmanager
-    def allocating(self, what: str, size: int) -> Iterator[None]:
-        """Say the size if memory runs out in the context.
+    def allocating(self, count: int, num_qubits: int, needed: int) -> Iterator[None]:
+        """Say what `needed` bytes were for if the device's memory runs out in the context.
 
         Raises:
-            OutOfMemoryError: With `what` needs `size` and how much there is.
+            OutOfMemoryError: With what is needed and what is free.
         """
         try:
             yield
-        except (self.cupy.cuda.memory.OutOfMemoryError, MemoryError) as error:
-            raise self._out_of_memory(what, size) from error
+        except self.cupy.cuda.memory.OutOfMemoryError as error:
+            raise self._out_of_memory(count, num_qubits, needed) from error
         except self.sv.cuStateVecError as error:
             if error.status not in {self.sv.Status.ALLOC_FAILED, self.sv.Status.DEVICE_ALLOCATOR_ERROR}:
                 raise
-            raise self._out_of_memory(what, size) from error
+            raise self._out_of_memory(count, num_qubits, needed) from error
         except self.cupy.cuda.runtime.CUDARuntimeError as error:
             if error.status != _CUDA_MEMORY_ALLOCATION:
                 raise
-            raise self._out_of_memory(what, size) from error
+            raise self._out_of_memory(count, num_qubits, needed) from error
 
-    def check_free(self, what: str, size: int) -> None:
-        """Check that `size` bytes can be allocated on the current device.
+    def check_free(self, count: int, num_qubits: int, needed: int) -> None:
+        """Check that `needed` bytes can be allocated on the current device.
 
         Raises:
             OutOfMemoryError: If they cannot.
         """
-        if size > self.free_bytes():
-            raise self._out_of_memory(what, size)
+        if needed > self.free_bytes():
+            raise self._out_of_memory(count, num_qubits, needed)
 
-    def _out_of_memory(self, what: str, size: int) -> OutOfMemoryError:
-        free = self.free_bytes()
-        return OutOfMemoryError(f"{what} need {spelled(size)}; {spelled(free)} of the GPU's memory are free.")
+    def _out_of_memory(self, count: int, num_qubits: int, needed: int) -> OutOfMemoryError:
+        return OutOfMemoryError(shortage(count, num_qubits, needed, self.free_bytes()))
 
 
 def load(*, single: bool) -> Library:

@@ -48,12 +48,12 @@ class DeviceStates(States):
         """See `States.state`."""
         library = self._library
         local = self._local_qubits(num_qubits)
-        what, size = f"1 states of {num_qubits} qubits", library.amplitude_bytes << num_qubits
-        library.check_free(what, library.amplitude_bytes << local)
-        with library.allocating(what, size):
+        size = library.amplitude_bytes << local
+        library.check_free(1, num_qubits, size)
+        with library.allocating(1, num_qubits, size):
             address = self._created(num_qubits, local)
         try:
-            with library.allocating(what, size):
+            with library.allocating(1, num_qubits, size):
                 yield DeviceState(library, address, num_qubits, on_one_device=local == num_qubits)
         finally:
             library.ex.state_vector_destroy(address)
@@ -81,9 +81,8 @@ class DeviceStates(States):
         """See `States.batch`."""
         library = self._library
         size = room * stride(library, num_qubits) * library.amplitude_bytes
-        what = f"{room} states of {num_qubits} qubits"
-        library.check_free(what, size)
-        with library.allocating(what, size):
+        library.check_free(room, num_qubits, size)
+        with library.allocating(room, num_qubits, size):
             yield DeviceBatch(library, self._handle, num_qubits, room)
 
     @cached_property

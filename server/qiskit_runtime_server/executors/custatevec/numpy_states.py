@@ -19,7 +19,7 @@ from qiskit_runtime_server.executors.custatevec.port import (
     State,
     States,
 )
-from qiskit_runtime_server.executors.custatevec.sizes import spelled
+from qiskit_runtime_server.executors.custatevec.sizes import shortage
 
 Amplitudes = NDArray[Any]
 _Operation = Callable[["NumPyState", Iterator[float]], None]
@@ -64,9 +64,7 @@ class NumPyStates(States):
     def _check(self, num_qubits: int, room: int) -> None:
         size = room * self._dtype.itemsize << num_qubits
         if size > self._free_bytes:
-            message = (
-                f"{room} states of {num_qubits} qubits need {spelled(size)}; {spelled(self._free_bytes)} are free."
-            )
+            message = shortage(room, num_qubits, size, self._free_bytes)
             raise OutOfMemoryError(message)
 
 

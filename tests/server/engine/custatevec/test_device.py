@@ -179,11 +179,11 @@ def test_matrices_are_queued_in_their_shortest_form(library: device_library.Libr
 )
 def test_memory_that_runs_out_later_is_told_with_the_size(library: device_library.Library, error: Exception) -> None:
     made = states(library)
-    message = r"20 qubits need 8 MiB; 256 MiB of the GPU's memory are free"
+    message = "1 state of 20 qubits: 8 MiB needed, 256 MiB free"
     with pytest.raises(OutOfMemoryError, match=message), made.state(20):
         raise error
     assert library.ex.alive == {}
-    with pytest.raises(OutOfMemoryError, match=r"8 states of 10 qubits need 64 KiB"), made.batch(10, 8):
+    with pytest.raises(OutOfMemoryError, match="8 states of 10 qubits: 64 KiB needed"), made.batch(10, 8):
         raise error
 
 
