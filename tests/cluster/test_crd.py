@@ -1,5 +1,6 @@
 """What the API server makes of RuntimeServers: defaults, and a refusal that says what to do for each rule."""
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,27 @@ def test_the_api_is_scaled_by_the_resource(kubernetes: KubernetesClient) -> None
     scale = kubernetes.merge("RuntimeServer", "lab", {"spec": {"replicas": 3}}, "scale")
     assert kubernetes.get("RuntimeServer", "lab")["spec"]["api"]["replicas"] == 3
     assert scale["status"] == {"replicas": 1, "selector": "a=b"}
+
+
+def test_kubectl_shows_what_matters_under_the_short_name_and_the_category(
+    kubernetes: KubernetesClient, kubectl: Path
+) -> None:
+    kubernetes.create(server())
+    conditions = [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Ready",
+            "message": kind,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for kind in ("Degraded", "Available")
+    ]
+    status = {"conditions": conditions, "executorsReady": "1/2", "backends": 70, "url": "http://lab"}
+    kubernetes.merge("RuntimeServer", "lab", {"status": status}, "status")
+    for name in ("rts", "qiskit"):
+        command = [kubectl, f"--kubeconfig={kubernetes.kubeconfig}", f"--namespace={kubernetes.namespace}", "get", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        header, row = (line.split() for line in done.stdout.splitlines())
+        assert header == ["NAME", "AVAILABLE", "EXECUTORS", "BACKENDS", "URL", "AGE"]
+        assert row[1:5] == ["True", "1/2", "70", "http://lab"]

@@ -10,7 +10,7 @@ from runtime_servers import AER, GPU, contexts, render_context, runtime_server, 
 
 from qiskit_runtime_operator.model import Manifest, RuntimeServer, is_owned
 from qiskit_runtime_operator.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
-from qiskit_runtime_operator.render import KINDS, RenderContext, render
+from qiskit_runtime_operator.render import KINDS, DefaultImages, RenderContext, render
 
 CONTEXT = render_context()
 
@@ -182,6 +182,19 @@ def test_two_processes_never_open_one_sqlite_file(server: RuntimeServer, context
         assert api["spec"]["replicas"] <= 1
     else:
         assert api["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_another_version_of_the_operator_rolls_the_pods_whose_image_is_not_pinned() -> None:
+    pinned = {"image": {"api": "registry.test/pinned:2"}, "executors": [dict(AER), dict(GPU)]}
+    images = DefaultImages(api="api:2", executor="executor:2", executor_gpu="gpu:2")
+    before, after = (
+        {item["metadata"]["name"]: item["spec"]["template"] for item in of_kind("Deployment", manifests)}
+        for manifests in (
+            render(runtime_server(pinned), CONTEXT),
+            render(runtime_server(pinned), replace(CONTEXT, images=images)),
+        )
+    )
+    assert [name for name in before if before[name] != after[name]] == ["lab-executor-aer", "lab-executor-custatevec"]
 
 
 def test_a_gpu_pool_rolls_within_the_gpus_that_it_has() -> None:
