@@ -41,7 +41,8 @@ class Plugins:
     @property
     def environment(self) -> dict[str, str]:
         """What makes a process see them."""
-        return {"PYTHONPATH": os.pathsep.join(map(str, (self._distribution, KIT))), "STARTS": str(self.starts)}
+        path = (str(self._distribution), str(KIT), *filter(None, [os.environ.get("PYTHONPATH")]))
+        return {"PYTHONPATH": os.pathsep.join(path), "STARTS": str(self.starts)}
 
 
 class Cluster:
