@@ -23,7 +23,7 @@ from qiskit_runtime_server.errors import (
     UnavailableError,
 )
 from qiskit_runtime_server.jobs import Job, JobId, JobState
-from qiskit_runtime_server.store.port import Claim, Outcome, Queued, Setback, Store
+from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Store
 
 _POLL_SECONDS = 1.0
 _RENEWALS_PER_LEASE = 3
@@ -45,7 +45,7 @@ class _Run:
 
     Attributes:
         left: It goes on without us: nothing is to be written down about it.
-        ending: Its end is being written down.
+        ending: Its end is being written down, or it is being ended for us.
     """
 
     claim: Claim
@@ -53,6 +53,14 @@ class _Run:
     task: asyncio.Task[None] | None = None
     left: bool = False
     ending: bool = False
+
+    def stop(self, why: str) -> bool:
+        """End it, unless it is ending already and has only to tell its executor; return whether it was not."""
+        if self.task is None or self.ending:
+            return False
+        logger.info("Job %s is not ours any more, under fence %d: %s.", *self.claim.key, why)
+        self.ending = True
+        return self.task.cancel()
 
 
 class Dispatcher:
@@ -79,10 +87,7 @@ class Dispatcher:
 
     def abandon(self, job_id: JobId) -> None:
         """End the runs of a job that was cancelled or deleted: its process is killed, its slot freed."""
-        ours = [run.task for (running, _), run in self._runs.items() if running == job_id and run.task is not None]
-        for task in ours:
-            task.cancel()
-        if not ours:
+        if not self._stop(job_id):
             for pool in self._pools.values():
                 if isinstance(pool, LastingPool):
                     pool.end_everywhere(job_id)
@@ -124,11 +129,21 @@ class Dispatcher:
             await self._store.queue.renew(handed, lease=timedelta(0))
 
     async def _listen(self) -> None:
-        """Notice what is queued, here or in another replica."""
+        """Notice what is queued and what is ended, here or in another replica."""
         async with aclosing(self._store.signals.watch()) as signals:
             async for signal in signals:
-                if isinstance(signal, Queued) and signal.executor in self._queued:
-                    self._queued[signal.executor].set()
+                match signal:
+                    case Queued(executor=executor) if executor in self._queued:
+                        self._queued[executor].set()
+                    case Ended(job_id=job_id):
+                        self._stop(job_id)
+
+    def _stop(self, job_id: JobId) -> bool:
+        """End the runs of a job that has ended otherwise; return whether there are any here."""
+        ours = [run for (running, _), run in self._runs.items() if running == job_id]
+        for run in ours:
+            run.stop("it has ended")
+        return bool(ours)
 
     async def _dispatch(self, executor: ExecutorName, pool: Pool) -> None:
         """Bring one job to one slot, or wait a while for a job.
@@ -255,7 +270,7 @@ class Dispatcher:
         if await _insist(partial(self._store.queue.finish, claim, outcome, result)):
             self._measures.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
         else:
-            logger.info("Job %s is not ours any more: its end, under fence %d, is refused.", *claim.key)
+            logger.info("Job %s is not ours any more, under fence %d: its end is refused.", *claim.key)
             self._measures.result_refused(claim.job.executor)
 
     async def _append_log(self, job_id: JobId, text: str) -> None:
@@ -284,11 +299,8 @@ class Dispatcher:
         claims = set(self._runs)
         held = await self._store.queue.renew(claims, lease=self._lease) if claims else set()
         for key in claims - held:
-            # One that has just ended holds no claim either, and still has to tell its executor.
-            if (run := self._runs.get(key)) and run.task is not None and not run.ending:
-                logger.info("Job %s is not ours any more: fence %d is void.", *key)
+            if (run := self._runs.get(key)) and run.stop("its claim is void"):
                 self._measures.lease_lost(run.claim.job.executor)
-                run.task.cancel()
 
     def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:
         # Not at the end of `_run`: a task that is cancelled before it begins never gets there.

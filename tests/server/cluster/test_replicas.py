@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cluster_processes import Cluster
+from cluster_processes import Cluster, wait_until, workers_of
 from http_jobs import circuit_of, end_of, signed_in, submission, submit
 from server_process import ServerProcess
 
@@ -55,13 +55,15 @@ def test_a_status_call_that_waits_is_answered_when_another_replica_ends_the_job(
 def test_a_job_is_cancelled_through_a_replica_that_does_not_run_it(
     cluster: Cluster, standing: list[ServerProcess], shared_store: dict[str, str]
 ) -> None:
-    cluster.api(standing[0].url, **shared_store)
-    other = cluster.api(NOWHERE, QRS_LEASE="3", **shared_store)
+    # Neither can the other tell the executor, nor does this one ask the database in the meantime.
+    cluster.api(standing[0].url, QRS_LEASE="120", **shared_store)
+    other = cluster.api(NOWHERE, **shared_store)
     with signed_in(other.url) as client:
         job = submit_named(client, "sleep")
-        while not cluster.starts("sleep"):
-            time.sleep(0.02)
+        cluster.wait_for_start("sleep")
+        workers = workers_of(standing[0])
         assert client.post(f"/jobs/{job}/cancel").status_code == 204
+        wait_until(lambda: not workers & workers_of(standing[0]), seconds=10)
         assert end_of(client, submit_named(client, "zeros"), seconds=40)["status"] == "Completed"
 
 
