@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.aer import AerExecutor
-    from qiskit_runtime_server.executors.base import BaseExecutor, SampleTask
+    from qiskit_runtime_server.executors.base import BaseExecutor, ExpectationTask, SampleTask
 
-__all__ = ["AerExecutor", "BaseExecutor", "SampleTask"]
+__all__ = ["AerExecutor", "BaseExecutor", "ExpectationTask", "SampleTask"]
 
-_MODULES = {"AerExecutor": "aer", "BaseExecutor": "base", "SampleTask": "base"}
+_MODULES = {"AerExecutor": "aer", "BaseExecutor": "base", "ExpectationTask": "base", "SampleTask": "base"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name

@@ -14,6 +14,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.backends.catalog import Catalog
@@ -43,6 +44,21 @@ class SampleTask:
     shots: int
     noise: NoiseModel | None
     seeds: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectationTask:
+    """Observables to be evaluated exactly, on an ideal device.
+
+    Attributes:
+        circuit: Has gates only. Angles are numbers or parameters.
+        parameter_values: Shape ``(n, k)``, dtype float64, columns as in ``circuit.parameters``.
+        observables: Of the circuit's qubits, with real coefficients.
+    """
+
+    circuit: QuantumCircuit
+    parameter_values: NDArray[np.float64]
+    observables: Sequence[SparsePauliOp]
 
 
 class BaseExecutor:
@@ -80,6 +96,18 @@ class BaseExecutor:
             CircuitTooLargeError: If the state does not fit into this executor's memory.
         """
         message = f"{type(self).__name__} runs only the sampler and estimator programs."
+        raise UnsupportedOptionError(message)
+
+    def expectation_values(self, task: ExpectationTask) -> NDArray[np.float64]:  # noqa: ARG002 - for those that can
+        """Return the exact value of each observable for every row of `task.parameter_values`.
+
+        Returns:
+            Shape ``(n, len(task.observables))``.
+
+        Raises:
+            CircuitTooLargeError: If the state does not fit into this executor's memory.
+        """
+        message = f"{type(self).__name__} does not give exact expectation values."
         raise UnsupportedOptionError(message)
 
     def execute_sampler(

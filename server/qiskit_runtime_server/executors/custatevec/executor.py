@@ -8,12 +8,12 @@ import numpy as np
 
 from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import CircuitTooLargeError
-from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, ExpectationTask, SampleTask
 from qiskit_runtime_server.executors.custatevec import lowering
 from qiskit_runtime_server.executors.custatevec.draws import Draws
 from qiskit_runtime_server.executors.custatevec.lanes import Lanes
 from qiskit_runtime_server.executors.custatevec.options import Options
-from qiskit_runtime_server.executors.custatevec.port import States
+from qiskit_runtime_server.executors.custatevec.port import Floats, States
 from qiskit_runtime_server.executors.custatevec.program import Program
 from qiskit_runtime_server.executors.custatevec.sizes import qubits_in, spelled
 from qiskit_runtime_server.executors.custatevec.solo import Solo
@@ -87,6 +87,30 @@ class CuStateVecExecutor(BaseExecutor):
         if program.num_qubits <= self._options.batched_qubits and self._room(program.num_qubits):
             return self._in_batches(task, program)
         return self._one_by_one(task, program)
+
+    def expectation_values(self, task: ExpectationTask) -> Floats:
+        """Evaluate observables; see `BaseExecutor.expectation_values`.
+
+        Raises:
+            CircuitTooLargeError: If the state does not fit into the device's memory.
+            OutOfMemoryError: If it would, but something else uses the memory.
+            InvalidInputError: If the circuit has something other than gates.
+        """
+        self._check_size(task.circuit.num_qubits)
+        program = lowering.program(task.circuit, None)
+        terms = [observable.to_sparse_list() for observable in task.observables]
+        paulis = [(letters, qubits) for term in terms for letters, qubits, _ in term]
+        weights = np.zeros((len(paulis), len(terms)))
+        rows = ((column, coefficient) for column, term in enumerate(terms) for _, _, coefficient in term)
+        for place, (column, coefficient) in enumerate(rows):
+            weights[place, column] = coefficient.real
+        values = np.zeros((len(task.parameter_values), len(terms)))
+        with self._states.state(program.num_qubits) as state:
+            for row, angles in enumerate(task.parameter_values):
+                with ExitStack() as stack:
+                    Solo(self._states, state, angles[None], stack).evolve(program)
+                    values[row] = state.expectations(paulis) @ weights
+        return values
 
     @property
     def _amplitude_bytes(self) -> int:

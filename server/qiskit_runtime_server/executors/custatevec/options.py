@@ -69,7 +69,8 @@ class Options:
         count = len(self.devices)
         if self.precision not in _PRECISIONS:
             raise self._wrong("precision", f"one of {', '.join(_PRECISIONS)}")
-        if count == 0 or count & (count - 1) or len(set(self.devices)) != count:
+        numbers = {number for number in self.devices if isinstance(number, int)}
+        if count == 0 or count & (count - 1) or len(numbers) != count:
             raise self._wrong("devices", "different ones, a power of two of them")
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)

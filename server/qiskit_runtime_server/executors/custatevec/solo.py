@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
+from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors.custatevec import gates
 from qiskit_runtime_server.executors.custatevec.classical import Bits
 from qiskit_runtime_server.executors.custatevec.draws import Draws
@@ -61,6 +62,17 @@ class Solo:
             self._end(program, self.bits, self._draws)
             rows.append(self.bits)
         return np.concatenate(rows)
+
+    def evolve(self, program: Program) -> None:
+        """Bring the state to the end of a program that leaves nothing to chance.
+
+        Raises:
+            InvalidInputError: If it does.
+        """
+        if program.ends or not all(map(_is_certain, program.steps)):
+            message = "Only circuits of nothing but gates have exact expectation values."
+            raise InvalidInputError(message)
+        self._begin(program.steps)
 
     def run(self, run: Run, shots: Integers) -> None:  # noqa: ARG002 - there is only one
         """See `Machine.run`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from custatevec_emulated import library
 from dynamic_circuits import while_loop_around_some_qubits_of_a_larger_state
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
@@ -11,9 +12,11 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error, thermal_relaxation_
 from scipy.stats import kstest
 
 from qiskit_runtime_server.executors.base import SampleTask
+from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
 from qiskit_runtime_server.executors.custatevec.draws import Draws
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
+from qiskit_runtime_server.executors.custatevec.options import Options
 
 ROWS = np.linspace(0, 3, 7)[:, None]
 
@@ -88,6 +91,25 @@ def test_rows_give_the_same_bits_alone_and_together(
                 seeds=given.seeds[row : row + 1],
             )
             assert (simulator.sample(alone) == together[row]).all()
+
+
+@CIRCUITS
+@MODELS
+@pytest.mark.parametrize("batched_qubits", [20, 0])
+def test_the_code_for_gpus_gives_the_bits_of_its_twin(
+    task: Callable[..., SampleTask],
+    make: Callable[[], QuantumCircuit],
+    model: NoiseModel | None,
+    batched_qubits: int,
+) -> None:
+    """On an emulated library, which draws like NumPy's states; a real one is free to draw otherwise."""
+    gpu = DeviceStates(Options(precision="double"), library(single=False))
+    given = task(make(), values=ROWS, shots=20, noise=model)
+    one, other = (
+        CuStateVecExecutor(states=states, precision="double", batched_qubits=batched_qubits).sample(given)
+        for states in (gpu, NumPyStates(memory_bytes=2**28))
+    )
+    assert (one == other).all()
 
 
 @CIRCUITS
