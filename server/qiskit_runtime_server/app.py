@@ -27,13 +27,15 @@ from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.exposition import new_registry
 from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.store.port import Store
+from qiskit_runtime_server.store.port import Retention, Store
 from qiskit_runtime_server.store.sql import open_sqlite
 from qiskit_runtime_server.token_folder import TokenFolder
+from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.memory import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
@@ -155,15 +157,17 @@ async def run_services(
         StartupError: If a part does not come up.
     """
     directory = _directory(settings)
-    pools = _pools(settings, executors)
+    transit = Transit(settings.max_transit_bytes)
+    pools = _pools(settings, executors, transit)
     measures.expect(pools)
     store = await _open_store(settings)
     try:
         await all_or_none(pool.start() for pool in pools.values())
         endings = Endings()
         following = asyncio.create_task(endings.follow(store.signals))
-        dispatcher = Dispatcher(store, pools, measures, lease=settings.lease)
+        dispatcher = Dispatcher(store, pools, measures, transit, lease=settings.lease)
         dispatcher.start()
+        sweeping = asyncio.create_task(_sweeper(settings, store, measures).run())
         yield Services(
             settings=settings,
             access_tokens=AccessTokens(directory, _signing_key(settings), settings.access_token_lifetime),
@@ -173,14 +177,21 @@ async def run_services(
             dispatcher=dispatcher,
             endings=endings,
             measures=measures,
+            transit=transit,
         )
         endings.close()
+        sweeping.cancel()
         await dispatcher.drain(timedelta(0))
         following.cancel()
     finally:
         for pool in pools.values():
             await pool.stop()
         await store.close()
+
+
+def _sweeper(settings: Settings, store: Store, measures: JobMeasures) -> Sweeper:
+    retention = Retention(age=settings.retain_for, jobs=settings.retain_jobs, stored_bytes=settings.retain_bytes)
+    return Sweeper(store.archive, retention, measures, every=settings.sweep_every)
 
 
 async def _open_store(settings: Settings) -> Store:
@@ -212,14 +223,14 @@ def _directory(settings: Settings) -> Directory:
 
 
 def _pools(
-    settings: Settings, executors: "Mapping[str, BaseExecutor] | None"
+    settings: Settings, executors: "Mapping[str, BaseExecutor] | None", transit: Transit
 ) -> dict[ExecutorName, Slots | RemotePool]:
     """Return a pool for every executor."""
     local = [word for word in settings.executors if "://" not in word]
     remote = [word for word in settings.executors if "://" in word]
-    pools: dict[ExecutorName, Slots | RemotePool] = dict(_remote_pools(settings, remote))
+    pools: dict[ExecutorName, Slots | RemotePool] = dict(_remote_pools(settings, remote, transit))
     if executors or local:
-        slots = _local_pools(settings, local, executors)
+        slots = _local_pools(settings, local, executors, transit)
         if both := pools.keys() & slots.keys():
             raise StartupError(
                 f"Executor {min(both)!r} is given as slots and as a service: name one of them otherwise."
@@ -228,14 +239,14 @@ def _pools(
     return pools
 
 
-def _remote_pools(settings: Settings, words: Sequence[str]) -> dict[ExecutorName, RemotePool]:
+def _remote_pools(settings: Settings, words: Sequence[str], transit: Transit) -> dict[ExecutorName, RemotePool]:
     urls: dict[ExecutorName, list[str]] = {}
     for word in words:
         name, _, url = word.partition("=")
         if not (name and _is_service(url)):
             raise StartupError(f"Executor {word!r}: a service is given as NAME=http://HOST:PORT.")
         urls.setdefault(ExecutorName(name), []).append(url)
-    return {name: RemotePool(name, of_name, settings) for name, of_name in urls.items()}
+    return {name: RemotePool(name, of_name, settings, transit) for name, of_name in urls.items()}
 
 
 def _is_service(url: str) -> bool:
@@ -246,7 +257,10 @@ def _is_service(url: str) -> bool:
 
 
 def _local_pools(
-    settings: Settings, words: Sequence[str], executors: "Mapping[str, BaseExecutor] | None"
+    settings: Settings,
+    words: Sequence[str],
+    executors: "Mapping[str, BaseExecutor] | None",
+    transit: Transit,
 ) -> dict[ExecutorName, Slots]:
     """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
     sizes = dict(_named_size(word) for word in words)
@@ -263,7 +277,7 @@ def _local_pools(
             snapshots=settings.snapshots,
             options=settings.executor_options.get(name, {}),
         )
-        pools[ExecutorName(name)] = Slots(spec, sizes.get(name) or default_slots())
+        pools[ExecutorName(name)] = Slots(spec, sizes.get(name) or default_slots(), transit)
     return pools
 
 

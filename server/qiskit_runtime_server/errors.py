@@ -25,6 +25,7 @@ ServerError
 │   ├── WorkerDiedError        the job's process died too often
 │   └── InternalError          a mistake of ours
 ├── UnavailableError           the same request may succeed later
+│   ├── BusyError              too much is on its way through this process
 │   └── StoreUnavailableError  the database is away
 │       └── StoreFullError     the database has no room
 ├── NoFreeSlotError            try another endpoint, or later
@@ -157,6 +158,10 @@ class InternalError(JobError):
 
 class UnavailableError(ServerError):
     """The same request may succeed later."""
+
+
+class BusyError(UnavailableError):
+    """Too much is on its way through this process at the moment."""
 
 
 class StoreUnavailableError(UnavailableError):

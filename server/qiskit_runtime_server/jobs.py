@@ -45,6 +45,7 @@ class Job:
         worker_deaths: Runs that ended because the worker process died under a healthy executor.
         losses: Runs that ended because an executor, a stream or a node was lost.
         reason: For people, once the job has failed or was cancelled.
+        params_bytes: How large the params are, as they were sent.
     """
 
     id: JobId
@@ -72,6 +73,7 @@ class Job:
     worker_deaths: int = 0
     losses: int = 0
     metrics: Metrics = field(default_factory=Metrics)
+    params_bytes: int = 0
 
 
 class SessionMode(StrEnum):

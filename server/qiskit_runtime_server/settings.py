@@ -114,6 +114,28 @@ class Settings(BaseSettings):
     max_params_bytes: Annotated[int, Field(gt=0)] = 100 * 1024 * 1024
     """Largest request body that is accepted for a job."""
 
+    max_transit_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] = 512 * 1024 * 1024
+    """How much of params and results an api holds in memory at a time, as in `512Mi`; it takes up to twice that.
+
+    Past it, new jobs are answered 503 before they are read, and those inside wait, as do results. What is smaller than
+    64 KiB does not count, nor do downloads, which are sent while they are read.
+    """
+
+    retain_for: Duration | None = None
+    """How long jobs are kept after their end, with their params, results and logs; by default for good."""
+
+    retain_jobs: Annotated[int, Field(gt=0)] | None = None
+    """How many ended jobs of each account are kept, the newest ones; by default all."""
+
+    retain_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] | None = None
+    """How much the params, results and logs of all ended jobs may take in the store, as in `20Gi`; by default all.
+
+    Past it, the oldest jobs of the account that takes most go first.
+    """
+
+    sweep_every: Duration = timedelta(minutes=1)
+    """How often ended jobs are looked through for what is not to be kept."""
+
     max_seconds: Annotated[int, Field(gt=0)] = 3 * 60 * 60
     """How long a job may run if it does not say, and at most."""
 

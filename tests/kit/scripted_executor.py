@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
@@ -43,6 +44,9 @@ class ScriptedExecutor(BaseExecutor):
                 raise AssertionError(f"{len(hoard)} arrays fitted into memory")
             case "stumble":
                 raise RuntimeError("a plug-in's own mistake")
+            case name if name.startswith("large "):
+                bits = BitArray(large_bits(int(name.removeprefix("large "))), 8)
+                return PrimitiveResult([SamplerPubResult(DataBin(c=bits))])
         results = []
         for pub in pubs:
             bits = pub.circuit.num_clbits
@@ -52,6 +56,11 @@ class ScriptedExecutor(BaseExecutor):
             registers = {register.name: BitArray(array, bits) for register in pub.circuit.cregs}
             results.append(SamplerPubResult(DataBin(**registers, shape=pub.shape)))
         return PrimitiveResult(results)
+
+
+def large_bits(size: int) -> NDArray[np.uint8]:
+    """Return so many random shots of 8 bits, always the same."""
+    return np.random.default_rng(size).integers(0, 256, (size, 1), dtype=np.uint8)
 
 
 class BrokenExecutor(ScriptedExecutor):

@@ -57,6 +57,16 @@ class ServerProcess:
         assert match is not None, "".join(self.output)
         return match[1]
 
+    def memory(self) -> tuple[int, int]:
+        """Return how much memory the process holds now, and the most since `forget_peak`, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        now, peak = (int(re.findall(rf"{name}:\s+(\d+) kB", status)[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+        return now, peak
+
+    def forget_peak(self) -> None:
+        """Begin to look for the most memory anew."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)

@@ -7,30 +7,42 @@ import msgspec
 from fastapi import Request
 
 from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError
+from qiskit_runtime_server.transit import Lot
 
 BodyT = TypeVar("BodyT")
 
 SMALL = 64 * 1024
 
 
-async def read(request: Request, *, limit: int) -> bytes:
+async def read(request: Request, *, limit: int, lot: Lot | None = None) -> bytearray:
     """Return the whole body.
 
+    Args:
+        request: Its body has not been read.
+        limit: In bytes.
+        lot: Where room is made for the body before it is read, as far as its size is announced.
+
     Raises:
-        TooLargeError: If it is larger than `limit` bytes; the rest is not read.
+        TooLargeError: If it is larger than `limit`; the rest is not read.
+        BusyError: If there is no room for it.
     """
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > limit:
-        raise _too_large(limit)
+    header = request.headers.get("content-length", "0")
     body = bytearray()
+    _make_room(int(header) if header.isdecimal() else 0, limit, lot)
     async for chunk in request.stream():
         body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
+        _make_room(len(body), limit, lot)
+    return body
 
 
-def decode(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
+def _make_room(size: int, limit: int, lot: Lot | None) -> None:
+    if size > limit:
+        raise TooLargeError(f"The body is larger than {limit} bytes, the limit of this server.")
+    if lot is not None:
+        lot.admit(size)
+
+
+def decode(body: bytes | bytearray, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
     """Return what `decoder` makes of a JSON body.
 
     Raises:
@@ -59,7 +71,3 @@ def utc(time: datetime | None) -> datetime | None:
 def timestamp(time: datetime | None) -> str | None:
     """Return a time as clients read it."""
     return None if time is None else time.isoformat()
-
-
-def _too_large(limit: int) -> TooLargeError:
-    return TooLargeError(f"The body is larger than {limit} bytes, the limit of this server.")

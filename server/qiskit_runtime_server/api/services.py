@@ -17,6 +17,7 @@ from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, 
 from qiskit_runtime_server.jobs import AccountId, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
+from qiskit_runtime_server.transit import Transit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Services:
     dispatcher: Dispatcher
     endings: Endings
     measures: JobMeasures
+    transit: Transit
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""

@@ -24,6 +24,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import Job, JobId, JobState
 from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Store
+from qiskit_runtime_server.transit import Transit
 
 _POLL_SECONDS = 1.0
 _RENEWALS_PER_LEASE = 3
@@ -67,11 +68,18 @@ class Dispatcher:
     """Runs the queued jobs of some executors."""
 
     def __init__(
-        self, store: Store, pools: Mapping[ExecutorName, Pool], measures: JobMeasures, *, lease: timedelta
+        self,
+        store: Store,
+        pools: Mapping[ExecutorName, Pool],
+        measures: JobMeasures,
+        transit: Transit,
+        *,
+        lease: timedelta,
     ) -> None:
         self._store = store
         self._pools = pools
         self._measures = measures
+        self._transit = transit
         self._lease = lease
         self._queued = {name: asyncio.Event() for name in pools}
         self._runs: dict[tuple[JobId, int], _Run] = {}
@@ -199,11 +207,15 @@ class Dispatcher:
         run.task.add_done_callback(partial(self._forget, run))
 
     async def _started(self, run: _Run) -> AsyncGenerator[Event, None]:
-        params = await _insist(partial(self._store.documents.params, run.claim.job.id))
-        async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
-            del params
-            async for event in events:
-                yield event
+        with self._transit.lot() as lot:
+            await lot.hold(run.claim.job.params_bytes)
+            params = await _insist(partial(self._store.documents.params, run.claim.job.id))
+            async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
+                del params
+                async for event in events:
+                    # From the first event on, the executor has the params.
+                    lot.clear()
+                    yield event
 
     async def _followed(self, run: _Run) -> AsyncGenerator[Event, None]:
         assert isinstance(run.reservation, LastingReservation)  # noqa: S101 - only these are attached

@@ -13,6 +13,9 @@ import msgspec
 LENGTH = struct.Struct(">Q")
 """Stands in front of every message of a stream."""
 
+PIECE_BYTES = 1 << 20
+"""How much of a large message is handed on at a time."""
+
 BOOT_ID = "QRS-Boot-Id"
 """Header with which an api says which start of the executor it means."""
 
@@ -21,6 +24,11 @@ OCCUPANCY = "QRS-Occupancy"
 
 POSITION = "QRS-Position"
 """Header with which an executor says which of a run's events, heartbeats not counted, a stream begins with."""
+
+# https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
+_NO_BYTES = b"\xc4\x00"
+_BYTES = struct.Struct(">BI")
+_BYTES_TYPE = 0xC6
 
 MessageT = TypeVar("MessageT")
 
@@ -181,12 +189,53 @@ def framed(message: msgspec.Struct) -> bytes:
     return b"".join((LENGTH.pack(len(body)), body))
 
 
+class Pieces:
+    """A message in pieces, without a second copy of its large field, which is the last one.
+
+    Attributes:
+        size: Of all pieces together, in bytes.
+    """
+
+    def __init__(self, message: msgspec.Struct) -> None:
+        self._tail = memoryview(b"")
+        match message:
+            case Task(params=large) if len(large) > PIECE_BYTES:
+                message = msgspec.structs.replace(message, params=b"")
+            case Completed(result=large) if len(large) > PIECE_BYTES:
+                message = msgspec.structs.replace(message, result=b"")
+            case _:
+                large = b""
+        self._head = msgspec.msgpack.encode(message)
+        if large:
+            self._head = self._head.removesuffix(_NO_BYTES) + _BYTES.pack(_BYTES_TYPE, len(large))
+            self._tail = memoryview(large)
+        self.size = len(self._head) + len(self._tail)
+
+    def framed(self) -> Iterator[bytes | memoryview]:
+        """Yield the message as a part of a stream."""
+        yield LENGTH.pack(self.size) + self._head
+        yield from self._rest()
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        yield self._head
+        yield from self._rest()
+
+    def _rest(self) -> Iterator[memoryview]:
+        for start in range(0, len(self._tail), PIECE_BYTES):
+            yield self._tail[start : start + PIECE_BYTES]
+
+
 class Frames(Generic[MessageT]):
     """Cuts a stream of bytes into messages."""
 
     def __init__(self, decoder: msgspec.msgpack.Decoder[MessageT]) -> None:
         self._decoder = decoder
         self._data = bytearray()
+
+    @property
+    def pending(self) -> int:
+        """How many bytes the message has that is being received; 0 if none, or if that is not known yet."""
+        return LENGTH.unpack_from(self._data)[0] if len(self._data) >= LENGTH.size else 0
 
     def feed(self, data: bytes) -> Iterator[MessageT]:
         """Yield the messages that `data` completes.

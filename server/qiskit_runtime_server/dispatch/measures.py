@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.exposition import SECONDS
 from qiskit_runtime_server.jobs import Job, JobState
-from qiskit_runtime_server.store.port import Setback
+from qiskit_runtime_server.store.port import Setback, Swept
 
 _BY_EXECUTOR = ("executor",)
 
@@ -58,6 +58,13 @@ class JobMeasures:
             registry=registry,
         )
 
+        self._swept_jobs = Counter(
+            "qrs_swept_jobs", "Ended jobs removed because they were over a limit.", ("limit",), registry=registry
+        )
+        self._swept_bytes = Counter(
+            "qrs_swept_bytes", "Size of the documents of these, as they were kept.", ("limit",), registry=registry
+        )
+
     def expect(self, executors: Iterable[ExecutorName]) -> None:
         """Let the counters of these begin at 0, so that their first job is seen as a change."""
         for executor in executors:
@@ -91,6 +98,11 @@ class JobMeasures:
     def result_refused(self, executor: ExecutorName) -> None:
         """Count an end that came too late."""
         self._refused_results.labels(executor).inc()
+
+    def swept(self, swept: Swept) -> None:
+        """Count ended jobs that were removed."""
+        self._swept_jobs.labels(swept.limit).inc(swept.jobs)
+        self._swept_bytes.labels(swept.limit).inc(swept.stored_bytes)
 
     def _begin_at_zero(self, executor: ExecutorName) -> None:
         self._queue_seconds.labels(executor)

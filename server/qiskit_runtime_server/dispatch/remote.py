@@ -20,6 +20,7 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import (
     BOOT_ID,
     OCCUPANCY,
+    PIECE_BYTES,
     POSITION,
     Capabilities,
     Completed,
@@ -31,11 +32,13 @@ from qiskit_runtime_server.dispatch.events import (
     Heartbeat,
     Holder,
     Occupancy,
+    Pieces,
     Task,
 )
 from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import NoFreeSlotError
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.transit import Transit
 
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
@@ -99,16 +102,18 @@ class _Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Times:
-    """In seconds.
+class _Terms:
+    """What holds for all runs; times are in seconds.
 
     Attributes:
         confirm: Between two confirmations of a run.
         patience: How long an executor that is out of reach may still have a run.
+        transit: Where results make room for themselves before they are read.
     """
 
     confirm: float
     patience: float
+    transit: Transit
 
 
 class RemotePool:
@@ -118,12 +123,13 @@ class RemotePool:
     busy it is; one whose connection breaks gets no jobs until it answers again.
     """
 
-    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings) -> None:
+    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings, transit: Transit) -> None:
         self._name = name
         self._urls = urls
-        self._times = _Times(
+        self._terms = _Terms(
             confirm=settings.confirm_every.total_seconds(),
             patience=(settings.orphan_after + settings.orphan_kept).total_seconds(),
+            transit=transit,
         )
         key = settings.executor_key
         self._client = httpx.AsyncClient(
@@ -182,7 +188,7 @@ class RemotePool:
         if not holder.endpoint.startswith("http"):
             return None
         endpoint = self._endpoints.get(holder.endpoint) or _Endpoint(holder.endpoint)
-        return RemoteReservation(self._client, endpoint, holder, self._times)
+        return RemoteReservation(self._client, endpoint, holder, self._terms)
 
     def end_everywhere(self, job_id: str) -> None:
         """See `LastingPool.end_everywhere`."""
@@ -206,7 +212,7 @@ class RemotePool:
             return None
         endpoint.reserved += 1
         holder = Holder(endpoint=endpoint.url, boot_id=endpoint.occupancy.boot_id)
-        return RemoteReservation(self._client, endpoint, holder, self._times, on_release=self._tell)
+        return RemoteReservation(self._client, endpoint, holder, self._terms, on_release=self._tell)
 
     async def _changed(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -283,14 +289,14 @@ class RemoteReservation:
         client: httpx.AsyncClient,
         endpoint: _Endpoint,
         holder: Holder,
-        times: _Times,
+        terms: _Terms,
         *,
         on_release: Callable[[], None] | None = None,
     ) -> None:
         self.holder = holder
         self._client = client
         self._endpoint = endpoint
-        self._times = times
+        self._terms = terms
         self._on_release = on_release
         self._job_id = ""
         self._fence = 0
@@ -311,10 +317,11 @@ class RemoteReservation:
 
     async def run(self, task: Task) -> AsyncGenerator[Event, None]:
         """See `Reservation.run`."""
-        content = msgspec.msgpack.encode(task)
-        url = f"{self.holder.endpoint}/v1/jobs"
-        first = self._client.build_request("POST", url, content=content, headers=self._headers, timeout=_STREAM_TIMEOUT)
-        async with aclosing(self._events(task.job_id, task.fence, first)) as events:
+        first = self._start_of(task)
+        job_id, fence = task.job_id, task.fence
+        # Held on to for as long as the job runs otherwise.
+        del task
+        async with aclosing(self._events(job_id, fence, first)) as events:
             async for event in events:
                 yield event
 
@@ -377,8 +384,19 @@ class RemoteReservation:
         now = time.monotonic()
         if refused_since is not None and now - refused_since > _REFUSED_SECONDS:
             raise RunLost(f"The executor at {self.holder.endpoint} that ran the job is gone.")
-        if now - self._heard > self._times.patience:
+        if now - self._heard > self._terms.patience:
             raise RunLost(f"The executor at {self.holder.endpoint} that ran the job is out of reach: {problem}.")
+
+    def _start_of(self, task: Task) -> httpx.Request:
+        pieces = Pieces(task)
+        small = pieces.size <= PIECE_BYTES
+        return self._client.build_request(
+            "POST",
+            f"{self.holder.endpoint}/v1/jobs",
+            content=b"".join(pieces) if small else _sent(pieces),
+            headers=self._headers | {"Content-Length": str(pieces.size)},
+            timeout=_STREAM_TIMEOUT,
+        )
 
     def _attachment(self) -> httpx.Request:
         params = {"fence": self._fence} if self._seen is None else {"fence": self._fence, "seen": self._seen}
@@ -392,14 +410,16 @@ class RemoteReservation:
         response = await self._client.send(request, stream=True)
         try:
             self._accept(request, response)
-            async for chunk in response.aiter_raw():
-                for event in frames.feed(chunk):
-                    self._heard = time.monotonic()
-                    yield event
-                    if not isinstance(event, Heartbeat):
-                        self._seen = (self._seen or 0) + 1
-                    # Read on to the end of the stream, so that the connection can be used again.
-                    self._ended = self._ended or isinstance(event, Completed | Failed | HandedBack)
+            with self._terms.transit.lot() as lot:
+                async for chunk in response.aiter_raw():
+                    for event in frames.feed(chunk):
+                        self._heard = time.monotonic()
+                        yield event
+                        if not isinstance(event, Heartbeat):
+                            self._seen = (self._seen or 0) + 1
+                        # Read on to the end of the stream, so that the connection can be used again.
+                        self._ended = self._ended or isinstance(event, Completed | Failed | HandedBack)
+                    await lot.hold(frames.pending)
         finally:
             await response.aclose()
 
@@ -428,7 +448,7 @@ class RemoteReservation:
     async def _confirm(self) -> None:
         """Tell the executor again and again that its run is followed."""
         while True:
-            await asyncio.sleep(self._times.confirm)
+            await asyncio.sleep(self._terms.confirm)
             confirmation = Confirmation(fence=self._fence, seen=self._seen or 0)
             try:
                 answer = await self._client.put(
@@ -439,6 +459,11 @@ class RemoteReservation:
             else:
                 if answer.is_success:
                     self._heard = time.monotonic()
+
+
+async def _sent(pieces: Pieces) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield bytes(piece)
 
 
 async def _end(

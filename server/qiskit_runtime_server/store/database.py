@@ -41,13 +41,11 @@ class Database(ABC):
 
     Attributes:
         reader: For single statements; needs to promise nothing about two of them.
-        streamer: For single statements whose rows are read in portions.
         writer: For transactions, which lock the rows that they depend on (`with_for_update`).
     """
 
-    def __init__(self, *, reader: AsyncEngine, streamer: AsyncEngine, writer: AsyncEngine) -> None:
+    def __init__(self, *, reader: AsyncEngine, writer: AsyncEngine) -> None:
         self.reader = reader
-        self.streamer = streamer
         self.writer = writer
         self.hub = Hub()
         self._calls: set[asyncio.Task[Any]] = set()
@@ -83,7 +81,7 @@ class Database(ABC):
     async def close(self) -> None:
         """Come to rest and close all connections."""
         await self.come_to_rest()
-        for engine in (self.reader, self.streamer, self.writer):
+        for engine in (self.reader, self.writer):
             await engine.dispose()
 
     def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

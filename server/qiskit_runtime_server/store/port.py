@@ -68,6 +68,42 @@ class Outcome:
     metrics: Metrics = field(default_factory=Metrics)
 
 
+class DocumentKind(StrEnum):
+    """The large parts of a job."""
+
+    PARAMS = "params"
+    RESULT = "result"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What is kept of jobs that have ended; None for everything.
+
+    Attributes:
+        age: How long after its end.
+        jobs: How many of each account.
+        stored_bytes: How much all of their documents may take together, as they are kept.
+    """
+
+    age: timedelta | None = None
+    jobs: int | None = None
+    stored_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What was removed.
+
+    Attributes:
+        limit: What it was over; the name of a field of `Retention`.
+    """
+
+    limit: str
+    jobs: int
+    stored_bytes: int
+
+
 class Setback(StrEnum):
     """Why a run did not end the job."""
 
@@ -109,7 +145,7 @@ Signal = Queued | Ended
 class JobStore(Protocol):
     """Jobs as their owners see them."""
 
-    async def add(self, job: Job, params: bytes, terms: Terms = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, terms: Terms = DEFAULT_TERMS) -> None:
         """Keep a new job as Queued; weight and limit of running jobs hold for all jobs of the account from then on.
 
         Raises:
@@ -164,6 +200,13 @@ class DocumentStore(Protocol):
 
     async def result(self, job_id: JobId) -> bytes | None:
         """Return the result, or None if there is none."""
+
+    def pieces(self, job_id: JobId, kind: DocumentKind) -> AsyncGenerator[bytes, None]:
+        """Yield a document in pieces of at most 1 MiB, none if there is none; nothing is held between two of them.
+
+        Raises:
+            JobNotFoundError: If the job is deleted meanwhile.
+        """
 
     async def take_result(self, job_id: JobId) -> bytes | None:
         """Return the result and forget it: a second call returns None, also when two calls race."""
@@ -233,6 +276,18 @@ class SessionStore(Protocol):
         """Return the session's jobs that are still queued."""
 
 
+class Archive(Protocol):
+    """Jobs that have ended."""
+
+    async def sweep(self, retention: Retention) -> Swept | None:
+        """Remove a few jobs that are over a limit, with all their documents, and return how many; None if none is.
+
+        The number is 0 if another replica was faster. The oldest go first, where bytes are short those of the account
+        that takes most. What is queued or running is never touched, nor is what was counted of the jobs. Takes
+        milliseconds, so that nobody waits for it; replicas may sweep side by side.
+        """
+
+
 class Ledger(Protocol):
     """Counts that are kept up to date with every transition, so that reading them costs nothing."""
 
@@ -263,6 +318,7 @@ class Store(Protocol):
     documents: DocumentStore
     queue: QueueStore
     sessions: SessionStore
+    archive: Archive
     ledger: Ledger
     signals: Signals
 

@@ -132,11 +132,12 @@ class PostgresqlDatabase(Database):
     """
 
     def __init__(self, server: _Server, direct: _Server, patience: timedelta) -> None:
-        streamer = server.engine(size=_READERS)
+        reader = server.engine(size=_READERS)
         # A single statement needs no transaction, which takes two more messages; but without one, a connection
         # pooler may hand its parts to different processes.
-        reader = streamer.execution_options(isolation_level="AUTOCOMMIT") if server.prepared_statements else streamer
-        super().__init__(reader=reader, streamer=streamer, writer=server.engine(size=_WRITERS))
+        if server.prepared_statements:
+            reader = reader.execution_options(isolation_level="AUTOCOMMIT")
+        super().__init__(reader=reader, writer=server.engine(size=_WRITERS))
         self._name = server.name
         self._patience = patience.total_seconds()
         self._telegraph = Telegraph(direct.connect, self.hub)

@@ -11,7 +11,9 @@ from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId, SessionMode
 from qiskit_runtime_server.store.schema import jobs
 
-JOB_COLUMNS = tuple(column for column in jobs.c if column.name not in {"lease_until", "endpoint", "boot_id"})
+JOB_COLUMNS = tuple(
+    column for column in jobs.c if column.name not in {"lease_until", "endpoint", "boot_id", "stored_bytes"}
+)
 
 _TAGS = msgspec.json.Decoder(tuple[str, ...])
 _METRICS = msgspec.json.Decoder(Metrics)
@@ -50,6 +52,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "worker_deaths": job.worker_deaths,
         "losses": job.losses,
         "metrics": json_text(job.metrics),
+        "params_bytes": job.params_bytes,
     }
 
 
@@ -81,6 +84,7 @@ def job_of(row: RowMapping) -> Job:
         worker_deaths=row["worker_deaths"],
         losses=row["losses"],
         metrics=_METRICS.decode(row["metrics"]),
+        params_bytes=row["params_bytes"],
     )
 
 

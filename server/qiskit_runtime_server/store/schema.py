@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -102,6 +102,10 @@ jobs = Table(
     Column("worker_deaths", Integer, nullable=False),
     Column("losses", Integer, nullable=False),
     Column("metrics", Text, nullable=False, comment="JSON"),
+    Column("params_bytes", BigInteger, nullable=False, server_default="0", comment="As they were sent"),
+    Column(
+        "stored_bytes", BigInteger, nullable=False, server_default="0", comment="Of all documents, as they are kept"
+    ),
     Column("lease_until", Double, comment="Seconds on the store's lease clock"),
     Column("endpoint", String, comment="Of the last holder"),
     Column("boot_id", String, comment="Of the last holder"),
@@ -116,6 +120,7 @@ def _state(state: JobState) -> ColumnElement[str]:
 IS_QUEUED = jobs.c.state == _state(JobState.QUEUED)
 IS_RUNNING = jobs.c.state == _state(JobState.RUNNING)
 IS_PENDING = jobs.c.state.in_([_state(JobState.QUEUED), _state(JobState.RUNNING)])
+IS_ENDED = jobs.c.state.not_in([_state(JobState.QUEUED), _state(JobState.RUNNING)])
 IS_QUEUED_IN_SESSION = and_(IS_QUEUED, jobs.c.session_id.is_not(None))
 
 
@@ -131,6 +136,8 @@ _partial_index("jobs_queued", jobs.c.executor, *_AGE, where=IS_QUEUED)
 _partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_QUEUED)
 _partial_index("jobs_next_in_session", jobs.c.executor, jobs.c.account, *_AGE, where=IS_QUEUED_IN_SESSION)
 _partial_index("jobs_leases", jobs.c.executor, jobs.c.lease_until, where=IS_RUNNING)
+_partial_index("jobs_ended", jobs.c.finished, jobs.c.id, where=IS_ENDED)
+_partial_index("jobs_ended_of_account", jobs.c.account, jobs.c.finished, jobs.c.id, jobs.c.stored_bytes, where=IS_ENDED)
 
 job_tags = Table(
     "job_tags",
@@ -148,6 +155,7 @@ documents = Table(
     Column("kind", String, primary_key=True),
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("data", LargeBinary, nullable=False),
+    Column("codec", String, comment="How data is compressed; null if it is not"),
 )
 
 # One row for every account that ever sent a job to the executor. Rows are never deleted. `last_served` says since when

@@ -17,8 +17,18 @@ from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.store.database import Database, Now
 from qiskit_runtime_server.store.folder import FolderLock, take_folder
 from qiskit_runtime_server.store.migration import migrate
-from qiskit_runtime_server.store.port import DocumentStore, JobStore, Ledger, QueueStore, SessionStore, Signals, Store
+from qiskit_runtime_server.store.port import (
+    Archive,
+    DocumentStore,
+    JobStore,
+    Ledger,
+    QueueStore,
+    SessionStore,
+    Signals,
+    Store,
+)
 from qiskit_runtime_server.store.schema import IS_RUNNING, jobs
+from qiskit_runtime_server.store.sql_archive import SqlArchive
 from qiskit_runtime_server.store.sql_documents import SqlDocuments
 from qiskit_runtime_server.store.sql_jobs import SqlJobs
 from qiskit_runtime_server.store.sql_ledger import SqlLedger
@@ -44,8 +54,7 @@ class SqliteDatabase(Database):
     """
 
     def __init__(self, file: Path, clock: Callable[[], float]) -> None:
-        reader = _reader(file)
-        super().__init__(reader=reader, streamer=reader, writer=_writer(file))
+        super().__init__(reader=_reader(file), writer=_writer(file))
         self._file = file
         self._clock = clock
 
@@ -82,6 +91,7 @@ class SqlStore:
         self.documents: DocumentStore = SqlDocuments(database)
         self.queue: QueueStore = SqlQueue(database)
         self.sessions: SessionStore = SqlSessions(database)
+        self.archive: Archive = SqlArchive(database)
         self.ledger: Ledger = SqlLedger(database)
         self.signals: Signals = database.hub
         self.database = database

@@ -1,66 +1,112 @@
 """The large parts of jobs, in SQL: rows of bounded size, so that no database or driver holds one in one piece."""
 
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from functools import partial
 from io import BytesIO
 
-from sqlalchemy import bindparam, delete, func, insert, select
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import JobId
 from qiskit_runtime_server.store.database import CommitInDoubtError, SqlPart, uninterrupted
+from qiskit_runtime_server.store.packing import PackedRow, packed, size_of, unpacked
+from qiskit_runtime_server.store.port import DocumentKind
 from qiskit_runtime_server.store.schema import documents, jobs
 
-CHUNK_BYTES = 1 << 20
-
-PARAMS = "params"
-RESULT = "result"
-LOG = "log"
+# How many rows are read or written at a time.
+_PORTION = 2
 
 _THIS = (documents.c.job_id == bindparam("of_job"), documents.c.kind == bindparam("of_kind"))
 _WRITE = insert(documents)
-# A few rows at a time: a document is in memory once, not twice.
-_READ = select(documents.c.data).where(*_THIS).order_by(documents.c.seq).execution_options(yield_per=2)
+_READ = (
+    select(documents.c.codec, documents.c.data)
+    .where(*_THIS, documents.c.seq >= bindparam("from_seq"), documents.c.seq < bindparam("to_seq"))
+    .order_by(documents.c.seq)
+)
+_FIRST = select(documents.c.seq).where(*_THIS, documents.c.seq == bindparam("first"))
 _FORGET = delete(documents).where(*_THIS)
 _NEXT_SEQ = select(func.coalesce(func.max(documents.c.seq) + 1, 0)).where(*_THIS)
 _LOCK = select(jobs.c.id).where(jobs.c.id == bindparam("of_job")).with_for_update()
+_GROW = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of_job"))
+    .values(stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes"))
+)
+_RECOUNT = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of_job"))
+    .values(
+        stored_bytes=select(func.coalesce(func.sum(func.length(documents.c.data)), 0))
+        .where(documents.c.job_id == bindparam("of_job"))
+        .scalar_subquery()
+    )
+)
 
 
-async def write_document(connection: AsyncConnection, job_id: JobId, kind: str, data: bytes, *, seq: int = 0) -> None:
-    """Keep `data` in rows that are numbered from `seq`; an empty document is one empty row."""
-    view = memoryview(data)
-    starts = range(0, max(len(data), 1), CHUNK_BYTES)
-    rows = [
-        {"job_id": job_id, "kind": kind, "seq": seq + number, "data": view[start : start + CHUNK_BYTES]}
-        for number, start in enumerate(starts)
-    ]
-    await connection.execute(_WRITE, rows)
+async def write_document(
+    connection: AsyncConnection, job_id: JobId, kind: DocumentKind, rows: Sequence[PackedRow], *, seq: int = 0
+) -> None:
+    """Keep rows of a document, which are numbered from `seq`; their size is for the caller to count."""
+    for start in range(0, len(rows), _PORTION):
+        values = [
+            {"job_id": job_id, "kind": kind, "seq": seq + start + number, "codec": row.codec, "data": row.data}
+            for number, row in enumerate(rows[start : start + _PORTION])
+        ]
+        await connection.execute(_WRITE, values)
 
 
-async def read_document(connection: AsyncConnection, job_id: JobId, kind: str) -> bytes | None:
-    """Return the document, or None if there is none."""
-    document = None
-    async with connection.stream_scalars(_READ, {"of_job": job_id, "of_kind": kind}) as chunks:
-        async for chunk in chunks:
-            document = document or BytesIO()
-            document.write(chunk)
+async def add_document(
+    connection: AsyncConnection, job_id: JobId, kind: DocumentKind, rows: Sequence[PackedRow], *, seq: int = 0
+) -> None:
+    """Keep rows of a document, and count their size to a job that is there already."""
+    await write_document(connection, job_id, kind, rows, seq=seq)
+    await connection.execute(_GROW, {"of_job": job_id, "more_bytes": size_of(rows)})
+
+
+async def _pieces(read: Callable[[int], Awaitable[list[bytes]]]) -> AsyncGenerator[bytes, None]:
+    """Yield what `read` gives from the first row on, until it gives less than a portion."""
+    seq = 0
+    while portion := await read(seq):
+        for piece in portion:
+            yield piece
+        if len(portion) < _PORTION:
+            return
+        seq += _PORTION
+
+
+async def _joined(pieces: AsyncIterable[bytes]) -> bytes | None:
+    """Return all pieces in one, without a second copy; None if there are none."""
+    document: BytesIO | None = None
+    async for piece in pieces:
+        document = document or BytesIO()
+        document.write(piece)
     return None if document is None else document.getvalue()
+
+
+async def _portion(connection: AsyncConnection, job_id: str, kind: DocumentKind, seq: int) -> list[bytes]:
+    """Return what is in a few rows of a document from `seq` on; fewer at its end."""
+    which = {"of_job": job_id, "of_kind": kind, "from_seq": seq, "to_seq": seq + _PORTION}
+    return [unpacked(row.codec, row.data) for row in (await connection.execute(_READ, which)).all()]
 
 
 class SqlDocuments(SqlPart):
     """A `DocumentStore`."""
 
-    @uninterrupted
     async def params(self, job_id: JobId) -> bytes:
         """See `DocumentStore.params`."""
-        params = await self._read(job_id, PARAMS)
+        params = await _joined(self.pieces(job_id, DocumentKind.PARAMS))
         if params is None:
             raise JobNotFoundError(f"Job {job_id} not found.")
         return params
 
-    @uninterrupted
     async def result(self, job_id: JobId) -> bytes | None:
         """See `DocumentStore.result`."""
-        return await self._read(job_id, RESULT)
+        return await _joined(self.pieces(job_id, DocumentKind.RESULT))
+
+    def pieces(self, job_id: JobId, kind: DocumentKind) -> AsyncGenerator[bytes, None]:
+        """See `DocumentStore.pieces`."""
+        return _pieces(partial(self._read, job_id, kind))
 
     @uninterrupted
     async def take_result(self, job_id: JobId) -> bytes | None:
@@ -69,8 +115,9 @@ class SqlDocuments(SqlPart):
         try:
             async with self._database.transaction() as connection:
                 await connection.execute(_LOCK, {"of_job": job_id})
-                result = await read_document(connection, job_id, RESULT)
-                await connection.execute(_FORGET, {"of_job": job_id, "of_kind": RESULT})
+                result = await _joined(_pieces(partial(_portion, connection, job_id, DocumentKind.RESULT)))
+                await connection.execute(_FORGET, {"of_job": job_id, "of_kind": DocumentKind.RESULT})
+                await connection.execute(_RECOUNT, {"of_job": job_id})
         except CommitInDoubtError:
             if result is None:
                 raise
@@ -80,17 +127,27 @@ class SqlDocuments(SqlPart):
     @uninterrupted
     async def append_log(self, job_id: JobId, text: str) -> None:
         """See `DocumentStore.append_log`."""
+        rows = await packed(text.encode())
         async with self._database.transaction() as connection:
             if await connection.scalar(_LOCK, {"of_job": job_id}) is None:
                 return
-            seq = await connection.scalar(_NEXT_SEQ, {"of_job": job_id, "of_kind": LOG})
-            await write_document(connection, job_id, LOG, text.encode(), seq=seq)
+            seq = await connection.scalar(_NEXT_SEQ, {"of_job": job_id, "of_kind": DocumentKind.LOG})
+            await add_document(connection, job_id, DocumentKind.LOG, rows, seq=seq)
 
-    @uninterrupted
     async def log(self, job_id: JobId) -> str:
         """See `DocumentStore.log`."""
-        return (await self._read(job_id, LOG) or b"").decode()
+        return (await _joined(self.pieces(job_id, DocumentKind.LOG)) or b"").decode()
 
-    async def _read(self, job_id: JobId, kind: str) -> bytes | None:
-        async with self._database.streamer.connect() as connection:
-            return await read_document(connection, job_id, kind)
+    @uninterrupted
+    async def _read(self, job_id: JobId, kind: DocumentKind, seq: int) -> list[bytes]:
+        """Return a portion of a document.
+
+        Raises:
+            JobNotFoundError: If the document was there when its first portion was read, and is there no more.
+        """
+        async with self._database.reader.connect() as connection:
+            portion = await _portion(connection, job_id, kind, seq)
+            at_its_end = seq > 0 and len(portion) < _PORTION
+            if at_its_end and await connection.scalar(_FIRST, {"of_job": job_id, "of_kind": kind, "first": 0}) is None:
+                raise JobNotFoundError(f"Job {job_id} was deleted while its {kind} was read.")
+        return portion

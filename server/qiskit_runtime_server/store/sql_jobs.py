@@ -13,10 +13,11 @@ from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, Se
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store import transitions
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.port import Ended, JobQuery, Outcome, Queued
+from qiskit_runtime_server.store.packing import packed, size_of
+from qiskit_runtime_server.store.port import DocumentKind, Ended, JobQuery, Outcome, Queued
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
 from qiskit_runtime_server.store.schema import IS_PENDING, job_tags, jobs, sessions
-from qiskit_runtime_server.store.sql_documents import PARAMS, write_document
+from qiskit_runtime_server.store.sql_documents import write_document
 from qiskit_runtime_server.terms import DEFAULT_TERMS, Terms
 
 _OF_ANYBODY = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"))
@@ -38,16 +39,17 @@ class SqlJobs(SqlPart):
     """A `JobStore`."""
 
     @uninterrupted
-    async def add(self, job: Job, params: bytes, terms: Terms = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, terms: Terms = DEFAULT_TERMS) -> None:
         """See `JobStore.add`."""
+        rows = await packed(params)
         async with self._database.transaction() as connection:
             if self._database.in_doubt() and await connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
                 return
             now = (await self._database.now(connection)).utc
             await _check_session(connection, _SESSION, job, now)
-            await connection.execute(_ADD, job_row(job))
+            await connection.execute(_ADD, job_row(job) | {"stored_bytes": size_of(rows)})
             await _add_tags(connection, job, job.tags)
-            await write_document(connection, job.id, PARAMS, params)
+            await write_document(connection, job.id, DocumentKind.PARAMS, rows)
             await transitions.arrive(connection, job, terms, now)
             await _check_session(connection, _SESSION_LOCKED, job, now)
         self._database.announce(Queued(executor=job.executor))

@@ -13,7 +13,8 @@ from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
 from qiskit_runtime_server.store import transitions
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, Ended, Outcome, Queued, Setback
+from qiskit_runtime_server.store.packing import packed
+from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, DocumentKind, Ended, Outcome, Queued, Setback
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, holder_of, job_of
 from qiskit_runtime_server.store.schema import (
     IS_QUEUED,
@@ -23,7 +24,7 @@ from qiskit_runtime_server.store.schema import (
     jobs,
     ledger,
 )
-from qiskit_runtime_server.store.sql_documents import RESULT, write_document
+from qiskit_runtime_server.store.sql_documents import add_document
 
 _TURNS = (
     select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row)
@@ -111,13 +112,14 @@ class SqlQueue(SqlPart):
     @uninterrupted
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """See `QueueStore.finish`."""
+        rows = [] if result is None else await packed(result)
         async with self._database.transaction() as connection:
             job = await _held(connection, claim)
             if job is None:
                 return self._database.in_doubt() and await _has_ended(connection, claim, outcome)
             await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
-            if result is not None:
-                await write_document(connection, job.id, RESULT, result)
+            if rows:
+                await add_document(connection, job.id, DocumentKind.RESULT, rows)
         self._database.announce(Ended(job_id=job.id))
         return True
 

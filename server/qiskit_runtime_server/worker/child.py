@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qiskit_runtime_server.dispatch.events import LENGTH, Completed, Event, Failed, Log, Metrics, Ready, Task
+from qiskit_runtime_server.dispatch.events import LENGTH, Completed, Event, Failed, Log, Metrics, Pieces, Ready, Task
 from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError, StartupError
 
 if TYPE_CHECKING:
@@ -116,9 +116,8 @@ def _outcome(
 
 
 def _send(connection: socket.socket, event: Event) -> None:
-    frame = msgspec.msgpack.encode(event)
-    connection.sendall(LENGTH.pack(len(frame)))
-    connection.sendall(frame)
+    for piece in Pieces(event).framed():
+        connection.sendall(piece)
 
 
 def _receive(connection: socket.socket) -> bytearray | None:

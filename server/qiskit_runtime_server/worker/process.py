@@ -15,7 +15,8 @@ from typing import Self
 
 import msgspec
 
-from qiskit_runtime_server.dispatch.events import LENGTH, Event, Task
+from qiskit_runtime_server.dispatch.events import LENGTH, Event, Pieces, Task
+from qiskit_runtime_server.transit import Lot
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 
 _EVENTS: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
@@ -63,22 +64,25 @@ class WorkerProcess:
         Raises:
             WorkerDied: If the process is gone.
         """
-        frame = msgspec.msgpack.encode(task)
-        self._writer.write(LENGTH.pack(len(frame)))
-        self._writer.write(frame)
         try:
-            await self._writer.drain()
+            # Piece by piece, or the transport would copy what does not fit into the socket.
+            for piece in Pieces(task).framed():
+                self._writer.write(piece)
+                await self._writer.drain()
         except ConnectionError as error:
             raise await self._died() from error
 
-    async def receive(self) -> Event:
-        """Return the next event; must not be cancelled, as half a message would be lost.
+    async def receive(self, lot: Lot) -> Event:
+        """Return the next event, for which room is made in `lot`.
+
+        Must not be cancelled before the process is stopped, as half a message would be lost.
 
         Raises:
             WorkerDied: If the process is gone.
         """
         try:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+            await lot.hold(length)
             return _EVENTS.decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise await self._died() from error

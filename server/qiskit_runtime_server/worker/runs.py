@@ -77,7 +77,7 @@ class Run:
         self._forgotten = 0
         self._watchers = 0
         self._news = News()
-        self._going = asyncio.create_task(self._go(task, slot))
+        self._going = asyncio.create_task(self._go(slot.run(task)))
         # Not at the end of `_go`: a task that is cancelled before it begins never gets there.
         self._going.add_done_callback(lambda _: slot.release())
 
@@ -169,14 +169,14 @@ class Run:
         self._events.append(event)
         self._news.tell()
 
-    async def _go(self, task: Task, slot: Slot) -> None:
+    async def _go(self, run: AsyncGenerator[Event, None]) -> None:
         try:
-            async with aclosing(slot.run(task)) as events:
+            async with aclosing(run) as events:
                 async for event in events:
                     if not isinstance(event, Heartbeat):
                         self._add(event)
         except Exception as error:
-            logger.exception("The run of job %s broke.", task.job_id)
+            logger.exception("The run of job %s broke.", self.job_id)
             self._add(Failed(reason=f"{type(error).__name__}: {error}", code=InternalError.code, worker_died=True))
 
 

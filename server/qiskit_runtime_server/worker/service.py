@@ -5,6 +5,7 @@ one attaches again. Only `worker.runs` knows how long that may take.
 """
 
 import hmac
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from qiskit_runtime_server.dispatch.events import (
     Confirmation,
     Event,
     Failed,
+    Pieces,
     Task,
     framed,
 )
@@ -37,6 +39,7 @@ from qiskit_runtime_server.errors import NoFreeSlotError, StartupError
 from qiskit_runtime_server.exposition import metrics_route, new_registry
 from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker import selftest
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.measures import ExecutorMeasures
@@ -47,7 +50,6 @@ from qiskit_runtime_server.worker.slots import Slots, all_or_none
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
 
-_CHUNK_BYTES = 1 << 20
 _TASKS = msgspec.msgpack.Decoder(Task)
 _CONFIRMATIONS = msgspec.json.Decoder(Confirmation)
 
@@ -113,8 +115,7 @@ class Service:
         return StreamingResponse(frames(), media_type="application/octet-stream")
 
     async def _start(self, request: Request) -> Response:
-        run = self._runs.begin(_TASKS.decode(await request.body()))
-        return self._stream(run)
+        return self._stream(self._runs.begin(await _task(request)))
 
     async def _attach(self, request: Request) -> Response:
         run = self._runs.find(request.path_params["job_id"])
@@ -267,7 +268,8 @@ def _slots(name: str, settings: Settings, size: int, executor: "BaseExecutor | N
         snapshots=settings.snapshots,
         options=settings.executor_options.get(name, {}),
     )
-    return Slots(spec, size)
+    # What is here is bounded by the number of slots.
+    return Slots(spec, size, Transit(sys.maxsize))
 
 
 async def _try_out(name: str, slots: Slots) -> float:
@@ -289,12 +291,19 @@ async def _try_out(name: str, slots: Slots) -> float:
     return max(await all_or_none(try_out() for _ in range(slots.size)))
 
 
+async def _task(request: Request) -> Task:
+    """Return the task that a request brings; the request itself, which lasts as long as its answer, keeps no copy."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+    return _TASKS.decode(body)
+
+
 async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:
     """Yield frames in pieces that need no second copy of a large result."""
     async for event in events:
-        frame = memoryview(framed(event))
-        for start in range(0, len(frame), _CHUNK_BYTES):
-            yield bytes(frame[start : start + _CHUNK_BYTES])
+        for piece in Pieces(event).framed():
+            yield bytes(piece)
 
 
 def _number(request: Request, name: str) -> int:

@@ -5,7 +5,6 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from contextlib import suppress
 from typing import TypeVar
 
 from qiskit_runtime_server.dispatch.events import (
@@ -21,6 +20,7 @@ from qiskit_runtime_server.dispatch.events import (
     Task,
 )
 from qiskit_runtime_server.errors import MaxTimeError, StartupError, WorkerDiedError
+from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 
@@ -65,7 +65,7 @@ class Slot:
         process = await WorkerProcess.start(self._spec)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                ready = await process.receive()
+                ready = await process.receive(self._slots.transit.lot())
         except (WorkerDied, TimeoutError) as error:
             await process.stop()
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {error or 'no answer'}.") from error
@@ -95,23 +95,26 @@ class Slot:
         """
         process = self._process
         assert process is not None  # noqa: S101 - a slot is handed out only with a worker
-        start = time.monotonic()
+        start, seconds = time.monotonic(), task.seconds
         receiving: asyncio.Task[Event] | None = None
         event: Event = Started()
+        lot = self._slots.transit.lot()
         try:
             await process.send(task)
+            # Held on to for as long as the job runs otherwise.
+            del task
             while True:
                 yield event
                 if isinstance(event, Completed | Failed):
                     return
-                receiving = receiving or asyncio.create_task(process.receive())
-                rest = start + task.seconds - time.monotonic()
+                receiving = receiving or asyncio.create_task(process.receive(lot))
+                rest = start + seconds - time.monotonic()
                 done, _ = await asyncio.wait({receiving}, timeout=max(0.0, min(HEARTBEAT_SECONDS, rest)))
                 if done:
                     event, receiving = receiving.result(), None
                 elif rest <= HEARTBEAT_SECONDS:
                     await self.stop()
-                    event = _failed(MaxTimeError(f"The job took longer than its limit of {task.seconds:g} s."), start)
+                    event = _failed(MaxTimeError(f"The job took longer than its limit of {seconds:g} s."), start)
                 else:
                     event = Heartbeat()
         except WorkerDied as death:
@@ -121,8 +124,9 @@ class Slot:
             if not isinstance(event, Completed | Failed):
                 await self.stop()
             if receiving is not None:
-                with suppress(WorkerDied):
-                    await receiving
+                receiving.cancel()
+                await asyncio.gather(receiving, return_exceptions=True)
+            lot.clear()
 
 
 async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[ResultT]:
@@ -147,11 +151,13 @@ class Slots:
 
     Attributes:
         size: How many there are.
+        transit: Where results make room for themselves before they are read.
         holder: This process's start of the executor.
     """
 
-    def __init__(self, spec: WorkerSpec, size: int) -> None:
+    def __init__(self, spec: WorkerSpec, size: int, transit: Transit) -> None:
         self.size = size
+        self.transit = transit
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()

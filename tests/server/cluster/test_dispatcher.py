@@ -33,6 +33,7 @@ from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
 from qiskit_runtime_server.store.port import Claim, Outcome, Store
 from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.transit import Transit
 
 NAME = ExecutorName("played")
 ME = AccountId("me")
@@ -118,7 +119,7 @@ async def dispatch(store: Store) -> AsyncIterator[Callable[..., Dispatcher]]:
 
     def begin(pool: PlayedPool, *, lease: float = 30) -> Dispatcher:
         measures = JobMeasures(CollectorRegistry())
-        dispatcher = Dispatcher(store, {NAME: pool}, measures, lease=timedelta(seconds=lease))
+        dispatcher = Dispatcher(store, {NAME: pool}, measures, Transit(1 << 20), lease=timedelta(seconds=lease))
         dispatcher.start()
         dispatchers.append(dispatcher)
         return dispatcher

@@ -18,6 +18,7 @@ from qiskit_runtime_server.dispatch.events import Completed, Started
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
 from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.slots import Slots
 
 NAME = ExecutorName("counted")
@@ -31,7 +32,7 @@ def test_slots_of_this_process_do_not_outlive_it() -> None:
 @asynccontextmanager
 async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
     settings = Settings(executor_key=KEY, **times)  # type: ignore[arg-type] - parsed by pydantic
-    pool = RemotePool(NAME, urls, settings)
+    pool = RemotePool(NAME, urls, settings, Transit(1 << 20))
     await pool.start()
     try:
         yield pool

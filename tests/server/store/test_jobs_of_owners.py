@@ -1,6 +1,7 @@
 """What owners of jobs may rely on, whatever the store."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -16,7 +17,7 @@ from qiskit_runtime_server.errors import (
     SessionNotFoundError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
-from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Setback, Store
+from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Outcome, Setback, Store
 
 ALICE = AccountId("alice")
 BOB = AccountId("bob")
@@ -217,6 +218,28 @@ async def test_documents_of_any_size_come_back_byte_for_byte(store: Store, new_j
     assert await store.queue.finish(claim, COMPLETED, document)
     assert await store.documents.params(job.id) == document
     assert await store.documents.result(job.id) == document
+
+
+async def test_a_document_is_read_in_pieces(store: Store, new_job: NewJob) -> None:
+    document = os.urandom(5_000_000)
+    job = new_job()
+    await store.jobs.add(job, memoryview(document))
+    pieces = [piece async for piece in store.documents.pieces(job.id, DocumentKind.PARAMS)]
+    assert b"".join(pieces) == document
+    assert [len(piece) for piece in pieces[:-1]] == [1 << 20] * 4
+    assert [piece async for piece in store.documents.pieces(job.id, DocumentKind.RESULT)] == []
+
+
+async def test_a_document_that_is_deleted_while_it_is_read_does_not_look_complete(
+    store: Store, new_job: NewJob
+) -> None:
+    job = new_job(account=AccountId("alice"))
+    await store.jobs.add(job, os.urandom(5_000_000))
+    pieces = store.documents.pieces(job.id, DocumentKind.PARAMS)
+    assert await anext(pieces)
+    await store.jobs.delete(AccountId("alice"), job.id)
+    with pytest.raises(JobNotFoundError, match="while"):
+        _ = [piece async for piece in pieces]
 
 
 async def test_a_result_is_taken_once_however_many_ask(store: Store, new_job: NewJob) -> None:

@@ -210,7 +210,7 @@ async def test_a_full_disk_is_told_and_what_fits_is_kept_nevertheless(sqlite_sto
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")
     outcome = Outcome(state=JobState.COMPLETED)
     with pytest.raises(StoreFullError, match="is full"):
-        await sqlite_store.queue.finish(claim, outcome, b"x" * 1_000_000)
+        await sqlite_store.queue.finish(claim, outcome, os.urandom(1_000_000))
     assert await sqlite_store.queue.finish(claim, outcome, b"x")
 
 

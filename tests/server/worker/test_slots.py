@@ -18,6 +18,7 @@ from scripted_executor import BrokenExecutor, ScriptedExecutor
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
 
@@ -48,7 +49,7 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 @pytest.fixture
 async def slots() -> AsyncIterator[Slots]:
-    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2)
+    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2, Transit(MIB))
     await pool.start()
     yield pool
     await pool.stop()
@@ -66,6 +67,34 @@ async def test_a_job_starts_and_completes(slots: Slots) -> None:
     assert isinstance(events[-1], Completed)
     assert events[-1].metrics.executions == 8
     assert json.loads(events[-1].result)["__type__"] == "PrimitiveResult"
+
+
+async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_signs_of_life(slots: Slots) -> None:
+    slot = await slots.reserve()
+    with slots.transit.lot() as other:
+        await other.hold(MIB)
+        async with aclosing(slot.run(task("large 500000"))) as events:
+            assert isinstance(await anext(events), Started)
+            assert isinstance(await anext(events), Heartbeat)
+            assert isinstance(await anext(events), Heartbeat)
+            other.clear()
+            last = [event async for event in events][-1]
+    assert isinstance(last, Completed)
+    assert len(last.result) > 500_000
+    assert slots.transit.held == 0
+
+
+async def test_a_job_is_killed_also_while_its_result_waits_for_room(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    assert pid is not None
+    with slots.transit.lot() as other:
+        await other.hold(MIB)
+        async with aclosing(slot.run(task("large 500000"))) as events:
+            assert isinstance(await anext(events), Started)
+            assert isinstance(await anext(events), Heartbeat)
+        assert not is_alive(pid)
+    assert slots.transit.held == 0
 
 
 async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
@@ -215,7 +244,7 @@ async def test_a_worker_that_is_killed_while_it_sends_a_large_result_does_not_ho
 
 
 async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
-    pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1)
+    pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1, Transit(MIB))
     with pytest.raises(StartupError, match="did not start"):
         await pool.start()
     await pool.stop()

@@ -11,17 +11,19 @@ from pydantic import BaseModel, Field
 
 from qiskit_runtime_server.accounts import Identity
 from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.documents import document_response, in_pieces
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.errors import (
+    JobNotFoundError,
     MalformedRequestError,
     NotAllowedError,
     ProgramNotFoundError,
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId
-from qiskit_runtime_server.store.port import JobQuery
+from qiskit_runtime_server.store.port import DocumentKind, JobQuery
 
 # Of these only the envelope is read here; what is in `params` is for the worker processes.
 PROGRAMS = ("sampler", "estimator", "executor", "noise-learner", "calibrate")
@@ -80,13 +82,15 @@ _TAGS = msgspec.json.Decoder(Tags)
 @router.post("")
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
     """Accept a job; once its id is answered, it is never lost."""
-    job, params = await _new_job(await bodies.read(request, limit=services.settings.max_params_bytes), caller, services)
-    try:
-        await services.store.jobs.add(job, params)
-    except StoreUnavailableError:
-        # The client sends it again, without a key by which the two could be told from each other.
-        services.dispatcher.withdraw(job)
-        raise
+    with services.transit.lot() as lot:
+        body = await bodies.read(request, limit=services.settings.max_params_bytes, lot=lot)
+        job, params = await _new_job(body, caller, services)
+        try:
+            await services.store.jobs.add(job, params)
+        except StoreUnavailableError:
+            # The client sends it again, without a key by which the two could be told from each other.
+            services.dispatcher.withdraw(job)
+            raise
     return {"id": job.id, "backend": job.backend}
 
 
@@ -105,10 +109,14 @@ async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude
         if not job.state.terminal:
             await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
             job = await services.store.jobs.get(caller.sees, job_id)
-    view = _view(job)
-    if not (exclude_params or job.private):
-        view["params"] = msgspec.Raw(await services.store.documents.params(job.id))
-    return Response(msgspec.json.encode(view), media_type="application/json")
+    view = msgspec.json.encode(_view(job))
+    if exclude_params or job.private:
+        return Response(view, media_type="application/json")
+    params = services.store.documents.pieces(job.id, DocumentKind.PARAMS)
+    response = await document_response(params, before=view.removesuffix(b"}") + b',"params":', after=b"}")
+    if response is None:
+        raise JobNotFoundError(f"Job {job.id} not found.")
+    return response
 
 
 @router.delete("/{job_id}", status_code=204)
@@ -132,8 +140,12 @@ async def results(job_id: str, caller: Caller, services: TheServices) -> Respons
     if job.private and job.account != caller.id:
         raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
     documents = services.store.documents
-    result = await (documents.take_result(job.id) if job.private else documents.result(job.id))
-    return Response(status_code=204) if result is None else Response(result, media_type="application/json")
+    if job.private:
+        taken = await documents.take_result(job.id)
+        response = None if taken is None else await document_response(in_pieces(taken))
+    else:
+        response = await document_response(documents.pieces(job.id, DocumentKind.RESULT))
+    return response or Response(status_code=204)
 
 
 @router.get("/{job_id}/metrics")
@@ -191,7 +203,8 @@ async def listed(services: Services, account: AccountId | None, wanted: Listing)
     return {"jobs": [_view(job) for job in jobs], "count": count, "limit": query.limit, "offset": query.offset}
 
 
-async def _new_job(body: bytes, caller: Identity, services: Services) -> tuple[Job, bytes]:
+async def _new_job(body: bytearray, caller: Identity, services: Services) -> tuple[Job, memoryview]:
+    """Return the job that a body asks for, and its params, which are a part of the body."""
     submission = bodies.decode(body, _SUBMISSIONS)
     if submission.program_id not in PROGRAMS:
         offered = ", ".join(PROGRAMS)
@@ -206,6 +219,7 @@ async def _new_job(body: bytes, caller: Identity, services: Services) -> tuple[J
     if submission.cost is not None and submission.cost > limit:
         raise MalformedRequestError(f"A max_execution_time of {submission.cost} s is over the limit of {limit} s.")
     await _check_session(submission, caller, services)
+    params = memoryview(submission.params)
     job = Job(
         id=JobId(uuid.uuid4().hex),
         account=caller.id,
@@ -223,8 +237,9 @@ async def _new_job(body: bytes, caller: Identity, services: Services) -> tuple[J
         private=submission.private,
         runtime=submission.runtime,
         log_level=submission.log_level,
+        params_bytes=len(params),
     )
-    return job, bytes(submission.params)
+    return job, params
 
 
 async def _check_session(submission: Submission, caller: Identity, services: Services) -> None:
