@@ -18,6 +18,8 @@ from postgresql_server import PostgresqlServer
 from server_process import ServerProcess
 from wire import Wire, wire_to
 
+from qiskit_runtime_server.jobs import MAX_WORKER_DEATHS
+
 EXECUTOR = "patient"
 FAULT_SECONDS = 2.0
 KILL_SECONDS = 20.0
@@ -89,6 +91,11 @@ class Fleet:
         """All processes but the database's."""
         return (*self.executors, *self.apis)
 
+    def last_start(self, executor: Member) -> str:
+        """Return the name of the job that it has started last."""
+        starts = self._cluster.all_starts()
+        return next((name for pid, name in reversed(starts) if pid == executor.server.process.pid), "")
+
     def _executor(self, port: int) -> ServerProcess:
         return self._cluster.begin("executor", EXECUTOR, f"--port={port}", "--slots=1", "--memory=512Mi", **_TIMES)
 
@@ -99,6 +106,8 @@ class Fleet:
 
 class Storm:
     """Faults in an order that `rng` decides.
+
+    A job whose worker dies a third time fails, as it should; so no worker is killed under a job that has lost two.
 
     Attributes:
         faults: How many of each kind there were.
@@ -111,6 +120,7 @@ class Storm:
         self._mendings: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._held: set[int] = set()
+        self._deaths: Counter[str] = Counter()
 
     def blow(self, over: Callable[[], bool]) -> None:
         """Strike until `over`, and mend what is broken then."""
@@ -205,10 +215,12 @@ class Storm:
         return _CUT_SECONDS, mend
 
     def _kill_worker(self) -> Mending | None:
-        workers = [worker for executor in self._fleet.executors for worker in sorted(workers_of(executor.server))]
-        if not workers:
+        executor = self._rng.choice(self._fleet.executors)
+        workers, job = workers_of(executor.server), self._fleet.last_start(executor)
+        if not workers or self._deaths[job] == MAX_WORKER_DEATHS - 1:
             return None
-        kill(self._rng.choice(workers), signal.SIGKILL)
+        self._deaths[job] += 1
+        kill(workers.pop(), signal.SIGKILL)
         return 0.0, lambda: None
 
 
