@@ -134,7 +134,10 @@ class Dispatcher:
         await _cancelled([run.task for run in lasting.values() if run.task is not None])
         if handed:
             logger.info("Handing over %d running jobs.", len(handed))
-            await self._store.queue.renew(handed, lease=timedelta(0))
+            try:
+                await self._store.queue.renew(handed, lease=timedelta(0))
+            except UnavailableError as error:
+                logger.warning("They will be taken up when their leases have run out: %s", error)
 
     async def _listen(self) -> None:
         """Notice what is queued and what is ended, here or in another replica."""
@@ -292,10 +295,15 @@ class Dispatcher:
             logger.warning("Job %s loses a part of its log: %s", job_id, error)
 
     async def _withdraw(self, job: Job) -> None:
-        with suppress(JobNotFoundError):
+        try:
             await _insist(partial(self._store.jobs.delete, job.account, job.id))
-            self.abandon(job.id)
-            logger.info("Job %s, whose submission was in doubt, is withdrawn.", job.id)
+        except JobNotFoundError:
+            return
+        except UnavailableError as error:
+            logger.warning("Job %s, whose submission was in doubt, runs if it exists: %s", job.id, error)
+            return
+        self.abandon(job.id)
+        logger.info("Job %s, whose submission was in doubt, is withdrawn.", job.id)
 
     async def _give_back(self, claim: Claim, setback: Setback, reason: str) -> None:
         job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
