@@ -19,7 +19,10 @@ from qiskit_runtime_operator.quantities import canonical
 
 Manifest = dict[str, Any]
 
-_STRICT: Final = ConfigDict(alias_generator=AliasGenerator(validation_alias=to_camel), extra="forbid")
+# By name as well as by alias, so that `dataclasses.replace` works.
+_STRICT: Final = ConfigDict(
+    alias_generator=AliasGenerator(validation_alias=to_camel), validate_by_name=True, extra="forbid"
+)
 
 
 def _without_empty(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,6 +104,7 @@ class Executor(Workload):
     name: str
     type: str = ""
     image: str | None = None
+    options: Mapping[str, Any] = Field(default_factory=dict)
     slots: Annotated[int, Field(ge=1)] = 1
     drain_seconds: Seconds = timedelta(seconds=600)
     gpu: Gpu | None = None

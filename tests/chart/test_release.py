@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,10 +73,11 @@ class Release:
         self._helm = helm
         self._kubernetes = kubernetes
 
-    def __call__(self, verb: str, *arguments: str | Path) -> None:
+    def __call__(self, verb: str, *arguments: str | Path) -> str:
         where = f"--namespace={self._kubernetes.namespace}"
-        done = run_helm(self._helm, verb, "rel", *arguments, where, kubeconfig=self._kubernetes.kubeconfig)
+        done = run_helm(self._helm, *verb.split(), "rel", *arguments, where, kubeconfig=self._kubernetes.kubeconfig)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
 
 @pytest.fixture
@@ -120,12 +122,25 @@ def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
     operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
     try:
         operator.wait_until_leading()
+        assert helm_test(kubernetes, release, operator) == "1 of 1 operators work\n"
         lead_through_everything(other)
     finally:
         operator.stop()
     account = f"{kubernetes.namespace}:{NAME}"
     assert refused(kubernetes.kubeconfig, account) == []
     assert used(kubernetes.kubeconfig, account) == granted(kubernetes, NAME)
+
+
+def helm_test(kubernetes: KubernetesClient, release: Release, operator: OperatorProcess) -> str:
+    """Do what the pod of `helm test` does, here in place of the operators' Service, and return what it says."""
+    hooks = yaml.safe_load_all(release("get hooks"))
+    (pod,) = [hook for hook in hooks if hook["kind"] == "Pod"]
+    (container,) = pod["spec"]["containers"]
+    script, service = container["args"]
+    assert kubernetes.get("Service", service)["spec"]["ports"][0]["port"] == 9090
+    script = script.replace("9090", operator.metrics.rpartition(":")[2].removesuffix("/metrics"))
+    command = [sys.executable, *container["command"][1:], script, "127.0.0.1"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def is_served(kubernetes: KubernetesClient, kind: str) -> bool:

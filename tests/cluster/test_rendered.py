@@ -134,7 +134,8 @@ def test_a_claim_is_taken_up_again_whatever_its_size_and_class_and_can_be_let_go
 def test_the_keys_are_a_secret_that_goes_with_its_owner(kubernetes: KubernetesClient) -> None:
     kubernetes.create(keys_secret(created(kubernetes, {}), secrets.token_urlsafe))
     kubernetes.delete("RuntimeServer", "lab")
-    eventually(lambda: not kubernetes.find("Secret", "lab-keys"))
+    # It takes the collector half a minute to learn of a kind that is new.
+    eventually(lambda: not kubernetes.find("Secret", "lab-keys"), 90)
 
 
 def apply_claim(kubernetes: KubernetesClient, server: RuntimeServer) -> Manifest:

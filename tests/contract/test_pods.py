@@ -88,7 +88,9 @@ def test_executors_are_called_what_the_api_calls_them_and_their_names_make_backe
 def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) -> None:
     server = runtime_server(
         {
-            "executors": [{**AER, "drainSeconds": 900, "slots": 3}],
+            "executors": [
+                {**AER, "drainSeconds": 900, "slots": 3, "options": {"precision": "double", "devices": [0, 1]}}
+            ],
             "backends": {"include": ["fake_*", "lab"], "snapshots": [{"configMap": "may"}]},
             "database": {"postgresql": {"urlSecretRef": {"name": "database"}, "preparedStatements": False}},
         }
@@ -103,6 +105,9 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     assert settings.backends == ("fake_*", "lab")
     assert settings.database_url is not None
     assert settings.database_prepared_statements is False
+    options = environment(server, pods["lab-executor-aer"])["QRS_EXECUTOR_OPTIONS"]
+    monkeypatch.setenv("QRS_EXECUTOR_OPTIONS", options)
+    assert Settings().executor_options == {"aer": {"devices": [0, 1], "precision": "double"}}
     parameters = command(pods["lab-executor-aer"])
     assert (parameters["name"], parameters["slots"], parameters["drain_seconds"]) == ("aer", 3, 900)
     grace = timedelta(seconds=pods["lab-api"]["terminationGracePeriodSeconds"])

@@ -44,12 +44,16 @@ def render_context(**changes: Any) -> RenderContext:
 
 _names = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 _labels = st.dictionaries(_names, _names, max_size=2)
-_quantities = st.one_of(st.integers(1, 64), st.sampled_from(["500m", "0.5", "1024Mi", "1.5Gi", "2G"]))
+# What is asked for may not exceed what it is limited to.
 _resources = st.fixed_dictionaries(
     {},
     optional={
-        "requests": st.dictionaries(st.sampled_from(["cpu", "memory"]), _quantities, max_size=2),
-        "limits": st.dictionaries(st.sampled_from(["cpu", "memory"]), _quantities, max_size=2),
+        "requests": st.fixed_dictionaries(
+            {}, optional={"cpu": st.sampled_from([1, "0.5", "500m"]), "memory": st.sampled_from(["1024Mi", "0.5Gi"])}
+        ),
+        "limits": st.fixed_dictionaries(
+            {}, optional={"cpu": st.sampled_from([2, "1.5", "4000m"]), "memory": st.sampled_from(["1.5Gi", "2G"])}
+        ),
     },
 )
 _tolerations = st.lists(
@@ -79,6 +83,7 @@ _executors = st.lists(
             **_workload,
             "type": st.sampled_from(["aer", "custatevec", "own"]),
             "image": st.just("registry.test/own:3"),
+            "options": st.dictionaries(_names, st.booleans() | st.integers(0, 9) | _names, max_size=2),
             "slots": st.integers(1, 8),
             "drainSeconds": st.integers(0, 86400),
             "gpu": st.fixed_dictionaries(
@@ -157,7 +162,7 @@ _rest = st.fixed_dictionaries(
         "backends": st.fixed_dictionaries(
             {},
             optional={
-                "include": st.lists(st.sampled_from(["fake_*", "*", "lab"]), min_size=1, max_size=2),
+                "include": st.lists(st.sampled_from(["fake_*", "*", "lab"]), min_size=1, max_size=2, unique=True),
                 "snapshots": st.lists(
                     st.fixed_dictionaries({"configMap": _names}), max_size=2, unique_by=lambda item: item["configMap"]
                 ),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
+from hypothesis import strategies as st
 from runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers, specs
 
 from qiskit_runtime_operator.model import Manifest, RuntimeServer, is_owned
@@ -144,6 +145,23 @@ def test_the_checksum_changes_exactly_when_the_settings_do(server: RuntimeServer
         deployment = only("Deployment", manifests, f"{server.name}-api")
         checksums.append(deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_CHECKSUM])
     assert (data[0] == data[1]) == (checksums[0] == checksums[1])
+
+
+@given(server=runtime_servers, context=contexts, suspend=st.booleans(), replicas=st.integers(0, 9))
+def test_pods_do_not_roll_for_what_they_do_not_read(
+    server: RuntimeServer, context: RenderContext, *, suspend: bool, replicas: int
+) -> None:
+    spec = replace(
+        server.spec,
+        executors=tuple(replace(executor, replicas=replicas) for executor in server.spec.executors),
+        ingress=None,
+        gateway=None,
+        suspend=suspend,
+    )
+    elsewhere = replace(context, operator_namespace="other", monitoring_namespace="other", apis=frozenset())
+    before, after = render(server, context), render(replace(server, generation=9, spec=spec), elsewhere)
+    templates = [[item["spec"]["template"] for item in of_kind("Deployment", each)] for each in (before, after)]
+    assert templates[0] == templates[1]
 
 
 @given(runtime_servers, contexts)

@@ -1,5 +1,6 @@
 """The executors: for each a Deployment and a headless Service, by which the api finds every pod."""
 
+import json
 from collections.abc import Iterator
 
 from qiskit_runtime_operator.model import Executor, Manifest, RuntimeServer
@@ -41,7 +42,7 @@ def executor_deployment(server: RuntimeServer, executor: Executor, context: Rend
         image=_image(server, executor, context),
         args=_arguments(executor),
         port=EXECUTOR_PORT,
-        env=_variables(server),
+        env={**_variables(server), **_options(executor)},
         volumes=snapshot_volumes(server),
         service_account=executors_name(server.name),
         gpu=executor.gpu,
@@ -71,3 +72,9 @@ def _variables(server: RuntimeServer) -> dict[str, str | Manifest]:
         "QRS_EXECUTOR_KEY": secret_value(keys_name(server.name), EXECUTOR_KEY),
         **snapshot_settings(server),
     }
+
+
+def _options(executor: Executor) -> dict[str, str | Manifest]:
+    if not executor.options:
+        return {}
+    return {"QRS_EXECUTOR_OPTIONS": json.dumps({executor.kind: executor.options}, sort_keys=True)}
