@@ -48,7 +48,7 @@ def _part(name: str, schema: Schema) -> Iterator[str]:
     yield "|---|---|---|---|"
     yield from _rows("", schema)
     yield ""
-    rules = [rule for field in _walk(schema) for rule in _rules(field)]
+    rules = dict.fromkeys(rule for field in _walk(schema) for rule in _rules(field))
     if rules:
         yield "What does not go together is refused:"
         yield ""

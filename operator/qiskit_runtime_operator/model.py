@@ -87,10 +87,11 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Workload:
-    """What all pods have: how many there are, and where."""
+    """What all pods have: how many there are, where, and how they are set."""
 
     replicas: Annotated[int, Field(ge=0)] = 1
     resources: Resources = Resources()
+    settings: Mapping[str, str] = Field(default_factory=dict)
     node_selector: Mapping[str, str] = Field(default_factory=dict)
     tolerations: tuple[PodPart, ...] = ()
     topology_spread_constraints: tuple[PodPart, ...] = ()

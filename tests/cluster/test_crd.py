@@ -28,6 +28,8 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "custatevec simulates on a GPU": {"executors": [{"name": "custatevec"}]},
     "give either sqlite or postgresql": {"database": {"sqlite": {}, **POSTGRESQL}},
     "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
+    "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
+    "some settings are the operator's": {"executors": [{**AER, "settings": {"QRS_EXECUTOR_KEY": "mine"}}]},
     "Services are called": {"executors": [{"name": "a" * 40, "type": "aer"}]},
 }
 REFUSED_NAMES = {"metadata.name becomes the name of Services": "lab.one"}

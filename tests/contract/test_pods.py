@@ -1,6 +1,7 @@
 """What the operator puts into pods is what the server understands: commands, variables, probes, ports and files."""
 
 import json
+import re
 import secrets
 from base64 import b64decode
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import typer.main
+import yaml
 from cluster_processes import Cluster, Plugins
 from http_jobs import end_of, params_of, signed_in, submit
 from hypothesis import given
@@ -33,6 +35,7 @@ from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.serve import is_loopback
 from qiskit_runtime_server.token_folder import TokenFolder
 
+ROOT = Path(__file__).parents[2]
 CONTEXT = render_context()
 URL = "postgresql://somebody:secret@database/jobs"
 
@@ -71,6 +74,41 @@ def test_every_variable_is_a_setting_and_every_flag_an_option(server: RuntimeSer
     for pod in deployments(server, context).values():
         assert environment(server, pod).keys() <= known
         assert command(pod)
+
+
+def test_a_setting_is_either_the_operators_or_the_users() -> None:
+    tokens = {
+        "executors": [{**AER, "options": {"precision": "double"}}],
+        "auth": {"tokensSecretRef": {"name": "tokens"}},
+    }
+    secret = {"name": "database"}
+    postgresql = {"postgresql": {"urlSecretRef": secret, "directUrlSecretRef": secret}}
+    snapshots = {"database": postgresql, "backends": {"snapshots": [{"configMap": "may"}]}}
+    rendered = {
+        name
+        for server in map(runtime_server, (tokens, snapshots))
+        for pod in deployments(server).values()
+        for name in environment(server, pod)
+    }
+    flags = {"QRS_EXECUTORS", "QRS_SLOTS"}
+    rule = next(line for line in rules() if line.startswith("!self.exists"))
+    assert set(re.findall(r"'(QRS_\w+)'", rule)) == (rendered | flags) - {"HOME"}
+
+
+def rules() -> list[str]:
+    """Return the rules for settings in the schema of RuntimeServers."""
+    (version,) = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())["spec"]["versions"]
+    settings = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["api"]["properties"]["settings"]
+    return [rule["rule"] for rule in settings["x-kubernetes-validations"]]
+
+
+def test_settings_of_the_users_reach_the_pods_that_they_are_for() -> None:
+    executors = [{**AER, "settings": {"QRS_ORPHAN_KEPT": "300"}}]
+    server = runtime_server({"executors": executors, "api": {"settings": {"QRS_MAX_SECONDS": "60"}}})
+    pods = deployments(server)
+    assert environment(server, pods["lab-api"])["QRS_MAX_SECONDS"] == "60"
+    assert environment(server, pods["lab-executor-aer"])["QRS_ORPHAN_KEPT"] == "300"
+    assert "QRS_MAX_SECONDS" not in environment(server, pods["lab-executor-aer"])
 
 
 @given(runtime_servers)

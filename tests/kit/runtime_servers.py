@@ -66,6 +66,7 @@ _tolerations = st.lists(
 _workload = {
     "replicas": st.integers(0, 20),
     "resources": _resources,
+    "settings": st.dictionaries(st.sampled_from(["QRS_LOG_LEVEL", "QRS_LEASE"]), st.just("30"), max_size=2),
     "nodeSelector": _labels,
     "tolerations": _tolerations,
     "priorityClassName": _names,

@@ -19,6 +19,7 @@ _TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
 def settings(server: RuntimeServer) -> dict[str, str]:
     """Return the variables that are no secrets."""
     return {
+        **server.spec.api.settings,
         "QRS_HOST": "0.0.0.0",  # noqa: S104 - network policies say who gets in
         "QRS_PORT": str(API_PORT),
         "QRS_INTERNAL_PORT": str(INTERNAL_PORT),
