@@ -389,4 +389,5 @@ def _task(job: Job, params: bytes) -> Task:
         seed=job.seed,
         seconds=float(job.max_seconds),
         params=params,
+        log_level=job.log_level or "WARNING",
     )

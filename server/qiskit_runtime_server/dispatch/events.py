@@ -74,6 +74,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
         seed: Used where the job itself sets none.
         seconds: How long the job may run.
         params: The JSON document that the client sent, as it came.
+        log_level: The least grave lines that the job's log is to have, as Python's logging spells it.
     """
 
     job_id: str
@@ -84,6 +85,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     seed: int
     seconds: float
     params: bytes
+    log_level: str = "WARNING"
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

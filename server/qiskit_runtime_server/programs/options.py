@@ -143,21 +143,23 @@ def with_seed(options: Mapping[str, Any], seed: int) -> dict[str, Any]:
 def noise_learner_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning]:
     """Return the options of the legacy noise learner, and how it learns; errors as in `sampler_options`."""
     values = _checked(options, _NOISE_LEARNER)
-    learning = {name: value for name, value in _section(values, "").items() if name != "twirling_strategy"}
     twirling = Twirling(strategy=values.get("twirling_strategy", Twirling().strategy))
-    return replace(_of(values), twirling=twirling), LayerLearning(**learning)
+    return replace(_of(values), twirling=twirling), _learning(values)
+
+
+def _learning(values: Mapping[str, Any]) -> LayerLearning:
+    names = ("max_layers_to_learn", *_LEARNING)
+    return LayerLearning(**{name: values[name] for name in names if name in values})
 
 
 def noise_learner_v3_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning, Checks]:
     """Return the options of the noise learner v3, how it learns, and which shots it drops; errors as above."""
     values = _checked(options, _NOISE_LEARNER_V3)
-    names = {"shots_per_randomization", "num_randomizations", "layer_pair_depths"}
-    learning = {name: value for name, value in _section(values, "").items() if name in names}
     pre = Check(**_section(values, "bit_flip_checks.pre_circuit"))
     post = Check(**_section(values, "bit_flip_checks.post_circuit"))
     # What schemas before v0.3 call post selection is the check after the circuit.
     older = Check(**_section(values, "post_selection"))
-    return _of(values), LayerLearning(**learning), Checks(pre=pre, post=post if post.enable else older)
+    return _of(values), _learning(values), Checks(pre=pre, post=post if post.enable else older)
 
 
 def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Options:

@@ -1,5 +1,6 @@
 """Runs one job inside a worker process: params in, result out."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,14 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     Args:
         task: What to run.
         executor: What runs it.
-        log: Takes lines for the job's log.
+        log: Takes lines for the job's log: warnings, unless the job's level is above them, and more from INFO down.
 
     Raises:
         JobError: If the job cannot be run as it is.
     """
+    level = logging.getLevelNamesMapping().get(task.log_level, logging.WARNING)
+    if level > logging.WARNING:
+        log = _silently
     begin = time.monotonic()
     program = _PROGRAMS.get(task.program_id)
     if program is None:
@@ -47,7 +51,13 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
         num_qubits=outcome.num_qubits,
         qiskit_version=qiskit.__version__,
     )
+    if level <= logging.INFO:
+        log(f"{task.program_id} on {task.backend_name}: {metrics.executions} shots in {metrics.seconds:.3f} s.")
     return Completed(metrics=metrics, result=outcome.document)
+
+
+def _silently(_line: str) -> None:
+    """Drop what is less than an error."""
 
 
 def check_calibration(task: Task, executor: BaseExecutor) -> None:
