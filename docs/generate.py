@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi.openapi.utils import get_openapi
 from operator_pages import chart_page, permissions_page, resource_page
+from option_pages import options_page
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
@@ -155,6 +156,7 @@ PAGES = {
     "rest.md": rest_page,
     "settings.md": settings_page,
     "metrics.md": metrics_page,
+    "options.md": options_page,
     "operator.md": resource_page,
     "operator-settings.md": operator_settings_page,
     "operator-metrics.md": operator_metrics_page,
