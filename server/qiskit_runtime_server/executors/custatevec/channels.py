@@ -38,6 +38,11 @@ class Channel:
     residual: Matrices
     superop: Matrices
 
+    @property
+    def does_nothing(self) -> bool:
+        """Whether it is the identity."""
+        return len(self.unitaries) == 1 and len(self.residual) == 0
+
     @cached_property
     def kraus(self) -> Matrices:
         """Kraus operators of the whole, as few as possible."""

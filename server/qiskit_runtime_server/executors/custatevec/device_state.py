@@ -150,6 +150,8 @@ class DeviceQueue(Queue):
     def mixture(self, probabilities: Floats, unitaries: Matrices, qubits: Sequence[int]) -> None:
         """See `Queue.mixture`."""
         kinds, elements = zip(*map(self._elements, unitaries), strict=True)
+        # More than 1 in all is refused, which rounding can make of 1.
+        chances = probabilities * min(1.0, (1 - 1e-15) / probabilities.sum())
         self._library.ex.sv_updater_enqueue_unitary_channel(
             self._address,
             tuple(part.ctypes.data for part in elements),
@@ -157,7 +159,7 @@ class DeviceQueue(Queue):
             kinds,
             len(kinds),
             self._library.sv.MatrixLayout.ROW,
-            tuple(probabilities.tolist()),
+            tuple(chances.tolist()),
             tuple(qubits),
             len(qubits),
         )

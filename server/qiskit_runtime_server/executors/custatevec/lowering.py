@@ -23,7 +23,7 @@ from qiskit.circuit import (
     WhileLoopOp,
 )
 from qiskit.circuit.classical import expr
-from qiskit_aer.noise import NoiseModel
+from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors.custatevec.channels import channel
@@ -104,15 +104,19 @@ class _Reader:
             yield from self._errors(operation, qubits)
 
     def _errors(self, operation: Instruction, qubits: tuple[int, ...]) -> Iterator[Noise]:
-        for error in () if self.noise is None else errors_of(self.noise, operation, qubits):
-            yield Noise(qubits=qubits, channel=channel(error))
+        errors = [] if self.noise is None else errors_of(self.noise, operation, qubits)
+        yield from self._noise(errors, qubits)
+
+    def _noise(self, errors: Iterable[QuantumError], qubits: tuple[int, ...]) -> Iterator[Noise]:
+        for part in map(channel, errors):
+            if not part.does_nothing:
+                yield Noise(qubits=qubits, channel=part)
 
     def _measure(self, qubit: int, clbit: int) -> Iterator[_Item]:
         misread = None
         if self.noise is not None:
             error = gate_error(self.noise, ("measure", (qubit,)))
-            if error is not None:
-                yield Noise(qubits=(qubit,), channel=channel(error))
+            yield from self._noise([] if error is None else [error], (qubit,))
             matrix = readout_matrix(self.noise, qubit)
             misread = None if matrix is None else BitMap(bits=(clbit,), chances=matrix.T)
         yield Measure(qubit=qubit, clbit=clbit, misread=misread)
@@ -129,7 +133,11 @@ class _Reader:
         elif isinstance(operation, WhileLoopOp):
             yield While(condition=Expression(operation.condition, scope), body=block(operation.blocks[0]))
         elif isinstance(operation, ForLoopOp):
-            yield For(bodies=tuple(block(body) for body in _bodies(operation)))
+            indices, parameter, body = operation.params
+            if parameter is None:
+                yield For(bodies=(block(body),) * len(indices))
+            else:
+                yield For(bodies=tuple(block(body.assign_parameters({parameter: index})) for index in indices))
         elif isinstance(operation, SwitchCaseOp):
             cases = operation.cases_specifier()
             labels, bodies = zip(*cases, strict=True) if cases else ((), ())
@@ -223,12 +231,6 @@ def _block(items: Iterable[_Item]) -> Block:
             steps.append(item)
     close()
     return tuple(steps)
-
-
-def _bodies(loop: ForLoopOp) -> Iterator[QuantumCircuit]:
-    indices, parameter, body = loop.params
-    for index in indices:
-        yield body if parameter is None else body.assign_parameters({parameter: index})
 
 
 def _first_or_second(condition: Expression, arms: int) -> Callable[[Bits], Integers]:

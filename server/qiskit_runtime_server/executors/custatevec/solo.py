@@ -116,7 +116,7 @@ class Solo:
                 queue.matrix(step.matrices(self._values)[0], step.qubits)
             elif len(step.channel.residual):
                 queue.channel(step.channel.kraus, step.qubits)
-            elif len(step.channel.unitaries) > 1:
+            else:
                 # The first unitary is the identity, which is what a queue does if it draws none.
                 queue.mixture(step.channel.probabilities[1:], step.channel.unitaries[1:], step.qubits)
 

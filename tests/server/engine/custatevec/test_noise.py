@@ -189,3 +189,14 @@ def test_an_error_whose_coherences_matter_stays_where_it_is() -> None:
     program = lowering.program(circuit, model)
     assert program.branches
     assert program.maps == ()
+
+
+def test_an_error_that_does_nothing_is_left_out() -> None:
+    circuit = QuantumCircuit(1, 1)
+    circuit.h(0)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(pauli_error([("X", 0.0), ("I", 1.0)]), ["h"])
+    model.add_all_qubit_quantum_error(ERRORS["pauli"], ["rx"])
+    assert not lowering.program(circuit, model).branches

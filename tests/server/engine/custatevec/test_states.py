@@ -99,6 +99,18 @@ def test_a_mixture_applies_its_unitaries_as_often_as_it_says(states_of: StatesOf
     assert chisquare(counts[[0, 1, 3]], [1000, 400, 600]).pvalue > FALSE_ALARM
 
 
+def test_probabilities_that_round_to_more_than_one_are_taken(states_of: StatesOf) -> None:
+    tenths = np.full(10, 0.1)
+    tenths[0] = np.nextafter(0.1, 1)
+    assert np.cumsum(tenths)[-1] >= 1 - 1e-15
+    flip = np.array([[0, 1], [1, 0]], dtype=np.complex128)
+    states = states_of("double")
+    with states.state(1) as state, states.queue() as queue:
+        queue.mixture(tenths * (1 + 1e-15), np.array([flip] * 10), (0,))
+        queue.apply(state, np.array([0.999999]))
+        assert abs(state.amplitudes()[1]) == pytest.approx(1)
+
+
 def test_a_general_channel_draws_by_the_norms_of_the_state(states_of: StatesOf, rng: np.random.Generator) -> None:
     states = states_of("double")
     damping = 0.4
