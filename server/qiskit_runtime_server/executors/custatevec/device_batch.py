@@ -14,6 +14,8 @@ from qiskit_runtime_server.executors.custatevec.port import Batch, Floats, Integ
 
 # On Blackwell every state of a batch has to begin at a multiple of this.
 _ALIGNMENT: Final = 128
+SCRATCH_BYTES: Final = 2**29
+"""What a batch takes beside its states, for copies and for weights of outcomes, or what one state needs of these."""
 
 
 class DeviceBatch(Batch):
@@ -39,9 +41,11 @@ class DeviceBatch(Batch):
 
     def branch(self, sources: Integers) -> None:
         """See `Batch.branch`."""
-        end = self.size + len(sources)
-        self._vectors[self.size : end] = self._vectors[self._library.cupy.asarray(sources)]
-        self.size = end
+        step = max(1, SCRATCH_BYTES // (self._library.amplitude_bytes * self._stride))
+        for start in range(0, len(sources), step):
+            part = self._library.cupy.asarray(sources[start : start + step])
+            self._vectors[self.size : self.size + len(part)] = self._vectors[part]
+            self.size += len(part)
 
     def apply(self, matrices: Matrices, index: Integers | None, qubits: Sequence[int]) -> None:
         """See `Batch.apply`."""
@@ -110,9 +114,16 @@ class DeviceBatch(Batch):
     def sample(self, qubits: Sequence[int], states: Integers, draws: Floats) -> Integers:
         """See `Batch.sample`."""
         cupy = self._library.cupy
-        cumulative = cupy.cumsum(self._weights(qubits, range(self.size)), axis=1)
-        outcomes = bisected(cumulative, cupy.asarray(states), cupy.asarray(draws))
-        return np.asarray(cupy.asnumpy(outcomes), dtype=np.int64)
+        outcomes = np.empty(len(states), dtype=np.int64)
+        # Weights and their sums, in double precision.
+        step = max(1, SCRATCH_BYTES // (16 << len(qubits)))
+        for start in range(0, self.size, step):
+            near = range(start, min(start + step, self.size))
+            shots = np.flatnonzero((near.start <= states) & (states < near.stop))
+            cumulative = cupy.cumsum(self._weights(qubits, near), axis=1)
+            lanes, numbers = cupy.asarray(states[shots] - start), cupy.asarray(draws[shots])
+            outcomes[shots] = cupy.asnumpy(bisected(cumulative, lanes, numbers))
+        return outcomes
 
     def amplitudes(self) -> Matrices:
         """See `Batch.amplitudes`."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.executors.custatevec import device_library
-from qiskit_runtime_server.executors.custatevec.device_batch import DeviceBatch, stride
+from qiskit_runtime_server.executors.custatevec.device_batch import SCRATCH_BYTES, DeviceBatch, stride
 from qiskit_runtime_server.executors.custatevec.device_library import Library
 from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue, DeviceState
 from qiskit_runtime_server.executors.custatevec.options import Options
@@ -107,16 +107,22 @@ class DeviceStates(States):
         properties = library.cupy.cuda.runtime.getDeviceProperties(number)
         name: str = properties["name"].decode()
         count = len(self._options.devices) * self._num_processes
-        usable = int(library.cupy.cuda.runtime.memGetInfo()[1] * _SHARE)
+        usable = self._usable
         return Device(
             name=name if count == 1 else f"{count} x {name}",
-            memory_bytes=self._with_host(usable) * count,
-            batch_bytes=usable,
+            memory_bytes=self._with_host() * count,
+            batch_bytes=max(usable // 2, usable - SCRATCH_BYTES),
             compute_capability=f"{properties['major']}.{properties['minor']}",
         )
 
-    def _with_host(self, usable: int) -> int:
-        """Return what a state may take on a device with so much memory, the host's added."""
+    @cached_property
+    def _usable(self) -> int:
+        """Return what states may take of one device."""
+        return int(self._library.cupy.cuda.runtime.memGetInfo()[1] * _SHARE)
+
+    def _with_host(self) -> int:
+        """Return what a state may take on one device, the host's memory added."""
+        usable = self._usable
         if self._options.host_qubits == 0:
             return usable
         largest = self._library.amplitude_bytes << qubits_in(usable, self._library.amplitude_bytes)
@@ -126,7 +132,7 @@ class DeviceStates(States):
         """Return how many qubits of a state lie within the memory of each device."""
         spread = (len(self._options.devices) * self._num_processes).bit_length() - 1
         if self._options.host_qubits:
-            return min(num_qubits, qubits_in(self._device.batch_bytes, self._library.amplitude_bytes))
+            return min(num_qubits, qubits_in(self._usable, self._library.amplitude_bytes))
         return num_qubits - spread
 
     def _created(self, num_qubits: int, local: int) -> int:

@@ -18,8 +18,6 @@ from qiskit_runtime_server.executors.custatevec.program import Program
 from qiskit_runtime_server.executors.custatevec.sizes import qubits_in, spelled
 from qiskit_runtime_server.executors.custatevec.solo import Solo
 
-# A batch's states, and twice as much for the weights of their outcomes.
-_BATCH_PARTS: Final = 3
 # Shots that are under way at a time; each takes some 50 bytes on the host, and its bits.
 _MOST_SHOTS: Final = 2**21
 
@@ -128,7 +126,7 @@ class CuStateVecExecutor(BaseExecutor):
 
     def _room(self, num_qubits: int) -> int:
         """Return how many states of a batch fit into the device."""
-        return self._states.device().batch_bytes // (_BATCH_PARTS * self._amplitude_bytes << num_qubits)
+        return self._states.device().batch_bytes // (self._amplitude_bytes << num_qubits)
 
     def _in_batches(self, task: SampleTask, program: Program) -> BitTensor:
         """Run shots of many rows together, as many as there is room for."""

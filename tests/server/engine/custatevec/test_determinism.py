@@ -50,7 +50,7 @@ def noise() -> NoiseModel:
 
 def states_with_room(states: int) -> NumPyStates:
     """Return a memory for batches of so many states of three qubits."""
-    return NumPyStates(memory_bytes=states * 3 * 16 * 8)
+    return NumPyStates(memory_bytes=states * 16 * 8)
 
 
 CIRCUITS = pytest.mark.parametrize("make", [rotated, decided])

@@ -144,13 +144,27 @@ def test_the_memory_grows_with_devices_and_with_the_hosts(library: device_librar
     one = states(library).device()
     assert one.name == "Emulated"
     assert one.compute_capability == "9.0"
-    assert one.memory_bytes == one.batch_bytes == int(0.9 * emulated.MEMORY)
+    assert one.memory_bytes == int(0.9 * emulated.MEMORY)
+    assert one.batch_bytes == one.memory_bytes // 2
     two = states(library, devices=[0, 1]).device()
     assert (two.name, two.memory_bytes) == ("2 x Emulated", 2 * one.memory_bytes)
     assert states(library, host_qubits=2).device().memory_bytes == 8 << 26
     assert states(library, processes=True).device().memory_bytes == 4 * one.memory_bytes
     with pytest.raises(StartupError, match="no GPU 7: the driver shows 2"):
         states(library, devices=[7]).device()
+
+
+def test_a_batch_larger_than_its_scratch_memory_works_in_pieces(
+    library: device_library.Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qiskit_runtime_server.executors.custatevec.device_batch.SCRATCH_BYTES", 200)
+    flips = np.array([np.eye(2), [[0, 1], [1, 0]]], dtype=np.complex128)
+    with states(library).batch(3, 20) as batch:
+        batch.branch(np.zeros(19, dtype=np.int64))
+        assert batch.size == 20
+        batch.apply(flips, np.arange(20) % 2, (1,))
+        lanes = np.random.default_rng(1).integers(0, 20, 500)
+        assert batch.sample((0, 1), lanes, np.full(500, 0.5)).tolist() == (2 * (lanes % 2)).tolist()
 
 
 def test_fusion_is_as_wide_as_the_options_say(library: device_library.Library) -> None:
