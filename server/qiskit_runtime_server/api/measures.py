@@ -82,7 +82,14 @@ class QueueGauges:
         self._busy = Gauge(
             "qrs_slots_busy", "Those of them that are believed to be taken.", ("executor",), registry=registry
         )
+        self._transit = Gauge(
+            "qrs_transit_bytes", "Params and results that this process holds in memory now.", registry=registry
+        )
         self._up = Gauge("qrs_store_up", "Whether the store answered this scrape.", registry=registry)
+
+    def show_transit(self, held: int) -> None:
+        """Show how many bytes are on their way."""
+        self._transit.set(held)
 
     def show(
         self, pools: Mapping[ExecutorName, Pool], loads: Mapping[ExecutorName, Load] | None, now: datetime

@@ -12,7 +12,7 @@ from qiskit_runtime_server.store.port import Retention, Swept
 from qiskit_runtime_server.store.schema import IS_ENDED, jobs
 
 # What one transaction removes at most: others wait meanwhile where one writes at a time.
-_BATCH_JOBS = 50
+_BATCH_JOBS = 20
 _BATCH_BYTES = 4 << 20
 
 _OLDEST = select(jobs.c.id, jobs.c.stored_bytes).where(IS_ENDED).order_by(jobs.c.finished, jobs.c.id).limit(_BATCH_JOBS)

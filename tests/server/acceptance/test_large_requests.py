@@ -50,10 +50,11 @@ def answered(client: httpx.Client, status: int) -> httpx.Response:
 
 
 def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartServer) -> None:
-    server = start_server(QRS_MAX_TRANSIT_BYTES="1Mi")
+    server = start_server(QRS_MAX_TRANSIT_BYTES="1Mi", QRS_INTERNAL_PORT="0")
     with signed_in(server.url) as client:
         held = HeldUpload(server, client)
         refused = answered(client, 503)
+        assert scraped(server.internal_url)["qrs_transit_bytes"] >= 900_000
         accepted = client.get("/jobs").json()["count"]
         assert int(refused.headers["Retry-After"]) >= 1
         assert "try again" in refused.json()["error"]["message"]

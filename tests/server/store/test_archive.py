@@ -46,7 +46,7 @@ async def swept(store: Store, retention: Retention) -> int:
     """Sweep to the end and return how many jobs were removed."""
     count = 0
     while (batch := await store.archive.sweep(retention)) is not None:
-        assert batch.jobs <= 50
+        assert batch.jobs <= 20
         count += batch.jobs
     return count
 
