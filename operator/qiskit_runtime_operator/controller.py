@@ -172,6 +172,6 @@ def _context(settings: Settings, apis: frozenset[OptionalApi]) -> RenderContext:
             api=settings.api_image, executor=settings.executor_image, executor_gpu=settings.executor_gpu_image
         ),
         operator_namespace=settings.namespace,
-        monitoring_namespace=settings.monitoring_namespace,
+        monitoring_namespaces=settings.monitoring_namespaces,
         apis=apis,
     )

@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     executor_gpu_image: str
     """Image of executor pods with a GPU, unless a RuntimeServer names another."""
 
-    monitoring_namespace: str | None = None
-    """From where metrics are read; without it nobody can, and no ServiceMonitor is made."""
+    monitoring_namespaces: Words = ()
+    """From where metrics and load are read, as by Prometheus and KEDA; without any, no ServiceMonitor is made."""
 
     lease_name: str = "qiskit-runtime-operator"
     """The Lease that decides which replica works."""

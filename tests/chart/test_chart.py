@@ -15,7 +15,7 @@ from qiskit_runtime_operator.render import KINDS
 from qiskit_runtime_operator.settings import Settings
 
 EVERYTHING = {
-    "monitoringNamespace": "monitoring",
+    "monitoringNamespaces": ["monitoring", "keda"],
     "images": {"registry": "registry.test/qiskit", "pullSecrets": ["pull"]},
 }
 ALL_APIS = ("--api-versions=monitoring.coreos.com/v1", "--is-upgrade")
@@ -45,7 +45,7 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
         ({"replicas": "two"}, "got string, want integer"),
         ({"namespaces": "lab"}, "got string, want array"),
         ({"namespaces": ["Lab"]}, "does not match pattern"),
-        ({"monitoringNamespace": "Monitoring"}, "does not match pattern"),
+        ({"monitoringNamespaces": ["Monitoring"]}, "does not match pattern"),
         ({"images": {"repository": "x"}}, "additional properties 'repository' not allowed"),
         ({"images": {"registry": "https://x/"}}, "does not match pattern"),
         ({"images": {"pullPolicy": "Sometimes"}}, "must be one of"),
@@ -70,6 +70,7 @@ def test_every_value_is_described_and_every_variable_is_a_setting(helm: Path, tm
     assert variables.keys() <= {f"QRO_{name.upper()}" for name in Settings.model_fields}
     settings = Settings.load(**{name.removeprefix("QRO_").lower(): value for name, value in variables.items()})
     assert settings.namespaces == ("a", "b")
+    assert settings.monitoring_namespaces == ("monitoring", "keda")
     assert settings.api_image == "registry.test/qiskit/qiskit-runtime-server-api:0.1.0"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}

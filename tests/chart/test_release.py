@@ -114,7 +114,7 @@ def stray(owner: Manifest, kind: str) -> Manifest:
 def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
     release: Release, kubernetes: KubernetesClient, other: KubernetesClient, tmp_path: Path, *, cluster_wide: bool
 ) -> None:
-    values = {"monitoringNamespace": "monitoring", "namespaces": [] if cluster_wide else [other.namespace]}
+    values = {"monitoringNamespaces": ["monitoring"], "namespaces": [] if cluster_wide else [other.namespace]}
     release("install", CHART, with_values(values, tmp_path))
     (pod, *_) = eventually(lambda: kubernetes.list("Pod"))
     eventually(lambda: all(is_served(other, kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor")))

@@ -30,7 +30,7 @@ from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 
 PASSES = 3
 KINDS = watched_kinds(frozenset())
-CONTEXT = RenderContext(images=IMAGES, operator_namespace="system", monitoring_namespace="monitoring")
+CONTEXT = RenderContext(images=IMAGES, operator_namespace="system", monitoring_namespaces=("monitoring",))
 
 Vandal = Callable[[KubernetesClient, Manifest], object]
 """Does something to a part of a RuntimeServer."""

@@ -36,7 +36,7 @@ def render_context(**changes: Any) -> RenderContext:
     known: dict[str, Any] = {
         "images": IMAGES,
         "operator_namespace": "qiskit-system",
-        "monitoring_namespace": "monitoring",
+        "monitoring_namespaces": ("monitoring",),
         "apis": frozenset(OptionalApi),
     }
     return RenderContext(**known | changes)
@@ -203,7 +203,7 @@ runtime_servers = st.builds(lambda name, spec: runtime_server(spec, name=name), 
 
 contexts = st.builds(
     render_context,
-    monitoring_namespace=st.none() | st.just("monitoring"),
+    monitoring_namespaces=st.sampled_from([(), ("monitoring",), ("monitoring", "keda")]),
     apis=st.frozensets(st.sampled_from(OptionalApi)),
 )
 """Any context with images and an operator's namespace."""

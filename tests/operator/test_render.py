@@ -158,7 +158,7 @@ def test_pods_do_not_roll_for_what_they_do_not_read(
         gateway=None,
         suspend=suspend,
     )
-    elsewhere = replace(context, operator_namespace="other", monitoring_namespace="other", apis=frozenset())
+    elsewhere = replace(context, operator_namespace="other", monitoring_namespaces=("other",), apis=frozenset())
     before, after = render(server, context), render(replace(server, generation=9, spec=spec), elsewhere)
     templates = [[item["spec"]["template"] for item in of_kind("Deployment", each)] for each in (before, after)]
     assert templates[0] == templates[1]

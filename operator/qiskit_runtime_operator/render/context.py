@@ -27,13 +27,13 @@ class RenderContext:
 
     Attributes:
         operator_namespace: Where the operator runs, which asks the api how busy it is.
-        monitoring_namespace: From where metrics are read; nobody reads them if None.
+        monitoring_namespaces: From where metrics and load are read, as by Prometheus and KEDA.
         apis: The optional APIs that there are.
         scaled_elsewhere: See `replicas.scaled_elsewhere`.
     """
 
     images: DefaultImages
     operator_namespace: str
-    monitoring_namespace: str | None = None
+    monitoring_namespaces: tuple[str, ...] = ()
     apis: frozenset[OptionalApi] = frozenset()
     scaled_elsewhere: Mapping[str, int] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from qiskit_runtime_operator.render.ports import INTERNAL
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:
     """Yield what makes Prometheus read the metrics of all pods, if it may reach them."""
-    if OptionalApi.SERVICE_MONITOR in context.apis and context.monitoring_namespace is not None:
+    if OptionalApi.SERVICE_MONITOR in context.apis and context.monitoring_namespaces:
         yield {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "ServiceMonitor",

@@ -20,7 +20,7 @@ def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifes
 
 
 def _api_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
-    ingress = [{"ports": [_tcp(API_PORT)]}, *_internal(context.operator_namespace, context.monitoring_namespace)]
+    ingress = [{"ports": [_tcp(API_PORT)]}, *_internal(context.operator_namespace, *context.monitoring_namespaces)]
     if server.spec.database.postgresql:
         # Where the database is only its URL says, which is in a Secret: what goes out stays open.
         return {"policyTypes": ["Ingress"], "ingress": ingress}
@@ -35,12 +35,12 @@ def _api_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
 def _executor_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
     """Return the rules of pods that run what users send: they answer the api, and reach nothing."""
     from_api = {"from": [{"podSelector": {"matchLabels": api_selector(server)}}], "ports": [_tcp(EXECUTOR_PORT)]}
-    return {"policyTypes": ["Ingress", "Egress"], "ingress": [from_api, *_internal(context.monitoring_namespace)]}
+    return {"policyTypes": ["Ingress", "Egress"], "ingress": [from_api, *_internal(*context.monitoring_namespaces)]}
 
 
-def _internal(*namespaces: str | None) -> list[Manifest]:
-    known = sorted({namespace for namespace in namespaces if namespace is not None})
-    selectors = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in known]
+def _internal(*namespaces: str) -> list[Manifest]:
+    labels = [{"kubernetes.io/metadata.name": name} for name in sorted(set(namespaces))]
+    selectors = [{"namespaceSelector": {"matchLabels": name}} for name in labels]
     return [{"from": selectors, "ports": [_tcp(INTERNAL_PORT)]}] if selectors else []
 
 
