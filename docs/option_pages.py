@@ -51,8 +51,8 @@ def options_page() -> str:
         "# Options",
         "",
         "Every option that a client has, and what happens to it here: it is *honoured*, or the job is *refused* with",
-        "an error that names it, or it is *not sent* by the client. None is dropped. Made by `make docs` from the tests",
-        "that prove the rows, `tests/server/*/test_option_rows*.py`.",
+        "an error that names it, or it is *not sent* by the client. None is dropped. Made by `make docs` from the",
+        "tests that prove the rows, `tests/server/*/test_option_rows*.py`.",
         "",
     ]
     rows = option_rows()
