@@ -46,6 +46,7 @@ class Job:
         losses: Runs that ended because an executor, a stream or a node was lost.
         reason: For people, once the job has failed or was cancelled.
         params_bytes: How large the params are, as they were sent.
+        max_qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated.
     """
 
     id: JobId
@@ -74,6 +75,7 @@ class Job:
     losses: int = 0
     metrics: Metrics = field(default_factory=Metrics)
     params_bytes: int = 0
+    max_qubits: int | None = None
 
 
 class SessionMode(StrEnum):

@@ -390,4 +390,5 @@ def _task(job: Job, params: bytes) -> Task:
         seconds=float(job.max_seconds),
         params=params,
         log_level=job.log_level or "WARNING",
+        max_qubits=job.max_qubits,
     )

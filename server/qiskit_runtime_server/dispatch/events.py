@@ -73,8 +73,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
         calibration_digest: Names the documents of the device that the job was accepted with.
         seed: Used where the job itself sets none.
         seconds: How long the job may run.
-        params: The JSON document that the client sent, as it came.
+        max_qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated; None for
+            any that fits.
         log_level: The least grave lines that the job's log is to have, as Python's logging spells it.
+        params: The JSON document that the client sent, as it came; the last field, see `Pieces`.
     """
 
     job_id: str
@@ -84,8 +86,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     calibration_digest: str
     seed: int
     seconds: float
-    params: bytes
+    max_qubits: int | None = None
     log_level: str = "WARNING"
+    params: bytes
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from qiskit_runtime_server.programs import calibrate, codec, estimator, executor
 from qiskit_runtime_server.programs.dry_run import DryRun
 from qiskit_runtime_server.programs.options import idle, with_seed
 from qiskit_runtime_server.programs.quantum_program import decode_program
+from qiskit_runtime_server.programs.size import check_size
 
 
 def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) -> Completed:
@@ -113,6 +114,7 @@ class _Primitive:
     def __call__(self, task: Task, executor: BaseExecutor, log: _Log) -> _Outcome:
         params = codec.decode_params(task.params)
         pubs = [self.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
+        check_size((pub.circuit for pub in pubs), task.max_qubits)
         for option in idle(params.options, task.program_id):
             log(f"Option {option} has no effect, as what it belongs to is switched off.")
         if _loses_relaxation(params.options, pubs):
@@ -141,6 +143,7 @@ def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
 
 def _run_quantum_program(task: Task, executor: BaseExecutor, _log: _Log) -> _Outcome:
     program = decode_program(task.params)
+    check_size((item.circuit for item in program.items), task.max_qubits)
     return _Outcome(
         document=executor_program.execute(executor, program, task.backend_name, task.seed),
         executions=executor_program.executions(program),

@@ -8,7 +8,7 @@ other accounts; None, where it is allowed, stands for all of them. Every method 
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -114,15 +114,32 @@ class Setback(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """How busy an executor is."""
+    """How busy an executor is.
+
+    Attributes:
+        draining: Its jobs stay queued, as an admin has said.
+    """
 
     queued: int = 0
     running: int = 0
     oldest_queued: datetime | None = None
+    draining: bool = False
 
     def waiting_seconds(self, now: datetime) -> float:
         """Return how long the oldest queued job has waited; 0 if none is queued."""
         return 0.0 if self.oldest_queued is None else max(0.0, (now - self.oldest_queued).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageDay:
+    """What an instance has used of an executor by jobs that ended on one day (UTC) after running."""
+
+    account: AccountId
+    instance: str
+    executor: ExecutorName
+    day: date
+    seconds: float
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +168,7 @@ class JobStore(Protocol):
         Raises:
             SessionNotFoundError: If `job.session_id` is not a session of the account.
             InvalidStateError: If that session accepts no jobs any more.
+            LimitError: If the instance has as many queued jobs, or has used as much slot time today, as it may.
         """
 
     async def get(self, account: AccountId | None, job_id: str) -> Job:
@@ -251,6 +269,9 @@ class QueueStore(Protocol):
             The job as it is now, or None if the claim no longer held.
         """
 
+    async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
+        """Leave the executor's jobs in the queue from now on, in all replicas and beyond restarts; or claim again."""
+
 
 class SessionStore(Protocol):
     """Sessions as their owners see them."""
@@ -292,13 +313,19 @@ class Ledger(Protocol):
     """Counts that are kept up to date with every transition, so that reading them costs nothing."""
 
     async def load(self) -> Mapping[ExecutorName, Load]:
-        """Return the load of every executor that ever had a job."""
+        """Return the load of every executor that ever had a job or was drained."""
 
     async def queue_position(self, job: Job) -> int:
         """Return how many queued jobs of that executor are older, plus one."""
 
     async def seconds_used(self, account: AccountId) -> float:
         """Return the slot time that the account's jobs have taken, deleted jobs included."""
+
+    async def seconds_used_today(self, account: AccountId, instance: str) -> float:
+        """Return the slot time of the instance's jobs that have ended since the day (UTC) began."""
+
+    async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
+        """Return what was used on which day, both included, by day, account, instance and executor."""
 
 
 class Signals(Protocol):

@@ -53,6 +53,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "losses": job.losses,
         "metrics": json_text(job.metrics),
         "params_bytes": job.params_bytes,
+        "max_qubits": job.max_qubits,
     }
 
 
@@ -85,6 +86,7 @@ def job_of(row: RowMapping) -> Job:
         losses=row["losses"],
         metrics=_METRICS.decode(row["metrics"]),
         params_bytes=row["params_bytes"],
+        max_qubits=row["max_qubits"],
     )
 
 

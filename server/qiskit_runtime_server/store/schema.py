@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    Date,
     DateTime,
     Dialect,
     Double,
@@ -28,7 +29,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,6 +107,7 @@ jobs = Table(
     Column(
         "stored_bytes", BigInteger, nullable=False, server_default="0", comment="Of all documents, as they are kept"
     ),
+    Column("max_qubits", Integer, comment="Of a part of a circuit"),
     Column("lease_until", Double, comment="Seconds on the store's lease clock"),
     Column("endpoint", String, comment="Of the last holder"),
     Column("boot_id", String, comment="Of the last holder"),
@@ -182,3 +184,38 @@ MAY_RUN = and_(ledger.c.queued > literal_column("0"), ledger.c.running < ledger.
 
 Index("ledger_of_account", ledger.c.account)
 _partial_index("ledger_turn", ledger.c.executor, ledger.c.share, ledger.c.last_served, where=MAY_RUN)
+
+# One row for every job that ended after running, also of those that were deleted since. Rows are never deleted.
+slot_times = Table(
+    "slot_times",
+    metadata,
+    Column("job_id", String, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("executor", String, nullable=False),
+    Column("program_id", String, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("ended", UtcDateTime, nullable=False),
+    Column("seconds", Double, nullable=False),
+)
+
+# Sums over `slot_times`, by the day (UTC) on which jobs ended.
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("instance", String, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("executor", String, primary_key=True),
+    Column("seconds", Double, nullable=False),
+    Column("jobs", Integer, nullable=False),
+)
+Index("usage_days_by_day", usage_days.c.day)
+
+# Executors that an admin has ever told to drain.
+executors = Table(
+    "executors",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("draining", Boolean, nullable=False),
+)

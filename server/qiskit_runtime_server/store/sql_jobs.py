@@ -12,6 +12,7 @@ from qiskit_runtime_server.backends.names import DRY_RUN
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store import transitions
+from qiskit_runtime_server.store.accounting import refuse_beyond
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.packing import packed, size_of
 from qiskit_runtime_server.store.port import DocumentKind, Ended, JobQuery, Outcome, Queued
@@ -47,11 +48,14 @@ class SqlJobs(SqlPart):
                 return
             now = (await self._database.now(connection)).utc
             await _check_session(connection, _SESSION, job, now)
+            await refuse_beyond(connection, job, terms, now, arrived=0)
             await connection.execute(_ADD, job_row(job) | {"stored_bytes": size_of(rows)})
             await _add_tags(connection, job, job.tags)
             await write_document(connection, job.id, DocumentKind.PARAMS, rows)
             await transitions.arrive(connection, job, terms, now)
             await _check_session(connection, _SESSION_LOCKED, job, now)
+            # Again, now that no other transaction can count as well.
+            await refuse_beyond(connection, job, terms, now, arrived=1)
         self._database.announce(Queued(executor=job.executor))
 
     @uninterrupted

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
-from sqlalchemy import RowMapping, Select, bindparam, select, tuple_, update
+from sqlalchemy import RowMapping, Select, bindparam, exists, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.backends.names import ExecutorName
@@ -12,6 +12,7 @@ from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
 from qiskit_runtime_server.store import transitions
+from qiskit_runtime_server.store.accounting import insert_unless_there
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.packing import packed
 from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, DocumentKind, Ended, Outcome, Queued, Setback
@@ -21,14 +22,16 @@ from qiskit_runtime_server.store.schema import (
     IS_QUEUED_IN_SESSION,
     IS_RUNNING,
     MAY_RUN,
+    executors,
     jobs,
     ledger,
 )
 from qiskit_runtime_server.store.sql_documents import add_document
 
+_IS_DRAINING = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
 _TURNS = (
     select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row)
-    .where(ledger.c.executor == bindparam("at_executor"), MAY_RUN)
+    .where(ledger.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
     .order_by(ledger.c.share, ledger.c.last_served)
 )
 # Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
@@ -64,6 +67,9 @@ _ENDED = select(jobs.c.id).where(
     jobs.c.state == bindparam("in_state"),
 )
 _HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
+
+_OPEN_EXECUTOR = insert(executors).values(draining=False)
+_DRAIN = update(executors).where(executors.c.name == bindparam("of_executor")).values(draining=bindparam("is_draining"))
 
 
 class SqlQueue(SqlPart):
@@ -133,6 +139,15 @@ class SqlQueue(SqlPart):
             job = await self._put_back(connection, held, setback, reason)
         self._database.announce(Ended(job_id=job.id) if job.state.terminal else Queued(executor=job.executor))
         return job
+
+    @uninterrupted
+    async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
+        """See `QueueStore.drain`."""
+        async with self._database.transaction() as connection:
+            await insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
+            await connection.execute(_DRAIN, {"of_executor": executor, "is_draining": draining})
+        if not draining:
+            self._database.announce(Queued(executor=executor))
 
     async def _put_back(self, connection: AsyncConnection, held: Job, setback: Setback, reason: str) -> Job:
         job, code = _set_back(held, setback)

@@ -1,23 +1,22 @@
 """What a change of a job's state writes: the job's row, the counts of its account and the times of its session.
 
-The caller has locked the job's row. Rows are always locked in the order job, ledger, session, so that transactions
+The caller has locked the job's row. Rows are always locked in the order job, ledger, session, day, so that transactions
 cannot deadlock; a claim, which looks at the ledger first, takes only what is not locked.
 
 An account's turn lasts for as many claims as its weight says. It then waits for its next turn since the end of what it
 ran, as one that had nothing queued does since its job arrived (docs/decisions/0007).
 """
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BindParameter, Double, Update, and_, bindparam, case, cast, func, insert, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.jobs import Job, JobState
+from qiskit_runtime_server.store.accounting import charge, insert_unless_there
 from qiskit_runtime_server.store.database import Now
 from qiskit_runtime_server.store.port import Outcome
 from qiskit_runtime_server.store.rows import json_text
@@ -91,9 +90,7 @@ async def arrive(connection: AsyncConnection, job: Job, terms: Terms, now: datet
         "new_max_running": NO_LIMIT if terms.running is None else terms.running,
     }
     if not await _count(connection, _ARRIVED, job, more=1, **values):
-        with suppress(IntegrityError):  # Another first job of the account came in between.
-            async with connection.begin_nested():
-                await connection.execute(_OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
+        await insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
         await _count(connection, _ARRIVED, job, more=1, **values)
     await _note(connection, job, active=1)
 
@@ -175,6 +172,8 @@ async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: date
     else:
         await _count(connection, _LEFT, job, more=-1)
     await _note(connection, job, active=-1, completed=now)
+    if job.state is JobState.RUNNING:
+        await charge(connection, job, outcome.metrics.seconds, now)
     return ended
 
 

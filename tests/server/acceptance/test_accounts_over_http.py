@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from http_jobs import end_of, signed_in, submission, submit
+from http_jobs import circuit_of, end_of, signed_in, submission, submit
+from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.exceptions import IBMRuntimeError
+from qiskit_ibm_runtime.executor_sampler import Sampler
 from server_process import StartServer
 
 from qiskit_runtime_server.client import connect
@@ -16,6 +19,11 @@ from qiskit_runtime_server.client import connect
 FILE = """
 [accounts.ada]
 role = "admin"
+
+[accounts.bob]
+queued = 2
+seconds_per_day = 0.001
+qubits = 2
 
 [[accounts.alice.instances]]
 name = "research"
@@ -46,6 +54,12 @@ def url(start_server: StartServer, tokens: Path) -> str:
 @pytest.fixture
 def ada(url: str) -> Iterator[httpx.Client]:
     with signed_in(url, "ada-1") as client:
+        yield client
+
+
+@pytest.fixture
+def bob(url: str) -> Iterator[httpx.Client]:
+    with signed_in(url, "bob-1") as client:
         yield client
 
 
@@ -84,7 +98,7 @@ def test_a_client_finds_its_instances_and_sends_jobs_under_the_one_that_it_selec
 
 
 def test_an_admin_sees_and_cancels_everybodys_jobs_and_others_do_not(
-    url: str, ada: httpx.Client, alice: httpx.Client
+    ada: httpx.Client, alice: httpx.Client, bob: httpx.Client
 ) -> None:
     first = submit(alice)
     assert end_of(ada, first)["account"] == "alice"
@@ -96,9 +110,10 @@ def test_an_admin_sees_and_cancels_everybodys_jobs_and_others_do_not(
     assert ada.get("/admin/jobs", params={"account": "bob"}).json()["count"] == 0
     if ada.post(f"/jobs/{queued[1]}/cancel").status_code == 204:  # It may have been that fast.
         assert "ada" in alice.get(f"/jobs/{queued[1]}").json()["state"]["reason"]
-    with signed_in(url, "bob-1") as bob:
-        message_of(bob.get(f"/jobs/{first}"), 404)
-        assert "bob is none" in message_of(bob.get("/admin/jobs"), 403)
+    message_of(bob.get(f"/jobs/{first}"), 404)
+    for path in ("/admin/jobs", "/admin/executors", "/admin/usage"):
+        assert "bob is none" in message_of(bob.get(path), 403)
+    message_of(bob.patch("/admin/executors/aer", json={"draining": True}), 403)
 
 
 def test_a_private_result_is_not_for_admins(ada: httpx.Client, alice: httpx.Client) -> None:
@@ -116,3 +131,58 @@ def test_an_access_token_ends_two_seconds_after_its_token_was_revoked(alice: htt
     while alice.get("/jobs").status_code != 401:
         assert time.monotonic() - start < 2
         time.sleep(0.05)
+
+
+def test_an_executor_that_an_admin_drains_lets_jobs_wait_until_it_is_told_to_go_on(
+    ada: httpx.Client, alice: httpx.Client
+) -> None:
+    assert ada.patch("/admin/executors/aer", json={"draining": True}).status_code == 204
+    job = submit(alice)
+    assert alice.get("/backends/fake_manila@aer/status").json()["status"] == "paused"
+    [executor] = ada.get("/admin/executors").json()["executors"]
+    assert executor == {"name": "aer", "queued": 1, "running": 0, "slots": 1, "draining": True}
+    assert alice.get(f"/jobs/{job}").json()["status"] == "Queued"
+    assert ada.patch("/admin/executors/aer", json={"draining": False}).status_code == 204
+    assert end_of(alice, job)["status"] == "Completed"
+    assert alice.get("/backends/fake_manila@aer/status").json()["status"] == "active"
+    assert "aer" in message_of(ada.patch("/admin/executors/nothing", json={"draining": True}), 404)
+    message_of(ada.patch("/admin/executors/aer", json={}), 400)
+
+
+def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.Client) -> None:
+    ada.patch("/admin/executors/aer", json={"draining": True})
+    jobs = [submit(bob) for _ in range(2)]
+    refused = message_of(bob.post("/jobs", json=submission()), 429)
+    assert "a/bob:default" in refused
+    assert "2 queued jobs; its limit is 2" in refused
+    ada.patch("/admin/executors/aer", json={"draining": False})
+    assert [end_of(bob, job)["status"] for job in jobs] == ["Completed"] * 2
+    usage = bob.get("/instances/usage").json()
+    assert usage["usage_limit_seconds"] == 0.001
+    assert usage["usage_limit_reached"]
+    assert usage["usage_consumed_seconds"] == pytest.approx(
+        sum(bob.get(f"/jobs/{job}/metrics").json()["usage"]["seconds"] for job in jobs)
+    )
+    service = connect(url, "bob-1")
+    assert service.usage()["usage_remaining_seconds"] == 0
+    backend = service.backend("fake_manila@aer")
+    sampler = Sampler(mode=backend)
+    with (
+        pytest.warns(UserWarning, match="has met its usage limit"),
+        pytest.raises(IBMRuntimeError, match=r"s of slot time today; its limit is 0.001 s per day"),
+    ):
+        sampler.run([circuit_of()])
+    bob.delete(f"/jobs/{jobs[0]}")
+    [kept] = ada.get("/admin/usage").json()["usage"]
+    assert (kept["account"], kept["executor"], kept["jobs"]) == ("bob", "aer", 2)
+    assert kept["seconds"] == pytest.approx(usage["usage_consumed_seconds"])
+
+
+def test_a_circuit_with_a_part_wider_than_the_limit_fails_and_says_so(bob: httpx.Client) -> None:
+    chain = QuantumCircuit(3, 3)
+    chain.cx(0, 1)
+    chain.cx(1, 2)
+    chain.measure(range(3), range(3))
+    state = end_of(bob, submit(bob, chain))["state"]
+    assert state["status"] == "Failed"
+    assert "3 qubits that depend on each other; the limit of this account is 2" in state["reason"]

@@ -30,12 +30,14 @@ from qiskit_runtime_server.store.folder import file_system_type, take_folder
 from qiskit_runtime_server.store.port import JobQuery, Outcome, Store
 from qiskit_runtime_server.store.schema import HEAD, metadata
 from qiskit_runtime_server.store.sql import SqlStore, open_sqlite
+from qiskit_runtime_server.terms import Terms
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="here", boot_id="1")
 LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED)
+
 
 NewJob = Callable[..., Job]
 
@@ -366,7 +368,7 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
         await store.sessions.add(session)
         for session_id in (None, session.id):
             job = new_job(session_id=session_id, tags=("x",))
-            await store.jobs.add(job, b"{}")
+            await store.jobs.add(job, b"{}", Terms(queued=10, seconds_per_day=10))
             claim = await store.queue.claim(AER, HERE, lease=LEASE)
             assert claim is not None
             await store.queue.renew([claim.key], lease=LEASE)
@@ -379,6 +381,7 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
                 await store.jobs.find(ALICE, query)
             await store.ledger.queue_position(job)
             await store.ledger.seconds_used(ALICE)
+            await store.ledger.seconds_used_today(ALICE, job.instance)
             await store.sessions.queued_jobs(session.id)
             with pytest.raises(InvalidStateError):
                 await store.jobs.cancel(ALICE, job.id, reason="late")

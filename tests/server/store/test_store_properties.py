@@ -25,6 +25,8 @@ from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId,
 from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, JobQuery, Load, Outcome, Setback, Store
 from qiskit_runtime_server.store.schema import jobs as job_table
 from qiskit_runtime_server.store.schema import ledger as ledger_table
+from qiskit_runtime_server.store.schema import slot_times as slot_time_table
+from qiskit_runtime_server.store.schema import usage_days as usage_day_table
 from qiskit_runtime_server.terms import Terms
 
 T = TypeVar("T")
@@ -102,6 +104,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.may_overtake: dict[Queue, Counter[AccountId]] = {}
         self.seconds: Counter[AccountId] = Counter()
         self.events = 0
+        self.draining: set[ExecutorName] = set()
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(coroutine)
@@ -137,7 +140,7 @@ class StoreMachine(RuleBasedStateMachine):
             return bool(self.of((executor, account), JobState.QUEUED)) and (limit is None or running < limit)
 
         account = min(filter(may_run, ACCOUNTS), key=share, default=None)
-        if account is None:
+        if account is None or executor in self.draining:
             return None
         jobs = self.of((executor, account), JobState.QUEUED)
         in_sessions = [job for job in jobs if job.session_id is not None]
@@ -257,6 +260,11 @@ class StoreMachine(RuleBasedStateMachine):
             if claim := self.claim(executor):
                 self.end_with(claim, JobState.COMPLETED, 1, b"result")
                 self.whoever_begins_to_wait_lets_only_those_go_first_who_wait_already()
+
+    @rule(executor=executors, draining=st.booleans())
+    def drain(self, executor: ExecutorName, draining: bool) -> None:  # noqa: FBT001 - drawn
+        self.do(self.store.queue.drain(executor, draining=draining))
+        (self.draining.add if draining else self.draining.discard)(executor)
 
     @rule()
     def restart(self) -> None:
@@ -406,13 +414,24 @@ class StoreMachine(RuleBasedStateMachine):
             jobs = [known.job for known in self.known.values() if known.job.executor == executor]
             waiting = [job.created for job in jobs if job.state is JobState.QUEUED]
             running = sum(job.state is JobState.RUNNING for job in jobs)
-            expected = Load(queued=len(waiting), running=running, oldest_queued=min(waiting, default=None))
+            expected = Load(
+                queued=len(waiting),
+                running=running,
+                oldest_queued=min(waiting, default=None),
+                draining=executor in self.draining,
+            )
             assert load.get(executor, Load()) == expected
 
     @invariant()
     def the_bill_covers_every_job_that_ran(self) -> None:
         for account in ACCOUNTS:
             assert self.do(self.store.ledger.seconds_used(account)) == pytest.approx(self.seconds[account])
+        for table in (slot_time_table, usage_day_table):
+            sums = select(table.c.account, func.sum(table.c.seconds)).group_by(table.c.account)
+            kept = {row[0]: row[1] for row in self.do(self.opened.rows(sums))}
+            assert {account: kept.get(account, 0) for account in ACCOUNTS} == pytest.approx(
+                {account: self.seconds[account] for account in ACCOUNTS}
+            )
 
     @invariant()
     def sessions_know_their_active_jobs(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 
 from qiskit_runtime_server.api import bodies
-from qiskit_runtime_server.api.services import Caller, Services, TheServices
+from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import (
     ExecutorName,
@@ -16,10 +16,13 @@ from qiskit_runtime_server.backends.names import (
     dry_run_name,
     is_dry_run,
 )
+from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import NotFoundError
+from qiskit_runtime_server.store.port import Load
 
 router = APIRouter(prefix="/backends", tags=["backends"])
 
+_DRAINING = "An admin has paused this executor: jobs wait."
 _FIRST_VERSION_WITH_OBJECTS = "2025-05-01"
 
 
@@ -32,15 +35,15 @@ async def list_backends(
     include_mocks: bool = False,
 ) -> dict[str, Any]:
     """List all virtual backends, also those for dry runs on demand; clients before 2025-05-01 get names only."""
-    load = await services.store.ledger.load()
+    loads = await services.store.ledger.load()
     devices = []
     for executor, pool in services.pools.items():
-        queue_length = load[executor].queued if executor in load else 0
+        load = loads.get(executor, Load())
         ideal_qubits = (await pool.capabilities()).num_qubits
         names = services.catalog.names()
         for name in [*names, *(_dry_runs(names) if include_mocks else ())]:
             outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
-            devices.append(_summary(name, outline, executor, queue_length))
+            devices.append(_summary(name, outline, executor, load))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
         return {"devices": [device["name"] for device in devices]}
     return {"devices": devices}
@@ -75,13 +78,14 @@ async def properties(
 async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
     """Return whether the backend takes jobs, and how many are queued for its executor."""
     pair, outline = await services.outline(name)
+    load = (await services.store.ledger.load()).get(pair.executor, Load())
     return {
         "backend_name": name,
         "backend_version": outline.backend_version,
         "state": True,
-        "status": "active",
-        "message": "" if services.pools[pair.executor].size else "No executor is up: jobs wait for one.",
-        "length_queue": await _queue_length(services, pair),
+        "status": "paused" if load.draining else "active",
+        "message": _message(services.pools[pair.executor], load),
+        "length_queue": load.queued,
     }
 
 
@@ -108,20 +112,23 @@ def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
     return sorted(MetadataName(name) for name in found if name is not None)
 
 
-def _summary(name: MetadataName, outline: Outline, executor: ExecutorName, queue_length: int) -> dict[str, Any]:
+def _summary(name: MetadataName, outline: Outline, executor: ExecutorName, load: Load) -> dict[str, Any]:
     kind = {"class": "mock"} if is_dry_run(name) else {}
     return kind | {
         "name": str(VirtualBackend(metadata=name, executor=executor)),
-        "status": {"name": "online", "reason": "available"},
-        "queue_length": queue_length,
+        "status": {"name": "paused", "reason": _DRAINING}
+        if load.draining
+        else {"name": "online", "reason": "available"},
+        "queue_length": load.queued,
         "qubits": outline.num_qubits,
         "physical_qubits": outline.num_qubits,
     }
 
 
-async def _queue_length(services: Services, pair: VirtualBackend) -> int:
-    load = await services.store.ledger.load()
-    return load[pair.executor].queued if pair.executor in load else 0
+def _message(pool: Pool, load: Load) -> str:
+    if load.draining:
+        return _DRAINING
+    return "" if pool.size else "No executor is up: jobs wait for one."
 
 
 def _document(content: bytes) -> Response:

@@ -81,12 +81,12 @@ _TAGS = msgspec.json.Decoder(Tags)
 
 @router.post("")
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
-    """Accept a job; once its id is answered, it is never lost."""
+    """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance."""
     with services.transit.lot() as lot:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, lot=lot)
         job, params = await _new_job(body, caller, services)
         try:
-            await services.store.jobs.add(job, params)
+            await services.store.jobs.add(job, params, caller.instance.terms)
         except StoreUnavailableError:
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdraw(job)
@@ -238,6 +238,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         runtime=submission.runtime,
         log_level=submission.log_level,
         params_bytes=len(params),
+        max_qubits=caller.instance.terms.qubits,
     )
     return job, params
 

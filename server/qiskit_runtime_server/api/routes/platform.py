@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
+from qiskit_runtime_server.accounts import Instance
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
@@ -14,6 +15,11 @@ from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 _PLAN_PREFIX = "qiskit-runtime-server-"
 
 router = APIRouter(tags=["platform"])
+
+
+def plan_id(instance: Instance) -> str:
+    """Return what the catalogue knows the plan of an instance by."""
+    return _PLAN_PREFIX + instance.plan
 
 
 @router.post("/identity/token")
@@ -45,7 +51,7 @@ async def search_instances(caller: Caller) -> dict[str, Any]:
         {
             "crn": account.crn(instance),
             "name": instance.name,
-            "service_plan_unique_id": _PLAN_PREFIX + instance.plan,
+            "service_plan_unique_id": plan_id(instance),
             "tags": [],
             "doc": {"extensions": {"runtime": "qiskit-runtime-server"}},
         }

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from qiskit_runtime_server.api.routes.platform import plan_id
 from qiskit_runtime_server.api.services import Caller, TheServices
 
 router = APIRouter(tags=["usage"])
@@ -11,10 +12,19 @@ router = APIRouter(tags=["usage"])
 
 @router.get("/instances/usage")
 async def usage(caller: Caller, services: TheServices) -> dict[str, Any]:
-    """Return the slot time that the account's jobs have taken, in seconds; there is no limit."""
-    return {
-        "instance_id": caller.crn,
-        "plan_id": "self-hosted",
-        "usage_consumed_seconds": await services.store.ledger.seconds_used(caller.id),
-        "usage_limit_reached": False,
+    """Return what the instance has used of its limit of slot time since the day (UTC) began.
+
+    An instance without a limit is told what all jobs of its account have taken.
+    """
+    ledger, limit = services.store.ledger, caller.instance.terms.seconds_per_day
+    view = {"instance_id": caller.crn, "plan_id": plan_id(caller.instance)}
+    if limit is None:
+        used = await ledger.seconds_used(caller.id)
+        return view | {"usage_consumed_seconds": used, "usage_limit_reached": False}
+    used = await ledger.seconds_used_today(caller.id, caller.crn)
+    return view | {
+        "usage_consumed_seconds": used,
+        "usage_limit_seconds": limit,
+        "usage_remaining_seconds": max(0.0, limit - used),
+        "usage_limit_reached": used >= limit,
     }

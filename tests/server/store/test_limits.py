@@ -1,0 +1,118 @@
+"""What instances may do, and what is kept of what they did, whatever the store."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.events import Holder, Metrics
+from qiskit_runtime_server.errors import LimitError
+from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
+from qiskit_runtime_server.terms import Terms
+
+ALICE, BOB = AccountId("alice"), AccountId("bob")
+AER = ExecutorName("aer")
+GPU = ExecutorName("custatevec")
+HERE = Holder(endpoint="here", boot_id="1")
+LEASE = timedelta(seconds=30)
+TODAY = timedelta(days=1)
+
+NewJob = Callable[..., Job]
+
+
+async def run(store: Store, job: Job, seconds: float, terms: Terms | None = None) -> None:
+    await store.jobs.add(job, b"{}", terms or Terms())
+    claim = await store.queue.claim(job.executor, HERE, lease=LEASE)
+    assert claim is not None
+    assert claim.job.id == job.id
+    outcome = Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=seconds))
+    assert await store.queue.finish(claim, outcome, b"{}")
+
+
+async def test_no_more_jobs_wait_than_the_instance_may_have(store: Store, new_job: NewJob) -> None:
+    terms = Terms(queued=2)
+    for executor in (AER, GPU):
+        await store.jobs.add(new_job(executor=executor), b"{}", terms)
+    with pytest.raises(LimitError, match="crn:alice has 2 queued jobs; its limit is 2"):
+        await store.jobs.add(refused := new_job(), b"{}", terms)
+    assert (await store.ledger.load())[AER].queued == 1
+    await store.jobs.add(new_job(instance="crn:other"), b"{}", terms)
+    claim = await store.queue.claim(GPU, HERE, lease=LEASE)
+    assert claim is not None
+    await store.jobs.add(refused, b"{}", terms)
+
+
+async def test_submissions_at_once_do_not_get_past_the_limit(store: Store, new_job: NewJob) -> None:
+    terms = Terms(queued=5)
+    await store.jobs.add(new_job(), b"{}", terms)
+    results = await asyncio.gather(
+        *(store.jobs.add(new_job(), b"{}", terms) for _ in range(20)), return_exceptions=True
+    )
+    assert sum(result is None for result in results) == 4
+    assert sum(isinstance(result, LimitError) for result in results) == 16
+    assert (await store.ledger.load())[AER].queued == 5
+
+
+async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: Store, new_job: NewJob) -> None:
+    terms = Terms(seconds_per_day=10)
+    await run(store, new_job(), 9.5, terms)
+    await run(store, new_job(executor=GPU), 3.25, terms)
+    with pytest.raises(LimitError, match=r"crn:alice has used 12.8 s of slot time today; its limit is 10 s per day"):
+        await store.jobs.add(new_job(), b"{}", terms)
+    await store.jobs.add(new_job(instance="crn:other"), b"{}", terms)
+    await store.jobs.add(new_job(account=BOB), b"{}", terms)
+    assert await store.ledger.seconds_used_today(ALICE, "crn:alice") == 12.75
+
+
+async def test_slot_time_is_kept_by_day_for_good(store: Store, new_job: NewJob) -> None:
+    job = new_job()
+    await run(store, job, 2.0)
+    await run(store, new_job(), 3.0)
+    await run(store, new_job(account=BOB, instance="crn:bob", executor=GPU), 1.5)
+    await store.jobs.add(queued := new_job(), b"{}")
+    await store.jobs.cancel(ALICE, queued.id, reason="enough")
+    await store.jobs.delete(ALICE, job.id)
+    now = datetime.now(UTC).date()
+    days = await store.ledger.usage(now - TODAY, now + TODAY)
+    found = [(day.account, day.instance, day.executor, day.seconds, day.jobs) for day in days]
+    assert found == [(ALICE, "crn:alice", AER, 5.0, 2), (BOB, "crn:bob", GPU, 1.5, 1)]
+    assert abs(days[0].day - now) <= TODAY
+    assert await store.ledger.usage(now - 3 * TODAY, now - 2 * TODAY) == []
+
+
+async def test_an_executor_that_drains_keeps_its_jobs_queued_until_it_is_told_to_go_on(
+    store: Store, new_job: NewJob
+) -> None:
+    await store.queue.drain(AER, draining=True)
+    assert (await store.ledger.load())[AER] == Load(draining=True)
+    job = new_job()
+    await store.jobs.add(job, b"{}")
+    await store.jobs.add(new_job(executor=GPU), b"{}")
+    assert await store.queue.claim(AER, HERE, lease=LEASE) is None
+    assert await store.queue.claim(GPU, HERE, lease=LEASE) is not None
+    for _ in range(2):
+        await store.queue.drain(AER, draining=False)
+    assert not (await store.ledger.load())[AER].draining
+    claim = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert claim is not None
+    assert claim.job.id == job.id
+
+
+async def test_a_job_keeps_how_large_its_circuits_may_be(store: Store, new_job: NewJob) -> None:
+    job = new_job(max_qubits=12)
+    await store.jobs.add(job, b"{}")
+    assert await store.jobs.get(ALICE, job.id) == job
+
+
+async def test_all_accounts_together_are_seen_by_those_who_may(store: Store, new_job: NewJob) -> None:
+    jobs = [new_job(tags=("x",)), new_job(account=BOB, tags=("x",))]
+    for job in jobs:
+        await store.jobs.add(job, b"{}")
+    assert await store.jobs.get(None, jobs[1].id) == jobs[1]
+    found, count = await store.jobs.find(None, JobQuery(tags=("x",), limit=1))
+    assert (found, count) == ([jobs[1]], 2)
+    assert (await store.jobs.cancel(None, jobs[0].id, reason="by an admin")).id == jobs[0].id
+    assert (await store.jobs.get(ALICE, jobs[0].id)).reason == "by an admin"
