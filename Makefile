@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest cluster check format bench chaos gpu-test lock docs
+.PHONY: help setup demo test test-oldest cluster check format bench bench-operator chaos gpu-test lock docs
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Create .venv and install what is needed
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -42,6 +42,9 @@ format: $(STAMP) ## Format the code and mend what can be mended
 
 bench: $(STAMP) ## Measure, beside the client's local testing mode; writes docs/reference/benchmarks.md
 	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+bench-operator: $(STAMP) ## Measure the operator on a control plane; writes docs/reference/operator-benchmarks.md
+	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/operator_run.py $(ARGS)
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
 	PYTHONPATH=tests/kit $(BIN)/python tests/chaos/run.py $(ARGS)

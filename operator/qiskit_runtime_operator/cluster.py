@@ -77,6 +77,10 @@ class Cluster:
         """Return an object, or None if there is none of that name."""
         return await self._find(f"{collection_path(kind, namespace)}/{name}")
 
+    async def look_up(self, kind: ResourceKind, namespace: str, name: str) -> Manifest | None:
+        """Do as `get` does, from the API server's cache: cheaper, and a moment behind."""
+        return await self._find(f"{collection_path(kind, namespace)}/{name}", {"resourceVersion": "0"})
+
     async def list(self, kind: ResourceKind, namespace: str | None, selector: str = "") -> list[Manifest]:
         """Return the objects of a kind that have the labels, in one namespace or in all."""
         found: list[Manifest] = []
@@ -179,9 +183,9 @@ class Cluster:
         }
         await self.create(EVENTS, event)
 
-    async def _find(self, path: str) -> Manifest | None:
+    async def _find(self, path: str, query: Mapping[str, str] | None = None) -> Manifest | None:
         try:
-            return await self._send("GET", path, limit=self._limit)
+            return await self._send("GET", path, limit=self._limit, query=query)
         except _MissingError:
             return None
 

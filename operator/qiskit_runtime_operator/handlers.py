@@ -5,6 +5,7 @@ Its change handlers, timers and daemons would write finalizers and annotations; 
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import kopf
 
@@ -61,6 +62,7 @@ def watching(kinds: Iterable[ResourceKind], renewal: timedelta, silence: timedel
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.watching.server_timeout = int(renewal.total_seconds())
     settings.watching.client_timeout = renewal.total_seconds() + silence.total_seconds()
     settings.watching.inactivity_timeout = silence.total_seconds()
@@ -68,6 +70,20 @@ def watching(kinds: Iterable[ResourceKind], renewal: timedelta, silence: timedel
         if selector_of(kind):
             settings.watching.label_selectors[_resource(kind)] = selector_of(kind)
     return settings
+
+
+class _NoDiffs(kopf.DiffBaseStorage):
+    """Keeps kopf from copying every object at every event, for change handlers that there are not."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Return what changes are told by: nothing."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """Return what was stored: nothing."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
 
 
 def _resource(kind: ResourceKind) -> tuple[str, str, str]:

@@ -163,7 +163,7 @@ class Reconciler:
         """Return what is there, also if the watches do not show it: what is not ours, or has lost its labels."""
         known = self.inventory.find(ref)
         if known is None:
-            body = await self.cluster.get(kind, ref.namespace, ref.name)
+            body = await self.cluster.look_up(kind, ref.namespace, ref.name)
             known = Known.of(kind, body) if body else None
         return known
 

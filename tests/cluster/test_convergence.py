@@ -17,7 +17,7 @@ from kubernetes_client import KubernetesClient, Manifest, RefusedError
 from prometheus_client import CollectorRegistry
 from runtime_servers import IMAGES, specs
 
-from qiskit_runtime_operator.cluster import Cluster
+from qiskit_runtime_operator.cluster import Cluster, collection_path
 from qiskit_runtime_operator.connection import Connection
 from qiskit_runtime_operator.errors import ClusterError
 from qiskit_runtime_operator.handlers import selector_of, watched_kinds
@@ -132,9 +132,20 @@ class Bench:
         live = {(part["kind"], part["metadata"]["name"]): part for part in self.parts()}
         scaled = scaled_elsewhere(part for (kind, _), part in live.items() if kind == "Deployment")
         wanted = render(server, replace(CONTEXT, scaled_elsewhere=scaled))
-        found = {(item["kind"], item["metadata"]["name"]): item for item in wanted}
-        left_over = [f"{key} is left over" for key in live if key not in found and key[0] != "PersistentVolumeClaim"]
+        found = {(item["kind"], item["metadata"]["name"]): item for item in wanted if self.is_possible(item)}
+        names = {(item["kind"], item["metadata"]["name"]) for item in wanted}
+        left_over = [f"{key} is left over" for key in live if key not in names and key[0] != "PersistentVolumeClaim"]
         return left_over + [line for key in found for line in differences(found[key], live.get(key), str(key))]
+
+    def is_possible(self, wanted: Manifest) -> bool:
+        """Tell whether the API server would take an object, if nobody had spoilt it; users can ask for nonsense."""
+        metadata = {"generateName": "dry-run-", "namespace": wanted["metadata"]["namespace"]}
+        path = collection_path(next(kind for kind in KINDS if kind.kind == wanted["kind"]), metadata["namespace"])
+        try:
+            self.kubernetes.call("POST", f"{path}?dryRun=All", {**wanted, "metadata": metadata})
+        except RefusedError:
+            return False
+        return True
 
     def versions(self) -> dict[str, str]:
         """Return the resource versions of all that nobody else writes to, as controllers do to Deployments."""

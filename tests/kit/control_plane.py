@@ -27,6 +27,8 @@ from kubernetes_binaries import KubernetesBinaries
 AUDIT_LOG = "audit.log"
 _READY_SECONDS = 120
 _STOP_SECONDS = 10
+# Namespaces of tests that are over would else keep the controllers busy for minutes.
+_TEST_RATE = 200
 # What pods ask for, as far as they are not Kubernetes' own; for proofs that their rights are those that they need.
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -47,7 +49,8 @@ _USERS = {
 class _ControlPlane:
     """The processes, their files in `folder`, and the way to stop them: the end of `stack`."""
 
-    def __init__(self, binaries: KubernetesBinaries, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, binaries: KubernetesBinaries, folder: Path, stack: ExitStack, rate: int) -> None:
+        self._rate = rate
         self._binaries = binaries
         self._folder = folder
         self._stack = stack
@@ -100,7 +103,7 @@ class _ControlPlane:
             "kube-controller-manager", f"--kubeconfig={manager}", "--leader-elect=false", "--secure-port=0",
             f"--service-account-private-key-file={self._folder / 'service-accounts.key'}",
             f"--root-ca-file={self._folder / 'apiserver.crt'}", "--use-service-account-credentials=true",
-            "--kube-api-qps=200", "--kube-api-burst=400",
+            f"--kube-api-qps={self._rate}", f"--kube-api-burst={self._rate * 3 // 2}",
         )  # fmt: skip
         scheduler = self._kubeconfig("system:kube-scheduler")
         self._run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0")
@@ -146,14 +149,11 @@ class _ControlPlane:
             time.sleep(0.05)
 
     def _answers(self, path: str) -> bool:
-        authority = self._folder / "apiserver.crt"
-        if not authority.exists():
-            return False
         headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
-        trusted = ssl.create_default_context(cafile=authority)
         try:
+            trusted = ssl.create_default_context(cafile=self._folder / "apiserver.crt")
             return httpx.get(self._url + path, headers=headers, verify=trusted).is_success
-        except httpx.TransportError:
+        except (OSError, httpx.TransportError):  # no certificate yet, or half of one, or nobody who listens
             return False
 
 
@@ -173,14 +173,18 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def running_control_plane(release: str = "newest") -> Iterator[Path]:
+def running_control_plane(release: str = "newest", rate: int = _TEST_RATE) -> Iterator[Path]:
     """Give the kubeconfig of a new control plane, which ends with the context or with this process.
+
+    Args:
+        release: See KubernetesBinaries.
+        rate: How many requests per second the controllers may send; 20 is what Kubernetes gives them.
 
     Raises:
         RuntimeError: If it does not start; its words are on standard error.
     """
     with subprocess.Popen(
-        [sys.executable, __file__, release],
+        [sys.executable, __file__, release, str(rate)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -194,7 +198,7 @@ def running_control_plane(release: str = "newest") -> Iterator[Path]:
         yield Path(kubeconfig)
 
 
-def main(release: str = "newest") -> None:
+def main(release: str = "newest", rate: str = str(_TEST_RATE)) -> None:
     """Run a control plane until standard input ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
@@ -202,7 +206,7 @@ def main(release: str = "newest") -> None:
         stack.callback(shutil.rmtree, folder)
         binaries = KubernetesBinaries(release)
         binaries.ensure()
-        print(_ControlPlane(binaries, folder, stack).start(), flush=True)
+        print(_ControlPlane(binaries, folder, stack, int(rate)).start(), flush=True)
         sys.stdin.read()
 
 
