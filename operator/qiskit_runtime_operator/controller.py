@@ -3,16 +3,22 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
 
 import aiohttp
 import kopf
 
 from qiskit_runtime_operator.cluster import Cluster, collection_path
 from qiskit_runtime_operator.connection import Connection
-from qiskit_runtime_operator.errors import ClusterError, InvalidSpecError, LeadershipLostError, OperatorError
+from qiskit_runtime_operator.errors import (
+    ClusterError,
+    InvalidSpecError,
+    LeadershipLostError,
+    OperatorError,
+    RefusedError,
+)
 from qiskit_runtime_operator.handlers import handlers, selector_of, watched_kinds, watching
 from qiskit_runtime_operator.inventory import Inventory
 from qiskit_runtime_operator.load_reader import LoadReader
@@ -26,8 +32,11 @@ from qiskit_runtime_operator.work_queue import WorkQueue
 
 log = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 # Resyncs of several operators drift apart.
 _JITTER: Final = 0.1
+_PATIENCE: Final = timedelta(seconds=1)
 _RANDOM: Final = secrets.SystemRandom()
 
 
@@ -76,7 +85,7 @@ class Controller:
         """
         measures.depth.set_function(self._queue.__len__)
         watchdog.expect(collection_path(kind, namespace) for kind, namespace in self._collections())
-        await self._list()
+        await until_answered(self._list)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._resync()),
@@ -157,6 +166,22 @@ class Controller:
                     yield RuntimeServer.from_object(body)
                 except InvalidSpecError:
                     continue  # its status says so
+
+
+async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return what the API server answers, once it does: it may be starting, or busy.
+
+    Raises:
+        RefusedError: If it will not.
+    """
+    while True:
+        try:
+            return await ask()
+        except RefusedError:
+            raise
+        except ClusterError as error:
+            log.warning("the API server is asked again: %s", error)
+            await asyncio.sleep(max(error.retry_after or _PATIENCE, _PATIENCE).total_seconds())
 
 
 async def optional_apis(cluster: Cluster) -> frozenset[OptionalApi]:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from qiskit_runtime_operator.cluster import Cluster
 from qiskit_runtime_operator.connection import Connection
-from qiskit_runtime_operator.controller import Controller, optional_apis
+from qiskit_runtime_operator.controller import Controller, optional_apis, until_answered
 from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
 from qiskit_runtime_operator.leadership import Leadership, LeaseTerms
 from qiskit_runtime_operator.measures import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
@@ -54,8 +54,12 @@ async def operate(settings: Settings) -> None:
             if not await _before(stop, leadership.acquire()):
                 return
             cluster = Cluster(http, connection.server, time_to_write=leadership.time_left, measures=writes)
-            controller = Controller(settings, connection, cluster, outside, await optional_apis(cluster))
-            await _while_leading(leadership, controller.run(stop, watchdog, work))
+
+            async def lead() -> None:
+                apis = await until_answered(lambda: optional_apis(cluster))
+                await Controller(settings, connection, cluster, outside, apis).run(stop, watchdog, work)
+
+            await _while_leading(leadership, lead())
             await leadership.release()
 
 

@@ -108,6 +108,22 @@ def test_a_lost_event_is_made_up_for_by_the_resync(
     eventually(lambda: lab.find("Service", "api"), seconds=20)
 
 
+def test_an_api_server_that_is_starting_is_waited_for(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+) -> None:
+    busy = {"times": 2, "status": 429, "reason": "storage is (re)initializing", "retry_after": 1}
+    proxy.inject(
+        Fault(method="GET", path="/runtimeservers$", **busy),
+        Fault(method="GET", path="/monitoring.coreos.com/", **busy),
+    )
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig))
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    assert len(proxy.happened) == 4
+
+
 def test_slow_lists_delay_the_start_but_nothing_else(
     kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
 ) -> None:
