@@ -124,6 +124,25 @@ def _set_up(**given: object) -> "Settings":
 
 
 @cli.command()
+def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as for --tokens.")]) -> None:
+    """List the accounts of a folder of tokens, or say what is wrong with its accounts.toml."""
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.table import Table  # noqa: PLC0415
+
+    from qiskit_runtime_server.token_folder import listed  # noqa: PLC0415
+
+    table = Table("account", "role", "tokens", "instance", "plan", "weight", "running", "queued", "s per day", "qubits")
+    for account, tokens in listed(folder):
+        for instance in account.instances:
+            terms = instance.terms
+            limits = (terms.running, terms.queued, terms.seconds_per_day, terms.qubits)
+            shown = ("-" if limit is None else f"{limit:g}" for limit in limits)
+            who = (account.id, account.role, str(tokens), instance.name, instance.plan, str(terms.weight))
+            table.add_row(*who, *shown)
+    Console().print(table)
+
+
+@cli.command()
 def connect(
     url: Url = "http://127.0.0.1:8000",
     token: Token = "anonymous",  # noqa: S107 - not a secret

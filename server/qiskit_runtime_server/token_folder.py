@@ -74,6 +74,21 @@ class TokenFolder:
             self._seen = seen if _settled(seen) else None
 
 
+def listed(folder: Path) -> list[tuple[Account, int]]:
+    """Return the accounts that have a file or a section in `accounts.toml`, and how many tokens they have.
+
+    Raises:
+        AccountsFileError: If the folder cannot be read, or that file makes no sense.
+    """
+    try:
+        names = dict(_files(folder))
+    except OSError as error:
+        raise AccountsFileError(f"The token folder cannot be read: {error}") from error
+    file = AccountsFile.read(folder / FILE_NAME) if FILE_NAME in names else AccountsFile()
+    tokens = {name: len(set(_fingerprints(folder / name))) for name in filter(is_account_name, names)}
+    return [(file.account(name), tokens.get(name, 0)) for name in sorted(file.accounts.keys() | tokens.keys())]
+
+
 _Status = tuple[int, int, int]
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,31 @@ def test_a_secret_that_the_kubelet_exchanges_is_seen(tmp_path: Path, clock: list
     assert found(tokens, "alice-1") is None
     assert found(tokens, "alice-2") is not None
     assert found(tokens, "bob-1") is None, "its link leads nowhere"
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "qiskit_runtime_server", "accounts", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def test_a_folder_can_be_checked_before_a_server_reads_it(folder: Path) -> None:
+    (folder / "accounts.toml").write_text(FILE + "[accounts.carol]\n")
+    done = command(str(folder))
+    lines = [line.replace("│", " ").split() for line in done.stdout.splitlines() if line.startswith("│")]
+    assert lines == [
+        ["alice", "admin", "1", "research", "self-hosted", "3", "2", "-", "-", "25"],
+        ["alice", "admin", "1", "teaching", "open", "3", "2", "5", "600", "25"],
+        ["bob", "user", "1", "default", "self-hosted", "1", "-", "100", "-", "25"],
+        ["carol", "user", "0", "default", "self-hosted", "1", "-", "100", "-", "25"],
+    ]
+    (folder / "accounts.toml").write_text("[accounts.alice]\nqeued = 3")
+    refused = command(str(folder))
+    assert refused.returncode != 0
+    assert refused.stderr.count("\n") == 1
+    assert "accounts.alice.qeued" in refused.stderr
+    assert "cannot be read" in command(str(folder / "nowhere")).stderr
