@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qiskit_runtime_server.dispatch.events import (
@@ -44,6 +44,7 @@ def test_what_is_small_is_framed_byte_for_byte_as_before(message: Event) -> None
     assert list(Pieces(message).framed()) == [framed(message)]
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.sampled_from(SIZES), max_size=4), st.integers(1, 2 * PIECE_BYTES))
 def test_a_stream_of_pieces_is_cut_into_the_same_messages(sizes: list[int], step: int) -> None:
     messages = [Completed(metrics=Metrics(), result=large(size)) for size in sizes]

@@ -15,7 +15,7 @@ from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store.port import JobQuery, Outcome, Retention, Store
-from qiskit_runtime_server.store.schema import documents
+from qiskit_runtime_server.store.schema import documents, slot_times
 
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="local", boot_id="1")
@@ -105,7 +105,8 @@ async def test_what_was_taken_counts_no_more(store: Store, new_job: NewJob) -> N
     assert await swept(store, Retention(stored_bytes=100)) == 0
 
 
-async def test_what_an_account_has_used_is_known_after_the_sweep(store: Store, new_job: NewJob) -> None:
+async def test_what_an_account_has_used_is_known_after_the_sweep(opened: Opened, new_job: NewJob) -> None:
+    store = opened.store
     await store.jobs.add(new_job(account=ALICE), b"{}")
     claim = await store.queue.claim(AER, HERE, lease=LEASE)
     assert claim is not None
@@ -113,6 +114,9 @@ async def test_what_an_account_has_used_is_known_after_the_sweep(store: Store, n
     await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), b"x")
     assert await swept(store, Retention(age=NOW)) == 1
     assert await store.ledger.seconds_used(ALICE) == 12.5
+    assert [tuple(row) for row in await opened.rows(select(slot_times.c.account, slot_times.c.seconds))] == [
+        (ALICE, 12.5)
+    ]
 
 
 async def test_two_that_sweep_at_once_remove_no_more_than_one(store: Store, new_job: NewJob) -> None:

@@ -4,12 +4,13 @@ import base64
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qiskit_runtime_server.store.packing import ROW_BYTES, ZSTD, packed, size_of, unpacked
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=10_000)
     | st.builds(lambda text, n: text * n, st.binary(min_size=1, max_size=50), st.integers(0, 60_000))
