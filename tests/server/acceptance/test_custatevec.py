@@ -130,7 +130,6 @@ def test_options_reach_the_executor(plugins: dict[str, str]) -> None:
     assert "qubits     22, double precision" in command("executor", "twin", "--doctor", **plugins, **double).stdout
     for wrong, message in (
         ('{"twin": {"precision": "half"}}', "option precision is 'half'; it takes one of single, double."),
-        ('{"twin": {"colour": "red"}}', "has no option 'colour'"),
         ('{"crowded": {"colour": "red"}}', "'crowded' does not take these options"),
     ):
         name = "crowded" if "crowded" in wrong else "twin"
