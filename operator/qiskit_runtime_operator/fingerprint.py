@@ -24,7 +24,7 @@ def of_applied(live: Manifest) -> bytes:
     status.
     """
     fields = _managed_fields(live)
-    return _digest((fields, _values(live, fields)))
+    return _digest((fields, _values(live, fields) if fields else None))
 
 
 def _digest(value: object) -> bytes:

@@ -92,12 +92,13 @@ class Leadership:
 
     async def release(self) -> None:
         """Let go of the Lease, so that others need not wait for its end."""
-        if self.leads() and self._lease is not None:
-            self._held_until = 0.0
-            try:
-                await self._write(self._lease, holder="")
-            except ClusterError as error:
-                log.warning("the Lease could not be released: %s", error)
+        self._held_until = 0.0
+        try:
+            lease = await self._cluster.get(LEASES, self._terms.namespace, self._terms.name)
+            if lease is not None and lease["spec"].get("holderIdentity") == self._terms.identity:
+                await self._write(lease, holder="")
+        except ClusterError as error:
+            log.warning("the Lease could not be released: %s", error)
 
     async def _attempt(self) -> bool:
         """Take or renew the Lease if it may be; False if not, or if nobody knows."""

@@ -4,8 +4,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from kubernetes_client import eventually
+from kubernetes_client import KubernetesClient, eventually
 from lab import AER, DRIFT, MADE, Lab, changed
+from operator_process import StartOperator
 
 
 def test_a_runtime_server_gets_everything_it_needs(lab: Lab) -> None:
@@ -144,3 +145,58 @@ def test_suspension_stops_all_pods_and_keeps_the_data(lab: Lab) -> None:
     lab.apply()
     lab.settled()
     assert {d["spec"]["replicas"] for d in lab.parts("Deployment").values()} == {1}
+
+
+def test_the_status_follows_the_pods(lab: Lab) -> None:
+    lab.apply()
+    assert lab.settled()["executorsReady"] == "0/1"
+    assert lab.condition("Available")["status"] == "False"
+    eventually(lambda: len(lab.parts("Pod")) == 2)
+    for pod in lab.parts("Pod").values():
+        ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        name = pod["metadata"]["name"]
+        lab.kubernetes.merge("Pod", name, {"status": {"phase": "Running", "conditions": [ready]}}, "status")
+    eventually(lambda: lab.condition("Available")["status"] == "True")
+    eventually(lambda: lab.condition("Degraded")["status"] == "False")
+    assert lab.settled()["executorsReady"] == "1/1"
+
+
+def test_a_hundred_at_once_are_made_and_then_left_alone(lab: Lab) -> None:
+    labs = [replace(lab, name=f"{lab.name}-{number}") for number in range(100)]
+    for each in labs:
+        each.apply(executors=[AER, {"name": "two", "type": "aer"}], suspend=True)
+    for each in labs:
+        each.settled()
+    assert all(set(each.parts("Deployment")) == {"api", "executor-aer", "executor-two"} for each in labs)
+
+    def written() -> float:
+        return lab.operator.metric("qro_objects_written_total")
+
+    eventually(lambda: (before := written(), time.sleep(5)) and before == written(), seconds=120)
+    before = written()
+    time.sleep(10)
+    assert written() == before
+    assert lab.operator.metric("process_resident_memory_bytes") < 150e6
+    for each in labs:
+        lab.kubernetes.delete("RuntimeServer", each.name)
+
+
+def test_an_operator_for_all_namespaces_looks_after_all(
+    kubernetes: KubernetesClient, start_operator: StartOperator
+) -> None:
+    operator = start_operator(QRO_NAMESPACES="", QRO_LEASE_NAME="of-all")
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    assert lab.made() == MADE
+    paths = ("/api/v1/services", "/apis/apps/v1/deployments")
+    assert all(operator.metric("qro_watch_age_seconds", path=path) < 60 for path in paths)
+
+
+def test_an_operator_for_one_namespace_leaves_others_alone(lab: Lab, kubernetes: KubernetesClient) -> None:
+    elsewhere = replace(lab, kubernetes=kubernetes)
+    elsewhere.apply()
+    lab.apply()
+    lab.settled()
+    assert elsewhere.made() == {}
