@@ -1,6 +1,6 @@
 """The pods of one Deployment: how many there are, whether they roll, and why some do not come up."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,7 +28,15 @@ class Pool:
     message: str
 
     @classmethod
-    def of(cls, name: str, deployment: Manifest | None, pods: Iterable[Manifest], *, wanted: int) -> Self:
+    def of(
+        cls,
+        name: str,
+        deployment: Manifest | None,
+        pods: Iterable[Manifest],
+        *,
+        wanted: int,
+        volumes: Sequence[str] = (),
+    ) -> Self:
         """Return what a Deployment, which may not be there yet, and its pods say.
 
         Args:
@@ -36,6 +44,7 @@ class Pool:
             deployment: As it is now.
             pods: Its pods; they count only while it is short.
             wanted: How many replicas it should have where it does not say.
+            volumes: Which objects its pods have to wait for.
         """
         if deployment is None:
             message = "not made yet" if wanted else ""
@@ -48,7 +57,7 @@ class Pool:
             desired=desired,
             rolled_out=_is_rolled_out(deployment, desired),
             stalled=_condition(deployment, "Progressing").get("reason") == "ProgressDeadlineExceeded",
-            message=_shortage(deployment, pods) if ready < desired else "",
+            message=_shortage(deployment, pods, volumes) if ready < desired else "",
         )
 
     @property
@@ -69,21 +78,25 @@ def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
     )
 
 
-def _shortage(deployment: Manifest, pods: Iterable[Manifest]) -> str:
+def _shortage(deployment: Manifest, pods: Iterable[Manifest], volumes: Sequence[str]) -> str:
     """Return why pods are missing or not ready: each reason once, in an order of its own, so that it stands still."""
-    words = {word for pod in pods for word in _pod_words(pod)}
+    words = {word for pod in pods for word in _pod_words(pod, volumes)}
     failure = _condition(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
         words.add(failure["message"])
     return "; ".join(sorted(words))
 
 
-def _pod_words(pod: Manifest) -> Iterator[str]:
+def _pod_words(pod: Manifest, volumes: Sequence[str]) -> Iterator[str]:
     if "deletionTimestamp" in pod["metadata"] or _condition(pod, "Ready").get("status") == "True":
         return
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         yield scheduled.get("message") or scheduled["reason"]
+    if volumes and _condition(pod, "PodReadyToStartContainers").get("status") == "False":
+        # The kubelet says which one is missing in an Event only.
+        yield f"waits for its network or its volumes: {', '.join(volumes)}"
+        return
     for container in pod.get("status", {}).get("containerStatuses", []):
         yield from _container_words(container)
 

@@ -11,8 +11,10 @@ from qiskit_runtime_operator.load import Load
 from qiskit_runtime_operator.model import Executor, Manifest, RuntimeServer, Workload
 from qiskit_runtime_operator.names import API, COMPONENT_LABEL, EXECUTOR_LABEL, api_name, executor_name
 from qiskit_runtime_operator.pool import Pool
+from qiskit_runtime_operator.render.api_settings import api_volumes
 from qiskit_runtime_operator.render.context import OptionalApi, RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector
+from qiskit_runtime_operator.render.pods import snapshot_volumes
 from qiskit_runtime_operator.urls import public_url
 
 
@@ -95,20 +97,36 @@ def refuse(error: InvalidSpecError, generation: int, *, previous: Mapping[str, A
 
 def _api_pool(server: RuntimeServer, observed: Observed) -> Pool:
     pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == API]
-    return _pool(server, server.spec.api, api_name(server.name), observed, pods)
+    return Pool.of(
+        api_name(server.name),
+        _deployment(observed, api_name(server.name)),
+        pods,
+        wanted=_wanted(server, server.spec.api),
+        volumes=[volume.origin for volume in api_volumes(server)],
+    )
 
 
 def _executor_pools(server: RuntimeServer, observed: Observed) -> list[Pool]:
-    pools = []
-    for executor in server.spec.executors:
-        pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name]
-        pools.append(_pool(server, executor, executor_name(server.name, executor.name), observed, pods))
-    return pools
+    return [_executor_pool(server, executor, observed) for executor in server.spec.executors]
 
 
-def _pool(server: RuntimeServer, workload: Workload, name: str, observed: Observed, pods: Sequence[Manifest]) -> Pool:
-    deployment = next((found for found in observed.deployments if found["metadata"]["name"] == name), None)
-    return Pool.of(name, deployment, pods, wanted=0 if server.spec.suspend else workload.replicas)
+def _executor_pool(server: RuntimeServer, executor: Executor, observed: Observed) -> Pool:
+    name = executor_name(server.name, executor.name)
+    return Pool.of(
+        name,
+        _deployment(observed, name),
+        [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name],
+        wanted=_wanted(server, executor),
+        volumes=[volume.origin for volume in snapshot_volumes(server)],
+    )
+
+
+def _deployment(observed: Observed, name: str) -> Manifest | None:
+    return next((found for found in observed.deployments if found["metadata"]["name"] == name), None)
+
+
+def _wanted(server: RuntimeServer, workload: Workload) -> int:
+    return 0 if server.spec.suspend else workload.replicas
 
 
 def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool]) -> Condition:

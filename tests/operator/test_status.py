@@ -147,6 +147,21 @@ def test_a_pod_that_does_not_come_up_says_why(state: Manifest, last: Manifest | 
     assert status_of(server, Observed(deployments=found, pods=pods))["executors"][0]["message"] == words
 
 
+def test_a_pod_that_waits_for_what_it_mounts_says_for_what() -> None:
+    server = runtime_server(
+        {"auth": {"tokensSecretRef": {"name": "tokens"}}, "backends": {"snapshots": [{"configMap": "may"}]}}
+    )
+    waiting = {
+        "conditions": [{"type": "PodReadyToStartContainers", "status": "False"}],
+        "containerStatuses": [{"name": "server", "state": {"waiting": {"reason": "ContainerCreating"}}}],
+    }
+    api = {"metadata": {"name": "pod", "labels": {"app.kubernetes.io/component": "api"}}, "status": waiting}
+    status = status_of(server, Observed(deployments=deployments(server, ready=0), pods=[api, pod("aer", waiting)]))
+    what = "PersistentVolumeClaim lab-data, Secret tokens, ConfigMap may"
+    assert status["api"]["message"] == f"waits for its network or its volumes: {what}"
+    assert status["executors"][0]["message"] == "waits for its network or its volumes: ConfigMap may"
+
+
 def test_pods_that_may_not_be_made_say_why() -> None:
     server = runtime_server()
     found = deployments(server, ready=0)

@@ -28,6 +28,14 @@ class Volume:
     source: Manifest
     read_only: bool = True
 
+    @property
+    def origin(self) -> str:
+        """The object that it comes from, as in `Secret lab-tokens`."""
+        ((kind, source),) = self.source.items()
+        return (
+            f"{kind[0].upper()}{kind[1:]} {source.get('name') or source.get('secretName') or source.get('claimName')}"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pods:
