@@ -50,6 +50,7 @@ from samplomatic.exceptions import (
 )
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.programs import qasm
 
 MAX_UNPACKED: Final = 256 * 2**20
 MAX_DEPTH: Final = 64
@@ -134,8 +135,9 @@ def sampler_pub(values: object, where: str) -> SamplerPub:
     circuit, parameter_values, shots = _parts(values, 3, where)
     if shots is not None and (not isinstance(shots, int) or isinstance(shots, bool) or shots < 1):
         raise InvalidInputError(f"{where}: shots must be a positive integer, not {shots!r}.")
+    circuit = _circuit_in(circuit, where)
     with damage(where):
-        pub = SamplerPub(_circuit_in(circuit, where), _bindings(circuit, parameter_values, where), shots)
+        pub = SamplerPub(circuit, _bindings(circuit, parameter_values, where), shots)
     _check_bindings(pub.parameter_values, where)
     return pub
 
@@ -147,12 +149,13 @@ def estimator_pub(values: object, where: str) -> EstimatorPub:
         raise InvalidInputError(f"{where}: no observables.")
     if precision is not None:
         precision = _positive(precision, f"{where}: precision")
+    circuit = _circuit_in(circuit, where)
     with damage(where):
         array = ObservablesArray.coerce(observables)
         bindings = _bindings(circuit, parameter_values, where)
         if array.size == 0:
             raise InvalidInputError(f"{where}: an empty array of observables.")
-        pub = EstimatorPub(_circuit_in(circuit, where), array, bindings, precision)
+        pub = EstimatorPub(circuit, array, bindings, precision)
     _check_bindings(pub.parameter_values, where)
     if pub.size > MAX_PARAMETER_SETS:
         raise InvalidInputError(f"{where}: {pub.size} expectation values; at most {MAX_PARAMETER_SETS} are accepted.")
@@ -251,21 +254,21 @@ def _parts(values: object, length: int, where: str) -> tuple[Any, ...]:
 
 def _circuit_in(value: object, where: str) -> QuantumCircuit:
     if isinstance(value, str):
-        message = f"{where}: circuits as OpenQASM text are not supported; send a QuantumCircuit (QPY)."
-        raise InvalidInputError(message)
+        with damage(f"{where}: the circuit cannot be read"):
+            return qasm.read_circuit(value, MAX_BITS)
     if not isinstance(value, QuantumCircuit):
         raise InvalidInputError(f"{where}: the first element must be a circuit, not {type(value).__name__}.")
     return value
 
 
-def _bindings(circuit: object, values: object, where: str) -> BindingsArray:
+def _bindings(circuit: QuantumCircuit, values: object, where: str) -> BindingsArray:
     if values is None:
         return BindingsArray()
     if isinstance(values, BindingsArray):
         return values
     if isinstance(values, Mapping):
         return BindingsArray({_names(key): _numbers(value, where) for key, value in values.items()})
-    return BindingsArray({tuple(_circuit_in(circuit, where).parameters): _numbers(values, where)})
+    return BindingsArray({tuple(circuit.parameters): _numbers(values, where)})
 
 
 def _names(key: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -253,8 +253,17 @@ class _Reader:
             steps = self.steps(body, qubits, clbits) if len(indices) else []
             self._count(len(steps) * max(0, len(indices) - 1))
             return steps * len(indices)
-        bound = (body.assign_parameters({parameter: index}) for index in indices)
-        return [step for circuit in bound for step in self.steps(circuit, qubits, clbits)]
+        return [step for index in indices for step in self._round(body, parameter, index, qubits, clbits)]
+
+    def _round(
+        self, body: QuantumCircuit, parameter: Parameter, index: int, qubits: Sequence[int], clbits: Sequence[int]
+    ) -> list[_Step]:
+        try:
+            # Some mistakes show only when an operation is looked at.
+            return self.steps(body.assign_parameters({parameter: index}), qubits, clbits)
+        except (CircuitError, ArithmeticError, TypeError, ValueError) as error:
+            message = f"The body of a loop makes no sense for {parameter.name} = {index}: {error}"
+            raise InvalidInputError(message) from error
 
     def _count(self, number: int) -> None:
         self._left -= number
@@ -353,6 +362,7 @@ class _Writer:
         # Aer 0.18 ends the process when it meets a variable, so variables become bits.
         named = _variables(whole) if any(_VARIABLES in (*s.writes, *s.reads) for s in steps) else []
         self._variables = {variable.var: _storage(variable, f"variable_{i}") for i, variable in enumerate(named)}
+        self._flags = {variable.var for variable in named if isinstance(variable.type, types.Bool)}
         self._place_of = {qubit: place for place, qubit in enumerate(self._qubits)}
         self._registers: dict[tuple[int, ...], ClassicalRegister] = {}
         self._angles: dict[ParameterExpression, Parameter] = {}
@@ -424,7 +434,7 @@ class _Writer:
             return condition.accept(_Translator(lambda resource: self._translated(resource, scope)))
         if isinstance(condition, UUID):
             register = self._variables[condition]
-            return register if register.size > 1 else register[0]
+            return register[0] if condition in self._flags else register
         if isinstance(condition, tuple):
             return self._translated(condition[0], scope), condition[1]
         if isinstance(condition, Clbit):
@@ -474,8 +484,17 @@ class _Translator(expr.ExprVisitor):  # type: ignore[misc]  # Qiskit has no type
     def visit_value(self, node: expr.Value, /) -> expr.Value:
         return node
 
-    def visit_cast(self, node: expr.Cast, /) -> expr.Cast:
-        return expr.Cast(node.operand.accept(self), node.type, implicit=node.implicit)
+    def visit_cast(self, node: expr.Cast, /) -> expr.Expr:
+        operand = node.operand.accept(self)
+        before, after = node.operand.type, node.type
+        if isinstance(before, types.Uint) and isinstance(after, types.Bool):
+            # Aer takes the lowest bit.
+            return expr.not_equal(operand, 0)
+        if isinstance(before, types.Uint) and isinstance(after, types.Uint) and after.width < before.width:
+            # Aer keeps all bits.
+            message = f"Casts from {before} to {after} cannot be simulated."
+            raise InvalidInputError(message)
+        return expr.Cast(operand, after, implicit=node.implicit)
 
     def visit_unary(self, node: expr.Unary, /) -> expr.Unary:
         return expr.Unary(node.op, node.operand.accept(self), node.type)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import CircuitError, ClassicalRegister, Parameter, ParameterExpression, QuantumCircuit, Qubit
+from qiskit.circuit import CircuitError, ClassicalRegister, Gate, Parameter, ParameterExpression, QuantumCircuit, Qubit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
@@ -39,6 +39,8 @@ def check_circuit(circuit: QuantumCircuit, device: Device, options: Options, whe
     for name, qubits, operation in _instructions(circuit, {qubit: i for i, qubit in enumerate(circuit.qubits)}):
         if operation is not None and name == "rzz":
             _check_rzz(operation.params[0], qubits, device, where)
+        if isinstance(operation, Gate):
+            _check_own_gate(operation, qubits, device, where)
         if (name, qubits) not in seen:
             seen.add((name, qubits))
             _check_instruction(name, qubits, device, where)
@@ -124,13 +126,14 @@ def check_rep_delay(options: Options, device: Device) -> None:
 def _instructions(
     circuit: QuantumCircuit, numbers: Mapping[Qubit, int]
 ) -> Iterator[tuple[str, tuple[int, ...], Any | None]]:
-    """Yield all instructions, blocks included: name, qubits and, where its parameters matter, the operation."""
+    """Yield all instructions, blocks included: name, qubits and, where more than these matters, the operation."""
     for instruction in circuit.data:
         qubits = tuple(numbers[qubit] for qubit in instruction.qubits)
         name = instruction.name
         # Making the Python object of an operation costs more than all the rest here.
         block = instruction.is_control_flow()
-        operation = instruction.operation if block or name == "rzz" else None
+        own = not (block or instruction.is_standard_gate() or name in _NO_GATES)
+        operation = instruction.operation if block or own or name == "rzz" else None
         yield name, qubits, operation
         for body in operation.blocks if block and operation is not None else ():
             yield from _instructions(body, dict(zip(body.qubits, qubits, strict=True)))
@@ -147,6 +150,18 @@ def _check_instruction(name: str, qubits: tuple[int, ...], device: Device, where
     else:
         reason = f"the qubit is faulty, or {device.name} does not have it there."
     raise NotIsaError(f"{where}: {_spelled(name, qubits)} is not supported: {reason} {_advice(device)}")
+
+
+def _check_own_gate(gate: Gate, qubits: tuple[int, ...], device: Device, where: str) -> None:
+    """Check that a gate is not just called like one of the device's."""
+    if gate.name not in device.target.operation_names:
+        return
+    known = device.target.operation_from_name(gate.name)
+    if isinstance(known, Gate) and gate.base_class is not known.base_class:
+        raise NotIsaError(
+            f"{where}: {_spelled(gate.name, qubits)} is a gate of the circuit's own that is only called like one of"
+            f" {device.name}. {_advice(device)}"
+        )
 
 
 def _check_restrictions(name: str, qubits: tuple[int, ...], options: Options, where: str) -> None:

@@ -18,7 +18,7 @@ from samplomatic.samplex import Samplex
 from samplomatic.tensor_interface import TensorInterface
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs import codec, samplexes
+from qiskit_runtime_server.programs import codec, qasm, samplexes
 
 MAX_ELEMENTS: Final = codec.MAX_PARAMETER_SETS
 MAX_CHUNKS: Final = 100_000
@@ -295,13 +295,19 @@ class _Items:
             )
         document = codec.as_object(shared, "quantum_program.circuits")
         if "b64_data" not in document and "data" in document:
-            message = "quantum_program.circuits: circuits as OpenQASM text are not supported; send QPY."
-            raise UnsupportedOptionError(message)
+            return self._qasm(document["data"], len(items))
         return self._qpy(document.get("b64_data"), len(items), "quantum_program.circuits")
 
     def _qpy(self, text: object, number: int, where: str) -> list[QuantumCircuit]:
         with codec.damage(f"{where}: QPY cannot be read"):
             return [unboxed(circuit) for circuit in codec.read_circuits(self._bytes(text), number)]
+
+    def _qasm(self, texts: object, number: int) -> list[QuantumCircuit]:
+        where = "quantum_program.circuits.data"
+        if not isinstance(texts, list) or len(texts) != number or not all(isinstance(text, str) for text in texts):
+            raise InvalidInputError(f"{where} must be a list of OpenQASM texts, one for each of {number} items.")
+        with codec.damage(f"{where}: a circuit cannot be read"):
+            return [unboxed(qasm.read_circuit(text, codec.MAX_BITS)) for text in texts]
 
     def _bytes(self, text: object) -> bytes:
         return self._reader.unpack(text) if self._wire.compressed else self._reader.plain(text)

@@ -8,6 +8,7 @@ import pytest
 from dynamic_circuits import CASES, Case
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import Parameter
+from qiskit.circuit.classical import expr, types
 
 from qiskit_runtime_server.errors import InvalidInputError
 
@@ -79,3 +80,70 @@ def test_stretches_and_parametric_delays_are_refused(shots_of: Callable[..., np.
     delayed.measure(0, 0)
     with pytest.raises(InvalidInputError, match="delay"):
         shots_of(delayed, values=(1.0,))
+
+
+@pytest.mark.parametrize("width", [1, 8, 40])
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        (lambda u: expr.cast(u, types.Bool()), True),
+        (lambda u: expr.equal(u, 1), True),
+        (lambda u: expr.not_equal(u, 1), False),
+        (lambda u: expr.less(u, 1), False),
+        (lambda u: expr.greater_equal(u, 1), True),
+        (lambda u: expr.equal(expr.bit_and(u, 1), 1), True),
+    ],
+)
+def test_variables_of_many_bits_are_compared(
+    shots_of: Callable[..., np.ndarray],
+    expect: Callable[..., None],
+    width: int,
+    condition: Callable[[expr.Var], expr.Expr],
+    holds: bool,  # noqa: FBT001 - a case of the test
+) -> None:
+    circuit = QuantumCircuit(1, 1)
+    variable = circuit.add_var("u", expr.lift(1, types.Uint(width)))
+    with circuit.if_test(condition(variable)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    expect(shots_of(circuit), {int(holds): 1})
+
+
+def test_a_large_number_is_true(shots_of: Callable[..., np.ndarray], expect: Callable[..., None]) -> None:
+    circuit = QuantumCircuit(1, 1)
+    variable = circuit.add_var("u", expr.lift(4, types.Uint(8)))
+    with circuit.if_test(expr.cast(variable, types.Bool())):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    expect(shots_of(circuit), {1: 1})
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        (lambda u: expr.equal(expr.cast(u, types.Uint(2)), 1), r"Casts from Uint\(8\) to Uint\(2\)"),
+        (lambda u: expr.equal(expr.add(u, 1), 2), "ADD"),
+        (lambda u: expr.equal(expr.shift_left(u, 1), 2), "SHIFT_LEFT"),
+        (lambda u: expr.index(u, 1), "Index"),
+    ],
+)
+def test_expressions_that_cannot_be_simulated_are_refused_by_name(
+    shots_of: Callable[..., np.ndarray], condition: Callable[[expr.Var], expr.Expr], words: str
+) -> None:
+    circuit = QuantumCircuit(1, 1)
+    variable = circuit.add_var("u", expr.lift(1, types.Uint(8)))
+    with circuit.if_test(condition(variable)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+    with pytest.raises(InvalidInputError, match=words):
+        shots_of(circuit)
+
+
+def test_a_delay_that_a_loop_makes_negative_is_refused(shots_of: Callable[..., np.ndarray]) -> None:
+    index = Parameter("index")
+    circuit = QuantumCircuit(1, 1)
+    with circuit.for_loop((1, -3), index):
+        circuit.delay(index, 0)
+    circuit.measure(0, 0)
+    with pytest.raises(InvalidInputError, match=r"index = -3.*must be positive"):
+        shots_of(circuit)

@@ -161,7 +161,7 @@ class TestHostileParams:
             (b'{"pubs": [1]}', "a pub is a list"),
             (b'{"pubs": [[]]}', "a pub is a list"),
             (b'{"pubs": [[1]]}', "must be a circuit"),
-            (b'{"pubs": [["OPENQASM 3.0;"]]}', "OpenQASM"),
+            (b'{"pubs": [["OPENQASM 3.0; x"]]}', "OpenQASM"),
             (b'{"pubs": [[{"__type__": "QuantumCircuit"}]]}', "without a value"),
             (b'{"pubs": [[{"__type__": "QuantumCircuit", "__value__": 3}]]}', "base64"),
             (b'{"pubs": [[{"__type__": "QuantumCircuit", "__value__": "%"}]]}', "cannot be read"),

@@ -164,7 +164,6 @@ def test_a_program_that_makes_no_sense_is_refused(change: Callable[[Params], Non
         (put("options", "speed", to=1), "options has an unknown part 'speed'"),
         (put("quantum_program", "noise_maps", to={}), "unknown part 'noise_maps'"),
         (items(0, "shots", to=5), r"items\[0\] has an unknown part 'shots'"),
-        (put("quantum_program", "circuits", to={"data": ["OPENQASM 3.0;"]}), "OpenQASM"),
     ],
 )
 def test_a_part_that_nothing_reads_is_refused_by_name(change: Callable[[Params], None], words: str) -> None:
