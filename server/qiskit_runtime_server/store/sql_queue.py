@@ -85,7 +85,7 @@ class SqlQueue(SqlPart):
             queued, in_row = found
             now = await self._database.now(connection)
             job = await transitions.start(connection, queued, holder, now=now, lease=lease, in_row=in_row)
-        return Claim(job=job)
+        return None if job is None else Claim(job=job)
 
     @uninterrupted
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:

@@ -15,7 +15,7 @@ _OF_OWNER = select(sessions).where(
     sessions.c.id == bindparam("of_session"), sessions.c.account == bindparam("of_account")
 )
 _KNOWN = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
-_OF_OWNER_LOCKED = _OF_OWNER.with_for_update()
+_OF_OWNER_LOCKED = _OF_OWNER.with_for_update(key_share=True)
 _CLOSE = (
     update(sessions)
     .where(sessions.c.id == bindparam("of_session"), sessions.c.closed.is_(None))

@@ -49,7 +49,7 @@ _ARRIVED = _OF_ACCOUNT.values(
     last_served=case((ledger.c.queued == 0, _NOW), else_=ledger.c.last_served),
     claims_in_turn=case((_WAS_IDLE, 0), else_=ledger.c.claims_in_turn),
 )
-_STARTED = _OF_ACCOUNT.values(
+_STARTED = _OF_ACCOUNT.where(ledger.c.running < ledger.c.max_running).values(
     queued=ledger.c.queued - 1,
     queued_in_sessions=_MORE_IN_SESSIONS,
     running=ledger.c.running + 1,
@@ -97,8 +97,8 @@ async def arrive(connection: AsyncConnection, job: Job, terms: Terms, now: datet
 
 async def start(  # noqa: PLR0913 - what a claim is made of
     connection: AsyncConnection, job: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
-) -> Job:
-    """Bring a queued job to Running under the next fence.
+) -> Job | None:
+    """Bring a queued job to Running under the next fence; None if its account runs as many as it may by now.
 
     Args:
         connection: In a transaction.
@@ -108,6 +108,8 @@ async def start(  # noqa: PLR0913 - what a claim is made of
         lease: How long the claim holds.
         in_row: How many claims for session jobs its account has had in a row, with this one.
     """
+    if not await _count(connection, _STARTED, job, more=-1, new_in_row=in_row):
+        return None
     running = replace(job, state=JobState.RUNNING, started=now.utc, fence=job.fence + 1)
     await connection.execute(
         _START,
@@ -121,7 +123,6 @@ async def start(  # noqa: PLR0913 - what a claim is made of
             "new_boot_id": holder.boot_id,
         },
     )
-    await _count(connection, _STARTED, job, more=-1, new_in_row=in_row)
     await _note(connection, job, started=now.utc)
     return running
 
@@ -178,7 +179,7 @@ async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: date
 
 
 async def _count(connection: AsyncConnection, statement: Update, job: Job, *, more: int, **values: object) -> bool:
-    """Change the counts of the job's account, with `more` jobs in the queue; return whether there are any yet."""
+    """Change the counts of the job's account, with `more` jobs in the queue; return whether it has any to change."""
     in_sessions = more if job.session_id is not None else 0
     which = {"of_executor": job.executor, "of_account": job.account}
     result = await connection.execute(statement, {**which, "more_in_sessions": in_sessions, **values})

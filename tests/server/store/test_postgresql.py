@@ -4,7 +4,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,34 @@ async def test_many_calls_at_once_share_a_bounded_number_of_connections(
         await asyncio.gather(*writes, *reads)
         [row] = await run_sql(url, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'qiskit%'")
         assert 2 < row["count"] <= CONNECTIONS
+
+
+async def test_calls_of_one_session_at_once_never_wait_for_each_other_in_a_circle(
+    new_database: NewDatabase, run_sql: RunSql, new_job: NewJob, new_session: Callable[..., Session]
+) -> None:
+    """The database would end such a circle after a second, by an error upon which the call is made again."""
+
+    async def run(store: Store) -> None:
+        for _ in range(30):
+            if claim := await store.queue.claim(AER, HERE, lease=LEASE):
+                await store.queue.finish(claim, COMPLETED, b"{}")
+
+    async def submit(store: Store, session: Session) -> None:
+        job = new_job(session_id=session.id)
+        with suppress(InvalidStateError):
+            await store.jobs.add(job, b"{}")
+            await store.jobs.cancel(ALICE, job.id, reason="enough")
+
+    async with new_database() as url, opened_store(url) as one, opened_store(url) as other:
+        for _ in range(3):
+            session = new_session()
+            await one.sessions.add(session)
+            submissions = (submit(store, session) for _ in range(20) for store in (one, other))
+            closing = one.sessions.close(ALICE, session.id)
+            await asyncio.gather(run(one), *submissions, run(other), closing, run(one))
+        await asyncio.sleep(1.5)  # Until idle connections have reported.
+        [row] = await run_sql(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        assert row["deadlocks"] == 0
 
 
 async def test_a_stopped_replica_cannot_keep_rows_locked(postgresql_server: PostgresqlServer) -> None:

@@ -163,6 +163,17 @@ async def test_no_more_jobs_of_an_account_run_than_its_limit_says(store: Store, 
     assert (await claimed(store)).job.account == ALICE
 
 
+async def test_claimers_side_by_side_keep_to_the_limit_of_running_jobs(store: Store, new_job: NewJob) -> None:
+    for _ in range(12):
+        await store.jobs.add(new_job(), b"{}", Terms(running=2))
+    for _ in range(4):
+        claims = await asyncio.gather(*(store.queue.claim(AER, HERE, lease=LEASE) for _ in range(6)))
+        running = [claim for claim in claims if claim is not None]
+        assert 1 <= len(running) <= 2
+        for claim in running:
+            await ended(store, claim)
+
+
 async def test_many_accounts_at_their_limit_do_not_hide_another(store: Store, new_job: NewJob) -> None:
     for number in range(20):
         account = AccountId(f"full-{number}")
