@@ -59,6 +59,11 @@ def submit(client: httpx.Client, circuit: QuantumCircuit | None = None, **change
     return str(client.post("/jobs", json=submission(circuit, **changes)).raise_for_status().json()["id"])
 
 
+def submit_named(client: httpx.Client, name: str, *, backend: str = "fake_manila@counted", **changes: Any) -> str:
+    """Submit a job that does what its circuit's name says, and return its id."""
+    return submit(client, circuit_of(name), backend=backend, **changes)
+
+
 def end_of(client: httpx.Client, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
     """Return the job once it has ended."""
     return when(client, job_id, ENDED, seconds=seconds)

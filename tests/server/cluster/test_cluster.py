@@ -8,14 +8,10 @@ from pathlib import Path
 
 import httpx
 from cluster_processes import Cluster, workers_of
-from http_jobs import circuit_of, end_of, signed_in, submit, when
+from http_jobs import end_of, signed_in, submit_named, when
 from server_process import ServerProcess
 
 HEADERS = {"Authorization": "Bearer a key for tests"}
-
-
-def submit_named(client: httpx.Client, name: str, **changes: object) -> str:
-    return submit(client, circuit_of(name), **{"backend": "fake_manila@counted", **changes})
 
 
 def load(executor: ServerProcess) -> dict[str, object]:

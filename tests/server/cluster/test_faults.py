@@ -6,15 +6,11 @@ import time
 import httpx
 import pytest
 from cluster_processes import Cluster, wait_until, workers_of
-from http_jobs import circuit_of, end_of, signed_in, submit
+from http_jobs import end_of, signed_in, submit_named
 from server_process import ServerProcess
 
 IMPATIENT = {"QRS_CONFIRM_EVERY": "0.3", "QRS_ORPHAN_AFTER": "2", "QRS_ORPHAN_KEPT": "4"}
 WAYS = [{"requests": True}, {"answers": True}, {"requests": True, "answers": True}]
-
-
-def submit_named(client: httpx.Client, name: str) -> str:
-    return submit(client, circuit_of(name), backend="fake_manila@counted")
 
 
 def test_what_an_api_has_to_say_that_slept_past_its_lease_is_refused(

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from cluster_processes import Cluster, wait_until, workers_of
-from http_jobs import circuit_of, end_of, signed_in, submission, submit
+from http_jobs import end_of, signed_in, submission, submit_named
 from server_process import ServerProcess
 
 from qiskit_runtime_server import Settings, create_app
@@ -18,10 +18,6 @@ from qiskit_runtime_server.errors import StoreUnavailableError
 from qiskit_runtime_server.jobs import Job
 
 NOWHERE = "http://127.0.0.1:9"
-
-
-def submit_named(client: httpx.Client, name: str) -> str:
-    return submit(client, circuit_of(name), backend="fake_manila@counted")
 
 
 def test_replicas_start_at_once_on_an_empty_database_and_know_each_others_jobs_and_tokens(
