@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-START_SECONDS = 60
+START_SECONDS = 120
 STOP_SECONDS = 60
 
 
