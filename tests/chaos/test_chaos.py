@@ -9,7 +9,7 @@ from chaos import TENTH, endure
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The SamplerV2 class:DeprecationWarning")
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_no_acknowledged_job_is_lost_or_ends_twice_in_a_storm(tmp_path: Path) -> None:
     report = endure(TENTH, tmp_path, seed=1)
     for name, figure in report.figures.items():

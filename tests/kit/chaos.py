@@ -48,7 +48,7 @@ class Size:
 
 
 FULL = Size(short=1_000, long=20, patience=1_500)
-TENTH = Size(short=100, long=2, patience=240)
+TENTH = Size(short=100, long=2, patience=500)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +81,8 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
         storm.blow(lambda: not any(customer.is_alive() for customer in customers))
         seconds = time.monotonic() - start
         report = Report()
+        for words in storm.gone:
+            print(f"A process ended by itself: {words}")
         for customer in customers:
             report.problems += customer.problems
         _wait_for_calm(database, report)
@@ -91,6 +93,7 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
         report.figures |= {
             "seconds": round(seconds),
             "faults": dict(storm.faults.most_common()),
+            "processes that ended by themselves and were started again": len(storm.gone),
             "jobs acknowledged": len(acknowledged),
             "calls that a client gave up after its own retries, made again": refusals.total(),
             "answers of the proxy in place of an api": dict(ingress.refusals),

@@ -111,10 +111,12 @@ class Storm:
 
     Attributes:
         faults: How many of each kind there were.
+        gone: The last words of processes that ended by themselves and were started again.
     """
 
     def __init__(self, fleet: Fleet, rng: random.Random) -> None:
         self.faults: Counter[str] = Counter()
+        self.gone: list[str] = []
         self._fleet = fleet
         self._rng = rng
         self._mendings: list[tuple[float, int, Callable[[], None]]] = []
@@ -138,12 +140,20 @@ class Storm:
         due = [time.monotonic() + seconds for seconds, _ in schedules]
         while not over():
             self._mend(time.monotonic())
+            self._supervise()
             for number, (seconds, faults) in enumerate(schedules):
                 if time.monotonic() >= due[number]:
                     due[number] = time.monotonic() + seconds
                     self._strike(faults)
             time.sleep(0.05)
         self._mend(math.inf)
+
+    def _supervise(self) -> None:
+        """Start again what has ended by itself, such as an api that found no database when it started."""
+        for member in self._fleet.members:
+            if not member.hurt and member.server.process.poll() is not None:
+                self.gone.append("".join(member.server.output[-3:]))
+                member.restart()
 
     def _strike(self, faults: dict[str, Callable[[], Mending | None]]) -> None:
         """Let one fault happen whose victim is whole."""
