@@ -23,7 +23,7 @@ def _unlimited(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63)]
 Count = Annotated[Annotated[int, Field(ge=0, lt=2**31)] | None, BeforeValidator(_unlimited)]
-Seconds = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_unlimited)]
+Seconds = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
 
 
 class _Section(BaseModel):

@@ -119,6 +119,7 @@ def test_a_token_of_two_accounts_is_the_first_ones_and_the_log_says_so(
         ("[accounts.alice]\nrole = 'king'", "accounts.alice.role"),
         ("[accounts.alice]\nqeued = 3", "accounts.alice.qeued"),
         ("[accounts.alice]\nqueued = -1", "accounts.alice.queued"),
+        ("[accounts.alice]\nseconds_per_day = inf", "accounts.alice.seconds_per_day"),
         ("[accounts.alice]\nweight = 0", "accounts.alice.weight"),
         ("[accounts.'a/b']", "accounts.a/b"),
         ("[accounts.alice]\ninstances = []", "accounts.alice.instances"),

@@ -1,4 +1,4 @@
-"""Sessions and batches: jobs that belong together and go first."""
+"""Sessions and batches: jobs that belong together and go before the other jobs of their account."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
