@@ -71,6 +71,10 @@ def execute(
     for index, pub in enumerate(pubs):
         _check(pub, setup.device, setup.options, f"pubs[{index}]")
     plans = [plan_for(setup, pub, f"pubs[{index}]") for index, pub in enumerate(pubs)]
+    if setup.options.twirling.product is not None:
+        for index, plan in enumerate(plans):
+            most = max(MAX_SHOTS, setup.device.max_shots)
+            isa.check_shots(math.prod(plan.share), most, setup.device, f"pubs[{index}]")
     layered = [plan.pub for plan in plans if plan.methods.needs_layers]
     noise = layer_noise(setup, layered) if layered else None
     results = [_run(setup, plan, noise, index) for index, plan in enumerate(plans)]

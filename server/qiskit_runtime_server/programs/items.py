@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,14 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from samplomatic.quantum_program import CircuitItem, QuantumProgram, QuantumProgramItem
 
+from qiskit_runtime_server.errors import TooManyShotsError
 from qiskit_runtime_server.programs import samplexes
 from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.quantum_program import unboxed
 from qiskit_runtime_server.programs.setup import Setup
+
+MAX_BITS: Final = 2**31
+"""Of one program; each takes a byte."""
 
 # Last part of the keys of random generators.
 _SHOTS = 0
@@ -35,9 +40,10 @@ def run(
         shots: Of the items, by their numbers, that do not take those of the program.
         qubits: Of the device, for those of the circuits; by default the first ones.
     """
+    numbers = [(shots or {}).get(index, program.shots) for index in range(len(program.items))]
+    _check_size(program, numbers)
     results = []
-    for index, item in enumerate(program.items):
-        number = (shots or {}).get(index, program.shots)
+    for index, (item, number) in enumerate(zip(program.items, numbers, strict=True)):
         circuit = placed(unboxed(item.circuit), qubits, setup.device.num_qubits)
         if setup.options.decoupling.enable:
             circuit = decoupled(circuit, setup.device, setup.options.decoupling, "a circuit of the program")
@@ -46,6 +52,18 @@ def run(
         shaped = {name: bits.reshape(*item.shape, *bits.shape[1:]) for name, bits in registers.items()}
         results.append({**drawn, **shaped})
     return QuantumProgramResult(results, passthrough_data=program.passthrough_data)
+
+
+def _check_size(program: QuantumProgram, shots: Sequence[int]) -> None:
+    bits = sum(
+        math.prod(item.shape) * number * item.circuit.num_clbits
+        for item, number in zip(program.items, shots, strict=True)
+    )
+    if bits > MAX_BITS:
+        raise TooManyShotsError(
+            f"The job's randomizations take {bits // 2**20} million bits; {MAX_BITS // 2**20} million are allowed. Use"
+            " fewer shots, randomizations or parameter sets, or several jobs; PEC takes more for stronger noise."
+        )
 
 
 def placed(circuit: QuantumCircuit, qubits: Sequence[int] | None, num_qubits: int) -> QuantumCircuit:

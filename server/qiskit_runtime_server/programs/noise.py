@@ -80,16 +80,12 @@ class DeviceNoise(ABC):
         measure: Use = ("measure", (0,))
         for qubit in qubits:
             model = self.restricted_to((qubit,), frozenset({measure}))
-            if self._reads_jointly(qubit) or (model is not None and gate_error(model, measure) is not None):
+            if model is not None and gate_error(model, measure) is not None:
                 return None
             matrix = None if model is None else readout_matrix(model, 0)
             if matrix is not None:
                 found[qubit] = matrix
         return found
-
-    def _reads_jointly(self, qubit: int) -> bool:  # noqa: ARG002 - most do not
-        """Whether errors of reading `qubit` depend on other qubits."""
-        return False
 
     @abstractmethod
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
@@ -244,14 +240,15 @@ class _ModelNoise(DeviceNoise):
             if not isinstance(noise_pass, RelaxationNoisePass):
                 message = f"Option simulator.noise_model: its pass {type(noise_pass).__name__} is not supported."
                 raise UnsupportedOptionError(message)
+        # Qubits that no gate joins are simulated apart.
+        if any(len(group) > 1 for group in model._local_readout_errors):
+            message = "Option simulator.noise_model: readout errors of several qubits at once are not supported."
+            raise UnsupportedOptionError(message)
         missing = [qubit for qubit in model.noise_qubits if qubit >= num_qubits]
         if missing:
             message = f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
             raise InvalidInputError(message)
         self._relaxations = [_relaxation_of(noise_pass) for noise_pass in model._custom_noise_passes]
-
-    def _reads_jointly(self, qubit: int) -> bool:
-        return any(len(group) > 1 and qubit in group for group in self._model._local_readout_errors)
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         labels = None if uses is None else {label for label, _ in uses}

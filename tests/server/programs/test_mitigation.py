@@ -13,9 +13,10 @@ from qiskit.primitives import DataBin, PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import Operator, Pauli
-from qiskit_aer.noise import NoiseModel, QuantumError, ReadoutError, coherent_unitary_error
+from qiskit_aer.noise import NoiseModel, QuantumError, ReadoutError, coherent_unitary_error, pauli_error
 from scipy.stats import chi2_contingency
 
+from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.device import Device
@@ -89,6 +90,44 @@ class TestReadoutMitigation:
         for circuit, sign in ((ones(1), -1), (QuantumCircuit(1), 1)):
             (result,) = mitigate([(circuit, "Z", [], 0.005)], noise=misreading(), resilience_level=1, **options)
             assert float(result.data.evs) == pytest.approx(sign * 0.9, abs=0.025)
+
+    def test_measurements_with_errors_of_their_own_are_mitigated_by_a_samplex(self, mitigate: Run) -> None:
+        noise = misreading()
+        noise.add_all_qubit_quantum_error(pauli_error([("X", 0.1), ("I", 0.9)]), "measure")
+        options = {"twirling": {"num_randomizations": 512}}
+        (result,) = mitigate([(ones(2), ["IZ", "ZI"])], noise=noise, resilience_level=1, **options)
+        assert result.data.evs == pytest.approx([-1, -1], abs=0.1)
+        (raw,) = mitigate([(ones(2), ["IZ", "ZI"])], noise=noise, resilience_level=0)
+        # A share of 0.1 is flipped; then 0 is read as 1 in 2 of 100 cases, and 1 as 0 in 8 of 100.
+        assert raw.data.evs == pytest.approx([-0.652, -0.652], abs=0.06)
+
+    def test_errors_of_reading_several_bits_at_once_are_refused(self, mitigate: Run) -> None:
+        noise = NoiseModel()
+        noise.add_readout_error(ReadoutError(np.eye(4) * 0.9 + np.eye(4)[::-1] * 0.1), [0, 1])
+        with pytest.raises(UnsupportedOptionError, match=r"simulator\.noise_model: readout errors of several qubits"):
+            mitigate([(ones(2), "ZZ")], noise=noise)
+
+    def test_measurements_and_resets_in_the_middle_are_no_obstacle(self, mitigate: Run) -> None:
+        circuit = QuantumCircuit(2, 1)
+        circuit.x(0)
+        circuit.measure(0, 0)
+        circuit.reset(0)
+        circuit.x(1)
+        options = {"twirling": {"num_randomizations": 512}}
+        (result,) = mitigate([(circuit, ["IZ", "ZI"])], noise=misreading(), resilience_level=1, **options)
+        assert result.data.evs == pytest.approx([1, -1], abs=0.07)
+        with pytest.raises(UnsupportedOptionError, match=r"zne_mitigation.* reset or measurements in their middle"):
+            mitigate([(circuit, "IZ")], resilience_level=2)
+
+
+def test_more_randomizations_than_fit_into_memory_are_refused(mitigate: Run) -> None:
+    many = {"num_randomizations": 100_000, "shots_per_randomization": 100_000}
+    with pytest.raises(TooManyShotsError):
+        mitigate([(ones(2), "ZZ")], twirling=many)
+    known = [known_layer((1, 2), {"XI": 1.0, "ZZ": 1.0})]
+    endless = {"pec_mitigation": True, "pec": {"max_overhead": None}, "layer_noise_model": known}
+    with pytest.raises(TooManyShotsError, match="PEC takes more for stronger noise"):
+        mitigate([(twice(), VALUE)], resilience=endless, twirling={"strategy": "active"})
 
 
 RATES = symmetric({"XI": 0.04, "IX": 0.01, "IZ": 0.02, "YI": 0.005})

@@ -21,6 +21,7 @@ from samplomatic import Twirl
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.programs.dry_run import DryRun
 from qiskit_runtime_server.programs.noise_learner import execute
 
 RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})
@@ -199,6 +200,19 @@ class TestBoxes:
             learn_boxes(turned)
         with pytest.raises(InvalidInputError, match=r"v0\.1, v0\.2, v0\.3"):
             learn_boxes(cx_box((0, 1)), version="v0.4")
+
+
+class TestDryRun:
+    def test_it_gives_a_result_of_the_right_shape(self) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(0, 1)
+        params = {"circuits": [circuit], "options": {"twirling_strategy": "active", **QUICK}}
+        runner = DryRun(AerExecutor())
+        document = execute(runner, json.dumps(params, cls=RuntimeEncoder).encode(), "mock_manila@aer", 1).document
+        (layer,) = NoiseLearnerResultDecoder.decode(document.decode())
+        assert layer.error.num_qubits == 2
+        assert len(layer.error.rates) == 15
+        assert runner.seconds > 0
 
 
 class TestChecks:
