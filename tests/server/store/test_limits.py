@@ -5,12 +5,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
+from qiskit_runtime_server.store.rows import job_row
+from qiskit_runtime_server.store.schema import jobs, ledger
+from qiskit_runtime_server.store.sql import SqlStore
 from qiskit_runtime_server.terms import Terms
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
@@ -116,3 +120,20 @@ async def test_all_accounts_together_are_seen_by_those_who_may(store: Store, new
     assert (found, count) == ([jobs[1]], 2)
     assert (await store.jobs.cancel(None, jobs[0].id, reason="by an admin")).id == jobs[0].id
     assert (await store.jobs.get(ALICE, jobs[0].id)).reason == "by an admin"
+
+
+async def test_jobs_that_a_server_of_the_schema_before_has_added_are_served(store: SqlStore, new_job: NewJob) -> None:
+    """While one release replaces the other, servers of both run on the newer one's schema."""
+    job = new_job()
+    row = {name: value for name, value in job_row(job).items() if name not in {"params_bytes", "max_qubits"}}
+    counts = {"queued": 1, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
+    async with store.database.writer.begin() as connection:
+        await connection.execute(insert(jobs), row)
+        await connection.execute(
+            insert(ledger), {"executor": AER, "account": ALICE, "last_served": job.created, **counts}
+        )
+    claim = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert claim is not None
+    assert (claim.job.id, claim.job.max_qubits) == (job.id, None)
+    assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.0)), b"{}")
+    assert await store.ledger.seconds_used_today(ALICE, job.instance) == 1.0
