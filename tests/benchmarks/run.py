@@ -12,6 +12,7 @@ from pathlib import Path
 
 from clients import client_rows
 from clusters import cluster_rows
+from programs import program_rows
 from rich.console import Console
 from rich.table import Table
 from stores import store_rows
@@ -20,6 +21,7 @@ from table import Row, machine
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "benchmarks.md"
 SUBJECTS: dict[str, tuple[str, Callable[..., Iterator[Row]]]] = {
     "clients": ("What a user sees", client_rows),
+    "programs": ("Twirling and mitigation", program_rows),
     "clusters": ("Apis, PostgreSQL and executor services", cluster_rows),
     "stores": ("Stores with 100,000 queued jobs of 1,000 accounts", store_rows),
 }

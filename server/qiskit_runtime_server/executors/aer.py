@@ -29,8 +29,8 @@ _THREADED_QUBITS: Final = 18
 
 # What Aer takes to start, for an instruction of one shot, and for each of its 2^n numbers; circuits with IBM's noise.
 _SECONDS_PER_RUN: Final = 3e-3
-_SECONDS_PER_INSTRUCTION: Final = 3e-6
-_SECONDS_PER_NUMBER: Final = 1.5e-9
+_SECONDS_PER_INSTRUCTION: Final = 1e-6
+_SECONDS_PER_NUMBER: Final = 7e-9
 
 _MAX_OUTCOME_BITS: Final = 12
 _MAX_PROBABILITIES: Final = 2**22
