@@ -1,6 +1,7 @@
 """Runs the storm at full size, prints what happened and writes it to docs/reference/chaos.md."""
 
 import argparse
+import os
 import sys
 import tempfile
 import warnings
@@ -8,17 +9,17 @@ from pathlib import Path
 
 from storm import FAULT_SECONDS, KILL_SECONDS
 
-from chaos import FULL, LONG_SECONDS, TENTH, Report, endure
+from chaos import FULL, LONG_SECONDS, TENTH, Report, Size, endure
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "chaos.md"
 
 
-INTRODUCTION = f"""# Chaos
+INTRODUCTION = """# Chaos
 
-Made by `make chaos`: two apis behind a proxy, PostgreSQL, two executor services with one slot each, and threads of the
-real client that send {FULL.short:,} short jobs and {FULL.long} of {LONG_SECONDS} s. A fault strikes every
-{FAULT_SECONDS:g} s; an executor or a worker is killed every {KILL_SECONDS:g} s. Every acknowledged job must have one
-end, Completed, and the correct result; no fence may fall, and no worker be left without an executor.
+Made by `make chaos`, on {cores} cores: two apis behind a proxy, PostgreSQL, two executor services with one slot each,
+and threads of the real client that send {size.short:,} short jobs and {size.long} of {seconds} s. A fault strikes every
+{fault:g} s; an executor or a worker is killed every {kill:g} s. Every acknowledged job must have one end, Completed,
+and the correct result; no fence may fall, and no worker be left without an executor.
 [guarantees.md](../explanation/guarantees.md) says what that means for users.
 
 | what | figure |
@@ -26,13 +27,16 @@ end, Completed, and the correct result; no fence may fall, and no worker be left
 """
 
 
-def page(report: Report) -> str:
+def page(report: Report, size: Size) -> str:
+    introduction = INTRODUCTION.format(
+        cores=os.cpu_count(), size=size, seconds=LONG_SECONDS, fault=FAULT_SECONDS, kill=KILL_SECONDS
+    )
     lines = []
     for name, figure in report.figures.items():
         shown = ", ".join(f"{key}: {count}" for key, count in figure.items()) if isinstance(figure, dict) else figure
         lines.append(f"| {name} | {shown} |")
     lines += ["", *([f"- {problem}" for problem in report.problems] or ["All of that held."])]
-    return INTRODUCTION + "\n".join(lines) + "\n"
+    return introduction + "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -40,12 +44,13 @@ def main() -> int:
     parser.add_argument("--tenth", action="store_true", help="a tenth of the size, and nothing is written")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    size = TENTH if options.tenth else FULL
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        report = endure(TENTH if options.tenth else FULL, Path(folder), seed=options.seed)
-    print(page(report))
+        report = endure(size, Path(folder), seed=options.seed)
+    print(page(report, size))
     if not options.tenth:
-        PAGE.write_text(page(report))
+        PAGE.write_text(page(report, size))
     return len(report.problems)
 
 
