@@ -189,3 +189,16 @@ def test_measurements_are_terminal_unless_something_follows() -> None:
     overwritten = QuantumCircuit(2, 1)
     overwritten.measure([0, 1], [0, 0])
     assert terminal_measurements(overwritten) is None
+
+
+def test_a_circuit_stays_as_it_was() -> None:
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(2, 2)
+    circuit.rz(2 * angle, 0)
+    circuit.crx(3 * angle, 0, 1)
+    circuit.u(angle, angle + 1, 0.3, 1)
+    circuit.measure([0, 1], [0, 1])
+    before = circuit.copy()
+    (component,) = split(circuit)
+    assert len(component.angles) == 4
+    assert circuit == before
