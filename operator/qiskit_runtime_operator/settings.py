@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     watch_silence: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=90)
     """A watch without so much as a bookmark for this long is renewed early."""
 
-    workers: Annotated[int, Field(ge=1)] = 8
+    workers: Annotated[int, Field(ge=1)] = 32
     """How many RuntimeServers are brought up to date at a time."""
 
     health_port: Port = 8080
