@@ -24,6 +24,7 @@ EVENTS: Final = ResourceKind(api_version="v1", kind="Event", plural="events")
 LEASES: Final = ResourceKind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 _JSON: Final = "application/json"
+_MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"  # which JSON is, too
 _PAGE: Final = 500
 _CONFLICT_REASON: Final = "FieldManagerConflict"
@@ -115,9 +116,16 @@ class Cluster:
         path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
         body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
         query = {"fieldManager": MANAGER, "force": str(force).lower()}
-        applied = await self._write("PATCH", path, body, query=query)
+        applied = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
         self._measures.written(kind, "apply")
         return applied
+
+    async def overlay(self, kind: ResourceKind, manifest: Manifest, *, uid: str) -> None:
+        """Set the fields of a manifest in the object with this UID; its lists then hold nothing else."""
+        metadata = manifest["metadata"]
+        path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
+        body = {**manifest, "metadata": {**metadata, "uid": uid}}
+        await self._write("PATCH", path, body, query={"fieldManager": MANAGER}, content_type=_MERGE)
 
     async def create(self, kind: ResourceKind, manifest: Manifest) -> bool:
         """Create an object; False if there is one of that name."""
@@ -153,7 +161,7 @@ class Cluster:
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
         query = {"fieldManager": MANAGER, "force": "true"}
         try:
-            written = await self._write("PATCH", path, body, query=query)
+            written = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
         except (StaleError, _MissingError):
             return None
         self._measures.written(SERVERS, "status")
@@ -189,9 +197,11 @@ class Cluster:
         except _MissingError:
             return None
 
-    async def _write(self, method: str, path: str, body: object, *, query: Mapping[str, str] | None = None) -> Manifest:
+    async def _write(
+        self, method: str, path: str, body: object, *, query: Mapping[str, str] | None = None, content_type: str = _JSON
+    ) -> Manifest:
         limit = min(self._time_to_write(), self._limit)
-        return await self._send(method, path, limit=limit, query=query, body=body)
+        return await self._send(method, path, limit=limit, query=query, content=(content_type, body))
 
     async def _send(
         self,
@@ -200,24 +210,26 @@ class Cluster:
         *,
         limit: timedelta,
         query: Mapping[str, str] | None = None,
-        body: object = None,
+        content: tuple[str, object] | None = None,
     ) -> Manifest:
+        data = None if content is None else msgspec.json.encode(content[1])
+        headers = {} if content is None else {"Content-Type": content[0]}
         try:
             async with self._http.request(
                 method,
                 self._server + path,
                 params=query,
-                data=None if body is None else msgspec.json.encode(body),
-                headers={"Content-Type": _APPLY if method == "PATCH" else _JSON},
+                data=data,
+                headers=headers,
                 timeout=aiohttp.ClientTimeout(total=limit.total_seconds()),
             ) as answer:
-                content = await answer.read()
+                said = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
         if answer.ok:
-            document: Manifest = msgspec.json.decode(content)
+            document: Manifest = msgspec.json.decode(said)
             return document
-        raise _failure(f"{method} {path}", answer.status, answer.headers.get("Retry-After", ""), content)
+        raise _failure(f"{method} {path}", answer.status, answer.headers.get("Retry-After", ""), said)
 
 
 class _MissingError(RefusedError):

@@ -145,7 +145,9 @@ class Reconciler:
             if known is None:
                 return _refused(kind, ref.name, error)
             try:
-                live = await self._replace(kind, manifest)
+                # Others may have put something into its lists that makes ours impossible.
+                await self.cluster.overlay(kind, manifest, uid=known.uid)
+                live = await self.cluster.apply(kind, manifest, uid=known.uid, force=True)
             except RefusedError:
                 return _refused(kind, ref.name, error)
         self.inventory.see(kind, None, live)
@@ -181,14 +183,6 @@ class Reconciler:
         except StaleError:
             self.inventory.drop(Ref.of(kind, manifest))
             raise
-
-    async def _replace(self, kind: ResourceKind, manifest: Manifest) -> Manifest:
-        """Apply a manifest after clearing its lists of what others have put there, which can make it impossible."""
-        live = await self.cluster.get(kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        if live is None:
-            raise StaleError(f"{kind.kind} {manifest['metadata']['name']} has gone")
-        replaced = await self.cluster.replace(kind, _overlaid(live, manifest))
-        return await self.cluster.apply(kind, manifest, uid=replaced["metadata"]["uid"], force=True)
 
     async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> None:
         key = Key(server.namespace, server.name)
@@ -226,14 +220,6 @@ def _is_ours(server: RuntimeServer, known: Known, last: _Applied | None) -> bool
     known_to_be = known.owner is None and last is not None and last.uid == known.uid
     kept = known.kind == CLAIMS and known.owner is None and is_data_of(server, known.body)
     return known.owner == server.uid or known_to_be or kept
-
-
-def _overlaid(live: Manifest, wanted: Manifest) -> Manifest:
-    """Return `live` with the fields of `wanted`; lists have nothing but what is wanted."""
-    return live | {
-        key: _overlaid(live[key], value) if isinstance(value, dict) and isinstance(live.get(key), dict) else value
-        for key, value in wanted.items()
-    }
 
 
 def _refused(kind: ResourceKind, name: str, error: RefusedError) -> Refusal:
