@@ -1,7 +1,8 @@
 """Measures the server, prints a table and writes it to docs/reference/benchmarks.md.
 
 The peer is the same client's local testing mode on the same fake device, in this process. Times are medians, with the
-range in brackets. `--quick` takes fewer samples and writes nothing; `--only` runs some of the subjects.
+range in brackets. `--quick` takes fewer samples and writes nothing; `--only` runs some of the subjects and leaves the
+sections of the others as they are.
 """
 
 import argparse
@@ -27,8 +28,12 @@ SUBJECTS: dict[str, tuple[str, Callable[..., Iterator[Row]]]] = {
 }
 
 
-def page(results: dict[str, list[Row]]) -> str:
-    lines = [
+def page(results: dict[str, list[Row]], before: str) -> str:
+    """Return the page with new sections for `results`; those of other subjects stay as they were `before`."""
+    kept = dict(section.split("\n", 1) for section in before.split("\n## ")[1:])
+    new = {SUBJECTS[subject][0]: section(rows) for subject, rows in results.items()}
+    sections = {title: {**kept, **new}.get(title) for title, _ in SUBJECTS.values()}
+    head = [
         "# Benchmarks",
         "",
         "Made by `make bench`. The peer is the same client's local testing mode on the same fake device, in the same",
@@ -36,16 +41,13 @@ def page(results: dict[str, list[Row]]) -> str:
         "",
         f"Machine: {machine()}.",
     ]
-    for subject, rows in results.items():
-        lines += [
-            "",
-            f"## {SUBJECTS[subject][0]}",
-            "",
-            "| what | server | peer | ratio | goal |",
-            "|---|---|---|---|---|",
-        ]
-        lines += [f"| {row.what} | {row.ours} | {row.peer} | {row.ratio} | {row.goal} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    bodies = [f"\n## {title}\n{body.rstrip()}" for title, body in sections.items() if body]
+    return "\n".join([*head, *bodies]) + "\n"
+
+
+def section(rows: list[Row]) -> str:
+    lines = [f"| {row.what} | {row.ours} | {row.peer} | {row.ratio} | {row.goal} |" for row in rows]
+    return "\n".join(["", "| what | server | peer | ratio | goal |", "|---|---|---|---|---|", *lines])
 
 
 def main() -> None:
@@ -65,8 +67,8 @@ def main() -> None:
     for row in (row for rows in results.values() for row in rows):
         table.add_row(row.what, row.ours, row.peer, row.ratio, row.goal)
     console.print(table)
-    if results.keys() == SUBJECTS.keys() and not options.quick:
-        PAGE.write_text(page(results))
+    if not options.quick:
+        PAGE.write_text(page(results, PAGE.read_text()))
 
 
 if __name__ == "__main__":
