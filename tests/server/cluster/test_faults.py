@@ -55,7 +55,7 @@ def test_a_network_that_stays_away_does_not_leave_two_copies_running(cluster: Cl
         first = cluster.wait_for_start("sleep")
         workers = workers_of(executors[first])
         wires[first].hold(**ways)
-        wait_until(lambda: len(cluster.starts("sleep")) == 2, seconds=40)
+        wait_until(lambda: len(cluster.starts("sleep")) == 2, seconds=120)
         assert not workers & workers_of(executors[first])
         assert set(cluster.starts("sleep")) == executors.keys()
         assert client.post(f"/jobs/{job}/cancel").status_code == 204

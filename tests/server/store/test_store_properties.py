@@ -4,6 +4,7 @@ On PostgreSQL the clock of the process jumps by an hour to and fro all the while
 """
 
 import asyncio
+import gc
 import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Executable, func, select
@@ -448,16 +449,22 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("open_store", ["sqlite", "postgresql"], indirect=True)
 def test_any_sequence_of_calls_does_what_the_model_predicts(
     open_store: OpenStore, new_job: Callable[..., Job], new_session: Callable[..., Session]
 ) -> None:
+    # What earlier tests left is not looked through again and again.
+    gc.collect()
+    gc.freeze()
     run_state_machine_as_test(
         lambda: StoreMachine(open_store, new_job, new_session),
         settings=settings(
             max_examples=25,
             stateful_step_count=30,
             deadline=None,
+            # To explain a failure, every line would be traced, of all that goes well too.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
