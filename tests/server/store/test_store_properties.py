@@ -180,6 +180,12 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.may_overtake[waiting][winner] > 0, f"{winner} overtakes {account} once too often"
             self.may_overtake[waiting][winner] -= 1
 
+    def come_back(self, job: Job) -> None:
+        """Learn that a job is queued again: its account goes on with its turn, as if it had waited all the while."""
+        for (executor, account), allowed in self.may_overtake.items():
+            if executor == job.executor and account != job.account:
+                allowed[job.account] = max(allowed[job.account], TERMS[job.account].weight)
+
     def is_waiting(self, queue: Queue) -> bool:
         return bool(self.of(queue, JobState.QUEUED)) and not self.of(queue, JobState.RUNNING)
 
@@ -342,6 +348,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self.stop(known.job)
             known.job = given
+            self.come_back(given)
 
     @precondition(lambda self: self.known)
     @rule(number=numbers)
