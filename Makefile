@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest cluster check format bench bench-operator chaos gpu-test lock docs
+.PHONY: help setup demo test test-oldest e2e cluster check format bench bench-operator chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes 
 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
 	@$(BIN)/python tests/kit/control_plane.py
+
+e2e: $(STAMP) ## Build the images and run everything on a Kubernetes node of its own (as root, on Debian)
+	$(BIN)/python tests/e2e/run.py $(ARGS)
 
 check: $(STAMP) ## Lint, types, import rules, dependencies: what CI runs beside the tests
 	$(BIN)/ruff format --check .

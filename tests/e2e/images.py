@@ -1,0 +1,148 @@
+"""The images that users will run, built from the real Dockerfiles without Docker and without a registry."""
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+_REGISTRY = "localhost"
+_UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9}
+_BASE = f"{_REGISTRY}/base:latest"
+_DATABASE = f"{_REGISTRY}/postgresql:latest"
+# Where a machine keeps the certificates and the settings of pip that its network needs.
+_HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
+# By the names that the chart has for them.
+_DOCKERFILES = {
+    "qiskit-runtime-server-api": ("server/Dockerfile", "api"),
+    "qiskit-runtime-server-executor": ("server/Dockerfile", "executor"),
+    "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", "executor-gpu"),
+    "qiskit-runtime-operator": ("operator/Dockerfile", None),
+}
+
+
+class Images:
+    """Builds images in `folder`, which keeps the layers for the next time.
+
+    Attributes:
+        sizes: Of each built image beyond its base, in bytes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.sizes: dict[str, int] = {}
+
+    def build(self, *, gpu: bool) -> tuple[str, list[str]]:
+        """Build the images of all roles; return a tag that changes with any of them, and what they are called."""
+        self._make_base()
+        names = [name for name in _DOCKERFILES if gpu or not name.endswith("gpu")]
+        digests = [self._build(name) for name in names]
+        tag = hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+        return tag, [self._tagged(name, tag) for name in names]
+
+    def build_database(self) -> str:
+        """Build an image with Debian's PostgreSQL and return what it is called."""
+        file = Path(__file__).with_name("postgresql.Dockerfile")
+        print("building the image postgresql", flush=True)
+        self._run("build", "--layers", *_mounts(), f"--build-arg=BASE={_BASE}", "--file", file, "--tag", _DATABASE, ".")
+        return self._tagged("postgresql", self._digest("postgresql"))
+
+    @property
+    def base(self) -> str:
+        """What the base is called; its pods sleep."""
+        return _BASE
+
+    def archive(self, image: str) -> Path:
+        """Write an image to a file, unless that is there, and return its path."""
+        path = self._folder / f"{image.rpartition('/')[2].replace(':', '-')}.tar"
+        if not path.exists():
+            unfinished = path.with_suffix(".new")
+            self._run("push", "--quiet", image, f"oci-archive:{unfinished}:{image}")
+            unfinished.rename(path)
+        return path
+
+    def forget_others(self, kept: Mapping[str, Path]) -> None:
+        """Delete the archives of images that are not built any more."""
+        for path in set(self._folder.glob("*.tar")) - set(kept.values()) - {self._folder / "base.tar"}:
+            path.unlink()
+
+    def _make_base(self) -> None:
+        """Make what python:slim would be where a registry can be reached."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        tar = self._folder / "base.tar"
+        if tar.exists():
+            return
+        print("building the base of the images", flush=True)
+        unfinished = tar.with_suffix(".new")
+        packages = "python3,python3-venv,ca-certificates"
+        subprocess.run(
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                "--format=tar",
+                f"--include={packages}",
+                "bookworm",
+                unfinished,
+            ],
+            check=True,
+        )
+        recipe = self._folder / "base.Dockerfile"
+        recipe.write_text('FROM scratch\nADD base.new /\nCMD ["sleep", "infinity"]\n')
+        self._run("build", "--file", recipe, "--tag", _BASE, self._folder)
+        unfinished.rename(tar)
+
+    def _build(self, name: str) -> str:
+        print(f"building the image {name} (log: {self._folder / 'build.log'})", flush=True)
+        file, target = _DOCKERFILES[name]
+        chosen = ["--target", target] if target else []
+        arguments = [f"--build-arg=BASE={_BASE}", f"--build-arg=GPU_BASE={_BASE}", *chosen]
+        image = f"{_REGISTRY}/{name}:latest"
+        self._run("build", "--layers", *_mounts(), *arguments, "--file", file, "--tag", image, ".")
+        self.sizes[name] = self._size(image) - self._size(_BASE)
+        return self._digest(name)
+
+    def _digest(self, name: str) -> str:
+        return self._output("images", "--quiet", "--no-trunc", f"{_REGISTRY}/{name}:latest").strip()[-12:]
+
+    def _tagged(self, name: str, tag: str) -> str:
+        image = f"{_REGISTRY}/{name}:{tag}"
+        self._run("tag", f"{_REGISTRY}/{name}:latest", image)
+        return image
+
+    def _size(self, image: str) -> int:
+        number, unit = self._output("images", "--format", "{{.Size}}", image).split()[
+            :2
+        ]  # a line for each of its names
+        return int(float(number) * _UNITS[unit])
+
+    def _command(self, *arguments: str | Path) -> list[str | Path]:
+        return ["buildah", "--root", self._folder / "storage", "--runroot", self._folder / "run", *arguments]
+
+    def _run(self, *arguments: str | Path) -> None:
+        log = self._folder / "build.log"
+        with log.open("ab") as output:
+            done = subprocess.run(
+                self._command(*arguments), cwd=_ROOT, env=_environment(), stdout=output, stderr=output, check=False
+            )
+        if done.returncode:
+            last = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
+            raise RuntimeError(f"buildah {arguments[0]} failed:\n{last}")
+
+    def _output(self, *arguments: str) -> str:
+        return subprocess.run(
+            self._command(*arguments), cwd=_ROOT, env=_environment(), capture_output=True, text=True, check=True
+        ).stdout
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay"}
+
+
+def _mounts() -> list[str]:
+    return [f"--volume={path}:{path}:ro" for path in (*_HOST_FILES, *_wheel_folders()) if Path(path).exists()]
+
+
+def _wheel_folders() -> list[str]:
+    return [path for path in os.environ.get("PIP_FIND_LINKS", "").split() if path.startswith("/")]
