@@ -10,7 +10,6 @@ _ROOT = Path(__file__).parents[2]
 _REGISTRY = "localhost"
 _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9}
 _BASE = f"{_REGISTRY}/base:latest"
-_DATABASE = f"{_REGISTRY}/postgresql:latest"
 # Where a machine keeps the certificates and the settings of pip that its network needs.
 _HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
 # By the names that the chart has for them.
@@ -40,13 +39,6 @@ class Images:
         digests = [self._build(name) for name in names]
         tag = hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
         return tag, [self._tagged(name, tag) for name in names]
-
-    def build_database(self) -> str:
-        """Build an image with Debian's PostgreSQL and return what it is called."""
-        file = Path(__file__).with_name("postgresql.Dockerfile")
-        print("building the image postgresql", flush=True)
-        self._run("build", "--layers", *_mounts(), f"--build-arg=BASE={_BASE}", "--file", file, "--tag", _DATABASE, ".")
-        return self._tagged("postgresql", self._digest("postgresql"))
 
     @property
     def base(self) -> str:

@@ -5,7 +5,6 @@ It needs root and the namespaces that run.py makes: everything here ends with th
 
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -70,16 +69,6 @@ class Node:
     def stop(self) -> None:
         """End the programs; containers end with the namespaces."""
         self._stack.close()
-
-    def stop_hard(self) -> None:
-        """Kill everything in these namespaces but the tests, as a power cut would."""
-        ours = {1, os.getpid(), os.getppid()}
-        for process in {int(entry.name) for entry in _processes()} - ours:
-            _kill(process)
-        self._stack.pop_all()
-        for link in json.loads(_output("ip", "-json", "link")):
-            if link["ifname"].startswith(("veth", "cni")):
-                subprocess.run(["ip", "link", "delete", link["ifname"]], check=False)
 
     def processes(self, pod: str) -> list[int]:
         """Return the processes of a pod's container, the first one first."""
@@ -303,13 +292,6 @@ def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 def _output(*command: str | Path, cwd: Path | None = None) -> str:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
-
-
-def _kill(process: int) -> None:
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 def _processes() -> list[Path]:

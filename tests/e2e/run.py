@@ -70,12 +70,10 @@ def _prepare(*, everything: bool) -> dict[str, object]:
     ingress.ensure(("contour",))
     images = Images(_cache() / "images")
     tag, built = images.build(gpu=everything)
-    database = images.build_database() if everything else None
-    wanted = {name: images.archive(name) for name in (*built, images.base, *([database] if database else []))}
+    wanted = {name: images.archive(name) for name in (*built, images.base)}
     images.forget_others(wanted)
     return {
         "tag": tag,
-        "database": database,
         "sizes": images.sizes,
         "pause": images.base,
         "archives": {name: str(path) for name, path in wanted.items()},

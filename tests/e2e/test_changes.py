@@ -1,15 +1,13 @@
-"""Scenarios b, e, f and g: GPUs, settings, a database, and what is left when everything is deleted."""
+"""Scenarios b, e and g: GPUs, settings, and what is left when everything is deleted."""
 
-import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from figures import Figures
 from kubernetes_client import eventually
-from node import NAME, Node
+from node import NAME
 from qiskit_ibm_runtime import SamplerV2
-from server_on_node import TOKEN, Lab, bell, correct, jobs_in_flight
+from server_on_node import Lab, bell, correct, jobs_in_flight
 
 GPU = {"name": "custatevec", "type": "custatevec", "gpu": {"count": 1}}
 
@@ -88,29 +86,6 @@ def test_jobs_outlive_the_server_and_the_operator_in_the_volume(
     lab.apply_example("tutorial.yaml")
     lab.wait_for("Available")
     assert correct(lab.service().job(job.job_id()))
-
-
-def test_two_apis_on_a_database_and_a_node_that_loses_power(
-    lab: Lab, node: Node, setup: dict[str, Any], figures: Figures
-) -> None:
-    lab.kubernetes.delete("RuntimeServer", "lab")
-    eventually(lambda: not lab.kubernetes.list("Pod"), 120)
-    password = secrets.token_hex()
-    lab.start_database(setup["database"], password)
-    lab.apply_clustered(password)
-    lab.wait_for("Available")
-    lab.wait_for_rollout()
-    assert len(lab.pods("api")) == 2
-    service = lab.service()
-    backend = service.backend("fake_manila@aer")
-    jobs = [SamplerV2(mode=backend).run([bell(backend)], shots=1024) for _ in range(20)]
-    node.stop_hard()
-    node.start()
-    lab.wait_for_rollout()
-    recovered = lab.service(TOKEN)
-    assert all(correct(recovered.job(job.job_id())) for job in jobs)
-    for name, megabytes in lab.memory().items():
-        figures.add(f"memory of the pod {name}", megabytes, "MB")
 
 
 def _phase(pod: dict[str, Any]) -> str:
