@@ -6,7 +6,7 @@ It needs root and the namespaces that run.py makes: everything here ends with th
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import httpx
 import yaml
 from control_plane import ControlPlane
 from kubernetes_binaries import KubernetesBinaries
-from kubernetes_client import KubernetesClient, RefusedError, eventually
+from kubernetes_client import KubernetesClient, Manifest, RefusedError, eventually
 
 ADDRESS = "10.89.0.2"
 NAME = "node1"
@@ -63,7 +63,7 @@ class Node:
         client = KubernetesClient(self.kubeconfig)
         self._start_dns(client)
         self._start_ingress(client)
-        eventually(lambda: _ready(client), _READY_SECONDS)
+        eventually(lambda: _is("Ready", client.find("Node", NAME)), _READY_SECONDS)
         client.close()
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class Node:
         (networks / "10-bridge.conflist").write_text(json.dumps(_network(self.folder)))
         os.environ["PATH"] = f"{self._programs.path('containerd').parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self._plane.run("containerd", "--config", str(config), program=self._programs.path("containerd"))
-        _wait(socket.exists)
+        eventually(socket.exists, _READY_SECONDS)
         present = self._images_command("list", "--quiet").split()
         for name, archive in self._images.items():
             if name not in present:
@@ -139,7 +139,11 @@ class Node:
         definitions = [found for found in yaml.safe_load_all(self._contour_crds.read_text()) if found]
         for manifest in definitions:
             _ensure(client, manifest)
-        _wait(lambda: all(_established(client, manifest["metadata"]["name"]) for manifest in definitions))
+        names = [manifest["metadata"]["name"] for manifest in definitions]
+        for name in names:
+            eventually(
+                lambda name=name: _is("Established", client.get("CustomResourceDefinition", name)), _READY_SECONDS
+            )
         self._plane.run(
             "contour", "serve", f"--kubeconfig={self._plane.kubeconfig('contour')}",
             "--insecure", "--xds-address=127.0.0.1", "--xds-port=8001", "--disable-leader-election",
@@ -275,19 +279,10 @@ def _ensure(client: KubernetesClient, manifest: dict[str, object]) -> None:
             raise
 
 
-def _ready(client: KubernetesClient) -> bool:
-    node = client.find("Node", NAME)
-    conditions = node["status"].get("conditions", []) if node else []
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
-
-
-def _established(client: KubernetesClient, name: str) -> bool:
-    conditions = client.get("CustomResourceDefinition", name).get("status", {}).get("conditions", [])
-    return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
-    eventually(condition, seconds)
+def _is(condition: str, found: Manifest | None) -> bool:
+    """Return whether the status of an object says so."""
+    conditions = found.get("status", {}).get("conditions", []) if found else []
+    return any(entry["type"] == condition and entry["status"] == "True" for entry in conditions)
 
 
 def _output(*command: str | Path, cwd: Path | None = None) -> str:
