@@ -259,6 +259,7 @@ class StoreMachine(RuleBasedStateMachine):
         turn.claims += 1
         self.note(claim)
         self.known[claim.job.id].holder = holder
+        self.whoever_begins_to_wait_lets_only_those_go_first_who_wait_already()
         return claim
 
     @rule(executor=executors, count=st.integers(1, 6))
