@@ -60,14 +60,15 @@ async def search_instances(caller: Caller) -> dict[str, Any]:
     return {"items": items, "limit": 100}
 
 
-@router.get("/{plan_id}")
-async def describe_plan(plan_id: str, services: TheServices) -> dict[str, Any]:
+# The second path is what clients up to 0.48 make of the platform's address, which nothing tells them otherwise.
+@router.get(f"/{_PLAN_PREFIX}{{plan}}")
+@router.get(f"/api/v1/{_PLAN_PREFIX}{{plan}}")
+async def describe_plan(plan: str, services: TheServices) -> dict[str, Any]:
     """Describe the plan of an instance."""
-    plan = plan_id.removeprefix(_PLAN_PREFIX)
-    if plan == plan_id or plan not in services.access_tokens.plans():
-        raise NotFoundError(f"Plan {plan_id!r} not found.")
+    if plan not in services.access_tokens.plans():
+        raise NotFoundError(f"Plan {plan!r} not found.")
     return {
-        "id": plan_id,
+        "id": _PLAN_PREFIX + plan,
         "overview_ui": {"en": {"display_name": plan}},
         "metadata": {"pricing": {"type": "free"}},
     }
