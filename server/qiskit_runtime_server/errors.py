@@ -188,5 +188,9 @@ class DataDirectoryError(StartupError):
     """The data folder is in use, or on a file system that cannot keep a database safe."""
 
 
+class DataDirectoryInUseError(DataDirectoryError):
+    """Another server has the data folder."""
+
+
 class UnknownExecutorError(StartupError):
     """No executor of that name is installed."""

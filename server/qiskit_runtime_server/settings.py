@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path.home() / ".local" / "share" / "qiskit-runtime-server"
     """Folder of the embedded database; one server at a time, not on a network file system."""
 
+    data_dir_wait: Duration = timedelta(0)
+    """How long another server may take to leave the data folder before the start fails, as a pod that is replaced."""
+
     database_url: SecretStr | None = None
     """Database for servers that work side by side, in place of the embedded one.
 

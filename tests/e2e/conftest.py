@@ -81,6 +81,26 @@ def helm(node: Node) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="session")
+def reaches(node: Node, kubernetes: KubernetesClient) -> Callable[..., bool]:
+    """Return whether a pod of the server gets a connection to an address, tried from within."""
+    program = KubernetesBinaries().path("kubectl")
+
+    def ask(pod: str, host: str, port: int) -> bool:
+        script = f"import socket; socket.create_connection(({host!r}, {port}), timeout=3)"
+        done = subprocess.run(
+            [
+                program, f"--kubeconfig={node.kubeconfig}", f"--namespace={kubernetes.namespace}",
+                "exec", pod, "--", "python3", "-c", script,
+            ],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0 or "TimeoutError" in done.stderr or "ConnectionRefusedError" in done.stderr, done
+        return done.returncode == 0
+
+    return ask
+
+
+@pytest.fixture(scope="session")
 def operator(helm: Callable[..., str], setup: dict[str, Any]) -> Callable[[], None]:
     """The chart, installed; call it to install again."""
 

@@ -10,6 +10,8 @@ _ROOT = Path(__file__).parents[2]
 _REGISTRY = "localhost"
 _UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9}
 _BASE = f"{_REGISTRY}/base:latest"
+# What examples/kubernetes/postgresql.yaml asks for.
+_DATABASE = "docker.io/library/postgres:17"
 # Where a machine keeps the certificates and the settings of pip that its network needs.
 _HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
 # By the names that the chart has for them.
@@ -39,6 +41,14 @@ class Images:
         digests = [self._build(name) for name in names]
         tag = hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
         return tag, [self._tagged(name, tag) for name in names]
+
+    def build_database(self) -> str:
+        """Build what stands in for the official image of PostgreSQL and return what it is called."""
+        print("building the image postgres", flush=True)
+        file = Path(__file__).with_name("postgresql.Dockerfile")
+        base = f"--build-arg=BASE={_BASE}"
+        self._run("build", "--layers", *_mounts(), base, "--file", file, "--tag", _DATABASE, ".")
+        return _DATABASE
 
     @property
     def base(self) -> str:

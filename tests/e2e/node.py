@@ -5,6 +5,7 @@ It needs root and the namespaces that run.py makes: everything here ends with th
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ _USERS = {
     "system:kube-proxy": "",
     "system:coredns": "",
     "contour": "system:masters",
+    "kube-router": "system:masters",
 }
 _READY_SECONDS = 180
 _DISK_SIGNALS = ("nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree")
@@ -69,6 +71,38 @@ class Node:
     def stop(self) -> None:
         """End the programs; containers end with the namespaces."""
         self._stack.close()
+
+    def stop_hard(self) -> None:
+        """Kill everything in these namespaces but the tests, and forget what no disk keeps, as a power cut does."""
+        eventually(_nothing_else_lives)
+        self._stack.close()
+        for place in reversed(_mounts()):
+            if place.startswith(("/run", str(self.folder))):
+                subprocess.run(["umount", "--lazy", place], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+        for link in json.loads(_output("ip", "-json", "link")):
+            if link["ifname"].startswith(("veth", "cni")):
+                subprocess.run(["ip", "link", "delete", link["ifname"]], check=False)  # both ends go with one
+        for table in ("filter", "nat", "mangle"):
+            for action in ("--flush", "--delete-chain"):
+                subprocess.run(["iptables", "--table", table, action], check=True)
+        (self.folder / "containerd.sock").unlink()
+
+    def enforce_policies(self) -> None:
+        """Start what enforces NetworkPolicies."""
+        self._plane.run(
+            "kube-router", f"--kubeconfig={self._plane.kubeconfig('kube-router')}", f"--hostname-override={NAME}",
+            "--run-firewall", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false",
+            program=KubernetesBinaries("policy").path("kube-router"),
+        )  # fmt: skip
+
+    def memory(self) -> dict[str, float]:
+        """Return what every pod's processes hold in memory, in MB, by `namespace/pod`."""
+        answer = httpx.get(f"https://{ADDRESS}:10250/stats/summary", verify=False)  # noqa: S501 - its own certificate
+        return {
+            f"{pod['podRef']['namespace']}/{pod['podRef']['name']}": pod["memory"]["workingSetBytes"] / 1e6
+            for pod in answer.raise_for_status().json()["pods"]
+        }
 
     def processes(self, pod: str) -> list[int]:
         """Return the processes of a pod's container, the first one first."""
@@ -287,6 +321,20 @@ def _is(condition: str, found: Manifest | None) -> bool:
 
 def _output(*command: str | Path, cwd: Path | None = None) -> str:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+
+def _nothing_else_lives() -> bool:
+    """Kill every process but the tests' own; return whether there was none."""
+    others = [entry for entry in _processes() if int(entry.name) not in {1, os.getpid()}]
+    alive = [entry for entry in others if _read(entry / "cmdline")]  # a zombie has none
+    for entry in alive:
+        os.kill(int(entry.name), signal.SIGKILL)
+    return not alive
+
+
+def _mounts() -> list[str]:
+    """Return where something is mounted, in the order in which that was done."""
+    return [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
 
 
 def _processes() -> list[Path]:

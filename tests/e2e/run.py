@@ -18,8 +18,8 @@ from images import Images
 from kubernetes_binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
 
 _ROOT = Path(__file__).parents[2]
-_TOOLS = ("unshare", "ip", "iptables", "conntrack", "runc", "buildah", "mmdebstrap")
-_PACKAGES = "iproute2 iptables conntrack runc buildah mmdebstrap containernetworking-plugins"
+_TOOLS = ("unshare", "ip", "iptables", "conntrack", "runc", "buildah", "mmdebstrap", "ipset")
+_PACKAGES = "iproute2 iptables conntrack runc buildah mmdebstrap ipset containernetworking-plugins"
 _NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy")
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -70,6 +70,9 @@ def _prepare(*, everything: bool) -> dict[str, object]:
     ingress.ensure(("contour",))
     images = Images(_cache() / "images")
     tag, built = images.build(gpu=everything)
+    if everything:
+        KubernetesBinaries("policy").ensure(("kube-router",))
+        built.append(images.build_database())
     wanted = {name: images.archive(name) for name in (*built, images.base)}
     images.forget_others(wanted)
     return {

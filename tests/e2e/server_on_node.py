@@ -36,11 +36,11 @@ class Lab:
         self.kubernetes = kubernetes
         self._node = node
 
-    def make_volume(self, name: str) -> None:
-        """Make a volume that a claim can have; nothing here makes them by itself."""
+    def make_volume(self, name: str, user: int = _SERVER_USER) -> None:
+        """Make a volume of a user's that a claim can have; nothing here makes them by itself."""
         folder = self._node.folder / "volumes" / name
         folder.mkdir(parents=True)
-        os.chown(folder, _SERVER_USER, _SERVER_USER)
+        os.chown(folder, user, user)
         spec = {
             "capacity": {"storage": "10Gi"},
             "accessModes": ["ReadWriteOnce"],
@@ -126,6 +126,19 @@ def bell(backend: IBMBackend) -> QuantumCircuit:
     circuit.cx(0, 1)
     circuit.measure_all()
     return generate_preset_pass_manager(backend=backend, optimization_level=1).run(circuit)
+
+
+def long_circuit(layers: int) -> QuantumCircuit:
+    """Return a circuit for fake_quantum_sim of 24 qubits that takes about half a second for each layer on two cores."""
+    circuit = QuantumCircuit(24)
+    for layer in range(layers):
+        for qubit in range(24):
+            circuit.rz(0.1 * layer, qubit)
+            circuit.sx(qubit)
+        for qubit in range(layer % 2, 23, 2):
+            circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
 
 
 def correct(job: RuntimeJobV2) -> bool:

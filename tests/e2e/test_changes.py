@@ -24,8 +24,8 @@ def test_a_gpu_is_given_to_one_pod_and_the_status_says_what_the_other_waits_for(
     phases = ["Pending", "placed"]
     eventually(lambda: sorted(map(_phase, lab.pods("executor-custatevec"))) == phases, 120)
     eventually(lambda: "Insufficient nvidia.com/gpu" in _message(lab, "custatevec"), 60)
-    assert lab.condition("Available")["status"] == "True"
-    assert lab.condition("Degraded")["status"] == "True"
+    lab.wait_for("Available")
+    lab.wait_for("Degraded")
     _remove_executor(lab, "custatevec")
 
 

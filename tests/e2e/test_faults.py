@@ -6,9 +6,8 @@ import signal
 import pytest
 from kubernetes_client import eventually
 from node import Node
-from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import SamplerV2
-from server_on_node import Lab, jobs_in_flight
+from server_on_node import Lab, jobs_in_flight, long_circuit
 
 BACKEND = "fake_manila@aer"
 JOBS = 200
@@ -60,7 +59,7 @@ def test_no_job_is_lost_when_the_shim_of_a_container_is_killed(lab: Lab, node: N
 
 def test_a_job_of_two_minutes_outlives_the_roll_out_of_the_api(lab: Lab, other_tag: str) -> None:
     backend = lab.service().backend("fake_quantum_sim@aer")
-    job = SamplerV2(mode=backend).run([_long_circuit()], shots=100)
+    job = SamplerV2(mode=backend).run([long_circuit(layers=240)], shots=100)
     eventually(lambda: job.status() == "RUNNING", 30)
     began = lab.runs("executor-aer")
     lab.change({"image": {"api": f"localhost/qiskit-runtime-server-api:{other_tag}"}})
@@ -71,16 +70,3 @@ def test_a_job_of_two_minutes_outlives_the_roll_out_of_the_api(lab: Lab, other_t
     assert result[0].data.meas.num_shots == 100
     lab.change({"image": {"api": None}})
     lab.wait_for_rollout()
-
-
-def _long_circuit() -> QuantumCircuit:
-    """Return a circuit that takes about two minutes on two cores: 24 qubits take half a second for each layer."""
-    circuit = QuantumCircuit(24)
-    for layer in range(240):
-        for qubit in range(24):
-            circuit.rz(0.1 * layer, qubit)
-            circuit.sx(qubit)
-        for qubit in range(layer % 2, 23, 2):
-            circuit.cx(qubit, qubit + 1)
-    circuit.measure_all()
-    return circuit

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qiskit_runtime_operator.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.names import CONFIG_CHECKSUM, api_name, executor_name
-from qiskit_runtime_operator.render.api_settings import DRAIN, STOP_DELAY, api_volumes, secret_settings, settings
+from qiskit_runtime_operator.render.api_settings import DRAIN, api_volumes, secret_settings, settings, stop_delay
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.deployment import RECREATE, ROLL_WITH_ONE_MORE, deployment
 from qiskit_runtime_operator.render.metadata import api_selector, metadata
@@ -56,7 +56,7 @@ def api_deployment(server: RuntimeServer, context: RenderContext) -> Manifest:
         annotations={CONFIG_CHECKSUM: checksum(settings(server))},
         volumes=api_volumes(server),
         service_account=api_name(server.name),
-        stop_delay=STOP_DELAY,
+        stop_delay=stop_delay(server),
         drain=DRAIN,
     )
     if server.spec.database.postgresql:

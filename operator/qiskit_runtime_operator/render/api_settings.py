@@ -9,9 +9,9 @@ from qiskit_runtime_operator.render.pods import Volume, secret_value, snapshot_s
 from qiskit_runtime_operator.render.ports import API_PORT, INTERNAL_PORT
 
 DRAIN: Final = timedelta(seconds=30)
-# Until proxies have learned that a pod stops.
-STOP_DELAY: Final = timedelta(seconds=5)
 
+# Longer than Kubernetes lets a pod of the api take to stop.
+_DATA_WAIT_SECONDS: Final = 120
 _DATA: Final = "/var/lib/qiskit-runtime-server"
 _TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
 
@@ -38,6 +38,11 @@ def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:
     return {**own, **_database_urls(server)}
 
 
+def stop_delay(server: RuntimeServer) -> timedelta:
+    """Return how long a pod goes on until proxies have learned that it stops; nothing where no other pod serves."""
+    return timedelta(seconds=5 if server.spec.database.postgresql else 0)
+
+
 def api_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
     """Return the volumes: data, tokens, and devices of the user's own."""
     return *_data(server), *_tokens(server), *snapshot_volumes(server)
@@ -57,7 +62,8 @@ def _tokens(server: RuntimeServer) -> tuple[Volume, ...]:
 def _database_settings(server: RuntimeServer) -> dict[str, str]:
     postgresql = server.spec.database.postgresql
     if postgresql is None:
-        return {"QRS_DATA_DIR": _DATA}
+        # A pod that was deleted may still have it; to fail and be started again takes longer than clients are patient.
+        return {"QRS_DATA_DIR": _DATA, "QRS_DATA_DIR_WAIT": str(_DATA_WAIT_SECONDS)}
     return {"QRS_DATABASE_PREPARED_STATEMENTS": str(postgresql.prepared_statements).lower()}
 
 

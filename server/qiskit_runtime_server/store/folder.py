@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from qiskit_runtime_server.errors import DataDirectoryError
+from qiskit_runtime_server.errors import DataDirectoryError, DataDirectoryInUseError
 
 _LOCK_NAME = "lock"
 _MOUNTS = Path("/proc/self/mounts")
@@ -30,8 +30,8 @@ def take_folder(folder: Path) -> FolderLock:
     """Create the folder if need be, readable by its owner only, and lock it.
 
     Raises:
-        DataDirectoryError: If the folder cannot be written to, is in use by another process, or lies on a
-            network file system.
+        DataDirectoryInUseError: If another process has it.
+        DataDirectoryError: If the folder cannot be written to, or lies on a network file system.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _lock(path: Path) -> FolderLock:
         owner = os.read(descriptor, 32).decode(errors="replace").strip()
         os.close(descriptor)
         process = f" (process {owner})" if owner else ""
-        raise DataDirectoryError(f"The data folder {path.parent} is in use by another server{process}.") from error
+        raise DataDirectoryInUseError(f"The data folder {path.parent} is in use by another server{process}.") from error
     except BaseException:
         os.close(descriptor)
         raise

@@ -1,9 +1,11 @@
 """Opens a store on a SQL database; all that is special to SQLite is in this module."""
 
+import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -13,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
+from qiskit_runtime_server.errors import DataDirectoryInUseError, StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.store.database import Database, Now
 from qiskit_runtime_server.store.folder import FolderLock, take_folder
 from qiskit_runtime_server.store.migration import migrate
@@ -35,7 +37,9 @@ from qiskit_runtime_server.store.sql_ledger import SqlLedger
 from qiskit_runtime_server.store.sql_queue import SqlQueue
 from qiskit_runtime_server.store.sql_sessions import SqlSessions
 
+_log = logging.getLogger(__name__)
 _FILE_NAME = "store.db"
+_FOLDER_CHECK_SECONDS = 0.5
 _READERS = 2
 _BUSY_MILLISECONDS = 10_000
 _WAL_BYTES_KEPT = 64 << 20
@@ -107,18 +111,21 @@ class SqlStore:
             self._lock.release()
 
 
-async def open_sqlite(folder: Path, *, clock: Callable[[], float] = time.monotonic) -> Store:
+async def open_sqlite(
+    folder: Path, *, wait: timedelta = timedelta(0), clock: Callable[[], float] = time.monotonic
+) -> Store:
     """Open the store in `folder`, which is created if need be; all leases of the server before count as run out.
 
     Args:
         folder: Belongs to this process until the store is closed.
+        wait: How long another server may take to leave it.
         clock: Measures leases, in seconds.
 
     Raises:
         DataDirectoryError: If the folder is in use or of a kind that loses data.
         StartupError: If a newer release has written the database.
     """
-    lock = take_folder(folder)
+    lock = await _take(folder, wait)
     database = SqliteDatabase(folder / _FILE_NAME, clock)
     store = SqlStore(database, lock)
     try:
@@ -127,6 +134,18 @@ async def open_sqlite(folder: Path, *, clock: Callable[[], float] = time.monoton
         await store.close()
         raise
     return store
+
+
+async def _take(folder: Path, wait: timedelta) -> FolderLock:
+    deadline = time.monotonic() + wait.total_seconds()
+    while True:
+        try:
+            return take_folder(folder)
+        except DataDirectoryInUseError as error:
+            if time.monotonic() >= deadline:
+                raise
+            _log.info("%s Waiting for it to leave.", error)
+        await asyncio.sleep(_FOLDER_CHECK_SECONDS)
 
 
 def _writer(file: Path) -> AsyncEngine:

@@ -108,6 +108,14 @@ async def test_a_second_server_on_the_folder_is_refused_and_told_who_has_it(fold
         await open_sqlite(folder)
 
 
+async def test_a_server_that_waits_gets_the_folder_when_the_other_leaves(sqlite_store: SqlStore, folder: Path) -> None:
+    opening = asyncio.create_task(open_sqlite(folder, wait=timedelta(seconds=30)))
+    await asyncio.sleep(0.1)
+    assert not opening.done()
+    await sqlite_store.close()
+    await (await opening).close()
+
+
 async def test_a_closed_store_gives_its_folder_back(folder: Path, new_job: NewJob) -> None:
     job = new_job()
     for expected in ([], [job]):

@@ -1,0 +1,7 @@
+# Debian's PostgreSQL, with as much of the official image's ways as examples/kubernetes/postgresql.yaml needs.
+ARG BASE
+FROM ${BASE}
+RUN apt-get update && apt-get install -y --no-install-recommends postgresql && rm -rf /var/lib/apt/lists/*
+COPY tests/e2e/postgresql.sh /
+USER 999:999
+CMD ["sh", "/postgresql.sh"]
