@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
+from threadpoolctl import threadpool_info
 
 from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.executors import BaseExecutor
@@ -44,6 +45,9 @@ class ScriptedExecutor(BaseExecutor):
                 raise AssertionError(f"{len(hoard)} arrays fitted into memory")
             case "stumble":
                 raise RuntimeError("a plug-in's own mistake")
+            case "count threads":
+                threads = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+                return PrimitiveResult([], metadata={"threads": threads})
             case name if name.startswith("large "):
                 bits = BitArray(large_bits(int(name.removeprefix("large "))), 8)
                 return PrimitiveResult([SamplerPubResult(DataBin(c=bits))])

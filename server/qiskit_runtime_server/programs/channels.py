@@ -4,9 +4,10 @@ A state of k qubits is the vector of its ``4^k`` expectation values of I, X, Y a
 the one that varies fastest, as in Qiskit.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from itertools import product
 from typing import Final
 
@@ -22,7 +23,8 @@ GROUND: Final = np.array([1.0, 0.0, 0.0, 1.0])
 _RESET: Final = np.outer(GROUND, [1.0, 0.0, 0.0, 0.0])
 _OUTCOMES: Final = np.array([[0.5, 0.0, 0.0, 0.5], [0.5, 0.0, 0.0, -0.5]])
 _PAULIS: Final = (np.eye(2), np.array([[0, 1], [1, 0]]), np.array([[0, -1j], [1j, 0]]), np.diag([1, -1]))
-_KEPT_MATRICES: Final = 4096
+# Of three qubits, each takes 33 KiB.
+_KEPT_MATRICES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,15 @@ def _turned(angles: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _of_unitary(matrix: NDArray[np.complex128]) -> NDArray[np.float64]:
+    return _of_elements(matrix.astype(np.complex128).tobytes())
+
+
+# Circuits are made of few different gates: a tenth of what a job of many small circuits takes in a worker.
+@lru_cache(maxsize=_KEPT_MATRICES)
+def _of_elements(elements: bytes) -> NDArray[np.float64]:
+    """Return the channel of a unitary matrix, given by its complex numbers; not to be written to."""
+    flat = np.frombuffer(elements, dtype=np.complex128)
+    matrix = flat.reshape(math.isqrt(len(flat)), -1)
     return _transfer(np.kron(matrix.conj(), matrix).astype(np.complex128))
 
 

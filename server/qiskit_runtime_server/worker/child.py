@@ -56,6 +56,8 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what becomes of its jobs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - the parent does not have it in every role
+
         from qiskit_runtime_server.programs.run import run_program  # noqa: PLC0415 - the parent must not import qiskit
 
         executor = _executor(spec)
@@ -67,6 +69,8 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
         _send(connection, Failed(reason=traceback.format_exc(), code=0))
         return
     _limit_memory(spec.memory_bytes)
+    # By itself NumPy takes all cores of the machine for a product of large matrices, whatever the container's share is.
+    threadpool_limits(spec.threads, user_api="blas")
     # What has been imported stays: looking through it again costs some jobs 80 ms.
     gc.collect()
     gc.freeze()

@@ -14,6 +14,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2, FakeSherbrooke
 from samplomatic import Twirl, build
 from samplomatic.samplex import Samplex
+from threadpoolctl import threadpool_limits
 
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs import density, engine
@@ -91,6 +92,23 @@ def test_probabilities_are_those_of_aer(
     for model in (noise.restricted_to(range(5)), None):
         found = all_probabilities(circuit, values, model)
         np.testing.assert_allclose(found, by_aer(circuit, values, model), atol=1e-9)
+
+
+def test_probabilities_are_the_same_to_the_last_bit_on_any_number_of_cores() -> None:
+    circuit = QuantumCircuit(8, 8)
+    for layer in range(6):
+        for qubit in range(8):
+            circuit.ry(Parameter(f"a{layer}{qubit}"), qubit)
+        for first in range(7):
+            circuit.cx(first, first + 1)
+    circuit.measure(range(8), range(8))
+    values = np.random.default_rng(1).uniform(0, 3, (4, circuit.num_parameters))
+    tables = []
+    for threads in (1, 2, 3):
+        with threadpool_limits(threads, user_api="blas"):
+            tables.append(all_probabilities(circuit, values, None))
+    assert np.array_equal(tables[0], tables[1])
+    assert np.array_equal(tables[0], tables[2])
 
 
 def test_gates_of_several_qubits_and_of_several_angles_are_known() -> None:

@@ -105,6 +105,12 @@ async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
     assert slot.pid == pid
 
 
+async def test_matrices_are_multiplied_by_no_more_threads_than_the_slot_has(slots: Slots) -> None:
+    *_, last = await ends(await slots.reserve(), task("count threads"))
+    assert isinstance(last, Completed)
+    assert set(json.loads(last.result)["__value__"]["metadata"]["threads"]) == {1}
+
+
 async def test_a_mistake_of_the_program_is_a_reason_and_a_traceback_in_the_log(slots: Slots) -> None:
     events = await ends(await slots.reserve(), task("stumble"))
     assert isinstance(events[-1], Failed)
