@@ -108,11 +108,12 @@ async def test_a_second_server_on_the_folder_is_refused_and_told_who_has_it(fold
         await open_sqlite(folder)
 
 
-async def test_a_server_that_waits_gets_the_folder_when_the_other_leaves(sqlite_store: SqlStore, folder: Path) -> None:
+async def test_a_server_that_waits_gets_the_folder_when_the_other_leaves(folder: Path) -> None:
+    leaving = await open_sqlite(folder)
     opening = asyncio.create_task(open_sqlite(folder, wait=timedelta(seconds=30)))
     await asyncio.sleep(0.1)
     assert not opening.done()
-    await sqlite_store.close()
+    await leaving.close()
     await (await opening).close()
 
 
