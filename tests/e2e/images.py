@@ -45,9 +45,10 @@ class Images:
     def build_database(self) -> str:
         """Build what stands in for the official image of PostgreSQL and return what it is called."""
         print("building the image postgres", flush=True)
-        file = Path(__file__).with_name("postgresql.Dockerfile")
+        context = Path(__file__).parent
         base = f"--build-arg=BASE={_BASE}"
-        self._run("build", "--layers", *_mounts(), base, "--file", file, "--tag", _DATABASE, ".")
+        file = context / "postgresql.Dockerfile"
+        self._run("build", "--layers", base, "--file", file, "--tag", _DATABASE, context)
         return _DATABASE
 
     @property

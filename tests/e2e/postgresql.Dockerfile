@@ -2,6 +2,6 @@
 ARG BASE
 FROM ${BASE}
 RUN apt-get update && apt-get install -y --no-install-recommends postgresql && rm -rf /var/lib/apt/lists/*
-COPY tests/e2e/postgresql.sh /
+COPY postgresql.sh /
 USER 999:999
 CMD ["sh", "/postgresql.sh"]

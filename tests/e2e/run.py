@@ -1,5 +1,7 @@
 """Runs the end-to-end tests on a Kubernetes node of their own: `python tests/e2e/run.py [PYTEST ARGUMENT ...]`.
 
+With `--packages` alone it says which packages of Debian a node needs.
+
 Builds the programs and images that are missing, then runs pytest in new namespaces for processes, network and mounts.
 Whatever the tests start ends with the first process of these namespaces, however that ends.
 """
@@ -22,10 +24,14 @@ _TOOLS = ("unshare", "ip", "iptables", "conntrack", "runc", "buildah", "mmdebstr
 _PACKAGES = "iproute2 iptables conntrack runc buildah mmdebstrap ipset containernetworking-plugins"
 _NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy")
 _CGROUPS = Path("/sys/fs/cgroup")
+_UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
 def main(arguments: list[str]) -> int:
     """Run the tests and return pytest's exit status; 0 where this machine cannot, unless it has to."""
+    if arguments == ["--packages"]:
+        print(_PACKAGES)
+        return 0
     if reason := _obstacle():
         print(f"skipped: {reason}")
         return int("true" in {os.environ.get("CI"), os.environ.get("REQUIRE_E2E")})
@@ -53,7 +59,11 @@ def _obstacle() -> str | None:
     missing = [tool for tool in _TOOLS if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if missing or not Path("/usr/lib/cni/bridge").exists():
         return f"a node needs {', '.join(missing) or 'CNI plugins'} (Debian: apt-get install {_PACKAGES})"
-    return None
+    if not all(os.access(hierarchy, os.W_OK) for hierarchy in _hierarchies()):
+        return f"a node needs to make cgroups below {_CGROUPS}"
+    script = "mount -t tmpfs tmpfs /mnt && ip link add probe0 type bridge && iptables --table nat --list"
+    done = subprocess.run([*_UNSHARE, "sh", "-c", script], capture_output=True, text=True, check=False)
+    return f"a node needs namespaces: {done.stderr.strip()}" if done.returncode else None
 
 
 def _cache() -> Path:
@@ -103,8 +113,7 @@ def _envoy() -> Path:
 
 def _run_inside(folder: Path, arguments: list[str]) -> int:
     inside = [sys.executable, str(Path(__file__).with_name("inside.py")), str(folder), *arguments]
-    namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    return subprocess.run(["unshare", *namespaces, "--", *inside], cwd=_ROOT, check=False).returncode
+    return subprocess.run([*_UNSHARE, *inside], cwd=_ROOT, check=False).returncode
 
 
 def _keep_logs(folder: Path) -> None:

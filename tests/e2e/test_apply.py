@@ -1,6 +1,9 @@
 """Scenario a: from `kubectl apply` to counts through the ingress, as the tutorial goes. Scenario c: routing."""
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,12 +13,13 @@ from figures import Figures
 from kubernetes_client import eventually
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_ibm_runtime import EstimatorV2, IBMBackend, SamplerV2, Session, executor_sampler
-from server_on_node import URL, Lab, bell, correct
+from server_on_node import TOKEN, URL, Lab, bell, correct
 from server_process import running_server
 
-from qiskit_runtime_server.client import connect
+from qiskit_runtime_server.client import connect, environment
 
 pytestmark = pytest.mark.smoke
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ROUNDS = 20
 
 
@@ -24,6 +28,16 @@ def test_counts_come_through_the_ingress_soon_after_apply(lab: Lab, figures: Fig
     backend = lab.service().backend("fake_marrakesh@aer")
     assert correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024))
     figures.add("from there to first counts, client included", time.monotonic() - began, "s")
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.parametrize("script", ["connect", "sampler", "estimator", "sessions_and_batches"])
+def test_the_scripts_of_the_tutorial_run(script: str) -> None:
+    command = [sys.executable, EXAMPLES / f"{script}.py"]
+    settings = {**os.environ, **environment(URL, TOKEN)}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_every_device_is_listed_with_every_executor(lab: Lab) -> None:
