@@ -1,7 +1,7 @@
 """Every option of the classes that run in the client, and of jobs themselves, does what the table of options says."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from qiskit_ibm_runtime import Calibrator, Executor, IBMBackend, QiskitRuntimeSe
 from qiskit_ibm_runtime.exceptions import IBMRuntimeError, RuntimeJobFailureError, RuntimeJobMaxTimeoutError
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.executor_sampler import Sampler
+from qiskit_ibm_runtime.options_models.zne import ExtrapolatorType
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from samplomatic.quantum_program import QuantumProgramItem, SamplexItem
@@ -275,9 +276,14 @@ class TestEstimator:
     @proves(ESTIMATOR, "resilience.zne.extrapolator", "done in the client")
     @proves(ESTIMATOR, "resilience.zne.extrapolated_noise_factors", "done in the client")
     def test_extrapolation(self, submit: Submit) -> None:
-        zne = {"extrapolator": ["linear", "fallback"], "extrapolated_noise_factors": [0, 0.5, 1]}
+        zne = {
+            "noise_factors": list(range(1, 10)),
+            "extrapolator": list(get_args(ExtrapolatorType)),
+            "extrapolated_noise_factors": [0, 0.5, 1],
+        }
         data = submit(ESTIMATOR, resilience={"zne_mitigation": True, "zne": zne}).result()[0].data
-        assert data.evs_extrapolated.shape == (2, 3)
+        assert data.evs_extrapolated.shape == (11, 3)
+        assert np.isfinite(data.evs_extrapolated).all()
 
     @proves(ESTIMATOR, "resilience.pec_mitigation")
     @proves(ESTIMATOR, "resilience.pec.max_overhead")

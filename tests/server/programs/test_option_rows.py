@@ -1,7 +1,7 @@
 """Every option of the server-side programs does what the table of options says."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from qiskit.primitives import PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.noise import NoiseModel, ReadoutError
+from qiskit_ibm_runtime.options_models.zne import ExtrapolatorType
 from recording_executor import RecordingExecutor
 
 from qiskit_runtime_server.errors import InvalidInputError, JobError, NotIsaError, UnsupportedOptionError
@@ -392,10 +393,12 @@ class TestZne:
 
     @proves(ESTIMATOR, "resilience.zne.extrapolator", "each of the client's; needs enough noise factors")
     def test_extrapolator(self) -> None:
-        several = ["polynomial_degree_2", "linear", "exponential", "fallback"]
-        outcome = run(ESTIMATOR, bell(), **ZNE, resilience__zne__extrapolator=several)
-        assert outcome.data.evs_extrapolated.shape == (4, 4)
-        assert outcome.pub.metadata["resilience"]["zne"]["extrapolator"] in several
+        every = list(get_args(ExtrapolatorType))
+        zne = ZNE | {"resilience__zne__noise_factors": list(range(1, 10)), "resilience__zne__extrapolator": every}
+        outcome = run(ESTIMATOR, bell(), **zne)
+        assert outcome.data.evs_extrapolated.shape == (11, 10)
+        assert np.isfinite(outcome.data.evs_extrapolated).all()
+        assert outcome.pub.metadata["resilience"]["zne"]["extrapolator"] in every
         with pytest.raises(InvalidInputError, match=r"zne\.extrapolator: double_exponential needs 4"):
             run(ESTIMATOR, bell(), **ZNE, resilience__zne__extrapolator="double_exponential")
 
