@@ -3,13 +3,12 @@
 from contextlib import suppress
 from datetime import datetime
 
-from sqlalchemy import Insert, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Insert, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import Job
-from qiskit_runtime_server.store.schema import IS_QUEUED, jobs, slot_times, usage_days
+from qiskit_runtime_server.store.schema import ASK_CLOCK, IS_QUEUED, jobs, slot_times, usage_days
 from qiskit_runtime_server.terms import Terms
 
 _KEEP = insert(slot_times)
@@ -32,33 +31,31 @@ _QUEUED = (
 USED_TODAY = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
 
 
-async def insert_unless_there(connection: AsyncConnection, statement: Insert, key: dict[str, object]) -> None:
+def insert_unless_there(connection: Connection, statement: Insert, key: dict[str, object]) -> None:
     """Add a row, unless another transaction has done so in between."""
-    with suppress(IntegrityError):
-        async with connection.begin_nested():
-            await connection.execute(statement, key)
+    with suppress(IntegrityError), connection.begin_nested():
+        connection.execute(statement, key)
 
 
-async def charge(connection: AsyncConnection, job: Job, seconds: float, now: datetime) -> None:
+def charge(connection: Connection, job: Job, seconds: float, now: datetime) -> None:
     """Keep for good that a job has ended after `seconds` in a slot."""
     bill = {"account": job.account, "instance": job.instance, "executor": job.executor}
     about = {"job_id": job.id, "program_id": job.program_id, "backend": job.backend}
-    await connection.execute(_KEEP, {**bill, **about, "ended": now, "seconds": seconds})
+    connection.execute(_KEEP, {**bill, **about, "ended": now, "seconds": seconds})
     key = {**bill, "day": now.date()}
     more = {f"of_{name}": value for name, value in key.items()} | {"more_seconds": seconds}
-    if (await connection.execute(_CHARGE, more)).rowcount == 0:
-        await insert_unless_there(connection, _OPEN_DAY, key)
-        await connection.execute(_CHARGE, more)
+    if (connection.execute(_CHARGE, more)).rowcount == 0:
+        insert_unless_there(connection, _OPEN_DAY, key)
+        connection.execute(_CHARGE, more)
 
 
-async def refuse_beyond(connection: AsyncConnection, job: Job, terms: Terms, now: datetime, *, arrived: int) -> None:
+def refuse_beyond(connection: Connection, job: Job, terms: Terms, *, arrived: int) -> None:
     """Check the limits of the job's instance.
 
     Args:
         connection: In the transaction that adds the job.
         job: To be accepted.
         terms: With the limits.
-        now: From the store's clock.
         arrived: 1 if the job is among those that are queued already.
 
     Raises:
@@ -66,11 +63,12 @@ async def refuse_beyond(connection: AsyncConnection, job: Job, terms: Terms, now
     """
     of_instance = {"of_account": job.account, "of_instance": job.instance}
     if terms.queued is not None:
-        queued = (await connection.scalar(_QUEUED, of_instance) or 0) - arrived
+        queued = (connection.scalar(_QUEUED, of_instance) or 0) - arrived
         if queued >= terms.queued:
             raise LimitError(f"Instance {job.instance} has {queued} queued jobs; its limit is {terms.queued}.")
     if terms.seconds_per_day is not None:
-        used = await connection.scalar(USED_TODAY, {**of_instance, "of_day": now.date()}) or 0.0
+        today = connection.scalars(ASK_CLOCK).one().date()
+        used = connection.scalar(USED_TODAY, {**of_instance, "of_day": today}) or 0.0
         if used >= terms.seconds_per_day:
             raise LimitError(
                 f"Instance {job.instance} has used {used:.1f} s of slot time today; its limit is"

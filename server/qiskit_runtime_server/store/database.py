@@ -3,16 +3,16 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection
 
 from qiskit_runtime_server.errors import MalformedRequestError
 from qiskit_runtime_server.store.port import Signal
+from qiskit_runtime_server.store.schema import ASK_CLOCK
 from qiskit_runtime_server.store.signals import Hub
 
 P = ParamSpec("P")
@@ -37,30 +37,34 @@ class CommitInDoubtError(Exception):
 
 
 class Database(ABC):
-    """Connections by what they are for; a subclass knows what is special to its product.
+    """Runs plain functions on connections; a subclass knows what is special to its product.
 
-    Attributes:
-        reader: For single statements; needs to promise nothing about two of them.
-        writer: For transactions, which lock the rows that they depend on (`with_for_update`).
+    Such a function may run on another thread, and must do nothing but use its connection.
     """
 
-    def __init__(self, *, reader: AsyncEngine, writer: AsyncEngine) -> None:
-        self.reader = reader
-        self.writer = writer
+    def __init__(self) -> None:
         self.hub = Hub()
         self._calls: set[asyncio.Task[Any]] = set()
 
     @abstractmethod
-    async def now(self, connection: AsyncConnection) -> Now:
-        """Ask the store's clock."""
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what `query` finds with single statements; nothing is promised about two of them."""
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """Return a transaction that is committed if its body ends without an error.
+    @abstractmethod
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """Run `change` in a transaction, which locks the rows that it depends on (`with_for_update`), and commit.
 
         Raises:
-            CommitInDoubtError: On leaving the body.
+            CommitInDoubtError: If nobody knows whether that happened.
         """
-        return self.writer.begin()
+
+    @abstractmethod
+    def at(self, utc: datetime) -> Now:
+        """Return the store's time as its clock has just shown it."""
+
+    def now(self, connection: Connection) -> Now:
+        """Ask the store's clock; where it counts, `CLOCK` is rather asked for along with something else."""
+        return self.at(connection.execute(ASK_CLOCK).scalar_one())
 
     async def complete(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run `call` to its end, which may take several runs; see `in_doubt`."""
@@ -78,11 +82,9 @@ class Database(ABC):
         """Wait for the calls that are under way, also those whose callers have gone."""
         await asyncio.gather(*self._calls, return_exceptions=True)
 
+    @abstractmethod
     async def close(self) -> None:
         """Come to rest and close all connections."""
-        await self.come_to_rest()
-        for engine in (self.reader, self.writer):
-            await engine.dispose()
 
     def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `call` as a task that `close` waits for."""
@@ -114,8 +116,8 @@ def uninterrupted(
 ) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
     """Let `method` go on to its end when its caller is cancelled.
 
-    A connection whose user is cancelled is thrown away, but a SQLite connection has a thread, which goes on and may
-    keep the database locked; and the outcome of a commit would be anybody's guess.
+    A connection whose user is cancelled is thrown away, but on SQLite its thread goes on and may keep the database
+    locked; and the outcome of a commit would be anybody's guess.
     """
 
     @wraps(method)

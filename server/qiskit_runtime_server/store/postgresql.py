@@ -4,8 +4,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from uuid import uuid4
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
-from sqlalchemy import event, func, select, text
+from sqlalchemy import Connection, event, func, select, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -49,7 +48,6 @@ _MIGRATION_LOCK = int.from_bytes(b"qrs-mig")
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 
-_CLOCK = select(func.clock_timestamp())
 _FITNESS = text(
     "SELECT current_setting('server_version_num')::int / 10000 AS release,"
     " current_setting('server_encoding') AS encoding, current_setting('synchronous_commit') AS commit"
@@ -137,7 +135,9 @@ class PostgresqlDatabase(Database):
         # pooler may hand its parts to different processes.
         if server.prepared_statements:
             reader = reader.execution_options(isolation_level="AUTOCOMMIT")
-        super().__init__(reader=reader, writer=server.engine(size=_WRITERS))
+        super().__init__()
+        self.reader = reader
+        self.writer = server.engine(size=_WRITERS)
         self._name = server.name
         self._patience = patience.total_seconds()
         self._telegraph = Telegraph(direct.connect, self.hub)
@@ -145,14 +145,27 @@ class PostgresqlDatabase(Database):
     def __str__(self) -> str:
         return f"PostgreSQL at {self._name}"
 
-    async def now(self, connection: AsyncConnection) -> Now:
-        """See `Database.now`."""
-        utc: datetime = (await connection.execute(_CLOCK)).scalar_one()
-        return Now(utc=utc, lease=utc.timestamp())
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """See `Database.read`."""
+        async with self.reader.connect() as connection:
+            return await connection.run_sync(query)
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """See `Database.transaction`."""
-        return self._transaction()
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """See `Database.change`."""
+        async with self.writer.connect() as connection:
+            transaction = await connection.begin()
+            result = await connection.run_sync(change)
+            try:
+                await transaction.commit()
+            except _ERRORS as error:
+                if passes(error):
+                    raise CommitInDoubtError(_text(error)) from error
+                raise
+        return result
+
+    def at(self, utc: datetime) -> Now:
+        """See `Database.at`."""
+        return Now(utc=utc, lease=utc.timestamp())
 
     def in_doubt(self) -> bool:
         """See `Database.in_doubt`."""
@@ -194,20 +207,10 @@ class PostgresqlDatabase(Database):
 
     async def close(self) -> None:
         """See `Database.close`."""
-        await super().close()
+        await self.come_to_rest()
+        for engine in (self.reader, self.writer):
+            await engine.dispose()
         await self._telegraph.close()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        async with self.writer.connect() as connection:
-            transaction = await connection.begin()
-            yield connection
-            try:
-                await transaction.commit()
-            except _ERRORS as error:
-                if passes(error):
-                    raise CommitInDoubtError(_text(error)) from error
-                raise
 
 
 async def open_postgresql(

@@ -24,7 +24,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     and_,
+    func,
     literal_column,
+    select,
 )
 
 from qiskit_runtime_server.jobs import JobState
@@ -54,6 +56,11 @@ class UtcDateTime(TypeDecorator[datetime]):
             return value
         return value.replace(tzinfo=UTC)
 
+
+CLOCK = func.clock_timestamp(type_=UtcDateTime())
+"""The store's clock: PostgreSQL's own, which goes on within a transaction; a function of ours on SQLite."""
+
+ASK_CLOCK = select(CLOCK)
 
 metadata = MetaData()
 

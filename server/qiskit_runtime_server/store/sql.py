@@ -5,14 +5,13 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy import URL, Connection, event, update
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import URL, Connection, Engine, create_engine, event, update
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from qiskit_runtime_server.errors import DataDirectoryInUseError, StoreFullError, StoreUnavailableError
@@ -53,12 +52,19 @@ T = TypeVar("T")
 class SqliteDatabase(Database):
     """One connection that writes, in transactions that begin with the lock, beside some that only read.
 
+    A whole transaction runs on the writer's thread: to go there for each statement, as drivers for asyncio do, takes
+    longer than what the statement does.
+
     Args:
         clock: Measures leases, in seconds.
     """
 
     def __init__(self, file: Path, clock: Callable[[], float]) -> None:
-        super().__init__(reader=_reader(file), writer=_writer(file))
+        super().__init__()
+        self.reader = _reader(file)
+        self.writer = _writer(file)
+        self._reading = ThreadPoolExecutor(_READERS, "qrs-reader")
+        self._writing = ThreadPoolExecutor(1, "qrs-writer")
         self._file = file
         self._clock = clock
 
@@ -82,9 +88,34 @@ class SqliteDatabase(Database):
                 raise StoreUnavailableError(f"The database {self._file} cannot be reached: {error.orig}") from error
             raise
 
-    async def now(self, connection: AsyncConnection) -> Now:  # noqa: ARG002 - the process's own clock
-        """See `Database.now`."""
-        return Now(utc=datetime.now(UTC), lease=self._clock())
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """See `Database.read`."""
+
+        def read() -> T:
+            with self.reader.connect() as connection:
+                return query(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._reading, read)
+
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """See `Database.change`; one after the other."""
+
+        def write() -> T:
+            with self.writer.begin() as connection:
+                return change(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writing, write)
+
+    def at(self, utc: datetime) -> Now:
+        """See `Database.at`."""
+        return Now(utc=utc, lease=self._clock())
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        await self.come_to_rest()
+        for engine, threads in ((self.reader, self._reading), (self.writer, self._writing)):
+            await asyncio.to_thread(threads.shutdown)
+            engine.dispose()
 
 
 class SqlStore:
@@ -129,7 +160,7 @@ async def open_sqlite(
     database = SqliteDatabase(folder / _FILE_NAME, clock)
     store = SqlStore(database, lock)
     try:
-        await _prepare(database.writer)
+        await database.change(_prepare)
     except BaseException:
         await store.close()
         raise
@@ -148,32 +179,32 @@ async def _take(folder: Path, wait: timedelta) -> FolderLock:
         await asyncio.sleep(_FOLDER_CHECK_SECONDS)
 
 
-def _writer(file: Path) -> AsyncEngine:
+def _writer(file: Path) -> Engine:
     """Return an engine with one connection: writers wait for it in turn and never meet a locked database."""
     engine = _engine(file, size=1)
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
 
-def _reader(file: Path) -> AsyncEngine:
+def _reader(file: Path) -> Engine:
     engine = _engine(file, size=_READERS, skip_autocommit_rollback=True, isolation_level="AUTOCOMMIT")
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
         _run(connection, "PRAGMA query_only = ON")
 
     return engine
 
 
-def _engine(file: Path, *, size: int, **options: object) -> AsyncEngine:
-    engine = create_async_engine(
-        URL.create("sqlite+aiosqlite", database=str(file)),
+def _engine(file: Path, *, size: int, **options: object) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
         # The driver begins no transactions by itself: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html
-        connect_args={"isolation_level": None},
+        connect_args={"isolation_level": None, "check_same_thread": False},
         pool_size=size,
         max_overflow=0,
         pool_timeout=None,
@@ -181,8 +212,8 @@ def _engine(file: Path, *, size: int, **options: object) -> AsyncEngine:
         **options,
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    @event.listens_for(engine, "connect")
+    def connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:
         for pragma in (
             f"busy_timeout = {_BUSY_MILLISECONDS}",
             "journal_mode = WAL",
@@ -191,18 +222,23 @@ def _engine(file: Path, *, size: int, **options: object) -> AsyncEngine:
             f"journal_size_limit = {_WAL_BYTES_KEPT}",
         ):
             _run(connection, f"PRAGMA {pragma}")
+        connection.create_function("clock_timestamp", 0, _clock_timestamp)
 
     return engine
 
 
-def _run(connection: DBAPIConnection, statement: str) -> None:
+def _clock_timestamp() -> str:
+    """Return the time as SQLAlchemy writes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _run(connection: sqlite3.Connection, statement: str) -> None:
     cursor = connection.cursor()
     cursor.execute(statement)
     cursor.close()
 
 
-async def _prepare(writer: AsyncEngine) -> None:
-    async with writer.begin() as connection:
-        await connection.run_sync(migrate)
-        # Whoever held them is gone: this process holds the folder.
-        await connection.execute(update(jobs).where(IS_RUNNING).values(lease_until=float("-inf")))
+def _prepare(connection: Connection) -> None:
+    migrate(connection)
+    # Whoever held them is gone: this process holds the folder.
+    connection.execute(update(jobs).where(IS_RUNNING).values(lease_until=float("-inf")))

@@ -1,11 +1,10 @@
 """Jobs that have ended, in SQL."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, delete, func, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
 
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.port import Retention, Swept
@@ -76,55 +75,55 @@ class SqlArchive(SqlPart):
         """See `Archive.sweep`."""
         # Between the queries another replica may remove jobs. What is looked for is older than what is to be kept, be
         # the rest there or not, so that two together do not remove too much.
-        async with self._database.reader.connect() as connection:
-            batch = await self._over_a_limit(connection, retention)
+        batch = await self._database.read(lambda connection: self._over_a_limit(connection, retention))
         if batch is None:
             return None
-        async with self._database.transaction() as connection:
-            ids = (await connection.scalars(_LOCK, {"ids": sorted(batch.sizes)})).all()
+
+        def remove(connection: Connection) -> Sequence[str]:
+            ids = connection.scalars(_LOCK, {"ids": sorted(batch.sizes)}).all()
             if ids:
-                await connection.execute(_DELETE, {"ids": ids})
+                connection.execute(_DELETE, {"ids": ids})
+            return ids
+
+        ids = await self._database.change(remove)
         return Swept(limit=batch.limit, jobs=len(ids), stored_bytes=sum(batch.sizes[job_id] for job_id in ids))
 
-    async def _over_a_limit(self, connection: AsyncConnection, retention: Retention) -> _Batch | None:
-        async for batch in self._batches(connection, retention):
-            if batch.sizes:
-                return batch
-        return None
+    def _over_a_limit(self, connection: Connection, retention: Retention) -> _Batch | None:
+        return next((batch for batch in self._batches(connection, retention) if batch.sizes), None)
 
-    async def _batches(self, connection: AsyncConnection, retention: Retention) -> AsyncIterator[_Batch]:
+    def _batches(self, connection: Connection, retention: Retention) -> Iterator[_Batch]:
         if retention.age is not None:
-            before = (await self._database.now(connection)).utc - retention.age
-            yield _Batch(limit="age", sizes=await _few(connection, _OLD, before=before))
+            before = self._database.now(connection).utc - retention.age
+            yield _Batch(limit="age", sizes=_few(connection, _OLD, before=before))
         if retention.jobs is not None:
-            yield _Batch(limit="jobs", sizes=await _too_many(connection, retention.jobs))
+            yield _Batch(limit="jobs", sizes=_too_many(connection, retention.jobs))
         if retention.stored_bytes is not None:
-            yield _Batch(limit="stored_bytes", sizes=await _too_large(connection, retention.stored_bytes))
+            yield _Batch(limit="stored_bytes", sizes=_too_large(connection, retention.stored_bytes))
 
 
-async def _too_many(connection: AsyncConnection, most: int) -> dict[str, int]:
-    account = await connection.scalar(_TOO_MANY, {"most": most})
+def _too_many(connection: Connection, most: int) -> dict[str, int]:
+    account = connection.scalar(_TOO_MANY, {"most": most})
     if account is None:
         return {}
-    last = (await connection.execute(_LAST_TO_KEEP, {"of_account": account, "newer": most - 1})).first()
+    last = connection.execute(_LAST_TO_KEEP, {"of_account": account, "newer": most - 1}).first()
     if last is None:
         return {}
-    return await _few(connection, _OLDER, of_account=account, its_end=last.finished, its_id=last.id)
+    return _few(connection, _OLDER, of_account=account, its_end=last.finished, its_id=last.id)
 
 
-async def _too_large(connection: AsyncConnection, most: int) -> dict[str, int]:
-    accounts = (await connection.execute(_SIZES)).all()
+def _too_large(connection: Connection, most: int) -> dict[str, int]:
+    accounts = connection.execute(_SIZES).all()
     excess = int(sum(account.stored_bytes for account in accounts)) - most
     if excess <= 0:
         return {}
     largest = max(accounts, key=lambda account: account.stored_bytes)
     allowed = int(largest.stored_bytes) - excess
-    return await _few(connection, _BEYOND, of_account=largest.account, allowed=allowed)
+    return _few(connection, _BEYOND, of_account=largest.account, allowed=allowed)
 
 
-async def _few(connection: AsyncConnection, oldest: Select[tuple[str, int]], **values: Any) -> dict[str, int]:
+def _few(connection: Connection, oldest: Select[tuple[str, int]], **values: Any) -> dict[str, int]:
     """Return the oldest jobs up to the one with which a transaction is large enough."""
-    rows: Sequence[Any] = (await connection.execute(oldest, values)).all()
+    rows: Sequence[Any] = connection.execute(oldest, values).all()
     sizes: dict[str, int] = {}
     for row in rows:
         sizes[row.id] = row.stored_bytes

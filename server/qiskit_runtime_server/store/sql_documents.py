@@ -4,8 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from functools import partial
 from io import BytesIO
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import JobId
@@ -44,8 +43,8 @@ _RECOUNT = (
 )
 
 
-async def write_document(
-    connection: AsyncConnection, job_id: JobId, kind: DocumentKind, rows: Sequence[PackedRow], *, seq: int = 0
+def write_document(
+    connection: Connection, job_id: JobId, kind: DocumentKind, rows: Sequence[PackedRow], *, seq: int = 0
 ) -> None:
     """Keep rows of a document, which are numbered from `seq`; their size is for the caller to count."""
     for start in range(0, len(rows), _PORTION):
@@ -53,15 +52,7 @@ async def write_document(
             {"job_id": job_id, "kind": kind, "seq": seq + start + number, "codec": row.codec, "data": row.data}
             for number, row in enumerate(rows[start : start + _PORTION])
         ]
-        await connection.execute(_WRITE, values)
-
-
-async def add_document(
-    connection: AsyncConnection, job_id: JobId, kind: DocumentKind, rows: Sequence[PackedRow], *, seq: int = 0
-) -> None:
-    """Keep rows of a document, and count their size to a job that is there already."""
-    await write_document(connection, job_id, kind, rows, seq=seq)
-    await connection.execute(_GROW, {"of_job": job_id, "more_bytes": size_of(rows)})
+        connection.execute(_WRITE, values)
 
 
 async def _pieces(read: Callable[[int], Awaitable[list[bytes]]]) -> AsyncGenerator[bytes, None]:
@@ -84,10 +75,19 @@ async def _joined(pieces: AsyncIterable[bytes]) -> bytes | None:
     return None if document is None else document.getvalue()
 
 
-async def _portion(connection: AsyncConnection, job_id: str, kind: DocumentKind, seq: int) -> list[bytes]:
+def _portion(connection: Connection, job_id: str, kind: DocumentKind, seq: int) -> list[bytes]:
     """Return what is in a few rows of a document from `seq` on; fewer at its end."""
     which = {"of_job": job_id, "of_kind": kind, "from_seq": seq, "to_seq": seq + _PORTION}
-    return [unpacked(row.codec, row.data) for row in (await connection.execute(_READ, which)).all()]
+    return [unpacked(row.codec, row.data) for row in connection.execute(_READ, which).all()]
+
+
+def _whole(connection: Connection, job_id: JobId, kind: DocumentKind) -> BytesIO | None:
+    """Return a document as it is in one transaction; None if there is none."""
+    document, seq = BytesIO(), 0
+    while portion := _portion(connection, job_id, kind, seq):
+        document.writelines(portion)
+        seq += _PORTION
+    return document if seq else None
 
 
 class SqlDocuments(SqlPart):
@@ -111,28 +111,36 @@ class SqlDocuments(SqlPart):
     @uninterrupted
     async def take_result(self, job_id: JobId) -> bytes | None:
         """See `DocumentStore.take_result`."""
-        result = None
+        result: BytesIO | None = None
+
+        def take(connection: Connection) -> None:
+            nonlocal result
+            connection.execute(_LOCK, {"of_job": job_id})
+            result = _whole(connection, job_id, DocumentKind.RESULT)
+            connection.execute(_FORGET, {"of_job": job_id, "of_kind": DocumentKind.RESULT})
+            connection.execute(_RECOUNT, {"of_job": job_id})
+
         try:
-            async with self._database.transaction() as connection:
-                await connection.execute(_LOCK, {"of_job": job_id})
-                result = await _joined(_pieces(partial(_portion, connection, job_id, DocumentKind.RESULT)))
-                await connection.execute(_FORGET, {"of_job": job_id, "of_kind": DocumentKind.RESULT})
-                await connection.execute(_RECOUNT, {"of_job": job_id})
+            await self._database.change(take)
         except CommitInDoubtError:
             if result is None:
                 raise
             # It may be gone from the database: another run could come back with nothing.
-        return result
+        return None if result is None else result.getvalue()
 
     @uninterrupted
     async def append_log(self, job_id: JobId, text: str) -> None:
         """See `DocumentStore.append_log`."""
         rows = await packed(text.encode())
-        async with self._database.transaction() as connection:
-            if await connection.scalar(_LOCK, {"of_job": job_id}) is None:
+
+        def append(connection: Connection) -> None:
+            if connection.scalar(_LOCK, {"of_job": job_id}) is None:
                 return
-            seq = await connection.scalar(_NEXT_SEQ, {"of_job": job_id, "of_kind": DocumentKind.LOG})
-            await add_document(connection, job_id, DocumentKind.LOG, rows, seq=seq)
+            seq = connection.scalars(_NEXT_SEQ, {"of_job": job_id, "of_kind": DocumentKind.LOG}).one()
+            write_document(connection, job_id, DocumentKind.LOG, rows, seq=seq)
+            connection.execute(_GROW, {"of_job": job_id, "more_bytes": size_of(rows)})
+
+        await self._database.change(append)
 
     async def log(self, job_id: JobId) -> str:
         """See `DocumentStore.log`."""
@@ -145,9 +153,12 @@ class SqlDocuments(SqlPart):
         Raises:
             JobNotFoundError: If the document was there when its first portion was read, and is there no more.
         """
-        async with self._database.reader.connect() as connection:
-            portion = await _portion(connection, job_id, kind, seq)
+
+        def read(connection: Connection) -> list[bytes]:
+            portion = _portion(connection, job_id, kind, seq)
             at_its_end = seq > 0 and len(portion) < _PORTION
-            if at_its_end and await connection.scalar(_FIRST, {"of_job": job_id, "of_kind": kind, "first": 0}) is None:
+            if at_its_end and connection.scalar(_FIRST, {"of_job": job_id, "of_kind": kind, "first": 0}) is None:
                 raise JobNotFoundError(f"Job {job_id} was deleted while its {kind} was read.")
-        return portion
+            return portion
+
+        return await self._database.read(read)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import Connection, bindparam, func, select, tuple_
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
@@ -44,44 +44,46 @@ class SqlLedger(SqlPart):
     @uninterrupted
     async def load(self) -> Mapping[ExecutorName, Load]:
         """See `Ledger.load`."""
-        async with self._database.reader.connect() as connection:
-            rows = (await connection.execute(_LOAD)).all()
-            draining = (await connection.scalars(_DRAINING)).all()
-        loads = {
-            ExecutorName(row.executor): Load(queued=row.queued, running=row.running, oldest_queued=row.oldest_queued)
-            for row in rows
-        }
-        for name in map(ExecutorName, draining):
-            loads[name] = replace(loads.get(name, Load()), draining=True)
-        return loads
+        return await self._database.read(_load)
 
     @uninterrupted
     async def queue_position(self, job: Job) -> int:
         """See `Ledger.queue_position`."""
         age = {"its_created": job.created, "its_id": job.id}
-        async with self._database.reader.connect() as connection:
-            older: int | None = await connection.scalar(_OLDER, {"at_executor": job.executor, **age})
-        return (older or 0) + 1
+        which = {"at_executor": job.executor, **age}
+        return 1 + await self._database.read(lambda connection: connection.scalars(_OLDER, which).one())
 
     @uninterrupted
     async def seconds_used(self, account: AccountId) -> float:
         """See `Ledger.seconds_used`."""
-        async with self._database.reader.connect() as connection:
-            seconds: float | None = await connection.scalar(_SECONDS, {"of_account": account})
-        return seconds or 0.0
+        which = {"of_account": account}
+        return await self._database.read(lambda connection: connection.scalars(_SECONDS, which).one())
 
     @uninterrupted
     async def seconds_used_today(self, account: AccountId, instance: str) -> float:
         """See `Ledger.seconds_used_today`."""
-        async with self._database.reader.connect() as connection:
-            today = (await self._database.now(connection)).utc.date()
+
+        def used(connection: Connection) -> float:
+            today = self._database.now(connection).utc.date()
             which = {"of_account": account, "of_instance": instance, "of_day": today}
-            seconds: float | None = await connection.scalar(USED_TODAY, which)
-        return seconds or 0.0
+            seconds: float = connection.scalars(USED_TODAY, which).one()
+            return seconds
+
+        return await self._database.read(used)
 
     @uninterrupted
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
         """See `Ledger.usage`."""
-        async with self._database.reader.connect() as connection:
-            rows = (await connection.execute(_DAYS, {"since": since, "until": until})).mappings().all()
+        days = {"since": since, "until": until}
+        rows = await self._database.read(lambda connection: connection.execute(_DAYS, days).mappings().all())
         return [UsageDay(**row) for row in rows]
+
+
+def _load(connection: Connection) -> Mapping[ExecutorName, Load]:
+    loads = {
+        ExecutorName(row.executor): Load(queued=row.queued, running=row.running, oldest_queued=row.oldest_queued)
+        for row in connection.execute(_LOAD)
+    }
+    for name in map(ExecutorName, connection.scalars(_DRAINING)):
+        loads[name] = replace(loads.get(name, Load()), draining=True)
+    return loads

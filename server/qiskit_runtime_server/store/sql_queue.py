@@ -1,11 +1,10 @@
 """Jobs as dispatchers see them, in SQL."""
 
 from collections.abc import Collection
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from sqlalchemy import RowMapping, Select, bindparam, exists, insert, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, insert, select, tuple_, update
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder
@@ -14,10 +13,11 @@ from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId
 from qiskit_runtime_server.store import transitions
 from qiskit_runtime_server.store.accounting import insert_unless_there
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.packing import packed
+from qiskit_runtime_server.store.packing import packed, size_of
 from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, DocumentKind, Ended, Outcome, Queued, Setback
 from qiskit_runtime_server.store.rows import JOB_COLUMNS, holder_of, job_of
 from qiskit_runtime_server.store.schema import (
+    CLOCK,
     IS_QUEUED,
     IS_QUEUED_IN_SESSION,
     IS_RUNNING,
@@ -26,11 +26,11 @@ from qiskit_runtime_server.store.schema import (
     jobs,
     ledger,
 )
-from qiskit_runtime_server.store.sql_documents import add_document
+from qiskit_runtime_server.store.sql_documents import write_document
 
 _IS_DRAINING = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
 _TURNS = (
-    select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row)
+    select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row, CLOCK.label("now"))
     .where(ledger.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
     .order_by(ledger.c.share, ledger.c.last_served)
 )
@@ -57,7 +57,7 @@ _LOST = (
     .with_for_update(skip_locked=True)
 )
 _HELD = (
-    select(*JOB_COLUMNS)
+    select(*JOB_COLUMNS, CLOCK.label("now"))
     .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
     .with_for_update()
 )
@@ -78,115 +78,138 @@ class SqlQueue(SqlPart):
     @uninterrupted
     async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.claim`."""
-        async with self._database.transaction() as connection:
-            found = await _next_queued(connection, executor)
+
+        def start(connection: Connection) -> Job | None:
+            found = _next_queued(connection, executor)
             if found is None:
                 return None
-            queued, in_row = found
-            now = await self._database.now(connection)
-            job = await transitions.start(connection, queued, holder, now=now, lease=lease, in_row=in_row)
+            now = self._database.at(found.now)
+            return transitions.start(connection, found.job, holder, now=now, lease=lease, in_row=found.in_row)
+
+        job = await self._database.change(start)
         return None if job is None else Claim(job=job)
 
     @uninterrupted
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.take_over`."""
-        async with self._database.transaction() as connection:
-            now = await self._database.now(connection)
-            row = await _first(connection, _LOST, at_executor=executor, now=now.lease)
+
+        def take(connection: Connection) -> Claim | None:
+            now = self._database.now(connection)
+            row = _first(connection, _LOST, at_executor=executor, now=now.lease)
             if row is None:
                 return None
             lost = job_of(row)
             job = replace(lost, fence=lost.fence + 1)
-            await connection.execute(
+            connection.execute(
                 _TAKE, {"of_job": job.id, "until": now.lease + lease.total_seconds(), "new_fence": job.fence}
             )
-        return Claim(job=job, previous=holder_of(row))
+            return Claim(job=job, previous=holder_of(row))
+
+        return await self._database.change(take)
 
     @uninterrupted
     async def renew(self, claims: Collection[tuple[JobId, int]], *, lease: timedelta) -> set[tuple[JobId, int]]:
         """See `QueueStore.renew`."""
         if not claims:
             return set()
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(_HOLDING.where(tuple_(jobs.c.id, jobs.c.fence).in_(list(claims))))
+
+        def extend(connection: Connection) -> set[tuple[JobId, int]]:
+            rows = connection.execute(_HOLDING.where(tuple_(jobs.c.id, jobs.c.fence).in_(list(claims))))
             held = {(JobId(job_id), fence) for job_id, fence in rows}
-            until = (await self._database.now(connection)).lease + lease.total_seconds()
+            until = self._database.now(connection).lease + lease.total_seconds()
             if held:
-                await connection.execute(_EXTEND, [{"of_job": job_id, "until": until} for job_id, _ in held])
-        return held
+                connection.execute(_EXTEND, [{"of_job": job_id, "until": until} for job_id, _ in held])
+            return held
+
+        return await self._database.change(extend)
 
     @uninterrupted
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """See `QueueStore.finish`."""
         rows = [] if result is None else await packed(result)
-        async with self._database.transaction() as connection:
-            job = await _held(connection, claim)
-            if job is None:
-                return self._database.in_doubt() and await _has_ended(connection, claim, outcome)
-            await transitions.end(connection, job, outcome, (await self._database.now(connection)).utc)
-            if rows:
-                await add_document(connection, job.id, DocumentKind.RESULT, rows)
-        self._database.announce(Ended(job_id=job.id))
-        return True
+
+        def end(connection: Connection) -> bool:
+            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            if held is None:
+                return self._database.in_doubt() and _has_ended(connection, claim, outcome)
+            transitions.end(connection, job_of(held), outcome, held["now"], result_bytes=size_of(rows))
+            write_document(connection, claim.job.id, DocumentKind.RESULT, rows)
+            return True
+
+        if ended := await self._database.change(end):
+            self._database.announce(Ended(job_id=claim.job.id))
+        return ended
 
     @uninterrupted
     async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
         """See `QueueStore.give_back`."""
-        async with self._database.transaction() as connection:
-            held = await _held(connection, claim)
-            if held is None:
-                return None
-            job = await self._put_back(connection, held, setback, reason)
-        self._database.announce(Ended(job_id=job.id) if job.state.terminal else Queued(executor=job.executor))
+
+        def put_back(connection: Connection) -> Job | None:
+            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            return None if held is None else _put_back(connection, job_of(held), setback, reason, held["now"])
+
+        job = await self._database.change(put_back)
+        if job is not None:
+            self._database.announce(Ended(job_id=job.id) if job.state.terminal else Queued(executor=job.executor))
         return job
 
     @uninterrupted
     async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
         """See `QueueStore.drain`."""
-        async with self._database.transaction() as connection:
-            await insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
-            await connection.execute(_DRAIN, {"of_executor": executor, "is_draining": draining})
+
+        def mark(connection: Connection) -> None:
+            insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
+            connection.execute(_DRAIN, {"of_executor": executor, "is_draining": draining})
+
+        await self._database.change(mark)
         if not draining:
             self._database.announce(Queued(executor=executor))
 
-    async def _put_back(self, connection: AsyncConnection, held: Job, setback: Setback, reason: str) -> Job:
-        job, code = _set_back(held, setback)
-        now = (await self._database.now(connection)).utc
-        if code is None:
-            return await transitions.requeue(connection, job, now)
-        outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
-        return await transitions.end(connection, job, outcome, now)
+
+def _put_back(connection: Connection, held: Job, setback: Setback, reason: str, now: datetime) -> Job:
+    job, code = _set_back(held, setback)
+    if code is None:
+        return transitions.requeue(connection, job, now)
+    outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
+    return transitions.end(connection, job, outcome, now)
 
 
-async def _first(
-    connection: AsyncConnection, statement: Select[*tuple[object, ...]], **values: object
-) -> RowMapping | None:
-    return (await connection.execute(statement, values)).mappings().first()
+def _first(connection: Connection, statement: Select[*tuple[object, ...]], **values: object) -> RowMapping | None:
+    return connection.execute(statement, values).mappings().first()
 
 
-async def _next_queued(connection: AsyncConnection, executor: ExecutorName) -> tuple[Job, int] | None:
-    """Return the next job, and how many session jobs of its account it makes in a row; None if there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Next:
+    """Whose turn it is.
+
+    Attributes:
+        in_row: How many session jobs of its account it makes in a row.
+        now: On the store's clock.
+    """
+
+    job: Job
+    in_row: int
+    now: datetime
+
+
+def _next_queued(connection: Connection, executor: ExecutorName) -> _Next | None:
+    """Return the next job; None if there is none."""
     for accounts in _PASSES:
-        for account, in_sessions, in_row in (await connection.execute(accounts, {"at_executor": executor})).all():
+        for account, in_sessions, in_row, now in connection.execute(accounts, {"at_executor": executor}).all():
             of_account = {"at_executor": executor, "of_account": account}
             if in_sessions > 0 and in_row < SESSION_CLAIMS_IN_ROW:
-                row = await _first(connection, _OLDEST_IN_SESSION, **of_account)
+                row = _first(connection, _OLDEST_IN_SESSION, **of_account)
                 if row is not None:
-                    return job_of(row), in_row + 1
-            row = await _first(connection, _OLDEST_OF_ALL, **of_account)
+                    return _Next(job=job_of(row), in_row=in_row + 1, now=now)
+            row = _first(connection, _OLDEST_OF_ALL, **of_account)
             if row is not None:
-                return job_of(row), 0
+                return _Next(job=job_of(row), in_row=0, now=now)
     return None
 
 
-async def _held(connection: AsyncConnection, claim: Claim) -> Job | None:
-    row = await _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
-    return None if row is None else job_of(row)
-
-
-async def _has_ended(connection: AsyncConnection, claim: Claim, outcome: Outcome) -> bool:
+def _has_ended(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
     """Return whether the job ended like that under that claim."""
-    ended = await connection.scalar(
+    ended = connection.scalar(
         _ENDED, {"of_job": claim.job.id, "under_fence": claim.job.fence, "in_state": outcome.state}
     )
     return ended is not None

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from qiskit_runtime_server.errors import SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, JobId, Session, SessionId
 from qiskit_runtime_server.store.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.rows import session_of, session_row
-from qiskit_runtime_server.store.schema import IS_QUEUED, jobs, sessions
+from qiskit_runtime_server.store.schema import CLOCK, IS_QUEUED, jobs, sessions
 
 _ADD = insert(sessions)
 _OF_OWNER = select(sessions).where(
@@ -17,9 +17,7 @@ _OF_OWNER = select(sessions).where(
 _KNOWN = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
 _OF_OWNER_LOCKED = _OF_OWNER.with_for_update(key_share=True)
 _CLOSE = (
-    update(sessions)
-    .where(sessions.c.id == bindparam("of_session"), sessions.c.closed.is_(None))
-    .values(closed=bindparam("now"))
+    update(sessions).where(sessions.c.id == bindparam("of_session"), sessions.c.closed.is_(None)).values(closed=CLOCK)
 )
 _QUEUED_JOBS = (
     select(jobs.c.id).where(jobs.c.session_id == bindparam("of_session"), IS_QUEUED).order_by(jobs.c.created, jobs.c.id)
@@ -32,35 +30,40 @@ class SqlSessions(SqlPart):
     @uninterrupted
     async def add(self, session: Session) -> None:
         """See `SessionStore.add`."""
-        async with self._database.transaction() as connection:
-            if self._database.in_doubt() and await connection.scalar(_KNOWN, {"of_session": session.id}) is not None:
+
+        def add(connection: Connection) -> None:
+            if self._database.in_doubt() and connection.scalar(_KNOWN, {"of_session": session.id}) is not None:
                 return
-            await connection.execute(_ADD, session_row(session))
+            connection.execute(_ADD, session_row(session))
+
+        await self._database.change(add)
 
     @uninterrupted
     async def get(self, account: AccountId, session_id: str) -> Session:
         """See `SessionStore.get`."""
-        async with self._database.reader.connect() as connection:
-            result = await connection.execute(_OF_OWNER, {"of_session": session_id, "of_account": account})
-        if (row := result.mappings().first()) is None:
+        which = {"of_session": session_id, "of_account": account}
+        row = await self._database.read(lambda connection: connection.execute(_OF_OWNER, which).mappings().first())
+        if row is None:
             raise _not_found(session_id)
         return session_of(row)
 
     @uninterrupted
     async def close(self, account: AccountId, session_id: str) -> None:
         """See `SessionStore.close`."""
-        async with self._database.transaction() as connection:
-            result = await connection.execute(_OF_OWNER_LOCKED, {"of_session": session_id, "of_account": account})
+
+        def close(connection: Connection) -> None:
+            result = connection.execute(_OF_OWNER_LOCKED, {"of_session": session_id, "of_account": account})
             if result.first() is None:
                 raise _not_found(session_id)
-            now = (await self._database.now(connection)).utc
-            await connection.execute(_CLOSE, {"of_session": session_id, "now": now})
+            connection.execute(_CLOSE, {"of_session": session_id})
+
+        await self._database.change(close)
 
     @uninterrupted
     async def queued_jobs(self, session_id: SessionId) -> Sequence[JobId]:
         """See `SessionStore.queued_jobs`."""
-        async with self._database.reader.connect() as connection:
-            ids = (await connection.scalars(_QUEUED_JOBS, {"of_session": session_id})).all()
+        which = {"of_session": session_id}
+        ids = await self._database.read(lambda connection: connection.scalars(_QUEUED_JOBS, which).all())
         return [JobId(job_id) for job_id in ids]
 
 

@@ -11,8 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BindParameter, Double, Update, and_, bindparam, case, cast, func, insert, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, func, insert, update
 
 from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.jobs import Job, JobState
@@ -20,7 +19,7 @@ from qiskit_runtime_server.store.accounting import charge, insert_unless_there
 from qiskit_runtime_server.store.database import Now
 from qiskit_runtime_server.store.port import Outcome
 from qiskit_runtime_server.store.rows import json_text
-from qiskit_runtime_server.store.schema import EPOCH, NO_LIMIT, jobs, ledger, sessions
+from qiskit_runtime_server.store.schema import CLOCK, EPOCH, NO_LIMIT, jobs, ledger, sessions
 from qiskit_runtime_server.terms import Terms
 
 
@@ -31,7 +30,9 @@ def _update_job(*columns: str) -> Update:
 
 _START = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
 _REQUEUE = _update_job("state", "started", "worker_deaths", "losses")
-_END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics")
+_END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
+    stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes")
+)
 _OF_ACCOUNT = update(ledger).where(
     ledger.c.executor == bindparam("of_executor"), ledger.c.account == bindparam("of_account")
 )
@@ -46,7 +47,7 @@ _ARRIVED = _OF_ACCOUNT.values(
     weight=bindparam("new_weight"),
     max_running=bindparam("new_max_running"),
     share=ledger.c.running / _WEIGHT,
-    last_served=case((ledger.c.queued == 0, _NOW), else_=ledger.c.last_served),
+    last_served=case((ledger.c.queued == 0, CLOCK), else_=ledger.c.last_served),
     claims_in_turn=case((_WAS_IDLE, 0), else_=ledger.c.claims_in_turn),
 )
 _STARTED = _OF_ACCOUNT.where(ledger.c.running < ledger.c.max_running).values(
@@ -82,21 +83,17 @@ _NOTE = (
 )
 
 
-async def arrive(connection: AsyncConnection, job: Job, terms: Terms, now: datetime) -> None:
+def arrive(connection: Connection, job: Job, terms: Terms) -> None:
     """Account for a job that has just been added to the queue."""
-    values = {
-        "now": now,
-        "new_weight": terms.weight,
-        "new_max_running": NO_LIMIT if terms.running is None else terms.running,
-    }
-    if not await _count(connection, _ARRIVED, job, more=1, **values):
-        await insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
-        await _count(connection, _ARRIVED, job, more=1, **values)
-    await _note(connection, job, active=1)
+    values = {"new_weight": terms.weight, "new_max_running": NO_LIMIT if terms.running is None else terms.running}
+    if not _count(connection, _ARRIVED, job, more=1, **values):
+        insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
+        _count(connection, _ARRIVED, job, more=1, **values)
+    _note(connection, job, active=1)
 
 
-async def start(  # noqa: PLR0913 - what a claim is made of
-    connection: AsyncConnection, job: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
+def start(  # noqa: PLR0913 - what a claim is made of
+    connection: Connection, job: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
 ) -> Job | None:
     """Bring a queued job to Running under the next fence; None if its account runs as many as it may by now.
 
@@ -108,10 +105,10 @@ async def start(  # noqa: PLR0913 - what a claim is made of
         lease: How long the claim holds.
         in_row: How many claims for session jobs its account has had in a row, with this one.
     """
-    if not await _count(connection, _STARTED, job, more=-1, new_in_row=in_row):
+    if not _count(connection, _STARTED, job, more=-1, new_in_row=in_row):
         return None
     running = replace(job, state=JobState.RUNNING, started=now.utc, fence=job.fence + 1)
-    await connection.execute(
+    connection.execute(
         _START,
         {
             "of_job": running.id,
@@ -123,14 +120,14 @@ async def start(  # noqa: PLR0913 - what a claim is made of
             "new_boot_id": holder.boot_id,
         },
     )
-    await _note(connection, job, started=now.utc)
+    _note(connection, job, started=now.utc)
     return running
 
 
-async def requeue(connection: AsyncConnection, job: Job, now: datetime) -> Job:
+def requeue(connection: Connection, job: Job, now: datetime) -> Job:
     """Bring a running job back to its place in the queue."""
     queued = replace(job, state=JobState.QUEUED, started=None)
-    await connection.execute(
+    connection.execute(
         _REQUEUE,
         {
             "of_job": queued.id,
@@ -140,12 +137,12 @@ async def requeue(connection: AsyncConnection, job: Job, now: datetime) -> Job:
             "new_losses": queued.losses,
         },
     )
-    await _count(connection, _STOPPED, job, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
+    _count(connection, _STOPPED, job, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
     return queued
 
 
-async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: datetime) -> Job:
-    """Bring a queued or running job to a terminal state."""
+def end(connection: Connection, job: Job, outcome: Outcome, now: datetime, *, result_bytes: int = 0) -> Job:
+    """Bring a queued or running job to a terminal state; a result of that size is kept with it."""
     ended = replace(
         job,
         state=outcome.state,
@@ -154,7 +151,7 @@ async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: date
         metrics=outcome.metrics,
         finished=now,
     )
-    await connection.execute(
+    connection.execute(
         _END,
         {
             "of_job": ended.id,
@@ -165,29 +162,30 @@ async def end(connection: AsyncConnection, job: Job, outcome: Outcome, now: date
             "new_worker_deaths": ended.worker_deaths,
             "new_losses": ended.losses,
             "new_metrics": json_text(ended.metrics),
+            "more_bytes": result_bytes,
         },
     )
     if job.state is JobState.RUNNING:
         seconds = outcome.metrics.seconds
-        await _count(connection, _STOPPED, job, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
+        _count(connection, _STOPPED, job, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
     else:
-        await _count(connection, _LEFT, job, more=-1)
-    await _note(connection, job, active=-1, completed=now)
+        _count(connection, _LEFT, job, more=-1)
+    _note(connection, job, active=-1, completed=now)
     if job.state is JobState.RUNNING:
-        await charge(connection, job, outcome.metrics.seconds, now)
+        charge(connection, job, outcome.metrics.seconds, now)
     return ended
 
 
-async def _count(connection: AsyncConnection, statement: Update, job: Job, *, more: int, **values: object) -> bool:
+def _count(connection: Connection, statement: Update, job: Job, *, more: int, **values: object) -> bool:
     """Change the counts of the job's account, with `more` jobs in the queue; return whether it has any to change."""
     in_sessions = more if job.session_id is not None else 0
     which = {"of_executor": job.executor, "of_account": job.account}
-    result = await connection.execute(statement, {**which, "more_in_sessions": in_sessions, **values})
+    result = connection.execute(statement, {**which, "more_in_sessions": in_sessions, **values})
     return result.rowcount == 1
 
 
-async def _note(
-    connection: AsyncConnection,
+def _note(
+    connection: Connection,
     job: Job,
     *,
     active: int = 0,
@@ -196,7 +194,7 @@ async def _note(
 ) -> None:
     if job.session_id is None:
         return
-    await connection.execute(
+    connection.execute(
         _NOTE, {"of_session": job.session_id, "more_active": active, "started": started, "completed": completed}
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Connection, insert
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.events import Holder, Metrics
@@ -127,11 +127,12 @@ async def test_jobs_that_a_server_of_the_schema_before_has_added_are_served(stor
     job = new_job()
     row = {name: value for name, value in job_row(job).items() if name not in {"params_bytes", "max_qubits"}}
     counts = {"queued": 1, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
-    async with store.database.writer.begin() as connection:
-        await connection.execute(insert(jobs), row)
-        await connection.execute(
-            insert(ledger), {"executor": AER, "account": ALICE, "last_served": job.created, **counts}
-        )
+
+    def add(connection: Connection) -> None:
+        connection.execute(insert(jobs), row)
+        connection.execute(insert(ledger), {"executor": AER, "account": ALICE, "last_served": job.created, **counts})
+
+    await store.database.change(add)
     claim = await store.queue.claim(AER, HERE, lease=LEASE)
     assert claim is not None
     assert (claim.job.id, claim.job.max_qubits) == (job.id, None)

@@ -18,7 +18,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, event
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from qiskit_runtime_server.backends.names import ExecutorName
@@ -29,7 +29,7 @@ from qiskit_runtime_server.store import migration
 from qiskit_runtime_server.store.folder import file_system_type, take_folder
 from qiskit_runtime_server.store.port import JobQuery, Outcome, Store
 from qiskit_runtime_server.store.schema import HEAD, metadata
-from qiskit_runtime_server.store.sql import SqlStore, open_sqlite
+from qiskit_runtime_server.store.sql import SqliteDatabase, SqlStore, open_sqlite
 from qiskit_runtime_server.terms import Terms
 
 ALICE = AccountId("alice")
@@ -196,11 +196,12 @@ def test_local_file_systems_are_accepted(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_connections_keep_what_they_have_written(sqlite_store: SqlStore) -> None:
-    database = sqlite_store.database
-    for engine in (database.reader, database.writer):
-        async with engine.connect() as connection:
-            for pragma, expected in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
-                assert (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar() == expected
+    def pragmas(connection: Connection) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    for run in (sqlite_store.database.read, sqlite_store.database.change):
+        assert await run(pragmas) == ["wal", 2, 1]
 
 
 async def test_an_added_job_is_committed_before_add_returns(folder: Path, sqlite_store: Store, new_job: NewJob) -> None:
@@ -216,9 +217,12 @@ async def test_a_full_disk_is_told_and_what_fits_is_kept_nevertheless(sqlite_sto
     await sqlite_store.jobs.add(job, b"{}")
     claim = await sqlite_store.queue.claim(job.executor, HERE, lease=LEASE)
     assert claim is not None
-    async with sqlite_store.database.writer.connect() as connection:
-        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
-        await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")
+
+    def leave_little_room(connection: Connection) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 4}")
+
+    await sqlite_store.database.change(leave_little_room)
     outcome = Outcome(state=JobState.COMPLETED)
     with pytest.raises(StoreFullError, match="is full"):
         await sqlite_store.queue.finish(claim, outcome, os.urandom(1_000_000))
@@ -360,7 +364,9 @@ def recorded_statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
         if statement.startswith(("SELECT", "UPDATE", "DELETE")):
             statements.append((statement, parameters[0] if executemany else parameters))
 
-    engines = [store.database.reader.sync_engine, store.database.writer.sync_engine]
+    database = store.database
+    assert isinstance(database, SqliteDatabase)
+    engines = [database.reader, database.writer]
     for engine in engines:
         event.listen(engine, "before_cursor_execute", record)
     yield statements
@@ -397,6 +403,7 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
             await store.jobs.delete(ALICE, job.id)
     plans = set()
     with sqlite3.connect(folder / "store.db") as connection:
+        connection.create_function("clock_timestamp", 0, str)
         for statement, parameters in statements:
             steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             plans |= {(statement, step[-1]) for step in steps}
