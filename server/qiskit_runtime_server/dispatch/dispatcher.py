@@ -27,6 +27,7 @@ from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setb
 from qiskit_runtime_server.transit import Transit
 
 _POLL_SECONDS = 1.0
+_OTHERS_FIRST_SECONDS = 0.1
 _RENEWALS_PER_LEASE = 3
 _MAX_BACKOFF_SECONDS = 30.0
 # How long a job that runs, or a result, is held on to while the store is away.
@@ -64,6 +65,33 @@ class _Run:
         return self.task.cancel()
 
 
+class _Bell:
+    """Wakes who waits for a job of one executor.
+
+    The replica that takes a submission in claims the job at once if there is a slot. If all others tried as well, each
+    job would cost as many transactions as there are replicas; so they try later, once for all that has arrived by then.
+    """
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
+
+    def ring(self, *, later: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        if not later:
+            self._rung.set()
+        elif self._later is None or self._later.when() < loop.time():
+            self._later = loop.call_later(_OTHERS_FIRST_SECONDS, self._rung.set)
+
+    def hush(self) -> None:
+        self._rung.clear()
+
+    async def wait(self) -> None:
+        """Return when it has been rung since it was hushed, or after a while."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._rung.wait(), _POLL_SECONDS)
+
+
 class Dispatcher:
     """Runs the queued jobs of some executors."""
 
@@ -81,7 +109,7 @@ class Dispatcher:
         self._measures = measures
         self._transit = transit
         self._lease = lease
-        self._queued = {name: asyncio.Event() for name in pools}
+        self._bells = {name: _Bell() for name in pools}
         self._runs: dict[tuple[JobId, int], _Run] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._withdrawals: set[asyncio.Task[None]] = set()
@@ -144,8 +172,8 @@ class Dispatcher:
         async with aclosing(self._store.signals.watch()) as signals:
             async for signal in signals:
                 match signal:
-                    case Queued(executor=executor) if executor in self._queued:
-                        self._queued[executor].set()
+                    case Queued(executor=executor, elsewhere=elsewhere) if executor in self._bells:
+                        self._bells[executor].ring(later=elsewhere)
                     case Ended(job_id=job_id):
                         self._stop(job_id)
 
@@ -162,9 +190,9 @@ class Dispatcher:
         The slot is chosen anew each time: one that is kept while the queue is empty may be busy, or gone, by the time
         that a job arrives.
         """
-        queued = self._queued[executor]
+        bell = self._bells[executor]
         reservation = await pool.reserve()
-        queued.clear()
+        bell.hush()
         try:
             claim = await self._claim(executor, reservation.holder)
         except BaseException:
@@ -175,8 +203,7 @@ class Dispatcher:
             self._begin(_Run(claim=claim, reservation=reservation), self._started)
             return
         reservation.release()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(queued.wait(), _POLL_SECONDS)
+        await bell.wait()
 
     async def _claim(self, executor: ExecutorName, holder: Holder) -> Claim | None:
         claiming = asyncio.ensure_future(self._store.queue.claim(executor, holder, lease=self._lease))

@@ -144,9 +144,14 @@ class UsageDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queued:
-    """A job waits for the executor."""
+    """A job waits for the executor.
+
+    Attributes:
+        elsewhere: Another replica has put it there, and looks for a slot itself.
+    """
 
     executor: ExecutorName
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

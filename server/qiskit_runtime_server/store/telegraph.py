@@ -98,7 +98,7 @@ def _signal(message: str) -> Signal | None:
     kind, _, subject = message.partition(" ")
     match kind:
         case "queued":
-            return Queued(executor=ExecutorName(subject))
+            return Queued(executor=ExecutorName(subject), elsewhere=True)
         case "ended":
             return Ended(job_id=JobId(subject))
         case _:

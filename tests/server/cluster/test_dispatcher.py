@@ -31,8 +31,8 @@ from qiskit_runtime_server.dispatch.measures import JobMeasures
 from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
-from qiskit_runtime_server.store.port import Claim, Outcome, Store
-from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.store.port import Claim, Outcome, Queued, Store
+from qiskit_runtime_server.store.sql import SqlStore, open_sqlite
 from qiskit_runtime_server.transit import Transit
 
 NAME = ExecutorName("played")
@@ -213,6 +213,31 @@ async def test_a_job_that_arrives_is_not_waited_for_by_polling(
     dispatch(PlayedPool([DONE]))
     await asyncio.sleep(0.3)
     await when(store, await add_job(store), JobState.COMPLETED)
+
+
+async def test_jobs_of_other_replicas_are_looked_for_once_for_many_signals(
+    store: SqlStore, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "_POLL_SECONDS", 60)
+    claim, claims = store.queue.claim, 0
+
+    async def counted(*arguments: Any, **options: Any) -> Claim | None:
+        nonlocal claims
+        claims += 1
+        return await claim(*arguments, **options)
+
+    monkeypatch.setattr(store.queue, "claim", counted)
+    dispatch(PlayedPool([DONE]))
+    await asyncio.sleep(0.3)
+    before = claims
+    for _ in range(100):
+        store.database.hub.announce(Queued(executor=NAME, elsewhere=True))
+    await asyncio.sleep(0.5)
+    assert claims == before + 1
+    monkeypatch.setattr(store.database, "announce", lambda _signal: None)
+    job = await add_job(store)
+    store.database.hub.announce(Queued(executor=NAME, elsewhere=True))
+    await when(store, job, JobState.COMPLETED)
 
 
 async def test_a_job_that_is_handed_back_runs_again_and_has_lost_nothing(

@@ -145,7 +145,7 @@ async def test_signals_reach_other_replicas_soon_and_again_after_a_restart(new_j
             async def submit() -> None:
                 await one.jobs.add(new_job(), b"{}")
 
-            assert await heard(watcher, submit) == Queued(executor=AER)
+            assert await heard(watcher, submit) == Queued(executor=AER, elsewhere=True)
             server.stop()
             server.start()
-            assert await heard(watcher, submit) == Queued(executor=AER)
+            assert await heard(watcher, submit) == Queued(executor=AER, elsewhere=True)
