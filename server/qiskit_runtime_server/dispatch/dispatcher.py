@@ -89,7 +89,8 @@ class _Bell:
     async def wait(self) -> None:
         """Return when it has been rung since it was hushed, or after a while."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), _POLL_SECONDS)
+            async with asyncio.timeout(_POLL_SECONDS):
+                await self._rung.wait()
 
 
 class Dispatcher:

@@ -216,7 +216,8 @@ class RemotePool:
 
     async def _changed(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
 
     def _tell(self) -> None:
         told, self._news = self._news, asyncio.Event()

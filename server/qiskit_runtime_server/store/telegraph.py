@@ -72,8 +72,10 @@ class Telegraph:
 
     async def _work(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         while True:
+            # Not `wait_for`, which in Python 3.11 may lose a cancellation that comes together with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._called.wait(), _HEARTBEAT_SECONDS)
+                async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                    await self._called.wait()
             self._called.clear()
             messages, self._pending = list(self._pending), {}
             # Without messages, this asks whether the other side is still there.

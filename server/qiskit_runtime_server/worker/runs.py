@@ -53,7 +53,8 @@ class News:
     async def wait(self, seconds: float) -> bool:
         """Return whether something changed within `seconds`."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._next.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._next.wait()
             return True
         return False
 

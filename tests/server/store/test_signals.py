@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from postgresql_server import PostgresqlServer
 
@@ -15,6 +16,7 @@ from qiskit_runtime_server.jobs import MAX_LOSSES, AccountId, Job, JobState
 from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Signal, Store
 from qiskit_runtime_server.store.postgresql import open_postgresql
 from qiskit_runtime_server.store.signals import Hub
+from qiskit_runtime_server.store.telegraph import Telegraph
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")
@@ -149,3 +151,21 @@ async def test_signals_reach_other_replicas_soon_and_again_after_a_restart(new_j
             server.stop()
             server.start()
             assert await heard(watcher, submit) == Queued(executor=AER, elsewhere=True)
+
+
+async def test_a_telegraph_closes_at_once_although_it_has_something_to_tell(
+    postgresql_server: PostgresqlServer,
+) -> None:
+    """However many turns of the event loop lie between the two."""
+
+    async def connect() -> "asyncpg.Connection[asyncpg.Record]":
+        return await asyncpg.connect(postgresql_server.url())
+
+    for turns in range(6):
+        telegraph = Telegraph(connect, Hub())
+        await asyncio.sleep(0.2)
+        telegraph.send(Queued(executor=AER))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        done, _ = await asyncio.wait({asyncio.create_task(telegraph.close())}, timeout=5)
+        assert done, turns
