@@ -129,7 +129,7 @@ def bell(backend: IBMBackend) -> QuantumCircuit:
 
 
 def long_circuit(layers: int) -> QuantumCircuit:
-    """Return a circuit for fake_quantum_sim of 24 qubits that takes about half a second for each layer on two cores."""
+    """Return a circuit for fake_quantum_sim of 24 qubits that takes almost a second for each layer on two cores."""
     circuit = QuantumCircuit(24)
     for layer in range(layers):
         for qubit in range(24):

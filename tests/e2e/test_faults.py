@@ -59,7 +59,7 @@ def test_no_job_is_lost_when_the_shim_of_a_container_is_killed(lab: Lab, node: N
 
 def test_a_job_of_two_minutes_outlives_the_roll_out_of_the_api(lab: Lab, other_tag: str) -> None:
     backend = lab.service().backend("fake_quantum_sim@aer")
-    job = SamplerV2(mode=backend).run([long_circuit(layers=240)], shots=100)
+    job = SamplerV2(mode=backend).run([long_circuit(layers=130)], shots=100)
     eventually(lambda: job.status() == "RUNNING", 30)
     began = lab.runs("executor-aer")
     lab.change({"image": {"api": f"localhost/qiskit-runtime-server-api:{other_tag}"}})
