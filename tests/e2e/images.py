@@ -58,7 +58,7 @@ class Images:
 
     def archive(self, image: str) -> Path:
         """Write an image to a file, unless that is there, and return its path."""
-        path = self._folder / f"{image.rpartition('/')[2].replace(':', '-')}.tar"
+        path = self._folder / f"{image.rpartition('/')[2].replace(':', '-')}-{self._digest(image)}.tar"
         if not path.exists():
             unfinished = path.with_suffix(".new")
             self._run("push", "--quiet", image, f"oci-archive:{unfinished}:{image}")
@@ -104,10 +104,10 @@ class Images:
         image = f"{_REGISTRY}/{name}:latest"
         self._run("build", "--layers", *_mounts(), *arguments, "--file", file, "--tag", image, ".")
         self.sizes[name] = self._size(image) - self._size(_BASE)
-        return self._digest(name)
+        return self._digest(image)
 
-    def _digest(self, name: str) -> str:
-        return self._output("images", "--quiet", "--no-trunc", f"{_REGISTRY}/{name}:latest").strip()[-12:]
+    def _digest(self, image: str) -> str:
+        return self._output("images", "--quiet", "--no-trunc", image).strip()[-12:]
 
     def _tagged(self, name: str, tag: str) -> str:
         image = f"{_REGISTRY}/{name}:{tag}"
