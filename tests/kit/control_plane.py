@@ -76,7 +76,8 @@ class ControlPlane:
         self._url = f"https://{address or '127.0.0.1'}:{_free_port()}"
 
     def start(self) -> Path:
-        """Start everything, wait until it works, and return the administrator's kubeconfig."""
+        """Start everything, perhaps once more, wait until it works, and return the administrator's kubeconfig."""
+        self._processes.clear()
         self._write_credentials()
         etcd = self._start_etcd()
         self._start_api_server(etcd)
