@@ -29,7 +29,7 @@ test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
 	@$(BIN)/python tests/kit/control_plane.py
 
-e2e: $(STAMP) ## Build the images and run everything on a Kubernetes node of its own (as root, on Debian)
+e2e: $(STAMP) ## Build the images, run everything on a Kubernetes node of its own (root, Debian); writes docs/reference/end-to-end.md
 	$(BIN)/python tests/e2e/run.py $(ARGS)
 
 check: $(STAMP) ## Lint, types, import rules, dependencies: what CI runs beside the tests

@@ -1,6 +1,7 @@
 """Runs the end-to-end tests on a Kubernetes node of their own: `python tests/e2e/run.py [PYTEST ARGUMENT ...]`.
 
-With `--packages` alone it says which packages of Debian a node needs.
+With `--packages` alone it says which packages of Debian a node needs. A run without arguments is of all tests, and
+writes docs/reference/end-to-end.md.
 
 Builds the programs and images that are missing, then runs pytest in new namespaces for processes, network and mounts.
 Whatever the tests start ends with the first process of these namespaces, however that ends.
@@ -113,7 +114,8 @@ def _envoy() -> Path:
 
 def _run_inside(folder: Path, arguments: list[str]) -> int:
     inside = [sys.executable, str(Path(__file__).with_name("inside.py")), str(folder), *arguments]
-    return subprocess.run([*_UNSHARE, *inside], cwd=_ROOT, check=False).returncode
+    report = {} if arguments else {"QRS_E2E_REPORT": str(_ROOT / "docs" / "reference" / "end-to-end.md")}
+    return subprocess.run([*_UNSHARE, *inside], cwd=_ROOT, env={**os.environ, **report}, check=False).returncode
 
 
 def _keep_logs(folder: Path) -> None:
