@@ -168,7 +168,7 @@ async def run_services(
         dispatcher = Dispatcher(store, pools, measures, transit, lease=settings.lease)
         dispatcher.start()
         sweeping = asyncio.create_task(_sweeper(settings, store, measures).run())
-        yield Services(
+        services = Services(
             settings=settings,
             access_tokens=AccessTokens(directory, _signing_key(settings), settings.access_token_lifetime),
             catalog=Catalog(snapshots=settings.snapshots, include=settings.backends),
@@ -179,10 +179,13 @@ async def run_services(
             measures=measures,
             transit=transit,
         )
-        endings.close()
-        sweeping.cancel()
-        await dispatcher.drain(timedelta(0))
-        following.cancel()
+        try:
+            yield services
+        finally:
+            endings.close()
+            sweeping.cancel()
+            await dispatcher.drain(timedelta(0))
+            following.cancel()
     finally:
         for pool in pools.values():
             await pool.stop()

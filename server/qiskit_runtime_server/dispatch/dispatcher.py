@@ -207,18 +207,14 @@ class Dispatcher:
         await bell.wait()
 
     async def _claim(self, executor: ExecutorName, holder: Holder) -> Claim | None:
-        claiming = asyncio.ensure_future(self._store.queue.claim(executor, holder, lease=self._lease))
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            # The store finishes what it has begun.
-            if claim := await claiming:
-                await self._give_back(claim, Setback.NOT_STARTED, "The server stopped.")
-            raise
+        claiming = self._store.queue.claim(executor, holder, lease=self._lease)
+        stopped = partial(self._give_back, setback=Setback.NOT_STARTED, reason="The server stopped.")
+        return await _undone_if_cancelled(claiming, stopped)
 
     async def _take_over(self, executor: ExecutorName, pool: Pool) -> None:
         """Follow one job whose dispatcher was lost, where it runs, or bring it back to the queue."""
-        claim = await self._store.queue.take_over(executor, lease=self._lease)
+        taking = self._store.queue.take_over(executor, lease=self._lease)
+        claim = await _undone_if_cancelled(taking, self._let_go)
         if claim is None:
             await asyncio.sleep(_POLL_SECONDS)
             return
@@ -231,6 +227,9 @@ class Dispatcher:
         else:
             logger.warning("Job %s was lost by whoever ran it and goes back to the queue.", claim.job.id)
             await self._give_back(claim, Setback.LOST, "The executor that ran the job was lost.")
+
+    async def _let_go(self, claim: Claim) -> None:
+        await self._store.queue.renew([claim.key], lease=timedelta(0))
 
     def _begin(self, run: _Run, events: Callable[[_Run], AsyncGenerator[Event, None]]) -> None:
         run.task = asyncio.create_task(self._run(run, events))
@@ -375,6 +374,19 @@ async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def _undone_if_cancelled(
+    call: Coroutine[Any, Any, Claim | None], undo: Callable[[Claim], Awaitable[None]]
+) -> Claim | None:
+    """Return what the store answers; it finishes what it has begun, so a claim that comes too late is undone."""
+    calling = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        if claim := await calling:
+            await undo(claim)
+        raise
+
+
 async def _insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Make a call to the store, and make it again while the store is away.
 
@@ -402,7 +414,9 @@ async def _forever(step: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await step()
-        except Exception:
+        except Exception as error:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from error  # the error came in its way
             logger.exception("The dispatcher stumbled and goes on in %g s.", _POLL_SECONDS)
             await asyncio.sleep(_POLL_SECONDS)
 

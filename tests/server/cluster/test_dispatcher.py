@@ -300,6 +300,50 @@ async def test_draining_hands_over_to_another_dispatcher_at_once(
     assert second.log == ["follow 2"]
 
 
+async def test_draining_ends_while_the_store_is_away(
+    store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, begun = 0, asyncio.Event()
+
+    async def away(*_: Any, **__: Any) -> Claim | None:
+        nonlocal calls
+        calls += 1
+        begun.set()
+        await asyncio.sleep(0.2)
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(store.queue, "claim", away)
+    draining = dispatch(PlayedPool([DONE]))
+    await begun.wait()
+    async with asyncio.timeout(5):
+        await draining.drain(timedelta(0))
+    assert calls == 1
+
+
+async def test_a_job_that_is_taken_over_in_the_moment_of_draining_is_let_go_at_once(
+    store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await add_job(store)
+    claim = await store.queue.claim(NAME, HOLDER, lease=timedelta(0))
+    assert claim
+    take_over, begun = store.queue.take_over, asyncio.Event()
+
+    async def slow(*arguments: Any, **settings: Any) -> Claim | None:
+        begun.set()
+        await asyncio.sleep(0.2)
+        return await take_over(*arguments, **settings)
+
+    monkeypatch.setattr(store.queue, "take_over", slow)
+    draining = dispatch(PlayedPool())
+    await begun.wait()
+    await draining.drain(timedelta(0))
+    monkeypatch.setattr(store.queue, "take_over", take_over)
+    second = PlayedPool([DONE])
+    dispatch(second)
+    await when(store, job, JobState.COMPLETED)
+    assert second.log == ["follow 3"]
+
+
 async def test_a_cancelled_job_is_ended_here_or_wherever_it_runs(
     store: Store, dispatch: Callable[..., Dispatcher]
 ) -> None:
