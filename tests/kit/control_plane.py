@@ -151,7 +151,7 @@ class ControlPlane:
 
     def run(self, name: str, *arguments: str, program: Path | None = None) -> None:
         """Start a program that ends with the others; by default one of Kubernetes' of that name."""
-        with (self._folder / f"{name}.log").open("wb") as log:
+        with (self._folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [program or self._binaries.path(name), *arguments],
                 cwd=self._folder,
