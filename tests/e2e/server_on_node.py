@@ -82,8 +82,10 @@ class Lab:
         eventually(lambda: self._settled() and self.condition(kind).get("status") == status, seconds)
 
     def wait_for_rollout(self, seconds: float = 300) -> None:
-        """Wait until everything is as the spec wants it."""
+        """Wait until everything is as the spec wants it, and serves."""
         eventually(lambda: self._settled() and self.condition("Progressing").get("status") == "False", seconds)
+        # Kubernetes calls a Deployment complete whose only pod has been replaced and is not ready yet.
+        self.wait_for("Available", seconds=seconds)
 
     def pods(self, role: str) -> list[Manifest]:
         """Return the running pods of the Deployment `lab-<role>`."""
