@@ -19,7 +19,6 @@ def clustered(lab: Lab) -> Lab:
     eventually(lambda: not lab.kubernetes.list("Pod"), 120)
     lab.make_volume("database", DATABASE_USER)
     lab.apply_example("postgresql.yaml")
-    lab.wait_for("Available")
     lab.wait_for_rollout()
     return lab
 
@@ -45,7 +44,6 @@ def test_jobs_that_ran_or_waited_finish_after_the_node_lost_power(clustered: Lab
     service = clustered.service(seconds=240)
     assert all(correct(service.job(job.job_id())) for job in waiting)
     assert all(service.job(job.job_id()).result()[0].data.meas.num_shots == 100 for job in running)
-    clustered.wait_for("Available")
     clustered.wait_for_rollout()
 
 
