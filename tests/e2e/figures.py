@@ -24,7 +24,7 @@ class Figures:
     """
 
     def __init__(self, image_sizes: dict[str, int]) -> None:
-        goals = {"api": "150 MB", "operator": "150 MB"}
+        goals = dict.fromkeys(("qiskit-runtime-server-api", "qiskit-runtime-operator"), "150 MB")
         self._rows = [
             (f"image {name}, beyond its base", f"{size / 1e6:.0f} MB", goals.get(name, ""))
             for name, size in image_sizes.items()
