@@ -34,14 +34,12 @@ def main(arguments: list[str]) -> int:
         print(_PACKAGES)
         return 0
     if reason := _obstacle():
-        print(f"skipped: {reason}")
-        return int("true" in {os.environ.get("CI"), os.environ.get("REQUIRE_E2E")})
+        return _skipped(reason)
     smoke = "smoke" in arguments
     try:
         setup = _prepare(everything=not smoke)
     except BinariesUnavailableError as error:
-        print(f"skipped: {error}")
-        return int("true" in {os.environ.get("CI"), os.environ.get("REQUIRE_E2E")})
+        return _skipped(str(error))
     folder = Path(tempfile.mkdtemp(prefix="qrs-e2e-", dir=_cache()))
     (folder / "logs").mkdir()
     (folder / "setup.json").write_text(json.dumps(setup))
@@ -52,6 +50,11 @@ def main(arguments: list[str]) -> int:
         _remove_cgroups()
         _keep_logs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _skipped(reason: str) -> int:
+    print(f"skipped: {reason}")
+    return int("true" in {os.environ.get("CI"), os.environ.get("REQUIRE_E2E")})
 
 
 def _obstacle() -> str | None:
