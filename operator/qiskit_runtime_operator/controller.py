@@ -122,7 +122,7 @@ class Controller:
             except ClusterError as error:
                 log.warning("%s/%s: %s", *key, error)
                 measures.errors.labels(type(error).__name__).inc()
-                self._queue.failed(key, error.retry_after)
+                self._queue.failed(key, error.retry_after or timedelta())
             except Exception as error:  # one RuntimeServer must not keep the others from being looked after
                 log.exception("%s/%s: a pass failed", *key)
                 measures.errors.labels(type(error).__name__).inc()

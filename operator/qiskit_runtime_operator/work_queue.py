@@ -39,16 +39,19 @@ class WorkQueue:
         self._running: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._not_before: dict[Key, float] = {}
 
     def __len__(self) -> int:
         """Return how many keys wait, not counting those that failed and wait for their time."""
         return len(self._queued)
 
     def add(self, key: Key) -> None:
-        """Ask for a key to be reconciled: at once, or when it is done being so."""
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        """Ask for a key to be reconciled: at once, when it is done being so, or when the API server's time is over."""
+        rest = self._not_before.get(key, 0) - asyncio.get_running_loop().time()
+        if rest > 0:
+            self._add_later(key, rest)
+            return
+        self._forget_timer(key)
         if key not in self._queued:
             self._queued.add(key)
             if key not in self._running:
@@ -70,11 +73,23 @@ class WorkQueue:
     def succeeded(self, key: Key) -> None:
         """Forget the failures of a key."""
         self._failures.pop(key, None)
+        self._not_before.pop(key, None)
 
-    def failed(self, key: Key, at_least: timedelta | None = None) -> None:
-        """Ask for a key again, after its back-off or `at_least` that time; or at once if it is asked for anyway."""
+    def failed(self, key: Key, at_least: timedelta = timedelta()) -> None:
+        """Ask for a key again after its back-off, or sooner if it is asked for anyway, but not before `at_least`."""
         self._failures[key] = self._failures.get(key, 0) + 1
-        delay = max(self._backoff.delay(self._failures[key], self._chance()), at_least or timedelta())
-        if key not in self._queued:
-            loop = asyncio.get_running_loop()
-            self._timers[key] = loop.call_later(delay.total_seconds(), self.add, key)
+        self._not_before[key] = asyncio.get_running_loop().time() + at_least.total_seconds()
+        if key in self._queued:
+            self._queued.discard(key)
+            self.add(key)
+        else:
+            backoff = self._backoff.delay(self._failures[key], self._chance())
+            self._add_later(key, max(backoff, at_least).total_seconds())
+
+    def _add_later(self, key: Key, seconds: float) -> None:
+        self._forget_timer(key)
+        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self.add, key)
+
+    def _forget_timer(self, key: Key) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()

@@ -53,15 +53,23 @@ async def test_a_key_that_failed_is_not_kept_waiting_when_something_happens_to_i
     assert await asyncio.wait_for(queue.get(), 1) == LAB
 
 
-async def test_a_key_that_failed_waits_at_least_as_long_as_the_api_server_asked_for() -> None:
+@pytest.mark.parametrize("asked_for", ["by nobody", "during the pass", "after it"])
+async def test_a_key_that_failed_waits_at_least_as_long_as_the_api_server_asked_for(asked_for: str) -> None:
     queue = WorkQueue(QUICK)
     queue.add(LAB)
     await queue.get()
+    if asked_for == "during the pass":
+        queue.add(LAB)
     queue.failed(LAB, timedelta(milliseconds=300))
     queue.done(LAB)
+    if asked_for == "after it":
+        queue.add(LAB)
     began = asyncio.get_running_loop().time()
-    await queue.get()
+    assert await asyncio.wait_for(queue.get(), 1) == LAB
     assert asyncio.get_running_loop().time() - began > 0.29
+    queue.done(LAB)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 0.2)
 
 
 def test_waits_double_up_to_the_longest_and_are_shortened_by_up_to_a_half() -> None:
