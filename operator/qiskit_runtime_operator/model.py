@@ -99,6 +99,13 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Api(Workload):
+    """What clients talk to."""
+
+    resources: Resources = Resources(requests={"cpu": "250m", "memory": "256Mi"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
 class Executor(Workload):
     """One pool of simulators."""
 
@@ -206,7 +213,7 @@ class Spec:
 
     executors: tuple[Executor, ...]
     image: Images = Images()
-    api: Workload = Workload()
+    api: Api = Api()
     backends: Backends = Backends()
     database: Database = Database(sqlite=Sqlite())
     auth: Auth = Auth()

@@ -130,7 +130,7 @@ class Node:
         networks = self.folder / "cni"
         networks.mkdir(exist_ok=True)
         (networks / "10-bridge.conflist").write_text(json.dumps(_network(self.folder)))
-        os.environ["PATH"] = f"{self._programs.path('containerd').parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        os.environ["PATH"] = f"{self._programs.path('containerd').parent}:{os.environ['PATH']}"
         self._plane.run("containerd", "--config", str(config), program=self._programs.path("containerd"))
         eventually(socket.exists, _READY_SECONDS)
         present = self._images_command("list", "--quiet").split()

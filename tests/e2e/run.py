@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--packages"]:
         print(_PACKAGES)
         return 0
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
     if reason := _obstacle():
         return _skipped(reason)
     smoke = "smoke" in arguments
@@ -60,7 +61,7 @@ def _skipped(reason: str) -> int:
 def _obstacle() -> str | None:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "a node needs Linux and root"
-    missing = [tool for tool in _TOOLS if shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing or not Path("/usr/lib/cni/bridge").exists():
         return f"a node needs {', '.join(missing) or 'CNI plugins'} (Debian: apt-get install {_PACKAGES})"
     if not all(os.access(hierarchy, os.W_OK) for hierarchy in _hierarchies()):

@@ -168,14 +168,16 @@ async def open_sqlite(
 
 
 async def _take(folder: Path, wait: timedelta) -> FolderLock:
-    deadline = time.monotonic() + wait.total_seconds()
+    began, told = time.monotonic(), False
     while True:
         try:
             return take_folder(folder)
         except DataDirectoryInUseError as error:
-            if time.monotonic() >= deadline:
+            if time.monotonic() - began >= wait.total_seconds():
                 raise
-            _log.info("%s Waiting for it to leave.", error)
+            if not told:
+                _log.info("%s Waiting up to %g s for it to leave.", error, wait.total_seconds())
+            told = True
         await asyncio.sleep(_FOLDER_CHECK_SECONDS)
 
 
