@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 from control_plane import running_control_plane
+from hypothesis import settings
 from kubernetes_binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
 from kubernetes_client import KubernetesClient, Manifest, eventually
 
 ROOT = Path(__file__).parents[1]
 UNAVAILABLE = pytest.StashKey[str]()
+# The same examples each time, however slow the machine is; --hypothesis-profile=default looks for new ones.
+settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,17 +70,11 @@ def control_plane(kubernetes_binaries: KubernetesBinaries) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def definition(control_plane: Path) -> Manifest:
-    """The CustomResourceDefinition of RuntimeServers, established."""
+    """The CustomResourceDefinition of RuntimeServers, in force."""
     manifest: Manifest = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())
     with closing(KubernetesClient(control_plane)) as client:
         client.apply(manifest, force=True)
-
-        def established() -> bool:
-            found = client.get("CustomResourceDefinition", manifest["metadata"]["name"])
-            conditions = found.get("status", {}).get("conditions") or []
-            return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
-
-        eventually(established)
+        eventually(lambda: client.serves("RuntimeServer"))
     return manifest
 
 

@@ -1,7 +1,8 @@
 """The only Kubernetes I/O beside kopf's watches: reads and writes of single objects, as plain manifests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
@@ -46,6 +47,19 @@ def collection_path(kind: ResourceKind, namespace: str | None) -> str:
     return f"{prefix}/{kind.plural}" if namespace is None else f"{prefix}/namespaces/{namespace}/{kind.plural}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Objects of one kind, as they were at one moment.
+
+    Attributes:
+        objects: All that were asked for.
+        version: The resource version of that moment.
+    """
+
+    objects: Sequence[Manifest]
+    version: int
+
+
 class Cluster:
     """Requests to one API server.
 
@@ -82,7 +96,7 @@ class Cluster:
         """Do as `get` does, from the API server's cache: cheaper, and a moment behind."""
         return await self._find(f"{collection_path(kind, namespace)}/{name}", {"resourceVersion": "0"})
 
-    async def list(self, kind: ResourceKind, namespace: str | None, selector: str = "") -> list[Manifest]:
+    async def list(self, kind: ResourceKind, namespace: str | None, selector: str = "") -> Listing:
         """Return the objects of a kind that have the labels, in one namespace or in all."""
         found: list[Manifest] = []
         query = {"labelSelector": selector, "limit": str(_PAGE)}
@@ -91,7 +105,7 @@ class Cluster:
             found += page["items"]
             rest = page["metadata"].get("continue")
             if not rest:
-                return found
+                return Listing(objects=found, version=int(page["metadata"]["resourceVersion"]))
             query["continue"] = rest
 
     async def serves(self, group_version: str, plural: str) -> bool:

@@ -20,7 +20,7 @@ from qiskit_runtime_operator.errors import (
     RefusedError,
 )
 from qiskit_runtime_operator.handlers import handlers, selector_of, watched_kinds, watching
-from qiskit_runtime_operator.inventory import Inventory
+from qiskit_runtime_operator.inventory import Inventory, Key
 from qiskit_runtime_operator.load_reader import LoadReader
 from qiskit_runtime_operator.measures import WorkMeasures
 from qiskit_runtime_operator.model import RuntimeServer
@@ -66,6 +66,7 @@ class Controller:
         self._kinds = watched_kinds(apis)
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
         self._inventory = Inventory()
+        self._listing = asyncio.Lock()
         self._queue = WorkQueue()
         self._reader = LoadReader(outside, cluster)
         self._reconciler = Reconciler(
@@ -89,6 +90,7 @@ class Controller:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._resync()),
+                group.create_task(self._look_behind(watchdog)),
                 group.create_task(self._read_loads()),
                 *(group.create_task(self._reconcile(measures)) for _ in range(self._settings.workers)),
             ]
@@ -144,11 +146,31 @@ class Controller:
                 log.warning("not everything could be looked at: %s", error)
             self._reconciler.look_for_keys()
 
+    async def _look_behind(self, watchdog: Watchdog) -> None:
+        """Find out, for ever, what was deleted while a watch was away for too long, or not there yet."""
+        collections = {collection_path(*collection): collection for collection in self._collections()}
+        while True:
+            path = await watchdog.afresh.get()
+            try:
+                keys = await self._look_at(*collections[path])
+            except ClusterError as error:
+                log.warning("%s is looked at again: %s", path, error)
+                await asyncio.sleep(_wait_after(error))
+                watchdog.afresh.put_nowait(path)
+            else:
+                for key in keys:
+                    self._queue.add(key)
+
     async def _list(self) -> None:
-        self._inventory.begin_listing()
         for kind, namespace in self._collections():
-            objects = await self._cluster.list(kind, namespace, selector_of(kind))
-            self._inventory.see_all(kind, namespace, objects)
+            await self._look_at(kind, namespace)
+
+    async def _look_at(self, kind: ResourceKind, namespace: str | None) -> list[Key]:
+        """List a collection and return the RuntimeServers to look after."""
+        async with self._listing:
+            self._inventory.begin_listing()
+            listing = await self._cluster.list(kind, namespace, selector_of(kind))
+            return self._inventory.see_all(kind, namespace, listing.objects, listing.version)
 
     async def _read_loads(self) -> None:
         while True:
@@ -183,7 +205,12 @@ async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
             raise
         except ClusterError as error:
             log.warning("the API server is asked again: %s", error)
-            await asyncio.sleep(max(error.retry_after or _PATIENCE, _PATIENCE).total_seconds())
+            await asyncio.sleep(_wait_after(error))
+
+
+def _wait_after(error: ClusterError) -> float:
+    """Return for how many seconds to leave the API server alone."""
+    return max(error.retry_after or _PATIENCE, _PATIENCE).total_seconds()
 
 
 async def optional_apis(cluster: Cluster) -> frozenset[OptionalApi]:

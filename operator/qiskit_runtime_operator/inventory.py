@@ -100,18 +100,32 @@ class Inventory:
         return None if before is not None and _same(before, known) else known.key
 
     def begin_listing(self) -> None:
-        """Say that lists are about to be read; what is deleted from now on is not to come back with them."""
+        """Say that a list is about to be read; what is deleted from now on is not to come back with it."""
         self._deleted.clear()
 
-    def see_all(self, kind: ResourceKind, namespace: str | None, bodies: Iterable[Manifest]) -> None:
-        """Take in a list of all objects of a kind, in one namespace or in all: what is not in it is gone."""
+    def see_all(self, kind: ResourceKind, namespace: str | None, bodies: Iterable[Manifest], version: int) -> list[Key]:
+        """Take in a list of all objects of a kind, in one namespace or in all: what is not in it is gone.
+
+        Args:
+            kind: Of the objects.
+            namespace: Theirs, or None for all.
+            bodies: The objects.
+            version: The resource version of the list; what is known to be younger is not expected in it.
+
+        Returns:
+            The RuntimeServers to look after.
+        """
         present = {Ref.of(kind, body): body for body in bodies if body["metadata"]["uid"] not in self._deleted}
-        here = [ref for ref in self._objects if ref.kind == kind.kind and namespace in (None, ref.namespace)]
-        for ref in here:
-            if ref not in present:
-                self.drop(ref)
-        for body in present.values():
-            self.see(kind, None, body)
+        gone = {
+            ref: known.key
+            for ref, known in self._objects.items()
+            if ref.kind == kind.kind and namespace in (None, ref.namespace) and ref not in present
+            if known.version <= version
+        }
+        for ref in gone:
+            self.drop(ref)
+        touched = [*gone.values(), *(self.see(kind, None, body) for body in present.values())]
+        return [key for key in touched if key is not None]
 
     def drop(self, ref: Ref) -> None:
         """Forget an object."""

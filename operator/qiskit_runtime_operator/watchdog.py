@@ -1,5 +1,6 @@
 """Watches the watches: one that neither tells anything nor is renewed for long has died without a word."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from http import HTTPStatus
@@ -17,12 +18,17 @@ class Watchdog:
     Args:
         bound: How old is too old.
         clock: Returns monotonic seconds.
+
+    Attributes:
+        afresh: The watches that have begun with a list: they do not tell what was deleted before it.
     """
 
     def __init__(self, bound: timedelta, clock: Callable[[], float]) -> None:
         self._bound = bound.total_seconds()
         self._clock = clock
         self._seen: dict[str, float] = {}
+        self._listed: set[str] = set()
+        self.afresh: asyncio.Queue[str] = asyncio.Queue()
 
     def expect(self, paths: Iterable[str]) -> None:
         """Say which watches there will be; those that never begin count from now."""
@@ -52,5 +58,13 @@ class Watchdog:
     async def _answered(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, what: aiohttp.TraceRequestEndParams
     ) -> None:
-        if "watch" in what.url.query and what.response.status == HTTPStatus.OK:
-            self.seen(what.url.path)
+        path = what.url.path
+        if path not in self._seen or what.response.status != HTTPStatus.OK:
+            return
+        if "watch" not in what.url.query:
+            self._listed.add(path)
+            return
+        self.seen(path)
+        if path in self._listed:
+            self._listed.discard(path)
+            self.afresh.put_nowait(path)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from audit import granted, refused, used
 from charts import CHART, rendered, run_helm, with_values
-from kubernetes_client import KubernetesClient, Manifest, RefusedError, eventually
+from kubernetes_client import KubernetesClient, Manifest, eventually
 from local_pod import container_environment, run_container
 from operator_process import OperatorProcess
 from runtime_servers import AER
@@ -117,7 +117,7 @@ def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
     values = {"monitoringNamespaces": ["monitoring"], "namespaces": [] if cluster_wide else [other.namespace]}
     release("install", CHART, with_values(values, tmp_path))
     (pod, *_) = eventually(lambda: kubernetes.list("Pod"))
-    eventually(lambda: all(is_served(other, kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor")))
+    eventually(lambda: all(other.serves(kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor")))
     environment = container_environment(kubernetes, pod, tmp_path)
     operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
     try:
@@ -141,14 +141,6 @@ def helm_test(kubernetes: KubernetesClient, release: Release, operator: Operator
     script = script.replace("9090", operator.metrics.rpartition(":")[2].removesuffix("/metrics"))
     command = [sys.executable, *container["command"][1:], script, "127.0.0.1"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def is_served(kubernetes: KubernetesClient, kind: str) -> bool:
-    """Tell whether the API server is done with starting to serve a new kind."""
-    try:
-        return kubernetes.list(kind) == []
-    except RefusedError:
-        return False
 
 
 def lead_through_everything(cluster: KubernetesClient) -> None:
@@ -209,6 +201,7 @@ def test_an_upgrade_brings_the_definition_up_to_date_and_uninstalling_leaves_all
         eventually(lambda: not kubernetes.find("CustomResourceDefinition", DEFINITION))
     release("install", older_chart)
     assert {"colour"} == fields(kubernetes) & {"colour", "suspend"}
+    eventually(lambda: kubernetes.serves("RuntimeServer"))
     kubernetes.create(server({}))
     kubernetes.create(claim())
     folder = tmp_path / "hook"

@@ -78,7 +78,8 @@ def test_it_ends_with_tests_that_are_killed(kubernetes_binaries: KubernetesBinar
     starter.send_signal(signal.SIGKILL)
     starter.wait()
     starter.stdout.close()
-    eventually(lambda: not folder.exists())
+    # Each of the four processes has ten seconds to end.
+    eventually(lambda: not folder.exists(), 60)
     assert str(folder) not in commands()
 
 

@@ -95,10 +95,10 @@ class Bench:
     async def step(self) -> None:
         """Look at everything and make a pass; what has to be repeated is up to the next step."""
         namespace = self.kubernetes.namespace
-        self.inventory.begin_listing()
         for kind in KINDS:
-            listed = await self.cluster.list(kind, namespace, selector_of(kind))
-            self.inventory.see_all(kind, namespace, listed)
+            self.inventory.begin_listing()
+            listing = await self.cluster.list(kind, namespace, selector_of(kind))
+            self.inventory.see_all(kind, namespace, listing.objects, listing.version)
         try:
             await self.reconciler.reconcile(Key(namespace, "lab"))
         except ClusterError as error:

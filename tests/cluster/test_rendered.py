@@ -86,10 +86,11 @@ def test_the_status_is_one_that_the_schema_knows_and_repeats_the_scheduler(kuber
 
     eventually(lambda: "no nodes available" in status()["executors"][0].get("message", ""))
     path = f"/apis/runtimeserver.dev/v1alpha1/namespaces/{kubernetes.namespace}/runtimeservers/lab/status"
+    sent = status()
     written = kubernetes.call(
-        "PATCH", f"{path}?fieldValidation=Strict", {"status": status()}, "application/merge-patch+json"
+        "PATCH", f"{path}?fieldValidation=Strict", {"status": sent}, "application/merge-patch+json"
     )
-    assert not list(differences(status(), written["status"]))
+    assert not list(differences(sent, written["status"]))
 
 
 def test_who_scales_a_deployment_keeps_its_count_until_another_is_asked_for(kubernetes: KubernetesClient) -> None:

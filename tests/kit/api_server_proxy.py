@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 _HOP_BY_HOP: Final = {"host", "connection", "transfer-encoding", "content-encoding", "content-length"}
-_START_SECONDS: Final = 10
+_START_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,8 @@ def refused(kubeconfig: Path, account: str) -> list[str]:
 
 
 def _requests(kubeconfig: Path, account: str) -> Iterator[Manifest]:
-    for line in kubeconfig.with_name(AUDIT_LOG).read_text().splitlines():
+    # The API server may be in the middle of its last line.
+    for line in kubeconfig.with_name(AUDIT_LOG).read_text().rpartition("\n")[0].splitlines():
         request = json.loads(line)
         if request["user"]["username"] == f"system:serviceaccount:{account}" and "objectRef" in request:
             yield request

@@ -98,7 +98,7 @@ class KubernetesClient:
         content = None if body is None else json.dumps(body)
         answer = self._http.request(method, path, content=content, headers={"Content-Type": content_type})
         if answer.is_error:
-            raise RefusedError(answer.status_code, answer.json().get("message", answer.text))
+            raise RefusedError(answer.status_code, _message_of(answer))
         document: Manifest = answer.json()
         return document
 
@@ -120,6 +120,14 @@ class KubernetesClient:
         path = self._path(kind, namespace)
         items: list[Manifest] = self.call("GET", f"{path}?labelSelector={selector}" if selector else path)["items"]
         return items
+
+    def serves(self, kind: str) -> bool:
+        """Tell whether the API server is done with starting to serve a kind that is new."""
+        try:
+            self.list(kind)
+        except RefusedError:
+            return False
+        return True
 
     def create(self, manifest: Manifest) -> Manifest:
         """Create an object."""
@@ -153,8 +161,19 @@ class KubernetesClient:
         return f"/{prefix}{where}/{plural}{'/' * bool(name)}{name}"
 
 
-def eventually(what: Callable[[], T], seconds: float = 30) -> T:
-    """Return the first true value of `what` within the time; an assertion in it may fail until then."""
+def _message_of(answer: httpx.Response) -> str:
+    """Return what an error says: a Status, or a plain line for what is not served at all."""
+    try:
+        return str(answer.json()["message"])
+    except (json.JSONDecodeError, KeyError):
+        return answer.text
+
+
+def eventually(what: Callable[[], T], seconds: float = 60) -> T:
+    """Return the first true value of `what` within the time; an assertion in it may fail until then.
+
+    The time is for what nobody has promised a time for: only what never comes exceeds it, on a slow machine, too.
+    """
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -14,7 +14,8 @@ import httpx
 from kubernetes_client import KubernetesClient, eventually
 from prometheus_client.parser import text_string_to_metric_families
 
-_STOP_SECONDS = 30
+_STOP_SECONDS = 60
+_ANSWER_SECONDS = 30
 # The image of the operator does not have the official client, which kopf would load for its types.
 _WITHOUT_CLIENT = (
     "import sys; sys.modules['kubernetes'] = None; from qiskit_runtime_operator.__main__ import main; main()"
@@ -57,11 +58,11 @@ class OperatorProcess:
 
     def probe(self, name: str) -> int:
         """Return the status of a probe."""
-        return httpx.get(f"{self.health}/{name}").status_code
+        return httpx.get(f"{self.health}/{name}", timeout=_ANSWER_SECONDS).status_code
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples that have these labels; 0 if there are none."""
-        families = text_string_to_metric_families(httpx.get(self.metrics).text)
+        families = text_string_to_metric_families(httpx.get(self.metrics, timeout=_ANSWER_SECONDS).text)
         samples = [sample for family in families for sample in family.samples if sample.name == name]
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
@@ -74,7 +75,8 @@ class OperatorProcess:
         if self.process.poll() is not None:
             raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()}")
         try:
-            return httpx.get(f"{self.health}/healthz").status_code in (200, 503)
+            # Where it listens last.
+            return httpx.get(self.metrics, timeout=_ANSWER_SECONDS).is_success
         except httpx.TransportError:
             return False
 

@@ -65,9 +65,9 @@ def test_what_a_list_does_not_have_is_gone_in_its_namespace_only() -> None:
     inventory = Inventory()
     inventory.see(DEPLOYMENTS, None, deployment())
     inventory.begin_listing()
-    inventory.see_all(DEPLOYMENTS, "elsewhere", [])
+    assert inventory.see_all(DEPLOYMENTS, "elsewhere", [], 9) == []
     assert inventory.find(REF) is not None
-    inventory.see_all(DEPLOYMENTS, "research", [])
+    assert inventory.see_all(DEPLOYMENTS, "research", [], 9) == [LAB]
     assert inventory.find(REF) is None
     assert not list(inventory.parts(LAB))
 
@@ -77,8 +77,16 @@ def test_what_is_deleted_while_a_list_is_read_does_not_come_back_with_it() -> No
     inventory.see(DEPLOYMENTS, None, deployment())
     inventory.begin_listing()
     inventory.see(DEPLOYMENTS, "DELETED", deployment(3))
-    inventory.see_all(DEPLOYMENTS, None, [deployment()])
+    inventory.see_all(DEPLOYMENTS, None, [deployment()], 2)
     assert inventory.find(REF) is None
+
+
+def test_what_is_made_while_a_list_is_read_is_not_gone_because_it_is_not_in_it() -> None:
+    inventory = Inventory()
+    inventory.begin_listing()
+    inventory.see(DEPLOYMENTS, "ADDED", deployment(3))
+    assert inventory.see_all(DEPLOYMENTS, None, [], 2) == []
+    assert inventory.find(REF) is not None
 
 
 def test_pods_are_of_the_server_that_their_labels_name() -> None:
