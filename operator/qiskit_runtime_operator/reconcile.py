@@ -188,11 +188,11 @@ class Reconciler:
         key = Key(server.namespace, server.name)
         applied = self._last(server)
         shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and ref.kind in _KINDS}
-        # What was applied may have lost the labels that the watches go by.
-        unseen = {ref for ref in applied if ref.kind in _KINDS and self.inventory.find(ref) is None}
-        for ref in sorted((shown | unseen) - wanted):
+        # What was applied may have lost its owner, or the labels that the watches go by.
+        made = {ref for ref in applied if ref.kind in _KINDS}
+        for ref in sorted((shown | made) - wanted):
             known = await self._look_up(_KINDS[ref.kind], ref)
-            if known is not None and known.owner == server.uid:
+            if known is not None and _is_ours(server, known, applied.get(ref)):
                 await self.cluster.delete(known.kind, ref.namespace, ref.name, known.uid)
             self.inventory.drop(ref)
             applied.pop(ref, None)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from convergence import differences
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from kubernetes_client import KubernetesClient, Manifest, RefusedError
 from prometheus_client import CollectorRegistry
-from runtime_servers import IMAGES, specs
+from runtime_servers import AER, GPU, IMAGES, specs
 
 from qiskit_runtime_operator.cluster import Cluster, collection_path
 from qiskit_runtime_operator.connection import Connection
@@ -174,9 +174,17 @@ def applied(registry: CollectorRegistry) -> float:
 
 @pytest.mark.usefixtures("definition")
 @settings(
-    max_examples=30, deadline=None, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(spec=specs, first=actions, second=actions)
+@example(
+    spec={"executors": [AER, GPU]},
+    first=[{"executors": [AER]}, *(("remove the owner", number) for number in range(40))],
+    second=[{"executors": [GPU]}, *(("remove labels", number) for number in range(40))],
+)
 def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
     control_plane: Path,
     monkeypatch: pytest.MonkeyPatch,

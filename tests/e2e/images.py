@@ -14,12 +14,12 @@ _BASE = f"{_REGISTRY}/base:latest"
 _DATABASE = "docker.io/library/postgres:17"
 # Where a machine keeps the certificates and the settings of pip that its network needs.
 _HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
-# By the names that the chart has for them.
-_DOCKERFILES = {
-    "qiskit-runtime-server-api": ("server/Dockerfile", "api"),
-    "qiskit-runtime-server-executor": ("server/Dockerfile", "executor"),
-    "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", "executor-gpu"),
-    "qiskit-runtime-operator": ("operator/Dockerfile", None),
+# By the names that the chart has for them; the stages are those that do the work, and the image.
+_DOCKERFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "qiskit-runtime-server-api": ("server/Dockerfile", ("api-environment", "api")),
+    "qiskit-runtime-server-executor": ("server/Dockerfile", ("executor-environment", "executor")),
+    "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", ("executor-gpu-environment", "executor-gpu")),
+    "qiskit-runtime-operator": ("operator/Dockerfile", ("environment", "operator")),
 }
 
 
@@ -66,9 +66,16 @@ class Images:
         return path
 
     def forget_others(self, kept: Mapping[str, Path]) -> None:
-        """Delete the archives of images that are not built any more."""
+        """Delete the archives and layers of images that are not built any more, and what broken builds have left."""
         for path in set(self._folder.glob("*.tar")) - set(kept.values()) - {self._folder / "base.tar"}:
             path.unlink()
+        self._run("rm", "--all")
+        names = self._output("images", "--format", "{{.Name}}:{{.Tag}}").split()
+        ours = [name for name in names if name.startswith(_REGISTRY) and not name.endswith(":latest")]
+        old = [name for name in ours if name not in kept]
+        if old:
+            self._run("rmi", *old)
+        self._run("rmi", "--prune")
 
     def _make_base(self) -> None:
         """Make what python:slim would be where a registry can be reached."""
@@ -98,11 +105,12 @@ class Images:
 
     def _build(self, name: str) -> str:
         print(f"building the image {name} (log: {self._folder / 'build.log'})", flush=True)
-        file, target = _DOCKERFILES[name]
-        chosen = ["--target", target] if target else []
-        arguments = [f"--build-arg=BASE={_BASE}", f"--build-arg=GPU_BASE={_BASE}", *chosen]
-        image = f"{_REGISTRY}/{name}:latest"
-        self._run("build", "--layers", *_mounts(), *arguments, "--file", file, "--tag", image, ".")
+        file, stages = _DOCKERFILES[name]
+        arguments = [f"--build-arg=BASE={_BASE}", f"--build-arg=GPU_BASE={_BASE}", "--file", file]
+        for stage in stages:
+            # A stage that has no name of its own would be taken for something that nobody needs any more.
+            image = f"{_REGISTRY}/{name if stage == stages[-1] else stage}:latest"
+            self._run("build", "--layers", *_mounts(), *arguments, "--target", stage, "--tag", image, ".")
         self.sizes[name] = self._size(image) - self._size(_BASE)
         return self._digest(image)
 
