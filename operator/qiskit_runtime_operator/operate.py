@@ -104,9 +104,9 @@ async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, None]
     async def keep() -> None:
         try:
             await leadership.keep()
-        except LeadershipLostError:
+        except LeadershipLostError as error:
             # Nothing is written any more. But a replica that hangs must not keep a better one from its place.
-            asyncio.get_running_loop().call_later(_LAST_SECONDS, os._exit, 1)
+            asyncio.get_running_loop().call_later(_LAST_SECONDS, _end_by_force, str(error))
             raise
 
     try:
@@ -116,6 +116,11 @@ async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, None]
             keeping.cancel()
     except* OperatorError as errors:
         raise _first(errors) from errors
+
+
+def _end_by_force(reason: str) -> None:
+    log.error("%s; this takes too long to end in an orderly way", reason)
+    os._exit(1)
 
 
 def _first(errors: BaseExceptionGroup[OperatorError]) -> OperatorError:

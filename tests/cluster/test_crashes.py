@@ -100,10 +100,12 @@ def test_a_second_operator_waits_and_takes_over_within_twenty_seconds(
     assert second.metric("qro_leader") == 1
 
 
-def test_an_operator_that_is_told_to_end_hands_over_at_once(own_lab: Lab, start_operator: StartOperator) -> None:
+def test_an_operator_that_is_told_to_end_hands_over_at_once(start_operator: StartOperator) -> None:
+    first = start_operator(QRO_LEASE_DURATION="60")
+    first.wait_until_leading()
     second = start_operator("operator-1", QRO_LEASE_DURATION="60")
     second.wait_until_ready()
-    assert own_lab.operator.stop() == 0
+    assert first.stop() == 0
     second.wait_until_leading(seconds=30)
 
 
@@ -116,19 +118,17 @@ def test_an_operator_that_cannot_renew_its_lease_ends_and_writes_nothing_more(
     lab.apply()
     lab.settled()
     proxy.inject(Fault(method="PUT", path="/leases/", times=None, status=503, reason="ServiceUnavailable"))
-    assert operator.process.wait(30) == 1
-    assert "qiskit-runtime-operator: the Lease" in operator.log.read_text()
-    held_until = time.monotonic()
+    assert operator.process.wait(60) == 1
+    assert "the Lease qiskit-runtime-operator has run out" in operator.log.read_text()
     lab.delete("Service", "api")
     time.sleep(1)
     assert lab.find("Service", "api") is None
-    assert time.monotonic() - held_until < 5
 
 
 def test_an_operator_whose_lease_is_taken_ends(own_lab: Lab) -> None:
     lease = own_lab.kubernetes.get("Lease", "qiskit-runtime-operator")
     own_lab.kubernetes.merge("Lease", lease["metadata"]["name"], {"spec": {"holderIdentity": "somebody else"}})
-    assert own_lab.operator.process.wait(30) == 1
+    assert own_lab.operator.process.wait(60) == 1
     assert "somebody else" in own_lab.operator.log.read_text()
 
 

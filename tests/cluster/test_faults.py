@@ -4,7 +4,7 @@ import time
 from itertools import count
 
 import pytest
-from api_server_proxy import ApiServerProxy, Fault
+from api_server_proxy import ApiServerProxy, Fault, Request
 from kubernetes_client import KubernetesClient, eventually
 from lab import MADE, Lab
 from operator_process import StartOperator
@@ -177,9 +177,11 @@ def test_keys_that_somebody_deletes_are_made_again_by_the_resync(
 
 def test_nothing_is_asked_of_the_api_server_while_nothing_happens(lab: Lab, proxy: ApiServerProxy) -> None:
     lab.apply(suspend=True)
-    lab.settled()
-    eventually(lambda: (seen := lab.versions(), time.sleep(2)) and seen == lab.versions())
-    proxy.requests.clear()
+    eventually(lab.is_at_rest)
+
+    def asked() -> list[Request]:
+        return [request for request in proxy.requests if not request.watches and "/leases/" not in request.path]
+
+    before = eventually(lambda: (seen := asked(), time.sleep(3)) and seen == asked() and seen)
     time.sleep(5)
-    others = [request for request in proxy.requests if not request.watches and "/leases/" not in request.path]
-    assert others == []
+    assert asked() == before

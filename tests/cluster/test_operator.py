@@ -52,14 +52,14 @@ def test_a_removed_executor_is_pruned(lab: Lab) -> None:
 def test_of_two_servers_that_want_the_same_name_the_first_keeps_it(lab: Lab) -> None:
     lab.apply(executors=[{"name": "api", "type": "aer"}])
     lab.settled()
-    before = lab.versions()
+    before = lab.belongings()
     other = replace(lab, name=f"{lab.name}-executor")
     other.apply()
     other.settled()
     degraded = other.condition("Degraded")
     assert (degraded["status"], degraded["reason"]) == ("True", "NameTaken")
     assert f"Deployment {lab.name}-executor-api" in degraded["message"]
-    assert {key: lab.versions()[key] for key in before} == before
+    assert lab.belongings() == before
     assert set(other.parts("Deployment")) == {"executor-aer"}
     other.kubernetes.delete("RuntimeServer", other.name)
 
@@ -127,7 +127,7 @@ def test_an_object_of_somebody_else_is_refused_and_left_untouched(lab: Lab) -> N
 
 def test_once_it_is_quiet_nothing_is_written(lab: Lab) -> None:
     lab.apply()
-    lab.settled()
+    eventually(lab.is_at_rest)
     before = eventually(lambda: (seen := lab.versions(), time.sleep(3)) and seen == lab.versions() and seen)
     writes = lab.operator.metric("qro_objects_written_total")
     time.sleep(10)
@@ -166,7 +166,7 @@ def test_a_hundred_at_once_are_made_and_then_left_alone(lab: Lab) -> None:
     for each in labs:
         each.apply(executors=[AER, {"name": "two", "type": "aer"}], suspend=True)
     for each in labs:
-        each.settled()
+        eventually(each.is_at_rest)
     assert all(set(each.parts("Deployment")) == {"api", "executor-aer", "executor-two"} for each in labs)
 
     def written() -> float:

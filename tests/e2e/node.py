@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -97,10 +97,11 @@ class Node:
         )  # fmt: skip
 
     def memory(self) -> dict[str, float]:
-        """Return what every pod's processes hold in memory, in MB, by `namespace/pod`."""
+        """Return what every pod's processes hold in memory, in MB, by `namespace/pod`; 0 while nobody knows."""
         answer = httpx.get(f"https://{ADDRESS}:10250/stats/summary", verify=False)  # noqa: S501 - its own certificate
         return {
-            f"{pod['podRef']['namespace']}/{pod['podRef']['name']}": pod["memory"]["workingSetBytes"] / 1e6
+            f"{pod['podRef']['namespace']}/{pod['podRef']['name']}": pod.get("memory", {}).get("workingSetBytes", 0)
+            / 1e6
             for pod in answer.raise_for_status().json()["pods"]
         }
 
@@ -328,7 +329,8 @@ def _nothing_else_lives() -> bool:
     others = [entry for entry in _processes() if int(entry.name) not in {1, os.getpid()}]
     alive = [entry for entry in others if _read(entry / "cmdline")]  # a zombie has none
     for entry in alive:
-        os.kill(int(entry.name), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(int(entry.name), signal.SIGKILL)
     return not alive
 
 

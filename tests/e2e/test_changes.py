@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from kubernetes_client import eventually
 from node import NAME
 from qiskit_ibm_runtime import SamplerV2
-from server_on_node import Lab, bell, correct, jobs_in_flight
+from server_on_node import URL, Lab, bell, correct, jobs_in_flight
 
 GPU = {"name": "custatevec", "type": "custatevec", "gpu": {"count": 1}}
 
@@ -51,7 +52,9 @@ def test_changes_of_tokens_devices_and_slots_drop_no_job(lab: Lab) -> None:
         lab.change({"backends": {"include": ["fake_manila", "fake_kyiv"]}})
         lab.change({"executors": lab.executors({"name": "aer", "slots": 2})})
     lab.wait_for_rollout()
-    eventually(lambda: lab.service("token-of-bob").backends(), 180)
+    # The kubelet hands Secrets on in its own time.
+    eventually(lambda: httpx.post(f"{URL}/identity/token", data={"apikey": "token-of-bob"}).is_success, 180)
+    assert lab.service("token-of-bob").backends()
     devices = {backend.name.partition("@")[0] for backend in lab.service().backends()}
     assert devices == {"fake_manila", "fake_kyiv"}
     lab.change({"backends": {"include": ["*"]}})

@@ -26,9 +26,14 @@ def clustered(lab: Lab) -> Lab:
 def test_every_pod_has_the_memory_that_it_needs(clustered: Lab, node: Node, figures: Figures) -> None:
     backend = clustered.service().backend("fake_sherbrooke@aer")
     assert all(correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024)) for _ in range(10))
-    eventually(lambda: all(node.memory().values()), 60)  # a young pod has none yet
-    held = {name: megabytes for name, megabytes in node.memory().items() if "postgresql" not in name}
-    assert len(held) == 6  # two apis, two executors, two operators
+
+    def held_by_ours() -> dict[str, float]:
+        held = {name: megabytes for name, megabytes in node.memory().items() if "postgresql" not in name}
+        assert len(held) == 6  # two apis, two executors, two operators
+        assert all(held.values()), "a young pod has none yet"
+        return held
+
+    held = eventually(held_by_ours)
     for name, megabytes in sorted(held.items()):
         figures.add(f"memory of the pod {name.rpartition('/')[2]}", megabytes, "MB")
 

@@ -128,7 +128,7 @@ def shared_by_apis(url: str) -> dict[str, str]:
     return {"QRS_DATABASE_URL": url, "QRS_SIGNING_KEY": SIGNING_KEY}
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 20) -> float:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> float:
     """Return how many seconds it took until `condition` held; fail the test after `seconds`."""
     start = time.monotonic()
     while not condition():

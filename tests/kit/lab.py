@@ -93,6 +93,22 @@ class Lab:
         conditions = self.kubernetes.get("RuntimeServer", self.name).get("status", {}).get("conditions", [])
         return next((condition for condition in conditions if condition["type"] == kind), {})
 
+    def is_at_rest(self) -> bool:
+        """Tell whether the status has the last word of controllers and scheduler, in a cluster without nodes."""
+        status = self.settled()
+        pools = (status["api"], *status["executors"])
+        return self.condition("Progressing")["reason"] == "RolledOut" or all(
+            "no nodes available" in pool.get("message", "") for pool in pools
+        )
+
+    def belongings(self) -> dict[tuple[str, str], tuple[str, object, object]]:
+        """Return all parts, and of each what is the operator's to say: whose it is, and how it should be."""
+        return {
+            (kind, name): (part["metadata"]["uid"], part["metadata"].get("ownerReferences"), part.get("spec"))
+            for kind in KINDS
+            for name, part in self.parts(kind).items()
+        }
+
     def part(self, kind: str, name: str) -> Manifest:
         """Return a part as it is now."""
         return self.kubernetes.get(kind, f"{self.name}-{name}")
