@@ -399,11 +399,11 @@ class _Writer:
         return list(self._qubit_of.values()), [*self._clbit_of.values(), *variables]
 
     def _instruction(self, step: _Step) -> CircuitInstruction:
-        everything = self._everything()
         if step.bodies:
             # Aer jumps to the wrong place if qubits of the circuit are missing in a loop's body.
-            return CircuitInstruction(self._control_flow(step), *everything)
+            return CircuitInstruction(self._control_flow(step), *self._everything())
         if isinstance(step.operation, BreakLoopOp | ContinueLoopOp):
+            everything = self._everything()
             return CircuitInstruction(type(step.operation)(*map(len, everything)), *everything)
         if isinstance(step.operation, Store):
             lvalue, rvalue = (self._translated(part, step.scope) for part in step.operation.params)
