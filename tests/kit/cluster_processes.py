@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 from server_process import ServerProcess
 from wire import Wire, wire_to
@@ -50,10 +51,12 @@ class Cluster:
 
     Attributes:
         data_dir: Of the apis.
+        held: The name of jobs that run until `let_go`.
     """
 
     def __init__(self, folder: Path, plugins: Plugins, stack: ExitStack) -> None:
         self.data_dir = folder / "data"
+        self.held = f"held {uuid4().hex}"
         self._plugins = plugins
         self._before = plugins.starts.stat().st_size
         self._stack = stack
@@ -116,6 +119,10 @@ class Cluster:
         """Return the process id of the executor that starts the job first."""
         wait_until(lambda: bool(self.starts(name)))
         return self.starts(name)[0]
+
+    def let_go(self) -> None:
+        """Let the jobs end that are held."""
+        self._plugins.starts.with_name(self.held).touch()
 
     def _ready(self, servers: list[ServerProcess]) -> list[ServerProcess]:
         for server in servers:

@@ -14,17 +14,24 @@ from qiskit_runtime_server.executors import AerExecutor, BaseExecutor
 
 
 class _Counted(BaseExecutor):
-    """Writes down each start, and takes as many seconds longer as the first circuit's name says: `nap <seconds>`."""
+    """Writes down each start, and takes longer if the first circuit's name says so.
+
+    `nap <seconds>` takes so many seconds longer, `held <word>` as long as `Cluster.let_go` is not called.
+    """
 
     def execute_sampler(
         self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
     ) -> PrimitiveResult[Any]:
         name = pubs[0].circuit.name
-        with Path(os.environ["STARTS"]).open("a") as starts:
-            starts.write(f"{os.getppid()} {name}\n")
+        starts = Path(os.environ["STARTS"])
+        with starts.open("a") as lines:
+            lines.write(f"{os.getppid()} {name}\n")
         match name.split():
             case ["nap", seconds, *_]:
                 time.sleep(float(seconds))
+            case ["held", _]:
+                while not starts.with_name(name).exists():
+                    time.sleep(0.02)
         return super().execute_sampler(pubs, options, backend_name)
 
 

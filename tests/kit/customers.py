@@ -3,9 +3,10 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 from ibm_cloud_sdk_core import ApiException
@@ -66,22 +67,22 @@ class Customer(threading.Thread):
         problems: What must not happen.
     """
 
-    def __init__(self, url: str, account: str, backend: str, errands: Sequence[Errand], *, patience: float) -> None:
+    def __init__(self, url: str, account: str, backend: str, errands: Iterable[Errand], *, patience: float) -> None:
         super().__init__(daemon=True, name=account)
         self.acknowledged: dict[str, Errand] = {}
         self.refusals: Counter[str] = Counter()
         self.problems: list[str] = []
         self._url = url
         self._backend = backend
-        self._errands = errands
+        self._errands = iter(errands)
         self._deadline = time.monotonic() + patience
 
     def run(self) -> None:
         """Send some, fetch their results, and so on."""
         try:
             backend = self._insist(lambda: connect(self._url, self.name).backend(self._backend))
-            for start in range(0, len(self._errands), _BATCH):
-                self._run(backend, self._errands[start : start + _BATCH])
+            while batch := list(islice(self._errands, _BATCH)):
+                self._run(backend, batch)
         except Exception as error:  # noqa: BLE001 - the thread's top; the report has it
             self.problems.append(f"{self.name} gave up: {error!r}")
 

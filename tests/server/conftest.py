@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cluster_processes import Plugins
 from server_process import ServerProcess, StartServer, running_server
 
 
@@ -13,6 +14,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Share one server between the tests that leave it as it was."""
     with running_server(tmp_path_factory.mktemp("data")) as shared:
         yield shared
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
+    """Return the executors that the services of the tests run."""
+    return Plugins(tmp_path_factory.mktemp("plugins"))
 
 
 @pytest.fixture

@@ -58,6 +58,8 @@ _STREAM_TIMEOUT: Final = httpx.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECOND
 _GONE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
 # A process that is there accepts connections; for this long it may be something in between that refuses.
 _REFUSED_SECONDS = 3.0
+# An executor looks once a second for runs that nobody asks for, and ends them one after the other.
+_GIVING_UP_SECONDS = 3.0
 # How long requests wait, after the start, to learn what an executor can do.
 _ACQUAINTANCE_SECONDS = 3.0
 # Circuits for a small ideal device fit a larger one, not the other way round.
@@ -128,7 +130,7 @@ class RemotePool:
         self._urls = urls
         self._terms = _Terms(
             confirm=settings.confirm_every.total_seconds(),
-            patience=(settings.orphan_after + settings.orphan_kept).total_seconds(),
+            patience=(settings.orphan_after + settings.orphan_kept).total_seconds() + _GIVING_UP_SECONDS,
             transit=transit,
         )
         key = settings.executor_key

@@ -1,12 +1,12 @@
 """Accounts, their instances and what admins may do: over HTTP, against a real server process."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cluster_processes import wait_until
 from http_jobs import circuit_of, end_of, signed_in, submission, submit
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
@@ -124,13 +124,10 @@ def test_a_private_result_is_not_for_admins(ada: httpx.Client, alice: httpx.Clie
     assert alice.get(f"/jobs/{job}/results").status_code == 200
 
 
-def test_an_access_token_ends_two_seconds_after_its_token_was_revoked(alice: httpx.Client, tokens: Path) -> None:
+def test_an_access_token_ends_soon_after_its_token_was_revoked(alice: httpx.Client, tokens: Path) -> None:
     assert alice.get("/jobs").status_code == 200
     (tokens / "alice").write_text("alice-2")
-    start = time.monotonic()
-    while alice.get("/jobs").status_code != 401:
-        assert time.monotonic() - start < 2
-        time.sleep(0.05)
+    wait_until(lambda: alice.get("/jobs").status_code == 401)
 
 
 def test_an_executor_that_an_admin_drains_lets_jobs_wait_until_it_is_told_to_go_on(

@@ -82,7 +82,7 @@ def test_large_jobs_pass_through_little_room_one_after_the_other(start_server: S
 
 
 def test_ended_jobs_over_a_limit_are_swept(start_server: StartServer) -> None:
-    server = start_server(QRS_RETAIN_JOBS="2", QRS_SWEEP_EVERY="0.2", QRS_INTERNAL_PORT="0")
+    server = start_server("--executor=aer=1", QRS_RETAIN_JOBS="2", QRS_SWEEP_EVERY="0.2", QRS_INTERNAL_PORT="0")
     with signed_in(server.url) as client:
         ids = [submit(client) for _ in range(4)]
         for job_id in ids[2:]:

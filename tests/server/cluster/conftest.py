@@ -1,5 +1,6 @@
 """Clusters for tests; see `cluster_processes`."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,12 +10,6 @@ import pytest
 from cluster_processes import Cluster, Plugins, shared_by_apis
 from postgresql_server import PostgresqlServer
 from server_process import ServerProcess
-
-
-@pytest.fixture(scope="session")
-def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
-    """Return the executors that the services of the tests run."""
-    return Plugins(tmp_path_factory.mktemp("plugins"))
 
 
 @pytest.fixture
@@ -35,6 +30,15 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
 def shared_store(postgresql_server: PostgresqlServer) -> dict[str, str]:
     """Return the variables of apis that share an empty database."""
     return shared_by_apis(postgresql_server.create(f"store_{uuid4().hex}"))
+
+
+@pytest.fixture
+def reserved_port() -> Iterator[int]:
+    """Return a port where nobody listens, and that the system gives to nobody but who asks for it by number."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -19,31 +19,34 @@ def test_what_an_api_has_to_say_that_slept_past_its_lease_is_refused(
     wires = [cluster.wire(standing[0]) for _ in range(2)]
     apis = [cluster.api(wire.url, QRS_LEASE="2", **shared_store) for wire in wires]
     with signed_in(apis[0].url) as client:
-        job = submit_named(client, "nap 1 zombie")
-        cluster.wait_for_start("nap 1 zombie")
+        job = submit_named(client, cluster.held)
+        cluster.wait_for_start(cluster.held)
         asleep, awake = apis if wires[0].count("POST /v1/jobs ") else apis[::-1]
         asleep.process.send_signal(signal.SIGSTOP)
+        cluster.let_go()
         client.base_url = httpx.URL(f"{awake.url}/api/v1")
         ended = end_of(client, job)
         assert ended["status"] == "Completed"
         asleep.process.send_signal(signal.SIGCONT)
         wait_until(lambda: any(f"{job} is not ours any more" in line for line in asleep.output))
         assert client.get(f"/jobs/{job}", params={"exclude_params": "true"}).json() == ended
-    assert len(cluster.starts("nap 1 zombie")) == 1
+    assert len(cluster.starts(cluster.held)) == 1
 
 
 @pytest.mark.parametrize("ways", WAYS)
 def test_a_job_outlives_a_network_that_loses_everything_for_a_while(cluster: Cluster, ways: dict[str, bool]) -> None:
-    executor = cluster.executor(**IMPATIENT)
+    patient = IMPATIENT | {"QRS_ORPHAN_KEPT": "30"}
+    executor = cluster.executor(**patient)
     wire = cluster.wire(executor)
-    with signed_in(cluster.api(wire.url, **IMPATIENT).url) as client:
-        job = submit_named(client, "nap 3 on")
-        cluster.wait_for_start("nap 3 on")
+    with signed_in(cluster.api(wire.url, **patient).url) as client:
+        job = submit_named(client, cluster.held)
+        cluster.wait_for_start(cluster.held)
         wire.hold(**ways)
         time.sleep(3)
         wire.heal()
+        cluster.let_go()
         assert end_of(client, job)["status"] == "Completed"
-    assert len(cluster.starts("nap 3 on")) == 1
+    assert len(cluster.starts(cluster.held)) == 1
 
 
 @pytest.mark.parametrize("ways", WAYS)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import httpx
 import pytest
+from cluster_processes import wait_until
 from http_jobs import circuit_of, end_of, signed_in, submit, when
 from scraped import scraped
 from server_process import ServerProcess, StartServer
@@ -29,9 +30,8 @@ def submit_named(client: httpx.Client, name: str) -> str:
 
 def test_the_load_says_what_waits_what_runs_and_how_long_the_oldest_has_waited(cluster: Cluster) -> None:
     api = cluster.api(cluster.executor().url, **INTERNAL)
-    with signed_in(api.url) as client:
-        # Waits until the executor has been heard of.
-        client.get("/backends/fake_manila@counted/status").raise_for_status()
+    # Until the executor has been heard of.
+    wait_until(lambda: load(api).json()["executors"]["counted"]["slots"] == 1)
     assert load(api).json() == {
         "backends": len(Catalog().names()),
         "executors": {"counted": {"queued": 0, "running": 0, "slots": 1, "oldest_waiting_seconds": 0.0}},
@@ -110,11 +110,11 @@ def test_an_executor_counts_its_runs_and_the_deaths_of_its_workers(cluster: Clus
     with signed_in(api.url) as client:
         for name in ("flip", "die"):
             end_of(client, submit_named(client, name))
-        when(client, submit_named(client, "nap 60"), {"Running"})
-        seen = scraped(executor.internal_url)
+        submit_named(client, "nap 60")
+        wait_until(lambda: scraped(executor.internal_url)["qrs_executor_runs_started_total"] == 5)
+    seen = scraped(executor.internal_url)
     assert seen["qrs_executor_slots_busy"] == 1
     assert seen['qrs_executor_runs{state="active"}'] == 1
-    assert seen["qrs_executor_runs_started_total"] == 5
     assert seen['qrs_executor_runs_ended_total{how="completed"}'] == 1
     assert seen['qrs_executor_runs_ended_total{how="worker_died"}'] == 3
     assert seen["qrs_executor_worker_deaths_total"] == 3

@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from cluster_processes import KEY, Cluster
+from cluster_processes import KEY, Cluster, workers_of
 from executor_tasks import task_of
 from server_process import ServerProcess
 
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch import remote
 from qiskit_runtime_server.dispatch.events import Completed, Started
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
 from qiskit_runtime_server.dispatch.remote import RemotePool
@@ -42,15 +43,15 @@ async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
 
 async def test_an_executor_with_two_addresses_counts_once(cluster: Cluster, standing: list[ServerProcess]) -> None:
     async with pool_of(standing[0].url, cluster.wire(standing[0]).url) as pool:
-        first = await asyncio.wait_for(pool.reserve(), 10)
+        first = await asyncio.wait_for(pool.reserve(), 60)
         await asyncio.sleep(0.5)
         assert pool.size == 1
         first.release()
         assert pool.idle == 1
 
 
-async def test_an_executor_that_never_answered_can_do_what_any_can(unused_tcp_port: int) -> None:
-    async with pool_of(f"http://127.0.0.1:{unused_tcp_port}") as pool:
+async def test_an_executor_that_never_answered_can_do_what_any_can(reserved_port: int) -> None:
+    async with pool_of(f"http://127.0.0.1:{reserved_port}") as pool:
         assert (await pool.capabilities()).num_qubits == 20
         assert (pool.size, pool.idle) == (0, 0)
         async with asyncio.timeout(0.1):
@@ -66,30 +67,29 @@ async def test_a_job_cancelled_elsewhere_is_ended_at_its_executor(standing: list
             pool.end_everywhere("elsewhere")
             start = time.monotonic()
             with pytest.raises(RunLost):
-                await anext(events)
-            assert time.monotonic() - start < 2
+                _ = [event async for event in events]
+            assert time.monotonic() - start < 20, "by itself the job takes 60 s"
         reservation.release()
-        await asyncio.wait_for(pool.reserve(), 20)
+        await asyncio.wait_for(pool.reserve(), 60)
 
 
 async def test_a_run_that_is_out_of_reach_is_given_up_when_its_executor_has_given_it_up(
-    cluster: Cluster, standing: list[ServerProcess]
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire = cluster.wire(standing[1])
-    async with pool_of(wire.url, orphan_after=timedelta(seconds=1), orphan_kept=timedelta(seconds=1)) as pool:
-        reservation = await asyncio.wait_for(pool.reserve(), 10)
-        async with aclosing(reservation.run(task_of("sleep", job_id="far-away", fence=7))) as events:
+    # It is asked again and again, so that it is given up in the first moment in which it may be.
+    monkeypatch.setattr(remote, "_MAX_BACKOFF_SECONDS", 0.1)
+    executor = await asyncio.to_thread(cluster.executor, QRS_ORPHAN_AFTER="1", QRS_ORPHAN_KEPT="3")
+    wire = cluster.wire(executor)
+    async with pool_of(wire.url, orphan_after=timedelta(seconds=1), orphan_kept=timedelta(seconds=3)) as pool:
+        reservation = await asyncio.wait_for(pool.reserve(), 60)
+        async with aclosing(reservation.run(task_of("sleep"))) as events:
             assert isinstance(await anext(events), Started)
+            workers = workers_of(executor)
             wire.sever()
-            start = time.monotonic()
             with pytest.raises(RunLost, match="out of reach"):
-                await anext(events)
-            assert 2 <= time.monotonic() - start < 5
+                _ = [event async for event in events]
+            assert not workers & workers_of(executor)
         assert pool.size == 0, "an endpoint that does not answer gets no jobs"
-    async with pool_of(standing[1].url) as pool:
-        await asyncio.wait_for(pool.capabilities(), 10)
-        pool.end_everywhere("far-away")
-        await asyncio.wait_for(pool.reserve(), 20)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 async def when_size(pool: RemotePool, size: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while pool.size != size:  # noqa: ASYNC110 - the pool tells nobody
             await asyncio.sleep(0.05)
 

@@ -3,9 +3,9 @@
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -102,7 +102,8 @@ def test_a_worker_that_is_killed_while_idle_costs_no_job_an_attempt(cluster: Clu
         [worker] = workers_of(executor)
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: worker not in workers_of(executor))
-        time.sleep(0.5)  # A process is a zombie as soon as its first thread is gone.
+        # It is a zombie as soon as its first thread is gone; the last one closes its connection.
+        wait_until(lambda: len(list(Path(f"/proc/{worker}/task").iterdir())) == 1)
         assert start(client, task_of("zeros")).status_code == 429
         wait_until_idle(client)
         with started(client, task_of("zeros")) as events:
@@ -112,19 +113,21 @@ def test_a_worker_that_is_killed_while_idle_costs_no_job_an_attempt(cluster: Clu
 def test_a_higher_fence_takes_the_stream_over_and_a_lower_one_is_refused(
     service: httpx.Client, cluster: Cluster
 ) -> None:
-    with started(service, task_of("nap 0.7", job_id="contested", fence=2)) as events:
+    with started(service, task_of(cluster.held, job_id="contested", fence=2)) as events:
         assert isinstance(next(events), Started)
         assert service.get("/v1/jobs/contested", params={"fence": 1}).status_code == 409
-        taken = attached(service, "contested", fence=3)
+        with service.stream("GET", "/v1/jobs/contested", params={"fence": 3}) as response:
+            cluster.let_go()
+            taken = list(events_of(response))
         assert isinstance(taken[0], Started)
         assert isinstance(taken[-1], Completed)
         assert not [event for event in events if isinstance(event, Completed)]
         for fence, status in ((2, 409), (3, 204)):
             assert service.put("/v1/jobs/contested/lease", json={"fence": fence}).status_code == status
         assert service.delete("/v1/jobs/contested", params={"fence": 2}).status_code == 409
-        assert start(service, task_of("nap 0.7", job_id="contested", fence=3)).status_code == 409
-        assert start(service, task_of("nap 0.7", job_id="contested", fence=4)).status_code == 200
-    assert len(cluster.starts("nap 0.7")) == 1
+        assert start(service, task_of(cluster.held, job_id="contested", fence=3)).status_code == 409
+        assert start(service, task_of(cluster.held, job_id="contested", fence=4)).status_code == 200
+    assert len(cluster.starts(cluster.held)) == 1
 
 
 def test_events_that_were_dealt_with_are_not_sent_again(service: httpx.Client) -> None:

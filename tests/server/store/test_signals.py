@@ -39,7 +39,7 @@ class Watcher:
         self._next = asyncio.ensure_future(anext(self._signals))
         await asyncio.sleep(0)
 
-    async def next(self, *, seconds: float = 5) -> Signal:
+    async def next(self, *, seconds: float = 30) -> Signal:
         assert self._next is not None
         done, _ = await asyncio.wait({self._next}, timeout=seconds)
         if not done:
@@ -167,5 +167,5 @@ async def test_a_telegraph_closes_at_once_although_it_has_something_to_tell(
         telegraph.send(Queued(executor=AER))
         for _ in range(turns):
             await asyncio.sleep(0)
-        done, _ = await asyncio.wait({asyncio.create_task(telegraph.close())}, timeout=5)
+        done, _ = await asyncio.wait({asyncio.create_task(telegraph.close())}, timeout=30)
         assert done, turns

@@ -63,7 +63,7 @@ async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
             await store.ledger.load()
             await store.jobs.find(AccountId("account-1"), JobQuery(pending=True))
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         _, *counts = await asyncio.gather(
             asyncio.gather(*(submit(number) for number in range(150))),
             *(run() for _ in range(8)),
@@ -79,14 +79,16 @@ async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
 ) -> None:
     rng = random.Random(7)  # noqa: S311 - reproducible
 
-    async def live(job: Job) -> None:
+    async def live(job: Job) -> bool:
+        """Return whether there was a job to claim: another one that has claimed this job may have deleted its own."""
         await store.jobs.add(job, b"x" * 1000)
         claim = await store.queue.claim(AER, HERE, lease=LEASE)
-        assert claim is not None
         await store.jobs.get(ALICE, job.id)
         await store.documents.params(job.id)
-        await store.queue.finish(claim, COMPLETED, b"result")
+        if claim is not None:
+            await store.queue.finish(claim, COMPLETED, b"result")
         await store.jobs.delete(ALICE, job.id)
+        return claim is not None
 
     async def live_for(job: Job, seconds: float) -> None:
         try:
@@ -95,12 +97,12 @@ async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
         except (TimeoutError, JobNotFoundError):
             return
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         for _ in range(15):
             await asyncio.gather(*(live_for(new_job(), rng.random() * 0.06) for _ in range(10)))
         await store.database.come_to_rest()
     await assert_counts_are_right(opened)
-    await live(new_job())
+    assert await live(new_job())
     found, _ = await store.jobs.find(ALICE, JobQuery(limit=1000))
     for job in found:
         assert await store.documents.params(job.id) == b"x" * 1000
