@@ -16,10 +16,10 @@ _DATABASE = "docker.io/library/postgres:17"
 _HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
 # By the names that the chart has for them; the stages are those that do the work, and the image.
 _DOCKERFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "qiskit-runtime-server-api": ("server/Dockerfile", ("api-environment", "api")),
-    "qiskit-runtime-server-executor": ("server/Dockerfile", ("executor-environment", "executor")),
-    "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", ("executor-gpu-environment", "executor-gpu")),
-    "qiskit-runtime-operator": ("operator/Dockerfile", ("environment", "operator")),
+    "qiskit-runtime-server-api": ("server/Dockerfile", ("wheel", "api-application", "api")),
+    "qiskit-runtime-server-executor": ("server/Dockerfile", ("wheel", "executor-application", "executor")),
+    "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", ("wheel", "executor-gpu-application", "executor-gpu")),
+    "qiskit-runtime-operator": ("operator/Dockerfile", ("application", "operator")),
 }
 
 
