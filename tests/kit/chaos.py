@@ -20,6 +20,8 @@ from storm import EXECUTOR, Fleet, Storm
 LONG_SECONDS = 10
 _THREADS = 8
 _CALM_SECONDS = 120
+# How long a busy machine may take to end a process that has been killed.
+_DEATH_SECONDS = 20
 _WITNESS = (
     "CREATE TABLE witness (job_id text, before text, after text, fence int, at timestamptz DEFAULT clock_timestamp())",
     """CREATE FUNCTION testify() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -160,7 +162,18 @@ def _look_at_jobs(database: PostgresqlServer, acknowledged: Mapping[str, Errand]
 
 
 def _look_at_workers(fleet: Fleet, plugins: Plugins, report: Report) -> None:
-    """Look for worker processes that belong to none of the executors."""
+    """Look for worker processes that belong to none of the executors, and stay."""
+    strays = _strays(fleet, plugins)
+    deadline = time.monotonic() + _DEATH_SECONDS
+    while strays and time.monotonic() < deadline:
+        time.sleep(0.5)
+        strays &= _strays(fleet, plugins)
+    report.problems += [f"Process {stray} is a worker without an executor" for stray in strays]
+
+
+def _strays(fleet: Fleet, plugins: Plugins) -> set[int]:
+    """Return the workers that belong to no executor now: one that is being started may be among them."""
+    strays = set()
     wanted = set().union(*(workers_of(executor.server) for executor in fleet.executors))
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -169,7 +182,8 @@ def _look_at_workers(fleet: Fleet, plugins: Plugins, report: Report) -> None:
         except OSError:
             continue
         if ours and worker and int(path.name) not in wanted:
-            report.problems.append(f"Process {path.name} is a worker without an executor")
+            strays.add(int(path.name))
+    return strays
 
 
 def _said(fleet: Fleet) -> dict[str, int]:

@@ -43,11 +43,11 @@ async def test_closing_releases_all_and_lets_nobody_wait_again() -> None:
     await asyncio.sleep(0)
     endings.close()
     await asyncio.wait_for(waiting, 20)
-    await asyncio.wait_for(wait(endings, LONG), 0.1)
+    await asyncio.wait_for(wait(endings, LONG), 20)
 
 
 async def test_an_end_between_looking_and_waiting_is_noticed() -> None:
     endings = Endings()
     with endings.watch(JOB) as ending:
         endings.announce(JOB)
-        await asyncio.wait_for(ending.wait(LONG), 0.1)
+        await asyncio.wait_for(ending.wait(LONG), 20)

@@ -81,7 +81,7 @@ async def test_whoever_stops_waiting_holds_nothing_and_stands_in_nobodys_way() -
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         here.clear()
-        await asyncio.wait_for(next_one.hold(LARGE), 1)
+        await asyncio.wait_for(next_one.hold(LARGE), 20)
     assert transit.held == 0
 
 
@@ -89,7 +89,7 @@ async def test_one_document_makes_room_for_the_next_of_the_same_lot() -> None:
     transit = Transit(LARGE)
     with transit.lot() as lot:
         await lot.hold(LARGE)
-        await asyncio.wait_for(lot.hold(2 * LARGE), 1)
+        await asyncio.wait_for(lot.hold(2 * LARGE), 20)
         assert transit.held == 2 * LARGE
         await lot.hold(SMALL)
         assert transit.held == 0
