@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TypedDict
 
 _ACCOUNT_FOR_ROOT = "nobody"  # PostgreSQL refuses to run as root.
-_READY_SECONDS = 30
+_READY_SECONDS = 120
 _POOLER = """
 [databases]
 * = host={server} user=postgres

@@ -15,8 +15,9 @@ HEADERS = {"Authorization": "Bearer a key for tests"}
 
 
 def load(executor: ServerProcess) -> dict[str, object]:
-    answer: dict[str, object] = httpx.get(f"{executor.url}/v1/load", headers=HEADERS).raise_for_status().json()
-    return answer
+    answer = httpx.get(f"{executor.url}/v1/load", headers=HEADERS, timeout=60).raise_for_status()
+    loaded: dict[str, object] = answer.json()
+    return loaded
 
 
 def wait_until_idle(executor: ServerProcess) -> None:

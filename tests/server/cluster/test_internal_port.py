@@ -21,7 +21,7 @@ class Cluster(Protocol):
 
 
 def load(api: ServerProcess, key: str = "a load key") -> httpx.Response:
-    return httpx.get(f"{api.internal_url}/internal/load", headers={"Authorization": f"Bearer {key}"})
+    return httpx.get(f"{api.internal_url}/internal/load", headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
 
 def submit_named(client: httpx.Client, name: str) -> str:
