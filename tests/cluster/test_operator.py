@@ -29,7 +29,7 @@ def test_its_data_are_taken_up_again_by_one_of_the_same_name(lab: Lab) -> None:
     claim = lab.part("PersistentVolumeClaim", "data")["metadata"]["uid"]
     lab.kubernetes.delete("RuntimeServer", lab.name)
     lab.apply()
-    eventually(lambda: lab.settled()["conditions"][0]["reason"] != "NameTaken" and lab.made() == MADE, seconds=90)
+    eventually(lambda: lab.settled()["conditions"][0]["reason"] != "NameTaken" and lab.made() == MADE, seconds=150)
     assert lab.part("PersistentVolumeClaim", "data")["metadata"]["uid"] == claim
 
 
@@ -37,7 +37,7 @@ def test_data_go_with_it_if_that_is_asked_for(lab: Lab) -> None:
     lab.apply(database={"sqlite": {"retention": "Delete"}})
     lab.settled()
     lab.kubernetes.delete("RuntimeServer", lab.name)
-    eventually(lambda: not set(lab.parts("PersistentVolumeClaim")), seconds=90)
+    eventually(lambda: not set(lab.parts("PersistentVolumeClaim")), seconds=150)
 
 
 def test_a_removed_executor_is_pruned(lab: Lab) -> None:
