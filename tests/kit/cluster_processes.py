@@ -45,6 +45,10 @@ class Plugins:
         path = (str(self._distribution), str(KIT), *filter(None, [os.environ.get("PYTHONPATH")]))
         return {"PYTHONPATH": os.pathsep.join(path), "STARTS": str(self.starts)}
 
+    def let_go(self, name: str) -> None:
+        """Let the jobs of this name, `held <word>`, end."""
+        self.starts.with_name(name).touch()
+
 
 class Cluster:
     """Processes that share a folder and a key.
@@ -122,7 +126,7 @@ class Cluster:
 
     def let_go(self) -> None:
         """Let the jobs end that are held."""
-        self._plugins.starts.with_name(self.held).touch()
+        self._plugins.let_go(self.held)
 
     def _ready(self, servers: list[ServerProcess]) -> list[ServerProcess]:
         for server in servers:

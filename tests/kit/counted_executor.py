@@ -16,7 +16,7 @@ from qiskit_runtime_server.executors import AerExecutor, BaseExecutor
 class _Counted(BaseExecutor):
     """Writes down each start, and takes longer if the first circuit's name says so.
 
-    `nap <seconds>` takes so many seconds longer, `held <word>` as long as `Cluster.let_go` is not called.
+    `nap <seconds>` takes so many seconds longer, `held <word>` as long as `Plugins.let_go` is not called.
     """
 
     def execute_sampler(

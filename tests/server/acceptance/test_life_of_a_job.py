@@ -149,9 +149,11 @@ def test_a_seed_gives_the_same_bits_after_a_restart(start_server: StartServer) -
 def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServer, plugins: Plugins) -> None:
     server = start_server("--executor=counted=1", **plugins.environment)
     with signed_in(server.url) as client:
-        job = submit_named(client, "nap 5")
+        job = submit_named(client, "held terminated")
         when(client, job, {"Running"})
         server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: any("Waiting up to 30 s for 1 running jobs" in line for line in server.output))
+        plugins.let_go("held terminated")
         assert end_of(client, job)["status"] == "Completed"
     assert server.process.wait(STOP_SECONDS) == 0
 
@@ -159,11 +161,11 @@ def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServe
 def test_what_does_not_end_in_time_is_run_by_the_next_server(start_server: StartServer, plugins: Plugins) -> None:
     server = start_server("--executor=counted=1", QRS_DRAIN="0.5", **plugins.environment)
     with signed_in(server.url) as client:
-        job = submit_named(client, "nap 5")
+        job = submit_named(client, "held late")
         when(client, job, {"Running"})
     assert server.stop() == 0
     with signed_in(start_server("--executor=counted=1", **plugins.environment).url) as client:
-        assert client.get(f"/jobs/{job}").json()["status"] in {"Queued", "Running"}
+        plugins.let_go("held late")
         assert end_of(client, job)["status"] == "Completed"
 
 
