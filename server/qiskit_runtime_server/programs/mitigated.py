@@ -4,8 +4,10 @@ The client library has the methods; here legacy options are put into its terms, 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +22,7 @@ from qiskit_ibm_runtime.options_models import EstimatorOptions
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_mitigation import PEA, TREX, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
+from qiskit_mitigation.zne import gate_folding
 
 from qiskit_runtime_server.programs import items
 from qiskit_runtime_server.programs.codec import damage
@@ -33,6 +36,9 @@ from qiskit_runtime_server.programs.setup import Setup
 
 # First part of the keys of random generators for learning, where pubs have their numbers.
 _LEARNING: Final = 2**31
+# Second part of the keys of random generators for folding, where items have their numbers.
+_FOLDING: Final = 2**31
+_FoldingPass: Final = gate_folding.GateFoldingPass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +108,8 @@ def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) ->
     """
     options, pub, methods, share = setup.options, plan.pub, plan.methods, plan.share
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
-    with damage(f"pubs[{index}]: {methods.names()} cannot be used"):
+    seed = setup.options.seed_sequence(index, _FOLDING)
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seed):
         program, _ = prepare([_narrow(pub, qubits)], _options(setup, methods, share, noise))
     # Cancelling errors takes more randomizations than were asked for.
     drawn = (program.items[0].shape[0], share[1]) if methods.pec else share
@@ -115,6 +122,16 @@ def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) ->
     raw = task.postprocess(result, measure_noise_data=_readout_errors(task.trex, result) if task.trex else None)
     data = rename_databin_fields(raw, task).data
     return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
+
+
+@contextmanager
+def _folding_by(seed: np.random.SeedSequence) -> Iterator[None]:
+    """Let `seed` choose the gates that are folded once more than others, for which the library takes no seed."""
+    gate_folding.GateFoldingPass = partial(_FoldingPass, seed=np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        gate_folding.GateFoldingPass = _FoldingPass
 
 
 def _about(

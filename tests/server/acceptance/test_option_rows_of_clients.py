@@ -277,7 +277,8 @@ class TestEstimator:
     @proves(ESTIMATOR, "resilience.zne.extrapolated_noise_factors", "done in the client")
     def test_extrapolation(self, submit: Submit) -> None:
         zne = {
-            "noise_factors": list(range(1, 10)),
+            # Odd ones, as for others the client draws the gates that it folds once more, without a seed.
+            "noise_factors": list(range(1, 19, 2)),
             "extrapolator": list(get_args(ExtrapolatorType)),
             "extrapolated_noise_factors": [0, 0.5, 1],
         }

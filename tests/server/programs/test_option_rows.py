@@ -386,6 +386,21 @@ class TestZne:
         # PEA doubles the error rate that it learned.
         assert values["pea"] == pytest.approx(np.exp(-0.4), abs=0.07)
 
+    def test_a_seed_chooses_the_gates_that_are_folded_once_more(self) -> None:
+        # As above, so that the value tells which gate was folded.
+        circuit = QuantumCircuit(5)
+        circuit.cx(0, 1)
+        circuit.cx(1, 2)
+        noise = pauli_device({(0, 1): {"XI": 0.1}})
+        options = {"simulator__noise_model": noise, "observable": "IIIZI"}
+        options |= ZNE | {"resilience__zne__noise_factors": [1, 2], "resilience__zne__extrapolator": "linear"}
+        values = [
+            [run(ESTIMATOR, circuit, **options, seed_estimator=seed).data.evs_noise_factors[1] for _ in range(2)]
+            for seed in range(8)
+        ]
+        assert all(first == again for first, again in values)
+        assert max(map(max, values)) - min(map(min, values)) > 0.2
+
     @proves(ESTIMATOR, "resilience.zne.noise_factors", "any, from 1 on")
     def test_noise_factors(self) -> None:
         data = run(ESTIMATOR, bell(), **ZNE, resilience__zne__noise_factors=[1, 1.5, 2, 3]).data
