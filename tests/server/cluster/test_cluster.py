@@ -21,7 +21,7 @@ def load(executor: ServerProcess) -> dict[str, object]:
 
 
 def wait_until_idle(executor: ServerProcess) -> None:
-    wait_until(lambda: load(executor)["idle"] == 1, seconds=60)
+    wait_until(lambda: load(executor)["idle"] == 1)
 
 
 @contextmanager
@@ -160,6 +160,7 @@ def test_a_job_that_nobody_asks_for_ends_after_its_time(cluster: Cluster) -> Non
         submit_named(client, "sleep")
         cluster.wait_for_start("sleep")
         workers = workers_of(executor)
+        # Longer than the executor would keep a run that nobody asks for.
         time.sleep(5)
         assert workers_of(executor) >= workers, "a job that is followed goes on"
         assert wire.count("GET /v1/jobs/") == 0, "it was never taken for orphaned"
