@@ -22,8 +22,9 @@ ServerError
 │   ├── OutOfMemoryError       a circuit did not fit into this executor's memory
 │   ├── CalibrationMissingError the executor does not have the calibration that the job was accepted with
 │   ├── MaxTimeError           the job ran into its deadline
+│   ├── SimulationTimeError    a simulation took so much longer than it should that it is taken to hang
 │   ├── WorkerDiedError        the job's process died too often
-│   └── InternalError          a mistake of ours
+│   └── InternalError          a mistake of ours or of the simulator; its process serves no other job
 ├── UnavailableError           the same request may succeed later
 │   ├── BusyError              too much is on its way through this process
 │   └── StoreUnavailableError  the database is away
@@ -148,12 +149,16 @@ class MaxTimeError(JobError):
     code = 1305
 
 
+class SimulationTimeError(JobError):
+    """A simulation took so much longer than it should that it is taken to go on for ever."""
+
+
 class WorkerDiedError(JobError):
     """The job's process died too often."""
 
 
 class InternalError(JobError):
-    """A mistake of ours."""
+    """A mistake of ours, or of the simulator, which may have left damage in the memory of its process."""
 
 
 class UnavailableError(ServerError):

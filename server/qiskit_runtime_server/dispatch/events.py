@@ -140,11 +140,13 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
         reason: What went wrong, for the user.
         code: For the client's message.
         worker_died: The process died under it: the job has more attempts.
+        worker_unfit: The process may be damaged, and must not run another job.
     """
 
     reason: str
     code: int
     worker_died: bool = False
+    worker_unfit: bool = False
     metrics: Metrics = Metrics()
 
 

@@ -4,7 +4,8 @@ A plug-in registers its class under the entry point group `qiskit_runtime_server
 which gives it every program, or overrides `execute_sampler` and `execute_estimator`, which gives it those two.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,6 +24,9 @@ from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.worker.memory import qubits_in, usable_bytes
 
 BitTensor = NDArray[np.bool_]
+
+TimeLimit = Callable[[float], AbstractContextManager[None]]
+"""Takes the seconds for which a simulation may run, which answers no signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +72,12 @@ class BaseExecutor:
 
     Attributes:
         catalog: Where `execute_sampler` and `execute_estimator` find the device that `backend_name` names.
+        time_limit: To be entered around calls into a simulator that might never return. In a worker process the job
+            fails once the time is over, and the process ends; elsewhere nothing happens.
     """
 
     catalog: Catalog = Catalog()
+    time_limit: TimeLimit = staticmethod(lambda _seconds: nullcontext())
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:  # noqa: ARG002 - for those that need it
         """Return an executor for a slot with `memory_bytes` for jobs (None: no limit) and `threads` cores.

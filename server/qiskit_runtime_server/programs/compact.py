@@ -39,7 +39,7 @@ from qiskit.circuit import (
 from qiskit.circuit.classical import expr, types
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.noise import Use
+from qiskit_runtime_server.programs.noise import Use, error_name
 
 MAX_INSTRUCTIONS: Final = 1_000_000
 """For a circuit with its loops unrolled."""
@@ -69,8 +69,12 @@ class Component:
     uses: frozenset[Use]
 
 
-def split(circuit: QuantumCircuit) -> list[Component]:
+def split(circuit: QuantumCircuit, labels: frozenset[str] = frozenset()) -> list[Component]:
     """Return the components of `circuit` that write classical bits, in the order of their first qubits.
+
+    Args:
+        circuit: Its qubits are the first ones of the device.
+        labels: Those that mean something to the noise, which instructions keep; all others are names for drawings.
 
     Raises:
         InvalidInputError: If it has more than `MAX_INSTRUCTIONS`, or a construct that cannot be simulated.
@@ -80,7 +84,8 @@ def split(circuit: QuantumCircuit) -> list[Component]:
         raise InvalidInputError(message)
     steps = _Reader().steps(circuit, range(circuit.num_qubits), range(circuit.num_clbits))
     groups = _groups(_effective(steps))
-    return [_Writer(circuit, group).component() for group in groups if any(bit >= 0 for s in group for bit in s.writes)]
+    written = [group for group in groups if any(bit >= 0 for step in group for bit in step.writes)]
+    return [_Writer(circuit, group, labels).component() for group in written]
 
 
 def terminal_measurements(circuit: QuantumCircuit) -> dict[int, int] | None:
@@ -353,15 +358,16 @@ def _nodes(step: _Step) -> list[tuple[str, int]]:
 class _Writer:
     """Writes a group of steps as a circuit of its own."""
 
-    def __init__(self, whole: QuantumCircuit, steps: Sequence[_Step]) -> None:
+    def __init__(self, whole: QuantumCircuit, steps: Sequence[_Step], labels: frozenset[str]) -> None:
         self._outer = frozenset(whole.parameters)
+        self._labels = labels
         self._steps = steps
         # A circuit needs a qubit, even where values are only stored.
         self._qubits = _in_order_of_gates(steps) or [0]
         self._clbits = sorted({bit for step in steps for bit in (*step.writes, *step.reads)} - {_VARIABLES})
         self._qubit_of = dict(zip(self._qubits, QuantumRegister(len(self._qubits), "q"), strict=True))
         self._clbit_of = dict(zip(self._clbits, ClassicalRegister(len(self._clbits), "c"), strict=True))
-        # Aer 0.18 ends the process when it meets a variable, so variables become bits.
+        # Variables become bits, which is all that simulators need to know of.
         named = _variables(whole) if any(_VARIABLES in (*s.writes, *s.reads) for s in steps) else []
         self._variables = {variable.var: _storage(variable, f"variable_{i}") for i, variable in enumerate(named)}
         self._flags = {variable.var for variable in named if isinstance(variable.type, types.Bool)}
@@ -373,10 +379,6 @@ class _Writer:
     def component(self) -> Component:
         """Return what was written."""
         circuit = self._circuit(self._steps)
-        if not any(label == "measure" for label, _ in self._uses):
-            # Aer reports bits only if something is measured.
-            circuit.add_register(ClassicalRegister(1, "measured"))
-            circuit.measure(0, circuit.num_clbits - 1)
         meanings = {parameter: expression for expression, parameter in self._angles.items()}
         return Component(
             qubits=tuple(self._qubits),
@@ -408,9 +410,11 @@ class _Writer:
         if isinstance(step.operation, Store):
             lvalue, rvalue = (self._translated(part, step.scope) for part in step.operation.params)
             return CircuitInstruction(Store(lvalue, rvalue), (), ())
-        operation = step.operation
-        label = operation.name if operation.name in {"measure", "reset"} else operation.label or operation.name
-        self._uses.add((label, tuple(self._place_of[qubit] for qubit in step.qubits)))
+        operation = self._with_known_label(step.operation)
+        places = tuple(self._place_of[qubit] for qubit in step.qubits)
+        # Delays relax by their duration, whatever they are called.
+        names = {error_name(operation), "delay"} if isinstance(operation, Delay) else {error_name(operation)}
+        self._uses.update((name, places) for name in names)
         return CircuitInstruction(
             self._with_bare_angles(operation),
             [self._qubit_of[qubit] for qubit in step.qubits],
@@ -446,6 +450,13 @@ class _Writer:
             name = f"condition_{len(self._registers)}"
             self._registers[key] = ClassicalRegister(name=name, bits=[self._clbit_of[bit] for bit in key])
         return self._registers[key]
+
+    def _with_known_label(self, operation: Instruction) -> Instruction:
+        if operation.label is None or operation.label in self._labels:
+            return operation
+        plain = copy(operation)
+        plain.label = None
+        return plain
 
     def _with_bare_angles(self, operation: Instruction) -> Instruction:
         if not any(isinstance(angle, ParameterExpression | expr.Expr) for angle in operation.params):
@@ -487,17 +498,8 @@ class _Translator(expr.ExprVisitor):  # type: ignore[misc]  # Qiskit has no type
     def visit_value(self, node: expr.Value, /) -> expr.Value:
         return node
 
-    def visit_cast(self, node: expr.Cast, /) -> expr.Expr:
-        operand = node.operand.accept(self)
-        before, after = node.operand.type, node.type
-        if isinstance(before, types.Uint) and isinstance(after, types.Bool):
-            # Aer takes the lowest bit.
-            return expr.not_equal(operand, 0)
-        if isinstance(before, types.Uint) and isinstance(after, types.Uint) and after.width < before.width:
-            # Aer keeps all bits.
-            message = f"Casts from {before} to {after} cannot be simulated."
-            raise InvalidInputError(message)
-        return expr.Cast(operand, after, implicit=node.implicit)
+    def visit_cast(self, node: expr.Cast, /) -> expr.Cast:
+        return expr.Cast(node.operand.accept(self), node.type, implicit=node.implicit)
 
     def visit_unary(self, node: expr.Unary, /) -> expr.Unary:
         return expr.Unary(node.op, node.operand.accept(self), node.type)

@@ -43,7 +43,8 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     rows = slice(first, first + len(parameter_values))
     bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
     chances: dict[int, NDArray[np.float64]] = {}
-    for number, component in enumerate(split(circuit)):
+    labels = frozenset[str]() if noise is None else noise.labels
+    for number, component in enumerate(split(circuit, labels)):
         values = evaluated(component.angles, circuit.parameters, parameter_values)
         model = None if noise is None else noise.restricted_to(component.qubits, component.uses)
         chance = single.chance_of_one(component.circuit, values, model)

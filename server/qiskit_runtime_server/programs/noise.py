@@ -26,7 +26,7 @@ from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionErr
 # Aer has no public way to read or to cut a noise model. The private names used instead are pinned by the tests.
 
 Use = tuple[str, tuple[int, ...]]
-"""An instruction's label (its name, where it has no label) and its qubits."""
+"""What an instruction's errors are called, see `error_name`, and its qubits."""
 
 Relaxation = Callable[[float, str, int], QuantumError | None]
 """What a delay of some duration, in some unit, does to a qubit of the device."""
@@ -65,6 +65,11 @@ class DeviceNoise(ABC):
         """
         model = self._restricted(tuple(qubits), uses)
         return None if model.is_ideal() else model
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The names that have errors of their own beside those of gates: a label is none unless it is among them."""
+        return frozenset()
 
     @cached_property
     def unread(self) -> "DeviceNoise":
@@ -106,6 +111,15 @@ class DelayNoisePass(LocalNoisePass):  # type: ignore[misc]  # Aer has no types
         return self._relaxation(delay.duration, delay.unit, self._qubits[qubit])
 
 
+def error_name(operation: Instruction) -> str:
+    """Return what the errors of an instruction are called in a model: its label, as Aer has it, or its name.
+
+    Aer looks for errors of measurements and resets by their names only.
+    """
+    name: str = operation.name
+    return name if name in {"measure", "reset"} else operation.label or name
+
+
 def gate_error(model: NoiseModel, use: Use) -> QuantumError | None:
     """Return what `model` does besides an instruction; before it if that is a measurement, else after it."""
     label, qubits = use
@@ -114,7 +128,7 @@ def gate_error(model: NoiseModel, use: Use) -> QuantumError | None:
 
 def errors_of(model: NoiseModel, operation: Instruction, qubits: tuple[int, ...]) -> list[QuantumError]:
     """Return all that a model cut by `DeviceNoise` does after an instruction, in order."""
-    errors = [gate_error(model, (operation.label or operation.name, qubits))]
+    errors = [gate_error(model, (error_name(operation), qubits))]
     if isinstance(operation, Delay):
         errors += [noise_pass.error(operation, qubits[0]) for noise_pass in model._custom_noise_passes]
     return [error for error in errors if error is not None]
@@ -152,6 +166,10 @@ class _UnreadNoise(DeviceNoise):
     def __init__(self, noise: DeviceNoise) -> None:
         super().__init__()
         self._noise = noise
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return self._noise.labels
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         model = self._noise._cut(qubits, uses)
@@ -249,6 +267,10 @@ class _ModelNoise(DeviceNoise):
             message = f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
             raise InvalidInputError(message)
         self._relaxations = [_relaxation_of(noise_pass) for noise_pass in model._custom_noise_passes]
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return frozenset(self._model._default_quantum_errors) | frozenset(self._model._local_quantum_errors)
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         labels = None if uses is None else {label for label, _ in uses}

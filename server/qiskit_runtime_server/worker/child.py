@@ -9,7 +9,8 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ _PR_SET_PDEATHSIG = 1
 # Messages quote what clients send, which may be megabytes.
 _MAX_REASON = 2_000
 _MAX_LOG = 100_000
+# More than any job may take; timers of the kernel have a largest value.
+_MOST_SECONDS = 1e7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ def _executor(spec: WorkerSpec) -> "BaseExecutor":
             raise StartupError(message) from error
     executor = executor.fitted(memory_bytes=spec.memory_bytes, threads=spec.threads)
     executor.catalog = Catalog(snapshots=spec.snapshots)
+    executor.time_limit = _time_limit
     return executor
 
 
@@ -116,7 +120,25 @@ def _outcome(
     except Exception as error:  # noqa: BLE001 - the top loop: the job ends, the worker goes on
         _send(connection, Log(text=traceback.format_exc()[-_MAX_LOG:]))
         failed = InternalError(f"{type(error).__name__}: {error}")
-    return Failed(reason=str(failed)[:_MAX_REASON], code=failed.code, metrics=Metrics(seconds=time.monotonic() - start))
+    return Failed(
+        reason=str(failed)[:_MAX_REASON],
+        code=failed.code,
+        worker_unfit=isinstance(failed, InternalError),
+        metrics=Metrics(seconds=time.monotonic() - start),
+    )
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Have the kernel end this process after `seconds`: a simulator that holds the interpreter lock hears no signal.
+
+    The parent knows by SIGALRM why it ended.
+    """
+    signal.setitimer(signal.ITIMER_REAL, min(seconds, _MOST_SECONDS))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _send(connection: socket.socket, event: Event) -> None:

@@ -23,7 +23,15 @@ _EVENTS: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
 
 
 class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected, like EOFError itself
-    """The process is gone; the message says how it ended."""
+    """The process is gone; the message says how it ended.
+
+    Attributes:
+        overdue: Whether it ended because a simulation went on for longer than its limit.
+    """
+
+    def __init__(self, message: str, *, overdue: bool = False) -> None:
+        super().__init__(message)
+        self.overdue = overdue
 
 
 class WorkerProcess:
@@ -99,4 +107,4 @@ class WorkerProcess:
         await asyncio.to_thread(self._process.join)
         code = self._process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return WorkerDied(f"The worker process {how}")
+        return WorkerDied(f"The worker process {how}", overdue=code == -signal.SIGALRM)

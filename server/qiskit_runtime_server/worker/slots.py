@@ -19,7 +19,7 @@ from qiskit_runtime_server.dispatch.events import (
     Started,
     Task,
 )
-from qiskit_runtime_server.errors import MaxTimeError, StartupError, WorkerDiedError
+from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
 from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
@@ -27,6 +27,7 @@ from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 HEARTBEAT_SECONDS = 2.0
 _START_SECONDS = 120.0
 _MAX_BACKOFF_SECONDS = 30.0
+_OVERDUE = "A simulation was ended that took so much longer than it should that it seemed to go on for ever."
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +113,8 @@ class Slot:
                 done, _ = await asyncio.wait({receiving}, timeout=max(0.0, min(HEARTBEAT_SECONDS, rest)))
                 if done:
                     event, receiving = receiving.result(), None
+                    if isinstance(event, Failed) and event.worker_unfit:
+                        await self.stop()
                 elif rest <= HEARTBEAT_SECONDS:
                     await self.stop()
                     event = _failed(MaxTimeError(f"The job took longer than its limit of {seconds:g} s."), start)
@@ -119,7 +122,10 @@ class Slot:
                     event = Heartbeat()
         except WorkerDied as death:
             await self.stop()
-            yield _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
+            if death.overdue:
+                yield _failed(SimulationTimeError(_OVERDUE), start)
+            else:
+                yield _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
         finally:
             if not isinstance(event, Completed | Failed):
                 await self.stop()
@@ -141,7 +147,7 @@ async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[
         raise
 
 
-def _failed(error: MaxTimeError | WorkerDiedError, start: float, *, worker_died: bool = False) -> Failed:
+def _failed(error: JobError, start: float, *, worker_died: bool = False) -> Failed:
     metrics = Metrics(seconds=time.monotonic() - start)
     return Failed(reason=str(error), code=error.code, worker_died=worker_died, metrics=metrics)
 

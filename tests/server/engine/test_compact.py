@@ -105,7 +105,10 @@ def test_chains_keep_their_order() -> None:
     assert component.qubits == (7, 2, 9, 0)
 
 
-def test_uses_name_every_instruction_of_every_block_by_its_label() -> None:
+@pytest.mark.parametrize(("labels", "name"), [(frozenset({"mine"}), "mine"), (frozenset(), "x")])
+def test_uses_name_every_instruction_of_every_block_by_its_label_if_it_means_something(
+    labels: frozenset[str], name: str
+) -> None:
     circuit = QuantumCircuit(3, 2)
     labelled = QuantumCircuit(1).x(0)[0].operation.to_mutable()
     labelled.label = "mine"
@@ -116,10 +119,10 @@ def test_uses_name_every_instruction_of_every_block_by_its_label() -> None:
     with otherwise:
         circuit.delay(10, 1)
     circuit.measure(1, 1)
-    (component,) = split(circuit)
+    (component,) = split(circuit, labels)
     place = {qubit: i for i, qubit in enumerate(component.qubits)}
     assert component.uses == {
-        ("mine", (place[2],)),
+        (name, (place[2],)),
         ("measure", (place[2],)),
         ("sx", (place[1],)),
         ("delay", (place[1],)),

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from dynamic_circuits import CASES, Case
-from qiskit import QuantumCircuit, qpy
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qpy
 from qiskit.circuit import Parameter
 from qiskit.circuit.classical import expr, types
 
-from qiskit_runtime_server.errors import InvalidInputError
+from qiskit_runtime_server.errors import CircuitTooLargeError, InvalidInputError
+from qiskit_runtime_server.executors.aer import executor
 
 
 def sent(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -23,13 +24,19 @@ def sent(circuit: QuantumCircuit) -> QuantumCircuit:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 @pytest.mark.parametrize("through", [QuantumCircuit.copy, sent], ids=["built", "sent"])
+@pytest.mark.parametrize("by_aer", [False, True], ids=["interpreted", "by-aer-where-it-can"])
 def test_control_flow_gives_what_it_says(
     shots_of: Callable[..., np.ndarray],
     expect: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
     case: Callable[[], Case],
     through: Callable[[QuantumCircuit], QuantumCircuit],
+    by_aer: bool,  # noqa: FBT001 - a case of the test
 ) -> None:
     circuit, distribution = case()
+    if by_aer:
+        monkeypatch.setattr(executor, "_INTERPRETED_QUBITS", 0)
+        monkeypatch.setattr(executor, "_INTERPRETED_IDEAL_QUBITS", 0)
     expect(shots_of(through(circuit)), distribution)
 
 
@@ -121,22 +128,34 @@ def test_a_large_number_is_true(shots_of: Callable[..., np.ndarray], expect: Cal
 @pytest.mark.parametrize(
     ("condition", "words"),
     [
-        (lambda u: expr.equal(expr.cast(u, types.Uint(2)), 1), r"Casts from Uint\(8\) to Uint\(2\)"),
-        (lambda u: expr.equal(expr.add(u, 1), 2), "ADD"),
-        (lambda u: expr.equal(expr.shift_left(u, 1), 2), "SHIFT_LEFT"),
-        (lambda u: expr.index(u, 1), "Index"),
+        (lambda u: expr.equal(expr.cast(u, types.Uint(2)), 1), "Cast"),
+        (lambda u: expr.equal(expr.add(u, 1), 6), "ADD"),
+        (lambda u: expr.equal(expr.sub(u, 6), 255), "SUB"),
+        (lambda u: expr.equal(expr.mul(u, 52), 4), "MUL"),
+        (lambda u: expr.equal(expr.div(u, 2), 2), "DIV"),
+        (lambda u: expr.equal(expr.shift_left(u, 7), 128), "SHIFT_LEFT"),
+        (lambda u: expr.equal(expr.shift_right(u, 2), 1), "SHIFT_RIGHT"),
+        (lambda u: expr.index(u, 2), "Index"),
+        (lambda u: expr.cast(u, types.Bool()), "Cast"),
     ],
 )
-def test_expressions_that_cannot_be_simulated_are_refused_by_name(
-    shots_of: Callable[..., np.ndarray], condition: Callable[[expr.Var], expr.Expr], words: str
+def test_expressions_that_aer_does_not_know_are_evaluated_without_it(
+    shots_of: Callable[..., np.ndarray],
+    expect: Callable[..., None],
+    condition: Callable[[expr.Var], expr.Expr],
+    words: str,
 ) -> None:
-    circuit = QuantumCircuit(1, 1)
-    variable = circuit.add_var("u", expr.lift(1, types.Uint(8)))
-    with circuit.if_test(condition(variable)):
-        circuit.x(0)
-    circuit.measure(0, 0)
-    with pytest.raises(InvalidInputError, match=words):
-        shots_of(circuit)
+    """Each holds for a number of eight bits that is 5; for states that only Aer has room for, it is refused."""
+    circuit = QuantumCircuit(QuantumRegister(2, "q"), ClassicalRegister(8, "number"), ClassicalRegister(2, "c"))
+    circuit.x(0)
+    circuit.measure([0, 0], [0, 2])
+    with circuit.if_test(condition(expr.lift(circuit.cregs[0]))):
+        circuit.x(1)
+    circuit.cx(0, 1)
+    circuit.measure([0, 1], circuit.cregs[1])
+    expect(shots_of(circuit), {5 | 0b01 << 8: 1})
+    with pytest.raises(CircuitTooLargeError, match=rf"circuits with .*\b{words}\b.* there is room for 1\."):
+        shots_of(circuit, executor=executor.AerExecutor(memory_bytes=160))
 
 
 def test_a_delay_that_a_loop_makes_negative_is_refused(shots_of: Callable[..., np.ndarray]) -> None:

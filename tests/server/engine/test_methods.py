@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.executors.aer import AerExecutor, executor
 from qiskit_runtime_server.executors.base import SampleTask
 from qiskit_runtime_server.programs.compact import split
 from qiskit_runtime_server.programs.density import Evolution
@@ -69,10 +69,10 @@ def test_matrix_product_states_agree_with_the_other_methods(
     shots: int,
 ) -> None:
     task = chain_task(device("fake_sherbrooke"), num_qubits, shots=shots)
-    module = "qiskit_runtime_server.executors.aer"
-    monkeypatch.setattr(f"{module}._SMALL_BOND", 0)
+    monkeypatch.setattr(executor, "_INTERPRETED_QUBITS", 0)
+    monkeypatch.setattr(executor, "_SMALL_BOND", 0)
     other = weights(task, AerExecutor(threads=1))
-    monkeypatch.setattr(f"{module}._SMALL_BOND", 2**num_qubits)
-    monkeypatch.setattr(f"{module}._MPS_QUBITS", 0)
+    monkeypatch.setattr(executor, "_SMALL_BOND", 2**num_qubits)
+    monkeypatch.setattr(executor, "_MPS_QUBITS", 0)
     monkeypatch.setattr(Evolution, "of", lambda *_: None)
     agree(weights(task, AerExecutor(threads=1)), other)

@@ -28,21 +28,30 @@ _Operation = Callable[["NumPyState", Iterator[float]], None]
 class NumPyStates(States):
     """States in this process's memory."""
 
-    def __init__(self, *, memory_bytes: int, single: bool = False, free_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        memory_bytes: int,
+        batch_bytes: int | None = None,
+        single: bool = False,
+        free_bytes: int | None = None,
+    ) -> None:
         """Describe the memory.
 
         Args:
             memory_bytes: What is said to be there.
+            batch_bytes: What states that are evolved together may take of it; by default all.
             single: Whether amplitudes are complex64 instead of complex128.
             free_bytes: What really is there, as if somebody else used the device; by default the same.
         """
         self._memory_bytes = memory_bytes
+        self._batch_bytes = memory_bytes if batch_bytes is None else batch_bytes
         self._free_bytes = memory_bytes if free_bytes is None else free_bytes
         self._dtype: np.dtype[Any] = np.dtype(np.complex64 if single else np.complex128)
 
     def device(self) -> Device:
         """See `States.device`."""
-        return Device(name="NumPy", memory_bytes=self._memory_bytes, batch_bytes=self._memory_bytes)
+        return Device(name="NumPy", memory_bytes=self._memory_bytes, batch_bytes=self._batch_bytes)
 
     @contextmanager
     def state(self, num_qubits: int) -> Iterator[State]:

@@ -1,19 +1,28 @@
 """The executor `aer`: simulates circuits with qiskit-aer, on processors."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import Instruction, QuantumCircuit
 from qiskit_aer import AerError, AerSimulator
 from qiskit_aer.library import SaveProbabilities
-from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.dispatch.events import Capabilities
-from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError, InvalidInputError, OutOfMemoryError
+from qiskit_runtime_server.errors import (
+    CircuitTooLargeError,
+    InternalError,
+    InvalidInputError,
+    OutOfMemoryError,
+)
+from qiskit_runtime_server.executors.aer.circuits import obstacle, reading_errors, unchanged, written_out
+from qiskit_runtime_server.executors.aer.clifford import Steps, clifford_rows, clifford_steps
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
+from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
 from qiskit_runtime_server.programs.compact import terminal_measurements
 from qiskit_runtime_server.programs.density import Evolution, Exact
 from qiskit_runtime_server.worker.memory import qubits_in, usable_bytes
@@ -35,18 +44,35 @@ _SECONDS_PER_NUMBER: Final = 7e-9
 _MAX_OUTCOME_BITS: Final = 12
 _MAX_PROBABILITIES: Final = 2**22
 
+# Up to so many qubits, and of ideal circuits with decisions up to so many, shots that share their history are simulated
+# together, which takes a third to a hundredth of the time that Aer does. States and products of matrices of one batch
+# are there several times.
+_INTERPRETED_QUBITS: Final = 11
+_INTERPRETED_IDEAL_QUBITS: Final = 20
+_INTERPRETED_COPIES: Final = 5
+_BATCH_BYTES: Final = 2**28
+
+# A stabilizer state takes a time that grows with the square of the qubits, so it is not worth while for few of them.
+_STABILIZER_QUBITS: Final = 12
+
+# Gates whose angles Aer puts in rightly: it leaves those of controlled gates at 0, and says nothing.
+_BOUND_BY_AER: Final = frozenset({"p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"})
+
+# A simulation that takes so many times longer than it should, and longer than this, is taken to go on for ever.
+_LIMIT_FACTOR: Final = 50
+_LEAST_LIMIT_SECONDS: Final = 300.0
+
 # A matrix product state of small bonds takes 35 times less time than a state vector for 16 noisy qubits; for fewer
 # than 12 it is the other way round. Larger bonds fit into memory as well, but take hours.
 _MPS_QUBITS: Final = 12
 _SMALL_BOND: Final = 8
 _LARGEST_BOND: Final = 256
+_SECONDS_PER_TENSOR: Final = 2e-5
+_SECONDS_PER_PRODUCT: Final = 2e-8
 
 # A state of density matrices, what it becomes, and room for tables.
 _STATE_BYTES: Final = 4 * 8
 
-_CLIFFORD: Final = frozenset(
-    {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "delay", "measure", "reset"}
-)
 # Gates of two qubits that are sums of two products of gates of one.
 _RANK_TWO: Final = frozenset(
     {"cx", "cy", "cz", "ch", "cp", "crx", "cry", "crz", "cs", "csdg", "csx", "cu", "ecr", "rxx", "ryy", "rzz", "rzx"}
@@ -57,7 +83,8 @@ class AerExecutor(BaseExecutor):
     """Simulates circuits with qiskit-aer.
 
     Small circuits that measure at their end are evolved once for each set of parameters, and shots are drawn from the
-    exact probabilities; of all others Aer takes the shots.
+    exact probabilities. Of other small ones, and of those whose decisions Aer does not know, shots are taken by the
+    interpreter that the executor `custatevec` has, on NumPy. Of all others Aer takes the shots.
     """
 
     def __init__(self, memory_bytes: int | None = None, threads: int | None = None) -> None:
@@ -70,6 +97,9 @@ class AerExecutor(BaseExecutor):
         self._given = memory_bytes, threads
         self._memory_bytes = usable_bytes() if memory_bytes is None else memory_bytes
         self._threads = threads
+        state_bytes = self._memory_bytes // _INTERPRETED_COPIES
+        states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
+        self._interpreter = CuStateVecExecutor(states=states, precision="double")
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""
@@ -87,32 +117,85 @@ class AerExecutor(BaseExecutor):
             CircuitTooLargeError: If no method can hold the circuit's state.
             OutOfMemoryError: If it could, but something else needed too much.
             InvalidInputError: If Aer does not know an instruction.
+            InternalError: If Aer failed.
         """
-        ends = terminal_measurements(task.circuit)
-        drawn = self._drawn(task, ends) if ends else None
-        if drawn is not None:
-            return drawn
-        return self._sampled(task, self._sampling_method(task.circuit, task.noise))
-
-    def _drawn(self, task: SampleTask, ends: Mapping[int, int]) -> BitTensor | None:
-        """Draw shots from the exact probabilities of all outcomes; None if having Aer take them costs less."""
-        bits = np.zeros((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
-        rows, places = np.unique(task.parameter_values, axis=0, return_inverse=True)
-        tables = self._exact(task, list(ends), rows)
-        if tables is None:
-            return None
-        spelled_out = np.zeros((2 ** len(ends), task.circuit.num_clbits), dtype=np.bool_)
-        spelled_out[:, list(ends.values())] = np.arange(2 ** len(ends))[:, None] >> np.arange(len(ends)) & 1
-        users = np.split(np.argsort(places.ravel(), kind="stable"), np.cumsum(np.bincount(places.ravel()))[:-1])
-        for members, lines, table in tables:
-            cumulative = np.cumsum(table, axis=1)
-            for member, line in zip(members.tolist(), lines.tolist(), strict=True):
-                for row in users[member].tolist():
-                    outcomes = _draws(cumulative[line], task.shots, int(task.seeds[row]))
-                    np.take(spelled_out, outcomes, axis=0, out=bits[row], mode="clip")
+        if task.circuit.num_qubits < _STABILIZER_QUBITS:
+            return self._dense(task)
+        stabilized = clifford_rows(task.circuit, task.parameter_values, task.noise)
+        if obstacle(task.circuit) is not None or not stabilized.any():
+            return self._dense(task)
+        bits = np.empty((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
+        for chosen, run in ((stabilized, self._stabilized), (~stabilized, self._dense)):
+            if chosen.any():
+                bits[chosen] = run(
+                    replace(task, parameter_values=task.parameter_values[chosen], seeds=task.seeds[chosen])
+                )
         return bits
 
-    def _exact(self, task: SampleTask, measured: list[int], rows: NDArray[np.float64]) -> Iterator[Exact] | None:
+    def _stabilized(self, task: SampleTask) -> BitTensor:
+        """Run a task of Clifford gates, whose errors are mixtures of them."""
+        seconds = _SECONDS_PER_RUN + task.shots * len(task.circuit.data) * _SECONDS_PER_INSTRUCTION
+        drawn = None if task.noise is None else self._drawn(task, seconds)
+        return self._sampled(task, "stabilizer", seconds) if drawn is None else drawn
+
+    def _dense(self, task: SampleTask) -> BitTensor:
+        """Run a task of any gates and errors."""
+        circuit = task.circuit
+        # Of one row: a row's bits must not depend on how many others there are.
+        seconds = _dense_seconds(circuit, task.shots)
+        drawn = self._drawn(task, seconds)
+        if drawn is not None:
+            return drawn
+        if self._is_interpreted(task):
+            return self._interpreter.sample(task)
+        return self._sampled(task, *self._sampling_method(task, seconds))
+
+    def _is_interpreted(self, task: SampleTask) -> bool:
+        """Return whether a task is interpreted, and not given to Aer.
+
+        Raises:
+            CircuitTooLargeError: If it is too large to be interpreted, and Aer cannot run it rightly.
+        """
+        circuit = task.circuit
+        unknown = obstacle(circuit)
+        most = self._interpreter.capabilities().num_qubits
+        if unknown is not None and circuit.num_qubits > most:
+            message = (
+                f"{circuit.num_qubits} qubits of the circuit are entangled; for circuits with {unknown} there is room"
+                f" for {most}."
+            )
+            raise CircuitTooLargeError(message)
+        decides = any(part.is_control_flow() for part in circuit.data)
+        limit = _INTERPRETED_IDEAL_QUBITS if decides and task.noise is None else _INTERPRETED_QUBITS
+        return unknown is not None or circuit.num_qubits <= min(limit, most)
+
+    def _drawn(self, task: SampleTask, seconds: float) -> BitTensor | None:
+        """Draw shots from the exact probabilities of all outcomes.
+
+        Returns:
+            None if the measurements are not all at the end, or if taking shots, which is `seconds` for a row, costs
+            less.
+        """
+        ends = terminal_measurements(task.circuit)
+        if not ends:
+            return None
+        rows, places = np.unique(task.parameter_values, axis=0, return_inverse=True)
+        tables = self._exact(task, list(ends), rows, seconds)
+        if tables is None:
+            return None
+        bits = np.zeros((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
+        users = np.split(np.argsort(places.ravel(), kind="stable"), np.cumsum(np.bincount(places.ravel()))[:-1])
+        for members, lines, table in tables:
+            for member, line in zip(members.tolist(), lines.tolist(), strict=True):
+                cumulative = np.cumsum(table[line])
+                for row in users[member].tolist():
+                    outcomes = _draws(cumulative, task.shots, int(task.seeds[row]))
+                    bits[row][:, list(ends.values())] = _bits_of(outcomes, len(ends))
+        return bits
+
+    def _exact(
+        self, task: SampleTask, measured: list[int], rows: NDArray[np.float64], seconds: float
+    ) -> Iterator[Exact] | None:
         """Return the probabilities of all outcomes for different `rows`, or None if taking shots costs less."""
         num_qubits = task.circuit.num_qubits
         if task.noise is None and "reset" not in task.circuit.count_ops():
@@ -121,10 +204,7 @@ class AerExecutor(BaseExecutor):
         evolution = Evolution.of(task.circuit, measured, task.noise)
         if evolution is None or _STATE_BYTES * evolution.largest > self._memory_bytes * _STATE_SHARE:
             return None
-        # Of one row: a row's bits must not depend on how many others there are.
-        instruction = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**num_qubits
-        taken = _SECONDS_PER_RUN + task.shots * task.circuit.size() * instruction
-        return evolution.probabilities(rows) if evolution.seconds <= taken else None
+        return evolution.probabilities(rows) if evolution.seconds <= seconds else None
 
     def _ideal(self, circuit: QuantumCircuit, measured: list[int], rows: NDArray[np.float64]) -> Iterator[Exact]:
         """Yield what `Evolution.probabilities` does, of a circuit without noise and resets."""
@@ -136,23 +216,39 @@ class AerExecutor(BaseExecutor):
         step = max(1, _MAX_PROBABILITIES >> len(measured))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            table = {parameter: part[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
-            # Without this option Aer copies the circuit for each row, which takes half of the time.
-            options = {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
-            results = self._run(evolved, "statevector", shots=1, **options)
+            results = self._evolved(evolved, part)
             lines = np.arange(len(part))
             yield start + lines, lines, np.array([result.data.probabilities for result in results])
 
-    def _sampling_method(self, circuit: QuantumCircuit, model: NoiseModel | None) -> str:
+    def _evolved(self, circuit: QuantumCircuit, rows: NDArray[np.float64]) -> list[Any]:
+        """Return Aer's result for each of `rows`."""
+        seconds = len(rows) * _dense_seconds(circuit, 1)
+        varying = {part.name for part in circuit.data if part.is_parameterized()}
+        if varying <= _BOUND_BY_AER:
+            table = {parameter: rows[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
+            # Without this option Aer copies the circuit for each row, which takes half of the time.
+            options = {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
+            results = self._run([circuit], "statevector", seconds, shots=1, **options)
+        else:
+            results = self._run([circuit.assign_parameters(row) for row in rows], "statevector", seconds, shots=1)
+        if len(results) != len(rows):
+            message = f"The simulator returned {len(results)} results for {len(rows)} sets of values."
+            raise InternalError(message)
+        return results
+
+    def _sampling_method(self, task: SampleTask, dense_seconds: float) -> tuple[str, float]:
+        """Return how Aer takes shots, and about how many seconds it needs for a row."""
+        circuit = task.circuit
         bond = _bond_bound(circuit)
-        if model is not None and circuit.num_qubits >= _MPS_QUBITS and bond is not None and bond <= _SMALL_BOND:
-            return "matrix_product_state"
+        if bond is not None:
+            product = _SECONDS_PER_TENSOR + _SECONDS_PER_PRODUCT * bond**3
+            bond_seconds = task.shots * len(circuit.data) * product
+            if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= _SMALL_BOND:
+                return "matrix_product_state", bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
-            return "statevector"
-        if model is None and circuit.count_ops().keys() <= _CLIFFORD:
-            return "stabilizer"
+            return "statevector", dense_seconds
         if bond is not None and bond <= _LARGEST_BOND:
-            return "matrix_product_state"
+            return "matrix_product_state", bond_seconds
         needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits
         message = (
             f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {_spelled(needed)}, and there"
@@ -160,41 +256,52 @@ class AerExecutor(BaseExecutor):
         )
         raise CircuitTooLargeError(message)
 
-    def _sampled(self, task: SampleTask, method: str) -> BitTensor:
+    def _sampled(self, task: SampleTask, method: str, seconds: float) -> BitTensor:
         """Have Aer take the shots."""
+        rewritten = _in_clifford_gates if method == "stabilizer" else unchanged
+        reading = reading_errors(task.noise, task.circuit.num_qubits)
         rows = []
         for values, seed in zip(task.parameter_values, task.seeds.tolist(), strict=True):
-            circuit = task.circuit.assign_parameters(values) if values.size else task.circuit
+            bound = task.circuit.assign_parameters(values) if values.size else task.circuit
+            circuit = written_out(bound, task.noise, rewritten)
             # Aer takes seeds of 63 bits, and counts up from there.
-            (result,) = self._run(circuit, method, shots=task.shots, seed_simulator=seed >> 2, noise_model=task.noise)
+            options = {"shots": task.shots, "seed_simulator": seed >> 2, "noise_model": reading}
+            (result,) = self._run([circuit], method, seconds, **options)
             counts: dict[str, int] = getattr(result.data, "counts", {})
             if sum(counts.values()) != task.shots:
                 message = f"The simulator took {sum(counts.values())} of {task.shots} shots."
                 raise InternalError(message)
-            rows.append(_shuffled(counts, circuit.num_clbits, seed))
+            rows.append(_shuffled(counts, circuit.num_clbits, seed)[:, : task.circuit.num_clbits])
         return np.array(rows, dtype=np.bool_).reshape(len(rows), task.shots, task.circuit.num_clbits)
 
-    def _run(self, circuit: QuantumCircuit, method: str, **options: Any) -> list[Any]:
+    def _run(self, circuits: list[QuantumCircuit], method: str, seconds: float, **options: Any) -> list[Any]:
+        """Return Aer's results, which take about `seconds`."""
         try:
-            result = (
-                _simulator()
-                .run(
-                    circuit,
-                    method=method,
-                    max_parallel_threads=self._threads or 0,
-                    max_memory_mb=self._megabytes(circuit, method),
-                    statevector_parallel_threshold=_THREADED_QUBITS,
-                    **options,
+            with self.time_limit(_LEAST_LIMIT_SECONDS + _LIMIT_FACTOR * seconds):
+                result = (
+                    _simulator()
+                    .run(
+                        circuits,
+                        method=method,
+                        max_parallel_threads=self._threads or 0,
+                        max_memory_mb=self._megabytes(circuits[0], method),
+                        statevector_parallel_threshold=_THREADED_QUBITS,
+                        # Aer's own decomposition of matrices may never end.
+                        mps_lapack=True,
+                        **options,
+                    )
+                    .result()
                 )
-                .result()
-            )
         except AerError as error:
             message = f"The circuit cannot be simulated: {error}"
             raise InvalidInputError(message) from error
+        except RuntimeError as error:
+            message = f"The simulator failed: {error}"
+            raise InternalError(message) from error
         if not result.success:
             reason = "; ".join({str(part.status) for part in result.results if not part.success}) or str(result.status)
             if "memory" in reason.lower() or "bad_alloc" in reason:
-                message = f"{circuit.num_qubits} qubits do not fit into {_spelled(self._memory_bytes)}: {reason}"
+                message = f"{circuits[0].num_qubits} qubits do not fit into {_spelled(self._memory_bytes)}: {reason}"
                 raise OutOfMemoryError(message)
             message = f"The simulator failed: {reason}"
             raise InternalError(message)
@@ -215,6 +322,25 @@ class AerExecutor(BaseExecutor):
 @cache
 def _simulator() -> AerSimulator:
     return AerSimulator()
+
+
+def _dense_seconds(circuit: QuantumCircuit, shots: int) -> float:
+    """Return about how long a state vector takes for so many shots of a circuit that is run anew for each."""
+    instruction = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
+    seconds: float = _SECONDS_PER_RUN + shots * len(circuit.data) * instruction
+    return seconds
+
+
+def _in_clifford_gates(operation: Instruction) -> Steps:
+    steps = clifford_steps(operation)
+    assert steps is not None  # noqa: S101 - the circuit was looked at before
+    return steps
+
+
+def _bits_of(outcomes: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
+    """Return the lowest `count` bits of outcomes, shape ``(len(outcomes), count)``."""
+    packed = outcomes.astype("<u8").view(np.uint8).reshape(len(outcomes), 8)
+    return np.unpackbits(packed, axis=1, count=count, bitorder="little").astype(np.bool_)
 
 
 def _draws(cumulative: NDArray[np.float64], shots: int, seed: int) -> NDArray[np.intp]:

@@ -1,0 +1,183 @@
+"""Writes circuits in such a way that Aer runs them rightly.
+
+Aer 0.18 samples what it is given well, but not all that it can be given:
+
+- It turns all errors into Kraus operators as soon as one of them is none but a mixture of unitaries, and fails for some
+  channels with equal eigenvalues, such as depolarisation. So errors are instructions of the circuit here, those with
+  Kraus operators of our own, and the noise model has nothing but errors of reading.
+- It makes room for a shot's classical bits up to the last one that is measured into when errors differ between shots,
+  and ends the process when an instruction reads a bit behind that. So the last bit is always measured into.
+- Of classical expressions it knows some, and of some it takes the wrong bits. `obstacle` tells which these are.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from qiskit.circuit import (
+    CircuitInstruction,
+    ClassicalRegister,
+    ControlFlowOp,
+    Instruction,
+    QuantumCircuit,
+    SwitchCaseOp,
+)
+from qiskit.circuit.classical import expr, types
+from qiskit.quantum_info import Kraus
+from qiskit_aer.noise import NoiseModel, QuantumError
+
+from qiskit_runtime_server.executors.custatevec.channels import channel
+from qiskit_runtime_server.programs.noise import errors_of
+
+Rewriting = Callable[[Instruction], Iterable[tuple[Instruction, Sequence[int]]]]
+"""Returns what a gate becomes: instructions and the places of their qubits among the gate's."""
+
+_OPERATORS: Final = frozenset(
+    {
+        expr.Unary.Op.BIT_NOT,
+        expr.Unary.Op.LOGIC_NOT,
+        expr.Binary.Op.BIT_AND,
+        expr.Binary.Op.BIT_OR,
+        expr.Binary.Op.BIT_XOR,
+        expr.Binary.Op.LOGIC_AND,
+        expr.Binary.Op.LOGIC_OR,
+        expr.Binary.Op.EQUAL,
+        expr.Binary.Op.NOT_EQUAL,
+        expr.Binary.Op.LESS,
+        expr.Binary.Op.LESS_EQUAL,
+        expr.Binary.Op.GREATER,
+        expr.Binary.Op.GREATER_EQUAL,
+    }
+)
+# What an error may consist of to be drawn without a look at the state.
+_MIXED: Final = frozenset(
+    {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cz", "swap", "pauli", "reset", "unitary"}
+)
+_AS_THEY_ARE: Final = frozenset({"reset", "delay", "break_loop", "continue_loop"})
+
+
+def unchanged(operation: Instruction) -> Iterable[tuple[Instruction, Sequence[int]]]:
+    """Return a gate as it is; see `Rewriting`."""
+    return ((operation, range(operation.num_qubits)),)
+
+
+def written_out(circuit: QuantumCircuit, noise: NoiseModel | None, rewritten: Rewriting) -> QuantumCircuit:
+    """Return `circuit` with its errors, other than those of reading, as instructions.
+
+    Args:
+        circuit: Has numbers for all angles, except for those of a loop's own parameter.
+        noise: Errors of its qubits, or None.
+        rewritten: Says what becomes of each gate.
+
+    Returns:
+        A circuit of the same qubits and classical bits and, if it has control flow, one more bit at its end.
+    """
+    written = _Writer(noise, rewritten).written(circuit, range(circuit.num_qubits))
+    if any(instruction.is_control_flow() for instruction in written.data):
+        written.add_register(ClassicalRegister(1, "last"))
+        written.measure(0, written.num_clbits - 1)
+    return written
+
+
+def reading_errors(noise: NoiseModel | None, num_qubits: int) -> NoiseModel | None:
+    """Return a model with nothing but the errors of `noise` when the bits of so many qubits are read."""
+    if noise is None:
+        return None
+    model = NoiseModel()
+    for qubit in range(num_qubits):
+        error = noise._local_readout_errors.get((qubit,), noise._default_readout_error)
+        if error is not None:
+            model.add_readout_error(error, [qubit], warnings=False)
+    return None if model.is_ideal() else model
+
+
+def leaves(circuit: QuantumCircuit, qubits: Sequence[int]) -> Iterator[tuple[Instruction, tuple[int, ...]]]:
+    """Yield the instructions of `circuit`, whose qubits have these numbers, and of its blocks, without the blocks."""
+    numbers = dict(zip(circuit.qubits, qubits, strict=True))
+    for instruction in circuit.data:
+        own = tuple(numbers[qubit] for qubit in instruction.qubits)
+        if instruction.is_control_flow() and instruction.operation.blocks:
+            for block in instruction.operation.blocks:
+                yield from leaves(block, own)
+        else:
+            yield instruction.operation, own
+
+
+def obstacle(circuit: QuantumCircuit) -> str | None:
+    """Return what in the control flow of `circuit` Aer cannot run, in a user's words; None if there is nothing."""
+    for instruction in circuit.data:
+        if instruction.name == "store":
+            return "store"
+        if not instruction.is_control_flow():
+            continue
+        operation = instruction.operation
+        condition = operation.target if isinstance(operation, SwitchCaseOp) else getattr(operation, "condition", None)
+        found = _unknown_part(condition) if isinstance(condition, expr.Expr) else None
+        found = found or next(filter(None, map(obstacle, operation.blocks)), None)
+        if found:
+            return found
+    return None
+
+
+def _unknown_part(node: expr.Expr) -> str | None:
+    """Return what in an expression Aer cannot evaluate; None if there is nothing."""
+    match node:
+        case expr.Value() | expr.Var():
+            return None if isinstance(node.type, types.Bool | types.Uint) else f"a value of the type {node.type}"
+        case expr.Unary(op=op) if op in _OPERATORS:
+            return _unknown_part(node.operand)
+        case expr.Binary(op=op) if op in _OPERATORS:
+            return _unknown_part(node.left) or _unknown_part(node.right)
+        case expr.Unary() | expr.Binary():
+            return f"the operator {node.op.name}"
+        case _:
+            # Of a cast Aer takes the lowest bit, or all bits, whatever the width is.
+            return f"an expression of the kind {type(node).__name__}"
+
+
+class _Writer:
+    """Writes circuits and blocks, one noise model for all of them."""
+
+    def __init__(self, noise: NoiseModel | None, rewritten: Rewriting) -> None:
+        self._noise = noise
+        self._rewritten = rewritten
+        # Errors have unique ids, but no hash.
+        self._instructions: dict[str, Instruction] = {}
+
+    def written(self, circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
+        written = circuit.copy_empty_like()
+        numbers = dict(zip(circuit.qubits, qubits, strict=True))
+        for instruction in circuit.data:
+            self._append(written, instruction, tuple(numbers[qubit] for qubit in instruction.qubits))
+        return written
+
+    def _append(self, written: QuantumCircuit, instruction: CircuitInstruction, qubits: tuple[int, ...]) -> None:
+        operation = instruction.operation
+        if isinstance(operation, ControlFlowOp) and operation.blocks:
+            blocks = [self.written(block, qubits) for block in operation.blocks]
+            written.append(operation.replace_blocks(blocks), instruction.qubits, instruction.clbits)
+            return
+        errors = [] if self._noise is None else errors_of(self._noise, operation, qubits)
+        steps = [(self._instruction(error), instruction.qubits) for error in errors]
+        if instruction.name == "measure":
+            steps.append((operation, instruction.qubits))
+        elif instruction.name in _AS_THEY_ARE:
+            steps.insert(0, (operation, instruction.qubits))
+        else:
+            gates = self._rewritten(operation)
+            steps[:0] = [(gate, [instruction.qubits[place] for place in places]) for gate, places in gates]
+        for step, places in steps:
+            written.append(step, places, instruction.clbits if step is operation else ())
+
+    def _instruction(self, error: QuantumError) -> Instruction:
+        """Return an error as an instruction, which Aer samples as it is."""
+        if error.id not in self._instructions:
+            self._instructions[error.id] = _instruction_of(error)
+        return self._instructions[error.id]
+
+
+def _instruction_of(error: QuantumError) -> Instruction:
+    if all(part.name in _MIXED for circuit in error.circuits for part in circuit.data):
+        return error.to_instruction()
+    # Aer tries one after the other: the one that is most likely comes first.
+    operators: list[Any] = list(channel(error).kraus[::-1])
+    return Kraus(operators).to_instruction()

@@ -1,0 +1,109 @@
+"""Which circuits are made of Clifford gates, angles included, and what a stabilizer simulation calls these gates.
+
+A stabilizer state of n qubits is a table of n^2 bits, and each Clifford gate, Pauli error, reset and measurement of a
+Pauli operator changes it in a time that grows with n at most quadratically (Aaronson, Gottesman, 2004,
+https://doi.org/10.1103/PhysRevA.70.052328). So the width of such circuits does not matter:
+
+    rz(pi/2) is S, rzz(-pi/2) is two S, two Z and a CZ but for a phase, rz(0.3) is no Clifford gate
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Gate, Instruction, ParameterExpression, QuantumCircuit
+from qiskit.exceptions import QiskitError
+from qiskit.quantum_info import Clifford
+from qiskit_aer.noise import NoiseModel, QuantumError
+
+from qiskit_runtime_server.executors.aer.circuits import leaves
+from qiskit_runtime_server.programs.noise import errors_of
+
+Steps = tuple[tuple[Instruction, tuple[int, ...]], ...]
+"""Gates and the places of their qubits among those of the gate that they make together."""
+
+_KNOWN: Final = frozenset(
+    {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "pauli"}
+)
+_NOT_GATES: Final = frozenset({"measure", "reset", "delay", "break_loop", "continue_loop"})
+_MOST_QUBITS: Final = 2
+_KEPT: Final = 4096
+
+
+def clifford_rows(circuit: QuantumCircuit, values: NDArray[np.float64], noise: NoiseModel | None) -> NDArray[np.bool_]:
+    """Return for each row of parameter values whether a stabilizer simulation can run `circuit` with its errors.
+
+    Args:
+        circuit: Its angles are numbers or bare parameters.
+        values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
+        noise: Errors of its qubits, or None.
+
+    Returns:
+        Shape ``(n,)``.
+    """
+    columns = {parameter: column for column, parameter in enumerate(circuit.parameters)}
+    varying: dict[tuple[str, tuple[object, ...]], Instruction] = {}
+    for operation, qubits in leaves(circuit, range(circuit.num_qubits)):
+        angles = tuple(operation.params)
+        used = [angle for angle in angles if isinstance(angle, ParameterExpression)]
+        if used and columns.keys() >= set(used):
+            varying[operation.name, angles] = operation
+        elif used or not (operation.name in _NOT_GATES or clifford_steps(operation) is not None):
+            return np.zeros(len(values), dtype=np.bool_)
+        if noise is not None and not all(map(_is_pauli_like, errors_of(noise, operation, qubits))):
+            return np.zeros(len(values), dtype=np.bool_)
+    possible = np.ones(len(values), dtype=np.bool_)
+    for (_, angles), operation in varying.items():
+        table = np.column_stack(
+            [values[:, columns[a]] if a in columns else np.full(len(values), float(a)) for a in angles]  # type: ignore[arg-type]
+        )
+        rows, places = np.unique(table, axis=0, return_inverse=True)
+        known = np.array([clifford_steps(_with_angles(operation, row)) is not None for row in rows.tolist()], np.bool_)
+        possible &= known[places.ravel()]
+    return possible
+
+
+def clifford_steps(operation: Instruction) -> Steps | None:
+    """Return the gates that a gate with numbers for angles consists of, up to a phase; None if it is no Clifford gate.
+
+    Angles may be off by some 1e-7.
+    """
+    if operation.name in _KNOWN:
+        return ((operation, tuple(range(operation.num_qubits))),)
+    if not isinstance(operation, Gate) or operation.num_qubits > _MOST_QUBITS:
+        return None
+    try:
+        matrix = np.asarray(operation.to_matrix(), dtype=np.complex128)
+    except (QiskitError, TypeError):
+        return None
+    return _steps_of(matrix.tobytes(), operation.num_qubits)
+
+
+def _is_pauli_like(error: QuantumError) -> bool:
+    """Whether an error is a mixture of Clifford gates and resets."""
+    return all(
+        instruction.name in _KNOWN or instruction.name == "reset"
+        for circuit in error.circuits
+        for instruction in circuit.data
+    )
+
+
+def _with_angles(operation: Instruction, angles: Sequence[float]) -> Instruction:
+    bound = operation.to_mutable()
+    bound.params = list(angles)
+    return bound
+
+
+@lru_cache(maxsize=_KEPT)
+def _steps_of(elements: bytes, num_qubits: int) -> Steps | None:
+    matrix = np.frombuffer(elements, dtype=np.complex128).reshape(2**num_qubits, -1)
+    try:
+        found = Clifford.from_matrix(matrix).to_circuit()
+    except QiskitError:
+        return None
+    return tuple(
+        (instruction.operation, tuple(found.find_bit(qubit).index for qubit in instruction.qubits))
+        for instruction in found.data
+    )
