@@ -14,6 +14,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from threadpoolctl import threadpool_info
 
 from qiskit_runtime_server.dispatch.events import Capabilities
+from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors import BaseExecutor
 
 
@@ -30,10 +31,8 @@ class ScriptedExecutor(BaseExecutor):
         self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
     ) -> PrimitiveResult[Any]:
         match pubs[0].circuit.name:
-            case "sleep":
-                time.sleep(60)
-            case "nap":
-                time.sleep(1)
+            case "sleep" | "nap" as name:
+                time.sleep(60 if name == "sleep" else 1)
             case "hold the interpreter lock":
                 ctypes.PyDLL(None).sleep(60)
             case "die":
@@ -45,6 +44,12 @@ class ScriptedExecutor(BaseExecutor):
                 raise AssertionError(f"{len(hoard)} arrays fitted into memory")
             case "stumble":
                 raise RuntimeError("a plug-in's own mistake")
+            case "refuse":
+                raise InvalidInputError("not like this")
+            case "hang" | "end in time" as name:
+                with self.time_limit(0.3):
+                    ctypes.PyDLL(None).sleep(60 if name == "hang" else 0)
+                time.sleep(0.6)
             case "count threads":
                 threads = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
                 return PrimitiveResult([], metadata={"threads": threads})

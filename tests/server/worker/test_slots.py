@@ -101,8 +101,38 @@ async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
     slot = await slots.reserve()
     pid = slot.pid
     await ends(slot, task("zeros"))
-    await ends(slot, task("stumble"))
+    await ends(slot, task("refuse"))
     assert slot.pid == pid
+
+
+async def test_a_worker_whose_simulator_failed_runs_no_other_job(slots: Slots) -> None:
+    """Aer has left a damaged heap behind, which ended the process during the next job."""
+    slot = await slots.reserve()
+    pid = slot.pid or 0
+    *_, last = await ends(slot, task("stumble"))
+    assert isinstance(last, Failed)
+    assert last.worker_unfit
+    assert not last.worker_died, "the job has failed for good"
+    assert not is_alive(pid)
+    slot.release()
+    both = [await slots.reserve(), await slots.reserve()]
+    assert pid not in {other.pid for other in both}
+    for other in both:
+        assert isinstance((await ends(other, task("zeros")))[-1], Completed)
+
+
+async def test_a_simulation_that_never_returns_fails_its_job_after_its_own_limit(slots: Slots) -> None:
+    slot = await slots.reserve()
+    start = time.monotonic()
+    *_, last = await ends(slot, task("hang"))
+    assert isinstance(last, Failed)
+    assert "seemed to go on for ever" in last.reason
+    assert not last.worker_died, "it would hang again"
+    # By itself it takes 60 s.
+    assert time.monotonic() - start < 20
+    slot.release()
+    for other in [await slots.reserve(), await slots.reserve()]:
+        assert isinstance((await ends(other, task("end in time")))[-1], Completed)
 
 
 async def test_matrices_are_multiplied_by_no_more_threads_than_the_slot_has(slots: Slots) -> None:
