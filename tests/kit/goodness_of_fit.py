@@ -1,0 +1,38 @@
+"""Whether shots come from a known distribution: chi-square with rare outcomes pooled."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from scipy.stats import chi2
+
+IMPOSSIBLE: Final = 1e-12
+"""A chance below this is rounding; no shot may have such an outcome."""
+LEAST_EXPECTED: Final = 25
+"""Counts of a bin, so that p-values are close to uniform."""
+
+
+def impossible(counts: Mapping[int, int], exact: Mapping[int, float]) -> dict[int, int]:
+    """Return the outcomes that were seen although they cannot be."""
+    return {outcome: count for outcome, count in counts.items() if exact.get(outcome, 0) < IMPOSSIBLE}
+
+
+def p_value(counts: Mapping[int, int], exact: Mapping[int, float]) -> float | None:
+    """Return the p-value of `counts`; None if all shots are in one bin, for then there is nothing to compare.
+
+    Outcomes of which fewer than `LEAST_EXPECTED` shots are expected share a bin, and if it is still too small, they
+    share it with the next rarest outcome.
+    """
+    shots = sum(counts.values())
+    ordered = sorted(exact, key=lambda outcome: exact[outcome])
+    expected = shots * np.array([exact[outcome] for outcome in ordered])
+    seen = np.array([counts.get(outcome, 0) for outcome in ordered], dtype=float)
+    pooled = int(np.searchsorted(expected, LEAST_EXPECTED))
+    if 0 < pooled < len(ordered) and expected[:pooled].sum() < LEAST_EXPECTED:
+        pooled += 1
+    starts = [0, *range(pooled, len(ordered))] if pooled else list(range(len(ordered)))
+    starts = [start for start in starts if start < len(ordered)]
+    expected, seen = np.add.reduceat(expected, starts), np.add.reduceat(seen, starts)
+    if len(expected) < 2:
+        return None
+    return float(chi2.sf(((seen - expected) ** 2 / expected).sum(), len(expected) - 1))
