@@ -1,4 +1,4 @@
-"""Runs calls in a process of their own, so that a crash or an endless loop is a finding and not the end of the tests."""
+"""Runs calls in a process of their own: a crash or an endless loop is a finding then, and not the end of the tests."""
 
 import multiprocessing
 import traceback

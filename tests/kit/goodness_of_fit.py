@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import binom, chi2
 
 IMPOSSIBLE: Final = 1e-12
 """A chance below this is rounding; no shot may have such an outcome."""
@@ -15,6 +15,20 @@ LEAST_EXPECTED: Final = 25
 def impossible(counts: Mapping[int, int], exact: Mapping[int, float]) -> dict[int, int]:
     """Return the outcomes that were seen although they cannot be."""
     return {outcome: count for outcome, count in counts.items() if exact.get(outcome, 0) < IMPOSSIBLE}
+
+
+def too_often(counts: Mapping[int, int], exact: Mapping[int, float]) -> float:
+    """Return a p-value for that rare outcomes come too often, which bins with many counts do not show.
+
+    It is a bound, not uniform: the smallest of the binomial tails of the rarest outcome, the two rarest and so on, up
+    to `LEAST_EXPECTED`, times their number.
+    """
+    shots = sum(counts.values())
+    ordered = sorted((outcome for outcome in exact if shots * exact[outcome] < LEAST_EXPECTED), key=exact.__getitem__)
+    chances = np.cumsum([exact[outcome] for outcome in ordered])
+    seen = np.cumsum([counts.get(outcome, 0) for outcome in ordered])
+    tails = binom.sf(seen - 1, shots, np.minimum(chances, 1.0))
+    return min(1.0, float(len(ordered) * tails.min())) if ordered else 1.0
 
 
 def p_value(counts: Mapping[int, int], exact: Mapping[int, float]) -> float | None:

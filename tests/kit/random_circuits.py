@@ -4,7 +4,7 @@ Each kind of thing that may be in a circuit is a `Feature`, so that a failing ca
 them. Circuits are ISA circuits of their device as drawn, on up to six of its qubits; loops end with probability 1.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
@@ -29,7 +29,15 @@ from qiskit.circuit import (
 from qiskit.circuit.classical import expr, types
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.providers import BackendV2
-from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
+from qiskit_ibm_runtime.fake_provider import (
+    FakeFractionalBackend,
+    FakeGuadalupeV2,
+    FakeJakartaV2,
+    FakeLondonV2,
+    FakeManilaV2,
+    FakeSherbrooke,
+    FakeTorino,
+)
 from random_noise import RandomNoise, user_noise
 
 T = TypeVar("T")
@@ -39,9 +47,15 @@ MAX_QUBITS: Final = 6
 MAX_BITS: Final = 7
 
 # With cx, ecr, cz, rzz and rx, and u1, u2, u3 that the server turns into rz, sx, x.
-_DEVICES: Final = (
-    "fake_manila", "fake_jakarta", "fake_fractional", "fake_london", "fake_guadalupe", "fake_torino", "fake_sherbrooke",
-)  # fmt: skip
+_DEVICES: Final[Mapping[str, Callable[[], BackendV2]]] = {
+    "fake_manila": FakeManilaV2,
+    "fake_jakarta": FakeJakartaV2,
+    "fake_fractional": FakeFractionalBackend,
+    "fake_london": FakeLondonV2,
+    "fake_guadalupe": FakeGuadalupeV2,
+    "fake_torino": FakeTorino,
+    "fake_sherbrooke": FakeSherbrooke,
+}
 _IDEAL_GATES: Final = (
     "id", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "rz", "cx", "cy", "cz", "swap", "rx", "cp", "crx",
     "cry", "crz",
@@ -140,7 +154,7 @@ def drawn(circuit: QuantumCircuit, indent: str = "") -> str:
 @cache
 def backend(device: str) -> BackendV2:
     """Return the client library's copy of a device."""
-    return FakeProviderForBackendV2().backend(device)
+    return _DEVICES[device]()
 
 
 @cache
@@ -212,7 +226,7 @@ class _Place:
 def _device(rng: np.random.Generator, kind: NoiseKind) -> str:
     if kind is NoiseKind.NONE or (kind is NoiseKind.USER and rng.random() < 0.7):
         return IDEAL
-    return str(rng.choice(_DEVICES))
+    return str(rng.choice(list(_DEVICES)))
 
 
 def _place(rng: np.random.Generator, device: str) -> _Place:
@@ -441,10 +455,7 @@ class _Builder:
     def _delay(self) -> None:
         seconds = float(self._rng.uniform(5e-6, 8e-5))
         unit = self._one([*_UNITS, "dt"] if self._place.has_dt else list(_UNITS))
-        if unit == "dt":
-            delay = Delay(int(seconds / 2.2e-10), "dt")
-        else:
-            delay = Delay(seconds * _UNITS[unit], unit)
+        delay = Delay(int(seconds / 2.2e-10), "dt") if unit == "dt" else Delay(seconds * _UNITS[unit], unit)
         self._append(delay, (self._one(self._place.qubits),))
 
     def _reset(self) -> None:
@@ -517,9 +528,7 @@ class _Builder:
         return self._compared(depth - 1) if self._registers() else leaf
 
     def _compared(self, depth: int) -> expr.Expr:
-        compare = self._one(
-            [expr.equal, expr.not_equal, expr.less, expr.less_equal, expr.greater, expr.greater_equal]
-        )
+        compare = self._one([expr.equal, expr.not_equal, expr.less, expr.less_equal, expr.greater, expr.greater_equal])
         number = self._number(None, depth)
         other = self._number(number.type, depth)
         return compare(number, other)
@@ -608,7 +617,8 @@ class _Builder:
     def _for(self) -> None:
         self._names += 1
         parameter = Parameter(f"index_{self._names}") if self._chance(0.6) else None
-        indices = range(self._upto(3)) if self._chance(0.6) else tuple(self._rng.integers(-2, 4, self._upto(3)).tolist())
+        rounds = self._upto(3)
+        indices = range(rounds) if self._chance(0.6) else tuple(self._rng.integers(-2, 4, rounds).tolist())
         with self._circuit.for_loop(indices, parameter), self._inside(loop=parameter, breakable=True):
             self._body()
             if self._has(Feature.JUMPS) and self._chance(0.6):
@@ -634,8 +644,9 @@ class _Builder:
         if self._has(Feature.EXPRESSIONS) and self._chance(0.5):
             own = expr.lift(bit) if wanted else expr.logic_not(bit)
             condition = expr.logic_and(own, self._flag(1)) if self._chance(0.5) else own
-        with self._circuit.while_loop(condition), self._inside(
-            breakable=True, loop=None, kept_bits=self._scope.kept_bits | {bit}, in_while=True
+        with (
+            self._circuit.while_loop(condition),
+            self._inside(breakable=True, loop=None, kept_bits=self._scope.kept_bits | {bit}, in_while=True),
         ):
             self._append(Reset(), (qubit,))
             self._append(self._named("sx"), (qubit,))

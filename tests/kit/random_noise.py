@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 from exact_noise import Errors, Relaxation
+from qiskit.circuit.library import RXGate, RYGate, RZGate, RZZGate
 from qiskit.quantum_info import Operator
-from qiskit.circuit.library import RXGate, RZGate, RZZGate, RYGate
 from qiskit_aer.noise import (
     NoiseModel,
     QuantumError,
@@ -165,7 +165,9 @@ def _phase_amplitude(rng: np.random.Generator) -> QuantumError:
 _SINGLE: Final[Mapping[str, Callable[[np.random.Generator], QuantumError]]] = {
     "depolarizing": lambda rng: depolarizing_error(float(rng.uniform(0.01, 0.2)), 1),
     "Pauli": lambda rng: _pauli(rng, ["X", "Y", "Z"]),
-    "amplitude damping": lambda rng: amplitude_damping_error(float(rng.uniform(0.02, 0.3)), float(rng.choice([0, 0.2]))),
+    "amplitude damping": lambda rng: amplitude_damping_error(
+        float(rng.uniform(0.02, 0.3)), float(rng.choice([0, 0.2]))
+    ),
     "phase damping": lambda rng: phase_damping_error(float(rng.uniform(0.02, 0.3))),
     "both kinds of damping": _phase_amplitude,
     "thermal relaxation": _thermal,

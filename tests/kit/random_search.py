@@ -1,0 +1,68 @@
+"""Runs random circuits on all executors until it is stopped, and tells of each that is wrong.
+
+The one argument is the first seed. Each failure is printed with its seed and with the smallest circuit that still fails
+in the same way.
+"""
+
+import itertools
+import sys
+import warnings
+from typing import Final
+
+from case_process import CaseProcess, Failed
+from case_runs import EXECUTORS, Report, sampled
+from circuit_shrinking import Path, shrunk, smaller
+from random_circuits import random_case
+from scipy.stats import kstest
+
+_SHOTS: Final = 4000
+_SECONDS: Final = 60.0
+_TOLD_EVERY: Final = 100
+
+
+def failure(report: Report | Failed) -> str | None:
+    """Return what kind of failure a report tells of, None if the case is right or refused."""
+    if isinstance(report, Failed):
+        last = report.reason.strip().splitlines()[-1]
+        return last[:80]
+    return None if report.wrong is None else "wrong"
+
+
+def search(first: int) -> None:
+    """Try all seeds from `first` on."""
+    p_values: list[float] = []
+    refused = 0
+    with CaseProcess(sampled, _SECONDS) as process:
+        for seed in itertools.count(first):
+            for name in EXECUTORS:
+                report = process.call(seed, name, _SHOTS)
+                kind = failure(report)
+                if kind is not None:
+                    print(f"\n=== {name}: {kind}\n{_smallest(process, seed, name, kind)}", flush=True)
+                elif report.refused:
+                    refused += 1
+                    print(f"seed {seed} on {name}, refused: {report.refused}", flush=True)
+                else:
+                    p_values += report.p_values
+            if seed % _TOLD_EVERY == 0 and p_values:
+                uniform = kstest(p_values, "uniform").pvalue
+                print(f"seed {seed}: {len(p_values)} p-values, uniform with p = {uniform:.3g}; {refused} refused")
+
+
+def _smallest(process: CaseProcess, seed: int, name: str, kind: str) -> str:
+    def fails(removed: list[Path]) -> bool:
+        return failure(process.call(seed, name, _SHOTS, removed)) == kind
+
+    case = random_case(seed)
+    removed = shrunk(case, fails)
+    for path in removed:
+        case = smaller(case, path)
+    report = process.call(seed, name, _SHOTS, removed)
+    said = report.reason if isinstance(report, Failed) else report.wrong
+    return f"{case.described()}\nwithout {removed}\n{said}"
+
+
+if __name__ == "__main__":
+    # A device says that its figures are not typical.
+    warnings.simplefilter("ignore", UserWarning)
+    search(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
