@@ -31,7 +31,6 @@ FIXED = 16 * MIB
         ("trajectories", 18, 5 * MIB),
         ("interpreter", 18, 21 * MIB),
         ("interpreter", 20, 81 * MIB),
-        ("interpreter", 22, 325 * MIB),
         ("interpreter with errors", 14, 5 * MIB),
     ],
 )
