@@ -1,21 +1,29 @@
 """What the programs need to know of a device, from the catalog's documents."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Self
 
 import msgspec
 from qiskit.transpiler import Target
+from qiskit_aer.noise import ReadoutError
 from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
 from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import VirtualBackend
-from qiskit_runtime_server.errors import InternalError
+from qiskit_runtime_server.errors import InternalError, UnsupportedOptionError
 from qiskit_runtime_server.programs.noise import DeviceNoise
 
+_ASYMMETRIC: Final = "Option experimental.noise.readout: asymmetric"
+
 _KEPT: Final = 8
+_SHOWN: Final = 5
+# What calibrations call the probability to read 1 after 0 was prepared, and the other way round.
+_ONE_FOR_ZERO: Final = "prob_meas1_prep0"
+_ZERO_FOR_ONE: Final = "prob_meas0_prep1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +70,44 @@ class Device:
     def noise(self) -> DeviceNoise | None:
         """The errors that follow from the calibration; None for a device that has none."""
         return None if self._metadata.properties is None else DeviceNoise.from_target(self.target)
+
+    @cached_property
+    def asymmetric_noise(self) -> DeviceNoise:
+        """The same errors, but for those of readout: a 0 and a 1 are misread as often as each of them was.
+
+        Raises:
+            UnsupportedOptionError: If the calibration does not say how often for a qubit that can be measured.
+        """
+        properties = self._metadata.properties
+        if properties is None:
+            message = f"{_ASYMMETRIC} is not supported: {self.name} is an ideal device, no bit is misread."
+            raise UnsupportedOptionError(message)
+        measured = sorted(qubit for (qubit,) in self.target["measure"])
+        known = {qubit: _readout(properties["qubits"][qubit]) for qubit in measured}
+        missing = [qubit for qubit, readout in known.items() if readout is None]
+        if missing:
+            message = (
+                f"{_ASYMMETRIC} is not supported: the calibration of {self.name} has no {_ONE_FOR_ZERO} and"
+                f" {_ZERO_FOR_ONE} between 0 and 1 for {_spelled(missing)}."
+            )
+            raise UnsupportedOptionError(message)
+        readouts = {qubit: readout for qubit, readout in known.items() if readout is not None}
+        return DeviceNoise.from_target(self.target, readouts)
+
+
+def _readout(parameters: Sequence[Mapping[str, Any]]) -> ReadoutError | None:
+    """Return how a qubit is misread, from its part of the properties document; None if it does not say."""
+    values = {parameter["name"]: parameter["value"] for parameter in parameters}
+    one_for_zero, zero_for_one = values.get(_ONE_FOR_ZERO, math.nan), values.get(_ZERO_FOR_ONE, math.nan)
+    if not (0 <= one_for_zero <= 1 and 0 <= zero_for_one <= 1):
+        return None
+    return ReadoutError([[1 - one_for_zero, one_for_zero], [zero_for_one, 1 - zero_for_one]])
+
+
+def _spelled(qubits: Sequence[int]) -> str:
+    shown = ", ".join(map(str, qubits[:_SHOWN]))
+    more = f" and {len(qubits) - _SHOWN} more" if len(qubits) > _SHOWN else ""
+    return f"qubit{'s' if len(qubits) > 1 else ''} {shown}{more}"
 
 
 def load_device(catalog: Catalog, backend_name: str, *, ideal_qubits: int) -> Device:

@@ -67,7 +67,11 @@ def execute(executor: BaseExecutor, program: QuantumProgram, backend_name: str, 
     Raises:
         JobError: If the program cannot be run as it is.
     """
-    options = Options(seed=(seed if program.seed is None else program.seed,), rep_delay=program.rep_delay)
+    options = Options(
+        seed=(seed if program.seed is None else program.seed,),
+        rep_delay=program.rep_delay,
+        asymmetric_readout=program.asymmetric_readout,
+    )
     setup = Setup.of(executor, options, backend_name)
     isa.check_shots(program.shots, setup.device.max_shots, setup.device, "quantum_program.shots")
     for index, item in enumerate(program.items):

@@ -7,7 +7,7 @@ circuit first needs it, and kept.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, reduce
 from typing import Final
 
@@ -42,9 +42,15 @@ class DeviceNoise(ABC):
         self._restricted = lru_cache(maxsize=_KEPT_PARTS)(self._cut)
 
     @classmethod
-    def from_target(cls, target: Target) -> "DeviceNoise":
-        """Return the errors that follow from a device's calibration."""
-        return _CalibratedNoise(target)
+    def from_target(cls, target: Target, readouts: Mapping[int, ReadoutError] | None = None) -> "DeviceNoise":
+        """Return the errors that follow from a device's calibration.
+
+        Args:
+            target: Has the calibration.
+            readouts: How each qubit is misread; by default as Aer has it, with the error of the target's `measure` for
+                both values.
+        """
+        return _CalibratedNoise(target, readouts)
 
     @classmethod
     def from_model(cls, model: NoiseModel, num_qubits: int) -> "DeviceNoise":
@@ -181,11 +187,11 @@ class _UnreadNoise(DeviceNoise):
 class _CalibratedNoise(DeviceNoise):
     """Errors that follow from a target; of each gate when it is first used."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, readouts: Mapping[int, ReadoutError] | None = None) -> None:
         super().__init__()
         self._target = target
         self._errors: dict[Use, QuantumError | None] = {}
-        self._readouts: dict[int, ReadoutError] | None = None
+        self._readouts = readouts
         self._relaxed = lru_cache(maxsize=_KEPT_CHANNELS)(self._relaxation)
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:

@@ -9,6 +9,7 @@ import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Final
 
 import numpy as np
@@ -47,6 +48,8 @@ class Options:
         default_precision: For pubs that name none; `default_shots` overrides it.
         seed: All seeds that were given; together they fix every bit of the result.
         noise_model: Takes the place of the device's noise.
+        asymmetric_readout: Whether a 0 and a 1 are misread as often as the device's calibration says of each; else both
+            as often as its `readout_error` says.
         coupling_map: The only directed pairs of qubits that circuits may use, beside the device's own rules.
         basis_gates: The only gates that circuits may use, beside the device's own rules.
         rep_delay: Seconds between shots. It needs no simulation: every shot starts in the exact ground state, however
@@ -58,12 +61,18 @@ class Options:
     default_precision: float | None = None
     seed: tuple[int, ...] = ()
     noise_model: NoiseModel | None = None
+    asymmetric_readout: bool = False
     coupling_map: frozenset[tuple[int, int]] | None = None
     basis_gates: frozenset[str] | None = None
     rep_delay: float | None = None
     twirling: Twirling = field(default_factory=Twirling)
     decoupling: Decoupling = field(default_factory=Decoupling)
     resilience: Resilience = field(default_factory=Resilience)
+
+    @property
+    def noise_metadata(self) -> dict[str, Any]:
+        """What the result says about the noise as a whole; nothing where it is the one of default options."""
+        return {"noise": {"readout": _ASYMMETRIC}} if self.asymmetric_readout else {}
 
     def seed_sequence(self, *key: int) -> np.random.SeedSequence:
         """Return the source of randomness of one part of the job, apart from those of all others."""
@@ -140,6 +149,15 @@ def with_seed(options: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**options, "simulator": {**simulator, "seed_simulator": seed}}
 
 
+def executor_options(experimental: Mapping[str, Any]) -> tuple[int | None, bool]:
+    """Return what the experimental options of the program `executor` say: its seed, and `Options.asymmetric_readout`.
+
+    Errors as in `sampler_options`.
+    """
+    values = _checked({"experimental": experimental}, _EXECUTOR)
+    return values.get("experimental.seed_simulator"), values.get(_READOUT) == _ASYMMETRIC
+
+
 def noise_learner_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning]:
     """Return the options of the legacy noise learner, and how it learns; errors as in `sampler_options`."""
     values = _checked(options, _NOISE_LEARNER)
@@ -172,19 +190,27 @@ def _checked(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> dict[s
     for path, value in _leaves(options, rules):
         rule = rules.get(path)
         if rule is None:
-            message = f"Option {path} is unknown to this server."
+            nearest = get_close_matches(path, rules, n=1)
+            hint = f"; did you mean {nearest[0]}?" if nearest else "."
+            message = f"Option {path} is unknown to this server{hint}"
             raise UnsupportedOptionError(message)
         values[path] = rule(value, f"Option {path}")
     return values
 
 
 def _of(values: Mapping[str, Any]) -> Options:
+    if _READOUT in values and "simulator.noise_model" in values:
+        message = (
+            f"Option {_READOUT} cannot be combined with simulator.noise_model, which has readout errors of its own."
+        )
+        raise InvalidInputError(message)
     seeds = (values.get("seed_estimator"), values.get("simulator.seed_simulator"))
     return Options(
         default_shots=values.get("default_shots"),
         default_precision=values.get("default_precision"),
         seed=tuple(seed for seed in seeds if seed is not None) or (secrets.randbits(128),),
         noise_model=values.get("simulator.noise_model"),
+        asymmetric_readout=values.get(_READOUT) == _ASYMMETRIC,
         coupling_map=values.get("simulator.coupling_map"),
         basis_gates=values.get("simulator.basis_gates"),
         rep_delay=values.get("execution.rep_delay", values.get("rep_delay")),
@@ -339,17 +365,6 @@ def _measurement_type(value: object, name: str) -> str:
     return "classified"
 
 
-def _refused(why: str) -> _Rule:
-    def check(value: object, name: str) -> None:
-        if isinstance(value, Mapping) and not value:
-            return
-        inside = f" ({', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
-        message = f"{name}{inside} is not supported: {why}"
-        raise UnsupportedOptionError(message)
-
-    return check
-
-
 def _noise_model(value: object, name: str) -> NoiseModel:
     if isinstance(value, NoiseModel):
         return value
@@ -395,13 +410,20 @@ _NEEDED_FACTORS: Final = {
 _INITIAL: Final = _switch(supported=True, why="every shot of a simulation starts in the ground state.")
 _STRATEGY: Final = _choice("active", "active-accum", "active-circuit", "all")
 
+_READOUT: Final = "experimental.noise.readout"
+_ASYMMETRIC: Final = "asymmetric"
+
+_EXPERIMENTAL: Final[Mapping[str, _Rule]] = {_READOUT: _choice("symmetric", _ASYMMETRIC)}
+
 _EVERYWHERE: Final[Mapping[str, _Rule]] = {
     "simulator.noise_model": _noise_model,
     "simulator.seed_simulator": _integer(0),
     "simulator.coupling_map": _coupling_map,
     "simulator.basis_gates": _basis_gates,
-    "experimental": _refused("this server has no experimental options."),
+    **_EXPERIMENTAL,
 }
+
+_EXECUTOR: Final[Mapping[str, _Rule]] = {**_EXPERIMENTAL, "experimental.seed_simulator": _integer(0)}
 
 _LEARNING: Final[Mapping[str, _Rule]] = {
     "shots_per_randomization": _integer(1),

@@ -19,6 +19,7 @@ from samplomatic.tensor_interface import TensorInterface
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs import codec, qasm, samplexes
+from qiskit_runtime_server.programs.options import executor_options
 
 MAX_ELEMENTS: Final = codec.MAX_PARAMETER_SETS
 MAX_CHUNKS: Final = 100_000
@@ -129,6 +130,7 @@ class QuantumProgram:
         scheduler_timing: Whether the result says when the instructions of circuits happen.
         stretch_values: Whether the result says how long stretches are; a circuit that can be simulated has none.
         seed: That of the job itself, or None.
+        asymmetric_readout: As in `Options`.
         angle_decimals: To how many decimals angles are rounded, in units of a quarter turn; None if they are not.
         passthrough_data: As it came.
         semantic_role: As it came.
@@ -142,6 +144,7 @@ class QuantumProgram:
     scheduler_timing: bool
     stretch_values: bool
     seed: int | None
+    asymmetric_readout: bool
     angle_decimals: int | None
     passthrough_data: Any
     semantic_role: Any
@@ -161,7 +164,7 @@ def decode_program(document: bytes) -> QuantumProgram:
     codec.check_parts(program, _PROGRAM_PARTS, "quantum_program")
     _check_depth(program.get("passthrough_data"))
     options = codec.as_object(params.get("options") or {}, "options")
-    rep_delay, seed = _options(options)
+    rep_delay, seed, asymmetric_readout = _options(options)
     simulator = _simulator(program.get("passthrough_data"))
     where = "passthrough_data.post_processor.options.simulator"
     decimals = _optional(simulator.get("angle_decimals"), f"{where}.angle_decimals")
@@ -174,6 +177,7 @@ def decode_program(document: bytes) -> QuantumProgram:
         scheduler_timing=_switch(options, "scheduler_timing", wire),
         stretch_values=_switch(options, "stretch_values", wire),
         seed=_optional(simulator.get("seed_simulator"), f"{where}.seed_simulator") if seed is None else seed,
+        asymmetric_readout=asymmetric_readout,
         angle_decimals=None if decimals is None else min(decimals, MAX_DECIMALS),
         passthrough_data=program.get("passthrough_data"),
         semantic_role=program.get("semantic_role"),
@@ -210,21 +214,18 @@ def _check_depth(value: object) -> None:
     raise InvalidInputError(f"passthrough_data is nested deeper than {codec.MAX_DEPTH} levels.")
 
 
-def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None]:
-    """Return the repetition delay and the seed."""
+def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool]:
+    """Return the repetition delay, the seed, and whether readout is asymmetric."""
     known = {"init_qubits", "rep_delay", "experimental", "scheduler_timing", "stretch_values"}
     codec.check_parts(options, known, "options")
     if options.get("init_qubits") not in (None, True):
         message = "Option init_qubits: false is not supported: every shot of a simulation starts in the ground state."
         raise UnsupportedOptionError(message)
     experimental = codec.as_object(options.get("experimental") or {}, "Option experimental")
-    for name in experimental.keys() - {"seed_simulator"}:
-        message = f"Option experimental.{name} is unknown to this server; it knows experimental.seed_simulator."
-        raise UnsupportedOptionError(message)
     rep_delay = options.get("rep_delay")
     if rep_delay is not None and (isinstance(rep_delay, bool) or not isinstance(rep_delay, int | float)):
         raise InvalidInputError(f"Option rep_delay must be a number of seconds; it is {rep_delay!r}.")
-    return rep_delay, _optional(experimental.get("seed_simulator"), "Option experimental.seed_simulator")
+    return rep_delay, *executor_options(experimental)
 
 
 def _level(value: object) -> MeasLevel:

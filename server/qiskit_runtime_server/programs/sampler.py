@@ -67,7 +67,7 @@ def _done(options: Options, spans: Sequence[ExecutionSpan]) -> dict[str, Any]:
         }
     if options.decoupling.enable:
         metadata["dynamical_decoupling"] = asdict(options.decoupling)
-    return metadata
+    return metadata | options.noise_metadata
 
 
 def _shares(pub: SamplerPub, options: Options, methods: Methods) -> tuple[int, int]:

@@ -45,7 +45,7 @@ class Setup:
         """
         device = load_device(executor.catalog, backend_name, ideal_qubits=executor.capabilities().num_qubits)
         isa.check_rep_delay(options, device)
-        noise = device.noise
+        noise = device.asymmetric_noise if options.asymmetric_readout else device.noise
         if options.noise_model is not None:
             noise = DeviceNoise.from_model(options.noise_model, device.num_qubits)
         return cls(executor=executor, device=device, noise=noise, options=options)

@@ -141,9 +141,14 @@ class TestBoth:
         with pytest.raises((TypeError, ValueError, RuntimeJobFailureError)):
             submit(program, simulator={"layer_noise_model": known}).result()
 
-    @each("experimental", "but `seed_simulator`", Verdict.REFUSED)
+    @each("experimental", "`seed_simulator`, and `noise: {readout: asymmetric}` as of `sampler`; nothing else")
     def test_experimental(self, submit: Submit, program: str) -> None:
         submit(program, experimental={"seed_simulator": 4}).result()
+        symmetric, asymmetric = (
+            bits(submit(program, experimental={"noise": {"readout": kind}}).result())
+            for kind in ("symmetric", "asymmetric")
+        )
+        assert not np.array_equal(symmetric, asymmetric)
         with pytest.raises(RuntimeJobFailureError, match=r"experimental\.warp"):
             submit(program, experimental={"warp": 9}).result()
 
@@ -322,9 +327,12 @@ class TestExecutor:
     def test_rep_delay(self, manila: IBMBackend) -> None:
         self._refused(manila, "rep_delay", execution={"rep_delay": 10.0})
 
-    @proves(EXECUTOR, "experimental", "but `seed_simulator`", Verdict.REFUSED)
+    @proves(
+        EXECUTOR, "experimental", "`seed_simulator`, and `noise: {readout: asymmetric}` as of `sampler`; nothing else"
+    )
     def test_experimental(self, manila: IBMBackend) -> None:
         self._refused(manila, r"experimental\.warp", experimental={"warp": 9})
+        self._refused(manila, "must be one of symmetric", experimental={"noise": {"readout": "odd"}})
         results = [self._run(manila, experimental={"seed_simulator": 1})[0]["meas"] for _ in range(2)]
         assert np.array_equal(*results)
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from option_rows import Verdict, proves
+from option_rows import proves
 from pauli_noise import known_layer, pauli_device, symmetric
 from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
@@ -160,12 +160,23 @@ class TestBoth:
         with pytest.raises(InvalidInputError, match=r"execution\.rep_delay"):
             run(program, backend="fake_sherbrooke", circuit=QuantumCircuit(5), execution__rep_delay=10.0)
 
-    @proves(SAMPLER, "experimental", "an empty one is accepted", Verdict.REFUSED)
-    @proves(ESTIMATOR, "experimental", "an empty one is accepted", Verdict.REFUSED)
-    @pytest.mark.parametrize("program", PRIMITIVES)
+    @each("experimental", "`noise: {readout: asymmetric}`: 0 and 1 are misread as often as calibrated; nothing else")
     def test_experimental(self, program: str) -> None:
         run(program, experimental={})
-        with pytest.raises(UnsupportedOptionError, match=r"experimental \(warp\)"):
+        options = {**LEVEL_0[program], "observable": "IIIIZ"}
+        symmetric, asymmetric = (
+            run(program, QuantumCircuit(5), **options, experimental__noise__readout=kind)
+            for kind in ("symmetric", "asymmetric")
+        )
+        shares = [
+            sum(n for bits, n in outcome.counts.items() if bits[-1] == "1") / 4096
+            if program == SAMPLER
+            else (1 - outcome.value) / 2
+            for outcome in (symmetric, asymmetric)
+        ]
+        # prob_meas1_prep0 of fake_manila's qubit 0, and its mean with prob_meas0_prep1; five standard deviations.
+        assert shares == pytest.approx([0.0353, 0.0158], abs=5 * 0.003)
+        with pytest.raises(UnsupportedOptionError, match=r"experimental\.warp is unknown"):
             run(program, experimental={"warp": 9})
 
 

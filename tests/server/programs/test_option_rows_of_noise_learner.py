@@ -108,10 +108,13 @@ class TestLegacy:
         with pytest.raises(NotIsaError, match=r"simulator\.basis_gates"):
             run(LEGACY, simulator={"basis_gates": ["sx"]})
 
-    @proves(LEGACY, "experimental", "an empty one is accepted", Verdict.REFUSED)
+    @proves(LEGACY, "experimental", "`noise: {readout: asymmetric}`, as of the estimator; nothing else")
     def test_experimental(self) -> None:
         run(LEGACY, experimental={}, max_layers_to_learn=0)
-        with pytest.raises(UnsupportedOptionError, match=r"experimental \(warp\)"):
+        run(LEGACY, experimental={"noise": {"readout": "asymmetric"}}, max_layers_to_learn=1)
+        with pytest.raises(UnsupportedOptionError, match="fake_quantum_sim is an ideal device"):
+            run(LEGACY, experimental={"noise": {"readout": "asymmetric"}}, backend="fake_quantum_sim")
+        with pytest.raises(UnsupportedOptionError, match=r"experimental\.warp is unknown"):
             run(LEGACY, experimental={"warp": 9})
 
 

@@ -47,6 +47,7 @@ VALUES: dict[str, Any] = {
     "twirling.num_randomizations": 8,
     "twirling.shots_per_randomization": "auto",
     "twirling.strategy": "all",
+    "experimental": {"noise": {"readout": "asymmetric"}},
     "resilience_level": 2,
     "resilience.measure_mitigation": True,
     "resilience.measure_noise_learning.num_randomizations": 8,
@@ -66,7 +67,6 @@ VALUES: dict[str, Any] = {
     "resilience.layer_noise_model": [LayerError(QuantumCircuit(2), [0, 1])],
 }
 REFUSED: dict[str, Any] = {
-    "experimental": {"foo": 1},
     "execution.init_qubits": False,
     "execution.meas_type": "kerneled",
 }
@@ -121,7 +121,9 @@ def test_a_value_that_is_not_supported_is_refused_by_name(name: str, value: obje
         read(nested(name, value=value))
 
 
-@pytest.mark.parametrize("name", ["foo", "simulator.foo", "twirling.foo", "resilience.zne.foo", "default_shots_"])
+@pytest.mark.parametrize(
+    "name", ["foo", "simulator.foo", "twirling.foo", "resilience.zne.foo", "experimental.foo", "default_shots_"]
+)
 def test_an_unknown_option_is_refused_by_name(name: str) -> None:
     with pytest.raises(UnsupportedOptionError, match=f"Option {name} is unknown"):
         estimator_options(nested(name, value=1))
