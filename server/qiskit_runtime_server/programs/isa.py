@@ -1,16 +1,19 @@
 """Whether circuits, parameter values and shots fit a device, by the rules that clients apply before they send a job."""
 
 import keyword
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice, product
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import CircuitError, ClassicalRegister, Gate, Parameter, ParameterExpression, QuantumCircuit, Qubit
+from qiskit.circuit import ClassicalRegister, ForLoopOp, Gate, Parameter, ParameterExpression, QuantumCircuit, Qubit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
+from qiskit_runtime_server.programs.boxes import check_box
+from qiskit_runtime_server.programs.compact import MAX_INSTRUCTIONS, evaluated
 from qiskit_runtime_server.programs.device import Device
 from qiskit_runtime_server.programs.options import Options
 
@@ -20,6 +23,13 @@ MAX_RZZ_ANGLE: Final = np.pi / 2 + 1e-10
 _ALWAYS: Final = frozenset({"barrier", "store", "break_loop", "continue_loop"})
 # What basis_gates does not list as it is no gate.
 _NO_GATES: Final = _ALWAYS | {"measure", "reset", "delay", "if_else", "for_loop", "while_loop", "switch_case", "box"}
+# What users call the control flow that only some devices have.
+_CONTROL_FLOW: Final = {
+    "if_else": "if statements",
+    "for_loop": "for loops",
+    "while_loop": "while loops",
+    "switch_case": "switch statements",
+}
 # Attributes of the result's data bin.
 _RESERVED: Final = frozenset({"keys", "values", "items", "shape", "ndim", "size", "_data", "_shape"})
 
@@ -27,8 +37,11 @@ _RESERVED: Final = frozenset({"keys", "values", "items", "shape", "ndim", "size"
 def check_circuit(circuit: QuantumCircuit, device: Device, options: Options, where: str) -> None:
     """Check that every instruction of `circuit`, also in control flow, is one of the device that the options allow.
 
+    Boxes run on every device: only what is in them has to be of the device.
+
     Raises:
         NotIsaError: If one is not; the message names it and its qubits.
+        InvalidInputError: If a box asks for more than to run its contents, or the circuit is damaged.
     """
     if circuit.num_qubits > device.num_qubits:
         raise NotIsaError(
@@ -37,6 +50,9 @@ def check_circuit(circuit: QuantumCircuit, device: Device, options: Options, whe
         )
     seen: set[tuple[str, tuple[int, ...]]] = set()
     for name, qubits, operation in _instructions(circuit, {qubit: i for i, qubit in enumerate(circuit.qubits)}):
+        if name == "box" and operation is not None:
+            check_box(operation, where)
+            continue
         if operation is not None and name == "rzz":
             _check_rzz(operation.params[0], qubits, device, where)
         if isinstance(operation, Gate):
@@ -48,10 +64,11 @@ def check_circuit(circuit: QuantumCircuit, device: Device, options: Options, whe
 
 
 def check_rzz_values(circuit: QuantumCircuit, values: BindingsArray, device: Device, where: str) -> None:
-    """Check that no angle of an rzz gate leaves its range for any parameter set.
+    """Check that no angle of an rzz gate leaves its range for any parameter set, in any round of a loop.
 
     Raises:
         NotIsaError: If one does; the message names the values that lead to it.
+        InvalidInputError: If an angle has no value, or loops have too many rounds to tell.
     """
     if not _calibrated(device):
         return
@@ -63,15 +80,13 @@ def check_rzz_values(circuit: QuantumCircuit, values: BindingsArray, device: Dev
     }
     if not angles:
         return
-    names = list(chain.from_iterable(values.data))
-    table = values.ravel().as_array()
+    loops = _loop_values(circuit)
     for angle in angles:
         parameters = sorted(angle.parameters, key=lambda parameter: str(parameter.name))
-        columns: NDArray[np.float64] = table[:, [names.index(parameter.name) for parameter in parameters]]
-        for row in np.unique(columns, axis=0):
-            given = ", ".join(f"{p.name}={v}" for p, v in zip(parameters, row.tolist(), strict=True))
-            value = _bound(angle, dict(zip(parameters, row.tolist(), strict=True)), f"{where}: with {given}")
+        table = _combinations(parameters, values, loops, where)
+        for row, value in zip(table.tolist(), _values(angle, parameters, table, where).tolist(), strict=True):
             if not 0 <= value <= MAX_RZZ_ANGLE:
+                given = ", ".join(f"{p.name}={v}" for p, v in zip(parameters, row, strict=True))
                 raise NotIsaError(
                     f"{where}: rzz takes angles from 0 to pi/2 on {device.name}, but {given} makes it {value}."
                 )
@@ -136,12 +151,17 @@ def _instructions(
         operation = instruction.operation if block or own or name == "rzz" else None
         yield name, qubits, operation
         for body in operation.blocks if block and operation is not None else ():
+            if body.num_qubits != len(qubits):
+                message = f"A block of {name} has {body.num_qubits} qubits; the instruction acts on {len(qubits)}."
+                raise InvalidInputError(message)
             yield from _instructions(body, dict(zip(body.qubits, qubits, strict=True)))
 
 
 def _check_instruction(name: str, qubits: tuple[int, ...], device: Device, where: str) -> None:
     if name in _ALWAYS or device.target.instruction_supported(name, qubits):
         return
+    if name in _CONTROL_FLOW:
+        raise NotIsaError(f"{where}: {device.name} has no {_CONTROL_FLOW[name]} ({name}): {_control_flow_of(device)}")
     if name not in device.target.operation_names:
         known = ", ".join(sorted(device.target.operation_names))
         reason = f"{device.name} has no {name}, only {known}."
@@ -150,6 +170,17 @@ def _check_instruction(name: str, qubits: tuple[int, ...], device: Device, where
     else:
         reason = f"the qubit is faulty, or {device.name} does not have it there."
     raise NotIsaError(f"{where}: {_spelled(name, qubits)} is not supported: {reason} {_advice(device)}")
+
+
+def _control_flow_of(device: Device) -> str:
+    """Return what to do with control flow that a device does not have."""
+    known = [words for name, words in _CONTROL_FLOW.items() if name in device.target.operation_names]
+    if not known:
+        return "it runs no control flow at all. Choose a device that does: backend.target.operation_names lists it."
+    return (
+        f"of control flow, it has {' and '.join(known)}. Write the circuit with what it has, or choose another device:"
+        " backend.target.operation_names lists what each one has."
+    )
 
 
 def _check_own_gate(gate: Gate, qubits: tuple[int, ...], device: Device, where: str) -> None:
@@ -183,11 +214,51 @@ def _check_rzz(angle: object, qubits: tuple[int, ...], device: Device, where: st
         )
 
 
-def _bound(angle: ParameterExpression, values: Mapping[Parameter, float], where: str) -> float:
+def _loop_values(circuit: QuantumCircuit) -> dict[Parameter, set[int]]:
+    """Return the values that the parameters of for loops take, those of inner blocks included."""
+    found: dict[Parameter, set[int]] = {}
+    for instruction in circuit.data:
+        if not instruction.is_control_flow():
+            continue
+        operation = instruction.operation
+        if isinstance(operation, ForLoopOp) and operation.params[1] is not None:
+            # Not even counted: the engine says the same of longer ones.
+            indices = islice(operation.params[0], MAX_INSTRUCTIONS + 1)
+            found.setdefault(operation.params[1], set()).update(indices)
+        for block in operation.blocks:
+            for parameter, inner in _loop_values(block).items():
+                found.setdefault(parameter, set()).update(inner)
+    return found
+
+
+def _combinations(
+    parameters: Sequence[Parameter], values: BindingsArray, loops: Mapping[Parameter, set[int]], where: str
+) -> NDArray[np.float64]:
+    """Return all values that `parameters` have together, a column for each of them."""
+    names = list(chain.from_iterable(values.data))
+    looped = [i for i, parameter in enumerate(parameters) if parameter in loops]
+    own = [i for i in range(len(parameters)) if i not in looped]
+    rows = values.ravel().as_array()[:, [names.index(parameters[i].name) for i in own]]
+    rows = np.unique(rows, axis=0)
+    rounds = [sorted(loops[parameters[i]]) for i in looped]
+    number = math.prod(map(len, rounds))
+    if len(rows) * number > MAX_INSTRUCTIONS:
+        message = f"{where}: loops with angles of rzz gates have more than {MAX_INSTRUCTIONS} rounds."
+        raise InvalidInputError(message)
+    table = np.empty((len(rows) * number, len(parameters)))
+    table[:, own] = np.repeat(rows, number, axis=0)
+    table[:, looped] = np.tile(np.array(list(product(*rounds))).reshape(number, len(rounds)), (len(rows), 1))
+    return table
+
+
+def _values(
+    angle: ParameterExpression, parameters: Sequence[Parameter], table: NDArray[np.float64], where: str
+) -> NDArray[np.float64]:
     try:
-        return float(angle.bind(values))
-    except (TypeError, ValueError, ZeroDivisionError, CircuitError) as error:
-        raise InvalidInputError(f"{where}: the angle of an rzz gate has no value: {error}") from error
+        return evaluated([angle], parameters, table)[:, 0]
+    except InvalidInputError as error:
+        message = f"{where}: an rzz gate: {error}"
+        raise InvalidInputError(message) from error
 
 
 def _calibrated(device: Device) -> bool:

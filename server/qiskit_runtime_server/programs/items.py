@@ -12,8 +12,8 @@ from samplomatic.quantum_program import CircuitItem, QuantumProgram, QuantumProg
 
 from qiskit_runtime_server.errors import TooManyShotsError
 from qiskit_runtime_server.programs import samplexes
+from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.decoupling import decoupled
-from qiskit_runtime_server.programs.quantum_program import unboxed
 from qiskit_runtime_server.programs.setup import Setup
 
 MAX_BITS: Final = 2**31
@@ -44,7 +44,7 @@ def run(
     _check_size(program, numbers)
     results = []
     for index, (item, number) in enumerate(zip(program.items, numbers, strict=True)):
-        circuit = placed(unboxed(item.circuit), qubits, setup.device.num_qubits)
+        circuit = placed(opened(item.circuit), qubits, setup.device.num_qubits)
         if setup.options.decoupling.enable:
             circuit = decoupled(circuit, setup.device, setup.options.decoupling, "a circuit of the program")
         values, drawn = _values(setup, item, circuit, (*key, index, _RANDOMIZATIONS))

@@ -20,6 +20,7 @@ from qiskit_ibm_runtime.results import NoiseLearnerV3Result, NoiseLearnerV3Resul
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.executors.base import BaseExecutor
 from qiskit_runtime_server.programs import codec, isa
+from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.layers import found_layers, layer_error
 from qiskit_runtime_server.programs.learning import Learned, learned
 from qiskit_runtime_server.programs.methods import LayerLearning
@@ -111,10 +112,11 @@ def _bare(circuit: object, setup: Setup, options: Options, where: str) -> Quantu
     if not isinstance(circuit, QuantumCircuit):
         raise InvalidInputError(f"{where} must be a circuit, not {type(circuit).__name__}.")
     isa.check_circuit(circuit, setup.device, options, where)
-    if circuit.has_control_flow_op():
+    contents = opened(circuit)
+    if contents.has_control_flow_op():
         message = f"{where}: layers of circuits with control flow are not supported."
         raise UnsupportedOptionError(message)
-    bare: QuantumCircuit = circuit.remove_final_measurements(inplace=False)
+    bare: QuantumCircuit = contents.remove_final_measurements(inplace=False)
     return bare
 
 

@@ -301,14 +301,14 @@ class _Items:
 
     def _qpy(self, text: object, number: int, where: str) -> list[QuantumCircuit]:
         with codec.damage(f"{where}: QPY cannot be read"):
-            return [unboxed(circuit) for circuit in codec.read_circuits(self._bytes(text), number)]
+            return codec.read_circuits(self._bytes(text), number)
 
     def _qasm(self, texts: object, number: int) -> list[QuantumCircuit]:
         where = "quantum_program.circuits.data"
         if not isinstance(texts, list) or len(texts) != number or not all(isinstance(text, str) for text in texts):
             raise InvalidInputError(f"{where} must be a list of OpenQASM texts, one for each of {number} items.")
         with codec.damage(f"{where}: a circuit cannot be read"):
-            return [unboxed(qasm.read_circuit(text, codec.MAX_BITS)) for text in texts]
+            return [qasm.read_circuit(text, codec.MAX_BITS) for text in texts]
 
     def _bytes(self, text: object) -> bytes:
         return self._reader.unpack(text) if self._wire.compressed else self._reader.plain(text)
@@ -388,30 +388,6 @@ class _Items:
         chunks = sum(-(-math.prod(item.shape) // item.chunk_size) for item in self.items if item.chunk_size)
         if chunks > MAX_CHUNKS:
             raise InvalidInputError(f"The program has {chunks} chunks; at most {MAX_CHUNKS} are accepted.")
-
-
-def unboxed(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return `circuit` with the contents of its boxes in their place, also of those in control flow.
-
-    Raises:
-        InvalidInputError: If a box has a duration, which only a scheduler can turn into delays.
-    """
-    if not any(instruction.is_control_flow() for instruction in circuit.data):
-        return circuit
-    opened = circuit.copy_empty_like()
-    for instruction in circuit.data:
-        operation = instruction.operation
-        if instruction.name == "box":
-            if operation.duration is not None:
-                raise InvalidInputError("boxes with a duration cannot be simulated: give them delays instead.")
-            body = unboxed(operation.blocks[0])
-            opened.compose(body, instruction.qubits, instruction.clbits, inplace=True, inline_captures=True)
-        elif instruction.is_control_flow() and operation.blocks:
-            inner = operation.replace_blocks([unboxed(block) for block in operation.blocks])
-            opened.append(inner, instruction.qubits, instruction.clbits)
-        else:
-            opened.append(instruction)
-    return opened
 
 
 def _list(value: object) -> list[Any]:

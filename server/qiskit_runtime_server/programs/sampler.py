@@ -23,6 +23,7 @@ from qiskit_ibm_runtime.options_models import SamplerOptions
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors.base import BaseExecutor
 from qiskit_runtime_server.programs import isa, items
+from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.codec import damage
 from qiskit_runtime_server.programs.compact import terminal_measurements
 from qiskit_runtime_server.programs.decoupling import decoupled
@@ -45,6 +46,8 @@ def execute(
     shares = [_shares(pub, setup.options, methods) for pub in pubs]
     for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
         _check(pub, math.prod(share), setup, f"pubs[{index}]")
+    pubs = [SamplerPub(opened(pub.circuit), pub.parameter_values, pub.shots) for pub in pubs]
+    for index, pub in enumerate(pubs):
         _check_methods(pub.circuit, methods, f"pubs[{index}]")
     _check_size(pubs, [math.prod(share) for share in shares])
     results, spans = [], []

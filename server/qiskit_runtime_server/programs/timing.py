@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from qiskit.circuit import CircuitInstruction, ForLoopOp, QuantumCircuit
+from qiskit.circuit import BoxOp, CircuitError, CircuitInstruction, ForLoopOp, QuantumCircuit
 from qiskit.transpiler import Target
 from qiskit.utils import apply_prefix
 
 from qiskit_runtime_server.errors import InvalidInputError
+from qiskit_runtime_server.programs.compact import MAX_INSTRUCTIONS
 
 _MAIN: Final = "main"
 
@@ -59,46 +60,66 @@ def schedule(circuit: QuantumCircuit, target: Target) -> Schedule:
         target: Has durations and a `dt`.
 
     Raises:
-        InvalidInputError: If a delay has no length.
+        InvalidInputError: If a delay has no length, or loops have too many rounds.
     """
     clocks = [0] * circuit.num_qubits
-    events = tuple(_events(circuit, range(circuit.num_qubits), target, clocks, _MAIN))
+    events = tuple(_Scheduler(target).events(circuit, range(circuit.num_qubits), clocks, _MAIN))
     return Schedule(events=events, duration=max(clocks, default=0))
 
 
-def _events(
-    circuit: QuantumCircuit, qubits: Sequence[int], target: Target, clocks: list[int], branch: str
-) -> Iterator[Event]:
-    """Yield the events of `circuit`, whose qubits have the numbers `qubits`, and advance the `clocks` of those."""
-    places = dict(zip(circuit.qubits, qubits, strict=True))
-    for instruction in circuit.data:
-        numbers = tuple(places[qubit] for qubit in instruction.qubits)
-        start = max((clocks[number] for number in numbers), default=0)
-        if instruction.is_control_flow():
+class _Scheduler:
+    """Puts the instructions of one circuit in time, and counts them."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._left = MAX_INSTRUCTIONS
+
+    def events(self, circuit: QuantumCircuit, qubits: Sequence[int], clocks: list[int], branch: str) -> Iterator[Event]:
+        """Yield the events of `circuit`, whose qubits have the numbers `qubits`, and advance the `clocks` of those."""
+        places = dict(zip(circuit.qubits, qubits, strict=True))
+        for instruction in circuit.data:
+            self._count()
+            numbers = tuple(places[qubit] for qubit in instruction.qubits)
+            start = max((clocks[number] for number in numbers), default=0)
+            if instruction.is_control_flow():
+                for number in numbers:
+                    clocks[number] = start
+                yield from self._alternatives(instruction, numbers, clocks, branch)
+                continue
+            duration = _duration(instruction, numbers, self._target)
             for number in numbers:
-                clocks[number] = start
-            yield from _alternatives(instruction, numbers, target, clocks, branch)
-            continue
-        duration = _duration(instruction, numbers, target)
-        for number in numbers:
-            clocks[number] = start + duration
-            yield Event(branch=branch, name=instruction.name, qubit=number, start=start, duration=duration)
+                clocks[number] = start + duration
+                yield Event(branch=branch, name=instruction.name, qubit=number, start=start, duration=duration)
 
+    def _alternatives(
+        self, instruction: CircuitInstruction, qubits: Sequence[int], clocks: list[int], branch: str
+    ) -> Iterator[Event]:
+        operation = instruction.operation
+        ends = list(clocks)
+        unconditional = isinstance(operation, ForLoopOp | BoxOp)
+        for index, block in enumerate(operation.blocks):
+            own = list(clocks)
+            name = branch if unconditional else ("then", "else")[index > 0]
+            for body in self._rounds(operation) if isinstance(operation, ForLoopOp) else (block,):
+                yield from self.events(body, qubits, own, name)
+            ends = [max(pair) for pair in zip(ends, own, strict=True)]
+        latest = max((ends[qubit] for qubit in qubits), default=0)
+        for qubit in qubits:
+            clocks[qubit] = latest
 
-def _alternatives(
-    instruction: CircuitInstruction, qubits: Sequence[int], target: Target, clocks: list[int], branch: str
-) -> Iterator[Event]:
-    operation = instruction.operation
-    ends = list(clocks)
-    for index, block in enumerate(operation.blocks):
-        own = list(clocks)
-        name = branch if isinstance(operation, ForLoopOp) or instruction.name == "box" else ("then", "else")[index > 0]
-        for _ in range(len(operation.params[0]) if isinstance(operation, ForLoopOp) else 1):
-            yield from _events(block, qubits, target, own, name)
-        ends = [max(pair) for pair in zip(ends, own, strict=True)]
-    latest = max((ends[qubit] for qubit in qubits), default=0)
-    for qubit in qubits:
-        clocks[qubit] = latest
+    def _rounds(self, loop: ForLoopOp) -> Iterator[QuantumCircuit]:
+        """Yield the body of a for loop for each of its rounds."""
+        indices, parameter, body = loop.params
+        self._count(len(indices))
+        for index in indices:
+            # Delays may be as long as the round says.
+            yield body if parameter not in body.parameters else body.assign_parameters({parameter: index})
+
+    def _count(self, number: int = 1) -> None:
+        self._left -= number
+        if self._left < 0:
+            message = f"The circuit has more than {MAX_INSTRUCTIONS} instructions, loops unrolled."
+            raise InvalidInputError(message)
 
 
 def _duration(instruction: CircuitInstruction, qubits: tuple[int, ...], target: Target) -> int:
@@ -111,7 +132,11 @@ def _duration(instruction: CircuitInstruction, qubits: tuple[int, ...], target: 
 
 
 def _delay(instruction: CircuitInstruction, target: Target) -> int:
-    duration, unit = instruction.operation.duration, instruction.operation.unit
+    try:
+        delay = instruction.operation
+    except CircuitError as error:  # its length comes from a loop, and is looked at only here
+        raise InvalidInputError(f"A delay makes no sense: {error.message}") from error
+    duration, unit = delay.duration, delay.unit
     if not isinstance(duration, int | float):
         message = f"The delay {duration} has no value: delays need numbers."
         raise InvalidInputError(message)

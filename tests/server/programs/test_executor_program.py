@@ -356,8 +356,31 @@ class TestBoxes:
         circuit.measure(0, 0)
         program = QuantumProgram(shots=5)
         program.append_circuit_item(circuit)
-        with pytest.raises(InvalidInputError, match="boxes with a duration"):
+        with pytest.raises(InvalidInputError, match=r"items\[0\]: boxes with a duration"):
             run(executor, written(program))
+
+    def test_what_only_a_samplex_follows_is_refused_without_one(self, executor: AerExecutor) -> None:
+        circuit = QuantumCircuit(1, 1)
+        with circuit.box([Twirl()]):
+            circuit.measure(0, 0)
+        program = QuantumProgram(shots=5)
+        program.append_circuit_item(circuit)
+        with pytest.raises(InvalidInputError, match=r"items\[0\]: a box has the annotation Twirl"):
+            run(executor, written(program))
+
+    def test_schedules_hold_boxes_back(self, executor: AerExecutor) -> None:
+        circuit = QuantumCircuit(2, 1)
+        with circuit.box():
+            circuit.x(0)
+            circuit.noop(1)
+        circuit.measure(1, 0)
+        program = QuantumProgram(shots=5)
+        program.append_circuit_item(circuit)
+        params = written(program, execution={"scheduler_timing": True})
+        timing = run(executor, params, backend="fake_manila")[0].metadata.scheduler_timing
+        target = load_device(executor.catalog, "fake_manila", ideal_qubits=5).target
+        lengths = [target[name][(qubit,)].duration for name, qubit in (("x", 0), ("measure", 1))]
+        assert timing.circuit_duration == pytest.approx(sum(lengths) / target.dt, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,43 @@ def test_a_for_loop_takes_all_its_rounds(target: Target) -> None:
     assert schedule(circuit, target).duration == 3 * length(target, "x", 0)
 
 
+def test_delays_may_depend_on_the_round(target: Target) -> None:
+    index = Parameter("index")
+    circuit = QuantumCircuit(1)
+    with circuit.for_loop((1, 2, 5), index):
+        circuit.delay(100 * index, 0)
+    plan = schedule(circuit, target)
+    assert [event.duration for event in plan.events] == [100, 200, 500]
+    assert plan.duration == 800
+
+
+@pytest.mark.parametrize("body", ["empty", "gate", "barrier", "parameter", "nested"])
+def test_a_loop_that_never_seems_to_end_is_refused(target: Target, body: str) -> None:
+    index = Parameter("index")
+    circuit = QuantumCircuit(1)
+    with circuit.for_loop(range(10**9), index if body == "parameter" else None):
+        if body == "gate":
+            circuit.x(0)
+        elif body == "barrier":
+            circuit.barrier()
+        elif body == "parameter":
+            circuit.rz(index, 0)
+        elif body == "nested":
+            with circuit.for_loop(range(10**9)):
+                circuit.x(0)
+    with pytest.raises(InvalidInputError, match="1000000 instructions"):
+        schedule(circuit, target)
+
+
+def test_a_delay_that_a_loop_makes_negative_has_no_schedule(target: Target) -> None:
+    index = Parameter("index")
+    circuit = QuantumCircuit(1)
+    with circuit.for_loop((1, -3), index):
+        circuit.delay(index, 0)
+    with pytest.raises(InvalidInputError, match="must be positive"):
+        schedule(circuit, target)
+
+
 def test_the_text_has_the_six_columns_that_the_client_draws(target: Target) -> None:
     circuit = QuantumCircuit(2, 1)
     circuit.x(0)
