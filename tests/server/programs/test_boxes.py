@@ -21,6 +21,7 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.programs import noise_learner
 from qiskit_runtime_server.programs.boxes import opened
+from qiskit_runtime_server.programs.codec import sampler_pub
 from qiskit_runtime_server.programs.device import load_device
 from qiskit_runtime_server.programs.dry_run import DryRun
 from qiskit_runtime_server.programs.isa import check_circuit, check_rzz_values
@@ -268,6 +269,17 @@ class TestPrograms:
         circuit.measure(3, 1)
         (result,) = sample([(circuit, None, 50)], backend="fake_quantum_sim")
         assert result.data.c.get_counts() == {"11": 50}
+
+    @pytest.mark.parametrize("box", ["box", "box[100ns]"])
+    def test_openqasm_has_boxes(self, executor: PlainExecutor, box: str) -> None:
+        text = f'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; {box} {{ x $3; box {{ x $0; }} }} c[0] = measure $3;'
+        pub = sampler_pub([text, [], 50], "pubs[0]")
+        if box != "box":
+            with pytest.raises(InvalidInputError, match=r"pubs\[0\]: boxes with a duration"):
+                executor.execute_sampler([pub], {}, "fake_quantum_sim")
+            return
+        (result,) = executor.execute_sampler([pub], {}, "fake_quantum_sim")
+        assert result.data.c.get_counts() == {"1": 50}
 
     def test_twirling_is_refused_for_control_flow_in_boxes_only(self, sample: Run) -> None:
         circuit = QuantumCircuit(5, 1)
