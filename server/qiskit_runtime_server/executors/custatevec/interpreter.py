@@ -5,8 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from qiskit_runtime_server.executors.custatevec import gates
-from qiskit_runtime_server.executors.custatevec.classical import Bits
+from qiskit_runtime_server.executors.custatevec.classical import Bits, checked_index
 from qiskit_runtime_server.executors.custatevec.port import Floats, Integers
 from qiskit_runtime_server.executors.custatevec.program import (
     Assign,
@@ -24,7 +23,7 @@ from qiskit_runtime_server.executors.custatevec.program import (
 
 
 class Machine(Protocol):
-    """Holds the states of shots, and their classical bits.
+    """Holds the states of shots, and their classical bits; it is never called for no shots at all.
 
     Attributes:
         bits: Shape ``(shots, clbits)``.
@@ -82,8 +81,7 @@ class Interpreter:
             case Reset():
                 machine.reset(step.qubit, shots)
             case Assign():
-                values = step.value(machine.bits[shots])
-                machine.bits[shots[:, None], step.clbits] = gates.bits_of(values, len(step.clbits))
+                self._assign(step, shots)
             case Choice():
                 return self._choice(step, shots)
             case While():
@@ -104,6 +102,15 @@ class Interpreter:
             mapped(read, [step.misread], lambda: self._machine.draw(shots))
             bits[shots, step.clbit] = read[:, step.clbit]
 
+    def _assign(self, step: Assign, shots: Integers) -> None:
+        bits = self._machine.bits
+        read = bits[shots]
+        if step.place is None:
+            bits[shots[:, None], step.clbits] = step.value.digits(read, len(step.clbits))
+        else:
+            places = step.place.number(read, lambda index: checked_index(index, len(step.clbits)))
+            bits[shots, np.array(step.clbits)[places]] = step.value.holds(read)
+
     def _choice(self, step: Choice, shots: Integers) -> Integers:
         arms = step.arm(self._machine.bits[shots])
         self._machine.part(shots, arms + 1)
@@ -113,18 +120,19 @@ class Interpreter:
 
     def _while(self, step: While, shots: Integers) -> Integers:
         loop = _Loop()
-        while True:
-            holds = step.condition(self._machine.bits[shots]) != 0
+        # None may be left after any round: all may have broken out of the loop, or have jumped out of one around it.
+        while len(shots):
+            holds = step.condition.holds(self._machine.bits[shots])
             self._machine.part(shots, holds.astype(np.int64))
             loop.left.append(shots[~holds])
-            shots = shots[holds]
-            if len(shots) == 0:
-                return np.sort(np.concatenate(loop.left))
-            shots = self._round(loop, step.body, shots)
+            shots = self._round(loop, step.body, shots[holds])
+        return np.sort(np.concatenate([*loop.left, shots]))
 
     def _for(self, step: For, shots: Integers) -> Integers:
         loop = _Loop()
         for body in step.bodies:
+            if len(shots) == 0:
+                break
             shots = self._round(loop, body, shots)
         return np.sort(np.concatenate([*loop.left, shots]))
 

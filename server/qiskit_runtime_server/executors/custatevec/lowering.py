@@ -9,6 +9,7 @@ from qiskit.circuit import (
     CASE_DEFAULT,
     BreakLoopOp,
     CircuitInstruction,
+    ClassicalRegister,
     Clbit,
     ContinueLoopOp,
     ControlFlowOp,
@@ -92,7 +93,7 @@ class _Reader:
             clbits = [scope[bit] for bit in instruction.clbits]
             yield from self._control_flow(operation, qubits, clbits, scope)
         elif isinstance(operation, Store):
-            yield Assign(clbits=_written(operation.lvalue, scope), value=Expression(operation.rvalue, scope))
+            yield _assignment(operation, scope)
         elif instruction.name == "measure":
             yield from self._measure(qubits[0], scope[instruction.clbits[0]])
         elif instruction.name != "barrier":
@@ -134,7 +135,7 @@ class _Reader:
             yield While(condition=Expression(operation.condition, scope), body=block(operation.blocks[0]))
         elif isinstance(operation, ForLoopOp):
             indices, parameter, body = operation.params
-            if parameter is None:
+            if parameter is None or parameter not in body.parameters:
                 yield For(bodies=(block(body),) * len(indices))
             else:
                 yield For(bodies=tuple(block(body.assign_parameters({parameter: index})) for index in indices))
@@ -235,8 +236,7 @@ def _block(items: Iterable[_Item]) -> Block:
 
 def _first_or_second(condition: Expression, arms: int) -> Callable[[Bits], Integers]:
     def arm(bits: Bits) -> Integers:
-        chosen = 1 - condition(bits)
-        return np.where(chosen < arms, chosen, -1)
+        return np.where(condition.holds(bits), 0, 1 if arms > 1 else -1)
 
     return arm
 
@@ -252,19 +252,21 @@ def _case(target: Expression, labels: Sequence[Sequence[Any]]) -> Callable[[Bits
             else:
                 arm_of.setdefault(int(value), number)
 
-    def arm(bits: Bits) -> Integers:
-        values, places = np.unique(target(bits), return_inverse=True)
-        return np.array([arm_of.get(value, default) for value in values.tolist()], dtype=np.int64)[places]
-
-    return arm
+    return lambda bits: target.number(bits, lambda value: arm_of.get(value, default))
 
 
-def _written(target: expr.Expr, scope: Scope) -> tuple[int, ...]:
-    """Return the bits that a store writes, the lowest first."""
-    if isinstance(target, expr.Index) and isinstance(target.index, expr.Value):
-        return (_written(target.target, scope)[int(target.index.value)],)
-    if isinstance(target, expr.Var):
-        resource = target.var
-        return (scope[resource],) if isinstance(resource, Clbit) else tuple(scope[bit] for bit in resource)
-    message = f"A store into {target} cannot be simulated."
-    raise InvalidInputError(message)
+def _assignment(store: Store, scope: Scope) -> Assign:
+    """Return what a store does.
+
+    Raises:
+        InvalidInputError: If it writes to something other than bits, registers, and bits of these.
+    """
+    target, place = store.lvalue, None
+    if isinstance(target, expr.Index):
+        target, place = target.target, Expression(target.index, scope)
+    resource = target.var if isinstance(target, expr.Var) else None
+    if not isinstance(resource, Clbit | ClassicalRegister):
+        message = f"A store into {store.lvalue} cannot be simulated."
+        raise InvalidInputError(message)
+    clbits = (scope[resource],) if isinstance(resource, Clbit) else tuple(scope[bit] for bit in resource)
+    return Assign(clbits=clbits, value=Expression(store.rvalue, scope), place=place)

@@ -97,10 +97,16 @@ class Reset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assign:
-    """Bits that get the value of an expression, the first its lowest bit."""
+    """Bits that get the value of an expression.
+
+    Attributes:
+        clbits: Of what is written to, the first its lowest bit.
+        place: Which one of them alone is written, if not all are.
+    """
 
     clbits: tuple[int, ...]
     value: Expression
+    place: Expression | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,10 +122,10 @@ def test_expressions_are_worked_out_as_qiskit_says() -> None:
     every = np.arange(8)
     bits = (every[:, None] >> np.arange(3) & 1).astype(bool)
     for operation, wanted in operations.items():
-        got = Expression(operation(register, value), scope)(bits)
+        got = Expression(operation(register, value), scope).number(bits)
         assert got.tolist() == [int(wanted(c)) for c in every], operation.__name__
-    assert Expression(expr.bit_not(register), scope)(bits).tolist() == [7 - c for c in every]
-    assert Expression(expr.index(register, 1), scope)(bits).tolist() == [c >> 1 & 1 for c in every]
-    assert Expression(expr.cast(register, types.Bool()), scope)(bits).tolist() == [int(c > 0) for c in every]
-    assert Expression(expr.logic_not(register), scope)(bits).tolist() == [int(c == 0) for c in every]
-    assert Expression((register, 6), scope)(bits).tolist() == [int(c == 6) for c in every]
+    assert Expression(expr.bit_not(register), scope).number(bits).tolist() == [7 - c for c in every]
+    assert Expression(expr.index(register, 1), scope).number(bits).tolist() == [c >> 1 & 1 for c in every]
+    assert Expression(expr.cast(register, types.Bool()), scope).number(bits).tolist() == [int(c > 0) for c in every]
+    assert Expression(expr.logic_not(register), scope).number(bits).tolist() == [int(c == 0) for c in every]
+    assert Expression((register, 6), scope).number(bits).tolist() == [int(c == 6) for c in every]
