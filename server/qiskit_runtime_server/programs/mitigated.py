@@ -20,18 +20,18 @@ from qiskit_ibm_runtime.decoders.executor_estimator.post_processor_v0_1 import r
 from qiskit_ibm_runtime.executor_estimator.prepare import prepare
 from qiskit_ibm_runtime.options_models import EstimatorOptions
 from qiskit_ibm_runtime.results import QuantumProgramResult
-from qiskit_mitigation import PEA, TREX, GateFolding, MitigationTask
+from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
 from qiskit_mitigation.zne import gate_folding
 
 from qiskit_runtime_server.programs import items
 from qiskit_runtime_server.programs.codec import damage
+from qiskit_runtime_server.programs.error_bars import Calibration, Errors, errors_of
 from qiskit_runtime_server.programs.layers import Layer, found_layers, known_errors
 from qiskit_runtime_server.programs.learning import learned
 from qiskit_runtime_server.programs.methods import AUTO, Methods, Resilience
 from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
 from qiskit_runtime_server.programs.plan import Plan, support
-from qiskit_runtime_server.programs.readout import trex_factors
 from qiskit_runtime_server.programs.setup import Setup
 
 # First part of the keys of random generators for learning, where pubs have their numbers.
@@ -119,9 +119,44 @@ def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) ->
         special = {len(program.items) - 1: int(learning.shots_per_randomization)}
     result = items.run(setup, program, index, shots=special, qubits=qubits)
     (task,) = load_tasks_from_result(result)
-    raw = task.postprocess(result, measure_noise_data=_readout_errors(task.trex, result) if task.trex else None)
-    data = rename_databin_fields(raw, task).data
+    calibration = _calibration(result) if task.trex else None
+    raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
+    data = _with_errors(rename_databin_fields(raw, task).data, errors_of(task, result, calibration))
     return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
+
+
+def _calibration(result: QuantumProgramResult) -> Calibration:
+    """Return what the calibration of TREX showed, which is the last item."""
+    item = list(result)[-1]
+    return Calibration.of(item["_meas"] ^ item["measurement_flips._meas"])
+
+
+def _with_errors(data: DataBin, errors: Errors) -> DataBin:
+    """Return the library's values with standard errors that cover, and what it calls errors under names of its own.
+
+    What the library gives for `stds` is the error of the fit by its residuals, which a fit through as many points as it
+    has parameters does not have, or the spread of randomizations without the calibration.
+    """
+    shape = data.evs.shape
+    first = errors.stds[:, 0].reshape(shape)
+    if "evs_noise_factors" not in data:
+        twirl, ensemble = (found[:, 0].reshape(shape) for found in (errors.twirl_stds, errors.ensemble_stds))
+        return DataBin(evs=data.evs, stds=first, ensemble_standard_error=ensemble, twirl_stds=twirl, shape=shape)
+    count = data.evs_noise_factors.shape[-1]
+    fields = {
+        "evs": data.evs,
+        "stds": first,
+        "evs_noise_factors": data.evs_noise_factors,
+        "stds_noise_factors": errors.stds[:, -count:].reshape(*shape, count),
+        "ensemble_stds_noise_factors": errors.ensemble_stds.reshape(*shape, count),
+        "evs_extrapolated": data.evs_extrapolated,
+        "stds_extrapolated": None,
+        "fit_stds": data.stds,
+        "fit_stds_extrapolated": data.stds_extrapolated,
+    }
+    if data.evs_extrapolated is not None:
+        fields["stds_extrapolated"] = errors.stds[:, 1:-count].reshape(data.evs_extrapolated.shape)
+    return DataBin(**fields, shape=shape)
 
 
 @contextmanager
@@ -177,19 +212,14 @@ def _options(setup: Setup, methods: Methods, share: tuple[int, int], noise: Laye
     )
 
 
-def _readout_errors(trex: TREX, result: QuantumProgramResult) -> PauliLindbladMap:
-    """Return the readout errors that were measured, with rates that scale expectation values by exactly 1/(1 - 2p).
+def _readout_errors(calibration: Calibration) -> PauliLindbladMap:
+    """Return readout errors with rates that scale expectation values by exactly the factors of the calibration.
 
     The client's own rates are the flip rates p, which scale by exp(2p).
     """
-    measured = trex.compute_noise_model(result)
-    bits = result[trex._program_item_index]["_meas"]
-    factors = trex_factors(measured.rates, bits.shape[0] * bits.shape[1])
-    rates = np.log(np.maximum(factors, 1)) / 2
-    terms = [
-        (letters, places, rate) for (letters, places, _), rate in zip(measured.to_sparse_list(), rates, strict=True)
-    ]
-    return PauliLindbladMap.from_sparse_list(terms, num_qubits=measured.num_qubits)
+    rates = np.log(calibration.factors) / 2
+    terms = [("X", [qubit], rate) for qubit, rate in enumerate(rates.tolist())]
+    return PauliLindbladMap.from_sparse_list(terms, num_qubits=len(rates))
 
 
 def _no_errors(layer: Layer) -> PauliLindbladMap:
