@@ -72,7 +72,7 @@ class Calibration:
                 of each qubit's factor. A factor ``f`` changes by ``2f`` of itself for each unit of the rate.
         """
         moved = 2 * self.factors[:, None] * slopes
-        return np.einsum("ik,ij,jk->k", moved, self.covariance, moved)
+        return np.asarray(np.einsum("ik,ij,jk->k", moved, self.covariance, moved))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,12 +210,13 @@ class Shots:
 
     @property
     def randomizations(self) -> int:
-        return self.bits.shape[1]
+        """How many were drawn of each configuration at each factor."""
+        return int(self.bits.shape[1])
 
     @property
     def samples(self) -> int:
         """How many independent samples there are of a factor: randomizations or, of a single one, shots."""
-        return self.randomizations if self.randomizations > 1 else self.bits.shape[3]
+        return self.randomizations if self.randomizations > 1 else int(self.bits.shape[3])
 
     def blocks(self) -> Iterator[tuple[slice, slice]]:
         """Yield slices of randomizations and of their shots that hold few shots together."""
@@ -236,12 +237,12 @@ class Shots:
                 odd ^= bits[..., place]
             elif letter != "I":
                 kept &= bits[..., place] == (letter in "1-l")
-        values = kept * (1.0 - 2.0 * odd)
+        values: Floats = kept * (1.0 - 2.0 * odd)
         return values if self.signs is None else values * self.signs[number, block[0], configuration, None]
 
     def sampled(self, values: Floats) -> Floats:
         """Return the independent samples in what `eigenvalues` returns."""
-        return values.mean(axis=1) if self.randomizations > 1 else values[0]
+        return np.asarray(values.mean(axis=1) if self.randomizations > 1 else values[0])
 
     def moments(self, term: str, configuration: int) -> tuple[Floats, Floats, Floats]:
         """Return the means of a term's eigenvalues, of their squares, and the standard errors, at each factor."""

@@ -7,8 +7,8 @@ only twirls measurements, and scales terms. `mitigated` does all that changes ci
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
@@ -188,6 +188,8 @@ class _Group:
         evs: Shape (rows, observables), filled step by step, from the identity terms on.
         variances: Of `evs`, in the same shape, as if all shots were alike.
         spreads: The same, from how far randomizations are apart.
+        slopes: For each observable (by its place) and each of its qubits, how much its values change with the logarithm
+            of the factor that TREX scales that qubit by: the sum of its terms that act on the qubit, for each row.
     """
 
     rows: NDArray[np.intp]
@@ -196,6 +198,7 @@ class _Group:
     evs: NDArray[np.float64]
     variances: NDArray[np.float64]
     spreads: NDArray[np.float64]
+    slopes: Mapping[int, dict[int, NDArray[np.float64]]]
 
 
 def _estimate_pub(setup: Setup, plan: Plan, index: int) -> DataBin:
@@ -204,16 +207,18 @@ def _estimate_pub(setup: Setup, plan: Plan, index: int) -> DataBin:
     groups = _groups(observables, elements)
     values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
     bases = dict.fromkeys(basis for group in groups for basis in group.parts)
-    factors = _trex_factors(setup, plan, index) if plan.methods.trex else {}
+    calibration = _calibrated(setup, plan, index) if plan.methods.trex else _Calibration()
     for number, basis in enumerate(bases):
         users = [group for group in groups if basis in group.parts]
         rows = np.unique(np.concatenate([group.rows for group in users]))
         for part, bits in _shots_in(setup, plan, basis, values[rows], (index, number)):
             outcomes = _Outcomes.of(bits.reshape(-1, plan.share[1], bits.shape[-1]))
             for group in users:
-                _add(group, basis, rows[part], outcomes, randomizations=plan.share[0], factors=factors)
-    evs, ensemble, stds = _spread(groups, elements, len(observables))
-    fields = {"evs": evs, "stds": stds, "ensemble_standard_error": ensemble}
+                _add(group, basis, rows[part], outcomes, randomizations=plan.share[0], factors=calibration.factors)
+    evs, variances, spreads, calibrated = _collected(groups, elements, len(observables), calibration)
+    fields = {"evs": evs, "stds": np.sqrt(spreads + calibrated), "ensemble_standard_error": np.sqrt(variances)}
+    if plan.methods.twirls:
+        fields["twirl_stds"] = np.sqrt(spreads)
     return DataBin(shape=pub.shape, **{name: field.reshape(pub.shape) for name, field in fields.items()})
 
 
@@ -235,14 +240,29 @@ def _shots_in(
         yield rows, bits[..., columns]
 
 
-def _trex_factors(setup: Setup, plan: Plan, index: int) -> dict[int, float]:
-    """Return by how much readout errors shrink the expectation value of each qubit, inverted, as they are measured."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calibration:
+    """What TREX scales a term by, for each of its qubits, and the variances of the logarithms of these factors."""
+
+    factors: Mapping[int, float] = field(default_factory=dict)
+    variances: Mapping[int, float] = field(default_factory=dict)
+
+
+def _calibrated(setup: Setup, plan: Plan, index: int) -> _Calibration:
+    """Measure by how much readout errors shrink the expectation value of each qubit, and return what undoes it.
+
+    A factor ``f = 1 / (1 - 2p)`` changes by ``2f`` of itself for each unit of the measured flip rate ``p``.
+    """
     readouts = plan.readouts or {}
     learning = setup.options.resilience.measure_noise_learning
     shots = plan.share[1] if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
     (seed,) = setup.options.seed_sequence(index, _CALIBRATION).generate_state(1, np.uint64).tolist()
-    rates = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
-    return dict(zip(readouts, trex_factors(rates, learning.num_randomizations * shots).tolist(), strict=True))
+    rates, variances = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
+    factors = trex_factors(rates, learning.num_randomizations * shots)
+    return _Calibration(
+        factors=dict(zip(readouts, factors.tolist(), strict=True)),
+        variances=dict(zip(readouts, (4 * factors**2 * variances).tolist(), strict=True)),
+    )
 
 
 def _observables(pub: EstimatorPub) -> tuple[list[_Observable], NDArray[np.intp]]:
@@ -288,6 +308,7 @@ def _group(rows: Sequence[int], numbers: tuple[int, ...], observables: Sequence[
         evs=np.tile(np.array(constants, dtype=np.float64), (len(rows), 1)),
         variances=np.zeros((len(rows), len(numbers))),
         spreads=np.zeros((len(rows), len(numbers))),
+        slopes={place: {} for place in range(len(numbers))},
     )
 
 
@@ -366,15 +387,47 @@ class _Outcomes:
         self, terms: Iterable[tuple[_Term, float]], places: Mapping[int, int], rows: NDArray[np.intp]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return mean and variance of the sum of `terms` in each of `rows`; `places` are the qubits' bits."""
-        words = self.words if self.counts is not None else [word[rows] for word in self.words]
+        words = self._words(rows)
         sums = np.zeros(words[0].shape)
         for term, coefficient in terms:
             sums += coefficient * _eigenvalues(term, words, places)
+        means = self._means(sums, rows)
         if self.counts is None:
-            return sums.mean(axis=1), sums.var(axis=1)
+            return means, sums.var(axis=1)
         shares = self.counts[rows] / self.shots
-        means = shares @ sums[0]
         return means, (shares * (sums - means[:, None]) ** 2).sum(axis=1)
+
+    def shares(
+        self,
+        terms: Iterable[tuple[_Term, float]],
+        places: Mapping[int, int],
+        rows: NDArray[np.intp],
+        qubits: Collection[int],
+    ) -> dict[int, NDArray[np.float64]]:
+        """Return the means of those of `terms` that act on a qubit, in each of `rows`; one for each of `qubits`."""
+        words = self._words(rows)
+        found: dict[int, NDArray[np.float64]] = {}
+        for term, coefficient in terms:
+            own = [qubit for qubit in term.qubits if qubit in qubits]
+            if not own:
+                continue
+            values = coefficient * _eigenvalues(term, words, places)
+            if self.counts is None:
+                values = self._means(values, rows)
+            for qubit in own:
+                found[qubit] = found.get(qubit, 0.0) + values
+        if self.counts is None:
+            return found
+        return {qubit: self._means(values, rows) for qubit, values in found.items()}
+
+    def _words(self, rows: NDArray[np.intp]) -> Sequence[NDArray[np.uint64]]:
+        return self.words if self.counts is not None else [word[rows] for word in self.words]
+
+    def _means(self, values: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the mean over the shots of each of `rows`, of values of shots or outcomes."""
+        if self.counts is None:
+            return np.asarray(values.mean(axis=1))
+        return np.asarray(self.counts[rows] @ values[0] / self.shots)
 
 
 def _eigenvalues(term: _Term, words: Sequence[NDArray[np.uint64]], places: Mapping[int, int]) -> NDArray[np.float64]:
@@ -427,19 +480,34 @@ def _add(  # noqa: PLR0913 - what was measured, and what to make of it
         group.evs[mine, column] += means.mean(axis=1)
         group.variances[mine, column] += pooled
         group.spreads[mine, column] += means.var(axis=1, ddof=1) / randomizations if randomizations > 1 else pooled
+        for qubit, share in outcomes.shares(scaled, places, variants, factors).items():
+            slopes = group.slopes[column].setdefault(qubit, np.zeros(len(group.rows)))
+            slopes[mine] += share.reshape(-1, randomizations).mean(axis=1)
 
 
-def _spread(
-    groups: Sequence[_Group], elements: NDArray[np.intp], num_observables: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return values and both standard errors for each element of the pub, in C order."""
+def _calibration_variances(group: _Group, variances: Mapping[int, float]) -> NDArray[np.float64]:
+    """Return what the calibration adds to the variances of a group's values, in their shape.
+
+    All terms, in whatever bases, share the calibration of a qubit; that of another qubit is independent of it.
+    """
+    added = np.zeros_like(group.evs)
+    for column, slopes in group.slopes.items():
+        for qubit, slope in slopes.items():
+            added[:, column] += variances[qubit] * slope**2
+    return added
+
+
+def _collected(
+    groups: Sequence[_Group], elements: NDArray[np.intp], num_observables: int, calibration: _Calibration
+) -> tuple[NDArray[np.float64], ...]:
+    """Return values, both variances, and what calibration adds to them, for each element of the pub, in C order."""
     if not groups:
-        return np.empty(0), np.empty(0), np.empty(0)
+        return (np.empty(0),) * 4
     keys = [group.rows[:, None] * num_observables + np.array(group.observables) for group in groups]
     order = np.argsort(flat := np.concatenate([key.ravel() for key in keys]))
     places = order[np.searchsorted(flat, elements, sorter=order)]
-    evs, variances, spreads = (
-        np.concatenate([getattr(group, name).ravel() for group in groups])[places]
-        for name in ("evs", "variances", "spreads")
-    )
-    return evs, np.sqrt(variances), np.sqrt(spreads)
+    tables = [
+        (group.evs, group.variances, group.spreads, _calibration_variances(group, calibration.variances))
+        for group in groups
+    ]
+    return tuple(np.concatenate([table.ravel() for table in kind])[places] for kind in zip(*tables, strict=True))

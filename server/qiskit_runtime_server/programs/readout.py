@@ -36,7 +36,7 @@ def misread_twirled(
 
 def flip_rates(
     readouts: Mapping[int, NDArray[np.float64]], qubits: list[int], randomizations: int, shots: int, seed: int
-) -> NDArray[np.float64]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the share of bits that were misread when qubits in their ground states were measured, twirled.
 
     Args:
@@ -45,17 +45,26 @@ def flip_rates(
         randomizations: How many flips are drawn for each of them.
         shots: For each randomization.
         seed: Fixes them.
+
+    Returns:
+        The rates and their variances, one for each qubit; qubits are misread independently of each other. Variances
+        come from the spread over randomizations, as a flip decides which of a qubit's two errors is seen; with a single
+        randomization, from its shots.
     """
     rng = np.random.default_rng(seed)
-    rates = np.zeros(len(qubits))
+    rates, variances = np.zeros(len(qubits)), np.zeros(len(qubits))
     for place, qubit in enumerate(qubits):
         matrix = readouts.get(qubit)
         if matrix is not None:
-            flipped = rng.binomial(randomizations, 0.5)
-            misread = rng.binomial(flipped * shots, matrix[1, 0])
-            misread += rng.binomial((randomizations - flipped) * shots, matrix[0, 1])
-            rates[place] = misread / (randomizations * shots)
-    return rates
+            flipped = rng.random(randomizations) < 0.5  # noqa: PLR2004 - a fair coin
+            shares = rng.binomial(shots, np.where(flipped, matrix[1, 0], matrix[0, 1])) / shots
+            rates[place] = shares.mean()
+            variances[place] = (
+                shares.var(ddof=1) / randomizations
+                if randomizations > 1
+                else rates[place] * (1 - rates[place]) / max(1, shots - 1)
+            )
+    return rates, variances
 
 
 def trex_factors(rates: NDArray[np.float64], shots: int) -> NDArray[np.float64]:
