@@ -10,12 +10,10 @@ are all terms and noise factors through the calibration they share; both are cou
 are squared. This is the delta method, in the form of the infinitesimal jackknife (B. Efron, Biometrika 68, 589 (1981),
 https://doi.org/10.1093/biomet/68.3.589).
 
-Slopes of extrapolations are those of a secant, from one standard error below a mean to one above it: the fit bends, and
-what counts is how it moves within its errors. Each costs two fits by the library, whatever its models are.
+The slopes of extrapolations come from `extrapolation`.
 """
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -25,8 +23,8 @@ from numpy.typing import NDArray
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_mitigation import PEA, PEC, GateFolding, MitigationTask
-from qiskit_mitigation.zne.extrapolation import _process_extrapolated_expectation_values
 
+from qiskit_runtime_server.programs.extrapolation import Means, extrapolated
 from qiskit_runtime_server.programs.readout import trex_factors
 
 Floats = NDArray[np.float64]
@@ -125,46 +123,26 @@ class Model:
         extrapolated = len(self.extrapolators) * len(self.points) + len(self.factors)
         return 1 + extrapolated if self.extrapolators else 1
 
-    def estimates(self, term: str, means: Floats, squares: Floats) -> Floats:
-        """Return all estimates for a term, from the means of its eigenvalues and of their squares at each factor."""
-        if not self.extrapolators:
-            return means
-        deviations = np.sqrt(np.clip(squares - means**2, 0, None))
-        with warnings.catch_warnings():
-            # That a fit has no weights, as all shots agree.
-            warnings.simplefilter("ignore")
-            zero, _, _, others, _ = _process_extrapolated_expectation_values(
-                means, deviations, term, list(self.factors), list(self.extrapolators), list(self.points)
-            )
-        return np.concatenate([[zero], np.ravel(others), means])
-
-    def slopes(self, term: str, means: Floats, squares: Floats, steps: Floats) -> Floats:
-        """Return how all estimates move with the mean at each factor; shape (factors, estimates).
-
-        The squares of eigenvalues move along: by regression on the eigenvalues, which are their own cubes.
+    def estimates(self, means: Means, selected: str) -> tuple[Floats, Floats]:
+        """Return all estimates for a term, and their slopes with the mean at each factor.
 
         Args:
-            term: In the letters of an observable.
-            means: Of the eigenvalues, at each factor.
-            squares: Means of their squares.
-            steps: How far to go to either side of the means.
+            means: Of the term.
+            selected: The extrapolator that the library took for the value itself.
+
+        Returns:
+            Shapes (estimates,) and (factors, estimates).
         """
-        slopes = np.zeros((len(self.factors), len(self)))
+        each = np.eye(len(self.factors))
         if not self.extrapolators:
-            slopes[0] = 1
-            return slopes
-        variances = squares - means**2
-        along = np.divide(means * (1 - squares), variances, out=np.zeros_like(means), where=variances > 0)
-        for number in np.flatnonzero(steps):
-            step = np.zeros_like(means)
-            step[number] = steps[number]
-            above, below = (
-                self.estimates(term, means + way * step, squares + way * step * along) for way in (1.0, -1.0)
-            )
-            # Infinity minus infinity: where no model can be fitted, nothing is known.
-            with np.errstate(invalid="ignore"):
-                slopes[number] = (above - below) / (2 * steps[number])
-        return slopes
+            return means.values, each
+        points = [0.0, *self.points]
+        found = [extrapolated(name, self.factors, points, means) for name in self.extrapolators]
+        values, slopes = found[list(self.extrapolators).index(selected)]
+        return (
+            np.concatenate([values[:1], *(others[1:] for others, _ in found), means.values]),
+            np.hstack([slopes[:, :1], *(others[:, 1:] for _, others in found), each]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,8 +222,8 @@ class Shots:
         """Return the independent samples in what `eigenvalues` returns."""
         return np.asarray(values.mean(axis=1) if self.randomizations > 1 else values[0])
 
-    def moments(self, term: str, configuration: int) -> tuple[Floats, Floats, Floats]:
-        """Return the means of a term's eigenvalues, of their squares, and the standard errors, at each factor."""
+    def means(self, term: str, configuration: int) -> Means:
+        """Return the means of a term at all factors."""
         sums = np.zeros((len(self.bits), 3))
         count = self.randomizations * self.bits.shape[3]
         for number in range(len(self.bits)):
@@ -255,7 +233,7 @@ class Shots:
                 sums[number] += [values.sum() / count, (values**2).sum() / count, (sampled**2).sum() / self.samples]
         means, squares, spread = sums.T
         errors = np.sqrt(np.clip(spread - means**2, 0, None) / max(1, self.samples - 1))
-        return means, squares, errors
+        return Means(values=means, squares=squares, errors=errors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,27 +245,23 @@ class _Evaluation:
     calibration: Calibration | None
     terms: dict[tuple[str, int], _Term] = field(default_factory=dict)
 
-    def term(self, term: str, configuration: int) -> _Term:
+    def term(self, term: str, configuration: int, selected: str) -> _Term:
         known = self.terms.get((term, configuration))
         if known is None:
-            means, squares, errors = self.shots.moments(term, configuration)
+            means = self.shots.means(term, configuration)
+            values, slopes = self.model.estimates(means, selected)
             factor = 1.0
             if self.calibration is not None:
                 factor = math.prod(self.calibration.factors[_support(term)].tolist())
-            known = _Term(
-                means=means,
-                values=factor * self.model.estimates(term, means, squares),
-                slopes=factor * self.model.slopes(term, means, squares, errors),
-                factor=factor,
-            )
+            known = _Term(means=means.values, values=factor * values, slopes=factor * slopes, factor=factor)
             self.terms[term, configuration] = known
         return known
 
-    def variances(self, observable: Mapping[str, float], configuration: int) -> tuple[Floats, Floats]:
+    def variances(self, terms: Mapping[str, tuple[float, _Term]], configuration: int) -> tuple[Floats, Floats]:
         """Return the variances of all estimates of terms that are read from the same shots.
 
         Args:
-            observable: Its terms that are read in this configuration, with their coefficients.
+            terms: Their coefficients, and what the shots say about them.
             configuration: A parameter set and a basis.
 
         Returns:
@@ -295,15 +269,13 @@ class _Evaluation:
             shape (factors,).
         """
         shots = self.shots
-        found = {term: self.term(term, configuration) for term in observable}
         spread, pooled = np.zeros(len(self.model)), np.zeros(len(shots.bits))
         count = shots.randomizations * shots.bits.shape[3]
         for number in range(len(shots.bits)):
             for block in shots.blocks():
                 shares: Floats | float = 0.0
                 sums: Floats | float = 0.0
-                for term, coefficient in observable.items():
-                    known = found[term]
+                for term, (coefficient, known) in terms.items():
                     off = shots.eigenvalues(term, number, configuration, block) - known.means[number]
                     shares = shares + coefficient * shots.sampled(off)[:, None] * known.slopes[number]
                     sums = sums + coefficient * known.factor * off
@@ -311,23 +283,29 @@ class _Evaluation:
                 pooled[number] += np.sum(np.square(sums))
         return spread / (shots.samples * max(1, shots.samples - 1)), pooled / (count * max(1, count - 1))
 
-    def calibrated(self, observable: Mapping[str, float], configurations: Mapping[str, int]) -> Floats:
+    def calibrated(self, terms: Mapping[str, tuple[float, _Term]]) -> Floats:
         """Return what the calibration adds to the variances of all estimates."""
         if self.calibration is None:
             return np.zeros(len(self.model))
         slopes = np.zeros((len(self.calibration.factors), len(self.model)))
-        for term, coefficient in observable.items():
-            slopes[_support(term)] += coefficient * self.term(term, configurations[term]).values
+        for term, (coefficient, known) in terms.items():
+            slopes[_support(term)] += coefficient * known.values
         return self.calibration.variances(slopes)
 
 
-def errors_of(task: MitigationTask, result: QuantumProgramResult, calibration: Calibration | None) -> Errors:
+def errors_of(
+    task: MitigationTask,
+    result: QuantumProgramResult,
+    calibration: Calibration | None,
+    selected: Sequence[Sequence[str]] | None,
+) -> Errors:
     """Return the standard errors of everything that the library makes of `result`.
 
     Args:
         task: The only one of the program.
         result: Of all items; the calibration of TREX, if there is one, is the last.
         calibration: What came out of it.
+        selected: The extrapolators that the library took for each term of each element; None if it took none.
     """
     model = Model.of(task)
     evaluation = _Evaluation(shots=Shots.of(task, result), model=model, calibration=calibration)
@@ -338,14 +316,19 @@ def errors_of(task: MitigationTask, result: QuantumProgramResult, calibration: C
     for number, (index, basis) in enumerate(task.param_basis_pairs):
         bases.setdefault(tuple(index), []).append((basis, number))
     for element, (row, observable) in enumerate(zip(rows, observables, strict=True)):
-        places = {term: _configuration(term, bases[row]) for term in observable}
-        for configuration in set(places.values()):
-            own = {term: c for term, c in observable.items() if places[term] == configuration}
-            spread, pooled = evaluation.variances(own, configuration)
+        names = [""] * len(observable) if selected is None else selected[element]
+        parts: dict[int, dict[str, tuple[float, _Term]]] = {}
+        for (term, coefficient), name in zip(observable.items(), names, strict=True):
+            configuration = _configuration(term, bases[row])
+            known = evaluation.term(term, configuration, name)
+            parts.setdefault(configuration, {})[term] = coefficient, known
+            values[element] += coefficient * known.values
+        for configuration, terms in parts.items():
+            spread, pooled = evaluation.variances(terms, configuration)
             spreads[element] += spread
             ensembles[element] += pooled
-        values[element] = sum(c * evaluation.term(term, places[term]).values for term, c in observable.items())
-        sums[element] = spreads[element] + evaluation.calibrated(observable, places)
+        every = {term: found for terms in parts.values() for term, found in terms.items()}
+        sums[element] = spreads[element] + evaluation.calibrated(every)
     # What no model could be fitted to is as uncertain as can be.
     stds, twirl_stds = (np.nan_to_num(np.sqrt(variances), nan=np.inf) for variances in (sums, spreads))
     return Errors(values=values, stds=stds, twirl_stds=twirl_stds, ensemble_stds=np.sqrt(ensembles))

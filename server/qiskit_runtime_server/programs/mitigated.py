@@ -121,7 +121,8 @@ def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) ->
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
     raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
-    data = _with_errors(rename_databin_fields(raw, task).data, errors_of(task, result, calibration))
+    errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
+    data = _with_errors(rename_databin_fields(raw, task).data, errors)
     return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
 
 
