@@ -123,10 +123,11 @@ class Model:
         extrapolated = len(self.extrapolators) * len(self.points) + len(self.factors)
         return 1 + extrapolated if self.extrapolators else 1
 
-    def estimates(self, means: Means, selected: str) -> tuple[Floats, Floats]:
+    def estimates(self, term: str, means: Means, selected: str) -> tuple[Floats, Floats]:
         """Return all estimates for a term, and their slopes with the mean at each factor.
 
         Args:
+            term: In the letters of an observable.
             means: Of the term.
             selected: The extrapolator that the library took for the value itself.
 
@@ -136,13 +137,9 @@ class Model:
         each = np.eye(len(self.factors))
         if not self.extrapolators:
             return means.values, each
-        points = [0.0, *self.points]
-        found = [extrapolated(name, self.factors, points, means) for name in self.extrapolators]
-        values, slopes = found[list(self.extrapolators).index(selected)]
-        return (
-            np.concatenate([values[:1], *(others[1:] for others, _ in found), means.values]),
-            np.hstack([slopes[:, :1], *(others[:, 1:] for _, others in found), each]),
-        )
+        least = -1.0 if set(term) & set("XYZ") else 0.0
+        values, slopes = extrapolated(self.extrapolators, self.factors, self.points, means, selected, least)
+        return np.concatenate([values, means.values]), np.hstack([slopes, each])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +246,7 @@ class _Evaluation:
         known = self.terms.get((term, configuration))
         if known is None:
             means = self.shots.means(term, configuration)
-            values, slopes = self.model.estimates(means, selected)
+            values, slopes = self.model.estimates(term, means, selected)
             factor = 1.0
             if self.calibration is not None:
                 factor = math.prod(self.calibration.factors[_support(term)].tolist())

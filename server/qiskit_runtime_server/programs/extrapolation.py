@@ -58,26 +58,37 @@ class Means:
         return type(self)(values=self.values + step, squares=self.squares + along * step, errors=self.errors)
 
 
-def extrapolated(name: str, factors: Sequence[float], points: Sequence[float], means: Means) -> tuple[Floats, Floats]:
-    """Return what a model of the library says at some points, and how it moves.
+def extrapolated(
+    names: Sequence[str], factors: Sequence[float], points: Sequence[float], means: Means, selected: str, least: float
+) -> tuple[Floats, Floats]:
+    """Return what models of the library say at 0 and elsewhere, and how it moves.
 
     Args:
-        name: Of the model.
+        names: Of the models, in the order in which the library tries them.
         factors: The noise factors that were measured.
         points: Those to extrapolate to.
         means: Of a term.
+        selected: The model whose value at 0 the library took. Where the moved means bring that out of range, the
+            library would take the next one, and so it is done here.
+        least: The smallest value that the term can have; the largest is 1. What is more than 1 beyond is out of range.
 
     Returns:
-        Values, shape (points,), and their slopes with each mean, shape (factors, points): 0 for a mean without error,
-        NaN if the model cannot be fitted.
+        Values, shape (1 + models * points,), that at 0 first, and their slopes with each mean, shape (factors,
+        values): 0 for a mean without error, NaN if the model cannot be fitted.
     """
-    x, at = np.asarray(factors, dtype=np.float64), np.asarray(points, dtype=np.float64)
-    slopes = np.zeros((len(x), len(at)))
+    x, at = np.asarray(factors, dtype=np.float64), np.array([0.0, *points])
     moving = np.flatnonzero(means.errors)
     cases = [means, *(means.moved(number, way) for number in moving.tolist() for way in (1.0, -1.0))]
-    found = _fitted(name, x, at, cases)
-    slopes[moving] = (found[1::2] - found[2::2]) / (2 * means.errors[moving, None])
-    return found[0], slopes
+    found = [_fitted(name, x, at, cases) for name in names]
+    tried = np.array([fit[:, 0] for fit in found[list(names).index(selected) :]])
+    usable = (tried >= least - 1) & (tried <= 2)  # noqa: PLR2004 - 1 beyond the largest value
+    usable[:, 0] = False
+    # The first that can be used; if none can, the selected one.
+    zero = tried[np.argmax(usable, axis=0), np.arange(len(cases))]
+    values = np.column_stack([zero, *(fit[:, 1:] for fit in found)])
+    slopes = np.zeros((len(x), values.shape[1]))
+    slopes[moving] = (values[1::2] - values[2::2]) / (2 * means.errors[moving, None])
+    return values[0], slopes
 
 
 def _fitted(name: str, x: Floats, at: Floats, cases: Sequence[Means]) -> Floats:
