@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit_ibm_runtime.results import QuantumProgramResult
-from qiskit_mitigation import PEA, PEC, GateFolding, MitigationTask
+from qiskit_mitigation import PEA, PEC, MitigationTask
 
-from qiskit_runtime_server.programs.extrapolation import Means, extrapolated
+from qiskit_runtime_server.programs.extrapolation import Means, Model
 from qiskit_runtime_server.programs.readout import trex_factors
 
 Floats = NDArray[np.float64]
@@ -91,55 +91,6 @@ class Errors:
     stds: Floats
     twirl_stds: Floats
     ensemble_stds: Floats
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """How values follow from the means at all noise factors; by default there is one factor, and it is the mean.
-
-    Attributes:
-        extrapolators: As the library calls them, in the order they are tried.
-        points: The noise factors at which each is evaluated.
-    """
-
-    factors: Sequence[float] = (1.0,)
-    extrapolators: Sequence[str] = ()
-    points: Sequence[float] = ()
-
-    @classmethod
-    def of(cls, task: MitigationTask) -> Self:
-        """Return the model of a task that was prepared."""
-        if not isinstance(task, GateFolding | PEA):
-            return cls()
-        points = task.extrapolated_noise_factors
-        return cls(
-            factors=list(task.noise_factors),
-            extrapolators=list(task.extrapolator),
-            points=np.atleast_1d([] if points is None else points).tolist(),
-        )
-
-    def __len__(self) -> int:
-        """Return how many estimates there are."""
-        extrapolated = len(self.extrapolators) * len(self.points) + len(self.factors)
-        return 1 + extrapolated if self.extrapolators else 1
-
-    def estimates(self, term: str, means: Means, selected: str) -> tuple[Floats, Floats]:
-        """Return all estimates for a term, and their slopes with the mean at each factor.
-
-        Args:
-            term: In the letters of an observable.
-            means: Of the term.
-            selected: The extrapolator that the library took for the value itself.
-
-        Returns:
-            Shapes (estimates,) and (factors, estimates).
-        """
-        each = np.eye(len(self.factors))
-        if not self.extrapolators:
-            return means.values, each
-        least = -1.0 if set(term) & set("XYZ") else 0.0
-        values, slopes = extrapolated(self.extrapolators, self.factors, self.points, means, selected, least)
-        return np.concatenate([values, means.values]), np.hstack([slopes, each])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,9 @@
 
 For each parameter set, the terms of the observables that are asked for it are grouped into bases of qubit-wise
 commuting terms. A basis is measured once; its shots give the mean of every observable's part in it, and that part's
-variance, correlations of its terms included. Mitigation of readout errors (TREX, level 1) is done here as well: it
-only twirls measurements, and scales terms. `mitigated` does all that changes circuits beyond that.
+variance, correlations of its terms included. Measurements that the circuit itself ends in are left out
+(`final_measurements`). Mitigation of readout errors (TREX, level 1) is done here as well: it only twirls measurements,
+and scales terms. `mitigated` does all that changes circuits beyond that.
 """
 
 import math
@@ -23,6 +24,7 @@ from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
 from qiskit_runtime_server.programs import isa
 from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.methods import AUTO
 from qiskit_runtime_server.programs.mitigated import LayerNoise, layer_noise, mitigated
 from qiskit_runtime_server.programs.options import Options, estimator_methods, estimator_options
@@ -226,7 +228,7 @@ def _shots_in(
     setup: Setup, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
 ) -> Iterator[tuple[slice, BitTensor]]:
     """Yield the bits of the basis' qubits, all shots of a randomization side by side."""
-    circuit, columns = _measured(plan.pub.circuit, basis, setup.device)
+    circuit, columns = _measured(without_final_measurements(plan.pub.circuit), basis, setup.device)
     if plan.methods.decouple:
         circuit = decoupled(circuit, setup.device, setup.options.decoupling, f"pubs[{key[0]}]")
     parts = (

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.zne.extrapolation import _build_model_spec
 from scipy.optimize import curve_fit
 
@@ -58,37 +59,78 @@ class Means:
         return type(self)(values=self.values + step, squares=self.squares + along * step, errors=self.errors)
 
 
-def extrapolated(
-    names: Sequence[str], factors: Sequence[float], points: Sequence[float], means: Means, selected: str, least: float
-) -> tuple[Floats, Floats]:
-    """Return what models of the library say at 0 and elsewhere, and how it moves.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """How values follow from the means at all noise factors; by default there is one factor, and it is the mean.
+
+    Attributes:
+        factors: The noise factors that were measured.
+        extrapolators: As the library calls them, in the order they are tried.
+        points: The noise factors at which each is evaluated.
+    """
+
+    factors: Sequence[float] = (1.0,)
+    extrapolators: Sequence[str] = ()
+    points: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, task: MitigationTask) -> Self:
+        """Return the model of a task that was prepared."""
+        if not isinstance(task, GateFolding | PEA):
+            return cls()
+        points = task.extrapolated_noise_factors
+        return cls(
+            factors=list(task.noise_factors),
+            extrapolators=list(task.extrapolator),
+            points=np.atleast_1d([] if points is None else points).tolist(),
+        )
+
+    def __len__(self) -> int:
+        """Return how many estimates there are."""
+        extrapolated = len(self.extrapolators) * len(self.points) + len(self.factors)
+        return 1 + extrapolated if self.extrapolators else 1
+
+    def estimates(self, term: str, means: Means, selected: str) -> tuple[Floats, Floats]:
+        """Return what follows from the means of a term, and how it moves with them.
+
+        Args:
+            term: In the letters of an observable.
+            means: At each factor.
+            selected: The extrapolator whose value at 0 the library took. Where moved means bring that out of range, the
+                library would take the next one, and so it is done here.
+
+        Returns:
+            The value itself; with extrapolation, followed by what each model says at each point, and by the means.
+            Then the slopes of all these with the mean at each factor, shape (factors, estimates): 0 for a mean without
+            error, NaN if a model cannot be fitted.
+        """
+        each = np.eye(len(self.factors))
+        if not self.extrapolators:
+            return means.values, each
+        x, at = np.asarray(self.factors, dtype=np.float64), np.array([0.0, *self.points])
+        moving = np.flatnonzero(means.errors)
+        cases = [means, *(means.moved(number, way) for number in moving.tolist() for way in (1.0, -1.0))]
+        found = [_fitted(name, x, at, cases) for name in self.extrapolators]
+        tried = np.array([fit[:, 0] for fit in found[list(self.extrapolators).index(selected) :]])
+        values = np.column_stack([_first_usable(tried, term), *(fit[:, 1:] for fit in found)])
+        slopes = np.zeros((len(x), values.shape[1]))
+        slopes[moving] = (values[1::2] - values[2::2]) / (2 * means.errors[moving, None])
+        return np.concatenate([values[0], means.values]), np.hstack([slopes, each])
+
+
+def _first_usable(tried: Floats, term: str) -> Floats:
+    """Return for each case the first value in range, and the first of all for the first case, or if none is.
+
+    The library allows 1 beyond what a term can be: -1 to 1, or 0 to 1 if there is nothing but projectors in it.
 
     Args:
-        names: Of the models, in the order in which the library tries them.
-        factors: The noise factors that were measured.
-        points: Those to extrapolate to.
-        means: Of a term.
-        selected: The model whose value at 0 the library took. Where the moved means bring that out of range, the
-            library would take the next one, and so it is done here.
-        least: The smallest value that the term can have; the largest is 1. What is more than 1 beyond is out of range.
-
-    Returns:
-        Values, shape (1 + models * points,), that at 0 first, and their slopes with each mean, shape (factors,
-        values): 0 for a mean without error, NaN if the model cannot be fitted.
+        tried: Shape (models, cases).
+        term: In the letters of an observable.
     """
-    x, at = np.asarray(factors, dtype=np.float64), np.array([0.0, *points])
-    moving = np.flatnonzero(means.errors)
-    cases = [means, *(means.moved(number, way) for number in moving.tolist() for way in (1.0, -1.0))]
-    found = [_fitted(name, x, at, cases) for name in names]
-    tried = np.array([fit[:, 0] for fit in found[list(names).index(selected) :]])
-    usable = (tried >= least - 1) & (tried <= 2)  # noqa: PLR2004 - 1 beyond the largest value
+    least = -2 if set(term) & set("XYZ") else -1
+    usable = (tried >= least) & (tried <= 2)  # noqa: PLR2004 - 1 beyond
     usable[:, 0] = False
-    # The first that can be used; if none can, the selected one.
-    zero = tried[np.argmax(usable, axis=0), np.arange(len(cases))]
-    values = np.column_stack([zero, *(fit[:, 1:] for fit in found)])
-    slopes = np.zeros((len(x), values.shape[1]))
-    slopes[moving] = (values[1::2] - values[2::2]) / (2 * means.errors[moving, None])
-    return values[0], slopes
+    return np.asarray(tried[np.argmax(usable, axis=0), np.arange(tried.shape[1])])
 
 
 def _fitted(name: str, x: Floats, at: Floats, cases: Sequence[Means]) -> Floats:
@@ -127,7 +169,7 @@ def _exponentials(name: str, x: Floats, at: Floats, cases: Sequence[Means]) -> F
         return np.full((len(cases), len(at)), np.nan)
     parameters = _followed(np.tile(optimum, (len(cases), 1)), x, y, weights, decaying=name == "double_exponential")
     with np.errstate(over="ignore"):
-        found = np.sum(parameters[:, None, ::2] * np.exp(parameters[:, None, 1::2] * at[:, None]), axis=2)
+        found: Floats = np.sum(parameters[:, None, ::2] * np.exp(parameters[:, None, 1::2] * at[:, None]), axis=2)
     found[0] = model(at, *optimum)
     return found
 
@@ -176,4 +218,5 @@ def _residuals(parameters: Floats, x: Floats, y: Floats, weights: Floats) -> tup
     jacobian = np.empty((*y.shape, parameters.shape[1]))
     jacobian[..., ::2] = decays
     jacobian[..., 1::2] = amplitudes * x[:, None] * decays
-    return (np.sum(amplitudes * decays, axis=2) - y) * weights, jacobian * weights[..., None]
+    residuals: Floats = (np.sum(amplitudes * decays, axis=2) - y) * weights
+    return residuals, jacobian * weights[..., None]

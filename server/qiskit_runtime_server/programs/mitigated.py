@@ -4,6 +4,7 @@ The client library has the methods; here legacy options are put into its terms, 
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
-from qiskit.circuit import CircuitInstruction, QuantumCircuit
+from qiskit.circuit import CircuitInstruction
 from qiskit.primitives import DataBin
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
@@ -27,6 +28,7 @@ from qiskit_mitigation.zne import gate_folding
 from qiskit_runtime_server.programs import items
 from qiskit_runtime_server.programs.codec import damage
 from qiskit_runtime_server.programs.error_bars import Calibration, Errors, errors_of
+from qiskit_runtime_server.programs.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.layers import Layer, found_layers, known_errors
 from qiskit_runtime_server.programs.learning import learned
 from qiskit_runtime_server.programs.methods import AUTO, Methods, Resilience
@@ -120,7 +122,10 @@ def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) ->
     result = items.run(setup, program, index, shots=special, qubits=qubits)
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
-    raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
+    with warnings.catch_warnings():
+        # Without noise all shots may agree, and there is nothing to weigh by.
+        warnings.filterwarnings("ignore", "No positive, finite standard errors", UserWarning)
+        raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
     errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
     data = _with_errors(rename_databin_fields(raw, task).data, errors)
     return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
@@ -231,17 +236,12 @@ def _qubits(pubs: Iterable[EstimatorPub], strategy: str) -> list[int]:
     """Return the qubits of the device that the pubs need, rising."""
     pubs = list(pubs)
     measured = set().union(*(support(pub.observables) for pub in pubs))
-    return used_qubits([_bare(pub) for pub in pubs], strategy, measured) or [0]
-
-
-def _bare(pub: EstimatorPub) -> QuantumCircuit:
-    # Removing nothing takes 10 ms on a large device.
-    return pub.circuit.remove_final_measurements(inplace=False) if pub.circuit.num_clbits else pub.circuit
+    return used_qubits([without_final_measurements(pub.circuit) for pub in pubs], strategy, measured) or [0]
 
 
 def _narrow(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
     """Return `pub` on nothing but `qubits`, without precision."""
-    circuit = narrowed(_bare(pub), qubits)
+    circuit = narrowed(without_final_measurements(pub.circuit), qubits)
     observables = [
         {"".join(term[-1 - qubit] for qubit in reversed(qubits)): value for term, value in observable.items()}
         for observable in pub.observables.ravel()

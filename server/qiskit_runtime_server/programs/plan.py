@@ -11,6 +11,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
+from qiskit_runtime_server.programs.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.methods import Methods
 from qiskit_runtime_server.programs.options import DEFAULT_PRECISION, Options, estimator_methods
 from qiskit_runtime_server.programs.setup import Setup
@@ -87,7 +88,7 @@ def _obstacle(pub: EstimatorPub, methods: Methods, *, simple: bool) -> str:
     if methods.trex and _has_projectors(pub):
         return "observables with projectors"
     if methods.rewrites or (methods.twirls and not simple):
-        operations = circuit.remove_final_measurements(inplace=False).count_ops()
+        operations = without_final_measurements(circuit).count_ops()
         if "reset" in operations or "measure" in operations:
             return "circuits with reset or measurements in their middle"
     return ""
