@@ -37,8 +37,9 @@ def check_box(box: BoxOp, where: str) -> None:
 def opened(circuit: QuantumCircuit) -> QuantumCircuit:
     """Return `circuit` with the contents of its boxes in their place, also of those in boxes.
 
-    Barriers mark where boxes of several qubits began and ended. A circuit with other control flow, or with variables
-    that belong to a box, is returned as it is: the engine opens its boxes, and knows what conditions speak of.
+    Barriers mark where boxes of several qubits began and ended. A circuit with other control flow or stores, or with
+    variables that belong to a box, is returned as it is: the engine opens its boxes, and knows what expressions speak
+    of.
     """
     if not any(part.name == "box" for part in circuit.data) or not _is_flat(circuit):
         return circuit
@@ -48,13 +49,13 @@ def opened(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 def _is_flat(circuit: QuantumCircuit) -> bool:
-    """Whether `circuit` has no control flow but boxes, and these have no variables of their own."""
+    """Whether `circuit` has no stores and no control flow but boxes, and these have no variables of their own."""
     for part in circuit.data:
         if part.name == "box":
             body = part.operation.body
             if body.num_declared_vars or body.num_declared_stretches or not _is_flat(body):
                 return False
-        elif part.is_control_flow():
+        elif part.is_control_flow() or part.name == "store":
             return False
     return True
 
