@@ -235,6 +235,7 @@ def random_clifford(rng: np.random.Generator, num_qubits: int, *, decides: bool)
         one, other = rng.permutation(num_qubits)[:2].tolist()
         match rng.integers(7 if decides else 5):
             case 0:
+                # Also by nothing: then no gate is left of it.
                 circuit.rz(quarter * int(rng.integers(-4, 5)), one)
             case 1:
                 circuit.sx(one)

@@ -7,16 +7,17 @@ Aer 0.18 samples what it is given well, but not all that it can be given:
   Kraus operators of our own, and the noise model has nothing but errors of reading.
 - It makes room for a shot's classical bits up to the last one that is measured into when errors differ between shots,
   and ends the process when an instruction reads a bit behind that. So the last bit is always measured into.
-- Of classical expressions it knows some, and of some it takes the wrong bits. `obstacle` tells which these are.
+- Of classical expressions it knows some, and of some it takes the wrong bits, as of all with more than 32 of them.
+  `obstacle` tells which these are.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from qiskit.circuit import (
-    CircuitInstruction,
     ClassicalRegister,
     ControlFlowOp,
+    ForLoopOp,
     Instruction,
     QuantumCircuit,
     SwitchCaseOp,
@@ -28,8 +29,8 @@ from qiskit_aer.noise import NoiseModel, QuantumError
 from qiskit_runtime_server.executors.custatevec.channels import channel
 from qiskit_runtime_server.programs.noise import errors_of
 
-Rewriting = Callable[[Instruction], Iterable[tuple[Instruction, Sequence[int]]]]
-"""Returns what a gate becomes: instructions and the places of their qubits among the gate's."""
+Steps = Sequence[tuple[Instruction, Sequence[int]]]
+"""Instructions, and for each the places of its qubits among those of the instruction that they make together."""
 
 _OPERATORS: Final = frozenset(
     {
@@ -52,26 +53,32 @@ _OPERATORS: Final = frozenset(
 _MIXED: Final = frozenset(
     {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cz", "swap", "pauli", "reset", "unitary"}
 )
-_AS_THEY_ARE: Final = frozenset({"reset", "delay", "break_loop", "continue_loop"})
+_MOST_BITS: Final = 32
 
 
-def unchanged(operation: Instruction) -> Iterable[tuple[Instruction, Sequence[int]]]:
-    """Return a gate as it is; see `Rewriting`."""
-    return ((operation, range(operation.num_qubits)),)
-
-
-def written_out(circuit: QuantumCircuit, noise: NoiseModel | None, rewritten: Rewriting) -> QuantumCircuit:
+def written_out(circuit: QuantumCircuit, noise: NoiseModel | None) -> QuantumCircuit:
     """Return `circuit` with its errors, other than those of reading, as instructions.
 
     Args:
-        circuit: Has numbers for all angles, except for those of a loop's own parameter.
+        circuit: What Aer has no `obstacle` to run.
         noise: Errors of its qubits, or None.
-        rewritten: Says what becomes of each gate.
 
     Returns:
         A circuit of the same qubits and classical bits and, if it has control flow, one more bit at its end.
     """
-    written = _Writer(noise, rewritten).written(circuit, range(circuit.num_qubits))
+    # Errors have unique ids, but no hash.
+    known: dict[str, Instruction] = {}
+
+    def steps(operation: Instruction, qubits: tuple[int, ...]) -> Steps:
+        errors = [] if noise is None else errors_of(noise, operation, qubits)
+        for error in errors:
+            if error.id not in known:
+                known[error.id] = _instruction_of(error)
+        found = [known[error.id] for error in errors]
+        parts = [*found, operation] if operation.name == "measure" else [operation, *found]
+        return [(part, range(len(qubits))) for part in parts]
+
+    written = rewritten(circuit, range(circuit.num_qubits), steps)
     if any(instruction.is_control_flow() for instruction in written.data):
         written.add_register(ClassicalRegister(1, "last"))
         written.measure(0, written.num_clbits - 1)
@@ -110,19 +117,31 @@ def obstacle(circuit: QuantumCircuit) -> str | None:
         if not instruction.is_control_flow():
             continue
         operation = instruction.operation
-        condition = operation.target if isinstance(operation, SwitchCaseOp) else getattr(operation, "condition", None)
-        found = _unknown_part(condition) if isinstance(condition, expr.Expr) else None
-        found = found or next(filter(None, map(obstacle, operation.blocks)), None)
+        found = _own_obstacle(operation) or next(filter(None, map(obstacle, operation.blocks)), None)
         if found:
             return found
     return None
 
 
+def _own_obstacle(operation: ControlFlowOp) -> str | None:
+    if isinstance(operation, SwitchCaseOp):
+        computed = isinstance(operation.target, expr.Expr) and not isinstance(operation.target, expr.Var)
+        return "a switch on a computed value" if computed else None
+    if isinstance(operation, ForLoopOp):
+        # The places to continue at are named after indices.
+        indices = list(operation.params[0])
+        return None if len(set(indices)) == len(indices) else "a for loop that takes an index twice"
+    condition = getattr(operation, "condition", None)
+    return _unknown_part(condition) if isinstance(condition, expr.Expr) else None
+
+
 def _unknown_part(node: expr.Expr) -> str | None:
     """Return what in an expression Aer cannot evaluate; None if there is nothing."""
+    if not isinstance(node.type, types.Bool | types.Uint) or getattr(node.type, "width", 1) > _MOST_BITS:
+        return f"an expression of the type {node.type}"
     match node:
         case expr.Value() | expr.Var():
-            return None if isinstance(node.type, types.Bool | types.Uint) else f"a value of the type {node.type}"
+            return None
         case expr.Unary(op=op) if op in _OPERATORS:
             return _unknown_part(node.operand)
         case expr.Binary(op=op) if op in _OPERATORS:
@@ -134,45 +153,30 @@ def _unknown_part(node: expr.Expr) -> str | None:
             return f"an expression of the kind {type(node).__name__}"
 
 
-class _Writer:
-    """Writes circuits and blocks, one noise model for all of them."""
+def rewritten(
+    circuit: QuantumCircuit, qubits: Sequence[int], steps: Callable[[Instruction, tuple[int, ...]], Steps]
+) -> QuantumCircuit:
+    """Return `circuit` with `steps` in the place of each of its instructions, also of those in blocks.
 
-    def __init__(self, noise: NoiseModel | None, rewritten: Rewriting) -> None:
-        self._noise = noise
-        self._rewritten = rewritten
-        # Errors have unique ids, but no hash.
-        self._instructions: dict[str, Instruction] = {}
-
-    def written(self, circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
-        written = circuit.copy_empty_like()
-        numbers = dict(zip(circuit.qubits, qubits, strict=True))
-        for instruction in circuit.data:
-            self._append(written, instruction, tuple(numbers[qubit] for qubit in instruction.qubits))
-        return written
-
-    def _append(self, written: QuantumCircuit, instruction: CircuitInstruction, qubits: tuple[int, ...]) -> None:
+    Args:
+        circuit: Its qubits have the numbers `qubits`.
+        qubits: As above.
+        steps: Returns what becomes of an instruction on some qubits. Classical bits go to the step that is the
+            instruction itself.
+    """
+    written = circuit.copy_empty_like()
+    numbers = dict(zip(circuit.qubits, qubits, strict=True))
+    for instruction in circuit.data:
         operation = instruction.operation
+        own = tuple(numbers[qubit] for qubit in instruction.qubits)
         if isinstance(operation, ControlFlowOp) and operation.blocks:
-            blocks = [self.written(block, qubits) for block in operation.blocks]
+            blocks = [rewritten(block, own, steps) for block in operation.blocks]
             written.append(operation.replace_blocks(blocks), instruction.qubits, instruction.clbits)
-            return
-        errors = [] if self._noise is None else errors_of(self._noise, operation, qubits)
-        steps = [(self._instruction(error), instruction.qubits) for error in errors]
-        if instruction.name == "measure":
-            steps.append((operation, instruction.qubits))
-        elif instruction.name in _AS_THEY_ARE:
-            steps.insert(0, (operation, instruction.qubits))
-        else:
-            gates = self._rewritten(operation)
-            steps[:0] = [(gate, [instruction.qubits[place] for place in places]) for gate, places in gates]
-        for step, places in steps:
-            written.append(step, places, instruction.clbits if step is operation else ())
-
-    def _instruction(self, error: QuantumError) -> Instruction:
-        """Return an error as an instruction, which Aer samples as it is."""
-        if error.id not in self._instructions:
-            self._instructions[error.id] = _instruction_of(error)
-        return self._instructions[error.id]
+            continue
+        for step, places in steps(operation, own):
+            clbits = instruction.clbits if step is operation else ()
+            written.append(step, [instruction.qubits[place] for place in places], clbits)
+    return written
 
 
 def _instruction_of(error: QuantumError) -> Instruction:

@@ -18,11 +18,8 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford
 from qiskit_aer.noise import NoiseModel, QuantumError
 
-from qiskit_runtime_server.executors.aer.circuits import leaves
+from qiskit_runtime_server.executors.aer.circuits import Steps, leaves, rewritten
 from qiskit_runtime_server.programs.noise import errors_of
-
-Steps = tuple[tuple[Instruction, tuple[int, ...]], ...]
-"""Gates and the places of their qubits among those of the gate that they make together."""
 
 _KNOWN: Final = frozenset(
     {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "pauli"}
@@ -79,6 +76,16 @@ def clifford_steps(operation: Instruction) -> Steps | None:
     except (QiskitError, TypeError):
         return None
     return _steps_of(matrix.tobytes(), operation.num_qubits)
+
+
+def in_clifford_gates(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a circuit, whose angles are numbers and which `clifford_rows` has found good, in gates of stabilizers."""
+
+    def steps(operation: Instruction, qubits: tuple[int, ...]) -> Steps:
+        found = clifford_steps(operation) if isinstance(operation, Gate) else None
+        return [(operation, range(len(qubits)))] if found is None else found
+
+    return rewritten(circuit, range(circuit.num_qubits), steps)
 
 
 def _is_pauli_like(error: QuantumError) -> bool:

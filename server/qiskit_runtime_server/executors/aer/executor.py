@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Instruction, QuantumCircuit
+from qiskit.circuit import QuantumCircuit
 from qiskit_aer import AerError, AerSimulator
 from qiskit_aer.library import SaveProbabilities
 
@@ -18,8 +18,8 @@ from qiskit_runtime_server.errors import (
     InvalidInputError,
     OutOfMemoryError,
 )
-from qiskit_runtime_server.executors.aer.circuits import obstacle, reading_errors, unchanged, written_out
-from qiskit_runtime_server.executors.aer.clifford import Steps, clifford_rows, clifford_steps
+from qiskit_runtime_server.executors.aer.circuits import obstacle, reading_errors, written_out
+from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
@@ -258,12 +258,13 @@ class AerExecutor(BaseExecutor):
 
     def _sampled(self, task: SampleTask, method: str, seconds: float) -> BitTensor:
         """Have Aer take the shots."""
-        rewritten = _in_clifford_gates if method == "stabilizer" else unchanged
+        # Before values are put in, which takes the labels of delays away.
+        whole = written_out(task.circuit, task.noise)
         reading = reading_errors(task.noise, task.circuit.num_qubits)
         rows = []
         for values, seed in zip(task.parameter_values, task.seeds.tolist(), strict=True):
-            bound = task.circuit.assign_parameters(values) if values.size else task.circuit
-            circuit = written_out(bound, task.noise, rewritten)
+            bound = whole.assign_parameters(values) if values.size else whole
+            circuit = in_clifford_gates(bound) if method == "stabilizer" else bound
             # Aer takes seeds of 63 bits, and counts up from there.
             options = {"shots": task.shots, "seed_simulator": seed >> 2, "noise_model": reading}
             (result,) = self._run([circuit], method, seconds, **options)
@@ -329,12 +330,6 @@ def _dense_seconds(circuit: QuantumCircuit, shots: int) -> float:
     instruction = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
     seconds: float = _SECONDS_PER_RUN + shots * len(circuit.data) * instruction
     return seconds
-
-
-def _in_clifford_gates(operation: Instruction) -> Steps:
-    steps = clifford_steps(operation)
-    assert steps is not None  # noqa: S101 - the circuit was looked at before
-    return steps
 
 
 def _bits_of(outcomes: NDArray[np.intp], count: int) -> NDArray[np.bool_]:

@@ -25,6 +25,7 @@ Scope = Mapping[Clbit, int]
 Value = Callable[[Sequence[bool]], int]
 """Evaluates something for one shot's bits."""
 
+
 def _divided(left: int, right: int) -> int:
     if right == 0:
         message = "A circuit divides by zero."
