@@ -1,8 +1,8 @@
 """The JSON of the client: hostile params to pubs and options, results to documents.
 
 Only the tags in `_TAGS` are decoded, none of them looks up a class by a name from the document. Circuits and arrays
-may be at most `MAX_UNPACKED` bytes after decompression, all those of a document together. What a body of control flow
-claims about its own size is left to Qiskit's reader, and so to the memory limit of the worker process.
+may be at most `MAX_UNPACKED` bytes after decompression, and announce at most `MAX_ANNOUNCED` bits, all those of a
+document together. Circuits come out of here with instructions that fit their operations, or not at all.
 """
 
 import base64
@@ -13,6 +13,7 @@ import json
 import math
 import operator
 import struct
+import tokenize
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -50,15 +51,19 @@ from samplomatic.exceptions import (
 )
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs import qasm
+from qiskit_runtime_server.programs import qasm, qpy_structure
+from qiskit_runtime_server.programs.npy import read_array
+from qiskit_runtime_server.programs.qpy_structure import check_structure
+from qiskit_runtime_server.programs.well_formed import check_instructions
 
 MAX_UNPACKED: Final = 256 * 2**20
 MAX_DEPTH: Final = 64
 MIN_QPY_VERSION: Final = 13
 """Below it, parameter expressions are text that the reader evaluates."""
 QPY_VERSION_WITH_TABLE: Final = 16
-MAX_BITS: Final = 100_000
-"""The reader makes the bits that a circuit's header announces before it reads anything else."""
+MAX_BITS: Final = qpy_structure.MAX_BITS
+MAX_ANNOUNCED: Final = 4_000_000
+"""Bits of circuits and registers, those of bodies of control flow included; each takes Qiskit up to 250 bytes."""
 MAX_PARAMETER_SETS: Final = 10_000_000
 SAMPLE_BYTES: Final = 2**16
 WORTHWHILE: Final = 0.9
@@ -88,11 +93,13 @@ _DAMAGED: Final = (
     SerializationError,
     SyntaxError,
     SynthError,
+    SystemError,
     TypeError,
     ValueError,
     VirtualGateError,
     binascii.Error,
     struct.error,
+    tokenize.TokenError,
     zlib.error,
 )
 
@@ -320,9 +327,15 @@ def _first_line(error: BaseException) -> str:
 
 @dataclass(slots=True)
 class Reader:
-    """Decodes the tagged values of one document; `left` is what may still be unpacked, in bytes."""
+    """Decodes the tagged values of one document.
 
-    left: int = field(default=MAX_UNPACKED)
+    Attributes:
+        left: What may still be unpacked, in bytes.
+        bits_left: What circuits may still announce.
+    """
+
+    left: int = field(default_factory=lambda: MAX_UNPACKED)
+    bits_left: int = field(default_factory=lambda: MAX_ANNOUNCED)
 
     def read(self, value: object, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - what the client sent
         """Return `value` with everything in it that has a tag decoded."""
@@ -376,6 +389,16 @@ class Reader:
             raise ValueError(f"it unpacks to more than {MAX_UNPACKED // 2**20} MiB, the limit for a job.")
         self.left -= len(data)
 
+    def announce(self, bits: int) -> None:
+        """Count bits that a circuit announces.
+
+        Raises:
+            ValueError: If those of the document become too many.
+        """
+        self.bits_left -= bits
+        if self.bits_left < 0:
+            raise ValueError(f"circuits with more than {MAX_ANNOUNCED} bits in all, the limit for a job.")
+
 
 def _from_base64(text: object) -> bytes:
     if not isinstance(text, str):
@@ -383,20 +406,31 @@ def _from_base64(text: object) -> bytes:
     return base64.b64decode(text, validate=True)
 
 
-def read_circuits(data: bytes, number: int) -> list[QuantumCircuit]:
-    """Return the circuits in a QPY file, which must be `number`; raises whatever `damage` is there for."""
-    check_qpy(data, number)
+def read_circuits(data: bytes, number: int, reader: Reader) -> list[QuantumCircuit]:
+    """Return the circuits in a QPY file, which must be `number`.
+
+    Args:
+        data: The file.
+        number: Of circuits.
+        reader: Of the document that the file is in; it counts what circuits announce.
+
+    Raises:
+        Exception: Whatever `damage` is there for.
+    """
+    check_qpy(data, number, reader)
     with warnings.catch_warnings():
         # A newer patch release writes the same format: what counts is the version that was just checked.
         warnings.simplefilter("ignore", UserWarning)
         circuits = qpy.load(io.BytesIO(data), annotation_factories=_ANNOTATIONS)
     if len(circuits) != number or not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
         raise ValueError(f"{_numbered(number)} needed, the QPY holds {len(circuits)}.")
+    for circuit in circuits:
+        check_instructions(circuit)
     return list(circuits)
 
 
-def check_qpy(data: bytes, number: int) -> None:
-    """Check that a QPY file is of a version that can be read safely, and holds `number` circuits of sensible size.
+def check_qpy(data: bytes, number: int, reader: Reader) -> None:
+    """Check that a QPY file can be read safely: its version, its number of circuits, and all sizes in it.
 
     Raises:
         ValueError, struct.error: If it does not.
@@ -417,48 +451,28 @@ def check_qpy(data: bytes, number: int) -> None:
         )
     if programs != number:
         raise ValueError(f"{_numbered(number)} needed, the QPY holds {programs}.")
-    for start in _starts(data, version, number):
-        _check_circuit_header(data, start)
+    start = struct.calcsize("!6sBBBBQcc")
+    table = struct.unpack_from(f"!{number}Q", data, start) if version >= QPY_VERSION_WITH_TABLE else None
+    for place in range(number):
+        # Without a table, the circuits follow each other.
+        begin = start if table is None else table[place]
+        if begin < start:
+            raise ValueError("its circuits overlap.")
+        start = check_structure(data, version, begin, reader.announce)
 
 
 def _numbered(number: int) -> str:
     return "one circuit is" if number == 1 else f"{number} circuits are"
 
 
-def _starts(data: bytes, version: int, number: int) -> tuple[int, ...]:
-    """Return where the circuits begin; without a table only the first one can be found before it is read."""
-    start = struct.calcsize("!6sBBBBQcc")
-    if version < QPY_VERSION_WITH_TABLE:
-        return (start,) if number else ()
-    return struct.unpack_from(f"!{number}Q", data, start)
-
-
-def _check_circuit_header(data: bytes, start: int) -> None:
-    _, _, _, num_qubits, num_clbits = struct.unpack_from("!HcHII", data, start)
-    if max(num_qubits, num_clbits) > MAX_BITS:
-        raise ValueError(f"{num_qubits} qubits and {num_clbits} classical bits; at most {MAX_BITS} are accepted.")
-
-
 def _circuit(reader: Reader, value: object) -> QuantumCircuit:
-    return read_circuits(reader.unpack(value), 1)[0]
+    return read_circuits(reader.unpack(value), 1, reader)[0]
 
 
 def _array(reader: Reader, value: object) -> NDArray[Any]:
     if not isinstance(value, str):
         return np.asarray(value)
-    data = reader.unpack(value)
-    stream = io.BytesIO(data)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(stream)
-    if version not in readers:
-        raise ValueError(f"arrays in version {version} of numpy's format are not supported.")
-    shape, fortran, dtype = readers[version](stream)
-    if dtype.kind not in "biufc":
-        raise ValueError(f"arrays of dtype {dtype} are not supported.")
-    start = stream.tell()
-    if len(data) - start != math.prod(shape) * dtype.itemsize or any(size < 0 for size in shape):
-        raise ValueError(f"an array of shape {shape} and dtype {dtype} has {len(data) - start} bytes.")
-    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")
+    return read_array(reader.unpack(value))
 
 
 def _bindings_array(_reader: Reader, value: Mapping[str, Any]) -> BindingsArray:

@@ -123,7 +123,7 @@ def _bare(circuit: object, setup: Setup, options: Options, where: str) -> Quantu
 def _learn_boxes(executor: BaseExecutor, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
     """Learn each of the boxes that are there."""
     version = params["schema_version"]
-    if version not in _ENCODERS:
+    if not isinstance(version, str) or version not in _ENCODERS:
         message = f"Params are of schema version {version!r}; this server reads {', '.join(_ENCODERS)}."
         raise InvalidInputError(message)
     codec.check_parts(params, {"schema_version", "instructions", "options", "version"})
@@ -147,7 +147,8 @@ def _learn_boxes(executor: BaseExecutor, params: Mapping[str, Any], backend_name
 def _boxes(document: object) -> Sequence[CircuitInstruction]:
     text = codec.as_object(document, "instructions").get("circuit_b64")
     with codec.damage("instructions: QPY cannot be read"):
-        (circuit,) = codec.read_circuits(codec.Reader().plain(text), 1)
+        reader = codec.Reader()
+        (circuit,) = codec.read_circuits(reader.plain(text), 1, reader)
     if not circuit.data:
         raise InvalidInputError("Params have no instructions.")
     return list(circuit.data)

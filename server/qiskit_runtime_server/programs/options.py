@@ -37,6 +37,8 @@ from qiskit_runtime_server.programs.methods import (
 DEFAULT_SHOTS: Final = 4096
 DEFAULT_PRECISION: Final = 0.015625
 DEFAULT_LEVEL: Final = 1
+MAX_LAYER_PAIRS: Final = 10_000
+"""The circuits are built layer by layer; long before that, nothing is left of a state that could be learned from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -428,7 +430,7 @@ _EXECUTOR: Final[Mapping[str, _Rule]] = {**_EXPERIMENTAL, "experimental.seed_sim
 _LEARNING: Final[Mapping[str, _Rule]] = {
     "shots_per_randomization": _integer(1),
     "num_randomizations": _integer(1),
-    "layer_pair_depths": _list_of(_integer(0)),
+    "layer_pair_depths": _list_of(_integer(0, MAX_LAYER_PAIRS)),
 }
 
 _COMMON: Final[Mapping[str, _Rule]] = {

@@ -19,6 +19,8 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 from qiskit_qasm3_import import ConversionError, convert
 
+from qiskit_runtime_server.programs.well_formed import check_instructions
+
 MAX_CHARACTERS: Final = 256 * 1024
 """For one circuit; the parser takes some ten seconds for that many."""
 MAX_DEFINED: Final = 1000
@@ -52,6 +54,7 @@ def read_circuit(text: str, max_bits: int) -> QuantumCircuit:
         raise ValueError(message) from error
     if any(not circuit.find_bit(bit).registers for bit in circuit.clbits):
         raise ValueError("a classical bit outside of an array has no place in results: declare bit[1] in place of bit.")
+    check_instructions(circuit)
     return _with_standard_gates(circuit)
 
 

@@ -301,7 +301,7 @@ class _Items:
 
     def _qpy(self, text: object, number: int, where: str) -> list[QuantumCircuit]:
         with codec.damage(f"{where}: QPY cannot be read"):
-            return codec.read_circuits(self._bytes(text), number)
+            return codec.read_circuits(self._bytes(text), number, self._reader)
 
     def _qasm(self, texts: object, number: int) -> list[QuantumCircuit]:
         where = "quantum_program.circuits.data"

@@ -129,7 +129,9 @@ class _Primitive:
 
 def _loses_relaxation(options: Mapping[str, Any], pubs: Sequence[Any]) -> bool:
     """Return whether delays are ideal in spite of a noise model, which Aer's encoding of such passes leaves out."""
-    model = options.get("simulator", {}).get("noise_model")
+    simulator = options.get("simulator")
+    # Whatever else it is, the program refuses it.
+    model = simulator.get("noise_model") if isinstance(simulator, Mapping) else None
     delays = any("delay" in pub.circuit.count_ops() for pub in pubs)
     return delays and isinstance(model, NoiseModel) and "delay" not in model.noise_instructions
 

@@ -120,4 +120,4 @@ def _check_expressions(text: str, reader: codec.Reader) -> None:
     """Check the QPY that a samplex keeps its parameter expressions in, which samplomatic reads whatever it is."""
     attributes = codec.as_object(codec.as_object(codec.parse(text.encode()), "samplex").get("attrs"), "attrs")
     table = codec.as_object(codec.parse(attributes["param_table"].encode()), "param_table")
-    codec.check_qpy(reader.plain(table["circuit_base64"]), 1)
+    codec.check_qpy(reader.plain(table["circuit_base64"]), 1, reader)

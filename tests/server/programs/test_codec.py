@@ -191,7 +191,7 @@ class TestHostileParams:
             codec.decode_params(with_circuit(bytes(300 * 2**20)))
 
     def test_the_limit_holds_for_all_parts_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(codec.Reader, "__init__", lambda self: setattr(self, "left", 100_000))
+        monkeypatch.setattr(codec, "MAX_UNPACKED", 100_000)
         values = np.zeros((30, 10, 2, 10))
         codec.decode_params(document([[bell(), values]]))
         with pytest.raises(InvalidInputError, match="unpacks to more"):

@@ -225,9 +225,9 @@ def test_older_versions_have_fewer_kinds_of_tensors_and_no_compression() -> None
 
 def test_the_limit_holds_for_all_parts_together(monkeypatch: pytest.MonkeyPatch) -> None:
     document = json.dumps(WRITTEN["v2.0"]).encode()
-    monkeypatch.setattr(codec.Reader, "__init__", lambda self: setattr(self, "left", 20_000))
+    monkeypatch.setattr(codec, "MAX_UNPACKED", 20_000)
     decode_program(document)
-    monkeypatch.setattr(codec.Reader, "__init__", lambda self: setattr(self, "left", 2_000))
+    monkeypatch.setattr(codec, "MAX_UNPACKED", 2_000)
     with pytest.raises(InvalidInputError, match="unpacks to more than"):
         decode_program(document)
 
