@@ -154,9 +154,9 @@ def laid_out() -> QuantumCircuit:
 
 def delays() -> QuantumCircuit:
     circuit = QuantumCircuit([Qubit(), Qubit()], [Clbit()], AncillaRegister(1, "anc"), ClassicalRegister(1, "c"))
-    circuit.delay(100, 0, "ns")
-    circuit.delay(16, 1, "dt")
-    circuit.delay(2, 2, "us")
+    circuit.delay(100, 0)
+    circuit.delay(16, 1)
+    circuit.delay(0, 2)
     circuit.reset(1)
     circuit.measure(0, 0)
     circuit.measure(1, 1)

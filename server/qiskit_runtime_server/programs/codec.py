@@ -54,7 +54,7 @@ from qiskit_runtime_server.errors import InternalError, InvalidInputError, Unsup
 from qiskit_runtime_server.programs import qasm, qpy_structure
 from qiskit_runtime_server.programs.npy import read_array
 from qiskit_runtime_server.programs.qpy_structure import check_structure
-from qiskit_runtime_server.programs.well_formed import check_instructions
+from qiskit_runtime_server.programs.well_formed import check_instructions, check_units
 
 MAX_UNPACKED: Final = 256 * 2**20
 MAX_DEPTH: Final = 64
@@ -425,6 +425,7 @@ def read_circuits(data: bytes, number: int, reader: Reader) -> list[QuantumCircu
     if len(circuits) != number or not all(isinstance(circuit, QuantumCircuit) for circuit in circuits):
         raise ValueError(f"{_numbered(number)} needed, the QPY holds {len(circuits)}.")
     for circuit in circuits:
+        check_units(circuit)
         check_instructions(circuit)
     return list(circuits)
 

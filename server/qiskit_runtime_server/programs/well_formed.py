@@ -49,6 +49,25 @@ def check_instructions(circuit: QuantumCircuit) -> None:
     _check_block(circuit, in_loop=False)
 
 
+def check_units(circuit: QuantumCircuit) -> None:
+    """Check that no delay of a circuit that comes from QPY was in another unit than dt.
+
+    QPY keeps no units (https://github.com/Qiskit/qiskit/issues/8293): 100 ns would be taken for 100 dt. What was in dt
+    is an integer in it, and everything else is a floating-point number.
+
+    Raises:
+        ValueError: If one was.
+    """
+    for instruction in circuit.data:
+        if instruction.name == "delay" and isinstance(instruction.params[0], float):
+            raise ValueError(
+                f"a delay of {instruction.params[0]} has lost its unit, as QPY keeps none but dt: transpile the circuit"
+                " for the device, or give delays in dt."
+            )
+        for block in instruction.operation.blocks if instruction.is_control_flow() else ():
+            check_units(block)
+
+
 def _check_block(circuit: QuantumCircuit, *, in_loop: bool) -> None:
     for instruction in circuit.data:
         qubits, clbits = instruction.qubits, instruction.clbits
@@ -59,8 +78,6 @@ def _check_block(circuit: QuantumCircuit, *, in_loop: bool) -> None:
             continue
         if instruction.name in _JUMPS and not in_loop:
             raise ValueError(f"{instruction.name} stands outside of any loop.")
-        if instruction.name == "delay":
-            _check_delay(instruction)
         # Making the operation raises if its parts contradict each other.
         operation = instruction.operation
         if (operation.num_qubits, operation.num_clbits) != (len(qubits), len(clbits)):
@@ -95,21 +112,6 @@ def _shapes() -> Mapping[str, tuple[int, int]]:
         for name, gate in get_standard_gate_name_mapping().items()
         if isinstance(gate, Instruction) and getattr(gate, "_standard_gate", None) is not None
     }
-
-
-def _check_delay(instruction: CircuitInstruction) -> None:
-    """Check a delay before it is made: QPY keeps no units, so what was 0.5 us is 0.5 dt now, and cannot be made."""
-    durations = instruction.params
-    if len(durations) != 1:
-        raise ValueError(f"a delay has {len(durations)} durations.")
-    duration = durations[0]
-    if isinstance(duration, float) and not duration.is_integer():
-        raise ValueError(
-            f"a delay of {duration} has lost its unit, as QPY keeps none: transpile the circuit for the device, or give"
-            " delays in dt."
-        )
-    if isinstance(duration, int | float) and duration < 0:
-        raise ValueError(f"a delay of {duration}: durations are not negative.")
 
 
 def _check_control_flow(operation: ControlFlowOp, circuit: QuantumCircuit, *, in_loop: bool) -> None:

@@ -18,7 +18,7 @@ from qiskit.quantum_info import SparseObservable
 from qiskit_ibm_runtime.fake_provider import FakeSherbrooke
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs import codec, qpy_structure
+from qiskit_runtime_server.programs import codec, qasm, qpy_structure
 from qiskit_runtime_server.programs.qpy_structure import check_structure
 from qiskit_runtime_server.programs.well_formed import check_instructions
 
@@ -263,11 +263,31 @@ def test_a_loop_of_more_rounds_than_can_be_counted_is_refused() -> None:
             codec.read_circuits(data.replace(limits, longer), 1, codec.Reader())
 
 
-def test_a_delay_whose_unit_was_lost_is_refused_with_advice() -> None:
+@pytest.mark.parametrize("duration", [100, 0.5])
+def test_a_delay_whose_unit_was_lost_is_refused_with_advice(duration: float) -> None:
+    circuit = QuantumCircuit(1, 1)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.delay(duration, 0, "us")
+    for version in VERSIONS:
+        with (
+            pytest.raises(
+                InvalidInputError, match=f"a delay of {float(duration)} has lost its unit, as QPY keeps none"
+            ),
+            codec.damage("pub"),
+        ):
+            codec.read_circuits(in_qpy(circuit, version), 1, codec.Reader())
+
+
+def test_delays_in_dt_are_read_as_they_were() -> None:
     circuit = QuantumCircuit(1)
-    circuit.delay(0.5, 0, "us")
-    with (
-        pytest.raises(InvalidInputError, match=r"a delay of 0.5 has lost its unit, as QPY keeps none"),
-        codec.damage("pub"),
-    ):
-        codec.read_circuits(in_qpy(circuit, 18), 1, codec.Reader())
+    circuit.delay(100, 0, "dt")
+    circuit.delay(16.0, 0, "dt")
+    for version in VERSIONS:
+        (read,) = codec.read_circuits(in_qpy(circuit, version), 1, codec.Reader())
+        assert [(item.operation.duration, item.operation.unit) for item in read.data] == [(100, "dt"), (16, "dt")]
+
+
+def test_delays_in_text_keep_their_units() -> None:
+    text = 'OPENQASM 3.0; include "stdgates.inc"; qubit[1] q; bit[1] c; delay[0.5us] q[0]; c[0] = measure q[0];'
+    delay = qasm.read_circuit(text, 10).data[0].operation
+    assert (delay.duration, delay.unit) == (0.5, "us")
