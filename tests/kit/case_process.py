@@ -18,7 +18,10 @@ class Failed:
 
 
 class CaseProcess:
-    """A process that calls one function again and again, and is replaced after a crash or a time limit."""
+    """A process that calls one function again and again.
+
+    It is replaced after every failure: what is broken in it must not break the next call as well.
+    """
 
     def __init__(self, function: Callable[..., Any], seconds: float) -> None:
         """Take what to call and how long a call may take.
@@ -46,10 +49,13 @@ class CaseProcess:
             self._end()
             return Failed(reason=f"hang: no result after {self._seconds} s")
         try:
-            return connection.recv()
+            result = connection.recv()
         except EOFError:
             code = self._end()
             return Failed(reason=f"crash: the process ended with code {code}")
+        if isinstance(result, Failed):
+            self._end()
+        return result
 
     def _started(self) -> Connection:
         context = multiprocessing.get_context("spawn")
@@ -67,13 +73,13 @@ class CaseProcess:
     def _end(self) -> int | None:
         if self._process is None:
             return None
+        if self._connection is not None:
+            self._connection.close()
         self._process.join(0.5)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
         code: int | None = self._process.exitcode
-        if self._connection is not None:
-            self._connection.close()
         self._process = self._connection = None
         return code
 

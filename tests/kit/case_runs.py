@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -67,10 +68,15 @@ def sampled(seed: int, name: str, shots: int, removed: Sequence[Path] = ()) -> R
         shots: For every row.
         removed: Instructions that are taken out before, one after the other; see `circuit_shrinking`.
     """
-    case = random_case(seed)
+    case = _drawn(seed)
     for path in removed:
         case = smaller(case, path)
     return compared(case, name, shots)
+
+
+@lru_cache(maxsize=1)
+def _drawn(seed: int) -> RandomCase:
+    return random_case(seed)
 
 
 def compared(case: RandomCase, name: str, shots: int) -> Report:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -54,16 +55,21 @@ def user_noise(
         labels: Whether the model names the labels `mine` and `mine_of_two`.
     """
     if rng.random() < 0.1 and max(qubits) < 5:
-        backend = FakeManilaV2()
-        model = NoiseModel.from_backend(backend)
-        errors = Errors.of_model(model, Relaxation.of_backend(backend))
-        return RandomNoise(model=model, errors=errors, description="all of fake_manila, as a user's own model")
+        return _manila()
     model = NoiseModel()
     drawn = [*_gate_errors(rng, model, gates), *_other_errors(rng, model, qubits)]
     if labels and rng.random() < 0.7:
         drawn += _label_errors(rng, model, gates, qubits)
     drawn += _readout_errors(rng, model, qubits)
     return RandomNoise(model=model, errors=Errors.of_model(model), description="; ".join(drawn))
+
+
+@cache
+def _manila() -> RandomNoise:
+    backend = FakeManilaV2()
+    model = NoiseModel.from_backend(backend)
+    errors = Errors.of_model(model, Relaxation.of_backend(backend))
+    return RandomNoise(model=model, errors=errors, description="all of fake_manila, as a user's own model")
 
 
 def _gate_errors(
