@@ -6,7 +6,7 @@ Python bool, a Float a Python float.
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from qiskit.circuit import ClassicalRegister, Clbit
@@ -15,8 +15,8 @@ from qiskit.circuit.classical import expr, types
 Value = bool | int | float
 """What a Bool, a Uint or a Float holds."""
 
-Resource = Clbit | ClassicalRegister | expr.Expr
-Condition = tuple[Clbit | ClassicalRegister, int] | expr.Expr
+Resource: TypeAlias = Clbit | ClassicalRegister | expr.Expr
+Condition: TypeAlias = tuple[Clbit | ClassicalRegister, int] | expr.Expr
 
 
 class UndefinedError(ArithmeticError):

@@ -110,9 +110,25 @@ TERMS: Final = {"ZZ": 1.0, "IX": -0.5, "1I": 0.7, "Z0": 0.3}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("circuit", "rows"), [(static(), 2000), (dynamic(), 1000)], ids=["static", "dynamic"])
 @pytest.mark.parametrize("name", EXECUTORS)
-def test_error_bars_cover_68_and_95_percent(name: str, circuit: QuantumCircuit, rows: int) -> None:
+def test_error_bars_cover_68_and_95_percent(name: str) -> None:
+    pulls = pulls_of(static(), name, 2000)
+    assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
+    assert 0.65 < (np.abs(pulls) < 1).mean() < 0.71
+    assert 0.93 < (np.abs(pulls) < 2).mean() < 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_error_bars_of_dynamic_circuits_cover(name: str) -> None:
+    pulls = pulls_of(dynamic(), name, 200)
+    assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
+    low, high = binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], len(pulls), 0.6827)
+    assert low <= (np.abs(pulls) < 1).sum() <= high
+
+
+def pulls_of(circuit: QuantumCircuit, name: str, rows: int) -> NDArray[np.float64]:
+    """Return by how many reported standard errors estimates on fake_manila are off, for `rows` repetitions."""
     wide = QuantumCircuit(5, circuit.num_clbits)
     wide.compose(circuit, [0, 1], range(circuit.num_clbits), inplace=True)
     terms = {"III" + label: c for label, c in TERMS.items()}
@@ -121,10 +137,7 @@ def test_error_bars_cover_68_and_95_percent(name: str, circuit: QuantumCircuit, 
     bound = wide.assign_parameters([0.7])
     exact = sum(measured_values(bound, {label: c}, errors, rotations)[0] for label, c in terms.items())
     evs, stds = estimates(wide, terms, np.full((rows, 1), 0.7), name)
-    pulls = (evs - exact) / stds
-    assert abs(pulls.mean()) * math.sqrt(rows) < 4
-    assert 0.65 < (np.abs(pulls) < 1).mean() < 0.71
-    assert 0.93 < (np.abs(pulls) < 2).mean() < 0.97
+    return (evs - exact) / stds
 
 
 def estimates(
