@@ -121,7 +121,7 @@ def test_error_bars_cover_68_and_95_percent(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_error_bars_of_dynamic_circuits_cover(name: str) -> None:
-    pulls = pulls_of(dynamic(), name, 200)
+    pulls = pulls_of(dynamic(), name, 80)
     assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
     low, high = binom.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], len(pulls), 0.6827)
     assert low <= (np.abs(pulls) < 1).sum() <= high
