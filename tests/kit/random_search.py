@@ -38,7 +38,9 @@ def search(first: int) -> None:
                 report = process.call(seed, name, _SHOTS)
                 kind = failure(report)
                 if kind is not None:
-                    print(f"\n=== {name}: {kind}\n{_smallest(process, seed, name, kind)}", flush=True)
+                    # Making it small takes a minute where every attempt costs a process.
+                    print(f"\n=== seed {seed} on {name}: {kind}", flush=True)
+                    print(_smallest(process, seed, name, kind), flush=True)
                 elif report.refused:
                     refused += 1
                     print(f"seed {seed} on {name}, refused: {report.refused}", flush=True)
