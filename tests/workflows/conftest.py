@@ -50,11 +50,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def run(ecosystem: Path, server: ServerProcess) -> Callable[[str], dict[str, Any]]:
     """Return a function that runs a script as its reader would, and returns what it prints on its last line."""
 
-    # What else runs on the machine takes its cores: threads that wait for each other would take minutes.
-    variables = {**environment(server.url, ACCOUNT), "OMP_NUM_THREADS": "1"}
-
     def run_named(name: str) -> dict[str, Any]:
-        printed = run_script(ecosystem, HERE / "scripts" / f"{name}.py", variables)
+        printed = run_script(ecosystem, HERE / "scripts" / f"{name}.py", environment(server.url, ACCOUNT))
         values: dict[str, Any] = json.loads(printed.splitlines()[-1])
         return values
 

@@ -25,7 +25,7 @@ cx.cx(0, 1)
 
 def reconstructed(experiment: BaseExperiment, quantity: str) -> dict[str, object]:
     """Return the fidelity, the reconstructed matrix (its real part, its imaginary part) and the ids of the jobs."""
-    # Linear inversion alone has no bias: what makes the matrix positive takes statistical errors to one side.
+    # Linear inversion alone has no bias: to make the matrix positive would bias a fidelity.
     experiment.analysis.set_options(rescale_positive=False)
     data = experiment.run(backend=backend, shots=10_000, seed_simulator=3).block_for_results()
     results = data.analysis_results(dataframe=True).set_index("name")["value"]
