@@ -21,7 +21,7 @@ Run = Callable[[str], dict[str, Any]]
 def test_cutting_reconstructs_the_values_of_the_uncut_circuit(run: Run) -> None:
     found = run("cutting")
     circuit = efficient_su2(4, entanglement="linear", reps=1)
-    state = Statevector(circuit.assign_parameters(np.linspace(0.3, 1.7, circuit.num_parameters)))
+    state = Statevector(circuit.assign_parameters(np.linspace(0.9, -0.9, circuit.num_parameters)))
     # Each of the products is of means of `shots` numbers between -1 and 1, one for each partition.
     variance = sum(c**2 for c in found["coefficients"]) * ((1 + 1 / found["shots"]) ** found["partitions"] - 1)
     assert len(found["values"]) == 6

@@ -16,7 +16,7 @@ from qiskit_ibm_runtime import EstimatorV2, QiskitRuntimeService, Session
 
 # H2 at 0.735 Angstrom: the electronic part, in the parity mapping.
 HYDROGEN = {"II": -1.052373, "IZ": 0.39793, "ZI": -0.39793, "ZZ": -0.01128, "XX": 0.18093}
-PRECISION = 0.005
+PRECISION = 0.002
 
 algorithm_globals.random_seed = 3
 ansatz = efficient_su2(2, su2_gates=["ry"], entanglement="linear", reps=1)

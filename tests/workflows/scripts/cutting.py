@@ -12,11 +12,11 @@ from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_addon_cutting import generate_cutting_experiments, partition_problem, reconstruct_expectation_values
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, SamplerV2
 
-SHOTS = 10_000
+SHOTS = 20_000
 PAULIS = ["ZZII", "IZZI", "IIZZ", "XIXI", "ZIZZ", "IXIX"]
 
 circuit = efficient_su2(4, entanglement="linear", reps=1)
-circuit = circuit.assign_parameters(np.linspace(0.3, 1.7, circuit.num_parameters)).decompose()
+circuit = circuit.assign_parameters(np.linspace(0.9, -0.9, circuit.num_parameters)).decompose()
 observable = SparsePauliOp(PAULIS)
 
 problem = partition_problem(circuit=circuit, partition_labels="AABB", observables=observable.paulis)
