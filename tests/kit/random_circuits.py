@@ -240,7 +240,8 @@ def _place(rng: np.random.Generator, device: str) -> _Place:
     target = backend(device).target
     qubits = _connected(rng, backend(device))
     gates = {}
-    for name in target.operation_names:
+    # Some targets come out of sets.
+    for name in sorted(target.operation_names):
         found = tuple(group for group in target[name] or () if group and set(group) <= set(qubits))
         gates[name] = tuple(sorted(found))
     # The server offers what these do as rz, sx and x.
@@ -449,7 +450,9 @@ class _Builder:
         if self._has(Feature.LABELS) and self._chance(0.4):
             operation = operation.to_mutable()
             # "mine" is what random models may name; nothing names the other.
-            operation.label = self._one(["drawn", "mine" if len(qubits) == 1 else "mine_of_two"])
+            # Qiskit drops the label of a delay when values are put in.
+            meant = [] if isinstance(operation, Delay) else ["mine" if len(qubits) == 1 else "mine_of_two"]
+            operation.label = self._one(["drawn", *meant])
         self._circuit.append(operation, list(qubits), list(clbits))
 
     def _delay(self) -> None:

@@ -3,7 +3,6 @@
 `python tests/kit/random_search.py SEED`, with `tests/kit` and `server` in PYTHONPATH, goes on from there without end.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -19,11 +18,6 @@ CASES: Final = range(100)
 SHOTS: Final = 3000
 SECONDS: Final = 30.0
 """For one case on one executor, the first one's imports included."""
-
-# An executor may refuse these, in an error that names them.
-REFUSABLE: Final = re.compile(r"\b(ADD|SUB|MUL|DIV|SHIFT_LEFT|SHIFT_RIGHT|Index|Casts from Uint)\b")
-MOST_REFUSED: Final = 12
-"""Of the 100 cases, on each executor."""
 
 ReportOf = Callable[[int, str], Report | Failed]
 
@@ -48,8 +42,7 @@ def test_a_random_circuit_has_its_exact_distribution(report_of: ReportOf, seed: 
     report = report_of(seed, name)
     assert not isinstance(report, Failed), f"{report.reason}\n{random_case(seed).described()}"
     assert report.wrong is None, f"{report.wrong}\n{random_case(seed).described()}"
-    refused = report.refused
-    assert refused is None or REFUSABLE.search(refused), f"{refused}\n{random_case(seed).described()}"
+    assert report.refused is None, f"{report.refused}\n{random_case(seed).described()}"
 
 
 @pytest.mark.slow
@@ -58,14 +51,6 @@ def test_p_values_are_uniform(report_of: ReportOf) -> None:
     p_values = [value for report in reports if isinstance(report, Report) for value in report.p_values]
     assert len(p_values) > 150
     assert kstest(p_values, "uniform").pvalue > 1e-4
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", EXECUTORS)
-def test_hardly_anything_is_refused(report_of: ReportOf, name: str) -> None:
-    reports = [report_of(seed, name) for seed in CASES]
-    refused = [report.refused for report in reports if isinstance(report, Report) and report.refused]
-    assert len(refused) <= MOST_REFUSED, refused
 
 
 def instructions(circuit: QuantumCircuit) -> Counter[str]:

@@ -5,12 +5,17 @@ Aer 0.18 samples what it is given well, but not all that it can be given:
 - It turns all errors into Kraus operators as soon as one of them is none but a mixture of unitaries, and fails for some
   channels with equal eigenvalues, such as depolarisation. So errors are instructions of the circuit here, those with
   Kraus operators of our own, and the noise model has nothing but errors of reading.
+- It draws from mixtures of unitaries before a shot begins, once for all rounds of a while loop; from Kraus operators it
+  draws when it comes to them.
+- Of all measurements into one bit at the end of a circuit it applies the errors of reading to the last one's outcome.
+  So those that are overwritten get a bit of their own.
 - It makes room for a shot's classical bits up to the last one that is measured into when errors differ between shots,
   and ends the process when an instruction reads a bit behind that. So the last bit is always measured into.
 - Of classical expressions it knows some, and of some it takes the wrong bits, as of all with more than 32 of them.
   `obstacle` tells which these are.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -64,24 +69,55 @@ def written_out(circuit: QuantumCircuit, noise: NoiseModel | None) -> QuantumCir
         noise: Errors of its qubits, or None.
 
     Returns:
-        A circuit of the same qubits and classical bits and, if it has control flow, one more bit at its end.
+        A circuit of the same qubits and classical bits, with further bits at its end.
     """
     # Errors have unique ids, but no hash.
     known: dict[str, Instruction] = {}
+    mixtures = not has_while_loop(circuit)
 
     def steps(operation: Instruction, qubits: tuple[int, ...]) -> Steps:
         errors = [] if noise is None else errors_of(noise, operation, qubits)
         for error in errors:
             if error.id not in known:
-                known[error.id] = _instruction_of(error)
+                known[error.id] = _instruction_of(error, mixtures=mixtures)
         found = [known[error.id] for error in errors]
         parts = [*found, operation] if operation.name == "measure" else [operation, *found]
         return [(part, range(len(qubits))) for part in parts]
 
     written = rewritten(circuit, range(circuit.num_qubits), steps)
-    if any(instruction.is_control_flow() for instruction in written.data):
-        written.add_register(ClassicalRegister(1, "last"))
-        written.measure(0, written.num_clbits - 1)
+    if not any(instruction.is_control_flow() for instruction in written.data):
+        return _with_a_bit_for_each_measurement(written)
+    written.add_register(ClassicalRegister(1, "last"))
+    written.measure(0, written.num_clbits - 1)
+    return written
+
+
+def has_while_loop(circuit: QuantumCircuit) -> bool:
+    """Whether there is a while loop in `circuit` or in one of its blocks."""
+    return any(
+        instruction.name == "while_loop" or any(map(has_while_loop, instruction.operation.blocks))
+        for instruction in circuit.data
+        if instruction.is_control_flow()
+    )
+
+
+def _with_a_bit_for_each_measurement(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a circuit without control flow in which only the last measurement into a bit goes there."""
+    measured = [instruction.clbits[0] for instruction in circuit.data if instruction.name == "measure"]
+    spare = ClassicalRegister(len(measured) - len(set(measured)), "overwritten")
+    if not spare:
+        return circuit
+    written = circuit.copy_empty_like()
+    written.add_register(spare)
+    free = iter(spare)
+    left = Counter(measured)
+    for instruction in circuit.data:
+        if instruction.name == "measure":
+            (clbit,) = instruction.clbits
+            left[clbit] -= 1
+            written.append(instruction.operation, instruction.qubits, [next(free) if left[clbit] else clbit])
+        else:
+            written.append(instruction)
     return written
 
 
@@ -179,8 +215,8 @@ def rewritten(
     return written
 
 
-def _instruction_of(error: QuantumError) -> Instruction:
-    if all(part.name in _MIXED for circuit in error.circuits for part in circuit.data):
+def _instruction_of(error: QuantumError, *, mixtures: bool) -> Instruction:
+    if mixtures and all(part.name in _MIXED for circuit in error.circuits for part in circuit.data):
         return error.to_instruction()
     # Aer tries one after the other: the one that is most likely comes first.
     operators: list[Any] = list(channel(error).kraus[::-1])
