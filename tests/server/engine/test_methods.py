@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit_aer.noise import NoiseModel, ReadoutError, amplitude_damping_error, depolarizing_error
 
 from qiskit_runtime_server.executors.aer import AerExecutor, executor
 from qiskit_runtime_server.executors.base import SampleTask
@@ -45,6 +46,49 @@ def chain_task(device: Device, num_qubits: int, *, shots: int) -> SampleTask:
         noise=device.noise.restricted_to(component.qubits, component.uses),
         seeds=np.array([5], dtype=np.uint64),
     )
+
+
+def ladder(num_qubits: int) -> QuantumCircuit:
+    """Return pairs of entangled qubits, joined by measurements between them and by what these decide."""
+    circuit = QuantumCircuit(num_qubits, num_qubits)
+    for qubit in range(0, num_qubits - 1, 2):
+        circuit.sx(qubit)
+        circuit.cz(qubit, qubit + 1)
+        circuit.sx(qubit + 1)
+    for qubit in range(1, num_qubits - 1, 2):
+        circuit.cz(qubit, qubit + 1)
+        circuit.measure(qubit, qubit)
+        with circuit.if_test((circuit.clbits[qubit], 1)) as otherwise:
+            circuit.x(qubit + 1)
+        with otherwise:
+            circuit.sx(qubit + 1)
+    circuit.measure(range(num_qubits), range(num_qubits))
+    return circuit
+
+
+def test_matrix_product_states_agree_with_the_interpreter_where_measurements_decide(
+    agree: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.05, 2), "cz")
+    model.add_all_qubit_quantum_error(amplitude_damping_error(0.1), ["x", "sx"])
+    model.add_all_qubit_readout_error(ReadoutError([[0.95, 0.05], [0.1, 0.9]]))
+    task = SampleTask(
+        circuit=ladder(6),
+        parameter_values=np.empty((1, 0)),
+        shots=4000,
+        noise=model,
+        seeds=np.array([5], dtype=np.uint64),
+    )
+    interpreted = weights(task, AerExecutor(threads=1))
+    monkeypatch.setattr(executor, "_INTERPRETED_QUBITS", 0)
+    monkeypatch.setattr(executor, "_MPS_QUBITS", 0)
+    monkeypatch.setattr(executor, "_SMALL_BOND", 64)
+    chosen: list[str] = []
+    sampled = AerExecutor._sampled
+    monkeypatch.setattr(AerExecutor, "_sampled", lambda self, *args: chosen.append(args[1]) or sampled(self, *args))
+    agree(weights(task, AerExecutor(threads=1)), interpreted)
+    assert chosen == ["matrix_product_state"]
 
 
 def weights(task: SampleTask, executor: AerExecutor) -> np.ndarray:

@@ -73,7 +73,7 @@ def written_out(circuit: QuantumCircuit, noise: NoiseModel | None) -> QuantumCir
     """
     # Errors have unique ids, but no hash.
     known: dict[str, Instruction] = {}
-    mixtures = not has_while_loop(circuit)
+    mixtures = not has_loop(circuit)
 
     def steps(operation: Instruction, qubits: tuple[int, ...]) -> Steps:
         errors = [] if noise is None else errors_of(noise, operation, qubits)
@@ -92,10 +92,10 @@ def written_out(circuit: QuantumCircuit, noise: NoiseModel | None) -> QuantumCir
     return written
 
 
-def has_while_loop(circuit: QuantumCircuit) -> bool:
-    """Whether there is a while loop in `circuit` or in one of its blocks."""
+def has_loop(circuit: QuantumCircuit) -> bool:
+    """Whether there is a loop in `circuit` or in one of its blocks."""
     return any(
-        instruction.name == "while_loop" or any(map(has_while_loop, instruction.operation.blocks))
+        instruction.name in {"while_loop", "for_loop"} or any(map(has_loop, instruction.operation.blocks))
         for instruction in circuit.data
         if instruction.is_control_flow()
     )

@@ -18,7 +18,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford
 from qiskit_aer.noise import NoiseModel, QuantumError
 
-from qiskit_runtime_server.executors.aer.circuits import Steps, has_while_loop, leaves, rewritten
+from qiskit_runtime_server.executors.aer.circuits import Steps, has_loop, leaves, rewritten
 from qiskit_runtime_server.programs.noise import errors_of
 
 _KNOWN: Final = frozenset(
@@ -40,7 +40,7 @@ def clifford_rows(circuit: QuantumCircuit, values: NDArray[np.float64], noise: N
     Returns:
         Shape ``(n,)``.
     """
-    if noise is not None and has_while_loop(circuit):
+    if noise is not None and has_loop(circuit):
         # Aer draws mixtures but once for all rounds.
         return np.zeros(len(values), dtype=np.bool_)
     columns = {parameter: column for column, parameter in enumerate(circuit.parameters)}
