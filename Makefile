@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest e2e cluster check format bench bench-operator chaos gpu-test lock docs
+.PHONY: help setup demo test test-oldest e2e cluster check format bench bench-operator error-bars chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ bench: $(STAMP) ## Measure, beside the client's local testing mode; writes docs/
 
 bench-operator: $(STAMP) ## Measure the operator on a control plane; writes docs/reference/operator-benchmarks.md
 	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/operator_run.py $(ARGS)
+
+error-bars: $(STAMP) ## Repeat estimates 1,000 times, see whether their errors cover; writes docs/reference/error-bars.md (about an hour)
+	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/coverage_run.py $(ARGS)
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
 	PYTHONPATH=tests/kit $(BIN)/python tests/chaos/run.py $(ARGS)
