@@ -29,9 +29,9 @@ the median of the errors that the result gives for them, and how many values are
 of the mean of all. {due}; a share of 1,000 repetitions is itself uncertain by 1.5 and 0.7 percentage points.
 
 Two qubits of `fake_manila` with four `cx`, 4,096 shots; for PEA and PEC a known Pauli Lindblad channel after each `cx`
-and 3 % of bits misread. Z is one term; four terms are 0.7 ZI - 1.6 IZ + 0.4 ZZ + 0.3 YX, of which three are read from
-the same shots, and the last is 0. Each repetition has a calibration of its own. `extrapolators alone` are fits to means
-of binomial shots of the sum of two decays (4,096; 250,000 for double_exponential and polynomials from degree 3 on).
+and 3 % of bits misread. Z is one term; four terms are 0.7 ZI - 1.6 IZ + 0.4 ZZ + 0.3 YY, of which three are read from
+the same shots. Each repetition has a calibration of its own. `extrapolators alone` are fits to means of binomial shots
+of the sum of two decays (4,096 shots; 250,000 for double_exponential and polynomials from degree 3 on).
 
 {packages}.
 

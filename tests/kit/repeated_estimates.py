@@ -28,7 +28,7 @@ KNOWN = {"layer_noise_model": [known_layer((0, 1), RATES)]}
 ACTIVE = {"strategy": "active"}
 OBSERVABLES: dict[str, dict[str, float]] = {
     "Z": {"IIIZI": 1.0},
-    "four terms": {"IIIZI": 0.7, "IIIIZ": -1.6, "IIIZZ": 0.4, "IIIYX": 0.3},
+    "four terms": {"IIIZI": 0.7, "IIIIZ": -1.6, "IIIZZ": 0.4, "IIIYY": 0.3},
 }
 
 
@@ -146,11 +146,7 @@ class Field:
 
 
 def fields(case: Case) -> list[Field]:
-    """Return all values of a result that have errors.
-
-    Those of single extrapolators are left out for the observable of four terms: for one of these, which is 0, there is
-    no exponential.
-    """
+    """Return the values of a result that have errors, those of single extrapolators for one observable."""
     found = []
     for number, name in enumerate(OBSERVABLES):
         found.append(Field(what=name, values="evs", errors="stds", index=(number,)))

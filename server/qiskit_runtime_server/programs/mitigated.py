@@ -156,12 +156,10 @@ def _with_errors(data: DataBin, errors: Errors) -> DataBin:
         "stds_noise_factors": errors.stds[:, -count:].reshape(*shape, count),
         "ensemble_stds_noise_factors": errors.ensemble_stds.reshape(*shape, count),
         "evs_extrapolated": data.evs_extrapolated,
-        "stds_extrapolated": None,
+        "stds_extrapolated": errors.stds[:, 1:-count].reshape(data.evs_extrapolated.shape),
         "fit_stds": data.stds,
         "fit_stds_extrapolated": data.stds_extrapolated,
     }
-    if data.evs_extrapolated is not None:
-        fields["stds_extrapolated"] = errors.stds[:, 1:-count].reshape(data.evs_extrapolated.shape)
     return DataBin(**fields, shape=shape)
 
 

@@ -97,6 +97,11 @@ class TestCoverage:
     def test_two_exponentials_move_with_their_means_as_their_slopes_say(self) -> None:
         assert min(fitted("double_exponential", 40, seed=5).chances()) > CHANCE
 
+    def test_a_term_that_is_zero_has_an_error_that_is_not_too_small(self) -> None:
+        """An exponential through noise has no normal distribution: more than due are within one error."""
+        few, _, few_of_two, _ = fitted("exponential", 200, seed=5, means=[0.0, 0.0, 0.0]).chances()
+        assert min(few, few_of_two) > CHANCE
+
     @pytest.mark.parametrize(
         ("circuit", "observable"),
         [
