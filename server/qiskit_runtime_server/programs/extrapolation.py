@@ -114,7 +114,9 @@ class Model:
         tried = np.array([fit[:, 0] for fit in found[list(self.extrapolators).index(selected) :]])
         values = np.column_stack([_first_usable(tried, term), *(fit[:, 1:] for fit in found)])
         slopes = np.zeros((len(x), values.shape[1]))
-        slopes[moving] = (values[1::2] - values[2::2]) / (2 * means.errors[moving, None])
+        with np.errstate(invalid="ignore"):
+            slopes[moving] = (values[1::2] - values[2::2]) / (2 * means.errors[moving, None])
+        slopes[~np.isfinite(slopes)] = np.nan
         return np.concatenate([values[0], means.values]), np.hstack([slopes, each])
 
 
@@ -198,8 +200,10 @@ def _followed(parameters: Floats, x: Floats, y: Floats, weights: Floats, *, deca
         tried = parameters + steps[..., 0]
         if decaying:
             tried[:, 1::2] = np.minimum(tried[:, 1::2], 0)
-        tried_residuals, tried_jacobian = _residuals(tried, x, y, weights)
-        before, after = np.sum(residuals**2, axis=1), np.sum(tried_residuals**2, axis=1)
+        # A step may go far too far; it is undone, as its residuals are large.
+        with np.errstate(over="ignore", invalid="ignore"):
+            tried_residuals, tried_jacobian = _residuals(tried, x, y, weights)
+            before, after = np.sum(residuals**2, axis=1), np.sum(tried_residuals**2, axis=1)
         better = after <= before
         parameters = np.where(better[:, None], tried, parameters)
         residuals = np.where(better[:, None], tried_residuals, residuals)
@@ -213,7 +217,6 @@ def _followed(parameters: Floats, x: Floats, y: Floats, weights: Floats, *, deca
 def _residuals(parameters: Floats, x: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Return weighted residuals, shape (cases, points), and their derivatives, shape (cases, points, parameters)."""
     amplitudes, rates = parameters[:, None, ::2], parameters[:, None, 1::2]
-    # A step may go far too far; it is undone as its residuals are large.
     decays = np.exp(np.clip(rates * x[:, None], -300, 300))
     jacobian = np.empty((*y.shape, parameters.shape[1]))
     jacobian[..., ::2] = decays
