@@ -22,6 +22,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
 from qiskit_runtime_server.programs import isa
+from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.device import Device
 from qiskit_runtime_server.programs.final_measurements import without_final_measurements
@@ -72,6 +73,7 @@ def execute(
     pubs = [EstimatorPub.coerce(pub) for pub in pubs]
     for index, pub in enumerate(pubs):
         _check(pub, setup.device, setup.options, f"pubs[{index}]")
+    pubs = [EstimatorPub(opened(pub.circuit), pub.observables, pub.parameter_values, pub.precision) for pub in pubs]
     plans = [plan_for(setup, pub, f"pubs[{index}]") for index, pub in enumerate(pubs)]
     if setup.options.twirling.product is not None:
         for index, plan in enumerate(plans):
@@ -118,6 +120,7 @@ def _job_metadata(options: Options) -> dict[str, Any]:
         "resilience": resilience,
         "resilience_level": methods.level,
         "version": 2,
+        **options.noise_metadata,
     }
 
 

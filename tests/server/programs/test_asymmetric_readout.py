@@ -193,6 +193,10 @@ class TestEstimator:
         # 2000 randomizations of two qubits whose rates differ by up to 29 %, and as many for the calibration.
         assert data.evs == pytest.approx([1, 1], abs=5 * 2 * 0.29 / np.sqrt(2000))
 
+    def test_the_result_says_so(self, executor: RecordingExecutor) -> None:
+        assert estimate(executor, bell(), ["IIIZZ"], **ASYMMETRIC).metadata["noise"] == {"readout": "asymmetric"}
+        assert "noise" not in estimate(executor, bell(), ["IIIZZ"]).metadata
+
 
 def prepared_bare(ones: Sequence[int]) -> QuantumCircuit:
     circuit = QuantumCircuit(5)
