@@ -39,6 +39,14 @@ ServerError
 from typing import ClassVar
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic of an extension written in Rust, as Qiskit's reader of QPY is.
+
+    Panics derive from BaseException, and their class cannot be imported.
+    """
+    return type(error).__name__ == "PanicException"
+
+
 class ServerError(Exception):
     """Base of everything that this package raises on purpose."""
 

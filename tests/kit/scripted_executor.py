@@ -18,6 +18,10 @@ from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors import BaseExecutor
 
 
+class PanicException(BaseException):
+    """Derives from BaseException, as a panic of an extension does."""
+
+
 class ScriptedExecutor(BaseExecutor):
     """Runs the sampler only: every bit comes out 0, unless the circuit's name is one of those below.
 
@@ -42,8 +46,8 @@ class ScriptedExecutor(BaseExecutor):
             case "hog":
                 hoard = [np.ones(2**24) for _ in range(2**12)]
                 raise AssertionError(f"{len(hoard)} arrays fitted into memory")
-            case "stumble":
-                raise RuntimeError("a plug-in's own mistake")
+            case "stumble" | "panic" as name:
+                raise PanicException if name == "panic" else RuntimeError("a plug-in's own mistake")
             case "refuse":
                 raise InvalidInputError("not like this")
             case "hang" | "end in time" as name:

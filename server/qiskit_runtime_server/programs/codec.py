@@ -50,7 +50,7 @@ from samplomatic.exceptions import (
     VirtualGateError,
 )
 
-from qiskit_runtime_server.errors import InternalError, InvalidInputError, UnsupportedOptionError
+from qiskit_runtime_server.errors import InternalError, InvalidInputError, UnsupportedOptionError, is_panic
 from qiskit_runtime_server.programs import qasm, qpy_structure
 from qiskit_runtime_server.programs.npy import read_array
 from qiskit_runtime_server.programs.qpy_structure import check_structure
@@ -314,8 +314,7 @@ def damage(where: str) -> Iterator[None]:
     except _DAMAGED as error:
         raise InvalidInputError(f"{where}: {_first_line(error)}") from error
     except BaseException as error:
-        # Qiskit's reader is written in Rust; its panics derive from BaseException, and the class cannot be imported.
-        if type(error).__name__ != "PanicException":
+        if not is_panic(error):
             raise
         raise InvalidInputError(f"{where}: the data is damaged ({_first_line(error)})") from error
 

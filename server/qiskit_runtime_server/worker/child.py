@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from qiskit_runtime_server.dispatch.events import LENGTH, Completed, Event, Failed, Log, Metrics, Pieces, Ready, Task
-from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError, StartupError
+from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError, StartupError, is_panic
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
@@ -117,7 +117,9 @@ def _outcome(
         failed = error
     except MemoryError:
         failed = OutOfMemoryError("The job needs more memory than its slot has.")
-    except Exception as error:  # noqa: BLE001 - the top loop: the job ends, the worker goes on
+    except BaseException as error:  # the top loop: the job ends
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         _send(connection, Log(text=traceback.format_exc()[-_MAX_LOG:]))
         failed = InternalError(f"{type(error).__name__}: {error}")
     return Failed(

@@ -105,11 +105,12 @@ async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
     assert slot.pid == pid
 
 
-async def test_a_worker_whose_simulator_failed_runs_no_other_job(slots: Slots) -> None:
+@pytest.mark.parametrize("name", ["stumble", "panic"])
+async def test_a_worker_whose_simulator_failed_runs_no_other_job(slots: Slots, name: str) -> None:
     """Aer has left a damaged heap behind, which ended the process during the next job."""
     slot = await slots.reserve()
     pid = slot.pid or 0
-    *_, last = await ends(slot, task("stumble"))
+    *_, last = await ends(slot, task(name))
     assert isinstance(last, Failed)
     assert last.worker_unfit
     assert not last.worker_died, "the job has failed for good"
