@@ -84,7 +84,9 @@ def _values(
     elements = math.prod(item.shape)
     if isinstance(item, CircuitItem):
         table = item.circuit_arguments
-        return np.broadcast_to(table, (*item.shape, circuit.num_parameters)).reshape(elements, -1), {}
+        return np.broadcast_to(table, (*item.shape, circuit.num_parameters)).reshape(
+            elements, circuit.num_parameters
+        ), {}
     outputs = samplexes.draw(
         item.samplex.finalize(),
         item.samplex_arguments,
@@ -93,7 +95,7 @@ def _values(
         "the samplex",
     )
     values = outputs.pop(samplexes.PARAMETER_VALUES, np.empty((elements, 0)))
-    return values.reshape(elements, -1).astype(np.float64), outputs
+    return values.reshape(elements, values.shape[-1]).astype(np.float64), outputs
 
 
 def _registers(

@@ -15,6 +15,7 @@ from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
+from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.codec import encode_result
 from qiskit_runtime_server.programs.estimator import num_configurations
 
@@ -52,6 +53,16 @@ def exact(circuit: QuantumCircuit, values: NDArray[np.float64], observable: Spar
     operator = SparsePauliOp.from_sparse_observable(observable.as_paulis())
     value: complex = Statevector(circuit.assign_parameters(values)).expectation_value(operator)
     return value.real
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_pub_without_parameter_sets_has_no_values(level: int) -> None:
+    circuit = QuantumCircuit(5)
+    circuit.rz(Parameter("angle"), 0)
+    circuit.cx(0, 1)
+    pub = EstimatorPub.coerce((circuit, "IIIIZ", np.empty((0, 1))))
+    (result,) = AerExecutor(threads=1).execute_estimator([pub], {"resilience_level": level}, "fake_manila")
+    assert result.data.evs.shape == result.data.stds.shape == (0,)
 
 
 class TestValues:
