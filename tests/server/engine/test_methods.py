@@ -120,3 +120,18 @@ def test_matrix_product_states_agree_with_the_other_methods(
     monkeypatch.setattr(executor, "_MPS_QUBITS", 0)
     monkeypatch.setattr(Evolution, "of", lambda *_: None)
     agree(weights(task, AerExecutor(threads=1)), other)
+
+
+def test_the_time_of_a_circuit_with_loops_is_not_bounded_by_an_estimate() -> None:
+    """How often they run is known to the job's own limit of time only."""
+    circuit = QuantumCircuit(1, 1)
+    circuit.x(0)
+    with circuit.if_test((circuit.clbits[0], 1)) as otherwise:
+        circuit.x(0)
+        circuit.x(0)
+    with otherwise:
+        circuit.x(0)
+    assert executor._length(circuit) == 5
+    with circuit.if_test((circuit.clbits[0], 1)), circuit.while_loop((circuit.clbits[0], 1)):
+        circuit.x(0)
+    assert executor._length(circuit) == np.inf

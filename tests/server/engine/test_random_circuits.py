@@ -46,10 +46,12 @@ def test_a_random_circuit_has_its_exact_distribution(report_of: ReportOf, seed: 
 
 
 @pytest.mark.slow
-def test_p_values_are_uniform(report_of: ReportOf) -> None:
-    reports = [report_of(seed, name) for seed in CASES for name in EXECUTORS]
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_p_values_are_uniform(report_of: ReportOf, name: str) -> None:
+    """Those of one executor at a time: where two interpret a circuit, they give the same bits."""
+    reports = [report_of(seed, name) for seed in CASES]
     p_values = [value for report in reports if isinstance(report, Report) for value in report.p_values]
-    assert len(p_values) > 150
+    assert len(p_values) > 75
     assert kstest(p_values, "uniform").pvalue > 1e-4
 
 

@@ -1,5 +1,6 @@
 """The executor `aer`: simulates circuits with qiskit-aer, on processors."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
@@ -134,7 +135,7 @@ class AerExecutor(BaseExecutor):
 
     def _stabilized(self, task: SampleTask) -> BitTensor:
         """Run a task of Clifford gates, whose errors are mixtures of them."""
-        seconds = _SECONDS_PER_RUN + task.shots * len(task.circuit.data) * _SECONDS_PER_INSTRUCTION
+        seconds = _SECONDS_PER_RUN + task.shots * _length(task.circuit) * _SECONDS_PER_INSTRUCTION
         drawn = None if task.noise is None else self._drawn(task, seconds)
         return self._sampled(task, "stabilizer", seconds) if drawn is None else drawn
 
@@ -242,7 +243,7 @@ class AerExecutor(BaseExecutor):
         bond = _bond_bound(circuit)
         if bond is not None:
             product = _SECONDS_PER_TENSOR + _SECONDS_PER_PRODUCT * bond**3
-            bond_seconds = task.shots * len(circuit.data) * product
+            bond_seconds = task.shots * _length(circuit) * product
             if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= _SMALL_BOND:
                 return "matrix_product_state", bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
@@ -327,9 +328,16 @@ def _simulator() -> AerSimulator:
 
 def _dense_seconds(circuit: QuantumCircuit, shots: int) -> float:
     """Return about how long a state vector takes for so many shots of a circuit that is run anew for each."""
-    instruction = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
-    seconds: float = _SECONDS_PER_RUN + shots * len(circuit.data) * instruction
-    return seconds
+    instruction: float = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
+    return _SECONDS_PER_RUN + shots * _length(circuit) * instruction
+
+
+def _length(circuit: QuantumCircuit) -> float:
+    """Return how many instructions a shot of a circuit has at most; infinity for one with loops."""
+    if has_loop(circuit):
+        return math.inf
+    blocks = (block for part in circuit.data if part.is_control_flow() for block in part.operation.blocks)
+    return len(circuit.data) + sum(map(_length, blocks))
 
 
 def _bits_of(outcomes: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
