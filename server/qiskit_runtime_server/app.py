@@ -30,6 +30,7 @@ from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.exposition import new_registry
+from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Retention, Store
@@ -37,7 +38,6 @@ from qiskit_runtime_server.store.sql import open_sqlite
 from qiskit_runtime_server.token_folder import TokenFolder
 from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.child import WorkerSpec
-from qiskit_runtime_server.worker.memory import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:

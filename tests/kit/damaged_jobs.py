@@ -183,7 +183,7 @@ def _runner() -> Any:  # noqa: ANN401 - a function
     from qiskit_runtime_server.executors.base import BitTensor, SampleTask  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates  # noqa: PLC0415 - see above
-    from qiskit_runtime_server.programs.run import run_program  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - see above
 
     class Executor(CuStateVecExecutor):
         """Stops what never ends: that is no damage, but a circuit as good as any, and the worker's time is limited."""

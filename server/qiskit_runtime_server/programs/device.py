@@ -15,7 +15,7 @@ from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_d
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.errors import InternalError, UnsupportedOptionError
-from qiskit_runtime_server.programs.noise import DeviceNoise
+from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 _ASYMMETRIC: Final = "Option experimental.noise.readout: asymmetric"
 

@@ -8,22 +8,22 @@ from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.dispatch.events import Capabilities
-from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
 from qiskit_runtime_server.programs.device import Device
 from qiskit_runtime_server.programs.timing import schedule
+from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 
 _REPETITION_SECONDS: Final = 250e-6
 """Between shots, where the device does not say."""
 
 
-class DryRun(BaseExecutor):
+class DryRun(Simulator):
     """An executor that only draws random bits, and counts what a device would need for them.
 
     Attributes:
         seconds: What a device would have needed so far: for each shot its circuit and the delay before the next one.
     """
 
-    def __init__(self, executor: BaseExecutor) -> None:
+    def __init__(self, executor: Simulator) -> None:
         """Stand in for `executor`."""
         self.catalog = executor.catalog
         self.seconds = 0.0

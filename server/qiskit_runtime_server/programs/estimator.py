@@ -20,7 +20,6 @@ from qiskit.primitives import DataBin, PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
-from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
 from qiskit_runtime_server.programs import isa
 from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.decoupling import decoupled
@@ -32,6 +31,7 @@ from qiskit_runtime_server.programs.options import Options, estimator_methods, e
 from qiskit_runtime_server.programs.plan import Plan, plan_for, target
 from qiskit_runtime_server.programs.readout import flip_rates, trex_factors
 from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 
 MAX_SHOTS: Final = 1_000_000
 """For one basis, where the device allows fewer: the shots of a basis need not be taken in one run."""
@@ -66,7 +66,7 @@ _ROTATIONS: Final[Mapping[int, Sequence[Sequence[tuple[str, Sequence[float]]]]]]
 
 
 def execute(
-    executor: BaseExecutor, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
+    executor: Simulator, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
 ) -> PrimitiveResult[PubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_estimator`."""
     setup = Setup.of(executor, estimator_options(options), backend_name)

@@ -20,13 +20,14 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, TooManyShotsError, UnsupportedOptionError
-from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import codec, engine, isa, samplexes, traces
+from qiskit_runtime_server.programs import codec, isa, samplexes, traces
 from qiskit_runtime_server.programs.options import Options
 from qiskit_runtime_server.programs.quantum_program import DTYPES, CircuitItem, Item, MeasLevel, QuantumProgram, Wire
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
 from qiskit_runtime_server.programs.setup import Setup
 from qiskit_runtime_server.programs.timing import schedule
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.contract import Simulator
 
 # Second part of the keys of random generators; the first is the number of the item.
 _SHOTS: Final = 0
@@ -55,7 +56,7 @@ class _ItemResult:
     stop: datetime
 
 
-def execute(executor: BaseExecutor, program: QuantumProgram, backend_name: str, seed: int) -> bytes:
+def execute(executor: Simulator, program: QuantumProgram, backend_name: str, seed: int) -> bytes:
     """Run `program` and return the document that the client decodes.
 
     Args:

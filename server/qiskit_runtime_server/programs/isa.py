@@ -13,9 +13,9 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.programs.boxes import check_box
-from qiskit_runtime_server.programs.compact import MAX_INSTRUCTIONS, evaluated
 from qiskit_runtime_server.programs.device import Device
 from qiskit_runtime_server.programs.options import Options
+from qiskit_runtime_server.simulation.components import MAX_INSTRUCTIONS, evaluated
 
 MAX_RZZ_ANGLE: Final = np.pi / 2 + 1e-10
 

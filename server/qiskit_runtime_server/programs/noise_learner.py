@@ -18,7 +18,6 @@ from qiskit_ibm_runtime.noise_learner_v3.validation import validate_instruction
 from qiskit_ibm_runtime.results import NoiseLearnerV3Result, NoiseLearnerV3Results
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.executors.base import BaseExecutor
 from qiskit_runtime_server.programs import codec, isa
 from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.layers import found_layers, layer_error
@@ -32,6 +31,7 @@ from qiskit_runtime_server.programs.options import (
     with_seed,
 )
 from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.simulation.contract import Simulator
 
 _BASES: Final = 9
 """How many measurement bases show all errors of pairs of qubits."""
@@ -58,7 +58,7 @@ class LearningResult:
     num_qubits: tuple[int, ...]
 
 
-def execute(executor: BaseExecutor, document: bytes, backend_name: str, seed: int) -> LearningResult:
+def execute(executor: Simulator, document: bytes, backend_name: str, seed: int) -> LearningResult:
     """Learn what the params in `document` ask for.
 
     Args:
@@ -76,7 +76,7 @@ def execute(executor: BaseExecutor, document: bytes, backend_name: str, seed: in
     return _learn_circuits(executor, params, backend_name, seed)
 
 
-def _learn_circuits(executor: BaseExecutor, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
     """Find the layers in circuits, and learn the most frequent."""
     codec.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
     reader = codec.Reader()
@@ -120,7 +120,7 @@ def _bare(circuit: object, setup: Setup, options: Options, where: str) -> Quantu
     return bare
 
 
-def _learn_boxes(executor: BaseExecutor, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+def _learn_boxes(executor: Simulator, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
     """Learn each of the boxes that are there."""
     version = params["schema_version"]
     if not isinstance(version, str) or version not in _ENCODERS:

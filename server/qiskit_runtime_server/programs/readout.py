@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from qiskit_runtime_server.executors.base import BitTensor
+from qiskit_runtime_server.simulation.contract import BitTensor
 
 
 def misread_twirled(

@@ -21,23 +21,23 @@ from qiskit_ibm_runtime.executor_sampler.prepare import prepare
 from qiskit_ibm_runtime.options_models import SamplerOptions
 
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
-from qiskit_runtime_server.executors.base import BaseExecutor
 from qiskit_runtime_server.programs import isa, items
 from qiskit_runtime_server.programs.boxes import opened
 from qiskit_runtime_server.programs.codec import damage
-from qiskit_runtime_server.programs.compact import terminal_measurements
 from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.methods import Methods
 from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
 from qiskit_runtime_server.programs.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
 from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.simulation.components import terminal_measurements
+from qiskit_runtime_server.simulation.contract import Simulator
 
 MAX_RESULT_BYTES: Final = 256 * 2**20
 """Encoding takes five times as much memory for a moment."""
 
 
 def execute(
-    executor: BaseExecutor, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
+    executor: Simulator, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
 ) -> PrimitiveResult[SamplerPubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_sampler`."""
     setup = Setup.of(executor, sampler_options(options), backend_name)

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 
-from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor
-from qiskit_runtime_server.programs import engine, isa
+from qiskit_runtime_server.programs import isa
 from qiskit_runtime_server.programs.device import Device, load_device
 from qiskit_runtime_server.programs.dry_run import DryRun
-from qiskit_runtime_server.programs.noise import DeviceNoise
 from qiskit_runtime_server.programs.options import Options
 from qiskit_runtime_server.programs.readout import misread_twirled
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 BATCH_BITS: Final = 64 * 2**20
 """How many bits are simulated at once, a byte each."""
@@ -31,13 +32,13 @@ class Setup:
         noise: That of the job's own noise model, or else the device's; None for an ideal device.
     """
 
-    executor: BaseExecutor
+    executor: Simulator
     device: Device
     noise: DeviceNoise | None
     options: Options
 
     @classmethod
-    def of(cls, executor: BaseExecutor, options: Options, backend_name: str) -> Self:
+    def of(cls, executor: Simulator, options: Options, backend_name: str) -> Self:
         """Return the setup that a job asks for.
 
         Raises:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.errors import CircuitTooLargeError
-from qiskit_runtime_server.programs.compact import split
+from qiskit_runtime_server.simulation.components import split
 
 
 def check_size(circuits: Iterable[QuantumCircuit], limit: int | None) -> None:

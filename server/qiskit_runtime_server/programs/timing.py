@@ -9,7 +9,7 @@ from qiskit.transpiler import Target
 from qiskit.utils import apply_prefix
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.compact import MAX_INSTRUCTIONS
+from qiskit_runtime_server.simulation.components import MAX_INSTRUCTIONS
 
 _MAIN: Final = "main"
 

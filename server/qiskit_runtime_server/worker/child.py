@@ -61,7 +61,7 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
     try:
         from threadpoolctl import threadpool_limits  # noqa: PLC0415 - the parent does not have it in every role
 
-        from qiskit_runtime_server.programs.run import run_program  # noqa: PLC0415 - the parent must not import qiskit
+        from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - the parent must not import qiskit
 
         executor = _executor(spec)
         ready = Ready(capabilities=executor.capabilities())

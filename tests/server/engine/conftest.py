@@ -10,9 +10,9 @@ from scipy.stats import chi2_contingency, chisquare
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs import engine
 from qiskit_runtime_server.programs.device import Device, load_device
-from qiskit_runtime_server.programs.noise import DeviceNoise
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 FALSE_ALARM = 1e-6
 """How likely a comparison fails by chance, for a seed taken at random; the seeds are fixed."""

@@ -33,7 +33,7 @@ from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError, In
 from qiskit_runtime_server.executors.aer import AerExecutor, executor
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows
 from qiskit_runtime_server.executors.base import SampleTask
-from qiskit_runtime_server.programs.noise import DeviceNoise
+from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 Shots = Callable[..., np.ndarray]
 Expect = Callable[..., None]

@@ -6,7 +6,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Instruction, Parameter, ParameterExpression
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.compact import evaluated, split, terminal_measurements
+from qiskit_runtime_server.simulation.components import evaluated, split, terminal_measurements
 
 A, B = Parameter("a"), Parameter("b")
 

@@ -17,10 +17,10 @@ from samplomatic.samplex import Samplex
 from threadpoolctl import threadpool_limits
 
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs import density, engine
-from qiskit_runtime_server.programs.density import Evolution
 from qiskit_runtime_server.programs.device import Device
-from qiskit_runtime_server.programs.noise import readout_matrix
+from qiskit_runtime_server.simulation import density, engine
+from qiskit_runtime_server.simulation.density import Evolution
+from qiskit_runtime_server.simulation.noise import readout_matrix
 
 DeviceOf = Callable[[str], Device]
 PAIRS = [(0, 1), (1, 2), (2, 3), (3, 4)]

@@ -14,8 +14,8 @@ from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import CircuitTooLargeError, InvalidInputError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.programs import engine
 from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.simulation import engine
 
 DeviceOf = Callable[[str], Device]
 

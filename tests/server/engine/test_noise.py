@@ -22,9 +22,9 @@ from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2, Fake
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs import engine
 from qiskit_runtime_server.programs.device import Device
-from qiskit_runtime_server.programs.noise import DeviceNoise, error_channel
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.noise import DeviceNoise, error_channel
 
 DeviceOf = Callable[[str], Device]
 

@@ -26,7 +26,7 @@ from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.programs import executor_program, traces
 from qiskit_runtime_server.programs.device import load_device
 from qiskit_runtime_server.programs.executor_program import _BitWriter
-from qiskit_runtime_server.programs.run import run_program
+from qiskit_runtime_server.worker.run import run_program
 
 VERSIONS = ["v0.1", "v0.2", "v1.0", "v1.1", "v2.0"]
 

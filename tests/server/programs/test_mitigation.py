@@ -21,9 +21,9 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.decoupling import decoupled
 from qiskit_runtime_server.programs.device import Device
 from qiskit_runtime_server.programs.methods import Decoupling
-from qiskit_runtime_server.programs.noise import DelayNoisePass, DeviceNoise, Use
 from qiskit_runtime_server.programs.options import Options
 from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.simulation.noise import DelayNoisePass, DeviceNoise, Use
 
 MISREAD = (0.02, 0.08)
 """Chances to read 1 for 0, and 0 for 1."""

@@ -25,7 +25,7 @@ from qiskit_runtime_server.errors import (
     UnsupportedOptionError,
 )
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs.run import run_program
+from qiskit_runtime_server.worker.run import run_program
 
 
 class UserExecutor(BaseExecutor):

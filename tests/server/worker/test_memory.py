@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qiskit_runtime_server.worker.memory import cpu_limit, qubits_in, usable_bytes, usable_cores
+from qiskit_runtime_server.machine import cpu_limit, qubits_in, usable_bytes, usable_cores
 
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("200000 100000", 2), ("50000 100000", 1)])

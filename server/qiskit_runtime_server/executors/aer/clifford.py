@@ -19,7 +19,7 @@ from qiskit.quantum_info import Clifford
 from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.executors.aer.circuits import Steps, has_loop, leaves, rewritten
-from qiskit_runtime_server.programs.noise import errors_of
+from qiskit_runtime_server.simulation.noise import errors_of
 
 _KNOWN: Final = frozenset(
     {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "pauli"}

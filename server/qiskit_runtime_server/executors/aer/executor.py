@@ -24,9 +24,9 @@ from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_cliff
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
-from qiskit_runtime_server.programs.compact import terminal_measurements
-from qiskit_runtime_server.programs.density import Evolution, Exact
-from qiskit_runtime_server.worker.memory import qubits_in, usable_bytes
+from qiskit_runtime_server.machine import qubits_in, usable_bytes
+from qiskit_runtime_server.simulation.components import terminal_measurements
+from qiskit_runtime_server.simulation.density import Evolution, Exact
 
 _METHODS: Final = ("density_matrix", "statevector", "matrix_product_state", "stabilizer")
 _AMPLITUDE_BYTES: Final = 16

@@ -15,7 +15,7 @@ from qiskit_aer.noise import QuantumError
 
 from qiskit_runtime_server.executors.custatevec.gates import embedded, fixed_matrix
 from qiskit_runtime_server.executors.custatevec.port import Floats, Matrices
-from qiskit_runtime_server.programs.noise import channel as superoperator
+from qiskit_runtime_server.simulation.noise import channel as superoperator
 
 _TINY: Final = 1e-12
 _ALIKE: Final = 1e-9

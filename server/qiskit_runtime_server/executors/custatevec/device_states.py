@@ -13,7 +13,7 @@ from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue,
 from qiskit_runtime_server.executors.custatevec.options import Options
 from qiskit_runtime_server.executors.custatevec.port import Batch, Device, Queue, State, States
 from qiskit_runtime_server.executors.custatevec.sizes import qubits_in
-from qiskit_runtime_server.worker.memory import usable_bytes
+from qiskit_runtime_server.machine import usable_bytes
 
 # Of a GPU's memory; the rest is for workspaces and for CUDA itself.
 _SHARE: Final = 0.9

@@ -46,7 +46,7 @@ from qiskit_runtime_server.executors.custatevec.program import (
     Step,
     While,
 )
-from qiskit_runtime_server.programs.noise import errors_of, gate_error, readout_matrix
+from qiskit_runtime_server.simulation.noise import errors_of, gate_error, readout_matrix
 
 _Item = Gate | Noise | Measure | Reset | Assign | Choice | While | For | Jump
 

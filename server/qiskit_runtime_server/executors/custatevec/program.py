@@ -10,7 +10,7 @@ from qiskit_runtime_server.executors.custatevec import gates
 from qiskit_runtime_server.executors.custatevec.channels import Channel
 from qiskit_runtime_server.executors.custatevec.classical import Bits, Expression
 from qiskit_runtime_server.executors.custatevec.port import Floats, Integers, Matrices
-from qiskit_runtime_server.programs.compact import evaluated
+from qiskit_runtime_server.simulation.components import evaluated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

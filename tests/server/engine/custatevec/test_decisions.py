@@ -11,7 +11,7 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, therm
 
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.custatevec.classical import Expression
-from qiskit_runtime_server.programs.noise import DeviceNoise
+from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 WAYS = pytest.mark.parametrize(("batched_qubits", "shots"), [(20, 4000), (0, 500)], ids=["batched", "one by one"])
 

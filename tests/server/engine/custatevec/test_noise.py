@@ -24,9 +24,9 @@ from scipy.stats import chisquare
 
 from qiskit_runtime_server.executors.base import SampleTask
 from qiskit_runtime_server.executors.custatevec import channels, lowering
-from qiskit_runtime_server.programs.compact import split
 from qiskit_runtime_server.programs.device import Device
-from qiskit_runtime_server.programs.noise import readout_matrix
+from qiskit_runtime_server.simulation.components import split
+from qiskit_runtime_server.simulation.noise import readout_matrix
 
 FALSE_ALARM = 1e-6
 """How likely a comparison fails by chance, for a seed taken at random; the seeds are fixed."""

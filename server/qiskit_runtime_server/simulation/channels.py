@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qiskit.circuit import Delay, Gate, Instruction, Measure, Parameter, ParameterExpression, QuantumCircuit, Reset
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.programs.noise import error_channel, readout_matrix
+from qiskit_runtime_server.simulation.noise import error_channel, readout_matrix
 
 GROUND: Final = np.array([1.0, 0.0, 0.0, 1.0])
 

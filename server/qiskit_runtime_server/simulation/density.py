@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.programs.channels import GROUND, Act, acts, channels, readout
+from qiskit_runtime_server.simulation.channels import GROUND, Act, acts, channels, readout
 
 MAX_JOINED: Final = 3
 """The most qubits of one gate; matrices of more take longer than other methods."""

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 
-from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.programs import single
-from qiskit_runtime_server.programs.compact import evaluated, split
-from qiskit_runtime_server.programs.noise import DeviceNoise
+from qiskit_runtime_server.simulation import single_qubits
+from qiskit_runtime_server.simulation.components import evaluated, split
+from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
+from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 
 def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
-    executor: BaseExecutor,
+    executor: Simulator,
     circuit: QuantumCircuit,
     parameter_values: NDArray[np.float64],
     shots: int,
@@ -47,7 +47,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     for number, component in enumerate(split(circuit, labels)):
         values = evaluated(component.angles, circuit.parameters, parameter_values)
         model = None if noise is None else noise.restricted_to(component.qubits, component.uses)
-        chance = single.chance_of_one(component.circuit, values, model)
+        chance = single_qubits.chance_of_one(component.circuit, values, model)
         if chance is not None:
             chances[component.clbits[0]] = chance
             continue

@@ -39,7 +39,7 @@ from qiskit.circuit import (
 from qiskit.circuit.classical import expr, types
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.noise import Use, error_name
+from qiskit_runtime_server.simulation.noise import Use, error_name
 
 MAX_INSTRUCTIONS: Final = 1_000_000
 """For a circuit with its loops unrolled."""

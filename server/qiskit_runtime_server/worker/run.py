@@ -14,11 +14,12 @@ from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run
 from qiskit_runtime_server.dispatch.events import Completed, Metrics, Task
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import calibrate, codec, estimator, executor_program, noise_learner
+from qiskit_runtime_server.programs import calibrate, codec, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.dry_run import DryRun
 from qiskit_runtime_server.programs.options import idle, with_seed
 from qiskit_runtime_server.programs.quantum_program import decode_program
 from qiskit_runtime_server.programs.size import check_size
+from qiskit_runtime_server.simulation.contract import Simulator
 
 
 def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) -> Completed:
@@ -43,7 +44,7 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
-    runner = DryRun(executor) if is_dry_run(task.backend_name) else executor
+    runner: Simulator = DryRun(executor) if is_dry_run(task.backend_name) else executor
     outcome = program(task, runner, log)
     metrics = Metrics(
         seconds=runner.seconds if isinstance(runner, DryRun) else time.monotonic() - begin,
@@ -61,7 +62,7 @@ def _silently(_line: str) -> None:
     """Drop what is less than an error."""
 
 
-def check_calibration(task: Task, executor: BaseExecutor) -> None:
+def check_calibration(task: Task, executor: Simulator) -> None:
     """Check that this executor's description of the device is the one that the job was accepted with.
 
     Raises:
@@ -108,10 +109,10 @@ class _Primitive:
     """
 
     read: Callable[[Any, str], Any]
-    execute: Callable[[BaseExecutor, Sequence[Any], Mapping[str, Any], str], PrimitiveResult[Any]]
+    execute: Callable[[Simulator, Sequence[Any], Mapping[str, Any], str], PrimitiveResult[Any]]
     executions: Callable[[Any, Mapping[str, Any]], int]
 
-    def __call__(self, task: Task, executor: BaseExecutor, log: _Log) -> _Outcome:
+    def __call__(self, task: Task, executor: Simulator, log: _Log) -> _Outcome:
         params = codec.decode_params(task.params)
         pubs = [self.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
         check_size((pub.circuit for pub in pubs), task.max_qubits)
@@ -143,7 +144,25 @@ def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
     return [pub_result.metadata for pub_result in result]
 
 
-def _run_quantum_program(task: Task, executor: BaseExecutor, _log: _Log) -> _Outcome:
+def _sample(
+    simulator: Simulator, pubs: Sequence[Any], options: Mapping[str, Any], backend_name: str
+) -> PrimitiveResult[Any]:
+    """Run sampler pubs; an executor may do that in a way of its own."""
+    if isinstance(simulator, BaseExecutor):
+        return simulator.execute_sampler(pubs, options, backend_name)
+    return sampler.execute(simulator, pubs, options, backend_name)
+
+
+def _estimate(
+    simulator: Simulator, pubs: Sequence[Any], options: Mapping[str, Any], backend_name: str
+) -> PrimitiveResult[Any]:
+    """Run estimator pubs; an executor may do that in a way of its own."""
+    if isinstance(simulator, BaseExecutor):
+        return simulator.execute_estimator(pubs, options, backend_name)
+    return estimator.execute(simulator, pubs, options, backend_name)
+
+
+def _run_quantum_program(task: Task, executor: Simulator, _log: _Log) -> _Outcome:
     program = decode_program(task.params)
     check_size((item.circuit for item in program.items), task.max_qubits)
     return _Outcome(
@@ -153,20 +172,20 @@ def _run_quantum_program(task: Task, executor: BaseExecutor, _log: _Log) -> _Out
     )
 
 
-def _learn_noise(task: Task, executor: BaseExecutor, _log: _Log) -> _Outcome:
+def _learn_noise(task: Task, executor: Simulator, _log: _Log) -> _Outcome:
     result = noise_learner.execute(executor, task.params, task.backend_name, task.seed)
     return _Outcome(document=result.document, executions=result.executions, num_qubits=result.num_qubits)
 
 
-_PROGRAMS: Final[Mapping[str, Callable[[Task, BaseExecutor, _Log], _Outcome]]] = {
+_PROGRAMS: Final[Mapping[str, Callable[[Task, Simulator, _Log], _Outcome]]] = {
     "sampler": _Primitive(
         read=codec.sampler_pub,
-        execute=lambda executor, pubs, options, name: executor.execute_sampler(pubs, options, name),
+        execute=_sample,
         executions=lambda pub, metadata: int(metadata.get("shots") or pub.shots or 0) * pub.size,
     ),
     "estimator": _Primitive(
         read=codec.estimator_pub,
-        execute=lambda executor, pubs, options, name: executor.execute_estimator(pubs, options, name),
+        execute=_estimate,
         executions=lambda pub, metadata: int(metadata.get("shots") or 0) * estimator.num_configurations(pub),
     ),
     "executor": _run_quantum_program,
