@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from qiskit_runtime_operator.measures import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
+from qiskit_runtime_operator.metrics import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
 from qiskit_runtime_operator.settings import Settings as OperatorSettings
 from qiskit_runtime_server import Settings, create_app
-from qiskit_runtime_server.api.measures import HttpMeasures, QueueGauges
+from qiskit_runtime_server.api.metrics import HttpMeasures, QueueGauges
 from qiskit_runtime_server.app import PREFIXES
-from qiskit_runtime_server.dispatch.measures import JobMeasures
-from qiskit_runtime_server.worker.measures import ExecutorMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.worker.metrics import ExecutorMeasures
 
 REFERENCE = Path(__file__).parent / "reference"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from qiskit_runtime_operator.conditions import Reason
+from qiskit_runtime_operator.status.conditions import Reason
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "qiskit-runtime-operator"

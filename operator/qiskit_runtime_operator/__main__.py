@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 import yaml
 
-from qiskit_runtime_operator.definition import update_definition
+from qiskit_runtime_operator.cluster.crd_upgrade import update_definition
 from qiskit_runtime_operator.errors import OperatorError
-from qiskit_runtime_operator.operate import operate
+from qiskit_runtime_operator.run.operate import operate
 from qiskit_runtime_operator.settings import Settings
 
 cli = typer.Typer(

@@ -129,7 +129,7 @@ def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as
     from rich.console import Console  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415
 
-    from qiskit_runtime_server.token_folder import listed  # noqa: PLC0415
+    from qiskit_runtime_server.accounts.token_folder import listed  # noqa: PLC0415
 
     table = Table("account", "role", "tokens", "instance", "plan", "weight", "running", "queued", "s per day", "qubits")
     for account, tokens in listed(folder):

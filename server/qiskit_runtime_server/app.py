@@ -14,29 +14,29 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, FastAPI
 from rich.console import Console
 
-from qiskit_runtime_server.accounts import AccessTokens, Anonymous, Directory
+from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
+from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api import errors
 from qiskit_runtime_server.api.internal import internal_app
-from qiskit_runtime_server.api.measures import CountedRequests, HttpMeasures
+from qiskit_runtime_server.api.metrics import CountedRequests, HttpMeasures
 from qiskit_runtime_server.api.routes import admin, backends, health, jobs, platform, sessions, usage
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.byte_budget import Transit
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
-from qiskit_runtime_server.dispatch.measures import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMeasures
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.exposition import new_registry
 from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
+from qiskit_runtime_server.metrics import new_registry
 from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Retention, Store
-from qiskit_runtime_server.store.sql import open_sqlite
-from qiskit_runtime_server.token_folder import TokenFolder
-from qiskit_runtime_server.transit import Transit
+from qiskit_runtime_server.store.sql.store import open_sqlite
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
@@ -202,7 +202,7 @@ async def _open_store(settings: Settings) -> Store:
         return await open_sqlite(settings.data_dir, wait=settings.data_dir_wait)
     if settings.signing_key is None:
         raise StartupError("Servers that share a database must sign alike: set QRS_SIGNING_KEY, the same for all.")
-    from qiskit_runtime_server.store.postgresql import open_postgresql  # noqa: PLC0415 - SQLite does without asyncpg
+    from qiskit_runtime_server.store.postgresql.database import open_postgresql  # noqa: PLC0415 - SQLite does without asyncpg
 
     direct_url = settings.database_direct_url
     return await open_postgresql(

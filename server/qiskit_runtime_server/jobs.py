@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NewType
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Metrics
+from qiskit_runtime_server.messages.messages import Metrics
 
 JobId = NewType("JobId", str)
 SessionId = NewType("SessionId", str)

@@ -10,8 +10,8 @@ from charts import CHART, KUBE_VERSION, ROOT, pod_of, rendered, run_helm, with_v
 from kubernetes_client import Manifest
 from runtime_servers import body
 
-from qiskit_runtime_operator.model import RuntimeServer
 from qiskit_runtime_operator.render import KINDS
+from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.settings import Settings
 
 EVERYTHING = {

@@ -17,16 +17,16 @@ from kubernetes_client import KubernetesClient, Manifest, RefusedError
 from prometheus_client import CollectorRegistry
 from runtime_servers import AER, GPU, IMAGES, specs
 
-from qiskit_runtime_operator.cluster import Cluster, collection_path
-from qiskit_runtime_operator.connection import Connection
+from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
+from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.errors import ClusterError
-from qiskit_runtime_operator.handlers import selector_of, watched_kinds
-from qiskit_runtime_operator.inventory import Inventory, Key
-from qiskit_runtime_operator.measures import WriteMeasures
-from qiskit_runtime_operator.model import RuntimeServer
-from qiskit_runtime_operator.reconcile import Reconciler
+from qiskit_runtime_operator.metrics import WriteMeasures
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
+from qiskit_runtime_operator.resource.model import RuntimeServer
+from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.watch.inventory import Inventory, Key
+from qiskit_runtime_operator.watch.kopf_watches import selector_of, watched_kinds
 
 PASSES = 3
 KINDS = watched_kinds(frozenset())

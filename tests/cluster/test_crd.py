@@ -10,7 +10,7 @@ import yaml
 from kubernetes_client import KubernetesClient, RefusedError
 from runtime_servers import AER, body
 
-from qiskit_runtime_operator.model import RuntimeServer
+from qiskit_runtime_operator.resource.model import RuntimeServer
 
 DEFINITION = Path(__file__).parents[2] / "crds" / "runtimeservers.yaml"
 

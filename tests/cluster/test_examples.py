@@ -7,8 +7,8 @@ import yaml
 from kubernetes_client import KubernetesClient
 from runtime_servers import render_context
 
-from qiskit_runtime_operator.model import RuntimeServer
 from qiskit_runtime_operator.render import render
+from qiskit_runtime_operator.resource.model import RuntimeServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "kubernetes"
 

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from kubernetes_client import KubernetesClient, eventually
 from runtime_servers import AER, GPU, body, render_context, runtime_server, specs
 
-from qiskit_runtime_operator.data import data_claim
-from qiskit_runtime_operator.keys import keys_secret
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import MANAGER
 from qiskit_runtime_operator.render import render
+from qiskit_runtime_operator.render.keys_secret import keys_secret
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
-from qiskit_runtime_operator.status import Observed, observe
+from qiskit_runtime_operator.render.volume_claim import data_claim
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import MANAGER
+from qiskit_runtime_operator.status.status import Observed, observe
 
 NUMBERS = count()
 RESTRICTED = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}

@@ -22,18 +22,18 @@ from qiskit_ibm_runtime import RuntimeDecoder
 from runtime_servers import AER, contexts, render_context, runtime_server, runtime_servers
 from server_process import ServerProcess
 
-from qiskit_runtime_operator.keys import keys_secret
-from qiskit_runtime_operator.load import Load
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import LOAD_KEY
 from qiskit_runtime_operator.render import RenderContext, render
-from qiskit_runtime_operator.urls import load_url
+from qiskit_runtime_operator.render.keys_secret import keys_secret
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import LOAD_KEY
+from qiskit_runtime_operator.resource.urls import load_url
+from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_server import Settings
 from qiskit_runtime_server.__main__ import cli
-from qiskit_runtime_server.accounts import fingerprint
+from qiskit_runtime_server.accounts.identity import fingerprint
+from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.serve import is_loopback
-from qiskit_runtime_server.token_folder import TokenFolder
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = render_context()

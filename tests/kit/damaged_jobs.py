@@ -125,7 +125,7 @@ def _counts(name: str, version: int) -> None:
     from damaged_documents import intact  # noqa: PLC0415 - the parent needs nothing of this
 
     from qiskit_runtime_server.errors import InvalidInputError  # noqa: PLC0415 - as above
-    from qiskit_runtime_server.programs import codec  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.programs.wire import codec  # noqa: PLC0415 - as above
     from qiskit_runtime_server.worker.child import _limit_memory  # noqa: PLC0415 - as above
 
     warnings.simplefilter("ignore")
@@ -178,11 +178,11 @@ def _child(first: int, last: int) -> None:
 def _runner() -> Any:  # noqa: ANN401 - a function
     from damaged_documents import Case  # noqa: PLC0415 - see above
 
-    from qiskit_runtime_server.dispatch.events import Task  # noqa: PLC0415 - see above
     from qiskit_runtime_server.errors import InternalError, JobError  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.base import BitTensor, SampleTask  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.messages.messages import Task  # noqa: PLC0415 - see above
     from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - see above
 
     class Executor(CuStateVecExecutor):

@@ -6,7 +6,7 @@ from itertools import count
 from http_jobs import circuit_of, params_of
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.dispatch.events import Task
+from qiskit_runtime_server.messages.messages import Task
 
 _NUMBERS = count()
 

@@ -9,8 +9,8 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
 from qiskit_aer import AerSimulator
 
-from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.messages.messages import Capabilities
 
 Run = Callable[..., PrimitiveResult[Any]]
 """Runs pubs: (pubs, backend, **options)."""

@@ -17,7 +17,7 @@ from qiskit_mitigation.zne.extrapolation import _process_extrapolated_expectatio
 from scipy.stats import binom
 
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.extrapolation import Means, Model
+from qiskit_runtime_server.programs.mitigation.extrapolation import Means, Model
 
 WITHIN = ((0.65, 0.71), (0.93, 0.97))
 """What share of estimates is due within one standard error of their mean, and within two: about that of a normal

@@ -13,9 +13,9 @@ from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResu
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from threadpoolctl import threadpool_info
 
-from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors import BaseExecutor
+from qiskit_runtime_server.messages.messages import Capabilities
 
 
 class PanicException(BaseException):

@@ -14,13 +14,13 @@ from postgresql_server import PostgresqlServer
 from sqlalchemy import Connection, insert
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
+from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, JobQuery, Outcome, Store
-from qiskit_runtime_server.store.postgresql import open_postgresql
-from qiskit_runtime_server.store.rows import job_row
-from qiskit_runtime_server.store.schema import EPOCH, documents, jobs, ledger
-from qiskit_runtime_server.store.sql import SqlStore, open_sqlite
+from qiskit_runtime_server.store.postgresql.database import open_postgresql
+from qiskit_runtime_server.store.sql.rows import job_row
+from qiskit_runtime_server.store.sql.schema import EPOCH, documents, jobs, ledger
+from qiskit_runtime_server.store.sql.store import SqlStore, open_sqlite
 
 JOBS = 100_000
 ACCOUNTS = 1_000

@@ -3,8 +3,8 @@
 import pytest
 from runtime_servers import UID, runtime_server
 
-from qiskit_runtime_operator.data import data_claim, is_data_of
-from qiskit_runtime_operator.model import Manifest
+from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
+from qiskit_runtime_operator.resource.model import Manifest
 
 
 def claim_of(sqlite: Manifest, live: Manifest | None = None) -> Manifest:

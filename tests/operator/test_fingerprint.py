@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from qiskit_runtime_operator import fingerprint
-from qiskit_runtime_operator.names import MANAGER
+from qiskit_runtime_operator.resource.names import MANAGER
+from qiskit_runtime_operator.watch import fingerprint
 
 PORT = 'k:{"port":8000,"protocol":"TCP"}'
 OURS: dict[str, Any] = {

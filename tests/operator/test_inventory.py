@@ -4,9 +4,9 @@ from typing import Any
 
 from runtime_servers import UID, body
 
-from qiskit_runtime_operator.cluster import PODS, SERVERS
-from qiskit_runtime_operator.inventory import Inventory, Key, Ref
+from qiskit_runtime_operator.cluster.api_server import PODS, SERVERS
 from qiskit_runtime_operator.render import KINDS
+from qiskit_runtime_operator.watch.inventory import Inventory, Key, Ref
 
 DEPLOYMENTS = next(kind for kind in KINDS if kind.kind == "Deployment")
 LAB = Key("research", "lab")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTerms
 from qiskit_runtime_operator.errors import ClusterError, LeadershipLostError, StaleError
-from qiskit_runtime_operator.leadership import Leadership, LeaseTerms
 
 
 class Leases:

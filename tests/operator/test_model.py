@@ -7,8 +7,8 @@ import pytest
 from runtime_servers import AER, body
 
 from qiskit_runtime_operator.errors import InvalidSpecError
-from qiskit_runtime_operator.model import RuntimeServer
-from qiskit_runtime_operator.quantities import PATTERN
+from qiskit_runtime_operator.resource.model import RuntimeServer
+from qiskit_runtime_operator.resource.quantities import PATTERN
 
 DEFINITION = Path(__file__).parents[2] / "crds" / "runtimeservers.yaml"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qiskit_runtime_operator.quantities import PATTERN, amount, canonical
+from qiskit_runtime_operator.resource.quantities import PATTERN, amount, canonical
 
 quantities = st.from_regex(PATTERN, fullmatch=True).map(str.strip)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers, specs
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer, is_owned
-from qiskit_runtime_operator.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
 from qiskit_runtime_operator.render import KINDS, DefaultImages, RenderContext, render
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
+from qiskit_runtime_operator.resource.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
 
 CONTEXT = render_context()
 

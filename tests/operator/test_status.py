@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers
 
-from qiskit_runtime_operator.conditions import MAX_MESSAGE, ConditionType, Reason
 from qiskit_runtime_operator.errors import InvalidSpecError
-from qiskit_runtime_operator.events import transitions
-from qiskit_runtime_operator.load import Load
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.render import RenderContext, render
-from qiskit_runtime_operator.status import Observed, Refusal, observe, refuse
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.status.conditions import MAX_MESSAGE, ConditionType, Reason
+from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.status.notes import transitions
+from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 
 CONTEXT = render_context()
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from runtime_servers import render_context, runtime_server
 
 from qiskit_runtime_operator.render import render
-from qiskit_runtime_operator.urls import load_url, public_url
+from qiskit_runtime_operator.resource.urls import load_url, public_url
 
 ANYBODY = {"auth": {"anonymous": True}}
 GATEWAY = {"parentRefs": [{"name": "public"}]}

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from qiskit_runtime_operator.watchdog import Watchdog
+from qiskit_runtime_operator.watch.watchdog import Watchdog
 
 
 def test_a_watch_that_has_been_silent_for_too_long_is_named() -> None:

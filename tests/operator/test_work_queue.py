@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from qiskit_runtime_operator.inventory import Key
-from qiskit_runtime_operator.work_queue import Backoff, WorkQueue
+from qiskit_runtime_operator.watch.inventory import Key
+from qiskit_runtime_operator.watch.work_queue import Backoff, WorkQueue
 
 LAB, OTHER = Key("research", "lab"), Key("research", "other")
 # Seconds; nothing that is to come takes nearly as long, on a slow machine either.

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.render import (
     api,
     disruption,
@@ -16,6 +15,7 @@ from qiskit_runtime_operator.render import (
 )
 from qiskit_runtime_operator.render.context import DefaultImages, OptionalApi, RenderContext
 from qiskit_runtime_operator.render.kinds import KINDS, ResourceKind
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 
 __all__ = ["KINDS", "DefaultImages", "OptionalApi", "RenderContext", "ResourceKind", "render"]
 

@@ -5,14 +5,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import CONFIG_CHECKSUM, api_name, executor_name
 from qiskit_runtime_operator.render.api_settings import DRAIN, api_volumes, secret_settings, settings, stop_delay
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.deployment import RECREATE, ROLL_WITH_ONE_MORE, deployment
 from qiskit_runtime_operator.render.metadata import api_selector, metadata
 from qiskit_runtime_operator.render.pods import Pods
-from qiskit_runtime_operator.render.ports import API_PORT, EXECUTOR_PORT, service_ports
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import CONFIG_CHECKSUM, api_name, executor_name
+from qiskit_runtime_operator.resource.ports import API_PORT, EXECUTOR_PORT, service_ports
 
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:

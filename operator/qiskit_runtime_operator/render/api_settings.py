@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Final
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import EXECUTOR_KEY, LOAD_KEY, SIGNING_KEY, data_name, keys_name
 from qiskit_runtime_operator.render.pods import Volume, secret_value, snapshot_settings, snapshot_volumes
-from qiskit_runtime_operator.render.ports import API_PORT, INTERNAL_PORT
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import EXECUTOR_KEY, LOAD_KEY, SIGNING_KEY, data_name, keys_name
+from qiskit_runtime_operator.resource.ports import API_PORT, INTERNAL_PORT
 
 DRAIN: Final = timedelta(seconds=30)
 

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import metadata
 from qiskit_runtime_operator.render.pods import Pods, pod_template
 from qiskit_runtime_operator.render.replicas import with_replicas
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 
 RECREATE: Final[Manifest] = {"type": "Recreate"}
 ROLL_WITH_ONE_MORE: Final[Manifest] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}

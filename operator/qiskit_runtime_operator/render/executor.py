@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator
 
-from qiskit_runtime_operator.model import Executor, Manifest, RuntimeServer
-from qiskit_runtime_operator.names import EXECUTOR_KEY, executor_name, executors_name, keys_name
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.deployment import ROLL_WITH_ONE_LESS, ROLL_WITH_ONE_MORE, deployment
 from qiskit_runtime_operator.render.metadata import executor_selector, metadata
 from qiskit_runtime_operator.render.pods import Pods, secret_value, snapshot_settings, snapshot_volumes
-from qiskit_runtime_operator.render.ports import EXECUTOR_PORT, INTERNAL_PORT, service_ports
+from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import EXECUTOR_KEY, executor_name, executors_name, keys_name
+from qiskit_runtime_operator.resource.ports import EXECUTOR_PORT, INTERNAL_PORT, service_ports
 
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:

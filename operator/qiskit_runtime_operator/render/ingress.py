@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from qiskit_runtime_operator.model import Ingress, Manifest, RuntimeServer
-from qiskit_runtime_operator.names import api_name
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector, metadata
-from qiskit_runtime_operator.render.ports import HTTP
+from qiskit_runtime_operator.resource.model import Ingress, Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import api_name
+from qiskit_runtime_operator.resource.ports import HTTP
 
 # Just above the server's own limit (100 MiB), which refuses with a message that the client understands.
 _BODY: Final = "101m"

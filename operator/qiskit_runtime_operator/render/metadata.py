@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from qiskit_runtime_operator.model import Executor, Manifest, RuntimeServer
-from qiskit_runtime_operator.names import (
+from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import (
     API,
     APP_LABEL,
     COMPONENT_LABEL,

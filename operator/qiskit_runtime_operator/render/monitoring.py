@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import EXECUTOR_LABEL
 from qiskit_runtime_operator.render.context import OptionalApi, RenderContext
 from qiskit_runtime_operator.render.metadata import instance_selector, metadata
-from qiskit_runtime_operator.render.ports import INTERNAL
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL
+from qiskit_runtime_operator.resource.ports import INTERNAL
 
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import api_name, executors_name
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector, executors_selector, metadata
-from qiskit_runtime_operator.render.ports import API_PORT, EXECUTOR_PORT, INTERNAL_PORT
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import api_name, executors_name
+from qiskit_runtime_operator.resource.ports import API_PORT, EXECUTOR_PORT, INTERNAL_PORT
 
 # Most policies are enforced behind the Service, where OpenShift's name server listens on a port of its own.
 _DNS_PORTS: Final = (53, 5353)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from qiskit_runtime_operator.model import Gpu, Manifest, RuntimeServer, Workload
 from qiskit_runtime_operator.render.metadata import labels
-from qiskit_runtime_operator.render.ports import HTTP, container_ports
+from qiskit_runtime_operator.resource.model import Gpu, Manifest, RuntimeServer, Workload
+from qiskit_runtime_operator.resource.ports import HTTP, container_ports
 
 SNAPSHOTS: Final = "/etc/qiskit-runtime-server/snapshots"
 

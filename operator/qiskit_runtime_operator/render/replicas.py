@@ -7,9 +7,9 @@ itself takes nothing over: it is undone.
 
 from collections.abc import Iterable, Mapping
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import MANAGER, REPLICAS_ASKED
 from qiskit_runtime_operator.render.context import RenderContext
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import MANAGER, REPLICAS_ASKED
 
 
 def scaled_elsewhere(deployments: Iterable[Manifest]) -> Mapping[str, int]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from qiskit_runtime_operator.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.names import api_name, executors_name
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector, executors_selector, metadata
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import api_name, executors_name
 
 
 def manifests(server: RuntimeServer, _context: RenderContext) -> Iterator[Manifest]:

@@ -6,8 +6,8 @@ from typing import TypeVar
 import msgspec
 from fastapi import Request
 
+from qiskit_runtime_server.byte_budget import Lot
 from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError
-from qiskit_runtime_server.transit import Lot
 
 BodyT = TypeVar("BodyT")
 

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from qiskit_runtime_server.api.measures import QueueGauges
+from qiskit_runtime_server.api.metrics import QueueGauges
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StoreUnavailableError
-from qiskit_runtime_server.exposition import metrics_route
+from qiskit_runtime_server.metrics import metrics_route
 from qiskit_runtime_server.store.port import Load
 
 logger = logging.getLogger(__name__)

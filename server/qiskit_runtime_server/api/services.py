@@ -6,18 +6,18 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Header, Request
 
-from qiskit_runtime_server.accounts import AccessTokens, Identity, identity
+from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, identity
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
+from qiskit_runtime_server.byte_budget import Transit
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
-from qiskit_runtime_server.dispatch.measures import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMeasures
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError
 from qiskit_runtime_server.jobs import AccountId, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
-from qiskit_runtime_server.transit import Transit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

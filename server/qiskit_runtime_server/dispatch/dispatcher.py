@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, HandedBack, Holder, Log, Task
-from qiskit_runtime_server.dispatch.measures import JobMeasures
+from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.dispatch.metrics import JobMeasures
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool, Reservation, RunLost
 from qiskit_runtime_server.errors import (
     InternalError,
@@ -23,8 +23,8 @@ from qiskit_runtime_server.errors import (
     UnavailableError,
 )
 from qiskit_runtime_server.jobs import Job, JobId, JobState
+from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Holder, Log, Task
 from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Store
-from qiskit_runtime_server.transit import Transit
 
 _POLL_SECONDS = 1.0
 _OTHERS_FIRST_SECONDS = 0.1

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol, runtime_checkable
 
-from qiskit_runtime_server.dispatch.events import Capabilities, Event, Holder, Task
+from qiskit_runtime_server.messages.messages import Capabilities, Event, Holder, Task
 
 
 class RunLost(ConnectionError):  # noqa: N818 - a fact about a run, caught where it is expected

@@ -17,7 +17,10 @@ import httpx
 import msgspec
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.dispatch.pools import RunLost
+from qiskit_runtime_server.errors import NoFreeSlotError
+from qiskit_runtime_server.messages.messages import (
     BOOT_ID,
     OCCUPANCY,
     PIECE_BYTES,
@@ -35,10 +38,7 @@ from qiskit_runtime_server.dispatch.events import (
     Pieces,
     Task,
 )
-from qiskit_runtime_server.dispatch.pools import RunLost
-from qiskit_runtime_server.errors import NoFreeSlotError
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.transit import Transit
 
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)

@@ -5,7 +5,7 @@ import logging
 import time
 from datetime import timedelta
 
-from qiskit_runtime_server.dispatch.measures import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMeasures
 from qiskit_runtime_server.store.port import Archive, Retention
 
 # At most this part of the time is spent on sweeping; the store has more to do.

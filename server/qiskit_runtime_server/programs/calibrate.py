@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs import codec
+from qiskit_runtime_server.programs.wire import codec
 
 VERSION: Final = "v0.1"
 

@@ -4,7 +4,7 @@ For each parameter set, the terms of the observables that are asked for it are g
 commuting terms. A basis is measured once; its shots give the mean of every observable's part in it, and that part's
 variance, correlations of its terms included. Measurements that the circuit itself ends in are left out
 (`final_measurements`). Mitigation of readout errors (TREX, level 1) is done here as well: it only twirls measurements,
-and scales terms. `mitigated` does all that changes circuits beyond that.
+and scales terms. `mitigation` does all that changes circuits beyond that.
 """
 
 import math
@@ -20,17 +20,17 @@ from qiskit.primitives import DataBin, PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
-from qiskit_runtime_server.programs import isa
-from qiskit_runtime_server.programs.boxes import opened
-from qiskit_runtime_server.programs.decoupling import decoupled
-from qiskit_runtime_server.programs.device import Device
-from qiskit_runtime_server.programs.final_measurements import without_final_measurements
-from qiskit_runtime_server.programs.methods import AUTO
-from qiskit_runtime_server.programs.mitigated import LayerNoise, layer_noise, mitigated
-from qiskit_runtime_server.programs.options import Options, estimator_methods, estimator_options
-from qiskit_runtime_server.programs.plan import Plan, plan_for, target
-from qiskit_runtime_server.programs.readout import flip_rates, trex_factors
-from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.programs.device import isa
+from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
+from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
+from qiskit_runtime_server.programs.mitigation.measurement_twirling import flip_rates, trex_factors
+from qiskit_runtime_server.programs.mitigation.plan import Plan, plan_for, target
+from qiskit_runtime_server.programs.mitigation.rewritten import LayerNoise, layer_noise, mitigated
+from qiskit_runtime_server.programs.options.mitigation import AUTO
+from qiskit_runtime_server.programs.options.options import Options, estimator_methods, estimator_options
+from qiskit_runtime_server.programs.prepared import Setup
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 
 MAX_SHOTS: Final = 1_000_000

@@ -20,12 +20,21 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers.bindings_array import BindingsArray
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, TooManyShotsError, UnsupportedOptionError
-from qiskit_runtime_server.programs import codec, isa, samplexes, traces
-from qiskit_runtime_server.programs.options import Options
-from qiskit_runtime_server.programs.quantum_program import DTYPES, CircuitItem, Item, MeasLevel, QuantumProgram, Wire
+from qiskit_runtime_server.programs import kerneled
+from qiskit_runtime_server.programs.device import isa
+from qiskit_runtime_server.programs.device.timing import schedule
+from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.prepared import Setup
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
-from qiskit_runtime_server.programs.setup import Setup
-from qiskit_runtime_server.programs.timing import schedule
+from qiskit_runtime_server.programs.wire import codec, samplexes
+from qiskit_runtime_server.programs.wire.quantum_program import (
+    DTYPES,
+    CircuitItem,
+    Item,
+    MeasLevel,
+    QuantumProgram,
+    Wire,
+)
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import Simulator
 
@@ -244,7 +253,7 @@ class _PointWriter:
 
     def write(self, bits: NDArray[np.bool_], seeds: NDArray[np.uint64]) -> None:
         """Append points for `bits`, shape ``(rows, shots, width)``."""
-        points = traces.points(bits, seeds)
+        points = kerneled.points(bits, seeds)
         self._parts.append((points.mean(axis=1) if self._averaged else points).reshape(-1))
 
     def tensor(self, wire: Wire) -> dict[str, Any]:

@@ -18,19 +18,20 @@ from qiskit_ibm_runtime.noise_learner_v3.validation import validate_instruction
 from qiskit_ibm_runtime.results import NoiseLearnerV3Result, NoiseLearnerV3Results
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs import codec, isa
-from qiskit_runtime_server.programs.boxes import opened
-from qiskit_runtime_server.programs.layers import found_layers, layer_error
-from qiskit_runtime_server.programs.learning import Learned, learned
-from qiskit_runtime_server.programs.methods import LayerLearning
-from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
-from qiskit_runtime_server.programs.options import (
+from qiskit_runtime_server.programs.device import isa
+from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.mitigation.layers import found_layers, layer_error
+from qiskit_runtime_server.programs.mitigation.learning import Learned, learned
+from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
+from qiskit_runtime_server.programs.options.mitigation import LayerLearning
+from qiskit_runtime_server.programs.options.options import (
     Options,
     noise_learner_options,
     noise_learner_v3_options,
     with_seed,
 )
-from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.simulation.contract import Simulator
 
 _BASES: Final = 9

@@ -21,14 +21,15 @@ from qiskit_ibm_runtime.executor_sampler.prepare import prepare
 from qiskit_ibm_runtime.options_models import SamplerOptions
 
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
-from qiskit_runtime_server.programs import isa, items
-from qiskit_runtime_server.programs.boxes import opened
-from qiskit_runtime_server.programs.codec import damage
-from qiskit_runtime_server.programs.decoupling import decoupled
-from qiskit_runtime_server.programs.methods import Methods
-from qiskit_runtime_server.programs.narrow import narrowed, used_qubits
-from qiskit_runtime_server.programs.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
-from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.programs.device import isa
+from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.mitigation import run_items
+from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
+from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
+from qiskit_runtime_server.programs.options.mitigation import Methods
+from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
+from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.wire.codec import damage
 from qiskit_runtime_server.simulation.components import terminal_measurements
 from qiskit_runtime_server.simulation.contract import Simulator
 
@@ -160,7 +161,7 @@ def _twirled(setup: Setup, pub: SamplerPub, share: tuple[int, int], index: int) 
     options = SamplerOptions(twirling=twirling)
     with damage(f"pubs[{index}]: it cannot be twirled"):
         program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=math.prod(share))
-    result = items.run(setup, program, index, qubits=qubits)
+    result = run_items.run(setup, program, index, qubits=qubits)
     (item,) = result
     undo_twirling(item)
     flatten_twirling_axes(item, pub.shape)

@@ -12,9 +12,9 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.machine import qubits_in, usable_bytes
+from qiskit_runtime_server.messages.messages import Capabilities
 
 BitTensor = NDArray[np.bool_]
 

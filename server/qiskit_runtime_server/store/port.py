@@ -12,10 +12,10 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, Terms
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
-from qiskit_runtime_server.terms import DEFAULT_TERMS, Terms
+from qiskit_runtime_server.messages.messages import Holder, Metrics
 
 SESSION_CLAIMS_IN_ROW = 4
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from qiskit_runtime_server.dispatch.events import LENGTH, Completed, Event, Failed, Log, Metrics, Pieces, Ready, Task
 from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError, StartupError, is_panic
+from qiskit_runtime_server.messages.messages import LENGTH, Completed, Event, Failed, Log, Metrics, Pieces, Ready, Task
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor

@@ -15,8 +15,8 @@ from typing import Self
 
 import msgspec
 
-from qiskit_runtime_server.dispatch.events import LENGTH, Event, Pieces, Task
-from qiskit_runtime_server.transit import Lot
+from qiskit_runtime_server.byte_budget import Lot
+from qiskit_runtime_server.messages.messages import LENGTH, Event, Pieces, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 
 _EVENTS: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)

@@ -11,14 +11,15 @@ from qiskit.primitives import PrimitiveResult
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run
-from qiskit_runtime_server.dispatch.events import Completed, Metrics, Task
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs import calibrate, codec, estimator, executor_program, noise_learner, sampler
-from qiskit_runtime_server.programs.dry_run import DryRun
-from qiskit_runtime_server.programs.options import idle, with_seed
-from qiskit_runtime_server.programs.quantum_program import decode_program
-from qiskit_runtime_server.programs.size import check_size
+from qiskit_runtime_server.messages.messages import Completed, Metrics, Task
+from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
+from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.device.size import check_size
+from qiskit_runtime_server.programs.options.options import idle, with_seed
+from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.simulation.contract import Simulator
 
 

@@ -9,7 +9,8 @@ from contextlib import aclosing, suppress
 from datetime import timedelta
 from importlib.metadata import version
 
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.errors import InternalError, NoFreeSlotError
+from qiskit_runtime_server.messages.messages import (
     Completed,
     Confirmation,
     Event,
@@ -20,8 +21,7 @@ from qiskit_runtime_server.dispatch.events import (
     Occupancy,
     Task,
 )
-from qiskit_runtime_server.errors import InternalError, NoFreeSlotError
-from qiskit_runtime_server.worker.measures import ExecutorMeasures
+from qiskit_runtime_server.worker.metrics import ExecutorMeasures
 from qiskit_runtime_server.worker.slots import HEARTBEAT_SECONDS, Slot, Slots
 
 # How many ended jobs are remembered, so that a start that arrives after the end is refused.

@@ -5,7 +5,7 @@ from typing import Final
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.ideal import IDEAL_NAMES
-from qiskit_runtime_server.dispatch.events import Task
+from qiskit_runtime_server.messages.messages import Task
 
 _SECONDS: Final = 60.0
 

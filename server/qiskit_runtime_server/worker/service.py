@@ -23,7 +23,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.errors import NoFreeSlotError, StartupError
+from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
+from qiskit_runtime_server.messages.messages import (
     BOOT_ID,
     OCCUPANCY,
     POSITION,
@@ -35,15 +38,12 @@ from qiskit_runtime_server.dispatch.events import (
     Task,
     framed,
 )
-from qiskit_runtime_server.errors import NoFreeSlotError, StartupError
-from qiskit_runtime_server.exposition import metrics_route, new_registry
-from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
+from qiskit_runtime_server.metrics import metrics_route, new_registry
 from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker import selftest
 from qiskit_runtime_server.worker.child import WorkerSpec
-from qiskit_runtime_server.worker.measures import ExecutorMeasures
+from qiskit_runtime_server.worker.metrics import ExecutorMeasures
 from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, UnknownRunError
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 

@@ -7,7 +7,9 @@ import uuid
 from collections.abc import AsyncGenerator, Coroutine, Iterable
 from typing import TypeVar
 
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
+from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,
     Event,
@@ -19,8 +21,6 @@ from qiskit_runtime_server.dispatch.events import (
     Started,
     Task,
 )
-from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
-from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 

@@ -12,9 +12,14 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import OperationalError
 
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.byte_budget import Transit
 from qiskit_runtime_server.dispatch import dispatcher as dispatcher_module
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.dispatch.pools import RunLost
+from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
+from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,
     Event,
@@ -27,13 +32,8 @@ from qiskit_runtime_server.dispatch.events import (
     Started,
     Task,
 )
-from qiskit_runtime_server.dispatch.measures import JobMeasures
-from qiskit_runtime_server.dispatch.pools import RunLost
-from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
 from qiskit_runtime_server.store.port import Claim, Outcome, Queued, Store
-from qiskit_runtime_server.store.sql import SqlStore, open_sqlite
-from qiskit_runtime_server.transit import Transit
+from qiskit_runtime_server.store.sql.store import SqlStore, open_sqlite
 
 NAME = ExecutorName("played")
 ME = AccountId("me")

@@ -14,12 +14,12 @@ from executor_tasks import task_of
 from server_process import ServerProcess
 
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.byte_budget import Transit
 from qiskit_runtime_server.dispatch import remote
-from qiskit_runtime_server.dispatch.events import Completed, Started
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
 from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.messages.messages import Completed, Started
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.transit import Transit
 from qiskit_runtime_server.worker.slots import Slots
 
 NAME = ExecutorName("counted")

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from server_process import ServerProcess
 
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.messages.messages import (
     LENGTH,
     Completed,
     Event,

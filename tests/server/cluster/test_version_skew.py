@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from qiskit_runtime_server.dispatch import events
+from qiskit_runtime_server.messages import messages
 
 # What the first release sends of each message. A later one may send more, and must not ask for more.
 FIRST_RELEASE: dict[type[msgspec.Struct], dict[str, Any]] = {
-    events.Task: {
+    messages.Task: {
         "type": "task",
         "job_id": "a",
         "fence": 1,
@@ -20,22 +20,22 @@ FIRST_RELEASE: dict[type[msgspec.Struct], dict[str, Any]] = {
         "seconds": 60.0,
         "params": b"{}",
     },
-    events.Ready: {"type": "ready", "capabilities": {"num_qubits": 5}},
-    events.Started: {"type": "started"},
-    events.Heartbeat: {"type": "heartbeat"},
-    events.Log: {"type": "log", "text": "x"},
-    events.Completed: {"type": "completed", "metrics": {}, "result": b"{}"},
-    events.Failed: {"type": "failed", "reason": "no", "code": 1},
-    events.HandedBack: {"type": "handed_back"},
-    events.Occupancy: {"boot_id": "a", "revision": 1, "slots": 1, "idle": 1, "capabilities": {"num_qubits": 5}},
-    events.Confirmation: {"fence": 1},
+    messages.Ready: {"type": "ready", "capabilities": {"num_qubits": 5}},
+    messages.Started: {"type": "started"},
+    messages.Heartbeat: {"type": "heartbeat"},
+    messages.Log: {"type": "log", "text": "x"},
+    messages.Completed: {"type": "completed", "metrics": {}, "result": b"{}"},
+    messages.Failed: {"type": "failed", "reason": "no", "code": 1},
+    messages.HandedBack: {"type": "handed_back"},
+    messages.Occupancy: {"boot_id": "a", "revision": 1, "slots": 1, "idle": 1, "capabilities": {"num_qubits": 5}},
+    messages.Confirmation: {"fence": 1},
 }
 
 
 def test_every_message_between_api_and_executor_is_looked_at() -> None:
-    parts = {events.Capabilities, events.Holder, events.Metrics}
-    messages = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
-    assert messages - parts == FIRST_RELEASE.keys()
+    parts = {messages.Capabilities, messages.Holder, messages.Metrics}
+    found = {kind for kind in vars(messages).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
+    assert found - parts == FIRST_RELEASE.keys()
 
 
 @pytest.mark.parametrize("kind", FIRST_RELEASE, ids=lambda kind: kind.__name__)

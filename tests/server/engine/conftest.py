@@ -10,7 +10,7 @@ from scipy.stats import chi2_contingency, chisquare
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.device import Device, load_device
+from qiskit_runtime_server.programs.device.device import Device, load_device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 

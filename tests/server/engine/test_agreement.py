@@ -16,7 +16,7 @@ from qiskit_ibm_runtime.fake_provider import (
     FakeTorino,
 )
 
-from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.device.device import Device
 
 SHOTS = 4000
 

@@ -17,7 +17,7 @@ from samplomatic.samplex import Samplex
 from threadpoolctl import threadpool_limits
 
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import density, engine
 from qiskit_runtime_server.simulation.density import Evolution
 from qiskit_runtime_server.simulation.noise import readout_matrix

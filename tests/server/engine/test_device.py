@@ -4,7 +4,7 @@ import pytest
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import BackendNotFoundError
-from qiskit_runtime_server.programs.device import load_device
+from qiskit_runtime_server.programs.device.device import load_device
 
 
 def test_a_device_is_found_with_and_without_its_executor_and_is_kept() -> None:

@@ -10,11 +10,11 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import CircuitTooLargeError, InvalidInputError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.messages.messages import Capabilities
+from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 
 DeviceOf = Callable[[str], Device]

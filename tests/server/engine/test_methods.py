@@ -10,7 +10,7 @@ from qiskit_aer.noise import NoiseModel, ReadoutError, amplitude_damping_error, 
 
 from qiskit_runtime_server.executors.aer import AerExecutor, executor
 from qiskit_runtime_server.executors.base import SampleTask
-from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.density import Evolution
 

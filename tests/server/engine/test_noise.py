@@ -22,7 +22,7 @@ from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2, Fake
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.noise import DeviceNoise, error_channel
 

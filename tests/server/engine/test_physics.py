@@ -12,7 +12,7 @@ from qiskit.quantum_info import DensityMatrix, SuperOp, average_gate_fidelity
 from recording_executor import RecordingExecutor
 
 from qiskit_runtime_server.backends.fake import fake_files
-from qiskit_runtime_server.programs.device import Device, load_device
+from qiskit_runtime_server.programs.device.device import Device, load_device
 from qiskit_runtime_server.simulation.noise import DeviceNoise, Use, gate_error, readout_matrix
 
 PAGE = Path(__file__).parents[3] / "docs" / "explanation" / "physics" / "noise-model.md"

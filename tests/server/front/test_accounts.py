@@ -8,10 +8,10 @@ from pathlib import Path
 import jwt
 import pytest
 
-from qiskit_runtime_server import token_folder
-from qiskit_runtime_server.accounts import AccessTokens, Anonymous, fingerprint
+from qiskit_runtime_server.accounts import token_folder
+from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, fingerprint
+from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.errors import NotAuthenticatedError
-from qiskit_runtime_server.token_folder import TokenFolder
 
 KEY = "a-signing-key-that-is-long-enough-for-hs256"
 HOUR = timedelta(hours=1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qiskit_runtime_server.dispatch.events import (
+from qiskit_runtime_server.messages.messages import (
     PIECE_BYTES,
     Completed,
     Event,

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from qiskit_runtime_server import token_folder
-from qiskit_runtime_server.accounts import Account, Role, fingerprint, identity
-from qiskit_runtime_server.accounts_file import AccountsFile
+from qiskit_runtime_server.accounts import token_folder
+from qiskit_runtime_server.accounts.file import AccountsFile
+from qiskit_runtime_server.accounts.identity import Account, Role, fingerprint, identity
+from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.errors import AccountsFileError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId
-from qiskit_runtime_server.terms import Terms
-from qiskit_runtime_server.token_folder import TokenFolder
 
 FILE = """
 [defaults]

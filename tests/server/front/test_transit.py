@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from qiskit_runtime_server.byte_budget import Transit
 from qiskit_runtime_server.errors import BusyError
-from qiskit_runtime_server.transit import Transit
 
 LARGE = 100_000
 SMALL = 64 * 1024

@@ -20,13 +20,13 @@ from samplomatic import ChangeBasis, InjectNoise, Tag, Twirl
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.programs import noise_learner
-from qiskit_runtime_server.programs.boxes import opened
-from qiskit_runtime_server.programs.codec import sampler_pub
-from qiskit_runtime_server.programs.device import load_device
-from qiskit_runtime_server.programs.dry_run import DryRun
-from qiskit_runtime_server.programs.isa import check_circuit, check_rzz_values
-from qiskit_runtime_server.programs.options import Options
-from qiskit_runtime_server.programs.timing import schedule
+from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.device.device import load_device
+from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.device.isa import check_circuit, check_rzz_values
+from qiskit_runtime_server.programs.device.timing import schedule
+from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.wire.codec import sampler_pub
 
 # Every kind of device: with cx, cz, ecr and rzz; with and without control flow; with other qubits than wires; ideal.
 DEVICES = [

@@ -29,7 +29,7 @@ from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpans
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, JobError, UnsupportedOptionError
-from qiskit_runtime_server.programs import codec
+from qiskit_runtime_server.programs.wire import codec
 
 
 def bell() -> QuantumCircuit:

@@ -18,9 +18,9 @@ from qiskit.quantum_info import SparseObservable
 from qiskit_ibm_runtime.fake_provider import FakeSherbrooke
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs import codec, qasm, qpy_structure
-from qiskit_runtime_server.programs.qpy_structure import check_structure
-from qiskit_runtime_server.programs.well_formed import check_instructions
+from qiskit_runtime_server.programs.wire import codec, qasm, qpy_structure
+from qiskit_runtime_server.programs.wire.qpy_structure import check_structure
+from qiskit_runtime_server.programs.wire.well_formed import check_instructions
 
 JOBS = 1000
 

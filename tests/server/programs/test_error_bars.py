@@ -20,10 +20,10 @@ from qiskit_mitigation.zne.extrapolation import _process_extrapolated_expectatio
 from repeated_estimates import CASES, Coverage, fields, fitted, repeated
 
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs import error_bars, mitigated
-from qiskit_runtime_server.programs.error_bars import Calibration, Errors
-from qiskit_runtime_server.programs.extrapolation import Means, Model
-from qiskit_runtime_server.programs.readout import flip_rates
+from qiskit_runtime_server.programs.mitigation import error_bars, rewritten
+from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors
+from qiskit_runtime_server.programs.mitigation.extrapolation import Means, Model
+from qiskit_runtime_server.programs.mitigation.measurement_twirling import flip_rates
 
 CHANCE = 1e-3
 """Seeds are fixed, so a test that passes goes on to pass; a new seed may fail in one of 1,000 comparisons."""
@@ -140,7 +140,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Errors]:
         found.append(error_bars.errors_of(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(mitigated, "errors_of", errors_of)
+    monkeypatch.setattr(rewritten, "errors_of", errors_of)
     return found
 
 

@@ -16,8 +16,8 @@ from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.codec import encode_result
 from qiskit_runtime_server.programs.estimator import num_configurations
+from qiskit_runtime_server.programs.wire.codec import encode_result
 
 OBSERVABLES = [
     SparseObservable.from_list([("ZZZZ", 1.0), ("XXXX", 0.5), ("YIYI", -0.3), ("IIII", 2.0)]),
@@ -287,7 +287,7 @@ class TestSeeds:
         assert estimate([pub])[0].data.evs == estimate([pub, pub])[0].data.evs
 
     def test_large_jobs_are_run_in_parts(self, estimate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("qiskit_runtime_server.programs.setup.BATCH_BITS", 3 * 100 * 2)
+        monkeypatch.setattr("qiskit_runtime_server.programs.prepared.BATCH_BITS", 3 * 100 * 2)
         circuit = QuantumCircuit(2)
         circuit.rx(Parameter("a"), 0)
         angles = np.pi * (np.arange(10) % 2)

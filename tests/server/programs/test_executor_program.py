@@ -19,12 +19,12 @@ from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM
 from qiskit_ibm_runtime.results.quantum_program import QuantumProgramResult
 from samplomatic import InjectNoise, Tag, Twirl, build
 
-from qiskit_runtime_server.dispatch.events import Completed, Task
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
-from qiskit_runtime_server.programs import executor_program, traces
-from qiskit_runtime_server.programs.device import load_device
+from qiskit_runtime_server.messages.messages import Completed, Task
+from qiskit_runtime_server.programs import executor_program, kerneled
+from qiskit_runtime_server.programs.device.device import load_device
 from qiskit_runtime_server.programs.executor_program import _BitWriter
 from qiskit_runtime_server.worker.run import run_program
 
@@ -442,12 +442,12 @@ class TestMeasurementLevels:
         (flat, *_) = bits(executor, written(program(shots=4000, meas_level="kerneled")))
         assert set(flat) == {"left_iq", "right_iq"}
         # Five standard deviations of the mean of 4,000 points.
-        assert flat["left_iq"].mean(axis=0) == pytest.approx([1, -1], abs=5 * traces.SPREAD * np.sqrt(2 / 4000))
-        assert flat["right_iq"].imag.std() == pytest.approx(traces.SPREAD, rel=0.1)
+        assert flat["left_iq"].mean(axis=0) == pytest.approx([1, -1], abs=5 * kerneled.SPREAD * np.sqrt(2 / 4000))
+        assert flat["right_iq"].imag.std() == pytest.approx(kerneled.SPREAD, rel=0.1)
 
     def test_averages_have_no_axis_of_shots(self, executor: AerExecutor) -> None:
         flat, table, *_ = bits(executor, written(program(shots=4000, meas_level="avg_kerneled")))
-        assert flat["left_avg_iq"] == pytest.approx(np.array([1, -1]), abs=5 * traces.SPREAD * np.sqrt(2 / 4000))
+        assert flat["left_avg_iq"] == pytest.approx(np.array([1, -1]), abs=5 * kerneled.SPREAD * np.sqrt(2 / 4000))
         assert table["c_avg_iq"].shape == (3, 2, 2)
 
     def test_all_versions_carry_points(self, executor: AerExecutor) -> None:

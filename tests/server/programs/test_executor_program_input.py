@@ -23,8 +23,9 @@ from samplomatic import InjectNoise, Twirl, build
 
 from qiskit_runtime_server.errors import InvalidInputError, JobError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
-from qiskit_runtime_server.programs import codec, executor_program
-from qiskit_runtime_server.programs.quantum_program import decode_program
+from qiskit_runtime_server.programs import executor_program
+from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
 Params = dict[str, Any]
 

@@ -16,7 +16,7 @@ from qiskit_aer.noise import NoiseModel, pauli_error
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor
-from qiskit_runtime_server.programs.final_measurements import without_final_measurements
+from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -12,9 +12,9 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError
-from qiskit_runtime_server.programs.device import Device, load_device
-from qiskit_runtime_server.programs.isa import check_circuit, check_rzz_values
-from qiskit_runtime_server.programs.options import Options
+from qiskit_runtime_server.programs.device.device import Device, load_device
+from qiskit_runtime_server.programs.device.isa import check_circuit, check_rzz_values
+from qiskit_runtime_server.programs.options.options import Options
 
 FAULT = {"name": "operational", "value": 0, "unit": "", "date": "2024-01-01T00:00:00+00:00"}
 

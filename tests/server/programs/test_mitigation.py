@@ -18,11 +18,11 @@ from scipy.stats import chi2_contingency
 
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.decoupling import decoupled
-from qiskit_runtime_server.programs.device import Device
-from qiskit_runtime_server.programs.methods import Decoupling
-from qiskit_runtime_server.programs.options import Options
-from qiskit_runtime_server.programs.setup import Setup
+from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
+from qiskit_runtime_server.programs.options.mitigation import Decoupling
+from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.prepared import Setup
 from qiskit_runtime_server.simulation.noise import DelayNoisePass, DeviceNoise, Use
 
 MISREAD = (0.02, 0.08)

@@ -21,7 +21,7 @@ from samplomatic import Twirl
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs.dry_run import DryRun
+from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.noise_learner import execute
 
 RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})

@@ -12,8 +12,8 @@ from qiskit_ibm_runtime.options import EstimatorOptions, SamplerOptions
 from qiskit_ibm_runtime.results import LayerError
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs.methods import Methods, Twirling
-from qiskit_runtime_server.programs.options import (
+from qiskit_runtime_server.programs.options.mitigation import Methods, Twirling
+from qiskit_runtime_server.programs.options.options import (
     Options,
     estimator_methods,
     estimator_options,

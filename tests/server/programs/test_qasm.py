@@ -13,9 +13,10 @@ from qiskit.quantum_info import Operator
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError
 from qiskit_runtime_server.executors import AerExecutor
-from qiskit_runtime_server.programs import codec, executor_program
-from qiskit_runtime_server.programs.qasm import MAX_CHARACTERS, read_circuit
-from qiskit_runtime_server.programs.quantum_program import decode_program
+from qiskit_runtime_server.programs import executor_program
+from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire.qasm import MAX_CHARACTERS, read_circuit
+from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
 HEAD = 'OPENQASM 3.0; include "stdgates.inc";'
 FLIP = f"{HEAD} bit[2] c; x $0; c[0] = measure $0; c[1] = measure $1;"

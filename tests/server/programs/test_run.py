@@ -16,7 +16,6 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
-from qiskit_runtime_server.dispatch.events import Completed, Task
 from qiskit_runtime_server.errors import (
     CalibrationMissingError,
     InternalError,
@@ -25,6 +24,7 @@ from qiskit_runtime_server.errors import (
     UnsupportedOptionError,
 )
 from qiskit_runtime_server.executors.base import BaseExecutor
+from qiskit_runtime_server.messages.messages import Completed, Task
 from qiskit_runtime_server.worker.run import run_program
 
 

@@ -14,7 +14,7 @@ from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.execution_span import ExecutionSpans
 
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
-from qiskit_runtime_server.programs.codec import encode_result
+from qiskit_runtime_server.programs.wire.codec import encode_result
 
 IDEAL = {"noise_model": NoiseModel()}
 
@@ -166,7 +166,7 @@ class TestSeeds:
         circuit.measure(0, circuit.clbits[0])
         pubs = [(bell(), np.empty((5, 0)), 100), (circuit, np.empty((5, 0)), 100)]
         whole = [result.data.c for result in sample(pubs)]
-        monkeypatch.setattr("qiskit_runtime_server.programs.setup.BATCH_BITS", 2 * 100 * 2)
+        monkeypatch.setattr("qiskit_runtime_server.programs.prepared.BATCH_BITS", 2 * 100 * 2)
         assert [result.data.c for result in sample(pubs)] == whole
         assert whole[0].array.shape == (5, 100, 1)
         assert len({row.tobytes() for row in whole[0].array}) == 5

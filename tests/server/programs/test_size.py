@@ -4,7 +4,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from qiskit_runtime_server.errors import CircuitTooLargeError
-from qiskit_runtime_server.programs.size import check_size
+from qiskit_runtime_server.programs.device.size import check_size
 
 
 def pairs(count: int) -> QuantumCircuit:

@@ -6,8 +6,8 @@ from qiskit.transpiler import Target
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.device import load_device
-from qiskit_runtime_server.programs.timing import Schedule, schedule
+from qiskit_runtime_server.programs.device.device import load_device
+from qiskit_runtime_server.programs.device.timing import Schedule, schedule
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from sqlalchemy.dialects import postgresql
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, Session, SessionId, SessionMode
 from qiskit_runtime_server.store.port import Store
-from qiskit_runtime_server.store.postgresql import open_postgresql
-from qiskit_runtime_server.store.schema import metadata
-from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.store.postgresql.database import open_postgresql
+from qiskit_runtime_server.store.sql.schema import metadata
+from qiskit_runtime_server.store.sql.store import open_sqlite
 
 
 @dataclass

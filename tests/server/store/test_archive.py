@@ -11,11 +11,11 @@ import pytest
 from sqlalchemy import Executable, func, select
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import JobQuery, Outcome, Retention, Store
-from qiskit_runtime_server.store.schema import documents, slot_times
+from qiskit_runtime_server.store.sql.schema import documents, slot_times
 
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="local", boot_id="1")

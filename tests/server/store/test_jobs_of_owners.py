@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -17,6 +16,7 @@ from qiskit_runtime_server.errors import (
     SessionNotFoundError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
+from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Outcome, Setback, Store
 
 ALICE = AccountId("alice")

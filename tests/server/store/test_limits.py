@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert
 
+from qiskit_runtime_server.accounts.limits import Terms
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
-from qiskit_runtime_server.store.rows import job_row
-from qiskit_runtime_server.store.schema import jobs, ledger
-from qiskit_runtime_server.store.sql import SqlStore
-from qiskit_runtime_server.terms import Terms
+from qiskit_runtime_server.store.sql.rows import job_row
+from qiskit_runtime_server.store.sql.schema import jobs, ledger
+from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 AER = ExecutorName("aer")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qiskit_runtime_server.store.packing import ROW_BYTES, ZSTD, packed, size_of, unpacked
+from qiskit_runtime_server.store.sql.packing import ROW_BYTES, ZSTD, packed, size_of, unpacked
 
 
 @settings(deadline=None)

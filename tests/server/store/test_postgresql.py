@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import (
     InvalidStateError,
     MalformedRequestError,
@@ -26,6 +25,7 @@ from qiskit_runtime_server.errors import (
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
+from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.port import (
     Claim,
     JobQuery,
@@ -34,9 +34,9 @@ from qiskit_runtime_server.store.port import (
     Setback,
     Store,
 )
-from qiskit_runtime_server.store.postgresql import CONNECTIONS, open_postgresql
-from qiskit_runtime_server.store.schema import HEAD, metadata
-from qiskit_runtime_server.store.sql import SqlStore
+from qiskit_runtime_server.store.postgresql.database import CONNECTIONS, open_postgresql
+from qiskit_runtime_server.store.sql.schema import HEAD, metadata
+from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")
@@ -179,9 +179,9 @@ async def test_leases_and_times_are_the_databases(
 
 @pytest.mark.usefixtures("jumping_clocks")
 async def test_the_clocks_of_this_process_do_jump_in_these_tests() -> None:
-    from qiskit_runtime_server.store import sql  # noqa: PLC0415 - after the fixture
+    from qiskit_runtime_server.store.sql import store  # noqa: PLC0415 - after the fixture
 
-    seen = {round((sql.datetime.now(UTC) - datetime.now(UTC)).total_seconds() / 3600) for _ in range(50)}
+    seen = {round((store.datetime.now(UTC) - datetime.now(UTC)).total_seconds() / 3600) for _ in range(50)}
     assert seen == {-1, 1}
 
 

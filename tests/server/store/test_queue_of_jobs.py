@@ -7,12 +7,12 @@ from typing import Protocol
 
 import pytest
 
+from qiskit_runtime_server.accounts.limits import Terms
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobState, Session
+from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, Load, Outcome, Setback, Store
-from qiskit_runtime_server.terms import Terms
 
 ALICE, BOB, CAROL = (AccountId(name) for name in ("alice", "bob", "carol"))
 AER = ExecutorName("aer")

@@ -11,12 +11,12 @@ import pytest
 from postgresql_server import PostgresqlServer
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.jobs import MAX_LOSSES, AccountId, Job, JobState
+from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Signal, Store
-from qiskit_runtime_server.store.postgresql import open_postgresql
-from qiskit_runtime_server.store.signals import Hub
-from qiskit_runtime_server.store.telegraph import Telegraph
+from qiskit_runtime_server.store.postgresql.database import open_postgresql
+from qiskit_runtime_server.store.postgresql.notifications import Telegraph
+from qiskit_runtime_server.store.sql.hub import Hub
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")

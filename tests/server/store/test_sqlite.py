@@ -21,16 +21,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from qiskit_runtime_server.accounts.limits import Terms
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
-from qiskit_runtime_server.store import migration
-from qiskit_runtime_server.store.folder import file_system_type, take_folder
+from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import JobQuery, Outcome, Store
-from qiskit_runtime_server.store.schema import HEAD, metadata
-from qiskit_runtime_server.store.sql import SqliteDatabase, SqlStore, open_sqlite
-from qiskit_runtime_server.terms import Terms
+from qiskit_runtime_server.store.sql import migration
+from qiskit_runtime_server.store.sql.schema import HEAD, metadata
+from qiskit_runtime_server.store.sql.store import SqliteDatabase, SqlStore, open_sqlite
+from qiskit_runtime_server.store.sqlite.folder import file_system_type, take_folder
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")
@@ -47,7 +47,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from qiskit_runtime_server.jobs import Job
-from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.store.sql.store import open_sqlite
 
 JOB = Job(
     id="", account="alice", instance="", program_id="sampler", backend="fake_manila@aer", executor="aer",
@@ -66,7 +66,7 @@ asyncio.run(main())
 REPORT_MEMORY = """
 import asyncio, re, sys
 from pathlib import Path
-from qiskit_runtime_server.store.sql import open_sqlite
+from qiskit_runtime_server.store.sql.store import open_sqlite
 
 async def main():
     store = await open_sqlite(Path(sys.argv[1]))
@@ -164,7 +164,7 @@ def test_a_file_in_place_of_the_folder_is_refused_by_name(tmp_path: Path) -> Non
 def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda / ext4 rw 0 0\nserver:/home {tmp_path.resolve()} {kind} rw 0 0\n")
-    monkeypatch.setattr("qiskit_runtime_server.store.folder._MOUNTS", mounts)
+    monkeypatch.setattr("qiskit_runtime_server.store.sqlite.folder._MOUNTS", mounts)
     with pytest.raises(DataDirectoryError, match=rf"network file system \({re.escape(kind)}\)"):
         take_folder(tmp_path / "data")
 
@@ -188,7 +188,7 @@ def test_the_deepest_and_latest_mount_holds_a_folder() -> None:
 def test_local_file_systems_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text("/dev/sda / fuseblk rw 0 0\n")
-    monkeypatch.setattr("qiskit_runtime_server.store.folder._MOUNTS", mounts)
+    monkeypatch.setattr("qiskit_runtime_server.store.sqlite.folder._MOUNTS", mounts)
     take_folder(tmp_path / "data").release()
 
 

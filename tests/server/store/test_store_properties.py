@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Executable, func, select
 
+from qiskit_runtime_server.accounts.limits import Terms
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder, Metrics
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobId, JobState, Session
+from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, JobQuery, Load, Outcome, Setback, Store
-from qiskit_runtime_server.store.schema import jobs as job_table
-from qiskit_runtime_server.store.schema import ledger as ledger_table
-from qiskit_runtime_server.store.schema import slot_times as slot_time_table
-from qiskit_runtime_server.store.schema import usage_days as usage_day_table
-from qiskit_runtime_server.terms import Terms
+from qiskit_runtime_server.store.sql.schema import jobs as job_table
+from qiskit_runtime_server.store.sql.schema import ledger as ledger_table
+from qiskit_runtime_server.store.sql.schema import slot_times as slot_time_table
+from qiskit_runtime_server.store.sql.schema import usage_days as usage_day_table
 
 T = TypeVar("T")
 

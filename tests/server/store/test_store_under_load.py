@@ -9,12 +9,12 @@ from typing import Any, Protocol
 from sqlalchemy import Executable, func, select
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.events import Holder
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
-from qiskit_runtime_server.store.schema import jobs, ledger
-from qiskit_runtime_server.store.sql import SqlStore
+from qiskit_runtime_server.store.sql.schema import jobs, ledger
+from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE = AccountId("alice")
 AER = ExecutorName("aer")

@@ -16,9 +16,9 @@ from qiskit_ibm_runtime import RuntimeEncoder
 from scripted_executor import BrokenExecutor, ScriptedExecutor
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.dispatch.events import Completed, Event, Failed, Heartbeat, Log, Started, Task
+from qiskit_runtime_server.byte_budget import Transit
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.transit import Transit
+from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
 

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from qiskit_runtime_server.accounts import Identity
+from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.documents import document_response, in_pieces
 from qiskit_runtime_server.api.routes.backends import check_calibration

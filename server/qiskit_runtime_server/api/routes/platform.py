@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from qiskit_runtime_server.accounts import Instance
+from qiskit_runtime_server.accounts.identity import Instance
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError

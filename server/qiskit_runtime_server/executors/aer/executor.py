@@ -12,7 +12,6 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_aer import AerError, AerSimulator
 from qiskit_aer.library import SaveProbabilities
 
-from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import (
     CircuitTooLargeError,
     InternalError,
@@ -25,6 +24,7 @@ from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, Sample
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
 from qiskit_runtime_server.machine import qubits_in, usable_bytes
+from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.simulation.components import terminal_measurements
 from qiskit_runtime_server.simulation.density import Evolution, Exact
 

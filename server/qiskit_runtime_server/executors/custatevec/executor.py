@@ -6,7 +6,6 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from qiskit_runtime_server.dispatch.events import Capabilities
 from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, ExpectationTask, SampleTask
 from qiskit_runtime_server.executors.custatevec import lowering
@@ -17,6 +16,7 @@ from qiskit_runtime_server.executors.custatevec.port import Floats, States
 from qiskit_runtime_server.executors.custatevec.program import Program
 from qiskit_runtime_server.executors.custatevec.sizes import qubits_in, spelled
 from qiskit_runtime_server.executors.custatevec.solo import Solo
+from qiskit_runtime_server.messages.messages import Capabilities
 
 # Shots that are under way at a time; each takes some 50 bytes on the host, and its bits.
 _MOST_SHOTS: Final = 2**21

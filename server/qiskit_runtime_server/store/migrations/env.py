@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from qiskit_runtime_server.store.schema import metadata
+from qiskit_runtime_server.store.sql.schema import metadata
 
 # SQLite changes tables only by copying them, which `render_as_batch` writes into new migrations.
 context.configure(

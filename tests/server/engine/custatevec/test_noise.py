@@ -24,7 +24,7 @@ from scipy.stats import chisquare
 
 from qiskit_runtime_server.executors.base import SampleTask
 from qiskit_runtime_server.executors.custatevec import channels, lowering
-from qiskit_runtime_server.programs.device import Device
+from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.noise import readout_matrix
 

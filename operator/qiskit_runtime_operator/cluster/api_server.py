@@ -1,0 +1,281 @@
+"""The only Kubernetes I/O beside kopf's watches: reads and writes of single objects, as plain manifests."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from qiskit_runtime_operator.errors import ClusterError, ConflictError, RefusedError, StaleError
+from qiskit_runtime_operator.metrics import WriteMeasures
+from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.model import Manifest
+from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER, PLURAL
+from qiskit_runtime_operator.status.notes import Note
+
+SERVERS: Final = ResourceKind(api_version=API_VERSION, kind=KIND, plural=PLURAL)
+SECRETS: Final = ResourceKind(api_version="v1", kind="Secret", plural="secrets")
+CLAIMS: Final = ResourceKind(api_version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims")
+PODS: Final = ResourceKind(api_version="v1", kind="Pod", plural="pods")
+EVENTS: Final = ResourceKind(api_version="v1", kind="Event", plural="events")
+LEASES: Final = ResourceKind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
+
+_JSON: Final = "application/json"
+_MERGE: Final = "application/merge-patch+json"
+_APPLY: Final = "application/apply-patch+yaml"  # which JSON is, too
+_PAGE: Final = 500
+_CONFLICT_REASON: Final = "FieldManagerConflict"
+# Busy or broken: nothing is wrong with the request.
+_PASSING: Final = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.GONE,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+def collection_path(kind: ResourceKind, namespace: str | None) -> str:
+    """Return where the objects of a kind are, in one namespace or in all."""
+    prefix = f"/apis/{kind.api_version}" if "/" in kind.api_version else f"/api/{kind.api_version}"
+    return f"{prefix}/{kind.plural}" if namespace is None else f"{prefix}/namespaces/{namespace}/{kind.plural}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Objects of one kind, as they were at one moment.
+
+    Attributes:
+        objects: All that were asked for.
+        version: The resource version of that moment.
+    """
+
+    objects: Sequence[Manifest]
+    version: int
+
+
+class Cluster:
+    """Requests to one API server.
+
+    All methods raise ClusterError or one of its kinds, and those that write also what `time_to_write` raises.
+
+    Args:
+        http: A session that can speak to the API server.
+        server: Its URL.
+        time_to_write: Returns for how long writing is safe; asked before each write, which must be over by then.
+        measures: Where writes are counted.
+        limit: How long a request may take.
+    """
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        server: str,
+        *,
+        time_to_write: Callable[[], timedelta],
+        measures: WriteMeasures,
+        limit: timedelta = timedelta(seconds=30),
+    ) -> None:
+        self._http = http
+        self._server = server
+        self._time_to_write = time_to_write
+        self._measures = measures
+        self._limit = limit
+
+    async def get(self, kind: ResourceKind, namespace: str | None, name: str) -> Manifest | None:
+        """Return an object, or None if there is none of that name."""
+        return await self._find(f"{collection_path(kind, namespace)}/{name}")
+
+    async def look_up(self, kind: ResourceKind, namespace: str, name: str) -> Manifest | None:
+        """Do as `get` does, from the API server's cache: cheaper, and a moment behind."""
+        return await self._find(f"{collection_path(kind, namespace)}/{name}", {"resourceVersion": "0"})
+
+    async def list(self, kind: ResourceKind, namespace: str | None, selector: str = "") -> Listing:
+        """Return the objects of a kind that have the labels, in one namespace or in all."""
+        found: list[Manifest] = []
+        query = {"labelSelector": selector, "limit": str(_PAGE)}
+        while True:
+            page = await self._send("GET", collection_path(kind, namespace), limit=self._limit, query=query)
+            found += page["items"]
+            rest = page["metadata"].get("continue")
+            if not rest:
+                return Listing(objects=found, version=int(page["metadata"]["resourceVersion"]))
+            query["continue"] = rest
+
+    async def serves(self, group_version: str, plural: str) -> bool:
+        """Tell whether the API server knows a kind."""
+        listing = await self._find(f"/apis/{group_version}")
+        return any(resource["name"] == plural for resource in (listing or {}).get("resources", ()))
+
+    async def apply(self, kind: ResourceKind, manifest: Manifest, *, uid: str | None, force: bool = False) -> Manifest:
+        """Apply a manifest and return the object.
+
+        Args:
+            kind: Of the manifest.
+            manifest: What is wanted.
+            uid: Of the object that is there, or None if there is none; another one than that is not touched.
+            force: Whether to take fields that other managers have set.
+
+        Raises:
+            ConflictError: If other managers have set some of its fields to other values, unless forced.
+            StaleError: If `uid` is not that of what is there.
+        """
+        metadata = manifest["metadata"]
+        path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
+        body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
+        query = {"fieldManager": MANAGER, "force": str(force).lower()}
+        applied = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
+        self._measures.written(kind, "apply")
+        return applied
+
+    async def overlay(self, kind: ResourceKind, manifest: Manifest, *, uid: str) -> None:
+        """Set the fields of a manifest in the object with this UID; its lists then hold nothing else."""
+        metadata = manifest["metadata"]
+        path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
+        body = {**manifest, "metadata": {**metadata, "uid": uid}}
+        await self._write("PATCH", path, body, query={"fieldManager": MANAGER}, content_type=_MERGE)
+
+    async def create(self, kind: ResourceKind, manifest: Manifest) -> bool:
+        """Create an object; False if there is one of that name."""
+        path = collection_path(kind, manifest["metadata"]["namespace"])
+        try:
+            await self._write("POST", path, manifest, query={"fieldManager": MANAGER})
+        except StaleError:
+            return False
+        self._measures.written(kind, "create")
+        return True
+
+    async def replace(self, kind: ResourceKind, manifest: Manifest) -> Manifest:
+        """Replace an object.
+
+        Raises:
+            StaleError: If it is not of the resource version in `manifest` any more.
+        """
+        metadata = manifest["metadata"]
+        path = f"{collection_path(kind, metadata.get('namespace'))}/{metadata['name']}"
+        return await self._write("PUT", path, manifest, query={"fieldManager": MANAGER})
+
+    async def delete(self, kind: ResourceKind, namespace: str, name: str, uid: str) -> None:
+        """Delete the object with this UID; what it owns goes after it. It may be gone already."""
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        with suppress(StaleError, _MissingError):
+            await self._write("DELETE", f"{collection_path(kind, namespace)}/{name}", body)
+            self._measures.written(kind, "delete")
+
+    async def write_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> Manifest | None:
+        """Write the whole status of a RuntimeServer; None if that is gone, or another one of its name."""
+        path = f"{collection_path(SERVERS, namespace)}/{name}/status"
+        metadata = {"name": name, "namespace": namespace, "uid": uid}
+        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
+        query = {"fieldManager": MANAGER, "force": "true"}
+        try:
+            written = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
+        except (StaleError, _MissingError):
+            return None
+        self._measures.written(SERVERS, "status")
+        return written
+
+    async def post_event(self, namespace: str, name: str, uid: str, note: Note) -> None:
+        """Tell those who look at a RuntimeServer what happened to it."""
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{name}-", "namespace": namespace},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": name,
+                "namespace": namespace,
+                "uid": uid,
+            },
+            "type": note.type,
+            "reason": note.reason,
+            "message": note.message,
+            "source": {"component": MANAGER},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        await self.create(EVENTS, event)
+
+    async def _find(self, path: str, query: Mapping[str, str] | None = None) -> Manifest | None:
+        try:
+            return await self._send("GET", path, limit=self._limit, query=query)
+        except _MissingError:
+            return None
+
+    async def _write(
+        self, method: str, path: str, body: object, *, query: Mapping[str, str] | None = None, content_type: str = _JSON
+    ) -> Manifest:
+        limit = min(self._time_to_write(), self._limit)
+        return await self._send(method, path, limit=limit, query=query, content=(content_type, body))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: timedelta,
+        query: Mapping[str, str] | None = None,
+        content: tuple[str, object] | None = None,
+    ) -> Manifest:
+        data = None if content is None else msgspec.json.encode(content[1])
+        headers = {} if content is None else {"Content-Type": content[0]}
+        try:
+            async with self._http.request(
+                method,
+                self._server + path,
+                params=query,
+                data=data,
+                headers=headers,
+                timeout=aiohttp.ClientTimeout(total=limit.total_seconds()),
+            ) as answer:
+                said = await answer.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
+        if answer.ok:
+            document: Manifest = msgspec.json.decode(said)
+            return document
+        raise _failure(f"{method} {path}", answer.status, answer.headers.get("Retry-After", ""), said)
+
+
+class _MissingError(RefusedError):
+    """There is no such object."""
+
+
+def _failure(what: str, code: int, retry_after: str, content: bytes) -> ClusterError:
+    status = _status_of(content)
+    message = status.get("message") or f"{what}: HTTP {code}"
+    causes = (status.get("details") or {}).get("causes") or []
+    managers = [_manager_of(cause) for cause in causes if cause.get("reason") == _CONFLICT_REASON]
+    if managers:
+        return ConflictError(message, managers)
+    if code == HTTPStatus.NOT_FOUND:
+        return _MissingError(message)
+    if code == HTTPStatus.CONFLICT:
+        return StaleError(message)
+    if code in _PASSING:
+        wait = timedelta(seconds=int(retry_after)) if retry_after.isdecimal() else None
+        return ClusterError(message, wait)
+    return RefusedError(message)
+
+
+def _status_of(content: bytes) -> Manifest:
+    """Return the Status that an error comes with; proxies in between send something else."""
+    try:
+        status = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _manager_of(cause: Mapping[str, str]) -> str:
+    """Return the name in `conflict with "NAME" using v1` or `... with subresource "scale" using v1`."""
+    return cause.get("message", "").removeprefix('conflict with "').partition('"')[0]

@@ -1,0 +1,64 @@
+"""Brings the cluster's definition of RuntimeServers up to date, as helm does not: it creates such definitions only."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from qiskit_runtime_operator.cluster.api_server import Cluster
+from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.errors import StaleError, StartupError
+from qiskit_runtime_operator.metrics import WriteMeasures
+from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.model import Manifest
+
+DEFINITIONS: Final = ResourceKind(
+    api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition", plural="customresourcedefinitions"
+)
+_LIMIT: Final = timedelta(seconds=30)
+_LOOK_SECONDS: Final = 0.2
+
+
+async def update_definition(wanted: Manifest) -> str:
+    """Replace the definition of that name, wait until it is in force, and return the name.
+
+    Raises:
+        StartupError: If there is none yet, or if the API server does not take it.
+        ClusterError: If the API server cannot be asked.
+    """
+    name: str = wanted["metadata"]["name"]
+    connection, measures = Connection(), WriteMeasures(CollectorRegistry())
+    async with connection.session() as http:
+        cluster = Cluster(http, connection.server, time_to_write=lambda: _LIMIT, measures=measures)
+        live = await _replace(cluster, name, wanted)
+        for _ in range(int(_LIMIT.total_seconds() / _LOOK_SECONDS)):
+            if _is_established(live):
+                return name
+            await asyncio.sleep(_LOOK_SECONDS)
+            live = await _read(cluster, name)
+    raise StartupError(f"the API server does not take {name}: {live['status']}")
+
+
+async def _replace(cluster: Cluster, name: str, wanted: Manifest) -> Manifest:
+    """Replace it, so that fields that are gone go; others may be writing its status at the same time."""
+    while True:
+        live = await _read(cluster, name)
+        try:
+            return await cluster.replace(DEFINITIONS, {**live, "spec": wanted["spec"]})
+        except StaleError:
+            continue
+
+
+async def _read(cluster: Cluster, name: str) -> Manifest:
+    live = await cluster.get(DEFINITIONS, None, name)
+    if live is None:
+        raise StartupError(f"there is no {name} to bring up to date: kubectl apply --server-side -f it first")
+    return live
+
+
+def _is_established(live: Manifest) -> bool:
+    conditions = live.get("status", {}).get("conditions") or []
+    states = {condition["type"]: condition["status"] for condition in conditions}
+    # A schema that makes no sense leaves the old one in force.
+    return states.get("Established") == "True" and states.get("NonStructuralSchema") != "True"

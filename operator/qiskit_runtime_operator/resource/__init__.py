@@ -1,0 +1,1 @@
+"""The RuntimeServer and what its parts are called. Pure."""

@@ -1,0 +1,288 @@
+"""A RuntimeServer, parsed once: what the rest of the operator decides from.
+
+The schema in crds/ has the same fields and defaults; a test compares them. It describes the fields, and its rules say
+what does not go together; here are only what those who got past an older schema could get wrong.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Final, Self
+
+from pydantic import AfterValidator, AliasGenerator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass
+
+from qiskit_runtime_operator.errors import InvalidSpecError
+from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, executor_name
+from qiskit_runtime_operator.resource.quantities import canonical
+
+Manifest = dict[str, Any]
+
+# By name as well as by alias, so that `dataclasses.replace` works.
+_STRICT: Final = ConfigDict(
+    alias_generator=AliasGenerator(validation_alias=to_camel), validate_by_name=True, extra="forbid"
+)
+
+
+def _without_empty(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `part` without what the API server leaves out: what is asked for must equal what is there."""
+    return {key: value for key, value in part.items() if value not in ("", None, [], {})}
+
+
+Seconds = Annotated[timedelta, Field(ge=timedelta())]
+Quantity = Annotated[str, BeforeValidator(canonical)]
+# Parts of a pod's specification, handed through.
+PodPart = Annotated[Mapping[str, Any], AfterValidator(_without_empty)]
+
+
+class PullPolicy(StrEnum):
+    """When a node fetches an image."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class Retention(StrEnum):
+    """What becomes of the data when the RuntimeServer is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class Scheme(StrEnum):
+    """How a Gateway's listener is spoken to, which only its owner knows."""
+
+    HTTP = "http"
+    HTTPS = "https"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Images:
+    """Images in place of the operator's own."""
+
+    api: str | None = None
+    executor: str | None = None
+    executor_gpu: str | None = None
+    pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
+    pull_secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Resources:
+    """What a container asks for, by the resource's name."""
+
+    requests: Mapping[str, Quantity] = Field(default_factory=dict)
+    limits: Mapping[str, Quantity] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Gpu:
+    """The part of a GPU node that each pod gets."""
+
+    count: Annotated[int, Field(ge=1)] = 1
+    resource: str = "nvidia.com/gpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Workload:
+    """What all pods have: how many there are, where, and how they are set."""
+
+    replicas: Annotated[int, Field(ge=0)] = 1
+    resources: Resources = Resources()
+    settings: Mapping[str, str] = Field(default_factory=dict)
+    node_selector: Mapping[str, str] = Field(default_factory=dict)
+    tolerations: tuple[PodPart, ...] = ()
+    topology_spread_constraints: tuple[PodPart, ...] = ()
+    priority_class_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Api(Workload):
+    """What clients talk to."""
+
+    resources: Resources = Resources(requests={"cpu": "250m", "memory": "256Mi"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Executor(Workload):
+    """One pool of simulators."""
+
+    name: str
+    type: str = ""
+    image: str | None = None
+    options: Mapping[str, Any] = Field(default_factory=dict)
+    slots: Annotated[int, Field(ge=1)] = 1
+    drain_seconds: Seconds = timedelta(seconds=600)
+    gpu: Gpu | None = None
+    runtime_class_name: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Which installed executor runs in it."""
+        return self.type or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Snapshot:
+    """Where further devices come from."""
+
+    config_map: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Backends:
+    """Which devices are offered."""
+
+    include: tuple[str, ...] = ("*",)
+    snapshots: tuple[Snapshot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class SecretKey:
+    """A value in a Secret."""
+
+    name: str
+    key: str = "url"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Sqlite:
+    """A database in a volume of the RuntimeServer's own."""
+
+    storage: Quantity = "5Gi"
+    storage_class_name: str | None = None
+    retention: Retention = Retention.RETAIN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Postgresql:
+    """A database elsewhere."""
+
+    url_secret_ref: SecretKey
+    direct_url_secret_ref: SecretKey | None = None
+    prepared_statements: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Database:
+    """Where jobs are kept: one of the two."""
+
+    sqlite: Sqlite | None = None
+    postgresql: Postgresql | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class TokensSecret:
+    """A Secret with one key per account."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Auth:
+    """Who may use the server; anybody who reaches it unless there are tokens."""
+
+    tokens_secret_ref: TokensSecret | None = None
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Ingress:
+    """How the server is reached from outside, by an ingress controller."""
+
+    host: str
+    class_name: str | None = None
+    tls_secret_name: str | None = None
+    annotations: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Gateway:
+    """How the server is reached from outside, by a Gateway."""
+
+    parent_refs: tuple[PodPart, ...]
+    hostnames: tuple[str, ...] = ()
+    scheme: Scheme = Scheme.HTTPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+class Spec:
+    """What somebody asked for."""
+
+    executors: tuple[Executor, ...]
+    image: Images = Images()
+    api: Api = Api()
+    backends: Backends = Backends()
+    database: Database = Database(sqlite=Sqlite())
+    auth: Auth = Auth()
+    ingress: Ingress | None = None
+    gateway: Gateway | None = None
+    suspend: bool = False
+
+
+_SPEC: Final = TypeAdapter(Spec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeServer:
+    """One RuntimeServer."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    spec: Spec
+
+    @classmethod
+    def from_object(cls, body: Mapping[str, Any]) -> Self:
+        """Return the RuntimeServer that the API server describes in `body`.
+
+        Raises:
+            InvalidSpecError: If its spec makes no sense; the message names the fields.
+        """
+        metadata = body["metadata"]
+        try:
+            spec = _SPEC.validate_python(body["spec"])
+        except ValidationError as error:
+            raise InvalidSpecError("; ".join(map(_problem, error.errors()))) from error
+        server = cls(
+            name=metadata["name"],
+            namespace=metadata["namespace"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            spec=spec,
+        )
+        _check(server)
+        return server
+
+    @property
+    def owner(self) -> Manifest:
+        """The owner reference of what goes when the RuntimeServer goes."""
+        # Without blockOwnerDeletion: the operator may not set finalizers, and needs none.
+        return {"apiVersion": API_VERSION, "kind": KIND, "name": self.name, "uid": self.uid, "controller": True}
+
+
+def is_owned(manifest: Manifest, uid: str) -> bool:
+    """Tell whether the object's controller is the RuntimeServer with this UID."""
+    owners = manifest["metadata"].get("ownerReferences", [])
+    return any(owner["uid"] == uid and owner.get("controller", False) for owner in owners)
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in ("spec", *error["loc"]))
+    return f"{field.removeprefix('.')}: {error['msg']}"
+
+
+def _check(server: RuntimeServer) -> None:
+    names = [executor.name for executor in server.spec.executors]
+    longest = max((executor_name(server.name, name) for name in names), key=len, default="")
+    if len(longest) > MAX_NAME:
+        raise InvalidSpecError(
+            f"spec.executors: {longest} is longer than {MAX_NAME} characters: shorten one of its parts"
+        )
+    if len(names) != len(set(names)):
+        raise InvalidSpecError("spec.executors: two have the same name")
+    if (server.spec.database.sqlite is None) == (server.spec.database.postgresql is None):
+        raise InvalidSpecError("spec.database: give either sqlite or postgresql")

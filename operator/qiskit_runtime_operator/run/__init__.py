@@ -1,0 +1,1 @@
+"""The operator put together, and one pass over a RuntimeServer."""

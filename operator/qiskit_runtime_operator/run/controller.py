@@ -1,0 +1,231 @@
+"""What the replica with the Lease does: list, watch, reconcile what changed, and now and then look at everything."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar, cast
+
+import aiohttp
+import kopf
+
+from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
+from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.errors import (
+    ClusterError,
+    InvalidSpecError,
+    LeadershipLostError,
+    OperatorError,
+    RefusedError,
+)
+from qiskit_runtime_operator.metrics import WorkMeasures
+from qiskit_runtime_operator.render import DefaultImages, OptionalApi, RenderContext, ResourceKind
+from qiskit_runtime_operator.resource.model import RuntimeServer
+from qiskit_runtime_operator.run.load_reader import LoadReader
+from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.settings import Settings
+from qiskit_runtime_operator.watch.inventory import Inventory, Key
+from qiskit_runtime_operator.watch.kopf_watches import handlers, selector_of, watched_kinds, watching
+from qiskit_runtime_operator.watch.watchdog import Watchdog
+from qiskit_runtime_operator.watch.work_queue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+# Resyncs of several operators drift apart.
+_JITTER: Final = 0.1
+_PATIENCE: Final = timedelta(seconds=1)
+_RANDOM: Final = secrets.SystemRandom()
+
+
+class Controller:
+    """Keeps all RuntimeServers as they should be, in a cluster whose optional APIs stay the same.
+
+    Args:
+        settings: Of the operator.
+        connection: For kopf's watches.
+        cluster: For everything else.
+        outside: A session for what is not the API server.
+        apis: The optional APIs of the cluster.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        cluster: Cluster,
+        outside: aiohttp.ClientSession,
+        apis: frozenset[OptionalApi],
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._cluster = cluster
+        self._apis = apis
+        self._kinds = watched_kinds(apis)
+        self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
+        self._inventory = Inventory()
+        self._listing = asyncio.Lock()
+        self._queue = WorkQueue()
+        self._reader = LoadReader(outside, cluster)
+        self._reconciler = Reconciler(
+            cluster=cluster,
+            inventory=self._inventory,
+            context=_context(settings, apis),
+            loads=self._reader.loads,
+            random=secrets.token_urlsafe,
+            now=lambda: datetime.now(UTC),
+        )
+
+    async def run(self, stop: asyncio.Event, watchdog: Watchdog, measures: WorkMeasures) -> None:
+        """Work until `stop` is set, or a signal comes.
+
+        Raises:
+            ExceptionGroup: Of LeadershipLostError, ClusterError or OperatorError: it cannot go on like this.
+        """
+        measures.depth.set_function(self._queue.__len__)
+        watchdog.expect(collection_path(kind, namespace) for kind, namespace in self._collections())
+        await until_answered(self._list)
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(self._resync()),
+                group.create_task(self._look_behind(watchdog)),
+                group.create_task(self._read_loads()),
+                *(group.create_task(self._reconcile(measures)) for _ in range(self._settings.workers)),
+            ]
+            await self._watch(stop, watchdog)
+            for task in background:
+                task.cancel()
+
+    async def _watch(self, stop: asyncio.Event, watchdog: Watchdog) -> None:
+        settings = self._settings
+        await kopf.operator(
+            registry=handlers(self._connection, self._kinds, self._inventory, self._queue, watchdog),
+            # kopf would ask for the user's name, which a container's user need not have.
+            identity=cast("Any", settings.pod_name),
+            settings=watching(self._kinds, settings.watch_renewal, settings.watch_silence),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            stop_flag=stop,
+        )
+
+    async def _reconcile(self, measures: WorkMeasures) -> None:
+        """Take keys and make passes, for ever."""
+        while True:
+            key = await self._queue.get()
+            try:
+                with measures.reconciles.time():
+                    await self._reconciler.reconcile(key)
+                self._queue.succeeded(key)
+            except LeadershipLostError:
+                raise
+            except ClusterError as error:
+                log.warning("%s/%s: %s", *key, error)
+                measures.errors.labels(type(error).__name__).inc()
+                self._queue.failed(key, error.retry_after or timedelta())
+            except Exception as error:  # one RuntimeServer must not keep the others from being looked after
+                log.exception("%s/%s: a pass failed", *key)
+                measures.errors.labels(type(error).__name__).inc()
+                self._queue.failed(key)
+            finally:
+                self._queue.done(key)
+
+    async def _resync(self) -> None:
+        """Look at everything, for ever: the watches may have missed something."""
+        while True:
+            for key in self._inventory.servers():
+                self._queue.add(key)
+            await asyncio.sleep(self._settings.resync.total_seconds() * _RANDOM.uniform(1 - _JITTER, 1 + _JITTER))
+            try:
+                if await optional_apis(self._cluster) != self._apis:
+                    raise OperatorError("the cluster has other optional APIs than at the start: begin afresh")
+                await self._list()
+            except ClusterError as error:
+                log.warning("not everything could be looked at: %s", error)
+            self._reconciler.look_for_keys()
+
+    async def _look_behind(self, watchdog: Watchdog) -> None:
+        """Find out, for ever, what was deleted while a watch was away for too long, or not there yet."""
+        collections = {collection_path(*collection): collection for collection in self._collections()}
+        while True:
+            path = await watchdog.afresh.get()
+            try:
+                keys = await self._look_at(*collections[path])
+            except ClusterError as error:
+                log.warning("%s is looked at again: %s", path, error)
+                await asyncio.sleep(_wait_after(error))
+                watchdog.afresh.put_nowait(path)
+            else:
+                for key in keys:
+                    self._queue.add(key)
+
+    async def _list(self) -> None:
+        for kind, namespace in self._collections():
+            await self._look_at(kind, namespace)
+
+    async def _look_at(self, kind: ResourceKind, namespace: str | None) -> list[Key]:
+        """List a collection and return the RuntimeServers to look after."""
+        async with self._listing:
+            self._inventory.begin_listing()
+            listing = await self._cluster.list(kind, namespace, selector_of(kind))
+            return self._inventory.see_all(kind, namespace, listing.objects, listing.version)
+
+    async def _read_loads(self) -> None:
+        while True:
+            for key in await self._reader.read(self._serving()):
+                self._queue.add(key)
+            await asyncio.sleep(self._settings.load_interval.total_seconds())
+
+    def _collections(self) -> Iterator[tuple[ResourceKind, str | None]]:
+        return ((kind, namespace) for kind in self._kinds for namespace in self._namespaces)
+
+    def _serving(self) -> Iterator[RuntimeServer]:
+        """Iterate over the RuntimeServers whose api is ready."""
+        for key in self._inventory.servers():
+            body = self._inventory.server(key)
+            if body is not None and body["status"].get("api", {}).get("ready"):
+                try:
+                    yield RuntimeServer.from_object(body)
+                except InvalidSpecError:
+                    continue  # its status says so
+
+
+async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Return what the API server answers, once it does: it may be starting, or busy.
+
+    Raises:
+        RefusedError: If it will not.
+    """
+    while True:
+        try:
+            return await ask()
+        except RefusedError:
+            raise
+        except ClusterError as error:
+            log.warning("the API server is asked again: %s", error)
+            await asyncio.sleep(_wait_after(error))
+
+
+def _wait_after(error: ClusterError) -> float:
+    """Return for how many seconds to leave the API server alone."""
+    return max(error.retry_after or _PATIENCE, _PATIENCE).total_seconds()
+
+
+async def optional_apis(cluster: Cluster) -> frozenset[OptionalApi]:
+    """Return the optional APIs that the cluster has."""
+    kinds = {kind.optional: kind for kind in watched_kinds(frozenset(OptionalApi)) if kind.optional}
+    there = {api: await cluster.serves(kind.api_version, kind.plural) for api, kind in kinds.items()}
+    return frozenset(api for api, served in there.items() if served)
+
+
+def _context(settings: Settings, apis: frozenset[OptionalApi]) -> RenderContext:
+    return RenderContext(
+        images=DefaultImages(
+            api=settings.api_image, executor=settings.executor_image, executor_gpu=settings.executor_gpu_image
+        ),
+        operator_namespace=settings.namespace,
+        monitoring_namespaces=settings.monitoring_namespaces,
+        apis=apis,
+    )

@@ -1,0 +1,81 @@
+"""Asks the apis how busy their executors are."""
+
+import asyncio
+import logging
+from base64 import b64decode
+from collections.abc import Iterable
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+
+from qiskit_runtime_operator.cluster.api_server import SECRETS, Cluster
+from qiskit_runtime_operator.errors import ClusterError
+from qiskit_runtime_operator.resource.model import RuntimeServer
+from qiskit_runtime_operator.resource.names import LOAD_KEY, keys_name
+from qiskit_runtime_operator.resource.urls import load_url
+from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.watch.inventory import Key
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE: Final = 16
+_LIMIT: Final = timedelta(seconds=2)
+
+
+class LoadReader:
+    """The load of each RuntimeServer whose api answers.
+
+    Args:
+        http: A session of its own.
+        cluster: Where the keys are.
+
+    Attributes:
+        loads: What was last read.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, cluster: Cluster) -> None:
+        self.loads: dict[Key, Load] = {}
+        self._http = http
+        self._cluster = cluster
+        self._keys: dict[Key, str] = {}
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def read(self, servers: Iterable[RuntimeServer]) -> list[Key]:
+        """Ask the apis of these RuntimeServers, forget the others, and return those whose load has changed."""
+        asked = {Key(server.namespace, server.name): load_url(server) for server in servers}
+        answers = await asyncio.gather(*(self._load_of(key, url) for key, url in asked.items()))
+        loads = {key: load for key, load in zip(asked, answers, strict=True) if load is not None}
+        changed = [key for key in {*loads, *self.loads} if loads.get(key) != self.loads.get(key)]
+        self.loads.clear()
+        self.loads.update(loads)
+        self._keys = {key: value for key, value in self._keys.items() if key in loads}
+        return changed
+
+    async def _load_of(self, key: Key, url: str) -> Load | None:
+        """Return the load, or None if nobody answers; that is for the probes of the pods to tell."""
+        async with self._gate:
+            try:
+                return await self._ask(key, url, await self._key_of(key))
+            except (ClusterError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+                log.info("%s/%s does not tell its load: %s", *key, error or type(error).__name__)
+                return None
+
+    async def _ask(self, key: Key, url: str, load_key: str) -> Load | None:
+        limit = aiohttp.ClientTimeout(total=_LIMIT.total_seconds())
+        headers = {"Authorization": f"Bearer {load_key}"}
+        async with self._http.get(url, headers=headers, timeout=limit) as answer:
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                self._keys.pop(key, None)
+            answer.raise_for_status()
+            return Load.from_json(await answer.read())
+
+    async def _key_of(self, key: Key) -> str:
+        """Return the key, read once: it does not change as long as it is accepted."""
+        if key not in self._keys:
+            secret = await self._cluster.get(SECRETS, key.namespace, keys_name(key.name))
+            if secret is None:
+                raise KeyError(keys_name(key.name))
+            self._keys[key] = b64decode(secret["data"][LOAD_KEY]).decode()
+        return self._keys[key]

@@ -1,0 +1,128 @@
+"""Puts the operator together and runs it: probes at once, everything else while the Lease is held."""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, Final
+
+import aiohttp
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from qiskit_runtime_operator.cluster.api_server import Cluster
+from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTerms
+from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
+from qiskit_runtime_operator.metrics import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
+from qiskit_runtime_operator.run.controller import Controller, optional_apis, until_answered
+from qiskit_runtime_operator.run.probes import metrics, probes
+from qiskit_runtime_operator.settings import Settings
+from qiskit_runtime_operator.watch.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+_LEASE_REQUEST: Final = timedelta(seconds=3)
+_LEASE_ROUNDS: Final = 5
+_LEASE_PERIOD: Final = timedelta(seconds=2)
+_WATCH_SLACK: Final = 4 / 3
+# How long an operator that must not write any more may take to end in an orderly way.
+_LAST_SECONDS: Final = 5
+
+
+async def operate(settings: Settings) -> None:
+    """Look after RuntimeServers until a signal says stop.
+
+    Raises:
+        OperatorError: If there is no way to begin, or to go on.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    connection, registry = Connection(), CollectorRegistry()
+    watchdog = Watchdog(settings.watch_renewal * _WATCH_SLACK, time.monotonic)
+    async with connection.session() as http, aiohttp.ClientSession() as outside:
+        writes = WriteMeasures(registry)
+        leadership = _leadership(settings, connection, http, writes)
+        work = _measure(registry, leadership, watchdog)
+        async with (
+            probes(settings.health_port, live=watchdog.silent, ready=leadership.out_of_touch),
+            metrics(settings.metrics_port, registry),
+        ):
+            if not await _before(stop, leadership.acquire()):
+                return
+            cluster = Cluster(http, connection.server, time_to_write=leadership.time_left, measures=writes)
+
+            async def lead() -> None:
+                apis = await until_answered(lambda: optional_apis(cluster))
+                await Controller(settings, connection, cluster, outside, apis).run(stop, watchdog, work)
+
+            await _while_leading(leadership, lead())
+            await leadership.release()
+
+
+def _leadership(
+    settings: Settings, connection: Connection, http: aiohttp.ClientSession, writes: WriteMeasures
+) -> Leadership:
+    terms = LeaseTerms(
+        namespace=settings.namespace,
+        name=settings.lease_name,
+        identity=settings.pod_name,
+        duration=settings.lease_duration,
+        period=min(settings.lease_duration / _LEASE_ROUNDS, _LEASE_PERIOD),
+    )
+    limit = min(_LEASE_REQUEST, settings.lease_duration / 2)
+    leases = Cluster(http, connection.server, time_to_write=lambda: limit, measures=writes, limit=limit)
+    return Leadership(leases, terms, time.monotonic)
+
+
+def _measure(registry: CollectorRegistry, leadership: Leadership, watchdog: Watchdog) -> WorkMeasures:
+    LeaderMeasures(registry, leadership.leads)
+    WatchMeasures(registry, watchdog.ages)
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return WorkMeasures(registry)
+
+
+async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Wait for `work`, but no longer than until `stop` is set; tell whether it is done."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finished = tasks[0].done()
+    for task in tasks:
+        task.cancel()
+    if finished:
+        await tasks[0]
+    return finished
+
+
+async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, None]) -> None:
+    """Work, and renew the Lease; without it, end at once."""
+
+    async def keep() -> None:
+        try:
+            await leadership.keep()
+        except LeadershipLostError as error:
+            # Nothing is written any more. But a replica that hangs must not keep a better one from its place.
+            asyncio.get_running_loop().call_later(_LAST_SECONDS, _end_by_force, str(error))
+            raise
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(keep())
+            await work
+            keeping.cancel()
+    except* OperatorError as errors:
+        raise _first(errors) from errors
+
+
+def _end_by_force(reason: str) -> None:
+    log.error("%s; this takes too long to end in an orderly way", reason)
+    os._exit(1)
+
+
+def _first(errors: BaseExceptionGroup[OperatorError]) -> OperatorError:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

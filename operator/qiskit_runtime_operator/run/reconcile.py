@@ -1,0 +1,226 @@
+"""One pass over one RuntimeServer: read, render, apply, prune, and write its status once.
+
+It is level-triggered: whatever happened, a pass brings what is there to what is wanted, and a pass with nothing to do
+sends no request.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from qiskit_runtime_operator.cluster.api_server import CLAIMS, SECRETS, SERVERS, Cluster
+from qiskit_runtime_operator.errors import ClusterError, ConflictError, InvalidSpecError, RefusedError, StaleError
+from qiskit_runtime_operator.render import KINDS, RenderContext, ResourceKind, render
+from qiskit_runtime_operator.render.keys_secret import keys_secret
+from qiskit_runtime_operator.render.replicas import scaled_elsewhere
+from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
+from qiskit_runtime_operator.resource.names import data_name, keys_name
+from qiskit_runtime_operator.status.conditions import Reason
+from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.status.notes import Note, taken_back, transitions
+from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
+from qiskit_runtime_operator.watch import fingerprint
+from qiskit_runtime_operator.watch.inventory import Inventory, Key, Known, Ref
+
+log = logging.getLogger(__name__)
+
+_KINDS: Final = {kind.kind: kind for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applied:
+    """What our last apply of an object left: while both sides stay as they were, there is nothing to do."""
+
+    uid: str
+    wanted: bytes
+    live: bytes
+
+
+@dataclass(kw_only=True, slots=True)
+class Reconciler:
+    """Brings what is there to what RuntimeServers ask for.
+
+    Attributes:
+        cluster: Where it is written.
+        inventory: What is there.
+        context: What rendering depends on.
+        loads: How busy the executors are, as far as it is known.
+        random: Makes keys; see `keys_secret`.
+        now: The clock.
+    """
+
+    cluster: Cluster
+    inventory: Inventory
+    context: RenderContext
+    loads: Mapping[Key, Load]
+    random: Callable[[int], str]
+    now: Callable[[], datetime]
+    _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
+    _keyed: set[str] = field(default_factory=set, init=False)
+
+    async def reconcile(self, key: Key) -> None:
+        """Make one pass.
+
+        Raises:
+            ClusterError: If it has to be repeated; also if something was refused, after the status has said so.
+        """
+        body = self.inventory.server(key)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            self._applied.pop(key, None)
+            return
+        try:
+            server = RuntimeServer.from_object(body)
+        except InvalidSpecError as error:
+            generation = body["metadata"]["generation"]
+            await self._report(key, refuse(error, generation, previous=body["status"], now=self.now()))
+            return
+        context = replace(self.context, scaled_elsewhere=scaled_elsewhere(self._bodies(server, "Deployment")))
+        refusals = await self._converge(server, context)
+        deployments, pods = (tuple(self._bodies(server, kind)) for kind in ("Deployment", "Pod"))
+        observed = Observed(deployments=deployments, pods=pods, refusals=refusals, load=self.loads.get(key))
+        await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
+        if refusals:
+            raise RefusedError("; ".join(map(str, refusals)))
+
+    def look_for_keys(self) -> None:
+        """Do not take for granted any more that the Secrets with keys are there: they are not watched."""
+        self._keyed.clear()
+
+    def _bodies(self, server: RuntimeServer, kind: str) -> Iterator[Manifest]:
+        for _, known in self.inventory.parts(Key(server.namespace, server.name), kind):
+            if kind == "Pod" or known.owner == server.uid:
+                yield known.body
+
+    def _last(self, server: RuntimeServer) -> dict[Ref, _Applied]:
+        return self._applied.setdefault(Key(server.namespace, server.name), {})
+
+    async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
+        wanted = [(_KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
+        refusals = [await self._settle_keys(server), await self._settle_claim(server)]
+        refusals += [await self._settle(server, kind, manifest) for kind, manifest in wanted]
+        await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
+        return tuple(refusal for refusal in refusals if refusal is not None)
+
+    async def _settle_keys(self, server: RuntimeServer) -> Refusal | None:
+        """Make the keys, once. Those of a RuntimeServer that is gone are about to go."""
+        if server.uid in self._keyed:
+            return None
+        name = keys_name(server.name)
+        secret = await self.cluster.get(SECRETS, server.namespace, name)
+        if secret is None:
+            try:
+                await self.cluster.create(SECRETS, keys_secret(server, self.random))
+            except RefusedError as error:
+                return _refused(SECRETS, name, error)
+        elif not is_owned(secret, server.uid):
+            return self._taken(server, Known.of(SECRETS, secret), name)
+        self._keyed.add(server.uid)
+        return None
+
+    async def _settle_claim(self, server: RuntimeServer) -> Refusal | None:
+        if server.spec.database.sqlite is None:
+            return None
+        ref = Ref(CLAIMS.kind, server.namespace, data_name(server.name))
+        known = await self._look_up(CLAIMS, ref)
+        ours = known is not None and _is_ours(server, known, self._last(server).get(ref))
+        manifest = data_claim(server, known.body if known and ours else None)
+        return None if manifest is None else await self._settle(server, CLAIMS, manifest)
+
+    async def _settle(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest) -> Refusal | None:
+        """Bring one object to what is wanted, unless it is; say so if that must not be."""
+        ref, wanted = Ref.of(kind, manifest), fingerprint.of_manifest(manifest)
+        applied = self._last(server)
+        last, known = applied.get(ref), self.inventory.find(ref)
+        if last and known and last == _Applied(uid=known.uid, wanted=wanted, live=known.applied):
+            return None
+        known = await self._look_up(kind, ref)
+        if known is not None and not _is_ours(server, known, last):
+            return self._taken(server, known, ref.name)
+        try:
+            live = await self._apply(server, kind, manifest, known.uid if known else None)
+        except RefusedError as error:
+            if known is None:
+                return _refused(kind, ref.name, error)
+            try:
+                # Others may have put something into its lists that makes ours impossible.
+                await self.cluster.overlay(kind, manifest, uid=known.uid)
+                live = await self.cluster.apply(kind, manifest, uid=known.uid, force=True)
+            except RefusedError:
+                return _refused(kind, ref.name, error)
+        self.inventory.see(kind, None, live)
+        applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=fingerprint.of_applied(live))
+        return None
+
+    def _taken(self, server: RuntimeServer, known: Known, name: str) -> Refusal:
+        """Say whose the name is; what the last RuntimeServer of this name left will be gone in a moment."""
+        if known.owner is not None and known.key == Key(server.namespace, server.name):
+            raise StaleError(f"{known.kind.kind} {name} of the last RuntimeServer {server.name} is still there")
+        message = "it is not this RuntimeServer's: delete it, or choose another name"
+        return Refusal(kind=known.kind.kind, name=name, reason=Reason.NAME_TAKEN, message=message)
+
+    async def _look_up(self, kind: ResourceKind, ref: Ref) -> Known | None:
+        """Return what is there, also if the watches do not show it: what is not ours, or has lost its labels."""
+        known = self.inventory.find(ref)
+        if known is None:
+            body = await self.cluster.look_up(kind, ref.namespace, ref.name)
+            known = Known.of(kind, body) if body else None
+        return known
+
+    async def _apply(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, uid: str | None) -> Manifest:
+        """Apply a manifest to the object with this UID, which is ours, or to nothing."""
+        try:
+            return await self.cluster.apply(kind, manifest, uid=uid)
+        except ConflictError as conflict:
+            if uid is None:
+                raise StaleError(str(conflict)) from conflict
+            live = await self.cluster.apply(kind, manifest, uid=uid, force=True)
+            note = taken_back(kind.kind, manifest["metadata"]["name"], conflict.managers)
+            await self._tell(Key(server.namespace, server.name), server.uid, (note,))
+            return live
+        except StaleError:
+            self.inventory.drop(Ref.of(kind, manifest))
+            raise
+
+    async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> None:
+        key = Key(server.namespace, server.name)
+        applied = self._last(server)
+        shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and ref.kind in _KINDS}
+        # What was applied may have lost its owner, or the labels that the watches go by.
+        made = {ref for ref in applied if ref.kind in _KINDS}
+        for ref in sorted((shown | made) - wanted):
+            known = await self._look_up(_KINDS[ref.kind], ref)
+            if known is not None and _is_ours(server, known, applied.get(ref)):
+                await self.cluster.delete(known.kind, ref.namespace, ref.name, known.uid)
+            self.inventory.drop(ref)
+            applied.pop(ref, None)
+
+    async def _report(self, key: Key, status: Manifest) -> None:
+        body = self.inventory.server(key)
+        if body is None or status == body["status"]:
+            return
+        uid = body["metadata"]["uid"]
+        written = await self.cluster.write_status(key.namespace, key.name, uid, status)
+        if written is not None:
+            self.inventory.see(SERVERS, None, written)
+            await self._tell(key, uid, transitions(body["status"], status))
+
+    async def _tell(self, key: Key, uid: str, notes: Iterable[Note]) -> None:
+        for note in notes:
+            try:
+                await self.cluster.post_event(key.namespace, key.name, uid, note)
+            except ClusterError as error:
+                log.warning("%s/%s: the Event %s could not be written: %s", *key, note.reason, error)
+
+
+def _is_ours(server: RuntimeServer, known: Known, last: _Applied | None) -> bool:
+    """Tell whether an object may be overwritten: it has its owner, holds its data, or has lost its owner."""
+    known_to_be = known.owner is None and last is not None and last.uid == known.uid
+    kept = known.kind == CLAIMS and known.owner is None and is_data_of(server, known.body)
+    return known.owner == server.uid or known_to_be or kept
+
+
+def _refused(kind: ResourceKind, name: str, error: RefusedError) -> Refusal:
+    return Refusal(kind=kind.kind, name=name, reason=Reason.WRITE_REFUSED, message=str(error))

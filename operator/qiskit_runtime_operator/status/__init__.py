@@ -1,0 +1,1 @@
+"""From what is seen to the status of a RuntimeServer. Pure."""

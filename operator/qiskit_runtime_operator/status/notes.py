@@ -1,0 +1,76 @@
+"""Which Events the transitions of a RuntimeServer are worth: none for repetitions, or for what a start brings along."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from qiskit_runtime_operator.status.conditions import ConditionType, Reason
+
+
+class NoteType(StrEnum):
+    """How much it matters."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What an Event says."""
+
+    type: NoteType
+    reason: Reason
+    message: str
+
+
+_WARNINGS: Final = {
+    Reason.API_NOT_READY,
+    Reason.NO_EXECUTOR_READY,
+    Reason.STALLED,
+    Reason.API_SHORT,
+    Reason.EXECUTOR_SHORT,
+    Reason.INVALID_SPEC,
+    Reason.NAME_TAKEN,
+    Reason.WRITE_REFUSED,
+    Reason.GATEWAY_API_MISSING,
+}
+# Pods of a new version are not ready at first; that is news only when nothing moves any more.
+_PASSING: Final = {Reason.API_SHORT, Reason.EXECUTOR_SHORT}
+
+
+def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Note, ...]:
+    """Return what is news in `after`, both being statuses, and `before` empty at first."""
+    told = {condition["type"]: _state(condition) for condition in _worth_telling(before)}
+    return tuple(
+        _note(condition)
+        for condition in _worth_telling(after)
+        if _state(condition) != told.get(condition["type"])
+        # That something is not so is news only to those who know that it was.
+        and (condition["type"] in told or condition["status"] == "True")
+    )
+
+
+def taken_back(kind: str, name: str, managers: Iterable[str]) -> Note:
+    """Return what to say when fields of the operator's own, which these managers had changed, were set again."""
+    who = ", ".join(sorted(managers))
+    message = f"{kind} {name}: fields that {who} had changed are as the RuntimeServer says again."
+    return Note(type=NoteType.WARNING, reason=Reason.TAKEN_BACK, message=message)
+
+
+def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    conditions = status.get("conditions", [])
+    progressing = any(item["type"] == ConditionType.PROGRESSING and item["status"] == "True" for item in conditions)
+    for condition in conditions:
+        if not (progressing and condition["reason"] in _PASSING):
+            yield condition
+
+
+def _state(condition: Mapping[str, Any]) -> tuple[str, str]:
+    return condition["status"], condition["reason"]
+
+
+def _note(condition: Mapping[str, Any]) -> Note:
+    reason = Reason(condition["reason"])
+    kind = NoteType.WARNING if reason in _WARNINGS else NoteType.NORMAL
+    return Note(type=kind, reason=reason, message=condition["message"])

@@ -1,0 +1,127 @@
+"""The pods of one Deployment: how many there are, whether they roll, and why some do not come up."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from qiskit_runtime_operator.resource.model import Manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """What is known of the pods of one Deployment.
+
+    Attributes:
+        name: The Deployment's.
+        ready: How many pods are ready.
+        desired: How many are wanted.
+        rolled_out: Whether all are of the newest version, and none of an older one.
+        stalled: Whether Kubernetes has given up waiting for that.
+        message: Why some are not ready, in the words of scheduler and kubelet; empty if all are.
+    """
+
+    name: str
+    ready: int
+    desired: int
+    rolled_out: bool
+    stalled: bool
+    message: str
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        deployment: Manifest | None,
+        pods: Iterable[Manifest],
+        *,
+        wanted: int,
+        volumes: Sequence[str] = (),
+    ) -> Self:
+        """Return what a Deployment, which may not be there yet, and its pods say.
+
+        Args:
+            name: The Deployment's.
+            deployment: As it is now.
+            pods: Its pods; they count only while it is short.
+            wanted: How many replicas it should have where it does not say.
+            volumes: Which objects its pods have to wait for.
+        """
+        if deployment is None:
+            message = "not made yet" if wanted else ""
+            return cls(name=name, ready=0, desired=wanted, rolled_out=False, stalled=False, message=message)
+        status, desired = deployment.get("status", {}), deployment["spec"].get("replicas", wanted)
+        ready = status.get("readyReplicas", 0)
+        return cls(
+            name=name,
+            ready=ready,
+            desired=desired,
+            rolled_out=_is_rolled_out(deployment, desired),
+            stalled=_condition(deployment, "Progressing").get("reason") == "ProgressDeadlineExceeded",
+            message=_shortage(deployment, pods, volumes) if ready < desired else "",
+        )
+
+    @property
+    def short(self) -> bool:
+        """Whether fewer pods are ready than wanted."""
+        return self.ready < self.desired
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.ready} of {self.desired} ready" + f" ({self.message})" * bool(self.message)
+
+
+def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
+    status = deployment.get("status", {})
+    return (
+        status.get("observedGeneration") == deployment["metadata"].get("generation")
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == desired
+        and _condition(deployment, "Progressing").get("reason") == "NewReplicaSetAvailable"
+    )
+
+
+def _shortage(deployment: Manifest, pods: Iterable[Manifest], volumes: Sequence[str]) -> str:
+    """Return why pods are missing or not ready: each reason once, in an order of its own, so that it stands still."""
+    words = {word for pod in pods for word in _pod_words(pod, volumes)}
+    failure = _condition(deployment, "ReplicaFailure")
+    if failure.get("status") == "True":
+        words.add(failure["message"])
+    return "; ".join(sorted(words))
+
+
+def _pod_words(pod: Manifest, volumes: Sequence[str]) -> Iterator[str]:
+    if "deletionTimestamp" in pod["metadata"] or _condition(pod, "Ready").get("status") == "True":
+        return
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        yield scheduled.get("message") or scheduled["reason"]
+    if volumes and _condition(pod, "PodReadyToStartContainers").get("status") == "False":
+        # The kubelet says which one is missing in an Event only.
+        yield f"waits for its network or its volumes: {', '.join(volumes)}"
+        return
+    for container in pod.get("status", {}).get("containerStatuses", []):
+        yield from _container_words(container)
+
+
+def _container_words(container: Mapping[str, Any]) -> Iterator[str]:
+    state, last = container.get("state", {}), container.get("lastState", {})
+    # What ended says why; that it will be tried again in 20 s, 40 s and so on does not.
+    ended = state.get("terminated") or last.get("terminated")
+    waiting = state.get("waiting")
+    if ended:
+        yield _sentence(f"{ended.get('reason', 'Ended')} (exit code {ended['exitCode']})", _last_line(ended))
+    elif waiting:
+        yield _sentence(waiting.get("reason", "Waiting"), waiting.get("message", ""))
+
+
+def _sentence(reason: str, message: str) -> str:
+    return f"{reason}: {message}" if message else reason
+
+
+def _last_line(ended: Mapping[str, Any]) -> str:
+    """Return the last line of what a container said, which is its error."""
+    lines: list[str] = ended.get("message", "").strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _condition(manifest: Manifest, name: str) -> Mapping[str, Any]:
+    conditions = manifest.get("status", {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == name), {})

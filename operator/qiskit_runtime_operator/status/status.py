@@ -1,0 +1,195 @@
+"""The status of a RuntimeServer: from what is seen in the cluster to what is written down. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from qiskit_runtime_operator.errors import InvalidSpecError
+from qiskit_runtime_operator.render.api_settings import api_volumes
+from qiskit_runtime_operator.render.context import OptionalApi, RenderContext
+from qiskit_runtime_operator.render.metadata import api_selector
+from qiskit_runtime_operator.render.pods import snapshot_volumes
+from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, Workload
+from qiskit_runtime_operator.resource.names import API, COMPONENT_LABEL, EXECUTOR_LABEL, api_name, executor_name
+from qiskit_runtime_operator.resource.urls import public_url
+from qiskit_runtime_operator.status.conditions import Condition, ConditionType, Reason, condition_documents
+from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.status.rollout import Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An object that could not be made as it should be.
+
+    Attributes:
+        message: Whose it is, or what the API server said.
+    """
+
+    kind: str
+    name: str
+    reason: Reason
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is seen in the cluster.
+
+    Attributes:
+        deployments: Those that the RuntimeServer owns.
+        pods: Its pods; those of Deployments that are not short may be left out.
+        refusals: What could not be made in the last pass.
+        load: What the api last said, if it answers.
+    """
+
+    deployments: Sequence[Manifest]
+    pods: Sequence[Manifest] = ()
+    refusals: Sequence[Refusal] = ()
+    load: Load | None = None
+
+
+def observe(
+    server: RuntimeServer, context: RenderContext, observed: Observed, *, previous: Mapping[str, Any], now: datetime
+) -> Manifest:
+    """Return the whole status; it equals `previous` if nothing has changed."""
+    api, executors = _api_pool(server, observed), _executor_pools(server, observed)
+    conditions = (
+        _available(server, api, executors),
+        _progressing((api, *executors)),
+        _degraded(api, executors, (*observed.refusals, *_missing_apis(server, context))),
+    )
+    return {
+        "observedGeneration": server.generation,
+        "conditions": condition_documents(
+            conditions, previous.get("conditions", []), generation=server.generation, now=now
+        ),
+        "url": public_url(server),
+        **_backends(observed.load),
+        "executorsReady": f"{sum(pool.ready for pool in executors)}/{sum(pool.desired for pool in executors)}",
+        "api": {**_counts(api), "selector": _selector(api_selector(server))},
+        "executors": [
+            {"name": executor.name, **_counts(pool), **_jobs(executor, observed.load)}
+            for executor, pool in zip(server.spec.executors, executors, strict=True)
+        ],
+    }
+
+
+def refuse(error: InvalidSpecError, generation: int, *, previous: Mapping[str, Any], now: datetime) -> Manifest:
+    """Return the status of a RuntimeServer whose spec makes no sense; what it had before goes on."""
+    known = previous.get("conditions", [])
+    available = any(item["type"] == ConditionType.AVAILABLE and item["status"] == "True" for item in known)
+    states = {
+        ConditionType.AVAILABLE: available,
+        ConditionType.PROGRESSING: False,
+        ConditionType.DEGRADED: True,
+    }
+    conditions = (
+        Condition(type=kind, status=status, reason=Reason.INVALID_SPEC, message=str(error))
+        for kind, status in states.items()
+    )
+    documents = condition_documents(conditions, known, generation=generation, now=now)
+    return {**previous, "observedGeneration": generation, "conditions": documents}
+
+
+def _api_pool(server: RuntimeServer, observed: Observed) -> Pool:
+    pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == API]
+    return Pool.of(
+        api_name(server.name),
+        _deployment(observed, api_name(server.name)),
+        pods,
+        wanted=_wanted(server, server.spec.api),
+        volumes=[volume.origin for volume in api_volumes(server)],
+    )
+
+
+def _executor_pools(server: RuntimeServer, observed: Observed) -> list[Pool]:
+    return [_executor_pool(server, executor, observed) for executor in server.spec.executors]
+
+
+def _executor_pool(server: RuntimeServer, executor: Executor, observed: Observed) -> Pool:
+    name = executor_name(server.name, executor.name)
+    return Pool.of(
+        name,
+        _deployment(observed, name),
+        [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name],
+        wanted=_wanted(server, executor),
+        volumes=[volume.origin for volume in snapshot_volumes(server)],
+    )
+
+
+def _deployment(observed: Observed, name: str) -> Manifest | None:
+    return next((found for found in observed.deployments if found["metadata"]["name"] == name), None)
+
+
+def _wanted(server: RuntimeServer, workload: Workload) -> int:
+    return 0 if server.spec.suspend else workload.replicas
+
+
+def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool]) -> Condition:
+    def condition(reason: Reason, message: str) -> Condition:
+        status = reason is Reason.READY
+        return Condition(type=ConditionType.AVAILABLE, status=status, reason=reason, message=message)
+
+    if server.spec.suspend:
+        return condition(Reason.SUSPENDED, "All pods are stopped and the data is kept, as spec.suspend says.")
+    if not api.ready:
+        return condition(Reason.API_NOT_READY, str(api))
+    if not any(pool.ready for pool in executors):
+        return condition(Reason.NO_EXECUTOR_READY, "; ".join(map(str, executors)))
+    return condition(Reason.READY, "The api and at least one executor are ready.")
+
+
+def _progressing(pools: Sequence[Pool]) -> Condition:
+    stalled = [str(pool) for pool in pools if pool.stalled]
+    rolling = [pool.name for pool in pools if not pool.rolled_out]
+    if stalled:
+        status, reason, message = False, Reason.STALLED, "; ".join(stalled)
+    elif rolling:
+        status, reason, message = True, Reason.ROLLING_OUT, f"Rolling out {', '.join(rolling)}."
+    else:
+        status, reason, message = False, Reason.ROLLED_OUT, "All pods are of the wanted version."
+    return Condition(type=ConditionType.PROGRESSING, status=status, reason=reason, message=message)
+
+
+def _degraded(api: Pool, executors: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
+    problems = [(refusal.reason, str(refusal)) for refusal in refusals]
+    problems += [(Reason.API_SHORT, str(api))] * api.short
+    problems += [(Reason.EXECUTOR_SHORT, str(pool)) for pool in executors if pool.short]
+    if not problems:
+        return Condition(
+            type=ConditionType.DEGRADED, status=False, reason=Reason.AS_WANTED, message="Everything is as wanted."
+        )
+    message = "; ".join(message for _, message in problems)
+    return Condition(type=ConditionType.DEGRADED, status=True, reason=problems[0][0], message=message)
+
+
+def _missing_apis(server: RuntimeServer, context: RenderContext) -> Iterator[Refusal]:
+    if server.spec.gateway is not None and OptionalApi.HTTP_ROUTE not in context.apis:
+        yield Refusal(
+            kind="HTTPRoute",
+            name=api_name(server.name),
+            reason=Reason.GATEWAY_API_MISSING,
+            message="this cluster does not have the Gateway API: install it, or use spec.ingress",
+        )
+
+
+def _counts(pool: Pool) -> Manifest:
+    counts: Manifest = {"ready": pool.ready, "desired": pool.desired}
+    return {**counts, "message": pool.message} if pool.message else counts
+
+
+def _jobs(executor: Executor, load: Load | None) -> Manifest:
+    jobs = None if load is None else load.executors.get(executor.name)
+    return {} if jobs is None else {"queued": jobs.queued, "running": jobs.running}
+
+
+def _backends(load: Load | None) -> Manifest:
+    return {} if load is None or load.backends is None else {"backends": load.backends}
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

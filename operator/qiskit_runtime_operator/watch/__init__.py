@@ -1,0 +1,1 @@
+"""What the watches tell, and what is to be done about it."""

@@ -1,0 +1,230 @@
+"""What the watches have told of the cluster, in as little memory as decisions need; it asks nobody anything."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Self
+
+from qiskit_runtime_operator.cluster.api_server import CLAIMS, PODS, SERVERS
+from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.model import Manifest
+from qiskit_runtime_operator.resource.names import DATA_OF_LABEL, INSTANCE_LABEL, KIND
+from qiskit_runtime_operator.watch import fingerprint
+
+_DELETED: Final = "DELETED"
+
+
+class Key(NamedTuple):
+    """Which RuntimeServer."""
+
+    namespace: str
+    name: str
+
+
+class Ref(NamedTuple):
+    """Which object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, kind: ResourceKind, manifest: Manifest) -> Self:
+        """Return the reference to a manifest's object."""
+        return cls(kind.kind, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What matters of an object.
+
+    Attributes:
+        kind: Its kind.
+        uid: Its own.
+        version: Its resource version.
+        owner: The UID of its controller.
+        key: The RuntimeServer that it is part of.
+        applied: The fingerprint of what we manage in it.
+        body: The parts that are looked at later.
+    """
+
+    kind: ResourceKind
+    uid: str
+    version: int
+    owner: str | None
+    key: Key | None
+    applied: bytes
+    body: Manifest
+
+    @classmethod
+    def of(cls, kind: ResourceKind, body: Manifest, before: Self | None = None) -> Self:
+        """Return what matters of `body`; `before` is what was known of the object of that name."""
+        metadata = body["metadata"]
+        owner = next((owner for owner in metadata.get("ownerReferences", ()) if owner.get("controller")), None)
+        # Somebody may have removed what says whose it is: then it is to be repaired.
+        told = before.key if before and before.uid == metadata["uid"] else None
+        return cls(
+            kind=kind,
+            uid=metadata["uid"],
+            version=int(metadata["resourceVersion"]),
+            owner=owner["uid"] if owner else None,
+            key=_key(kind, body, owner) or told,
+            applied=b"" if kind in (SERVERS, PODS) else fingerprint.of_applied(body),
+            body=_KEPT.get(kind.kind, _nothing)(body),
+        )
+
+
+class Inventory:
+    """The RuntimeServers and what belongs to them, as last seen."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Ref, Known] = {}
+        self._parts: dict[Key, set[Ref]] = {}
+        self._deleted: set[str] = set()
+
+    def see(self, kind: ResourceKind, change: str | None, body: Manifest) -> Key | None:
+        """Take in what a watch says.
+
+        Returns:
+            The RuntimeServer to look after, or None if nothing has changed that could matter to it.
+        """
+        ref = Ref.of(kind, body)
+        before = self._objects.get(ref)
+        known = Known.of(kind, body, before)
+        if before is not None and known.version < before.version:
+            return None
+        if change == _DELETED:
+            self._deleted.add(known.uid)
+            self.drop(ref)
+            return known.key
+        self._keep(ref, known)
+        return None if before is not None and _same(before, known) else known.key
+
+    def begin_listing(self) -> None:
+        """Say that a list is about to be read; what is deleted from now on is not to come back with it."""
+        self._deleted.clear()
+
+    def see_all(self, kind: ResourceKind, namespace: str | None, bodies: Iterable[Manifest], version: int) -> list[Key]:
+        """Take in a list of all objects of a kind, in one namespace or in all: what is not in it is gone.
+
+        Args:
+            kind: Of the objects.
+            namespace: Theirs, or None for all.
+            bodies: The objects.
+            version: The resource version of the list; what is known to be younger is not expected in it.
+
+        Returns:
+            The RuntimeServers to look after.
+        """
+        present = {Ref.of(kind, body): body for body in bodies if body["metadata"]["uid"] not in self._deleted}
+        gone = {
+            ref: known.key
+            for ref, known in self._objects.items()
+            if ref.kind == kind.kind and namespace in (None, ref.namespace) and ref not in present
+            if known.version <= version
+        }
+        for ref in gone:
+            self.drop(ref)
+        touched = [*gone.values(), *(self.see(kind, None, body) for body in present.values())]
+        return [key for key in touched if key is not None]
+
+    def drop(self, ref: Ref) -> None:
+        """Forget an object."""
+        known = self._objects.pop(ref, None)
+        if known is not None and known.key is not None:
+            parts = self._parts.get(known.key, set())
+            parts.discard(ref)
+            if not parts:
+                self._parts.pop(known.key, None)
+
+    def find(self, ref: Ref) -> Known | None:
+        """Return what is known of an object."""
+        return self._objects.get(ref)
+
+    def server(self, key: Key) -> Manifest | None:
+        """Return a RuntimeServer."""
+        known = self._objects.get(Ref(KIND, *key))
+        return known.body if known else None
+
+    def servers(self) -> list[Key]:
+        """Return all RuntimeServers."""
+        return [Key(ref.namespace, ref.name) for ref in self._objects if ref.kind == KIND]
+
+    def parts(self, key: Key, kind: str | None = None) -> Iterator[tuple[Ref, Known]]:
+        """Iterate over the objects of a RuntimeServer, of one kind or of all."""
+        for ref in sorted(self._parts.get(key, ())):
+            if kind in (None, ref.kind):
+                yield ref, self._objects[ref]
+
+    def _keep(self, ref: Ref, known: Known) -> None:
+        self.drop(ref)
+        self._objects[ref] = known
+        if known.key is not None and ref.kind != KIND:
+            self._parts.setdefault(known.key, set()).add(ref)
+
+
+def _key(kind: ResourceKind, body: Manifest, owner: Mapping[str, Any] | None) -> Key | None:
+    metadata = body["metadata"]
+    labels = metadata.get("labels", {})
+    if kind == SERVERS:
+        name = metadata["name"]
+    elif kind == PODS:
+        name = labels.get(INSTANCE_LABEL)
+    elif kind == CLAIMS:
+        name = labels.get(DATA_OF_LABEL)
+    else:
+        name = owner["name"] if owner and owner["kind"] == KIND else None
+    return Key(metadata["namespace"], name) if name else None
+
+
+def _same(before: Known, now: Known) -> bool:
+    """Tell whether nothing happened that asks for a pass; the status of a RuntimeServer is our own doing."""
+    names = ("metadata", "spec") if now.kind == SERVERS else tuple(now.body)
+    bodies = ({name: known.body.get(name) for name in names} for known in (before, now))
+    return (before.uid, before.owner, before.applied) == (now.uid, now.owner, now.applied) and next(bodies) == next(
+        bodies
+    )
+
+
+def _nothing(_: Manifest) -> Manifest:
+    return {}
+
+
+def _server(body: Manifest) -> Manifest:
+    names = ("name", "namespace", "uid", "generation", "deletionTimestamp")
+    kept = {name: body["metadata"][name] for name in names if name in body["metadata"]}
+    return {"metadata": kept, "spec": body["spec"], "status": body.get("status", {})}
+
+
+def _deployment(body: Manifest) -> Manifest:
+    """Keep what its state follows from, and who scales it."""
+    metadata = body["metadata"]
+    kept = {
+        name: metadata[name]
+        for name in ("name", "namespace", "uid", "generation", "labels", "annotations")
+        if name in metadata
+    }
+    scales = [entry for entry in metadata.get("managedFields", ()) if entry.get("subresource") == "scale"]
+    spec = {"replicas": body["spec"].get("replicas")}
+    return {"metadata": {**kept, "managedFields": scales}, "spec": spec, "status": body.get("status", {})}
+
+
+def _pod(body: Manifest) -> Manifest:
+    metadata = body["metadata"]
+    kept = {
+        name: metadata[name] for name in ("name", "namespace", "uid", "labels", "deletionTimestamp") if name in metadata
+    }
+    return {"metadata": kept, "status": body.get("status", {})}
+
+
+def _claim(body: Manifest) -> Manifest:
+    metadata = body["metadata"]
+    kept = {name: metadata[name] for name in ("name", "namespace", "uid", "labels") if name in metadata}
+    return {"metadata": kept, "spec": body["spec"]}
+
+
+_KEPT: Final[Mapping[str, Callable[[Manifest], Manifest]]] = {
+    KIND: _server,
+    "Deployment": _deployment,
+    "Pod": _pod,
+    "PersistentVolumeClaim": _claim,
+}

@@ -1,0 +1,95 @@
+"""The keys that wait to be reconciled: each at most once, one at a time, later and later while it fails."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from qiskit_runtime_operator.watch.inventory import Key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """How long to wait after a failure: doubled with each one in a row, and shortened at random by up to a half."""
+
+    first: timedelta = timedelta(milliseconds=500)
+    longest: timedelta = timedelta(minutes=5)
+
+    def delay(self, failures: int, chance: float) -> timedelta:
+        """Return the time to wait after so many failures; `chance` is from 0 to 1."""
+        # The exponent is bounded, for somebody may fail for weeks.
+        doubled: timedelta = min(self.first * 2 ** min(failures - 1, 30), self.longest)
+        return doubled * (1 - chance / 2)
+
+
+class WorkQueue:
+    """A queue of one event loop.
+
+    Args:
+        backoff: How long failures wait.
+        chance: Returns a random number from 0 to 1.
+    """
+
+    def __init__(self, backoff: Backoff | None = None, chance: Callable[[], float] = random.random) -> None:
+        self._backoff = backoff or Backoff()
+        self._chance = chance
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._running: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._not_before: dict[Key, float] = {}
+
+    def __len__(self) -> int:
+        """Return how many keys wait, not counting those that failed and wait for their time."""
+        return len(self._queued)
+
+    def add(self, key: Key) -> None:
+        """Ask for a key to be reconciled: at once, when it is done being so, or when the API server's time is over."""
+        rest = self._not_before.get(key, 0) - asyncio.get_running_loop().time()
+        if rest > 0:
+            self._add_later(key, rest)
+            return
+        self._forget_timer(key)
+        if key not in self._queued:
+            self._queued.add(key)
+            if key not in self._running:
+                self._ready.put_nowait(key)
+
+    async def get(self) -> Key:
+        """Wait for a key and take it; nobody else gets it until it is done."""
+        key = await self._ready.get()
+        self._queued.discard(key)
+        self._running.add(key)
+        return key
+
+    def done(self, key: Key) -> None:
+        """Say that a key that was taken has been dealt with, for better or worse."""
+        self._running.discard(key)
+        if key in self._queued:
+            self._ready.put_nowait(key)
+
+    def succeeded(self, key: Key) -> None:
+        """Forget the failures of a key."""
+        self._failures.pop(key, None)
+        self._not_before.pop(key, None)
+
+    def failed(self, key: Key, at_least: timedelta = timedelta()) -> None:
+        """Ask for a key again after its back-off, or sooner if it is asked for anyway, but not before `at_least`."""
+        self._failures[key] = self._failures.get(key, 0) + 1
+        self._not_before[key] = asyncio.get_running_loop().time() + at_least.total_seconds()
+        if key in self._queued:
+            self._queued.discard(key)
+            self.add(key)
+        else:
+            backoff = self._backoff.delay(self._failures[key], self._chance())
+            self._add_later(key, max(backoff, at_least).total_seconds())
+
+    def _add_later(self, key: Key, seconds: float) -> None:
+        self._forget_timer(key)
+        self._timers[key] = asyncio.get_running_loop().call_later(seconds, self.add, key)
+
+    def _forget_timer(self, key: Key) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()

@@ -1,0 +1,176 @@
+"""Who may use the server: tokens, the accounts behind them, and the access tokens that clients trade them for."""
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import NewType, Protocol
+
+import jwt
+
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, Terms
+from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
+from qiskit_runtime_server.jobs import AccountId
+
+Fingerprint = NewType("Fingerprint", str)
+
+_ALGORITHM = "HS256"
+
+
+class Role(StrEnum):
+    """Spelled as in files."""
+
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """What clients select by CRN: a plan, and the terms under which its jobs are accepted."""
+
+    name: str = "default"
+    plan: str = "self-hosted"
+    terms: Terms = DEFAULT_TERMS
+
+
+DEFAULT_INSTANCE = Instance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Somebody who owns jobs and sessions, whatever instance they are sent under.
+
+    Attributes:
+        instances: The first one is taken where a client selects none.
+    """
+
+    id: AccountId
+    role: Role = Role.USER
+    instances: tuple[Instance, ...] = (DEFAULT_INSTANCE,)
+
+    def crn(self, instance: Instance) -> str:
+        """Return the name of an instance; clients take the region, the sixth field, apart."""
+        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{self.id}:{instance.name}::"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who calls, and under which instance."""
+
+    account: Account
+    instance: Instance
+
+    @property
+    def id(self) -> AccountId:
+        """The account's."""
+        return self.account.id
+
+    @property
+    def crn(self) -> str:
+        """The instance's."""
+        return self.account.crn(self.instance)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this may look after other accounts' jobs, and after executors."""
+        return self.account.role is Role.ADMIN
+
+    @property
+    def sees(self) -> AccountId | None:
+        """Whose jobs may be looked at and cancelled; None is everybody's."""
+        return None if self.is_admin else self.id
+
+
+def identity(account: Account, crn: str | None) -> Identity:
+    """Return an account under the instance of that CRN, or under its first one if `crn` is None.
+
+    Raises:
+        NotFoundError: If the account has no such instance.
+    """
+    for instance in account.instances:
+        if crn is None or crn == account.crn(instance):
+            return Identity(account=account, instance=instance)
+    known = ", ".join(map(account.crn, account.instances))
+    raise NotFoundError(f"Instance {crn!r} not found; this account has {known}.")
+
+
+def fingerprint(token: str) -> Fingerprint:
+    """Return the SHA-256 of `token` in hexadecimal; tokens themselves are not kept."""
+    return Fingerprint(hashlib.sha256(token.encode()).hexdigest())
+
+
+class Directory(Protocol):
+    """Knows which token belongs to which account."""
+
+    def find(self, token: Fingerprint) -> Account | None:
+        """Return the account that the token belongs to now, or None."""
+
+    def plans(self) -> Collection[str]:
+        """Return the plans that instances have."""
+
+
+class Anonymous:
+    """Any token will do; every token is an account of its own."""
+
+    def find(self, token: Fingerprint) -> Account:
+        """Return the account of this token."""
+        return Account(id=AccountId(f"anonymous-{token[:12]}"))
+
+    def plans(self) -> Collection[str]:
+        """Return the one plan."""
+        return {DEFAULT_INSTANCE.plan}
+
+
+class AccessTokens:
+    """Issues and checks access tokens.
+
+    They are JWTs that name an account's token by its fingerprint, so that revoking the token revokes them.
+    """
+
+    def __init__(self, directory: Directory, key: str, lifetime: timedelta) -> None:
+        self._directory = directory
+        self._key = key
+        self._lifetime = lifetime
+
+    def issue(self, token: str, *, now: float) -> tuple[str, int, int]:
+        """Return an access token for `token`, its lifetime in seconds, and when it ends, in seconds since 1970.
+
+        Raises:
+            NotAuthenticatedError: If the token is not known.
+        """
+        account = self.account_of(token)
+        lifetime = int(self._lifetime.total_seconds())
+        ends = int(now) + lifetime
+        claims = {"sub": account.id, "tok": fingerprint(token), "iat": int(now), "exp": ends}
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), lifetime, ends
+
+    def account_of(self, token: str) -> Account:
+        """Return the account of a token that a user was given.
+
+        Raises:
+            NotAuthenticatedError: If the token is not known.
+        """
+        return self._known(fingerprint(token)) if token else self._known(None)
+
+    def check(self, access_token: str) -> Account:
+        """Return the account that an access token was issued to.
+
+        Raises:
+            NotAuthenticatedError: If it is not ours, is over, or its token was revoked.
+        """
+        try:
+            claims = jwt.decode(access_token, self._key, algorithms=[_ALGORITHM])
+            return self._known(Fingerprint(claims["tok"]))
+        except (jwt.InvalidTokenError, KeyError) as error:
+            raise NotAuthenticatedError(f"The access token is not valid: {error}.") from error
+
+    def plans(self) -> Collection[str]:
+        """Return the plans that instances have."""
+        return self._directory.plans()
+
+    def _known(self, token: Fingerprint | None) -> Account:
+        account = None if token is None else self._directory.find(token)
+        if account is None:
+            raise NotAuthenticatedError("The token is not known to this server.")
+        return account

@@ -1,0 +1,1 @@
+"""The messages between api, executor service and worker process."""

@@ -1,0 +1,1 @@
+"""What a job's device is, and whether a circuit fits it."""

@@ -1,0 +1,27 @@
+"""Fills the times in which qubits of a circuit wait with pulses, as the client library does."""
+
+from qiskit.circuit import QuantumCircuit
+from qiskit.transpiler.exceptions import TranspilerError
+from qiskit_ibm_runtime.executor.dynamical_decoupling import generate_dd_pass_manager
+
+from qiskit_runtime_server.errors import UnsupportedOptionError
+from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.options.mitigation import Decoupling
+
+
+def decoupled(circuit: QuantumCircuit, device: Device, decoupling: Decoupling, where: str) -> QuantumCircuit:
+    """Return `circuit` scheduled on `device`, with delays and pulses where its qubits wait.
+
+    Raises:
+        UnsupportedOptionError: If it cannot be scheduled: it has control flow, or the device no durations.
+    """
+    option = "Option dynamical_decoupling.enable is not supported"
+    if circuit.has_control_flow_op():
+        message = f"{option} for circuits with control flow ({where})."
+        raise UnsupportedOptionError(message)
+    try:
+        scheduled: QuantumCircuit = generate_dd_pass_manager(device, decoupling).run(circuit)
+    except TranspilerError as error:
+        message = f"{option} here: {where} cannot be scheduled on {device.name}: {error.message}"
+        raise UnsupportedOptionError(message) from error
+    return scheduled

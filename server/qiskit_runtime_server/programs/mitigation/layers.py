@@ -1,0 +1,143 @@
+"""The layers of two-qubit gates in circuits, whose errors can be learned, and what is known of these errors."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from qiskit.circuit import CircuitInstruction, QuantumCircuit, QuantumRegister
+from qiskit.quantum_info import PauliLindbladMap, PauliList
+from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
+from qiskit_mitigation import PEC
+from samplomatic.annotations import InjectNoise
+from samplomatic.utils import find_unique_box_instructions, get_annotation
+
+from qiskit_runtime_server.programs.wire.codec import damage
+
+Gates = frozenset[tuple[str, tuple[int, ...]]]
+"""Gates by their names and qubits of the device."""
+
+# The order of their qubits means nothing.
+_SYMMETRIC: Final = frozenset({"cz", "rzz", "swap", "iswap"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A set of two-qubit gates that are done at once, and the qubits that are twirled along.
+
+    Attributes:
+        box: Of the circuit it was found in, without the random gates.
+        ref: What the box calls its noise.
+        qubits: Of the device, rising.
+        gates: On qubits of the device.
+        occurrences: In all circuits together.
+    """
+
+    box: CircuitInstruction
+    ref: str
+    qubits: tuple[int, ...]
+    gates: Gates
+    occurrences: int
+
+    @classmethod
+    def of(cls, box: CircuitInstruction, places: Sequence[int], qubits: Sequence[int], occurrences: int) -> Self:
+        """Return the layer in a box that acts on `places` of a circuit, whose qubits are `qubits` of the device."""
+        own = [qubits[place] for place in places]
+        return cls(
+            box=box,
+            ref=get_annotation(box.operation, InjectNoise).ref,
+            qubits=tuple(sorted(own)),
+            gates=_gates(box.operation.body, own),
+            occurrences=occurrences,
+        )
+
+    def instruction(self, num_qubits: int) -> CircuitInstruction:
+        """Return the box on a device of `num_qubits` qubits."""
+        device = QuantumRegister(num_qubits, "q")
+        narrow = sorted(self.box.qubits, key=lambda qubit: qubit._index)
+        where = dict(zip(narrow, self.qubits, strict=True))
+        return CircuitInstruction(self.box.operation, [device[where[qubit]] for qubit in self.box.qubits])
+
+    def circuit(self) -> QuantumCircuit:
+        """Return the gates on as many qubits as the layer has, in their order."""
+        circuit = QuantumCircuit(len(self.qubits))
+        body = self.box.operation.body
+        narrow = sorted(self.box.qubits, key=lambda qubit: qubit._index)
+        where = dict(zip(body.qubits, (narrow.index(qubit) for qubit in self.box.qubits), strict=True))
+        for instruction in body.data:
+            if instruction.name != "barrier":
+                circuit.append(instruction.operation, [where[qubit] for qubit in instruction.qubits])
+        return circuit
+
+
+def found_layers(circuits: Iterable[QuantumCircuit], strategy: str, qubits: Sequence[int]) -> list[Layer]:
+    """Return the distinct layers of `circuits`, the most frequent first, then those of the most gates.
+
+    Args:
+        circuits: All of the same qubits.
+        strategy: Which qubits are twirled along, as in the twirling options.
+        qubits: Of the device, rising, for those of the circuits.
+
+    Raises:
+        InvalidInputError: If a circuit cannot be twirled.
+    """
+    boxing = {"enable_gates": True, "enable_measures": True, "twirling_strategy": strategy.replace("-", "_")}
+    boxes: list[CircuitInstruction] = []
+    places: dict[object, int] = {}
+    for circuit in circuits:
+        with damage("a circuit cannot be twirled"):
+            boxed = PEC._box_circuit(circuit, {**boxing, "measure_annotations": "all"})
+        places.update({qubit: place for place, qubit in enumerate(boxed.qubits)})
+        boxes += [box for box in boxed if box.name == "box" and get_annotation(box.operation, InjectNoise) is not None]
+    counts = Counter(get_annotation(box.operation, InjectNoise).ref for box in boxes)
+    unique = find_unique_box_instructions(boxes, normalize_annotations=None, undress_boxes=True)
+    layers = [
+        Layer.of(box, [places[q] for q in box.qubits], qubits, counts[get_annotation(box.operation, InjectNoise).ref])
+        for box in unique
+    ]
+    return sorted(layers, key=lambda layer: (-layer.occurrences, -len(layer.gates)))
+
+
+def known_errors(layer: Layer, known: Iterable[LayerError]) -> PauliLindbladMap | None:
+    """Return what `known` says of the errors of `layer`, for the layer's qubits in rising order; None if nothing.
+
+    It is about this layer if it has the same two-qubit gates, and no error on other qubits than the layer's.
+    """
+    for candidate in known:
+        if candidate.error is not None and _gates(candidate.circuit, candidate.qubits) == layer.gates:
+            errors = _placed_errors(candidate, layer.qubits)
+            if errors is not None:
+                return errors
+    return None
+
+
+def layer_error(layer: Layer, errors: PauliLindbladMap) -> LayerError:
+    """Return what was learned of a layer, for its qubits in rising order, in the form of the legacy noise learner."""
+    labels, rates = [], []
+    for letters, places, rate in errors.to_sparse_list():
+        label = dict(zip(places, letters, strict=True))
+        labels.append("".join(label.get(place, "I") for place in reversed(range(errors.num_qubits))))
+        rates.append(rate)
+    error = PauliLindbladError(PauliList(labels), rates)
+    return LayerError(layer.circuit(), list(layer.qubits), error)
+
+
+def _gates(circuit: QuantumCircuit, qubits: Sequence[int]) -> Gates:
+    where = dict(zip(circuit.qubits, qubits, strict=True))
+    found = set()
+    for instruction in circuit.data:
+        own = tuple(where[qubit] for qubit in instruction.qubits)
+        if len(own) > 1 and instruction.name != "barrier":
+            found.add((instruction.name, tuple(sorted(own)) if instruction.name in _SYMMETRIC else own))
+    return frozenset(found)
+
+
+def _placed_errors(known: LayerError, qubits: Sequence[int]) -> PauliLindbladMap | None:
+    places = {qubit: place for place, qubit in enumerate(qubits)}
+    terms = []
+    for pauli, rate in zip(known.error.generators.to_labels(), known.error.rates.tolist(), strict=True):
+        support = [(letter, known.qubits[i]) for i, letter in enumerate(reversed(pauli)) if letter != "I"]
+        if any(qubit not in places for _, qubit in support):
+            return None
+        terms.append(("".join(letter for letter, _ in support), [places[qubit] for _, qubit in support], rate))
+    return PauliLindbladMap.from_sparse_list(terms, num_qubits=len(qubits))

@@ -1,0 +1,174 @@
+"""Learns the errors of layers of gates and of measurements, by running the circuits of qiskit-noise-learning."""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import CircuitInstruction, QuantumCircuit
+from qiskit.circuit.library import XGate
+from qiskit.quantum_info import PauliLindbladMap
+from qiskit.transpiler import PassManager
+from qiskit_ibm_runtime.decoders.executor_sampler.utils import TWIRLING_PREFIX
+from qiskit_ibm_runtime.results import QuantumProgramResult
+from qiskit_mitigation.postselection.constants import DEFAULT_POST_CHECK_SUFFIX, DEFAULT_PRE_CHECK_SUFFIX
+from qiskit_mitigation.postselection.passes import (
+    AddPostCircuitNonMarkovianErrorChecks,
+    AddPreCircuitNonMarkovianErrorChecks,
+    AddSpectatorPostCircuitNonMarkovianErrorChecks,
+    AddSpectatorPreCircuitNonMarkovianErrorChecks,
+)
+from qiskit_noise_learning.analysis import (
+    AnalysisPipeline,
+    AnalysisStage,
+    Fit,
+    FlipPostSelect,
+    LeastSquaresSolve,
+    suffix_creg_identifier,
+)
+from qiskit_noise_learning.models import split_pauli_lindblad_model
+from qiskit_noise_learning.protocols import prepare_vanilla_program, process_vanilla_result
+from qiskit_noise_learning.protocols.vanilla import _fraction_kept, _success_rates
+
+from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.mitigation import run_items
+from qiskit_runtime_server.programs.options.mitigation import Checks, LayerLearning
+from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.wire.codec import damage
+
+_MISREAD: Final = 0.02
+"""The share of bits that go wrong in a dry run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What is known of a layer after it was measured.
+
+    Attributes:
+        errors: For the layer's qubits in rising order.
+    """
+
+    errors: PauliLindbladMap
+    _name: str
+    _fit: Fit
+    _checks: Checks
+
+    def standard_errors(self) -> NDArray[np.float64]:
+        """Return the standard error of each rate, before rates below 0 were set to 0.
+
+        They follow from the errors of the fitted decays, by linear regression.
+        """
+        with warnings.catch_warnings():
+            # It says that few randomizations may agree by chance, and so seem to have no error.
+            warnings.simplefilter("ignore", UserWarning)
+            fit = AnalysisPipeline(LeastSquaresSolve(non_negative=False)).run(self._fit.copy())
+        data = fit.model_data.dataset
+        variances = np.clip(np.diag(data["covariance"].data), 0, None)
+        data["parameter_values"].data = np.sqrt(variances)
+        model = split_pauli_lindblad_model(fit.model).model
+        maps = model.to_pauli_lindblad_maps(fit.model_data, include_spam=True, restrict_to_qubit_idxs=True)
+        found = {(letters, tuple(places)): error for letters, places, error in maps[self._name].to_sparse_list()}
+        return np.array([found[letters, tuple(places)] for letters, places, _ in self.errors.to_sparse_list()])
+
+    def fractions_kept(self) -> dict[int, float]:
+        """Return the share of shots that passed all checks, for each number of pairs of layers."""
+        kept: dict[int, float] = _fraction_kept(self._fit.raw_data)
+        return kept
+
+    def success_rates(self) -> dict[int, dict[int, float]]:
+        """Return for each number of pairs of layers how often the check flipped each qubit; 1 where none was made.
+
+        It is the check after the circuit or, where there is none, the one before.
+        """
+        identifier = _AFTER if self._checks.post.enable or not self._checks.pre.enable else _before
+        rates: dict[int, dict[int, float]] = _success_rates(self._fit.raw_data, identifier)
+        return rates
+
+
+def learned(
+    setup: Setup, instruction: CircuitInstruction, learning: LayerLearning, *key: int, checks: Checks | None = None
+) -> Learned:
+    """Return the Pauli Lindblad model of a layer's errors.
+
+    Args:
+        setup: What errs.
+        instruction: The layer, in a box on qubits of the device: self-inverse gates, or one measurement of each qubit.
+        learning: How much is measured.
+        key: Tells this from all other parts of the job.
+        checks: Which shots are dropped; by default none.
+
+    Raises:
+        InvalidInputError: If the layer is not one of self-inverse Clifford gates.
+    """
+    checks = Checks() if checks is None else checks
+    with damage("the errors of a layer cannot be learned"):
+        program = prepare_vanilla_program(
+            setup.device,
+            [instruction],
+            num_randomizations=learning.num_randomizations,
+            shots_per_randomization=learning.shots_per_randomization,
+            fragment_depths=learning.layer_pair_depths,
+            pass_manager=_checking(setup.device, checks),
+        )
+        for item in program.items:
+            item.circuit = _with_known_pulses(item.circuit)
+        result = run_items.run(setup, program, *key)
+        if isinstance(setup.executor, DryRun):
+            _make_learnable(result, setup.options.seed_sequence(*key))
+        (errors,), (name,), fit = process_vanilla_result(result, raw_data_stage=_dropping(checks))
+    return Learned(errors=errors, _name=name, _fit=fit, _checks=checks)
+
+
+def _make_learnable(result: QuantumProgramResult, seed: np.random.SeedSequence) -> None:
+    """Put bits into the result of a dry run that errors can be learned from, as fair coins tell of no layer at all."""
+    rng = np.random.default_rng(seed)
+    for item in result:
+        for name in [name for name in item if f"{TWIRLING_PREFIX}{name}" in item]:
+            item[name] = (rng.random(item[name].shape) < _MISREAD) ^ item[f"{TWIRLING_PREFIX}{name}"]
+
+
+def _checking(device: Device, checks: Checks) -> PassManager | None:
+    """Return what adds the checks to circuits; the client's own preparation forgets a check before that is alone."""
+    passes: list[object] = []
+    coupling = device.target.build_coupling_map()
+    if checks.pre.enable:
+        passes.append(AddPreCircuitNonMarkovianErrorChecks(checks.pre.x_pulse_type))
+        passes.append(AddSpectatorPreCircuitNonMarkovianErrorChecks(coupling, checks.pre.x_pulse_type))
+    if checks.post.enable:
+        passes.append(AddPostCircuitNonMarkovianErrorChecks(checks.post.x_pulse_type))
+        passes.append(AddSpectatorPostCircuitNonMarkovianErrorChecks(coupling, checks.post.x_pulse_type))
+    return PassManager(passes) if passes else None
+
+
+def _dropping(checks: Checks) -> AnalysisStage | None:
+    """Return what drops the shots that fail a check; the client's own forgets a check after that is alone."""
+    made = [(_before, checks.pre), (_AFTER, checks.post)]
+    stages = [FlipPostSelect(identifier, check.strategy) for identifier, check in made if check.enable]
+    return None if not stages else stages[0] if len(stages) == 1 else stages[0] + stages[1]
+
+
+def _before(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the registers of the check before the circuit: their bits, flipped twice, have to be 0.
+
+    The client's own compares them with those of the circuit's result.
+    """
+    return ((name,) for name in names if name.endswith(DEFAULT_PRE_CHECK_SUFFIX))
+
+
+# Pairs of registers whose bits have to differ.
+_AFTER: Final = suffix_creg_identifier(DEFAULT_POST_CHECK_SUFFIX)
+
+
+def _with_known_pulses(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return `circuit` with the device's x for the slow pulse, which no description of a device has."""
+    if "xslow" not in circuit.count_ops():
+        return circuit
+    known = circuit.copy_empty_like()
+    for instruction in circuit.data:
+        known.append(
+            XGate() if instruction.name == "xslow" else instruction.operation, instruction.qubits, instruction.clbits
+        )
+    return known

@@ -1,0 +1,121 @@
+"""How a pub of the estimator is run: what is done against noise, with how many shots, and what stands against it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
+
+from qiskit_runtime_server.errors import UnsupportedOptionError
+from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
+from qiskit_runtime_server.programs.options.mitigation import Methods
+from qiskit_runtime_server.programs.options.options import DEFAULT_PRECISION, Options, estimator_methods
+from qiskit_runtime_server.programs.prepared import Setup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a pub is run.
+
+    Attributes:
+        precision: That the shots are meant for.
+        share: The number of randomizations, and the shots of each.
+        readouts: The readout matrices of all qubits that its observables act on; None if more than that goes wrong when
+            they are measured.
+        fallback: Why it is run at level 0 although the job is at the default level; empty if it is not.
+    """
+
+    pub: EstimatorPub
+    methods: Methods
+    precision: float
+    share: tuple[int, int]
+    readouts: Mapping[int, NDArray[np.float64]] | None
+    fallback: str
+
+    @property
+    def direct(self) -> bool:
+        """Whether it goes to the engine as it is; else a samplex draws variants of it."""
+        return not self.methods.rewrites and (not self.methods.twirls or self.readouts is not None)
+
+    def metadata(self, share: tuple[int, int], resilience: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the result says about the pub; `resilience` is what mitigation says about itself."""
+        fallback = {"resilience_level": self.methods.level, "level_reason": self.fallback} if self.fallback else {}
+        return {
+            "target_precision": self.precision,
+            "shots": math.prod(share),
+            "circuit_metadata": self.pub.circuit.metadata or {},
+            "resilience": {**fallback, **resilience},
+            "num_randomizations": share[0],
+        }
+
+
+def plan_for(setup: Setup, pub: EstimatorPub, where: str) -> Plan:
+    """Return how to run `pub`: at the level that the options say or, if they say none, at level 1 where it can be.
+
+    Raises:
+        UnsupportedOptionError: If something that the options ask for cannot be done with this pub.
+    """
+    options = setup.options
+    methods, fallback = estimator_methods(options), ""
+    readouts = setup.readouts({qubit: qubit for qubit in support(pub.observables)})
+    simple = readouts is not None
+    obstacle = _obstacle(pub, methods, simple=simple)
+    if obstacle and options.resilience.level is None:
+        methods, fallback = estimator_methods(options, 0), obstacle
+        obstacle = _obstacle(pub, methods, simple=simple)
+    if obstacle:
+        message = f"{where}: {methods.names()} cannot be used for {obstacle}."
+        raise UnsupportedOptionError(message)
+    precision, shots = target(pub, options)
+    share = (1, shots)
+    if methods.twirls:
+        share = options.twirling.shares(shots, pub_says=pub.precision is not None, pec=methods.pec)
+    if not pub.precision:
+        precision = 1 / math.sqrt(math.prod(share)) if options.twirling.product and methods.twirls else precision
+    return Plan(pub=pub, methods=methods, precision=precision, share=share, readouts=readouts, fallback=fallback)
+
+
+def _obstacle(pub: EstimatorPub, methods: Methods, *, simple: bool) -> str:
+    """Return what in the pub stands against `methods`, or ""; `simple` says that bits are misread one by one."""
+    circuit = pub.circuit
+    dynamic = circuit.has_control_flow_op() or "store" in circuit.count_ops()
+    if dynamic and (methods.twirls or methods.rewrites or methods.decouple):
+        return "circuits with control flow"
+    if methods.trex and _has_projectors(pub):
+        return "observables with projectors"
+    if methods.rewrites or (methods.twirls and not simple):
+        operations = without_final_measurements(circuit).count_ops()
+        if "reset" in operations or "measure" in operations:
+            return "circuits with reset or measurements in their middle"
+    return ""
+
+
+def _has_projectors(pub: EstimatorPub) -> bool:
+    letters = {letter for observable in pub.observables.ravel() for term in observable for letter in term}
+    return not letters <= set("IXYZ")
+
+
+def support(observables: ObservablesArray) -> set[int]:
+    """Return the qubits that any of the observables acts on."""
+    return {
+        len(term) - 1 - place
+        for observable in observables.ravel()
+        for term in observable
+        for place, letter in enumerate(term)
+        if letter != "I"
+    }
+
+
+def target(pub: EstimatorPub, options: Options) -> tuple[float, int]:
+    """Return the precision and the shots for it."""
+    if pub.precision is None and options.default_shots is not None:
+        return 1 / math.sqrt(options.default_shots), options.default_shots
+    precision = pub.precision or options.default_precision or DEFAULT_PRECISION
+    shots = precision**-2
+    # 1/sqrt(n) must give n again, whatever the rounding.
+    whole = round(shots)
+    return precision, max(1, whole if math.isclose(shots, whole, rel_tol=1e-9) else math.ceil(shots))

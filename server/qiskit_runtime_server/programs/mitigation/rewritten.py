@@ -1,0 +1,248 @@
+"""Expectation values from circuits that a samplex draws variants of: gate twirling, ZNE, PEC and PEA.
+
+The client library has the methods; here legacy options are put into its terms, and its results into legacy ones.
+"""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from qiskit.circuit import CircuitInstruction
+from qiskit.primitives import DataBin
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
+from qiskit.quantum_info import PauliLindbladMap
+from qiskit_ibm_runtime.decoders.executor_estimator.post_processor_v0_1 import rename_databin_fields
+from qiskit_ibm_runtime.executor_estimator.prepare import prepare
+from qiskit_ibm_runtime.options_models import EstimatorOptions
+from qiskit_ibm_runtime.results import QuantumProgramResult
+from qiskit_mitigation import PEA, GateFolding, MitigationTask
+from qiskit_mitigation.utils.utils import load_tasks_from_result
+from qiskit_mitigation.zne import gate_folding
+
+from qiskit_runtime_server.programs.mitigation import run_items
+from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, errors_of
+from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
+from qiskit_runtime_server.programs.mitigation.layers import Layer, found_layers, known_errors
+from qiskit_runtime_server.programs.mitigation.learning import learned
+from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
+from qiskit_runtime_server.programs.mitigation.plan import Plan, support
+from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Resilience
+from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.wire.codec import damage
+
+# First part of the keys of random generators for learning, where pubs have their numbers.
+_LEARNING: Final = 2**31
+# Second part of the keys of random generators for folding, where items have their numbers.
+_FOLDING: Final = 2**31
+_FoldingPass: Final = gate_folding.GateFoldingPass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerNoise:
+    """What is known of the errors of a job's layers.
+
+    Attributes:
+        qubits: Of the device, for those of the narrowed circuits.
+        model: For each layer, its box in the narrowed circuits and its errors; none where nothing is known.
+        learned: How many layers were learned for this job.
+        unknown: How many layers are taken to be free of errors.
+    """
+
+    qubits: Sequence[int]
+    model: Sequence[tuple[CircuitInstruction, PauliLindbladMap]]
+    learned: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mitigated:
+    """What came out of a pub.
+
+    Attributes:
+        data: With the fields of the legacy result.
+        share: The number of randomizations that were drawn, and the shots of each.
+        resilience: What mitigation says about itself.
+    """
+
+    data: DataBin
+    share: tuple[int, int]
+    resilience: Mapping[str, Any]
+
+
+def layer_noise(setup: Setup, pubs: Sequence[EstimatorPub]) -> LayerNoise:
+    """Return the errors of all layers of the pubs' circuits: those that the job brings along, or learned ones."""
+    options = setup.options
+    qubits = _qubits(pubs, options.twirling.strategy)
+    layers = found_layers([_narrow(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
+    known, learning = options.resilience.layer_noise_model, options.resilience.layer_noise_learning
+    errors: list[PauliLindbladMap | None] = []
+    for number, layer in enumerate(layers):
+        if known is not None:
+            errors.append(known_errors(layer, known))
+        elif learning.max_layers_to_learn is None or number < learning.max_layers_to_learn:
+            instruction = layer.instruction(setup.device.num_qubits)
+            errors.append(learned(setup, instruction, learning, _LEARNING, number).errors)
+        else:
+            errors.append(None)
+    unknown = sum(error is None for error in errors)
+    return LayerNoise(
+        qubits=qubits,
+        model=[(layer.box, error or _no_errors(layer)) for layer, error in zip(layers, errors, strict=True)],
+        learned=0 if known is not None else len(layers) - unknown,
+        unknown=unknown,
+    )
+
+
+def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
+    """Run one pub as planned.
+
+    Args:
+        setup: Where to.
+        plan: Its circuit has no control flow.
+        noise: Of the layers, if the methods need it.
+        index: Of the pub.
+    """
+    options, pub, methods, share = setup.options, plan.pub, plan.methods, plan.share
+    qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
+    seed = setup.options.seed_sequence(index, _FOLDING)
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seed):
+        program, _ = prepare([_narrow(pub, qubits)], _options(setup, methods, share, noise))
+    # Cancelling errors takes more randomizations than were asked for.
+    drawn = (program.items[0].shape[0], share[1]) if methods.pec else share
+    learning = options.resilience.measure_noise_learning
+    special = {}
+    if methods.trex and learning.shots_per_randomization != AUTO:
+        special = {len(program.items) - 1: int(learning.shots_per_randomization)}
+    result = run_items.run(setup, program, index, shots=special, qubits=qubits)
+    (task,) = load_tasks_from_result(result)
+    calibration = _calibration(result) if task.trex else None
+    with warnings.catch_warnings():
+        # Without noise all shots may agree, and there is nothing to weigh by.
+        warnings.filterwarnings("ignore", "No positive, finite standard errors", UserWarning)
+        raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
+    errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
+    data = _with_errors(rename_databin_fields(raw, task).data, errors)
+    return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
+
+
+def _calibration(result: QuantumProgramResult) -> Calibration:
+    """Return what the calibration of TREX showed, which is the last item."""
+    item = list(result)[-1]
+    return Calibration.of(item["_meas"] ^ item["measurement_flips._meas"])
+
+
+def _with_errors(data: DataBin, errors: Errors) -> DataBin:
+    """Return the library's values with standard errors that cover, and what it calls errors under names of its own.
+
+    What the library gives for `stds` is the error of the fit by its residuals, which a fit through as many points as it
+    has parameters does not have, or the spread of randomizations without the calibration.
+    """
+    shape = data.evs.shape
+    first = errors.stds[:, 0].reshape(shape)
+    if "evs_noise_factors" not in data:
+        twirl, ensemble = (found[:, 0].reshape(shape) for found in (errors.twirl_stds, errors.ensemble_stds))
+        return DataBin(evs=data.evs, stds=first, ensemble_standard_error=ensemble, twirl_stds=twirl, shape=shape)
+    count = data.evs_noise_factors.shape[-1]
+    fields = {
+        "evs": data.evs,
+        "stds": first,
+        "evs_noise_factors": data.evs_noise_factors,
+        "stds_noise_factors": errors.stds[:, -count:].reshape(*shape, count),
+        "ensemble_stds_noise_factors": errors.ensemble_stds.reshape(*shape, count),
+        "evs_extrapolated": data.evs_extrapolated,
+        "stds_extrapolated": errors.stds[:, 1:-count].reshape(data.evs_extrapolated.shape),
+        "fit_stds": data.stds,
+        "fit_stds_extrapolated": data.stds_extrapolated,
+    }
+    return DataBin(**fields, shape=shape)
+
+
+@contextmanager
+def _folding_by(seed: np.random.SeedSequence) -> Iterator[None]:
+    """Let `seed` choose the gates that are folded once more than others, for which the library takes no seed."""
+    gate_folding.GateFoldingPass = partial(_FoldingPass, seed=np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        gate_folding.GateFoldingPass = _FoldingPass
+
+
+def _about(
+    task: MitigationTask, metadata: Mapping[str, Any], data: DataBin, noise: LayerNoise | None
+) -> dict[str, Any]:
+    """Return what the result says about the mitigation of a pub."""
+    about: dict[str, Any] = {}
+    if isinstance(task, GateFolding | PEA):
+        chosen = [set(names) for names in metadata["selected_extrapolators"]]
+        names = [name.pop() if len(name) == 1 else "multiple" for name in chosen]
+        about["zne"] = {"extrapolator": np.array(names, dtype=object).reshape(data.evs.shape).tolist()}
+    if noise is not None:
+        about["layer_noise"] = {
+            "noise_overhead": getattr(task, "gamma", None),
+            "layers_learned": noise.learned,
+            "layers_without_noise": noise.unknown,
+        }
+    return about
+
+
+def _options(setup: Setup, methods: Methods, share: tuple[int, int], noise: LayerNoise | None) -> EstimatorOptions:
+    """Return the options of the client's own estimator that say the same."""
+    resilience: Resilience = setup.options.resilience
+    zne, pec = resilience.zne, resilience.pec
+    return EstimatorOptions(
+        default_shots=math.prod(share),
+        twirling={
+            "enable_gates": methods.twirl_gates,
+            "enable_measure": methods.twirl_measure,
+            "num_randomizations": share[0] if methods.twirls else AUTO,
+            "shots_per_randomization": share[1] if methods.twirls else AUTO,
+            "strategy": setup.options.twirling.strategy,
+        },
+        resilience={
+            "measure_mitigation": methods.trex,
+            "measure_noise_learning": {"num_randomizations": resilience.measure_noise_learning.num_randomizations},
+            "zne_mitigation": methods.zne,
+            "zne": {name: getattr(zne, name) for name in type(zne).__slots__},
+            "pec_mitigation": methods.pec,
+            "pec": {"max_overhead": pec.max_overhead, "noise_gain": pec.noise_gain},
+            "layer_noise_model": None if noise is None else list(noise.model),
+        },
+    )
+
+
+def _readout_errors(calibration: Calibration) -> PauliLindbladMap:
+    """Return readout errors with rates that scale expectation values by exactly the factors of the calibration.
+
+    The client's own rates are the flip rates p, which scale by exp(2p).
+    """
+    rates = np.log(calibration.factors) / 2
+    terms = [("X", [qubit], rate) for qubit, rate in enumerate(rates.tolist())]
+    return PauliLindbladMap.from_sparse_list(terms, num_qubits=len(rates))
+
+
+def _no_errors(layer: Layer) -> PauliLindbladMap:
+    return PauliLindbladMap.from_sparse_list([("X", [0], 0.0)], num_qubits=len(layer.qubits))
+
+
+def _qubits(pubs: Iterable[EstimatorPub], strategy: str) -> list[int]:
+    """Return the qubits of the device that the pubs need, rising."""
+    pubs = list(pubs)
+    measured = set().union(*(support(pub.observables) for pub in pubs))
+    return used_qubits([without_final_measurements(pub.circuit) for pub in pubs], strategy, measured) or [0]
+
+
+def _narrow(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
+    """Return `pub` on nothing but `qubits`, without precision."""
+    circuit = narrowed(without_final_measurements(pub.circuit), qubits)
+    observables = [
+        {"".join(term[-1 - qubit] for qubit in reversed(qubits)): value for term, value in observable.items()}
+        for observable in pub.observables.ravel()
+    ]
+    array = ObservablesArray(observables, num_qubits=len(qubits)).reshape(pub.observables.shape)
+    return EstimatorPub(circuit, array, pub.parameter_values)

@@ -1,0 +1,1 @@
+"""What clients send and get: read with limits, written as they expect it."""

@@ -1,0 +1,1 @@
+"""The store on SQLAlchemy, for both databases."""

@@ -1,0 +1,76 @@
+"""What jobs have used of their instances' limits, and what is kept of that for good."""
+
+from contextlib import suppress
+from datetime import datetime
+
+from sqlalchemy import Connection, Insert, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.errors import LimitError
+from qiskit_runtime_server.jobs import Job
+from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_QUEUED, jobs, slot_times, usage_days
+
+_KEEP = insert(slot_times)
+_OPEN_DAY = insert(usage_days).values(seconds=0.0, jobs=0)
+_OF_INSTANCE = (
+    usage_days.c.account == bindparam("of_account"),
+    usage_days.c.instance == bindparam("of_instance"),
+    usage_days.c.day == bindparam("of_day"),
+)
+_CHARGE = (
+    update(usage_days)
+    .where(*_OF_INSTANCE, usage_days.c.executor == bindparam("of_executor"))
+    .values(seconds=usage_days.c.seconds + bindparam("more_seconds"), jobs=usage_days.c.jobs + 1)
+)
+_QUEUED = (
+    select(func.count())
+    .select_from(jobs)
+    .where(IS_QUEUED, jobs.c.account == bindparam("of_account"), jobs.c.instance == bindparam("of_instance"))
+)
+USED_TODAY = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
+
+
+def insert_unless_there(connection: Connection, statement: Insert, key: dict[str, object]) -> None:
+    """Add a row, unless another transaction has done so in between."""
+    with suppress(IntegrityError), connection.begin_nested():
+        connection.execute(statement, key)
+
+
+def charge(connection: Connection, job: Job, seconds: float, now: datetime) -> None:
+    """Keep for good that a job has ended after `seconds` in a slot."""
+    bill = {"account": job.account, "instance": job.instance, "executor": job.executor}
+    about = {"job_id": job.id, "program_id": job.program_id, "backend": job.backend}
+    connection.execute(_KEEP, {**bill, **about, "ended": now, "seconds": seconds})
+    key = {**bill, "day": now.date()}
+    more = {f"of_{name}": value for name, value in key.items()} | {"more_seconds": seconds}
+    if (connection.execute(_CHARGE, more)).rowcount == 0:
+        insert_unless_there(connection, _OPEN_DAY, key)
+        connection.execute(_CHARGE, more)
+
+
+def refuse_beyond(connection: Connection, job: Job, terms: Terms, *, arrived: int) -> None:
+    """Check the limits of the job's instance.
+
+    Args:
+        connection: In the transaction that adds the job.
+        job: To be accepted.
+        terms: With the limits.
+        arrived: 1 if the job is among those that are queued already.
+
+    Raises:
+        LimitError: If it goes beyond one.
+    """
+    of_instance = {"of_account": job.account, "of_instance": job.instance}
+    if terms.queued is not None:
+        queued = (connection.scalar(_QUEUED, of_instance) or 0) - arrived
+        if queued >= terms.queued:
+            raise LimitError(f"Instance {job.instance} has {queued} queued jobs; its limit is {terms.queued}.")
+    if terms.seconds_per_day is not None:
+        today = connection.scalars(ASK_CLOCK).one().date()
+        used = connection.scalar(USED_TODAY, {**of_instance, "of_day": today}) or 0.0
+        if used >= terms.seconds_per_day:
+            raise LimitError(
+                f"Instance {job.instance} has used {used:.1f} s of slot time today; its limit is"
+                f" {terms.seconds_per_day:g} s per day (UTC)."
+            )

@@ -1,0 +1,132 @@
+"""Jobs that have ended, in SQL."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
+
+from qiskit_runtime_server.store.port import Retention, Swept
+from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.schema import IS_ENDED, jobs
+
+# What one transaction removes at most: others wait meanwhile where one writes at a time.
+_BATCH_JOBS = 20
+_BATCH_BYTES = 4 << 20
+
+_OLDEST = select(jobs.c.id, jobs.c.stored_bytes).where(IS_ENDED).order_by(jobs.c.finished, jobs.c.id).limit(_BATCH_JOBS)
+_OLD = _OLDEST.where(jobs.c.finished <= bindparam("before"))
+_OF_ACCOUNT = (IS_ENDED, jobs.c.account == bindparam("of_account"))
+_NEWEST_FIRST = (jobs.c.finished.desc(), jobs.c.id.desc())
+
+_TOO_MANY = (
+    select(jobs.c.account).where(IS_ENDED).group_by(jobs.c.account).having(func.count() > bindparam("most")).limit(1)
+)
+_LAST_TO_KEEP = (
+    select(jobs.c.finished, jobs.c.id).where(*_OF_ACCOUNT).order_by(*_NEWEST_FIRST).offset(bindparam("newer")).limit(1)
+)
+_OLDER = _OLDEST.where(
+    *_OF_ACCOUNT,
+    tuple_(jobs.c.finished, jobs.c.id) < tuple_(bindparam("its_end", type_=jobs.c.finished.type), bindparam("its_id")),
+)
+
+_SIZES = (
+    select(jobs.c.account, func.sum(jobs.c.stored_bytes).label("stored_bytes")).where(IS_ENDED).group_by(jobs.c.account)
+)
+_ADDED_UP = (
+    select(
+        jobs.c.id,
+        jobs.c.stored_bytes,
+        jobs.c.finished,
+        func.sum(jobs.c.stored_bytes).over(order_by=_NEWEST_FIRST).label("with_newer"),
+    )
+    .where(*_OF_ACCOUNT)
+    .subquery()
+)
+_BEYOND = (
+    select(_ADDED_UP.c.id, _ADDED_UP.c.stored_bytes)
+    .where(_ADDED_UP.c.with_newer > bindparam("allowed"))
+    .order_by(_ADDED_UP.c.finished, _ADDED_UP.c.id)
+    .limit(_BATCH_JOBS)
+)
+
+_LOCK = (
+    select(jobs.c.id)
+    .where(IS_ENDED, jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+    .with_for_update(skip_locked=True)
+)
+_DELETE = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Jobs that are over a limit, by id, with the size of each."""
+
+    limit: str
+    sizes: dict[str, int]
+
+
+class SqlArchive(SqlPart):
+    """An `Archive`."""
+
+    @uninterrupted
+    async def sweep(self, retention: Retention) -> Swept | None:
+        """See `Archive.sweep`."""
+        # Between the queries another replica may remove jobs. What is looked for is older than what is to be kept, be
+        # the rest there or not, so that two together do not remove too much.
+        batch = await self._database.read(lambda connection: self._over_a_limit(connection, retention))
+        if batch is None:
+            return None
+
+        def remove(connection: Connection) -> Sequence[str]:
+            ids = connection.scalars(_LOCK, {"ids": sorted(batch.sizes)}).all()
+            if ids:
+                connection.execute(_DELETE, {"ids": ids})
+            return ids
+
+        ids = await self._database.change(remove)
+        return Swept(limit=batch.limit, jobs=len(ids), stored_bytes=sum(batch.sizes[job_id] for job_id in ids))
+
+    def _over_a_limit(self, connection: Connection, retention: Retention) -> _Batch | None:
+        return next((batch for batch in self._batches(connection, retention) if batch.sizes), None)
+
+    def _batches(self, connection: Connection, retention: Retention) -> Iterator[_Batch]:
+        if retention.age is not None:
+            before = self._database.now(connection).utc - retention.age
+            yield _Batch(limit="age", sizes=_few(connection, _OLD, before=before))
+        if retention.jobs is not None:
+            yield _Batch(limit="jobs", sizes=_too_many(connection, retention.jobs))
+        if retention.stored_bytes is not None:
+            yield _Batch(limit="stored_bytes", sizes=_too_large(connection, retention.stored_bytes))
+
+
+def _too_many(connection: Connection, most: int) -> dict[str, int]:
+    account = connection.scalar(_TOO_MANY, {"most": most})
+    if account is None:
+        return {}
+    last = connection.execute(_LAST_TO_KEEP, {"of_account": account, "newer": most - 1}).first()
+    if last is None:
+        return {}
+    return _few(connection, _OLDER, of_account=account, its_end=last.finished, its_id=last.id)
+
+
+def _too_large(connection: Connection, most: int) -> dict[str, int]:
+    accounts = connection.execute(_SIZES).all()
+    excess = int(sum(account.stored_bytes for account in accounts)) - most
+    if excess <= 0:
+        return {}
+    largest = max(accounts, key=lambda account: account.stored_bytes)
+    allowed = int(largest.stored_bytes) - excess
+    return _few(connection, _BEYOND, of_account=largest.account, allowed=allowed)
+
+
+def _few(connection: Connection, oldest: Select[tuple[str, int]], **values: Any) -> dict[str, int]:
+    """Return the oldest jobs up to the one with which a transaction is large enough."""
+    rows: Sequence[Any] = connection.execute(oldest, values).all()
+    sizes: dict[str, int] = {}
+    for row in rows:
+        sizes[row.id] = row.stored_bytes
+        if sum(sizes.values()) >= _BATCH_BYTES:
+            break
+    return sizes

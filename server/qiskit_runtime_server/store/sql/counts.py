@@ -1,0 +1,89 @@
+"""Counts that transitions keep up to date, in SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+from sqlalchemy import Connection, bindparam, func, select, tuple_
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.jobs import AccountId, Job
+from qiskit_runtime_server.store.port import Load, UsageDay
+from qiskit_runtime_server.store.sql.accounting import USED_TODAY
+from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.schema import IS_QUEUED, executors, jobs, ledger, usage_days
+
+_OLDEST_QUEUED = (
+    select(func.min(jobs.c.created)).where(IS_QUEUED, jobs.c.executor == ledger.c.executor).scalar_subquery()
+)
+_LOAD = select(
+    ledger.c.executor,
+    func.sum(ledger.c.queued).label("queued"),
+    func.sum(ledger.c.running).label("running"),
+    _OLDEST_QUEUED.label("oldest_queued"),
+).group_by(ledger.c.executor)
+_ITS_AGE = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
+_OLDER = (
+    select(func.count())
+    .select_from(jobs)
+    .where(IS_QUEUED, jobs.c.executor == bindparam("at_executor"))
+    .where(tuple_(jobs.c.created, jobs.c.id) < _ITS_AGE)
+)
+_DRAINING = select(executors.c.name).where(executors.c.draining)
+_DAYS = (
+    select(usage_days)
+    .where(usage_days.c.day.between(bindparam("since"), bindparam("until")))
+    .order_by(*usage_days.c["day", "account", "instance", "executor"])
+)
+_SECONDS = select(func.coalesce(func.sum(ledger.c.seconds), 0.0)).where(ledger.c.account == bindparam("of_account"))
+
+
+class SqlLedger(SqlPart):
+    """A `Ledger`."""
+
+    @uninterrupted
+    async def load(self) -> Mapping[ExecutorName, Load]:
+        """See `Ledger.load`."""
+        return await self._database.read(_load)
+
+    @uninterrupted
+    async def queue_position(self, job: Job) -> int:
+        """See `Ledger.queue_position`."""
+        age = {"its_created": job.created, "its_id": job.id}
+        which = {"at_executor": job.executor, **age}
+        return 1 + await self._database.read(lambda connection: connection.scalars(_OLDER, which).one())
+
+    @uninterrupted
+    async def seconds_used(self, account: AccountId) -> float:
+        """See `Ledger.seconds_used`."""
+        which = {"of_account": account}
+        return await self._database.read(lambda connection: connection.scalars(_SECONDS, which).one())
+
+    @uninterrupted
+    async def seconds_used_today(self, account: AccountId, instance: str) -> float:
+        """See `Ledger.seconds_used_today`."""
+
+        def used(connection: Connection) -> float:
+            today = self._database.now(connection).utc.date()
+            which = {"of_account": account, "of_instance": instance, "of_day": today}
+            seconds: float = connection.scalars(USED_TODAY, which).one()
+            return seconds
+
+        return await self._database.read(used)
+
+    @uninterrupted
+    async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
+        """See `Ledger.usage`."""
+        days = {"since": since, "until": until}
+        rows = await self._database.read(lambda connection: connection.execute(_DAYS, days).mappings().all())
+        return [UsageDay(**row) for row in rows]
+
+
+def _load(connection: Connection) -> Mapping[ExecutorName, Load]:
+    loads = {
+        ExecutorName(row.executor): Load(queued=row.queued, running=row.running, oldest_queued=row.oldest_queued)
+        for row in connection.execute(_LOAD)
+    }
+    for name in map(ExecutorName, connection.scalars(_DRAINING)):
+        loads[name] = replace(loads.get(name, Load()), draining=True)
+    return loads

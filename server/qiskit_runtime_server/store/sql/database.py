@@ -1,0 +1,127 @@
+"""How the parts of a SQL store reach the database, its clock and those who wait for news."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.store.port import Signal
+from qiskit_runtime_server.store.sql.hub import Hub
+from qiskit_runtime_server.store.sql.schema import ASK_CLOCK
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PartT = TypeVar("PartT", bound="SqlPart")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Now:
+    """The store's time.
+
+    Attributes:
+        lease: Seconds on the clock that leases are measured with; means nothing outside of the store.
+    """
+
+    utc: datetime
+    lease: float
+
+
+class CommitInDoubtError(Exception):
+    """The connection broke while a transaction was being committed."""
+
+
+class Database(ABC):
+    """Runs plain functions on connections; a subclass knows what is special to its product.
+
+    Such a function may run on another thread, and must do nothing but use its connection.
+    """
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self._calls: set[asyncio.Task[Any]] = set()
+
+    @abstractmethod
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Return what `query` finds with single statements; nothing is promised about two of them."""
+
+    @abstractmethod
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """Run `change` in a transaction, which locks the rows that it depends on (`with_for_update`), and commit.
+
+        Raises:
+            CommitInDoubtError: If nobody knows whether that happened.
+        """
+
+    @abstractmethod
+    def at(self, utc: datetime) -> Now:
+        """Return the store's time as its clock has just shown it."""
+
+    def now(self, connection: Connection) -> Now:
+        """Ask the store's clock; where it counts, `CLOCK` is rather asked for along with something else."""
+        return self.at(connection.execute(ASK_CLOCK).scalar_one())
+
+    async def complete(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Run `call` to its end, which may take several runs; see `in_doubt`."""
+        return await call()
+
+    def in_doubt(self) -> bool:
+        """Return whether an earlier run of this call may have been committed."""
+        return False
+
+    def announce(self, signal: Signal) -> None:
+        """Tell everybody who watches what has just been committed."""
+        self.hub.announce(signal)
+
+    async def come_to_rest(self) -> None:
+        """Wait for the calls that are under way, also those whose callers have gone."""
+        await asyncio.gather(*self._calls, return_exceptions=True)
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Come to rest and close all connections."""
+
+    def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `call` as a task that `close` waits for."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return task
+
+
+class SqlPart:
+    """A part of a SQL store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, call: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        """Have the database run `call` to its end."""
+        return self._database.start(self._complete(call))
+
+    async def _complete(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._database.complete(call)
+        except UnicodeEncodeError as error:
+            raise MalformedRequestError(f"The request has text that is no Unicode: {error}.") from error
+
+
+def uninterrupted(
+    method: Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
+    """Let `method` go on to its end when its caller is cancelled.
+
+    A connection whose user is cancelled is thrown away, but on SQLite its thread goes on and may keep the database
+    locked; and the outcome of a commit would be anybody's guess.
+    """
+
+    @wraps(method)
+    async def call(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.shield(self.start(partial(method, self, *args, **kwargs)))
+
+    return call

@@ -1,0 +1,213 @@
+"""Jobs as their owners see them, in SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    select,
+    true,
+    update,
+)
+
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, Terms
+from qiskit_runtime_server.backends.names import DRY_RUN
+from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.store.port import DocumentKind, Ended, JobQuery, Outcome, Queued
+from qiskit_runtime_server.store.sql import transitions
+from qiskit_runtime_server.store.sql.accounting import refuse_beyond
+from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.documents import write_document
+from qiskit_runtime_server.store.sql.packing import packed, size_of
+from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
+from qiskit_runtime_server.store.sql.schema import CLOCK, IS_PENDING, job_tags, jobs, sessions
+
+_OF_ANYBODY = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"))
+_OF_OWNER = _OF_ANYBODY.where(jobs.c.account == bindparam("account_id"))
+_KNOWN = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
+_SESSION = select(sessions, CLOCK.label("now")).where(
+    sessions.c.id == bindparam("session_id"), sessions.c.account == bindparam("account_id")
+)
+# Not against those who have just referred to the session in a job of theirs: they may wait for this transaction.
+_SESSION_LOCKED = _SESSION.with_for_update(key_share=True)
+_ADD = insert(jobs)
+_DELETE = delete(jobs).where(jobs.c.id == bindparam("job_id"))
+_ADD_TAGS = insert(job_tags)
+_DELETE_TAGS = delete(job_tags).where(job_tags.c.job_id == bindparam("of_job"))
+_SET_TAGS = update(jobs).where(jobs.c.id == bindparam("of_job")).values(tags=bindparam("new_tags"))
+_CONDITIONS: dict[str, ColumnElement[bool]] = {
+    **{name: jobs.c[name] == bindparam(name) for name in ("account", "backend", "program_id", "session_id")},
+    "no_dry_runs": not_(jobs.c.backend.startswith(DRY_RUN, autoescape=True)),
+    "pending": IS_PENDING,
+    "ended": not_(IS_PENDING),
+    "created_after": jobs.c.created > bindparam("created_after"),
+    "created_before": jobs.c.created < bindparam("created_before"),
+}
+
+
+class SqlJobs(SqlPart):
+    """A `JobStore`."""
+
+    @uninterrupted
+    async def add(self, job: Job, params: bytes | memoryview, terms: Terms = DEFAULT_TERMS) -> None:
+        """See `JobStore.add`."""
+        rows = await packed(params)
+
+        def add(connection: Connection) -> None:
+            if self._database.in_doubt() and connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
+                return
+            _check_session(connection, _SESSION, job)
+            refuse_beyond(connection, job, terms, arrived=0)
+            connection.execute(_ADD, job_row(job) | {"stored_bytes": size_of(rows)})
+            _add_tags(connection, job, job.tags)
+            write_document(connection, job.id, DocumentKind.PARAMS, rows)
+            transitions.arrive(connection, job, terms)
+            _check_session(connection, _SESSION_LOCKED, job)
+            # Again, now that no other transaction can count as well.
+            refuse_beyond(connection, job, terms, arrived=1)
+
+        await self._database.change(add)
+        self._database.announce(Queued(executor=job.executor))
+
+    @uninterrupted
+    async def get(self, account: AccountId | None, job_id: str) -> Job:
+        """See `JobStore.get`."""
+        return await self._database.read(lambda connection: _read(connection, account, job_id))
+
+    @uninterrupted
+    async def find(self, account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
+        """See `JobStore.find`."""
+        values = _values(account, query)
+        page = _page(tuple(values), oldest_first=query.oldest_first)
+        found = await self._database.read(lambda connection: connection.execute(page, values).mappings().all())
+        return [job_of(row) for row in found if row["id"] is not None], found[0]["count_over_all_pages"]
+
+    @uninterrupted
+    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
+        """See `JobStore.cancel`."""
+
+        def cancel(connection: Connection) -> Job:
+            job = _read(connection, account, job_id, locked=True)
+            if job.state is JobState.CANCELLED and self._database.in_doubt():
+                return job
+            if job.state.terminal:
+                raise InvalidStateError(f"Job {job_id} is {job.state} and cannot be cancelled.")
+            self._cancel(connection, job, reason)
+            return job
+
+        job = await self._database.change(cancel)
+        self._database.announce(Ended(job_id=job.id))
+        return job
+
+    @uninterrupted
+    async def delete(self, account: AccountId, job_id: str) -> Job:
+        """See `JobStore.delete`."""
+
+        def delete(connection: Connection) -> Job:
+            job = _read(connection, account, job_id, locked=True)
+            if not job.state.terminal:
+                self._cancel(connection, job, "Deleted by its owner.")
+            connection.execute(_DELETE, {"job_id": job.id})
+            return job
+
+        job = await self._database.change(delete)
+        self._database.announce(Ended(job_id=job.id))
+        return job
+
+    @uninterrupted
+    async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
+        """See `JobStore.set_tags`."""
+
+        def replace(connection: Connection) -> None:
+            job = _read(connection, account, job_id, locked=True)
+            connection.execute(_SET_TAGS, {"of_job": job.id, "new_tags": json_text(tuple(tags))})
+            connection.execute(_DELETE_TAGS, {"of_job": job.id})
+            _add_tags(connection, job, tags)
+
+        await self._database.change(replace)
+
+    def _cancel(self, connection: Connection, job: Job, reason: str) -> None:
+        """End the job; the time that it spent in a slot counts."""
+        now = self._database.now(connection).utc
+        metrics = msgspec.structs.replace(job.metrics, seconds=_seconds_in_slot(job, now))
+        transitions.end(connection, job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+
+
+def _check_session(connection: Connection, session: Select[*tuple[Any, ...]], job: Job) -> None:
+    if job.session_id is None:
+        return
+    result = connection.execute(session, {"session_id": job.session_id, "account_id": job.account})
+    if (row := result.mappings().first()) is None:
+        raise SessionNotFoundError(f"Session {job.session_id} not found.")
+    if not session_of(row).accepts_jobs(row["now"]):
+        raise InvalidStateError(f"Session {job.session_id} accepts no more jobs.")
+
+
+def _read(connection: Connection, account: AccountId | None, job_id: str, *, locked: bool = False) -> Job:
+    query = _OF_ANYBODY if account is None else _OF_OWNER
+    if locked:
+        query = query.with_for_update()
+    row = connection.execute(query, {"job_id": job_id, "account_id": account}).mappings().first()
+    if row is None:
+        raise JobNotFoundError(f"Job {job_id} not found.")
+    return job_of(row)
+
+
+def _add_tags(connection: Connection, job: Job, tags: Sequence[str]) -> None:
+    if tags:
+        rows = [{"account": job.account, "tag": tag, "job_id": job.id} for tag in sorted(set(tags))]
+        connection.execute(_ADD_TAGS, rows)
+
+
+def _values(account: AccountId | None, query: JobQuery) -> dict[str, object]:
+    """Return the values of a page's query, by the names of the conditions that they belong to, and of its place."""
+    fields = ("backend", "program_id", "session_id", "created_after", "created_before")
+    values = {"account": account} | {field: getattr(query, field) for field in fields}
+    values |= {f"tag_{number}": tag for number, tag in enumerate(query.tags)}
+    values = {name: value for name, value in values.items() if value is not None}
+    if query.backend is None and not query.dry_runs:
+        values["no_dry_runs"] = True
+    if query.pending is not None:
+        values["pending" if query.pending else "ended"] = True
+    return values | {"limit": query.limit, "offset": query.offset}
+
+
+# To build it takes longer than to run it, and clients ask for the same few over and over.
+@lru_cache(maxsize=256)
+def _page(names: tuple[str, ...], *, oldest_first: bool) -> Select[*tuple[Any, ...]]:
+    """Return the query for a page of jobs under the conditions with these names, and for how many there are in all."""
+    conditions = [_CONDITIONS[name] for name in names if name in _CONDITIONS]
+    conditions += [_tagged(name, of_account="account" in names) for name in names if name.startswith("tag_")]
+    count = select(func.count().label("count_over_all_pages")).select_from(jobs).where(*conditions).subquery()
+    page = select(*JOB_COLUMNS).where(*conditions).order_by(*_by_age(jobs, oldest_first=oldest_first))
+    some = page.limit(bindparam("limit")).offset(bindparam("offset")).subquery()
+    # One statement, so that page and count are of the same moment.
+    both = select(count, some).select_from(count.outerjoin(some, true()))
+    return both.order_by(*_by_age(some, oldest_first=oldest_first))
+
+
+def _tagged(name: str, *, of_account: bool) -> ColumnElement[bool]:
+    tagged = select(job_tags.c.job_id).where(job_tags.c.tag == bindparam(name))
+    return jobs.c.id.in_(tagged.where(job_tags.c.account == bindparam("account")) if of_account else tagged)
+
+
+def _by_age(of: FromClause, *, oldest_first: bool) -> list[ColumnElement[Any]]:
+    return [column if oldest_first else column.desc() for column in (of.c.created, of.c.id)]
+
+
+def _seconds_in_slot(job: Job, now: datetime) -> float:
+    if job.state is not JobState.RUNNING or job.started is None:
+        return 0.0
+    return max(0.0, (now - job.started).total_seconds())

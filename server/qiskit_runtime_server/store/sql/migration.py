@@ -1,0 +1,55 @@
+"""Brings a database to the schema of this release."""
+
+from sqlalchemy import Connection, inspect, text
+
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.store.sql.schema import HEAD
+
+_SCRIPTS = "qiskit_runtime_server.store:migrations"
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations that are missing, inside the connection's transaction.
+
+    A schema of the next minor release is left as it is, for servers of both releases run beside each other while one
+    replaces the other: migrations only add what the release before can do without.
+
+    Raises:
+        StartupError: If a newer release has written the database.
+    """
+    # Alembic takes 12 MB and a quarter of a second; most starts do not need it.
+    if not _serves(_version(connection)):
+        _upgrade(connection)
+
+
+def _serves(version: str | None) -> bool:
+    if version is None or not version.isdecimal():
+        return False
+    return version >= HEAD and _minor_release(version) - _minor_release(HEAD) <= 1
+
+
+def _minor_release(version: str) -> int:
+    return int(version[:-2])
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return version
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", _SCRIPTS)
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, HEAD)
+    except CommandError as error:
+        raise StartupError(
+            f"The database has a schema that this release does not know; a newer one has written it ({error})."
+        ) from error

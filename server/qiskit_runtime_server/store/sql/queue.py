@@ -1,0 +1,228 @@
+"""Jobs as dispatchers see them, in SQL."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, insert, select, tuple_, update
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.errors import InternalError, WorkerDiedError
+from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
+from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, DocumentKind, Ended, Outcome, Queued, Setback
+from qiskit_runtime_server.store.sql import transitions
+from qiskit_runtime_server.store.sql.accounting import insert_unless_there
+from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.documents import write_document
+from qiskit_runtime_server.store.sql.packing import packed, size_of
+from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, holder_of, job_of
+from qiskit_runtime_server.store.sql.schema import (
+    CLOCK,
+    IS_QUEUED,
+    IS_QUEUED_IN_SESSION,
+    IS_RUNNING,
+    MAY_RUN,
+    executors,
+    jobs,
+    ledger,
+)
+
+_IS_DRAINING = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
+_TURNS = (
+    select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row, CLOCK.label("now"))
+    .where(ledger.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
+    .order_by(ledger.c.share, ledger.c.last_served)
+)
+# Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
+# all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.
+_PASSES = (_TURNS.limit(1).with_for_update(skip_locked=True), _TURNS.limit(8))
+_OLDEST = (
+    select(*JOB_COLUMNS)
+    .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
+    .order_by(jobs.c.created, jobs.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_OLDEST_OF_ALL = _OLDEST.where(IS_QUEUED)
+_OLDEST_IN_SESSION = _OLDEST.where(IS_QUEUED_IN_SESSION)
+_LEASE = update(jobs).where(jobs.c.id == bindparam("of_job"))
+_TAKE = _LEASE.values(lease_until=bindparam("until"), fence=bindparam("new_fence"))
+_EXTEND = _LEASE.values(lease_until=bindparam("until"))
+_LOST = (
+    select(*JOB_COLUMNS, jobs.c.endpoint, jobs.c.boot_id)
+    .where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"), jobs.c.lease_until <= bindparam("now"))
+    .order_by(jobs.c.lease_until)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_HELD = (
+    select(*JOB_COLUMNS, CLOCK.label("now"))
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
+    .with_for_update()
+)
+_ENDED = select(jobs.c.id).where(
+    jobs.c.id == bindparam("of_job"),
+    jobs.c.fence == bindparam("under_fence"),
+    jobs.c.state == bindparam("in_state"),
+)
+_HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
+
+_OPEN_EXECUTOR = insert(executors).values(draining=False)
+_DRAIN = update(executors).where(executors.c.name == bindparam("of_executor")).values(draining=bindparam("is_draining"))
+
+
+class SqlQueue(SqlPart):
+    """A `QueueStore`."""
+
+    @uninterrupted
+    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+        """See `QueueStore.claim`."""
+
+        def start(connection: Connection) -> Job | None:
+            found = _next_queued(connection, executor)
+            if found is None:
+                return None
+            now = self._database.at(found.now)
+            return transitions.start(connection, found.job, holder, now=now, lease=lease, in_row=found.in_row)
+
+        job = await self._database.change(start)
+        return None if job is None else Claim(job=job)
+
+    @uninterrupted
+    async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
+        """See `QueueStore.take_over`."""
+
+        def take(connection: Connection) -> Claim | None:
+            now = self._database.now(connection)
+            row = _first(connection, _LOST, at_executor=executor, now=now.lease)
+            if row is None:
+                return None
+            lost = job_of(row)
+            job = replace(lost, fence=lost.fence + 1)
+            connection.execute(
+                _TAKE, {"of_job": job.id, "until": now.lease + lease.total_seconds(), "new_fence": job.fence}
+            )
+            return Claim(job=job, previous=holder_of(row))
+
+        return await self._database.change(take)
+
+    @uninterrupted
+    async def renew(self, claims: Collection[tuple[JobId, int]], *, lease: timedelta) -> set[tuple[JobId, int]]:
+        """See `QueueStore.renew`."""
+        if not claims:
+            return set()
+
+        def extend(connection: Connection) -> set[tuple[JobId, int]]:
+            rows = connection.execute(_HOLDING.where(tuple_(jobs.c.id, jobs.c.fence).in_(list(claims))))
+            held = {(JobId(job_id), fence) for job_id, fence in rows}
+            until = self._database.now(connection).lease + lease.total_seconds()
+            if held:
+                connection.execute(_EXTEND, [{"of_job": job_id, "until": until} for job_id, _ in held])
+            return held
+
+        return await self._database.change(extend)
+
+    @uninterrupted
+    async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
+        """See `QueueStore.finish`."""
+        rows = [] if result is None else await packed(result)
+
+        def end(connection: Connection) -> bool:
+            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            if held is None:
+                return self._database.in_doubt() and _has_ended(connection, claim, outcome)
+            transitions.end(connection, job_of(held), outcome, held["now"], result_bytes=size_of(rows))
+            write_document(connection, claim.job.id, DocumentKind.RESULT, rows)
+            return True
+
+        if ended := await self._database.change(end):
+            self._database.announce(Ended(job_id=claim.job.id))
+        return ended
+
+    @uninterrupted
+    async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
+        """See `QueueStore.give_back`."""
+
+        def put_back(connection: Connection) -> Job | None:
+            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            return None if held is None else _put_back(connection, job_of(held), setback, reason, held["now"])
+
+        job = await self._database.change(put_back)
+        if job is not None:
+            self._database.announce(Ended(job_id=job.id) if job.state.terminal else Queued(executor=job.executor))
+        return job
+
+    @uninterrupted
+    async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
+        """See `QueueStore.drain`."""
+
+        def mark(connection: Connection) -> None:
+            insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
+            connection.execute(_DRAIN, {"of_executor": executor, "is_draining": draining})
+
+        await self._database.change(mark)
+        if not draining:
+            self._database.announce(Queued(executor=executor))
+
+
+def _put_back(connection: Connection, held: Job, setback: Setback, reason: str, now: datetime) -> Job:
+    job, code = _set_back(held, setback)
+    if code is None:
+        return transitions.requeue(connection, job, now)
+    outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
+    return transitions.end(connection, job, outcome, now)
+
+
+def _first(connection: Connection, statement: Select[*tuple[object, ...]], **values: object) -> RowMapping | None:
+    return connection.execute(statement, values).mappings().first()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Next:
+    """Whose turn it is.
+
+    Attributes:
+        in_row: How many session jobs of its account it makes in a row.
+        now: On the store's clock.
+    """
+
+    job: Job
+    in_row: int
+    now: datetime
+
+
+def _next_queued(connection: Connection, executor: ExecutorName) -> _Next | None:
+    """Return the next job; None if there is none."""
+    for accounts in _PASSES:
+        for account, in_sessions, in_row, now in connection.execute(accounts, {"at_executor": executor}).all():
+            of_account = {"at_executor": executor, "of_account": account}
+            if in_sessions > 0 and in_row < SESSION_CLAIMS_IN_ROW:
+                row = _first(connection, _OLDEST_IN_SESSION, **of_account)
+                if row is not None:
+                    return _Next(job=job_of(row), in_row=in_row + 1, now=now)
+            row = _first(connection, _OLDEST_OF_ALL, **of_account)
+            if row is not None:
+                return _Next(job=job_of(row), in_row=0, now=now)
+    return None
+
+
+def _has_ended(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
+    """Return whether the job ended like that under that claim."""
+    ended = connection.scalar(
+        _ENDED, {"of_job": claim.job.id, "under_fence": claim.job.fence, "in_state": outcome.state}
+    )
+    return ended is not None
+
+
+def _set_back(job: Job, setback: Setback) -> tuple[Job, int | None]:
+    """Return the job with the setback counted, and the error code if it was one too many."""
+    match setback:
+        case Setback.WORKER_DIED:
+            job = replace(job, worker_deaths=job.worker_deaths + 1)
+            return job, WorkerDiedError.code if job.worker_deaths >= MAX_WORKER_DEATHS else None
+        case Setback.LOST:
+            job = replace(job, losses=job.losses + 1)
+            return job, InternalError.code if job.losses >= MAX_LOSSES else None
+        case Setback.NOT_STARTED:
+            return job, None

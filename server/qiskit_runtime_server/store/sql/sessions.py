@@ -1,0 +1,71 @@
+"""Sessions as their owners see them, in SQL."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from qiskit_runtime_server.errors import SessionNotFoundError
+from qiskit_runtime_server.jobs import AccountId, JobId, Session, SessionId
+from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.rows import session_of, session_row
+from qiskit_runtime_server.store.sql.schema import CLOCK, IS_QUEUED, jobs, sessions
+
+_ADD = insert(sessions)
+_OF_OWNER = select(sessions).where(
+    sessions.c.id == bindparam("of_session"), sessions.c.account == bindparam("of_account")
+)
+_KNOWN = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
+_OF_OWNER_LOCKED = _OF_OWNER.with_for_update(key_share=True)
+_CLOSE = (
+    update(sessions).where(sessions.c.id == bindparam("of_session"), sessions.c.closed.is_(None)).values(closed=CLOCK)
+)
+_QUEUED_JOBS = (
+    select(jobs.c.id).where(jobs.c.session_id == bindparam("of_session"), IS_QUEUED).order_by(jobs.c.created, jobs.c.id)
+)
+
+
+class SqlSessions(SqlPart):
+    """A `SessionStore`."""
+
+    @uninterrupted
+    async def add(self, session: Session) -> None:
+        """See `SessionStore.add`."""
+
+        def add(connection: Connection) -> None:
+            if self._database.in_doubt() and connection.scalar(_KNOWN, {"of_session": session.id}) is not None:
+                return
+            connection.execute(_ADD, session_row(session))
+
+        await self._database.change(add)
+
+    @uninterrupted
+    async def get(self, account: AccountId, session_id: str) -> Session:
+        """See `SessionStore.get`."""
+        which = {"of_session": session_id, "of_account": account}
+        row = await self._database.read(lambda connection: connection.execute(_OF_OWNER, which).mappings().first())
+        if row is None:
+            raise _not_found(session_id)
+        return session_of(row)
+
+    @uninterrupted
+    async def close(self, account: AccountId, session_id: str) -> None:
+        """See `SessionStore.close`."""
+
+        def close(connection: Connection) -> None:
+            result = connection.execute(_OF_OWNER_LOCKED, {"of_session": session_id, "of_account": account})
+            if result.first() is None:
+                raise _not_found(session_id)
+            connection.execute(_CLOSE, {"of_session": session_id})
+
+        await self._database.change(close)
+
+    @uninterrupted
+    async def queued_jobs(self, session_id: SessionId) -> Sequence[JobId]:
+        """See `SessionStore.queued_jobs`."""
+        which = {"of_session": session_id}
+        ids = await self._database.read(lambda connection: connection.scalars(_QUEUED_JOBS, which).all())
+        return [JobId(job_id) for job_id in ids]
+
+
+def _not_found(session_id: str) -> SessionNotFoundError:
+    return SessionNotFoundError(f"Session {session_id} not found.")

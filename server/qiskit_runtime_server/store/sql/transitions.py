@@ -1,0 +1,206 @@
+"""What a change of a job's state writes: the job's row, the counts of its account and the times of its session.
+
+The caller has locked the job's row. Rows are always locked in the order job, ledger, session, day, so that transactions
+cannot deadlock; a claim, which looks at the ledger first, takes only what is not locked.
+
+An account's turn lasts for as many claims as its weight says. It then waits for its next turn since the end of what it
+ran, as one that had nothing queued does since its job arrived (docs/decisions/0007).
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, func, insert, update
+
+from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.jobs import Job, JobState
+from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.store.port import Outcome
+from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there
+from qiskit_runtime_server.store.sql.database import Now
+from qiskit_runtime_server.store.sql.rows import json_text
+from qiskit_runtime_server.store.sql.schema import CLOCK, EPOCH, NO_LIMIT, jobs, ledger, sessions
+
+
+def _update_job(*columns: str) -> Update:
+    values: dict[str, BindParameter[Any]] = {column: bindparam(f"new_{column}") for column in columns}
+    return update(jobs).where(jobs.c.id == bindparam("of_job")).values(values)
+
+
+_START = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
+_REQUEUE = _update_job("state", "started", "worker_deaths", "losses")
+_END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
+    stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes")
+)
+_OF_ACCOUNT = update(ledger).where(
+    ledger.c.executor == bindparam("of_executor"), ledger.c.account == bindparam("of_account")
+)
+_NOW = bindparam("now", type_=ledger.c.last_served.type)
+_WEIGHT: BindParameter[float] = bindparam("new_weight", type_=Double())
+_MORE_IN_SESSIONS = ledger.c.queued_in_sessions + bindparam("more_in_sessions")
+_TURN_IS_OVER = ledger.c.claims_in_turn >= ledger.c.weight
+_WAS_IDLE = and_(ledger.c.queued == 0, ledger.c.running == 0)
+_ARRIVED = _OF_ACCOUNT.values(
+    queued=ledger.c.queued + 1,
+    queued_in_sessions=_MORE_IN_SESSIONS,
+    weight=bindparam("new_weight"),
+    max_running=bindparam("new_max_running"),
+    share=ledger.c.running / _WEIGHT,
+    last_served=case((ledger.c.queued == 0, CLOCK), else_=ledger.c.last_served),
+    claims_in_turn=case((_WAS_IDLE, 0), else_=ledger.c.claims_in_turn),
+)
+_STARTED = _OF_ACCOUNT.where(ledger.c.running < ledger.c.max_running).values(
+    queued=ledger.c.queued - 1,
+    queued_in_sessions=_MORE_IN_SESSIONS,
+    running=ledger.c.running + 1,
+    share=(ledger.c.running + 1) / cast(ledger.c.weight, Double),
+    claims_in_turn=ledger.c.claims_in_turn + 1,
+    session_claims_in_row=bindparam("new_in_row"),
+)
+_STOPPED = _OF_ACCOUNT.values(
+    queued=ledger.c.queued + bindparam("more_queued"),
+    queued_in_sessions=_MORE_IN_SESSIONS,
+    running=ledger.c.running - 1,
+    share=(ledger.c.running - 1) / cast(ledger.c.weight, Double),
+    last_served=case((_TURN_IS_OVER, _NOW), else_=ledger.c.last_served),
+    claims_in_turn=case((_TURN_IS_OVER, 0), else_=ledger.c.claims_in_turn),
+    seconds=ledger.c.seconds + bindparam("more_seconds"),
+    jobs=ledger.c.jobs + bindparam("more_jobs"),
+)
+_LEFT = _OF_ACCOUNT.values(queued=ledger.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
+_OPEN_ACCOUNT = insert(ledger).values(queued=0, queued_in_sessions=0, running=0, last_served=EPOCH, seconds=0.0, jobs=0)
+_TIME = sessions.c.created.type
+_NOTE = (
+    update(sessions)
+    .where(sessions.c.id == bindparam("of_session"))
+    .values(
+        active_jobs=sessions.c.active_jobs + bindparam("more_active"),
+        first_job_started=func.coalesce(sessions.c.first_job_started, bindparam("started", type_=_TIME)),
+        last_job_started=func.coalesce(bindparam("started", type_=_TIME), sessions.c.last_job_started),
+        last_job_completed=func.coalesce(bindparam("completed", type_=_TIME), sessions.c.last_job_completed),
+    )
+)
+
+
+def arrive(connection: Connection, job: Job, terms: Terms) -> None:
+    """Account for a job that has just been added to the queue."""
+    values = {"new_weight": terms.weight, "new_max_running": NO_LIMIT if terms.running is None else terms.running}
+    if not _count(connection, _ARRIVED, job, more=1, **values):
+        insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
+        _count(connection, _ARRIVED, job, more=1, **values)
+    _note(connection, job, active=1)
+
+
+def start(  # noqa: PLR0913 - what a claim is made of
+    connection: Connection, job: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
+) -> Job | None:
+    """Bring a queued job to Running under the next fence; None if its account runs as many as it may by now.
+
+    Args:
+        connection: In a transaction.
+        job: As it is.
+        holder: Who will run it.
+        now: From the store's clock.
+        lease: How long the claim holds.
+        in_row: How many claims for session jobs its account has had in a row, with this one.
+    """
+    if not _count(connection, _STARTED, job, more=-1, new_in_row=in_row):
+        return None
+    running = replace(job, state=JobState.RUNNING, started=now.utc, fence=job.fence + 1)
+    connection.execute(
+        _START,
+        {
+            "of_job": running.id,
+            "new_state": running.state,
+            "new_started": running.started,
+            "new_fence": running.fence,
+            "new_lease_until": now.lease + lease.total_seconds(),
+            "new_endpoint": holder.endpoint,
+            "new_boot_id": holder.boot_id,
+        },
+    )
+    _note(connection, job, started=now.utc)
+    return running
+
+
+def requeue(connection: Connection, job: Job, now: datetime) -> Job:
+    """Bring a running job back to its place in the queue."""
+    queued = replace(job, state=JobState.QUEUED, started=None)
+    connection.execute(
+        _REQUEUE,
+        {
+            "of_job": queued.id,
+            "new_state": queued.state,
+            "new_started": queued.started,
+            "new_worker_deaths": queued.worker_deaths,
+            "new_losses": queued.losses,
+        },
+    )
+    _count(connection, _STOPPED, job, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
+    return queued
+
+
+def end(connection: Connection, job: Job, outcome: Outcome, now: datetime, *, result_bytes: int = 0) -> Job:
+    """Bring a queued or running job to a terminal state; a result of that size is kept with it."""
+    ended = replace(
+        job,
+        state=outcome.state,
+        reason=_printable(outcome.reason),
+        reason_code=outcome.reason_code,
+        metrics=outcome.metrics,
+        finished=now,
+    )
+    connection.execute(
+        _END,
+        {
+            "of_job": ended.id,
+            "new_state": ended.state,
+            "new_reason": ended.reason,
+            "new_reason_code": ended.reason_code,
+            "new_finished": ended.finished,
+            "new_worker_deaths": ended.worker_deaths,
+            "new_losses": ended.losses,
+            "new_metrics": json_text(ended.metrics),
+            "more_bytes": result_bytes,
+        },
+    )
+    if job.state is JobState.RUNNING:
+        seconds = outcome.metrics.seconds
+        _count(connection, _STOPPED, job, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
+    else:
+        _count(connection, _LEFT, job, more=-1)
+    _note(connection, job, active=-1, completed=now)
+    if job.state is JobState.RUNNING:
+        charge(connection, job, outcome.metrics.seconds, now)
+    return ended
+
+
+def _count(connection: Connection, statement: Update, job: Job, *, more: int, **values: object) -> bool:
+    """Change the counts of the job's account, with `more` jobs in the queue; return whether it has any to change."""
+    in_sessions = more if job.session_id is not None else 0
+    which = {"of_executor": job.executor, "of_account": job.account}
+    result = connection.execute(statement, {**which, "more_in_sessions": in_sessions, **values})
+    return result.rowcount == 1
+
+
+def _note(
+    connection: Connection,
+    job: Job,
+    *,
+    active: int = 0,
+    started: datetime | None = None,
+    completed: datetime | None = None,
+) -> None:
+    if job.session_id is None:
+        return
+    connection.execute(
+        _NOTE, {"of_session": job.session_id, "more_active": active, "started": started, "completed": completed}
+    )
+
+
+def _printable(reason: str | None) -> str | None:
+    """Return what every database can hold: a job must be able to end, whatever its process says about that."""
+    if reason is None:
+        return None
+    return reason.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
