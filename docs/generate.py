@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from qiskit_runtime_operator.metrics import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
+from qiskit_runtime_operator.metrics import LeaderMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.settings import Settings as OperatorSettings
 from qiskit_runtime_server import Settings, create_app
-from qiskit_runtime_server.api.metrics import HttpMeasures, QueueGauges
+from qiskit_runtime_server.api.metrics import HttpMetrics, QueueGauges
 from qiskit_runtime_server.app import PREFIXES
-from qiskit_runtime_server.dispatch.metrics import JobMeasures
-from qiskit_runtime_server.worker.metrics import ExecutorMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -96,8 +96,8 @@ def _default(value: object) -> str:
 def metrics_page() -> str:
     """Return the page on the metrics."""
     api, executor = CollectorRegistry(), CollectorRegistry()
-    of_api = (JobMeasures(api), QueueGauges(api), HttpMeasures(api))
-    of_executor = (ExecutorMeasures(executor),)
+    of_api = (JobMetrics(api), QueueGauges(api), HttpMetrics(api))
+    of_executor = (ExecutorMetrics(executor),)
     lines = [
         "# Metrics",
         "",
@@ -115,10 +115,10 @@ def operator_metrics_page() -> str:
     """Return the page on the operator's metrics."""
     registry = CollectorRegistry()
     measures = (
-        WriteMeasures(registry),
-        WorkMeasures(registry),
-        LeaderMeasures(registry, lambda: False),
-        WatchMeasures(registry, tuple),
+        WriteMetrics(registry),
+        WorkMetrics(registry),
+        LeaderMetrics(registry, lambda: False),
+        WatchMetrics(registry, tuple),
     )
     lines = [
         "# Metrics of the operator",

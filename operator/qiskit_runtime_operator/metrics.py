@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from qiskit_runtime_operator.render import ResourceKind
 
 
-class WriteMeasures:
+class WriteMetrics:
     """What was written to the API server, Leases and Events left out."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -25,7 +25,7 @@ class WriteMeasures:
         self.writes.labels(kind.kind, how).inc()
 
 
-class WorkMeasures:
+class WorkMetrics:
     """How reconciling goes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -41,7 +41,7 @@ class WorkMeasures:
         self.depth = Gauge("qro_queue_depth", "RuntimeServers that wait for a pass.", registry=registry)
 
 
-class LeaderMeasures:
+class LeaderMetrics:
     """Whether this replica works."""
 
     def __init__(self, registry: CollectorRegistry, leads: Callable[[], bool]) -> None:
@@ -49,7 +49,7 @@ class LeaderMeasures:
         self.leader.set_function(leads)
 
 
-class WatchMeasures(Collector):
+class WatchMetrics(Collector):
     """How long ago each watch last had a sign of life."""
 
     def __init__(self, registry: CollectorRegistry, ages: Callable[[], Iterable[tuple[str, float]]]) -> None:

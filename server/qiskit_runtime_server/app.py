@@ -18,15 +18,15 @@ from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Dir
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api import errors
 from qiskit_runtime_server.api.internal import internal_app
-from qiskit_runtime_server.api.metrics import CountedRequests, HttpMeasures
+from qiskit_runtime_server.api.metrics import CountedRequests, HttpMetrics
 from qiskit_runtime_server.api.routes import admin, backends, health, jobs, platform, sessions, usage
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
-from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.remote import RemotePool
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
@@ -62,7 +62,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     """
     settings = settings or Settings()
     registry = new_registry()
-    measures = JobMeasures(registry)
+    measures = JobMetrics(registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,7 +71,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
 
     app = FastAPI(title="Qiskit Runtime Server", version=version("qiskit-runtime-server"), lifespan=lifespan)
     app.state.registry = registry
-    app.add_middleware(CountedRequests, measures=HttpMeasures(registry))
+    app.add_middleware(CountedRequests, measures=HttpMetrics(registry))
     errors.install(app)
     runtime = APIRouter()
     for module in (backends, jobs, sessions, usage, admin):
@@ -149,7 +149,7 @@ def _description(pool: Pool) -> str:
 
 @asynccontextmanager
 async def run_services(
-    settings: Settings, measures: JobMeasures, executors: "Mapping[str, BaseExecutor] | None" = None
+    settings: Settings, measures: JobMetrics, executors: "Mapping[str, BaseExecutor] | None" = None
 ) -> AsyncIterator[Services]:
     """Start everything behind the API, and stop it at the end: jobs that still run then go back to the queue.
 
@@ -157,7 +157,7 @@ async def run_services(
         StartupError: If a part does not come up.
     """
     directory = _directory(settings)
-    transit = Transit(settings.max_transit_bytes)
+    transit = ByteBudget(settings.max_transit_bytes)
     pools = _pools(settings, executors, transit)
     measures.expect(pools)
     store = await _open_store(settings)
@@ -192,7 +192,7 @@ async def run_services(
         await store.close()
 
 
-def _sweeper(settings: Settings, store: Store, measures: JobMeasures) -> Sweeper:
+def _sweeper(settings: Settings, store: Store, measures: JobMetrics) -> Sweeper:
     retention = Retention(age=settings.retain_for, jobs=settings.retain_jobs, stored_bytes=settings.retain_bytes)
     return Sweeper(store.archive, retention, measures, every=settings.sweep_every)
 
@@ -226,7 +226,7 @@ def _directory(settings: Settings) -> Directory:
 
 
 def _pools(
-    settings: Settings, executors: "Mapping[str, BaseExecutor] | None", transit: Transit
+    settings: Settings, executors: "Mapping[str, BaseExecutor] | None", transit: ByteBudget
 ) -> dict[ExecutorName, Slots | RemotePool]:
     """Return a pool for every executor."""
     local = [word for word in settings.executors if "://" not in word]
@@ -242,7 +242,7 @@ def _pools(
     return pools
 
 
-def _remote_pools(settings: Settings, words: Sequence[str], transit: Transit) -> dict[ExecutorName, RemotePool]:
+def _remote_pools(settings: Settings, words: Sequence[str], transit: ByteBudget) -> dict[ExecutorName, RemotePool]:
     urls: dict[ExecutorName, list[str]] = {}
     for word in words:
         name, _, url = word.partition("=")
@@ -263,7 +263,7 @@ def _local_pools(
     settings: Settings,
     words: Sequence[str],
     executors: "Mapping[str, BaseExecutor] | None",
-    transit: Transit,
+    transit: ByteBudget,
 ) -> dict[ExecutorName, Slots]:
     """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
     sizes = dict(_named_size(word) for word in words)

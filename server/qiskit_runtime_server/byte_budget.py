@@ -9,7 +9,7 @@ from qiskit_runtime_server.errors import BusyError
 _SMALL_BYTES = 64 * 1024
 
 
-class Transit:
+class ByteBudget:
     """The room for large documents on their way through this process.
 
     What is small does not count, so that a few large documents do not stand in the way of everybody.
@@ -27,9 +27,9 @@ class Transit:
         self._turn = asyncio.Lock()
         self._left = asyncio.Event()
 
-    def lot(self) -> "Lot":
+    def share(self) -> "Share":
         """Return a part of the room, empty as yet, to be used as a context."""
-        return Lot(self)
+        return Share(self)
 
     def admit(self, size: int, *, already: int) -> None:
         """Let a document grow from `already` to `size` bytes.
@@ -58,14 +58,14 @@ class Transit:
         return others == 0 or others + size <= self._limit
 
 
-class Lot:
+class Share:
     """A part of the room for one document at a time, given back when its context ends.
 
     Attributes:
         size: In bytes; 0 for nothing, and for something small.
     """
 
-    def __init__(self, transit: Transit) -> None:
+    def __init__(self, transit: ByteBudget) -> None:
         self.size = 0
         self._transit = transit
 
@@ -78,7 +78,7 @@ class Lot:
         self.clear()
 
     def admit(self, size: int) -> None:
-        """Make room for something from outside, which may have grown; errors as those of `Transit.admit`."""
+        """Make room for something from outside, which may have grown; errors as those of `ByteBudget.admit`."""
         if size > max(self.size, _SMALL_BYTES):
             self._transit.admit(size, already=self.size)
             self.size = size

@@ -20,7 +20,7 @@ from runtime_servers import AER, GPU, IMAGES, specs
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
 from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.errors import ClusterError
-from qiskit_runtime_operator.metrics import WriteMeasures
+from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.resource.model import RuntimeServer
@@ -196,7 +196,7 @@ def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
 
     async def tell(kubernetes: KubernetesClient) -> None:
         connection, registry = Connection(), CollectorRegistry()
-        measures = WriteMeasures(registry)
+        measures = WriteMetrics(registry)
         async with connection.session() as http:
             cluster = Cluster(http, connection.server, time_to_write=lambda: timedelta(seconds=30), measures=measures)
             inventory = Inventory()

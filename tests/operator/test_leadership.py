@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTerms
+from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTimings
 from qiskit_runtime_operator.errors import ClusterError, LeadershipLostError, StaleError
 
 
@@ -37,7 +37,7 @@ class Leases:
         return await self._store(lease)
 
     def of(self, identity: str) -> Leadership:
-        terms = LeaseTerms(
+        terms = LeaseTimings(
             namespace="system",
             name="operator",
             identity=identity,

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, RefusedError, StaleError
-from qiskit_runtime_operator.metrics import WriteMeasures
+from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.render import ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest
 from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER, PLURAL
@@ -79,7 +79,7 @@ class Cluster:
         server: str,
         *,
         time_to_write: Callable[[], timedelta],
-        measures: WriteMeasures,
+        measures: WriteMetrics,
         limit: timedelta = timedelta(seconds=30),
     ) -> None:
         self._http = http

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.errors import StaleError, StartupError
-from qiskit_runtime_operator.metrics import WriteMeasures
+from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.render import ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest
 
@@ -28,7 +28,7 @@ async def update_definition(wanted: Manifest) -> str:
         ClusterError: If the API server cannot be asked.
     """
     name: str = wanted["metadata"]["name"]
-    connection, measures = Connection(), WriteMeasures(CollectorRegistry())
+    connection, measures = Connection(), WriteMetrics(CollectorRegistry())
     async with connection.session() as http:
         cluster = Cluster(http, connection.server, time_to_write=lambda: _LIMIT, measures=measures)
         live = await _replace(cluster, name, wanted)

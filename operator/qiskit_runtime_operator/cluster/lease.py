@@ -18,7 +18,7 @@ _MARGIN: Final = timedelta(milliseconds=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseTerms:
+class LeaseTimings:
     """Which Lease, and for how long.
 
     Attributes:
@@ -44,7 +44,7 @@ class Leadership:
         clock: Returns monotonic seconds.
     """
 
-    def __init__(self, cluster: Cluster, terms: LeaseTerms, clock: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, terms: LeaseTimings, clock: Callable[[], float]) -> None:
         self._cluster = cluster
         self._terms = terms
         self._clock = clock

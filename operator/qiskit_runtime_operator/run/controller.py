@@ -19,7 +19,7 @@ from qiskit_runtime_operator.errors import (
     OperatorError,
     RefusedError,
 )
-from qiskit_runtime_operator.metrics import WorkMeasures
+from qiskit_runtime_operator.metrics import WorkMetrics
 from qiskit_runtime_operator.render import DefaultImages, OptionalApi, RenderContext, ResourceKind
 from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.run.load_reader import LoadReader
@@ -78,7 +78,7 @@ class Controller:
             now=lambda: datetime.now(UTC),
         )
 
-    async def run(self, stop: asyncio.Event, watchdog: Watchdog, measures: WorkMeasures) -> None:
+    async def run(self, stop: asyncio.Event, watchdog: Watchdog, measures: WorkMetrics) -> None:
         """Work until `stop` is set, or a signal comes.
 
         Raises:
@@ -111,7 +111,7 @@ class Controller:
             stop_flag=stop,
         )
 
-    async def _reconcile(self, measures: WorkMeasures) -> None:
+    async def _reconcile(self, measures: WorkMetrics) -> None:
         """Take keys and make passes, for ever."""
         while True:
             key = await self._queue.get()

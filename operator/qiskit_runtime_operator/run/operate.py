@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Connection
-from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTerms
+from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTimings
 from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
-from qiskit_runtime_operator.metrics import LeaderMeasures, WatchMeasures, WorkMeasures, WriteMeasures
+from qiskit_runtime_operator.metrics import LeaderMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.run.controller import Controller, optional_apis, until_answered
 from qiskit_runtime_operator.run.probes import metrics, probes
 from qiskit_runtime_operator.settings import Settings
@@ -44,7 +44,7 @@ async def operate(settings: Settings) -> None:
     connection, registry = Connection(), CollectorRegistry()
     watchdog = Watchdog(settings.watch_renewal * _WATCH_SLACK, time.monotonic)
     async with connection.session() as http, aiohttp.ClientSession() as outside:
-        writes = WriteMeasures(registry)
+        writes = WriteMetrics(registry)
         leadership = _leadership(settings, connection, http, writes)
         work = _measure(registry, leadership, watchdog)
         async with (
@@ -64,9 +64,9 @@ async def operate(settings: Settings) -> None:
 
 
 def _leadership(
-    settings: Settings, connection: Connection, http: aiohttp.ClientSession, writes: WriteMeasures
+    settings: Settings, connection: Connection, http: aiohttp.ClientSession, writes: WriteMetrics
 ) -> Leadership:
-    terms = LeaseTerms(
+    terms = LeaseTimings(
         namespace=settings.namespace,
         name=settings.lease_name,
         identity=settings.pod_name,
@@ -78,12 +78,12 @@ def _leadership(
     return Leadership(leases, terms, time.monotonic)
 
 
-def _measure(registry: CollectorRegistry, leadership: Leadership, watchdog: Watchdog) -> WorkMeasures:
-    LeaderMeasures(registry, leadership.leads)
-    WatchMeasures(registry, watchdog.ages)
+def _measure(registry: CollectorRegistry, leadership: Leadership, watchdog: Watchdog) -> WorkMetrics:
+    LeaderMetrics(registry, leadership.leads)
+    WatchMetrics(registry, watchdog.ages)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    return WorkMeasures(registry)
+    return WorkMetrics(registry)
 
 
 async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

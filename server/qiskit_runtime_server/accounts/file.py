@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, Account, Instance, Role
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId
 
@@ -97,7 +97,7 @@ class AccountsFile(BaseModel):
         for section in (self.defaults, account, instance):
             given |= section.model_dump(exclude_unset=True, exclude={"role", "instances", "name"})
         plan = given.pop("plan", DEFAULT_INSTANCE.plan)
-        return Instance(name=instance.name, plan=plan, terms=Terms(**given))
+        return Instance(name=instance.name, plan=plan, terms=AccountLimits(**given))
 
 
 def is_account_name(name: str) -> bool:

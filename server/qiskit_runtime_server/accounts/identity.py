@@ -9,7 +9,7 @@ from typing import NewType, Protocol
 
 import jwt
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, Terms
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId
 
@@ -31,7 +31,7 @@ class Instance:
 
     name: str = "default"
     plan: str = "self-hosted"
-    terms: Terms = DEFAULT_TERMS
+    terms: AccountLimits = DEFAULT_TERMS
 
 
 DEFAULT_INSTANCE = Instance()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class AccountLimits:
     """Under which terms a job is accepted; None is no limit.
 
     Attributes:
@@ -22,4 +22,4 @@ class Terms:
     qubits: int | None = None
 
 
-DEFAULT_TERMS = Terms()
+DEFAULT_TERMS = AccountLimits()

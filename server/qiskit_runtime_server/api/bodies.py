@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 from fastapi import Request
 
-from qiskit_runtime_server.byte_budget import Lot
+from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError
 
 BodyT = TypeVar("BodyT")
@@ -14,7 +14,7 @@ BodyT = TypeVar("BodyT")
 SMALL = 64 * 1024
 
 
-async def read(request: Request, *, limit: int, lot: Lot | None = None) -> bytearray:
+async def read(request: Request, *, limit: int, lot: Share | None = None) -> bytearray:
     """Return the whole body.
 
     Args:
@@ -35,7 +35,7 @@ async def read(request: Request, *, limit: int, lot: Lot | None = None) -> bytea
     return body
 
 
-def _make_room(size: int, limit: int, lot: Lot | None) -> None:
+def _make_room(size: int, limit: int, lot: Share | None) -> None:
     if size > limit:
         raise TooLargeError(f"The body is larger than {limit} bytes, the limit of this server.")
     if lot is not None:

@@ -16,7 +16,7 @@ _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 _BROKEN_OFF = "499"
 
 
-class HttpMeasures:
+class HttpMetrics:
     """Counts of the requests that this process has answered; by template, as paths hold ids."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -45,7 +45,7 @@ class HttpMeasures:
 class CountedRequests:
     """Middleware that counts requests."""
 
-    def __init__(self, app: ASGIApp, measures: HttpMeasures) -> None:
+    def __init__(self, app: ASGIApp, measures: HttpMetrics) -> None:
         self._app = app
         self._measures = measures
 

@@ -9,10 +9,10 @@ from fastapi import Depends, Header, Request
 from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, identity
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
-from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError
 from qiskit_runtime_server.jobs import AccountId, JobState
@@ -31,8 +31,8 @@ class Services:
     store: Store
     dispatcher: Dispatcher
     endings: Endings
-    measures: JobMeasures
-    transit: Transit
+    measures: JobMetrics
+    transit: ByteBudget
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.byte_budget import Transit
-from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool, Reservation, RunLost
 from qiskit_runtime_server.errors import (
     InternalError,
@@ -24,7 +24,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import Job, JobId, JobState
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Holder, Log, Task
-from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Store
+from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, RetryReason, Store
 
 _POLL_SECONDS = 1.0
 _OTHERS_FIRST_SECONDS = 0.1
@@ -100,8 +100,8 @@ class Dispatcher:
         self,
         store: Store,
         pools: Mapping[ExecutorName, Pool],
-        measures: JobMeasures,
-        transit: Transit,
+        measures: JobMetrics,
+        transit: ByteBudget,
         *,
         lease: timedelta,
     ) -> None:
@@ -208,7 +208,7 @@ class Dispatcher:
 
     async def _claim(self, executor: ExecutorName, holder: Holder) -> Claim | None:
         claiming = self._store.queue.claim(executor, holder, lease=self._lease)
-        stopped = partial(self._give_back, setback=Setback.NOT_STARTED, reason="The server stopped.")
+        stopped = partial(self._give_back, setback=RetryReason.NOT_STARTED, reason="The server stopped.")
         return await _undone_if_cancelled(claiming, stopped)
 
     async def _take_over(self, executor: ExecutorName, pool: Pool) -> None:
@@ -226,7 +226,7 @@ class Dispatcher:
             self._begin(_Run(claim=claim, reservation=reservation), self._followed)
         else:
             logger.warning("Job %s was lost by whoever ran it and goes back to the queue.", claim.job.id)
-            await self._give_back(claim, Setback.LOST, "The executor that ran the job was lost.")
+            await self._give_back(claim, RetryReason.LOST, "The executor that ran the job was lost.")
 
     async def _let_go(self, claim: Claim) -> None:
         await self._store.queue.renew([claim.key], lease=timedelta(0))
@@ -237,7 +237,7 @@ class Dispatcher:
         run.task.add_done_callback(partial(self._forget, run))
 
     async def _started(self, run: _Run) -> AsyncGenerator[Event, None]:
-        with self._transit.lot() as lot:
+        with self._transit.share() as lot:
             await lot.hold(run.claim.job.params_bytes)
             params = await _insist(partial(self._store.documents.params, run.claim.job.id))
             async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
@@ -260,17 +260,17 @@ class Dispatcher:
                 async for event in events:
                     await self._note(run, event)
         except NoFreeSlotError as error:
-            await self._give_back(claim, Setback.NOT_STARTED, str(error))
+            await self._give_back(claim, RetryReason.NOT_STARTED, str(error))
         except RunLost as error:
             logger.warning("Job %s: %s", claim.job.id, error)
             await asyncio.sleep(_backoff_seconds(claim.job.losses))
-            await self._give_back(claim, Setback.LOST, str(error))
+            await self._give_back(claim, RetryReason.LOST, str(error))
         except JobNotFoundError:
             logger.info("Job %s was deleted before it started.", claim.job.id)
         except asyncio.CancelledError:
             # Harmless for a cancelled job, whose claim is void; a drained one goes back to its place in the queue.
             if not run.left:
-                await self._give_back(claim, Setback.NOT_STARTED, "The server stopped.")
+                await self._give_back(claim, RetryReason.NOT_STARTED, "The server stopped.")
             raise
 
     async def _note(self, run: _Run, event: Event) -> None:
@@ -284,12 +284,12 @@ class Dispatcher:
                     await self._finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
                 case Failed(worker_died=True, reason=reason):
                     logger.warning("Job %s: %s", claim.job.id, reason)
-                    await self._give_back(claim, Setback.WORKER_DIED, reason)
+                    await self._give_back(claim, RetryReason.WORKER_DIED, reason)
                 case Failed(reason=reason, code=code, metrics=metrics):
                     outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics)
                     await self._finish(claim, outcome, None)
                 case HandedBack():
-                    await self._give_back(claim, Setback.NOT_STARTED, "The executor stopped.")
+                    await self._give_back(claim, RetryReason.NOT_STARTED, "The executor stopped.")
                 case _:
                     pass
         except Exception:
@@ -332,7 +332,7 @@ class Dispatcher:
         self.abandon(job.id)
         logger.info("Job %s, whose submission was in doubt, is withdrawn.", job.id)
 
-    async def _give_back(self, claim: Claim, setback: Setback, reason: str) -> None:
+    async def _give_back(self, claim: Claim, setback: RetryReason, reason: str) -> None:
         job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
         if job is None:
             return

@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import Job, JobState
 from qiskit_runtime_server.metrics import SECONDS
-from qiskit_runtime_server.store.port import Setback, Swept
+from qiskit_runtime_server.store.port import RetryReason, Swept
 
 _BY_EXECUTOR = ("executor",)
 
 
-class JobMeasures:
+class JobMetrics:
     """Counters and histograms of the jobs that this process has followed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -83,7 +83,7 @@ class JobMeasures:
         if run_seconds is not None:
             self._run_seconds.labels(executor, state.lower()).observe(run_seconds)
 
-    def retried(self, executor: ExecutorName, setback: Setback) -> None:
+    def retried(self, executor: ExecutorName, setback: RetryReason) -> None:
         """Count a job that went back to the queue."""
         self._retries.labels(executor, setback).inc()
 
@@ -110,7 +110,7 @@ class JobMeasures:
         self._refused_results.labels(executor)
         for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
             self._ended.labels(executor, state.lower())
-        for setback in Setback:
+        for setback in RetryReason:
             self._retries.labels(executor, setback)
         for followed in (True, False):
             self._takeovers.labels(executor, _how(followed=followed))

@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import NoFreeSlotError
 from qiskit_runtime_server.messages.messages import (
@@ -104,7 +104,7 @@ class _Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Terms:
+class _RunTimings:
     """What holds for all runs; times are in seconds.
 
     Attributes:
@@ -115,7 +115,7 @@ class _Terms:
 
     confirm: float
     patience: float
-    transit: Transit
+    transit: ByteBudget
 
 
 class RemotePool:
@@ -125,10 +125,10 @@ class RemotePool:
     busy it is; one whose connection breaks gets no jobs until it answers again.
     """
 
-    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings, transit: Transit) -> None:
+    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings, transit: ByteBudget) -> None:
         self._name = name
         self._urls = urls
-        self._terms = _Terms(
+        self._terms = _RunTimings(
             confirm=settings.confirm_every.total_seconds(),
             patience=(settings.orphan_after + settings.orphan_kept).total_seconds() + _GIVING_UP_SECONDS,
             transit=transit,
@@ -292,7 +292,7 @@ class RemoteReservation:
         client: httpx.AsyncClient,
         endpoint: _Endpoint,
         holder: Holder,
-        terms: _Terms,
+        terms: _RunTimings,
         *,
         on_release: Callable[[], None] | None = None,
     ) -> None:
@@ -413,7 +413,7 @@ class RemoteReservation:
         response = await self._client.send(request, stream=True)
         try:
             self._accept(request, response)
-            with self._terms.transit.lot() as lot:
+            with self._terms.transit.share() as lot:
                 async for chunk in response.aiter_raw():
                     for event in frames.feed(chunk):
                         self._heard = time.monotonic()

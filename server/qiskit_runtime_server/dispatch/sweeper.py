@@ -5,7 +5,7 @@ import logging
 import time
 from datetime import timedelta
 
-from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.store.port import Archive, Retention
 
 # At most this part of the time is spent on sweeping; the store has more to do.
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class Sweeper:
     """Sweeps an archive again and again; in each replica, as none knows whether another does."""
 
-    def __init__(self, archive: Archive, retention: Retention, measures: JobMeasures, *, every: timedelta) -> None:
+    def __init__(self, archive: Archive, retention: Retention, measures: JobMetrics, *, every: timedelta) -> None:
         self._archive = archive
         self._retention = retention
         self._measures = measures

@@ -30,7 +30,7 @@ from qiskit_runtime_server.programs.mitigation.plan import Plan, plan_for, targe
 from qiskit_runtime_server.programs.mitigation.rewritten import LayerNoise, layer_noise, mitigated
 from qiskit_runtime_server.programs.options.mitigation import AUTO
 from qiskit_runtime_server.programs.options.options import Options, estimator_methods, estimator_options
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 
 MAX_SHOTS: Final = 1_000_000
@@ -69,7 +69,7 @@ def execute(
     executor: Simulator, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
 ) -> PrimitiveResult[PubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_estimator`."""
-    setup = Setup.of(executor, estimator_options(options), backend_name)
+    setup = PreparedDevice.of(executor, estimator_options(options), backend_name)
     pubs = [EstimatorPub.coerce(pub) for pub in pubs]
     for index, pub in enumerate(pubs):
         _check(pub, setup.device, setup.options, f"pubs[{index}]")
@@ -85,7 +85,7 @@ def execute(
     return PrimitiveResult(results, _job_metadata(setup.options))
 
 
-def _run(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
+def _run(setup: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
     if plan.direct:
         return PubResult(_estimate_pub(setup, plan, index), plan.metadata(plan.share, {}))
     made = mitigated(setup, plan, noise, index)
@@ -206,7 +206,7 @@ class _Group:
     slopes: Mapping[int, dict[int, NDArray[np.float64]]]
 
 
-def _estimate_pub(setup: Setup, plan: Plan, index: int) -> DataBin:
+def _estimate_pub(setup: PreparedDevice, plan: Plan, index: int) -> DataBin:
     pub = plan.pub
     observables, elements = _observables(pub)
     groups = _groups(observables, elements)
@@ -228,7 +228,7 @@ def _estimate_pub(setup: Setup, plan: Plan, index: int) -> DataBin:
 
 
 def _shots_in(
-    setup: Setup, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
+    setup: PreparedDevice, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
 ) -> Iterator[tuple[slice, BitTensor]]:
     """Yield the bits of the basis' qubits, all shots of a randomization side by side."""
     circuit, columns = _measured(without_final_measurements(plan.pub.circuit), basis, setup.device)
@@ -253,7 +253,7 @@ class _Calibration:
     variances: Mapping[int, float] = field(default_factory=dict)
 
 
-def _calibrated(setup: Setup, plan: Plan, index: int) -> _Calibration:
+def _calibrated(setup: PreparedDevice, plan: Plan, index: int) -> _Calibration:
     """Measure by how much readout errors shrink the expectation value of each qubit, and return what undoes it.
 
     A factor ``f = 1 / (1 - 2p)`` changes by ``2f`` of itself for each unit of the measured flip rate ``p``.

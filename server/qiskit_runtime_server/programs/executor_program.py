@@ -24,7 +24,7 @@ from qiskit_runtime_server.programs import kerneled
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
 from qiskit_runtime_server.programs.wire import codec, samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import (
@@ -82,7 +82,7 @@ def execute(executor: Simulator, program: QuantumProgram, backend_name: str, see
         rep_delay=program.rep_delay,
         asymmetric_readout=program.asymmetric_readout,
     )
-    setup = Setup.of(executor, options, backend_name)
+    setup = PreparedDevice.of(executor, options, backend_name)
     isa.check_shots(program.shots, setup.device.max_shots, setup.device, "quantum_program.shots")
     for index, item in enumerate(program.items):
         isa.check_circuit(item.circuit, setup.device, options, f"items[{index}]")
@@ -130,7 +130,7 @@ def _bytes_for_each_bit(program: QuantumProgram) -> float:
     return sizes[program.meas_level]
 
 
-def _run(setup: Setup, program: QuantumProgram, index: int) -> _ItemResult:
+def _run(setup: PreparedDevice, program: QuantumProgram, index: int) -> _ItemResult:
     start = datetime.now(UTC)
     item = program.items[index]
     values, drawn = _values(setup, item, index)
@@ -144,7 +144,7 @@ def _run(setup: Setup, program: QuantumProgram, index: int) -> _ItemResult:
     return _ItemResult(tensors=tensors, metadata=metadata, start=start, stop=datetime.now(UTC))
 
 
-def _metadata(setup: Setup, program: QuantumProgram, item: Item) -> dict[str, Any]:
+def _metadata(setup: PreparedDevice, program: QuantumProgram, item: Item) -> dict[str, Any]:
     timing = None
     if program.scheduler_timing:
         if setup.device.target.dt is None:
@@ -155,7 +155,7 @@ def _metadata(setup: Setup, program: QuantumProgram, item: Item) -> dict[str, An
     return {"scheduler_timing": timing, "stretch_values": [] if program.stretch_values else None}
 
 
-def _values(setup: Setup, item: Item, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+def _values(setup: PreparedDevice, item: Item, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
     """Return the parameter values of all elements, shape ``(elements, k)``, and what clients get beside their bits."""
     columns = item.circuit.num_parameters
     if isinstance(item, CircuitItem):
@@ -181,7 +181,7 @@ def _bindings(circuit: QuantumCircuit, values: NDArray[np.float64]) -> BindingsA
 
 
 def _registers(
-    setup: Setup, program: QuantumProgram, index: int, values: NDArray[np.float64]
+    setup: PreparedDevice, program: QuantumProgram, index: int, values: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
     """Return the tensors of every classical register."""
     item = program.items[index]

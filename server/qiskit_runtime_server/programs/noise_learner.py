@@ -30,7 +30,7 @@ from qiskit_runtime_server.programs.options.options import (
     noise_learner_v3_options,
     with_seed,
 )
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.simulation.contract import Simulator
 
@@ -89,7 +89,7 @@ def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name
         message = "Option support_qiskit: false is not supported: results are sent as Qiskit's own classes."
         raise UnsupportedOptionError(message)
     options, learning = noise_learner_options(with_seed(given, seed))
-    setup = Setup.of(executor, options, backend_name)
+    setup = PreparedDevice.of(executor, options, backend_name)
     bare = [_bare(circuit, setup, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
     qubits = used_qubits(bare, options.twirling.strategy) or [0]
     layers = found_layers([narrowed(circuit, qubits) for circuit in bare], options.twirling.strategy, qubits)
@@ -108,7 +108,7 @@ def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name
     )
 
 
-def _bare(circuit: object, setup: Setup, options: Options, where: str) -> QuantumCircuit:
+def _bare(circuit: object, setup: PreparedDevice, options: Options, where: str) -> QuantumCircuit:
     """Return a circuit that can be searched for layers, without its last measurements."""
     if not isinstance(circuit, QuantumCircuit):
         raise InvalidInputError(f"{where} must be a circuit, not {type(circuit).__name__}.")
@@ -131,7 +131,7 @@ def _learn_boxes(executor: Simulator, params: Mapping[str, Any], backend_name: s
     boxes = _boxes(params.get("instructions"))
     given = codec.as_object(codec.Reader().read(params.get("options") or {}, "options"), "options")
     options, learning, checks = noise_learner_v3_options(with_seed(given, seed))
-    setup = Setup.of(executor, options, backend_name)
+    setup = PreparedDevice.of(executor, options, backend_name)
     for index, box in enumerate(boxes):
         with codec.damage(f"instructions[{index}]"):
             validate_instruction(box, setup.device.target)

@@ -25,7 +25,7 @@ _READING: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class PreparedDevice:
     """A device that is ready to take shots.
 
     Attributes:

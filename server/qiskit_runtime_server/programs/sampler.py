@@ -28,7 +28,7 @@ from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.options.mitigation import Methods
 from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
 from qiskit_runtime_server.simulation.components import terminal_measurements
 from qiskit_runtime_server.simulation.contract import Simulator
@@ -41,7 +41,7 @@ def execute(
     executor: Simulator, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
 ) -> PrimitiveResult[SamplerPubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_sampler`."""
-    setup = Setup.of(executor, sampler_options(options), backend_name)
+    setup = PreparedDevice.of(executor, sampler_options(options), backend_name)
     methods = sampler_methods(setup.options)
     pubs = [SamplerPub.coerce(pub) for pub in pubs]
     shares = [_shares(pub, setup.options, methods) for pub in pubs]
@@ -97,7 +97,7 @@ def _check_methods(circuit: QuantumCircuit, methods: Methods, where: str) -> Non
         raise UnsupportedOptionError(message)
 
 
-def _check(pub: SamplerPub, shots: int, setup: Setup, where: str) -> None:
+def _check(pub: SamplerPub, shots: int, setup: PreparedDevice, where: str) -> None:
     isa.check_shots(shots, setup.device.max_shots, setup.device, where)
     isa.check_registers(pub.circuit, where)
     isa.check_circuit(pub.circuit, setup.device, setup.options, where)
@@ -116,7 +116,9 @@ def _check_size(pubs: Sequence[SamplerPub], shots: Sequence[int]) -> None:
         )
 
 
-def _sample_pub(setup: Setup, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int) -> DataBin:
+def _sample_pub(
+    setup: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+) -> DataBin:
     arrays = {register.name: _empty(pub, math.prod(share), register.size) for register in pub.circuit.cregs}
     for rows, registers in _registers(setup, pub, share, methods, index) if arrays else ():
         for name, bits in registers.items():
@@ -129,7 +131,7 @@ def _sample_pub(setup: Setup, pub: SamplerPub, share: tuple[int, int], methods: 
 
 
 def _registers(
-    setup: Setup, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+    setup: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
 ) -> Iterator[tuple[slice, dict[str, NDArray[np.bool_]]]]:
     """Yield bits of shape ``(rows, shots, bits)`` of every register, for some parameter sets at a time."""
     circuit = pub.circuit
@@ -151,7 +153,9 @@ def _registers(
         yield rows, {name: bits[..., places] for name, places in columns.items()}
 
 
-def _twirled(setup: Setup, pub: SamplerPub, share: tuple[int, int], index: int) -> dict[str, NDArray[np.bool_]]:
+def _twirled(
+    setup: PreparedDevice, pub: SamplerPub, share: tuple[int, int], index: int
+) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every register from variants that a samplex draws."""
     qubits = used_qubits([pub.circuit], setup.options.twirling.strategy)
     narrow = narrowed(pub.circuit, qubits)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, Terms
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
 from qiskit_runtime_server.messages.messages import Holder, Metrics
@@ -104,7 +104,7 @@ class Swept:
     stored_bytes: int
 
 
-class Setback(StrEnum):
+class RetryReason(StrEnum):
     """Why a run did not end the job."""
 
     WORKER_DIED = "worker_died"
@@ -167,7 +167,7 @@ Signal = Queued | Ended
 class JobStore(Protocol):
     """Jobs as their owners see them."""
 
-    async def add(self, job: Job, params: bytes | memoryview, terms: Terms = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, terms: AccountLimits = DEFAULT_TERMS) -> None:
         """Keep a new job as Queued; weight and limit of running jobs hold for all jobs of the account from then on.
 
         Raises:
@@ -267,7 +267,7 @@ class QueueStore(Protocol):
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """End the job with its result, all or nothing, if the claim still holds; return whether it did."""
 
-    async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
+    async def give_back(self, claim: Claim, setback: RetryReason, *, reason: str) -> Job | None:
         """Return the job to the queue with its old place, or fail it with `reason` when this setback is one too many.
 
         Returns:

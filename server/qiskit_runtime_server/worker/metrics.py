@@ -12,7 +12,7 @@ _STOPPED = "stopped"
 _ENDS = ("completed", "failed", "worker_died", "handed_back", _STOPPED)
 
 
-class ExecutorMeasures:
+class ExecutorMetrics:
     """Counts of one executor service since its start.
 
     Attributes:

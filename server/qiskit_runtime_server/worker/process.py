@@ -15,7 +15,7 @@ from typing import Self
 
 import msgspec
 
-from qiskit_runtime_server.byte_budget import Lot
+from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Pieces, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 
@@ -80,7 +80,7 @@ class WorkerProcess:
         except ConnectionError as error:
             raise await self._died() from error
 
-    async def receive(self, lot: Lot) -> Event:
+    async def receive(self, lot: Share) -> Event:
         """Return the next event, for which room is made in `lot`.
 
         Must not be cancelled before the process is stopped, as half a message would be lost.

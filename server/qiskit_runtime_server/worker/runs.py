@@ -21,7 +21,7 @@ from qiskit_runtime_server.messages.messages import (
     Occupancy,
     Task,
 )
-from qiskit_runtime_server.worker.metrics import ExecutorMeasures
+from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.slots import HEARTBEAT_SECONDS, Slot, Slots
 
 # How many ended jobs are remembered, so that a start that arrives after the end is refused.
@@ -67,7 +67,7 @@ class Run:
         end: The last event, once there is one.
     """
 
-    def __init__(self, task: Task, slot: Slot, measures: ExecutorMeasures, *, patience: timedelta) -> None:
+    def __init__(self, task: Task, slot: Slot, measures: ExecutorMetrics, *, patience: timedelta) -> None:
         self.job_id = task.job_id
         self.fence = task.fence
         self.end: Completed | Failed | HandedBack | None = None
@@ -189,7 +189,7 @@ class Runs:
     """
 
     def __init__(
-        self, slots: Slots, measures: ExecutorMeasures, *, orphan_after: timedelta, orphan_kept: timedelta
+        self, slots: Slots, measures: ExecutorMetrics, *, orphan_after: timedelta, orphan_kept: timedelta
     ) -> None:
         self.draining = False
         self._measures = measures

@@ -23,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import NoFreeSlotError, StartupError
 from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.messages.messages import (
@@ -43,7 +43,7 @@ from qiskit_runtime_server.serve import is_loopback, listen, serve_app, serve_be
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker import selftest
 from qiskit_runtime_server.worker.child import WorkerSpec
-from qiskit_runtime_server.worker.metrics import ExecutorMeasures
+from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, UnknownRunError
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
@@ -179,7 +179,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             f"Anybody who reaches {settings.host} could use this executor: set QRS_EXECUTOR_KEY, here and for the api."
         )
     registry = new_registry()
-    measures = ExecutorMeasures(registry)
+    measures = ExecutorMetrics(registry)
     with listen(settings.host, settings.port) as listener:
         async with (
             running(name, settings, measures, executor) as runs,
@@ -208,7 +208,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             )
 
 
-def _internal_app(registry: CollectorRegistry, measures: ExecutorMeasures, runs: Runs) -> Starlette:
+def _internal_app(registry: CollectorRegistry, measures: ExecutorMetrics, runs: Runs) -> Starlette:
     async def refresh() -> None:
         measures.show(runs.occupancy(), runs.states())
 
@@ -217,7 +217,7 @@ def _internal_app(registry: CollectorRegistry, measures: ExecutorMeasures, runs:
 
 @asynccontextmanager
 async def running(
-    name: str, settings: Settings, measures: ExecutorMeasures, executor: "BaseExecutor | None" = None
+    name: str, settings: Settings, measures: ExecutorMetrics, executor: "BaseExecutor | None" = None
 ) -> AsyncGenerator[Runs, None]:
     """Start the slots of an executor, try each with a small job, and take jobs until the end.
 
@@ -269,7 +269,7 @@ def _slots(name: str, settings: Settings, size: int, executor: "BaseExecutor | N
         options=settings.executor_options.get(name, {}),
     )
     # What is here is bounded by the number of slots.
-    return Slots(spec, size, Transit(sys.maxsize))
+    return Slots(spec, size, ByteBudget(sys.maxsize))
 
 
 async def _try_out(name: str, slots: Slots) -> float:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, Coroutine, Iterable
 from typing import TypeVar
 
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
@@ -66,7 +66,7 @@ class Slot:
         process = await WorkerProcess.start(self._spec)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                ready = await process.receive(self._slots.transit.lot())
+                ready = await process.receive(self._slots.transit.share())
         except (WorkerDied, TimeoutError) as error:
             await process.stop()
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {error or 'no answer'}.") from error
@@ -99,7 +99,7 @@ class Slot:
         start, seconds = time.monotonic(), task.seconds
         receiving: asyncio.Task[Event] | None = None
         event: Event = Started()
-        lot = self._slots.transit.lot()
+        lot = self._slots.transit.share()
         try:
             await process.send(task)
             # Held on to for as long as the job runs otherwise.
@@ -161,7 +161,7 @@ class Slots:
         holder: This process's start of the executor.
     """
 
-    def __init__(self, spec: WorkerSpec, size: int, transit: Transit) -> None:
+    def __init__(self, spec: WorkerSpec, size: int, transit: ByteBudget) -> None:
         self.size = size
         self.transit = transit
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)

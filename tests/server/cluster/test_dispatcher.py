@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import OperationalError
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import dispatcher as dispatcher_module
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
-from qiskit_runtime_server.dispatch.metrics import JobMeasures
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
@@ -118,8 +118,8 @@ async def dispatch(store: Store) -> AsyncIterator[Callable[..., Dispatcher]]:
     dispatchers = []
 
     def begin(pool: PlayedPool, *, lease: float = 30) -> Dispatcher:
-        measures = JobMeasures(CollectorRegistry())
-        dispatcher = Dispatcher(store, {NAME: pool}, measures, Transit(1 << 20), lease=timedelta(seconds=lease))
+        measures = JobMetrics(CollectorRegistry())
+        dispatcher = Dispatcher(store, {NAME: pool}, measures, ByteBudget(1 << 20), lease=timedelta(seconds=lease))
         dispatcher.start()
         dispatchers.append(dispatcher)
         return dispatcher

@@ -14,7 +14,7 @@ from executor_tasks import task_of
 from server_process import ServerProcess
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import remote
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
 from qiskit_runtime_server.dispatch.remote import RemotePool
@@ -33,7 +33,7 @@ def test_slots_of_this_process_do_not_outlive_it() -> None:
 @asynccontextmanager
 async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
     settings = Settings(executor_key=KEY, **times)  # type: ignore[arg-type] - parsed by pydantic
-    pool = RemotePool(NAME, urls, settings, Transit(1 << 20))
+    pool = RemotePool(NAME, urls, settings, ByteBudget(1 << 20))
     await pool.start()
     try:
         yield pool

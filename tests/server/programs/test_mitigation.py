@@ -22,7 +22,7 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.options.mitigation import Decoupling
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.simulation.noise import DelayNoisePass, DeviceNoise, Use
 
 MISREAD = (0.02, 0.08)
@@ -300,11 +300,11 @@ def ramsey(device: Device) -> QuantumCircuit:
 
 class TestDecoupling:
     @pytest.fixture
-    def setup(self) -> Setup:
-        return Setup.of(AerExecutor(), Options(seed=(3,)), "fake_sherbrooke")
+    def setup(self) -> PreparedDevice:
+        return PreparedDevice.of(AerExecutor(), Options(seed=(3,)), "fake_sherbrooke")
 
     @pytest.mark.parametrize("sequence", ["XX", "XpXm", "XY4"])
-    def test_it_helps_a_waiting_qubit_that_is_detuned(self, setup: Setup, sequence: str) -> None:
+    def test_it_helps_a_waiting_qubit_that_is_detuned(self, setup: PreparedDevice, sequence: str) -> None:
         # A third of a turn in 16,000 dt.
         detuned = replace(setup, noise=DetunedNoise(1 / 48_000))
         plain, decoupled_ones = self._ones(detuned, sequence)
@@ -312,16 +312,16 @@ class TestDecoupling:
         assert decoupled_ones < 0.01
 
     @pytest.mark.parametrize("sequence", ["XX", "XpXm", "XY4"])
-    def test_it_changes_nothing_on_an_ideal_device(self, setup: Setup, sequence: str) -> None:
+    def test_it_changes_nothing_on_an_ideal_device(self, setup: PreparedDevice, sequence: str) -> None:
         assert self._ones(replace(setup, noise=None), sequence) == (0, 0)
 
-    def test_relaxation_is_no_less_with_pulses_than_with_the_same_delays(self, setup: Setup) -> None:
+    def test_relaxation_is_no_less_with_pulses_than_with_the_same_delays(self, setup: PreparedDevice) -> None:
         # Pulses cannot undo what has no memory: the same decay of the coherence, and a little for the pulses.
         plain, decoupled_ones = self._ones(setup, "XX")
         assert plain > 0.01
         assert decoupled_ones == pytest.approx(plain, abs=0.02)
 
-    def _ones(self, setup: Setup, sequence: str) -> tuple[float, float]:
+    def _ones(self, setup: PreparedDevice, sequence: str) -> tuple[float, float]:
         """Return how often 1 is read without and with pulses."""
         pulses = Decoupling(enable=True, sequence_type=sequence)
         circuits = (ramsey(setup.device), decoupled(ramsey(setup.device), setup.device, pulses, "here"))

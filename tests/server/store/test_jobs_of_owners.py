@@ -17,7 +17,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Outcome, Setback, Store
+from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Outcome, RetryReason, Store
 
 ALICE = AccountId("alice")
 BOB = AccountId("bob")
@@ -193,7 +193,7 @@ async def test_a_deleted_job_is_gone_with_its_documents_but_not_from_the_bill(st
     assert await store.documents.result(done.id) is None
     assert await ids(store, JobQuery(tags=("x",))) == []
     assert not await store.queue.finish(second, COMPLETED, b"late")
-    assert await store.queue.give_back(second, Setback.LOST, reason="late") is None
+    assert await store.queue.give_back(second, RetryReason.LOST, reason="late") is None
     assert await store.ledger.seconds_used(ALICE) >= 1.5
     assert (await store.ledger.load())[AER] == Load()
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert
 
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
@@ -27,8 +27,8 @@ TODAY = timedelta(days=1)
 NewJob = Callable[..., Job]
 
 
-async def run(store: Store, job: Job, seconds: float, terms: Terms | None = None) -> None:
-    await store.jobs.add(job, b"{}", terms or Terms())
+async def run(store: Store, job: Job, seconds: float, terms: AccountLimits | None = None) -> None:
+    await store.jobs.add(job, b"{}", terms or AccountLimits())
     claim = await store.queue.claim(job.executor, HERE, lease=LEASE)
     assert claim is not None
     assert claim.job.id == job.id
@@ -37,7 +37,7 @@ async def run(store: Store, job: Job, seconds: float, terms: Terms | None = None
 
 
 async def test_no_more_jobs_wait_than_the_instance_may_have(store: Store, new_job: NewJob) -> None:
-    terms = Terms(queued=2)
+    terms = AccountLimits(queued=2)
     for executor in (AER, GPU):
         await store.jobs.add(new_job(executor=executor), b"{}", terms)
     with pytest.raises(LimitError, match="crn:alice has 2 queued jobs; its limit is 2"):
@@ -50,7 +50,7 @@ async def test_no_more_jobs_wait_than_the_instance_may_have(store: Store, new_jo
 
 
 async def test_submissions_at_once_do_not_get_past_the_limit(store: Store, new_job: NewJob) -> None:
-    terms = Terms(queued=5)
+    terms = AccountLimits(queued=5)
     await store.jobs.add(new_job(), b"{}", terms)
     results = await asyncio.gather(
         *(store.jobs.add(new_job(), b"{}", terms) for _ in range(20)), return_exceptions=True
@@ -61,7 +61,7 @@ async def test_submissions_at_once_do_not_get_past_the_limit(store: Store, new_j
 
 
 async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: Store, new_job: NewJob) -> None:
-    terms = Terms(seconds_per_day=10)
+    terms = AccountLimits(seconds_per_day=10)
     await run(store, new_job(), 9.5, terms)
     await run(store, new_job(executor=GPU), 3.25, terms)
     with pytest.raises(LimitError, match=r"crn:alice has used 12.8 s of slot time today; its limit is 10 s per day"):

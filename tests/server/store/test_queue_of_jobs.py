@@ -7,12 +7,12 @@ from typing import Protocol
 
 import pytest
 
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobState, Session
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, Load, Outcome, Setback, Store
+from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, Load, Outcome, RetryReason, Store
 
 ALICE, BOB, CAROL = (AccountId(name) for name in ("alice", "bob", "carol"))
 AER = ExecutorName("aer")
@@ -139,14 +139,14 @@ async def test_newcomers_do_not_starve_who_waits(store: Store, new_job: NewJob) 
 
 async def test_an_account_with_weight_two_gets_two_turns_for_one(store: Store, new_job: NewJob) -> None:
     for _ in range(6):
-        await store.jobs.add(new_job(), b"{}", Terms(weight=2))
+        await store.jobs.add(new_job(), b"{}", AccountLimits(weight=2))
         await added(store, new_job(account=BOB))
     assert await served(store, 9) == [ALICE, ALICE, BOB] * 3
 
 
 async def test_an_account_with_weight_two_runs_twice_as_many_jobs_at_a_time(store: Store, new_job: NewJob) -> None:
     for _ in range(6):
-        await store.jobs.add(new_job(), b"{}", Terms(weight=2))
+        await store.jobs.add(new_job(), b"{}", AccountLimits(weight=2))
         await added(store, new_job(account=BOB))
     running = [(await claimed(store)).job.account for _ in range(6)]
     assert (running.count(ALICE), running.count(BOB)) == (4, 2)
@@ -154,7 +154,7 @@ async def test_an_account_with_weight_two_runs_twice_as_many_jobs_at_a_time(stor
 
 async def test_no_more_jobs_of_an_account_run_than_its_limit_says(store: Store, new_job: NewJob) -> None:
     for _ in range(3):
-        await store.jobs.add(new_job(), b"{}", Terms(running=2))
+        await store.jobs.add(new_job(), b"{}", AccountLimits(running=2))
     running = [await claimed(store) for _ in range(2)]
     assert await store.queue.claim(AER, HERE, lease=LEASE) is None
     await added(store, new_job(account=BOB))
@@ -165,7 +165,7 @@ async def test_no_more_jobs_of_an_account_run_than_its_limit_says(store: Store, 
 
 async def test_claimers_side_by_side_keep_to_the_limit_of_running_jobs(store: Store, new_job: NewJob) -> None:
     for _ in range(12):
-        await store.jobs.add(new_job(), b"{}", Terms(running=2))
+        await store.jobs.add(new_job(), b"{}", AccountLimits(running=2))
     for _ in range(4):
         claims = await asyncio.gather(*(store.queue.claim(AER, HERE, lease=LEASE) for _ in range(6)))
         running = [claim for claim in claims if claim is not None]
@@ -178,7 +178,7 @@ async def test_many_accounts_at_their_limit_do_not_hide_another(store: Store, ne
     for number in range(20):
         account = AccountId(f"full-{number}")
         for _ in range(2):
-            await store.jobs.add(new_job(account=account), b"{}", Terms(running=1))
+            await store.jobs.add(new_job(account=account), b"{}", AccountLimits(running=1))
     for _ in range(20):
         await claimed(store)
     assert await store.queue.claim(AER, HERE, lease=LEASE) is None
@@ -253,7 +253,7 @@ async def test_a_job_ends_once(store: Store, new_job: NewJob) -> None:
     claim = await claimed(store)
     assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), b"first")
     assert not await store.queue.finish(claim, Outcome(state=JobState.FAILED), b"second")
-    assert await store.queue.give_back(claim, Setback.LOST, reason="late") is None
+    assert await store.queue.give_back(claim, RetryReason.LOST, reason="late") is None
     assert await store.queue.renew([claim.key], lease=LEASE) == set()
     assert await store.documents.result(job.id) == b"first"
 
@@ -285,7 +285,7 @@ async def test_a_job_that_is_taken_over_says_who_ran_it_and_refuses_its_old_clai
     assert new.job.state is JobState.RUNNING
     assert await store.queue.renew([old.key], lease=LEASE) == set()
     assert not await store.queue.finish(old, Outcome(state=JobState.COMPLETED), b"stale")
-    assert await store.queue.give_back(old, Setback.LOST, reason="stale") is None
+    assert await store.queue.give_back(old, RetryReason.LOST, reason="stale") is None
     assert await store.queue.finish(new, Outcome(state=JobState.COMPLETED), b"fresh")
     assert await store.documents.result(job.id) == b"fresh"
 
@@ -304,7 +304,7 @@ async def test_a_job_that_is_given_back_has_its_old_place(store: Store, new_job:
     first, second = new_job(), new_job()
     await added(store, first, second)
     claim = await claimed(store)
-    given = await store.queue.give_back(claim, Setback.NOT_STARTED, reason="busy")
+    given = await store.queue.give_back(claim, RetryReason.NOT_STARTED, reason="busy")
     assert given == await store.jobs.get(ALICE, first.id)
     assert given is not None
     assert (given.state, given.started, given.reason) == (JobState.QUEUED, None, None)
@@ -317,12 +317,12 @@ async def test_a_job_that_is_given_back_has_its_old_place(store: Store, new_job:
 @pytest.mark.parametrize(
     ("setback", "limit", "code"),
     [
-        (Setback.WORKER_DIED, MAX_WORKER_DEATHS, WorkerDiedError.code),
-        (Setback.LOST, MAX_LOSSES, InternalError.code),
+        (RetryReason.WORKER_DIED, MAX_WORKER_DEATHS, WorkerDiedError.code),
+        (RetryReason.LOST, MAX_LOSSES, InternalError.code),
     ],
 )
 async def test_one_setback_too_many_fails_the_job(
-    store: Store, new_job: NewJob, setback: Setback, limit: int, code: int
+    store: Store, new_job: NewJob, setback: RetryReason, limit: int, code: int
 ) -> None:
     job = new_job()
     await added(store, job)
@@ -343,7 +343,7 @@ async def test_one_setback_too_many_fails_the_job(
 async def test_a_start_that_did_not_happen_costs_nothing(store: Store, new_job: NewJob) -> None:
     await added(store, new_job())
     for _ in range(MAX_LOSSES + MAX_WORKER_DEATHS):
-        given = await store.queue.give_back(await claimed(store), Setback.NOT_STARTED, reason="busy")
+        given = await store.queue.give_back(await claimed(store), RetryReason.NOT_STARTED, reason="busy")
         assert given is not None
         assert (given.state, given.worker_deaths, given.losses) == (JobState.QUEUED, 0, 0)
 

@@ -13,9 +13,9 @@ from postgresql_server import PostgresqlServer
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import MAX_LOSSES, AccountId, Job, JobState
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, Setback, Signal, Store
+from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, RetryReason, Signal, Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
-from qiskit_runtime_server.store.postgresql.notifications import Telegraph
+from qiskit_runtime_server.store.postgresql.notifications import Notifications
 from qiskit_runtime_server.store.sql.hub import Hub
 
 ALICE = AccountId("alice")
@@ -78,7 +78,7 @@ async def test_every_arrival_and_every_end_of_a_job_is_signalled(store: Store, n
             assert await one.next() == Queued(executor=AER)
         await store.queue.finish(await claimed(store), COMPLETED, None)
         assert await one.next() == Ended(job_id=jobs[0].id)
-        await store.queue.give_back(await claimed(store), Setback.NOT_STARTED, reason="busy")
+        await store.queue.give_back(await claimed(store), RetryReason.NOT_STARTED, reason="busy")
         assert await one.next() == Queued(executor=AER)
         await store.jobs.cancel(ALICE, jobs[1].id, reason="enough")
         assert await one.next() == Ended(job_id=jobs[1].id)
@@ -86,7 +86,7 @@ async def test_every_arrival_and_every_end_of_a_job_is_signalled(store: Store, n
         assert await one.next() == Ended(job_id=jobs[2].id)
         last = new_job(losses=MAX_LOSSES - 1)
         await store.jobs.add(last, b"{}")
-        await store.queue.give_back(await claimed(store), Setback.LOST, reason="gone")
+        await store.queue.give_back(await claimed(store), RetryReason.LOST, reason="gone")
         assert [await one.next() for _ in range(2)] == [Queued(executor=AER), Ended(job_id=last.id)]
         seen = [await other.next() for _ in range(9)]
     assert seen.count(Queued(executor=AER)) == 5
@@ -102,7 +102,7 @@ async def test_what_did_not_happen_is_not_signalled(store: Store, new_job: NewJo
         with pytest.raises(Exception, match=r"UNIQUE|unique"):
             await store.jobs.add(job, b"{}")
         assert not await store.queue.finish(claim, COMPLETED, None)
-        assert await store.queue.give_back(claim, Setback.LOST, reason="late") is None
+        assert await store.queue.give_back(claim, RetryReason.LOST, reason="late") is None
         await store.jobs.add(new_job(executor=GPU), b"{}")
         assert await watcher.next() == Queued(executor=GPU)
 
@@ -162,7 +162,7 @@ async def test_a_telegraph_closes_at_once_although_it_has_something_to_tell(
         return await asyncpg.connect(postgresql_server.url())
 
     for turns in range(6):
-        telegraph = Telegraph(connect, Hub())
+        telegraph = Notifications(connect, Hub())
         await asyncio.sleep(0.2)
         telegraph.send(Queued(executor=AER))
         for _ in range(turns):

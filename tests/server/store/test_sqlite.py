@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
@@ -300,7 +300,7 @@ async def test_migrations_make_the_schema_that_the_queries_use(migrated_folder: 
 
 
 def test_head_is_the_newest_migration() -> None:
-    assert ScriptDirectory(str(Path(migration.__file__).with_name("migrations"))).get_heads() == [HEAD]
+    assert ScriptDirectory(str(Path(migration.__file__).parents[1] / "migrations")).get_heads() == [HEAD]
 
 
 async def test_a_folder_of_a_newer_release_is_refused_and_left_alone(folder: Path) -> None:
@@ -383,7 +383,7 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
         await store.sessions.add(session)
         for session_id in (None, session.id):
             job = new_job(session_id=session_id, tags=("x",))
-            await store.jobs.add(job, b"{}", Terms(queued=10, seconds_per_day=10))
+            await store.jobs.add(job, b"{}", AccountLimits(queued=10, seconds_per_day=10))
             claim = await store.queue.claim(AER, HERE, lease=LEASE)
             assert claim is not None
             await store.queue.renew([claim.key], lease=LEASE)

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from sqlalchemy import Executable, func, select
 
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobId, JobState, Session
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, JobQuery, Load, Outcome, Setback, Store
+from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, JobQuery, Load, Outcome, RetryReason, Store
 from qiskit_runtime_server.store.sql.schema import jobs as job_table
 from qiskit_runtime_server.store.sql.schema import ledger as ledger_table
 from qiskit_runtime_server.store.sql.schema import slot_times as slot_time_table
@@ -57,7 +57,7 @@ ENDS = [JobState.COMPLETED, JobState.FAILED]
 accounts = st.sampled_from(ACCOUNTS)
 executors = st.sampled_from(EXECUTORS)
 numbers = st.integers(0, 10**6)
-TERMS = dict(zip(ACCOUNTS, (Terms(), Terms(weight=2), Terms(running=1)), strict=True))
+TERMS = dict(zip(ACCOUNTS, (AccountLimits(), AccountLimits(weight=2), AccountLimits(running=1)), strict=True))
 
 Queue = tuple[ExecutorName, AccountId]
 
@@ -330,8 +330,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert known.job.state is state
 
     @precondition(lambda self: self.claims)
-    @rule(number=numbers, setback=st.sampled_from(Setback))
-    def give_back(self, number: int, setback: Setback) -> None:
+    @rule(number=numbers, setback=st.sampled_from(RetryReason))
+    def give_back(self, number: int, setback: RetryReason) -> None:
         claim = self.claims[number % len(self.claims)]
         expected = self.holds(claim)
         given = self.do(self.store.queue.give_back(claim, setback, reason="gone"))
@@ -339,8 +339,8 @@ class StoreMachine(RuleBasedStateMachine):
         if given is None:
             return
         known = self.known[claim.job.id]
-        deaths = known.job.worker_deaths + (setback is Setback.WORKER_DIED)
-        losses = known.job.losses + (setback is Setback.LOST)
+        deaths = known.job.worker_deaths + (setback is RetryReason.WORKER_DIED)
+        losses = known.job.losses + (setback is RetryReason.LOST)
         fails = deaths >= MAX_WORKER_DEATHS or losses >= MAX_LOSSES
         assert (given.worker_deaths, given.losses) == (deaths, losses)
         assert (given.state is JobState.FAILED) == fails

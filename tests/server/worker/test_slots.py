@@ -16,7 +16,7 @@ from qiskit_ibm_runtime import RuntimeEncoder
 from scripted_executor import BrokenExecutor, ScriptedExecutor
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.byte_budget import Transit
+from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.worker.child import WorkerSpec
@@ -49,7 +49,7 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 @pytest.fixture
 async def slots() -> AsyncIterator[Slots]:
-    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2, Transit(MIB))
+    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2, ByteBudget(MIB))
     await pool.start()
     yield pool
     await pool.stop()
@@ -71,7 +71,7 @@ async def test_a_job_starts_and_completes(slots: Slots) -> None:
 
 async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_signs_of_life(slots: Slots) -> None:
     slot = await slots.reserve()
-    with slots.transit.lot() as other:
+    with slots.transit.share() as other:
         await other.hold(MIB)
         async with aclosing(slot.run(task("large 500000"))) as events:
             assert isinstance(await anext(events), Started)
@@ -88,7 +88,7 @@ async def test_a_job_is_killed_also_while_its_result_waits_for_room(slots: Slots
     slot = await slots.reserve()
     pid = slot.pid
     assert pid is not None
-    with slots.transit.lot() as other:
+    with slots.transit.share() as other:
         await other.hold(MIB)
         async with aclosing(slot.run(task("large 500000"))) as events:
             assert isinstance(await anext(events), Started)
@@ -283,7 +283,7 @@ async def test_a_worker_that_is_killed_while_it_sends_a_large_result_does_not_ho
 
 
 async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
-    pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1, Transit(MIB))
+    pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1, ByteBudget(MIB))
     with pytest.raises(StartupError, match="did not start"):
         await pool.start()
     await pool.stop()

@@ -82,7 +82,7 @@ _TAGS = msgspec.json.Decoder(Tags)
 @router.post("")
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
     """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance."""
-    with services.transit.lot() as lot:
+    with services.transit.share() as lot:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, lot=lot)
         job, params = await _new_job(body, caller, services)
         try:

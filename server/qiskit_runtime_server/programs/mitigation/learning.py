@@ -36,7 +36,7 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.mitigation import run_items
 from qiskit_runtime_server.programs.options.mitigation import Checks, LayerLearning
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
 
 _MISREAD: Final = 0.02
@@ -89,7 +89,11 @@ class Learned:
 
 
 def learned(
-    setup: Setup, instruction: CircuitInstruction, learning: LayerLearning, *key: int, checks: Checks | None = None
+    setup: PreparedDevice,
+    instruction: CircuitInstruction,
+    learning: LayerLearning,
+    *key: int,
+    checks: Checks | None = None,
 ) -> Learned:
     """Return the Pauli Lindblad model of a layer's errors.
 

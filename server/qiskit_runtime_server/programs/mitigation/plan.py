@@ -14,7 +14,7 @@ from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.options.mitigation import Methods
 from qiskit_runtime_server.programs.options.options import DEFAULT_PRECISION, Options, estimator_methods
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Plan:
         }
 
 
-def plan_for(setup: Setup, pub: EstimatorPub, where: str) -> Plan:
+def plan_for(setup: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
     """Return how to run `pub`: at the level that the options say or, if they say none, at level 1 where it can be.
 
     Raises:

@@ -33,7 +33,7 @@ from qiskit_runtime_server.programs.mitigation.learning import learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
 from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Resilience
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
 
 # First part of the keys of random generators for learning, where pubs have their numbers.
@@ -75,7 +75,7 @@ class Mitigated:
     resilience: Mapping[str, Any]
 
 
-def layer_noise(setup: Setup, pubs: Sequence[EstimatorPub]) -> LayerNoise:
+def layer_noise(setup: PreparedDevice, pubs: Sequence[EstimatorPub]) -> LayerNoise:
     """Return the errors of all layers of the pubs' circuits: those that the job brings along, or learned ones."""
     options = setup.options
     qubits = _qubits(pubs, options.twirling.strategy)
@@ -99,7 +99,7 @@ def layer_noise(setup: Setup, pubs: Sequence[EstimatorPub]) -> LayerNoise:
     )
 
 
-def mitigated(setup: Setup, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
+def mitigated(setup: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
     """Run one pub as planned.
 
     Args:
@@ -191,7 +191,9 @@ def _about(
     return about
 
 
-def _options(setup: Setup, methods: Methods, share: tuple[int, int], noise: LayerNoise | None) -> EstimatorOptions:
+def _options(
+    setup: PreparedDevice, methods: Methods, share: tuple[int, int], noise: LayerNoise | None
+) -> EstimatorOptions:
     """Return the options of the client's own estimator that say the same."""
     resilience: Resilience = setup.options.resilience
     zne, pec = resilience.zne, resilience.pec

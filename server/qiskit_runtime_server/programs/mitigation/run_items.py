@@ -13,7 +13,7 @@ from samplomatic.quantum_program import CircuitItem, QuantumProgram, QuantumProg
 from qiskit_runtime_server.errors import TooManyShotsError
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
-from qiskit_runtime_server.programs.prepared import Setup
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import samplexes
 
 MAX_BITS: Final = 2**31
@@ -25,7 +25,7 @@ _RANDOMIZATIONS = 1
 
 
 def run(
-    setup: Setup,
+    setup: PreparedDevice,
     program: QuantumProgram,
     *key: int,
     shots: Mapping[int, int] | None = None,
@@ -78,7 +78,7 @@ def placed(circuit: QuantumCircuit, qubits: Sequence[int] | None, num_qubits: in
 
 
 def _values(
-    setup: Setup, item: QuantumProgramItem, circuit: QuantumCircuit, key: tuple[int, ...]
+    setup: PreparedDevice, item: QuantumProgramItem, circuit: QuantumCircuit, key: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.generic]]]:
     """Return the parameter values of all elements, shape ``(elements, k)``, and what else was drawn for them."""
     elements = math.prod(item.shape)
@@ -99,7 +99,7 @@ def _values(
 
 
 def _registers(
-    setup: Setup, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, key: tuple[int, ...]
+    setup: PreparedDevice, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, key: tuple[int, ...]
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every classical register, shape ``(elements, shots, bits)``."""
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}

@@ -1,4 +1,4 @@
-"""Runs migrations on the connection that `store.migration` hands over."""
+"""Runs migrations on the connection that `store.sql.migration` hands over."""
 
 from alembic import context
 

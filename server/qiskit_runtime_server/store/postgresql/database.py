@@ -23,7 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError, StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.store.port import Signal, Store
 from qiskit_runtime_server.store.postgresql.errors import breaks_connection, is_bad_value, is_full, passes, sqlstate
-from qiskit_runtime_server.store.postgresql.notifications import Telegraph
+from qiskit_runtime_server.store.postgresql.notifications import Notifications
 from qiskit_runtime_server.store.sql.database import CommitInDoubtError, Database, Now
 from qiskit_runtime_server.store.sql.migration import migrate
 from qiskit_runtime_server.store.sql.store import SqlStore
@@ -140,7 +140,7 @@ class PostgresqlDatabase(Database):
         self.writer = server.engine(size=_WRITERS)
         self._name = server.name
         self._patience = patience.total_seconds()
-        self._telegraph = Telegraph(direct.connect, self.hub)
+        self._notifications = Notifications(direct.connect, self.hub)
 
     def __str__(self) -> str:
         return f"PostgreSQL at {self._name}"
@@ -203,14 +203,14 @@ class PostgresqlDatabase(Database):
     def announce(self, signal: Signal) -> None:
         """See `Database.announce`."""
         super().announce(signal)
-        self._telegraph.send(signal)
+        self._notifications.send(signal)
 
     async def close(self) -> None:
         """See `Database.close`."""
         await self.come_to_rest()
         for engine in (self.reader, self.writer):
             await engine.dispose()
-        await self._telegraph.close()
+        await self._notifications.close()
 
 
 async def open_postgresql(

@@ -24,7 +24,7 @@ _ANSWER_SECONDS = 5
 _RECONNECT_SECONDS = 0.5
 
 
-class Telegraph:
+class Notifications:
     """Sends what this process has committed and hands what others have committed to its hub.
 
     Signals are sent after the commit that they tell of, many at a time: a transaction with a notification holds a lock

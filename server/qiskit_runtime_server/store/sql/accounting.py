@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Insert, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_QUEUED, jobs, slot_times, usage_days
@@ -49,7 +49,7 @@ def charge(connection: Connection, job: Job, seconds: float, now: datetime) -> N
         connection.execute(_CHARGE, more)
 
 
-def refuse_beyond(connection: Connection, job: Job, terms: Terms, *, arrived: int) -> None:
+def refuse_beyond(connection: Connection, job: Job, terms: AccountLimits, *, arrived: int) -> None:
     """Check the limits of the job's instance.
 
     Args:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, Terms
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
@@ -61,7 +61,7 @@ class SqlJobs(SqlPart):
     """A `JobStore`."""
 
     @uninterrupted
-    async def add(self, job: Job, params: bytes | memoryview, terms: Terms = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, terms: AccountLimits = DEFAULT_TERMS) -> None:
         """See `JobStore.add`."""
         rows = await packed(params)
 

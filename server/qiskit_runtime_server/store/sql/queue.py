@@ -10,7 +10,15 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
 from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, DocumentKind, Ended, Outcome, Queued, Setback
+from qiskit_runtime_server.store.port import (
+    SESSION_CLAIMS_IN_ROW,
+    Claim,
+    DocumentKind,
+    Ended,
+    Outcome,
+    Queued,
+    RetryReason,
+)
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
@@ -141,7 +149,7 @@ class SqlQueue(SqlPart):
         return ended
 
     @uninterrupted
-    async def give_back(self, claim: Claim, setback: Setback, *, reason: str) -> Job | None:
+    async def give_back(self, claim: Claim, setback: RetryReason, *, reason: str) -> Job | None:
         """See `QueueStore.give_back`."""
 
         def put_back(connection: Connection) -> Job | None:
@@ -166,7 +174,7 @@ class SqlQueue(SqlPart):
             self._database.announce(Queued(executor=executor))
 
 
-def _put_back(connection: Connection, held: Job, setback: Setback, reason: str, now: datetime) -> Job:
+def _put_back(connection: Connection, held: Job, setback: RetryReason, reason: str, now: datetime) -> Job:
     job, code = _set_back(held, setback)
     if code is None:
         return transitions.requeue(connection, job, now)
@@ -215,14 +223,14 @@ def _has_ended(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
     return ended is not None
 
 
-def _set_back(job: Job, setback: Setback) -> tuple[Job, int | None]:
+def _set_back(job: Job, setback: RetryReason) -> tuple[Job, int | None]:
     """Return the job with the setback counted, and the error code if it was one too many."""
     match setback:
-        case Setback.WORKER_DIED:
+        case RetryReason.WORKER_DIED:
             job = replace(job, worker_deaths=job.worker_deaths + 1)
             return job, WorkerDiedError.code if job.worker_deaths >= MAX_WORKER_DEATHS else None
-        case Setback.LOST:
+        case RetryReason.LOST:
             job = replace(job, losses=job.losses + 1)
             return job, InternalError.code if job.losses >= MAX_LOSSES else None
-        case Setback.NOT_STARTED:
+        case RetryReason.NOT_STARTED:
             return job, None

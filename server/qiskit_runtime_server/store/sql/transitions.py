@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, func, insert, update
 
-from qiskit_runtime_server.accounts.limits import Terms
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import Job, JobState
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Outcome
@@ -83,7 +83,7 @@ _NOTE = (
 )
 
 
-def arrive(connection: Connection, job: Job, terms: Terms) -> None:
+def arrive(connection: Connection, job: Job, terms: AccountLimits) -> None:
     """Account for a job that has just been added to the queue."""
     values = {"new_weight": terms.weight, "new_max_running": NO_LIMIT if terms.running is None else terms.running}
     if not _count(connection, _ARRIVED, job, more=1, **values):
