@@ -224,8 +224,12 @@ def test_a_users_own_executors_run_behind_any_asgi_server(tmp_path: Path) -> Non
             with signed_in(url) as client:
                 job = end_of(client, submit(client, circuit_of("zeros"), backend="fake_manila@mine"))
                 assert job["status"] == "Completed", job
-                estimator = submission() | {"backend": "fake_manila@mine", "program_id": "estimator"}
-                estimator["params"]["pubs"] = [[*estimator["params"]["pubs"][0][:1], {"Z": 1.0}, [], None]]
+                # Entangled: single qubits do not need the executor.
+                estimator = submission(long_circuit(layers=2, num_qubits=2)) | {
+                    "backend": "fake_manila@mine",
+                    "program_id": "estimator",
+                }
+                estimator["params"]["pubs"] = [[*estimator["params"]["pubs"][0][:1], {"ZZ": 1.0}, [], None]]
                 refused = end_of(client, client.post("/jobs", json=estimator).json()["id"])
                 assert refused["status"] == "Failed"
                 assert json.dumps(refused)
