@@ -19,7 +19,7 @@ from samplomatic import ChangeBasis, InjectNoise, Tag, Twirl
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
-from qiskit_runtime_server.programs import noise_learner
+from qiskit_runtime_server.programs import noise_learner, sampler
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.device import load_device
 from qiskit_runtime_server.programs.device.dry_run import DryRun
@@ -290,7 +290,7 @@ class TestPrograms:
         seconds = []
         for boxes in (True, False):
             runner = DryRun(PlainExecutor())
-            runner.execute_sampler([SamplerPub.coerce((boxed(boxes=boxes), [0.3], 100))], {}, "fake_manila")
+            sampler.execute(runner, [SamplerPub.coerce((boxed(boxes=boxes), [0.3], 100))], {}, "fake_manila")
             seconds.append(runner.seconds)
         assert seconds[0] == seconds[1] > 0
 
