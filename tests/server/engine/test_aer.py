@@ -289,6 +289,28 @@ class TestClifford:
         else:
             assert (stabilizers == states).all()
 
+    @pytest.mark.parametrize("name", ["cy", "ecr", "swap"])
+    def test_errors_may_be_any_clifford_gates(
+        self, shots_of: Shots, agree: Agree, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        wrong, right = QuantumCircuit(2), QuantumCircuit(2)
+        getattr(wrong, name)(0, 1)
+        right.id(0)
+        model = NoiseModel()
+        model.add_all_qubit_quantum_error(QuantumError([(wrong, 0.3), (right, 0.7)]), "cx")
+        circuit = QuantumCircuit(3, 3)
+        circuit.h(0)
+        circuit.cx(0, 1)
+        circuit.cx(1, 2)
+        circuit.measure(0, 0)
+        circuit.h(1)
+        circuit.measure(range(3), range(3))
+        noise = DeviceNoise.from_model(model, 3)
+        states = shots_of(circuit, noise=noise, shots=3000)
+        monkeypatch.setattr(executor, "_STABILIZER_QUBITS", 2)
+        monkeypatch.setattr(AerExecutor, "_dense", None)
+        agree(shots_of(circuit, noise=noise, shots=3000), states)
+
     def test_rows_are_told_apart_by_their_angles(self) -> None:
         angle = Parameter("angle")
         circuit = QuantumCircuit(2, 2)

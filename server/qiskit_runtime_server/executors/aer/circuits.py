@@ -54,10 +54,13 @@ _OPERATORS: Final = frozenset(
         expr.Binary.Op.GREATER_EQUAL,
     }
 )
-# What an error may consist of to be drawn without a look at the state.
-_MIXED: Final = frozenset(
-    {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cz", "swap", "pauli", "reset", "unitary"}
+CLIFFORD_GATES: Final = frozenset(
+    {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "pauli"}
 )
+"""Those that Aer's stabilizer method knows by their names."""
+
+# What an error may consist of to be drawn without a look at the state.
+_MIXED: Final = CLIFFORD_GATES | {"reset", "unitary"}
 _MOST_BITS: Final = 32
 
 

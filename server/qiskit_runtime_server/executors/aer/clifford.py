@@ -18,12 +18,9 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford
 from qiskit_aer.noise import NoiseModel, QuantumError
 
-from qiskit_runtime_server.executors.aer.circuits import Steps, has_loop, leaves, rewritten
+from qiskit_runtime_server.executors.aer.circuits import CLIFFORD_GATES, Steps, has_loop, leaves, rewritten
 from qiskit_runtime_server.simulation.noise import errors_of
 
-_KNOWN: Final = frozenset(
-    {"id", "x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "ecr", "pauli"}
-)
 _NOT_GATES: Final = frozenset({"measure", "reset", "delay", "break_loop", "continue_loop"})
 _MOST_QUBITS: Final = 2
 _KEPT: Final = 4096
@@ -70,7 +67,7 @@ def clifford_steps(operation: Instruction) -> Steps | None:
 
     Angles may be off by some 1e-7.
     """
-    if operation.name in _KNOWN:
+    if operation.name in CLIFFORD_GATES:
         return ((operation, tuple(range(operation.num_qubits))),)
     if not isinstance(operation, Gate) or operation.num_qubits > _MOST_QUBITS:
         return None
@@ -85,7 +82,7 @@ def in_clifford_gates(circuit: QuantumCircuit) -> QuantumCircuit:
     """Return a circuit, whose angles are numbers and which `clifford_rows` has found good, in gates of stabilizers."""
 
     def steps(operation: Instruction, qubits: tuple[int, ...]) -> Steps:
-        found = clifford_steps(operation) if isinstance(operation, Gate) else None
+        found = clifford_steps(operation)
         return [(operation, range(len(qubits)))] if found is None else found
 
     return rewritten(circuit, range(circuit.num_qubits), steps)
@@ -94,7 +91,7 @@ def in_clifford_gates(circuit: QuantumCircuit) -> QuantumCircuit:
 def _is_pauli_like(error: QuantumError) -> bool:
     """Whether an error is a mixture of Clifford gates and resets."""
     return all(
-        instruction.name in _KNOWN or instruction.name == "reset"
+        instruction.name in CLIFFORD_GATES or instruction.name == "reset"
         for circuit in error.circuits
         for instruction in circuit.data
     )

@@ -120,10 +120,10 @@ class AerExecutor(BaseExecutor):
             InvalidInputError: If Aer does not know an instruction.
             InternalError: If Aer failed.
         """
-        if task.circuit.num_qubits < _STABILIZER_QUBITS:
+        if task.circuit.num_qubits < _STABILIZER_QUBITS or obstacle(task.circuit) is not None:
             return self._dense(task)
         stabilized = clifford_rows(task.circuit, task.parameter_values, task.noise)
-        if obstacle(task.circuit) is not None or not stabilized.any():
+        if not stabilized.any():
             return self._dense(task)
         bits = np.empty((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
         for chosen, run in ((stabilized, self._stabilized), (~stabilized, self._dense)):
