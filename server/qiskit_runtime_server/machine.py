@@ -7,6 +7,9 @@ from pathlib import Path
 _RESERVE = 0.2
 _CORES_PER_SLOT = 4
 
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_STEP = 1024
+
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMORY_LIMITS = (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes")
 
@@ -20,9 +23,21 @@ def usable_bytes() -> int:
     return int(min(limits) * (1 - _RESERVE))
 
 
-def qubits_in(memory_bytes: int) -> int:
-    """Return how many qubits a state vector of complex128 may have to fit into a memory, at least 1."""
-    return max(1, (memory_bytes // 16).bit_length() - 1)
+def qubits_in(memory_bytes: int, amplitude_bytes: int = 16) -> int:
+    """Return how many qubits a state vector may have to fit into a memory, at least 1; by default of complex128."""
+    return max(1, (memory_bytes // amplitude_bytes).bit_length() - 1)
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes as people write it: ``in_words(2**54)`` is `16 PiB`; beyond EiB, a power of 2."""
+    if size >= _STEP ** len(_UNITS):
+        return f"2^{size.bit_length() - 1} bytes"
+    power = 0
+    # In the next unit from where three digits would be rounded up to it.
+    while size / _STEP**power >= _STEP - 0.5 and power < len(_UNITS) - 1:
+        power += 1
+    value = size / _STEP**power
+    return f"{value:.0f} {_UNITS[power]}" if value >= 100 else f"{value:.3g} {_UNITS[power]}"  # noqa: PLR2004
 
 
 def usable_cores() -> int:

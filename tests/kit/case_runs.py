@@ -23,7 +23,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.aer.circuits import obstacle
 from qiskit_runtime_server.executors.base import BaseExecutor, SampleTask
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 
 EXECUTORS: Final = ("aer", "custatevec", "aer-alone")
 FALSE_ALARM: Final = 1e-6

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 
 ENTRY_POINTS = """[qiskit_runtime_server.executors]
 twin = custatevec_twin:Twin

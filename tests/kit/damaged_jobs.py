@@ -181,8 +181,8 @@ def _runner() -> Any:  # noqa: ANN401 - a function
     from qiskit_runtime_server.errors import InternalError, JobError  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.base import BitTensor, SampleTask  # noqa: PLC0415 - see above
     from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor  # noqa: PLC0415 - see above
-    from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates  # noqa: PLC0415 - see above
     from qiskit_runtime_server.messages.messages import Task  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates  # noqa: PLC0415 - see above
     from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - see above
 
     class Executor(CuStateVecExecutor):

@@ -32,14 +32,14 @@ from rich.console import Console
 from rich.table import Table
 
 from qiskit_runtime_server.executors.base import SampleTask
-from qiskit_runtime_server.executors.custatevec import lowering
 from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
 from qiskit_runtime_server.executors.custatevec.options import Options
-from qiskit_runtime_server.executors.custatevec.port import States
-from qiskit_runtime_server.executors.custatevec.program import Gate, Run
-from qiskit_runtime_server.executors.custatevec.sizes import spelled
+from qiskit_runtime_server.machine import in_words
+from qiskit_runtime_server.simulation.statevector import lowering
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.program import Gate, Run
+from qiskit_runtime_server.simulation.statevector.state_port import States
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "gpu.md"
 FUSIONS = (None, 3, 4, 5, 6, 7)
@@ -188,9 +188,9 @@ def large_states(machine: Machine, sizes: Sizes) -> Iterator[Row]:
 
 def largest_state(machine: Machine, sizes: Sizes) -> Iterator[Row]:
     """Yield whether the largest state runs, where the device has the memory for it."""
-    states, what = machine.states(), f"{sizes.largest} qubits, complex64 ({spelled(8 << sizes.largest)})"
+    states, what = machine.states(), f"{sizes.largest} qubits, complex64 ({in_words(8 << sizes.largest)})"
     if 8 << sizes.largest > states.device().memory_bytes:
-        yield Row(what=what, figure=f"not run: there are {spelled(states.device().memory_bytes)}")
+        yield Row(what=what, figure=f"not run: there are {in_words(states.device().memory_bytes)}")
         return
     with queued(states, brickwork(sizes.largest, depth=4)) as (evolve, _):
         yield Row(what=f"{what}, brickwork of depth 4", figure=f"{timed(evolve, 1):.2f} s", goal="runs")

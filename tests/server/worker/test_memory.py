@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qiskit_runtime_server.machine import cpu_limit, qubits_in, usable_bytes, usable_cores
+from qiskit_runtime_server.machine import cpu_limit, in_words, qubits_in, usable_bytes, usable_cores
 
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("200000 100000", 2), ("50000 100000", 1)])
@@ -33,3 +33,24 @@ def test_this_machine_has_something() -> None:
 @pytest.mark.parametrize(("size", "qubits"), [(16 * 2**20, 20), (16 * 2**20 - 1, 19), (1, 1)])
 def test_a_state_of_n_qubits_needs_16_times_2_to_the_n_bytes(size: int, qubits: int) -> None:
     assert qubits_in(size) == qubits
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1000 * 2**10, "1000 KiB"),
+        (2**20 - 1, "1 MiB"),
+        (123 * 2**30 + 2**29, "124 GiB"),
+        (2**54, "16 PiB"),
+        (2**64, "16 EiB"),
+        (2**70 - 1, "1024 EiB"),
+        (2**131, "2^131 bytes"),
+    ],
+)
+def test_sizes_are_written_in_units_that_people_read(size: int, words: str) -> None:
+    assert in_words(size) == words

@@ -31,8 +31,8 @@ from qiskit.circuit.classical import expr, types
 from qiskit.quantum_info import Kraus
 from qiskit_aer.noise import NoiseModel, QuantumError
 
-from qiskit_runtime_server.executors.custatevec.channels import channel
 from qiskit_runtime_server.simulation.noise import errors_of
+from qiskit_runtime_server.simulation.statevector.channels import channel
 
 Steps = Sequence[tuple[Instruction, Sequence[int]]]
 """Instructions, and for each the places of its qubits among those of the instruction that they make together."""

@@ -21,12 +21,12 @@ from qiskit_runtime_server.errors import (
 from qiskit_runtime_server.executors.aer.circuits import has_loop, leaves, obstacle, reading_errors, written_out
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
-from qiskit_runtime_server.machine import qubits_in, usable_bytes
+from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.simulation.components import terminal_measurements
 from qiskit_runtime_server.simulation.density import Evolution, Exact
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.simulator import StateVectors
 
 _METHODS: Final = ("density_matrix", "statevector", "matrix_product_state", "stabilizer")
 _AMPLITUDE_BYTES: Final = 16
@@ -84,8 +84,8 @@ class AerExecutor(BaseExecutor):
     """Simulates circuits with qiskit-aer.
 
     Small circuits that measure at their end are evolved once for each set of parameters, and shots are drawn from the
-    exact probabilities. Of other small ones, and of those whose decisions Aer does not know, shots are taken by the
-    interpreter that the executor `custatevec` has, on NumPy. Of all others Aer takes the shots.
+    exact probabilities. Of other small ones, and of those whose decisions Aer does not know, shots are taken by our
+    own interpreter (`simulation.statevector`), on NumPy. Of all others Aer takes the shots.
     """
 
     def __init__(self, memory_bytes: int | None = None, threads: int | None = None) -> None:
@@ -100,7 +100,7 @@ class AerExecutor(BaseExecutor):
         self._threads = threads
         state_bytes = self._memory_bytes // _INTERPRETED_COPIES
         states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
-        self._interpreter = CuStateVecExecutor(states=states, precision="double")
+        self._interpreter = StateVectors(states, amplitude_bytes=_AMPLITUDE_BYTES)
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""
@@ -252,8 +252,8 @@ class AerExecutor(BaseExecutor):
             return "matrix_product_state", bond_seconds
         needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits
         message = (
-            f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {_spelled(needed)}, and there"
-            f" are {_spelled(int(self._memory_bytes * _STATE_SHARE))}, enough for {self.capabilities().num_qubits}."
+            f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {in_words(needed)}, and there"
+            f" are {in_words(int(self._memory_bytes * _STATE_SHARE))}, enough for {self.capabilities().num_qubits}."
         )
         raise CircuitTooLargeError(message)
 
@@ -303,7 +303,7 @@ class AerExecutor(BaseExecutor):
         if not result.success:
             reason = "; ".join({str(part.status) for part in result.results if not part.success}) or str(result.status)
             if "memory" in reason.lower() or "bad_alloc" in reason:
-                message = f"{circuits[0].num_qubits} qubits do not fit into {_spelled(self._memory_bytes)}: {reason}"
+                message = f"{circuits[0].num_qubits} qubits do not fit into {in_words(self._memory_bytes)}: {reason}"
                 raise OutOfMemoryError(message)
             message = f"The simulator failed: {reason}"
             raise InternalError(message)
@@ -387,12 +387,3 @@ def _bond_bound(circuit: QuantumCircuit) -> int | None:
     ends = np.minimum(np.arange(1, len(exponents) + 1), np.arange(len(exponents), 0, -1))
     bond: int = 2 ** int(np.minimum(exponents, ends).max())
     return bond
-
-
-def _spelled(size: int) -> str:
-    value = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:  # noqa: PLR2004 - the next unit
-            return f"{value:.3g} {unit}"
-        value /= 1024
-    return f"{value:.3g} PiB"

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from qiskit_runtime_server.executors.custatevec.device_library import Library
-from qiskit_runtime_server.executors.custatevec.numpy_states import bisected
-from qiskit_runtime_server.executors.custatevec.port import Batch, Floats, Integers, Matrices
+from qiskit_runtime_server.simulation.statevector.numpy_states import bisected
+from qiskit_runtime_server.simulation.statevector.state_port import Batch, Floats, Integers, Matrices
 
 # On Blackwell every state of a batch has to begin at a multiple of this.
 _ALIGNMENT: Final = 128

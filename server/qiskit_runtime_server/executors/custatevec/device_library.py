@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from qiskit_runtime_server.errors import OutOfMemoryError, StartupError
-from qiskit_runtime_server.executors.custatevec.sizes import shortage
+from qiskit_runtime_server.simulation.statevector.memory import shortage
 
 _OLDEST: Final = 11500
 _EXTRA: Final = "pip install 'qiskit-runtime-server[custatevec]' (CUDA 12) or '[custatevec-cu13]' (CUDA 13)"

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from qiskit_runtime_server.executors.custatevec.device_library import Library
-from qiskit_runtime_server.executors.custatevec.port import Floats, Integers, Matrices, Queue, State
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Integers, Matrices, Queue, State
 
 _DEVICE_TO_DEVICE: Final = 3
 _COPIES: Final = 8

@@ -11,9 +11,8 @@ from qiskit_runtime_server.executors.custatevec.device_batch import SCRATCH_BYTE
 from qiskit_runtime_server.executors.custatevec.device_library import Library
 from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue, DeviceState
 from qiskit_runtime_server.executors.custatevec.options import Options
-from qiskit_runtime_server.executors.custatevec.port import Batch, Device, Queue, State, States
-from qiskit_runtime_server.executors.custatevec.sizes import qubits_in
-from qiskit_runtime_server.machine import usable_bytes
+from qiskit_runtime_server.machine import qubits_in, usable_bytes
+from qiskit_runtime_server.simulation.statevector.state_port import Batch, Device, Queue, State, States
 
 # Of a GPU's memory; the rest is for workspaces and for CUDA itself.
 _SHARE: Final = 0.9

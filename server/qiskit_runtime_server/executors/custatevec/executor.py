@@ -1,25 +1,13 @@
-"""The executor `custatevec`: chooses how a task runs, and in which pieces."""
+"""The executor `custatevec`: state vectors on NVIDIA GPUs."""
 
-from contextlib import ExitStack
 from copy import copy
-from typing import Any, Final, Self
+from typing import Any, Self
 
-import numpy as np
-
-from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, ExpectationTask, SampleTask
-from qiskit_runtime_server.executors.custatevec import lowering
-from qiskit_runtime_server.executors.custatevec.draws import Draws
-from qiskit_runtime_server.executors.custatevec.lanes import Lanes
 from qiskit_runtime_server.executors.custatevec.options import Options
-from qiskit_runtime_server.executors.custatevec.port import Floats, States
-from qiskit_runtime_server.executors.custatevec.program import Program
-from qiskit_runtime_server.executors.custatevec.sizes import qubits_in, spelled
-from qiskit_runtime_server.executors.custatevec.solo import Solo
 from qiskit_runtime_server.messages.messages import Capabilities
-
-# Shots that are under way at a time; each takes some 50 bytes on the host, and its bits.
-_MOST_SHOTS: Final = 2**21
+from qiskit_runtime_server.simulation.statevector.simulator import StateVectors
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, States
 
 
 class CuStateVecExecutor(BaseExecutor):
@@ -45,32 +33,13 @@ class CuStateVecExecutor(BaseExecutor):
         other._host_bytes = memory_bytes
         return other
 
-    @property
-    def _states(self) -> States:
-        """Return what holds states; the GPU is first touched in the process that uses it."""
-        if self._given is None:
-            from qiskit_runtime_server.executors.custatevec.device_states import (  # noqa: PLC0415 - needs a GPU
-                DeviceStates,
-            )
-
-            self._given = DeviceStates(self._options, host_bytes=self._host_bytes)
-        return self._given
-
     def capabilities(self) -> Capabilities:
         """Return what fits into the device.
 
         Raises:
             StartupError: If there is no usable device; the message says what is missing.
         """
-        device = self._states.device()
-        return Capabilities(
-            num_qubits=qubits_in(device.memory_bytes, self._amplitude_bytes),
-            methods=("statevector",),
-            precision=self._options.precision,
-            device=device.name,
-            memory_bytes=device.memory_bytes,
-            compute_capability=device.compute_capability,
-        )
+        return self._simulator().capabilities()
 
     def sample(self, task: SampleTask) -> BitTensor:
         """Run a task; see `BaseExecutor.sample`.
@@ -80,11 +49,7 @@ class CuStateVecExecutor(BaseExecutor):
             OutOfMemoryError: If it would, but something else uses the memory.
             InvalidInputError: If the circuit has an instruction that cannot be simulated.
         """
-        self._check_size(task.circuit.num_qubits)
-        program = lowering.program(task.circuit, task.noise)
-        if program.num_qubits <= self._options.batched_qubits and self._room(program.num_qubits):
-            return self._in_batches(task, program)
-        return self._one_by_one(task, program)
+        return self._simulator().sample(task)
 
     def expectation_values(self, task: ExpectationTask) -> Floats:
         """Evaluate observables; see `BaseExecutor.expectation_values`.
@@ -94,71 +59,19 @@ class CuStateVecExecutor(BaseExecutor):
             OutOfMemoryError: If it would, but something else uses the memory.
             InvalidInputError: If the circuit has something other than gates.
         """
-        self._check_size(task.circuit.num_qubits)
-        program = lowering.program(task.circuit, None)
-        terms = [observable.to_sparse_list() for observable in task.observables]
-        paulis = [(letters, qubits) for term in terms for letters, qubits, _ in term]
-        weights = np.zeros((len(paulis), len(terms)))
-        rows = ((column, coefficient) for column, term in enumerate(terms) for _, _, coefficient in term)
-        for place, (column, coefficient) in enumerate(rows):
-            weights[place, column] = coefficient.real
-        values = np.zeros((len(task.parameter_values), len(terms)))
-        with self._states.state(program.num_qubits) as state:
-            for row, angles in enumerate(task.parameter_values):
-                with ExitStack() as stack:
-                    Solo(self._states, state, angles[None], stack).evolve(program)
-                    values[row] = state.expectations(paulis) @ weights
-        return values
+        return self._simulator().expectation_values(task)
 
-    @property
-    def _amplitude_bytes(self) -> int:
-        return 8 if self._options.precision == "single" else 16
-
-    def _check_size(self, num_qubits: int) -> None:
-        memory = self._states.device().memory_bytes
-        needed = self._amplitude_bytes << num_qubits
-        if needed > memory:
-            message = (
-                f"{num_qubits} qubits of the circuit are entangled: their state needs {spelled(needed)}, and there are"
-                f" {spelled(memory)}, enough for {qubits_in(memory, self._amplitude_bytes)}."
+    def _simulator(self) -> StateVectors:
+        """Return what simulates; the GPU is first touched in the process that uses it."""
+        if self._given is None:
+            from qiskit_runtime_server.executors.custatevec.device_states import (  # noqa: PLC0415 - needs a GPU
+                DeviceStates,
             )
-            raise CircuitTooLargeError(message)
 
-    def _room(self, num_qubits: int) -> int:
-        """Return how many states of a batch fit into the device."""
-        return self._states.device().batch_bytes // (self._amplitude_bytes << num_qubits)
-
-    def _in_batches(self, task: SampleTask, program: Program) -> BitTensor:
-        """Run shots of many rows together, as many as there is room for."""
-        rows = len(task.parameter_values)
-        bits = np.zeros((rows, task.shots, program.num_clbits), dtype=np.bool_)
-        room = self._room(program.num_qubits)
-        at_once = min(room, _MOST_SHOTS) if program.branches else _MOST_SHOTS
-        shot_step = max(1, min(task.shots, at_once))
-        row_step = max(1, min(at_once // shot_step, room))
-        for row in range(0, rows, row_step):
-            for shot in range(0, task.shots, shot_step):
-                part = np.s_[row : row + row_step, shot : shot + shot_step]
-                bits[part] = self._batch(task, program, *part)
-        return bits
-
-    def _batch(self, task: SampleTask, program: Program, some_rows: slice, some_shots: slice) -> BitTensor:
-        values = task.parameter_values[some_rows]
-        seeds = task.seeds[some_rows]
-        places = np.arange(task.shots, dtype=np.uint64)[some_shots]
-        rows = np.repeat(np.arange(len(values)), len(places))
-        draws = Draws(np.repeat(seeds, len(places)), np.tile(places, len(values)))
-        room = len(rows) if program.branches else len(values)
-        with self._states.batch(program.num_qubits, room) as batch:
-            lanes = Lanes(batch, self._options.fusion, rows, values, draws)
-            return lanes.sample(program).reshape(len(values), len(places), program.num_clbits)
-
-    def _one_by_one(self, task: SampleTask, program: Program) -> BitTensor:
-        """Run one row after the other on one large state."""
-        bits = []
-        with self._states.state(program.num_qubits) as state:
-            for values, seed in zip(task.parameter_values, task.seeds.tolist(), strict=True):
-                with ExitStack() as stack:
-                    solo = Solo(self._states, state, values[None], stack)
-                    bits.append(solo.sample(program, seed, task.shots))
-        return np.array(bits, dtype=np.bool_).reshape(len(bits), task.shots, program.num_clbits)
+            self._given = DeviceStates(self._options, host_bytes=self._host_bytes)
+        return StateVectors(
+            self._given,
+            amplitude_bytes=8 if self._options.precision == "single" else 16,
+            batched_qubits=self._options.batched_qubits,
+            fusion=self._options.fusion,
+        )

@@ -14,9 +14,9 @@ from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.executors.base import SampleTask
 from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
 from qiskit_runtime_server.executors.custatevec.options import Options
-from qiskit_runtime_server.executors.custatevec.port import States
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.state_port import States
 
 StatesOf = Callable[[str], States]
 Executor = Callable[..., CuStateVecExecutor]

@@ -14,9 +14,9 @@ from qiskit.circuit.classical import expr, types
 
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors.base import SampleTask
-from qiskit_runtime_server.executors.custatevec.classical import Expression
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.classical import Expression
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 
 SHOTS = 24
 """So few that all four outcomes of the coins are there with the seed of the tests, and groups of shots are small."""

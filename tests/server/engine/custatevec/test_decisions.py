@@ -10,8 +10,8 @@ from qiskit.circuit.classical import expr, types
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, thermal_relaxation_error
 
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.executors.custatevec.classical import Expression
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.statevector.classical import Expression
 
 WAYS = pytest.mark.parametrize(("batched_qubits", "shots"), [(20, 4000), (0, 500)], ids=["batched", "one by one"])
 

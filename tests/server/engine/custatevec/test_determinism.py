@@ -13,10 +13,10 @@ from scipy.stats import kstest
 
 from qiskit_runtime_server.executors.base import SampleTask
 from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
-from qiskit_runtime_server.executors.custatevec.draws import Draws
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
-from qiskit_runtime_server.executors.custatevec.numpy_states import NumPyStates
 from qiskit_runtime_server.executors.custatevec.options import Options
+from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
+from qiskit_runtime_server.simulation.statevector.random_streams import RandomStreams
 
 ROWS = np.linspace(0, 3, 7)[:, None]
 
@@ -131,7 +131,7 @@ def test_draws_are_even_and_independent() -> None:
     """Kolmogorov-Smirnov and correlation tests of a million numbers along each axis, at one false alarm in 10^6."""
     seeds = np.repeat(np.arange(100, dtype=np.uint64), 100)
     places = np.tile(np.arange(100, dtype=np.uint64), 100)
-    draws = Draws(seeds, places)
+    draws = RandomStreams(seeds, places)
     table = np.stack([draws.take() for _ in range(100)])
     assert kstest(table.ravel(), "uniform").pvalue > 1e-6
     cube = table.reshape(100, 100, 100)
@@ -147,7 +147,7 @@ def test_draws_are_even_and_independent() -> None:
 
 def test_numbers_are_the_same_taken_one_by_one_and_together() -> None:
     seeds, places = np.array([5, 5], dtype=np.uint64), np.array([0, 1], dtype=np.uint64)
-    one, other = Draws(seeds, places), Draws(seeds, places)
+    one, other = RandomStreams(seeds, places), RandomStreams(seeds, places)
     numbers = [one.take()[1] for _ in range(6)]
     assert other.of(1).take_many(0, 6).tolist() == numbers
     assert [*other.take_many(1, 4), other.take(np.array([1]))[0]] == numbers[:5]

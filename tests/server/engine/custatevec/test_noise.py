@@ -23,10 +23,10 @@ from qiskit_aer.noise import (
 from scipy.stats import chisquare
 
 from qiskit_runtime_server.executors.base import SampleTask
-from qiskit_runtime_server.executors.custatevec import channels, lowering
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.noise import readout_matrix
+from qiskit_runtime_server.simulation.statevector import channels, lowering
 
 FALSE_ALARM = 1e-6
 """How likely a comparison fails by chance, for a seed taken at random; the seeds are fixed."""

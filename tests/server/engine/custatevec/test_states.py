@@ -10,7 +10,7 @@ from qiskit.quantum_info import Operator, Pauli, Statevector, random_statevector
 from scipy.stats import chisquare
 
 from qiskit_runtime_server.errors import OutOfMemoryError
-from qiskit_runtime_server.executors.custatevec.port import Batch, State, States
+from qiskit_runtime_server.simulation.statevector.state_port import Batch, State, States
 
 StatesOf = Callable[[str], States]
 

@@ -13,11 +13,11 @@ from qiskit.quantum_info import Statevector, random_unitary
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.executors.custatevec import gates, lowering
-from qiskit_runtime_server.executors.custatevec.draws import Draws
-from qiskit_runtime_server.executors.custatevec.lanes import Lanes
-from qiskit_runtime_server.executors.custatevec.port import States
-from qiskit_runtime_server.executors.custatevec.solo import Solo
+from qiskit_runtime_server.simulation.statevector import gates, lowering
+from qiskit_runtime_server.simulation.statevector.lanes import Lanes
+from qiskit_runtime_server.simulation.statevector.one_state import OneState
+from qiskit_runtime_server.simulation.statevector.random_streams import RandomStreams
+from qiskit_runtime_server.simulation.statevector.state_port import States
 
 StatesOf = Callable[[str], States]
 
@@ -43,7 +43,7 @@ def in_a_batch(states: States, circuit: QuantumCircuit, values: NDArray[np.float
     program = lowering.program(circuit, None)
     shots = np.zeros(len(values), dtype=np.uint64)
     with states.batch(circuit.num_qubits, len(values)) as batch:
-        lanes = Lanes(batch, fusion, np.arange(len(values)), values, Draws(shots, shots))
+        lanes = Lanes(batch, fusion, np.arange(len(values)), values, RandomStreams(shots, shots))
         lane_of = lanes.evolve(program)
         return batch.amplitudes()[lane_of]
 
@@ -54,7 +54,7 @@ def one_by_one(states: States, circuit: QuantumCircuit, values: NDArray[np.float
     with states.state(circuit.num_qubits) as state:
         for row in values:
             with ExitStack() as stack:
-                Solo(states, state, row[None], stack).sample(program, 1, 1)
+                OneState(states, state, row[None], stack).sample(program, 1, 1)
                 found.append(state.amplitudes())
     return np.array(found)
 

@@ -5,9 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from qiskit_runtime_server.executors.custatevec.classical import Bits, checked_index
-from qiskit_runtime_server.executors.custatevec.port import Floats, Integers
-from qiskit_runtime_server.executors.custatevec.program import (
+from qiskit_runtime_server.simulation.statevector.classical import Bits, checked_index
+from qiskit_runtime_server.simulation.statevector.program import (
     Assign,
     Block,
     Choice,
@@ -20,6 +19,7 @@ from qiskit_runtime_server.executors.custatevec.program import (
     While,
     mapped,
 )
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Integers
 
 
 class Machine(Protocol):

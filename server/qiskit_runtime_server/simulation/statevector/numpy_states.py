@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qiskit_runtime_server.errors import OutOfMemoryError
-from qiskit_runtime_server.executors.custatevec import gates
-from qiskit_runtime_server.executors.custatevec.port import (
+from qiskit_runtime_server.simulation.statevector import gates
+from qiskit_runtime_server.simulation.statevector.memory import shortage
+from qiskit_runtime_server.simulation.statevector.state_port import (
     Batch,
     Device,
     Floats,
@@ -19,7 +20,6 @@ from qiskit_runtime_server.executors.custatevec.port import (
     State,
     States,
 )
-from qiskit_runtime_server.executors.custatevec.sizes import shortage
 
 Amplitudes = NDArray[Any]
 _Operation = Callable[["NumPyState", Iterator[float]], None]

@@ -10,7 +10,7 @@ from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.executors.custatevec.port import Floats, Integers, Matrices
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Integers, Matrices
 
 _PAULIS: Final[Mapping[str, Matrices]] = {
     "I": np.eye(2, dtype=np.complex128),

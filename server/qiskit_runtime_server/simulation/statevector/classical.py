@@ -16,7 +16,7 @@ from qiskit.circuit import ClassicalRegister, Clbit
 from qiskit.circuit.classical import expr, types
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.executors.custatevec.port import Integers
+from qiskit_runtime_server.simulation.statevector.state_port import Integers
 
 Bits = NDArray[np.bool_]
 Scope = Mapping[Clbit, int]

@@ -7,20 +7,20 @@ spread over rows, and a shot's bits do not depend on which others are there.
 
 import numpy as np
 
-from qiskit_runtime_server.executors.custatevec import gates
-from qiskit_runtime_server.executors.custatevec.channels import Channel
-from qiskit_runtime_server.executors.custatevec.classical import Bits
-from qiskit_runtime_server.executors.custatevec.draws import Draws
-from qiskit_runtime_server.executors.custatevec.fusion import Fusion, spread, with_identity
-from qiskit_runtime_server.executors.custatevec.interpreter import Interpreter
-from qiskit_runtime_server.executors.custatevec.port import Batch, Floats, Integers, Matrices
-from qiskit_runtime_server.executors.custatevec.program import Gate, Noise, Program, Run, mapped
+from qiskit_runtime_server.simulation.statevector import gates
+from qiskit_runtime_server.simulation.statevector.channels import Channel
+from qiskit_runtime_server.simulation.statevector.classical import Bits
+from qiskit_runtime_server.simulation.statevector.fusion import Fusion, spread, with_identity
+from qiskit_runtime_server.simulation.statevector.interpreter import Interpreter
+from qiskit_runtime_server.simulation.statevector.program import Gate, Noise, Program, Run, mapped
+from qiskit_runtime_server.simulation.statevector.random_streams import RandomStreams
+from qiskit_runtime_server.simulation.statevector.state_port import Batch, Floats, Integers, Matrices
 
 
 class Lanes:
     """A machine for programs on small states."""
 
-    def __init__(self, batch: Batch, fusion: int, rows: Integers, values: Floats, draws: Draws) -> None:
+    def __init__(self, batch: Batch, fusion: int, rows: Integers, values: Floats, draws: RandomStreams) -> None:
         """Begin with all shots in one lane.
 
         Args:

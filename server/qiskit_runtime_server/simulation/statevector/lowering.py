@@ -27,10 +27,10 @@ from qiskit.circuit.classical import expr
 from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.executors.custatevec.channels import channel
-from qiskit_runtime_server.executors.custatevec.classical import Bits, Expression, Scope
-from qiskit_runtime_server.executors.custatevec.port import Floats, Integers
-from qiskit_runtime_server.executors.custatevec.program import (
+from qiskit_runtime_server.simulation.noise import errors_of, gate_error, readout_matrix
+from qiskit_runtime_server.simulation.statevector.channels import channel
+from qiskit_runtime_server.simulation.statevector.classical import Bits, Expression, Scope
+from qiskit_runtime_server.simulation.statevector.program import (
     Assign,
     BitMap,
     Block,
@@ -46,7 +46,7 @@ from qiskit_runtime_server.executors.custatevec.program import (
     Step,
     While,
 )
-from qiskit_runtime_server.simulation.noise import errors_of, gate_error, readout_matrix
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Integers
 
 _Item = Gate | Noise | Measure | Reset | Assign | Choice | While | For | Jump
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from qiskit.circuit import Instruction, Parameter, ParameterExpression
 
-from qiskit_runtime_server.executors.custatevec import gates
-from qiskit_runtime_server.executors.custatevec.channels import Channel
-from qiskit_runtime_server.executors.custatevec.classical import Bits, Expression
-from qiskit_runtime_server.executors.custatevec.port import Floats, Integers, Matrices
 from qiskit_runtime_server.simulation.components import evaluated
+from qiskit_runtime_server.simulation.statevector import gates
+from qiskit_runtime_server.simulation.statevector.channels import Channel
+from qiskit_runtime_server.simulation.statevector.classical import Bits, Expression
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Integers, Matrices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from qiskit_runtime_server.executors.custatevec.gates import embedded
-from qiskit_runtime_server.executors.custatevec.port import Batch, Integers, Matrices
+from qiskit_runtime_server.simulation.statevector.gates import embedded
+from qiskit_runtime_server.simulation.statevector.state_port import Batch, Integers, Matrices
 
 # Multiplications for one product on the host; beyond this another pass over the states takes less time.
 _WORK: Final = 2**18

@@ -13,9 +13,9 @@ from qiskit.circuit import Instruction, QuantumCircuit
 from qiskit.quantum_info import SuperOp
 from qiskit_aer.noise import QuantumError
 
-from qiskit_runtime_server.executors.custatevec.gates import embedded, fixed_matrix
-from qiskit_runtime_server.executors.custatevec.port import Floats, Matrices
 from qiskit_runtime_server.simulation.noise import channel as superoperator
+from qiskit_runtime_server.simulation.statevector.gates import embedded, fixed_matrix
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Matrices
 
 _TINY: Final = 1e-12
 _ALIKE: Final = 1e-9

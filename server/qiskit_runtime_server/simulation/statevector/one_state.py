@@ -10,15 +10,15 @@ from contextlib import ExitStack
 import numpy as np
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.executors.custatevec import gates
-from qiskit_runtime_server.executors.custatevec.classical import Bits
-from qiskit_runtime_server.executors.custatevec.draws import Draws
-from qiskit_runtime_server.executors.custatevec.interpreter import Interpreter
-from qiskit_runtime_server.executors.custatevec.port import Floats, Integers, Queue, State, States
-from qiskit_runtime_server.executors.custatevec.program import Gate, Noise, Program, Run, Step, mapped
+from qiskit_runtime_server.simulation.statevector import gates
+from qiskit_runtime_server.simulation.statevector.classical import Bits
+from qiskit_runtime_server.simulation.statevector.interpreter import Interpreter
+from qiskit_runtime_server.simulation.statevector.program import Gate, Noise, Program, Run, Step, mapped
+from qiskit_runtime_server.simulation.statevector.random_streams import RandomStreams
+from qiskit_runtime_server.simulation.statevector.state_port import Floats, Integers, Queue, State, States
 
 
-class Solo:
+class OneState:
     """A machine for programs on one large state, for one row of parameter values."""
 
     def __init__(self, states: States, state: State, values: Floats, stack: ExitStack) -> None:
@@ -36,11 +36,11 @@ class Solo:
         self._values = values
         self._stack = stack
         self._queues: dict[int, Queue] = {}
-        self._draws = Draws(np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
+        self._draws = RandomStreams(np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
 
     def sample(self, program: Program, seed: int, shots: int) -> Bits:
         """Run `program` and return the bits of all shots, shape ``(shots, clbits)``."""
-        streams = Draws(np.full(shots, seed, dtype=np.uint64), np.arange(shots, dtype=np.uint64))
+        streams = RandomStreams(np.full(shots, seed, dtype=np.uint64), np.arange(shots, dtype=np.uint64))
         certain = 0
         while certain < len(program.steps) and _is_certain(program.steps[certain]):
             certain += 1
@@ -103,7 +103,7 @@ class Solo:
             assert isinstance(step, Run)  # noqa: S101 - see _is_certain
             self.run(step, np.zeros(1, dtype=np.int64))
 
-    def _end(self, program: Program, bits: Bits, draws: Draws) -> None:
+    def _end(self, program: Program, bits: Bits, draws: RandomStreams) -> None:
         if program.ends:
             outcomes = self._state.sample(program.ends, draws.take())
             ends = gates.bits_of(outcomes, len(program.ends))

@@ -15,7 +15,7 @@ _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND: Final = np.uint64(0x94D049BB133111EB)
 
 
-class Draws:
+class RandomStreams:
     """Hands out numbers in [0, 1)."""
 
     def __init__(self, seeds: NDArray[np.uint64], places: NDArray[np.uint64]) -> None:
@@ -32,9 +32,9 @@ class Draws:
         self._states[shots] += _GAMMA
         return _fractions(self._states[shots])
 
-    def of(self, shot: int) -> "Draws":
+    def of(self, shot: int) -> "RandomStreams":
         """Return the stream of one shot, as it is now."""
-        stream = object.__new__(Draws)
+        stream = object.__new__(RandomStreams)
         stream._states = self._states[shot : shot + 1].copy()
         return stream
 
