@@ -69,26 +69,26 @@ def execute(
     executor: Simulator, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
 ) -> PrimitiveResult[PubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_estimator`."""
-    setup = PreparedDevice.of(executor, estimator_options(options), backend_name)
+    prepared = PreparedDevice.of(executor, estimator_options(options), backend_name)
     pubs = [EstimatorPub.coerce(pub) for pub in pubs]
     for index, pub in enumerate(pubs):
-        _check(pub, setup.device, setup.options, f"pubs[{index}]")
+        _check(pub, prepared.device, prepared.options, f"pubs[{index}]")
     pubs = [EstimatorPub(opened(pub.circuit), pub.observables, pub.parameter_values, pub.precision) for pub in pubs]
-    plans = [plan_for(setup, pub, f"pubs[{index}]") for index, pub in enumerate(pubs)]
-    if setup.options.twirling.product is not None:
+    plans = [plan_for(prepared, pub, f"pubs[{index}]") for index, pub in enumerate(pubs)]
+    if prepared.options.twirling.product is not None:
         for index, plan in enumerate(plans):
-            most = max(MAX_SHOTS, setup.device.max_shots)
-            isa.check_shots(math.prod(plan.share), most, setup.device, f"pubs[{index}]")
+            most = max(MAX_SHOTS, prepared.device.max_shots)
+            isa.check_shots(math.prod(plan.share), most, prepared.device, f"pubs[{index}]")
     layered = [plan.pub for plan in plans if plan.methods.needs_layers]
-    noise = layer_noise(setup, layered) if layered else None
-    results = [_run(setup, plan, noise, index) for index, plan in enumerate(plans)]
-    return PrimitiveResult(results, _job_metadata(setup.options))
+    noise = layer_noise(prepared, layered) if layered else None
+    results = [_run(prepared, plan, noise, index) for index, plan in enumerate(plans)]
+    return PrimitiveResult(results, _job_metadata(prepared.options))
 
 
-def _run(setup: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
+def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
     if plan.direct:
-        return PubResult(_estimate_pub(setup, plan, index), plan.metadata(plan.share, {}))
-    made = mitigated(setup, plan, noise, index)
+        return PubResult(_estimate_pub(prepared, plan, index), plan.metadata(plan.share, {}))
+    made = mitigated(prepared, plan, noise, index)
     return PubResult(made.data, plan.metadata(made.share, made.resilience))
 
 
@@ -206,17 +206,17 @@ class _Group:
     slopes: Mapping[int, dict[int, NDArray[np.float64]]]
 
 
-def _estimate_pub(setup: PreparedDevice, plan: Plan, index: int) -> DataBin:
+def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
     pub = plan.pub
     observables, elements = _observables(pub)
     groups = _groups(observables, elements)
     values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
     bases = dict.fromkeys(basis for group in groups for basis in group.parts)
-    calibration = _calibrated(setup, plan, index) if plan.methods.trex else _Calibration()
+    calibration = _calibrated(prepared, plan, index) if plan.methods.trex else _Calibration()
     for number, basis in enumerate(bases):
         users = [group for group in groups if basis in group.parts]
         rows = np.unique(np.concatenate([group.rows for group in users]))
-        for part, bits in _shots_in(setup, plan, basis, values[rows], (index, number)):
+        for part, bits in _shots_in(prepared, plan, basis, values[rows], (index, number)):
             outcomes = _Outcomes.of(bits.reshape(-1, plan.share[1], bits.shape[-1]))
             for group in users:
                 _add(group, basis, rows[part], outcomes, randomizations=plan.share[0], factors=calibration.factors)
@@ -228,18 +228,18 @@ def _estimate_pub(setup: PreparedDevice, plan: Plan, index: int) -> DataBin:
 
 
 def _shots_in(
-    setup: PreparedDevice, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
+    prepared: PreparedDevice, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
 ) -> Iterator[tuple[slice, BitTensor]]:
     """Yield the bits of the basis' qubits, all shots of a randomization side by side."""
-    circuit, columns = _measured(without_final_measurements(plan.pub.circuit), basis, setup.device)
+    circuit, columns = _measured(without_final_measurements(plan.pub.circuit), basis, prepared.device)
     if plan.methods.decouple:
-        circuit = decoupled(circuit, setup.device, setup.options.decoupling, f"pubs[{key[0]}]")
+        circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, f"pubs[{key[0]}]")
     parts = (
-        setup.sample_twirled(
-            circuit, values, plan.share, setup.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {}, *key
+        prepared.sample_twirled(
+            circuit, values, plan.share, prepared.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {}, *key
         )
         if plan.methods.twirls
-        else setup.sample(circuit, values, math.prod(plan.share), *key)
+        else prepared.sample(circuit, values, math.prod(plan.share), *key)
     )
     for rows, bits in parts:
         yield rows, bits[..., columns]
@@ -253,15 +253,15 @@ class _Calibration:
     variances: Mapping[int, float] = field(default_factory=dict)
 
 
-def _calibrated(setup: PreparedDevice, plan: Plan, index: int) -> _Calibration:
+def _calibrated(prepared: PreparedDevice, plan: Plan, index: int) -> _Calibration:
     """Measure by how much readout errors shrink the expectation value of each qubit, and return what undoes it.
 
     A factor ``f = 1 / (1 - 2p)`` changes by ``2f`` of itself for each unit of the measured flip rate ``p``.
     """
     readouts = plan.readouts or {}
-    learning = setup.options.resilience.measure_noise_learning
+    learning = prepared.options.resilience.measure_noise_learning
     shots = plan.share[1] if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
-    (seed,) = setup.options.seed_sequence(index, _CALIBRATION).generate_state(1, np.uint64).tolist()
+    (seed,) = prepared.options.seed_sequence(index, _CALIBRATION).generate_state(1, np.uint64).tolist()
     rates, variances = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
     factors = trex_factors(rates, learning.num_randomizations * shots)
     return _Calibration(

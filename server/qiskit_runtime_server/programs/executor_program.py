@@ -82,13 +82,13 @@ def execute(executor: Simulator, program: QuantumProgram, backend_name: str, see
         rep_delay=program.rep_delay,
         asymmetric_readout=program.asymmetric_readout,
     )
-    setup = PreparedDevice.of(executor, options, backend_name)
-    isa.check_shots(program.shots, setup.device.max_shots, setup.device, "quantum_program.shots")
+    prepared = PreparedDevice.of(executor, options, backend_name)
+    isa.check_shots(program.shots, prepared.device.max_shots, prepared.device, "quantum_program.shots")
     for index, item in enumerate(program.items):
-        isa.check_circuit(item.circuit, setup.device, options, f"items[{index}]")
+        isa.check_circuit(item.circuit, prepared.device, options, f"items[{index}]")
         _check_names(program, item, f"items[{index}]")
     _check_size(program)
-    return _document(program, [_run(setup, program, index) for index in range(len(program.items))])
+    return _document(program, [_run(prepared, program, index) for index in range(len(program.items))])
 
 
 def executions(program: QuantumProgram) -> int:
@@ -130,32 +130,32 @@ def _bytes_for_each_bit(program: QuantumProgram) -> float:
     return sizes[program.meas_level]
 
 
-def _run(setup: PreparedDevice, program: QuantumProgram, index: int) -> _ItemResult:
+def _run(prepared: PreparedDevice, program: QuantumProgram, index: int) -> _ItemResult:
     start = datetime.now(UTC)
     item = program.items[index]
-    values, drawn = _values(setup, item, index)
+    values, drawn = _values(prepared, item, index)
     if program.angle_decimals is not None:
         quarter = np.pi / 2
         values = np.round(values / quarter, decimals=program.angle_decimals) * quarter
-    isa.check_rzz_values(item.circuit, _bindings(item.circuit, values), setup.device, f"items[{index}]")
+    isa.check_rzz_values(item.circuit, _bindings(item.circuit, values), prepared.device, f"items[{index}]")
     tensors = {name: _tensor(array, program.wire) for name, array in drawn.items()}
-    tensors |= _registers(setup, program, index, values)
-    metadata = _metadata(setup, program, item) if program.wire.item_metadata else None
+    tensors |= _registers(prepared, program, index, values)
+    metadata = _metadata(prepared, program, item) if program.wire.item_metadata else None
     return _ItemResult(tensors=tensors, metadata=metadata, start=start, stop=datetime.now(UTC))
 
 
-def _metadata(setup: PreparedDevice, program: QuantumProgram, item: Item) -> dict[str, Any]:
+def _metadata(prepared: PreparedDevice, program: QuantumProgram, item: Item) -> dict[str, Any]:
     timing = None
     if program.scheduler_timing:
-        if setup.device.target.dt is None:
-            message = f"Option scheduler_timing is not supported: {setup.device.name} has no durations."
+        if prepared.device.target.dt is None:
+            message = f"Option scheduler_timing is not supported: {prepared.device.name} has no durations."
             raise UnsupportedOptionError(message)
-        planned = schedule(item.circuit, setup.device.target)
+        planned = schedule(item.circuit, prepared.device.target)
         timing = {"timing": planned.text(), "circuit_duration": planned.duration}
     return {"scheduler_timing": timing, "stretch_values": [] if program.stretch_values else None}
 
 
-def _values(setup: PreparedDevice, item: Item, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
+def _values(prepared: PreparedDevice, item: Item, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
     """Return the parameter values of all elements, shape ``(elements, k)``, and what clients get beside their bits."""
     columns = item.circuit.num_parameters
     if isinstance(item, CircuitItem):
@@ -164,7 +164,7 @@ def _values(setup: PreparedDevice, item: Item, index: int) -> tuple[NDArray[np.f
         item.samplex,
         item.arguments,
         item.shape,
-        lambda number: setup.options.seed_sequence(index, _RANDOMIZATIONS, number),
+        lambda number: prepared.options.seed_sequence(index, _RANDOMIZATIONS, number),
         f"items[{index}].samplex",
     )
     values = outputs.pop(samplexes.PARAMETER_VALUES, None)
@@ -181,15 +181,15 @@ def _bindings(circuit: QuantumCircuit, values: NDArray[np.float64]) -> BindingsA
 
 
 def _registers(
-    setup: PreparedDevice, program: QuantumProgram, index: int, values: NDArray[np.float64]
+    prepared: PreparedDevice, program: QuantumProgram, index: int, values: NDArray[np.float64]
 ) -> dict[str, dict[str, Any]]:
     """Return the tensors of every classical register."""
     item = program.items[index]
     circuit = item.circuit
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     writers = {name: _writers(program, item, len(bits)) for name, bits in columns.items()}
-    seed = setup.options.seed_sequence(index, _POINTS)
-    for rows, bits in setup.sample(circuit, values, program.shots, index, _SHOTS) if circuit.cregs else ():
+    seed = prepared.options.seed_sequence(index, _POINTS)
+    for rows, bits in prepared.sample(circuit, values, program.shots, index, _SHOTS) if circuit.cregs else ():
         for part, name in enumerate(columns):
             for writer in writers[name].values():
                 writer.write(_columns(bits, columns[name]), engine.seeds(seed, part, rows))

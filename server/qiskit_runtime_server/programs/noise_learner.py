@@ -89,13 +89,13 @@ def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name
         message = "Option support_qiskit: false is not supported: results are sent as Qiskit's own classes."
         raise UnsupportedOptionError(message)
     options, learning = noise_learner_options(with_seed(given, seed))
-    setup = PreparedDevice.of(executor, options, backend_name)
-    bare = [_bare(circuit, setup, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
+    prepared = PreparedDevice.of(executor, options, backend_name)
+    bare = [_bare(circuit, prepared, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
     qubits = used_qubits(bare, options.twirling.strategy) or [0]
     layers = found_layers([narrowed(circuit, qubits) for circuit in bare], options.twirling.strategy, qubits)
     chosen = layers[: learning.max_layers_to_learn]
     data = [
-        layer_error(layer, learned(setup, layer.instruction(setup.device.num_qubits), learning, index).errors)
+        layer_error(layer, learned(prepared, layer.instruction(prepared.device.num_qubits), learning, index).errors)
         for index, layer in enumerate(chosen)
     ]
     # A noise model is large, and clients warn when they read it.
@@ -108,11 +108,11 @@ def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name
     )
 
 
-def _bare(circuit: object, setup: PreparedDevice, options: Options, where: str) -> QuantumCircuit:
+def _bare(circuit: object, prepared: PreparedDevice, options: Options, where: str) -> QuantumCircuit:
     """Return a circuit that can be searched for layers, without its last measurements."""
     if not isinstance(circuit, QuantumCircuit):
         raise InvalidInputError(f"{where} must be a circuit, not {type(circuit).__name__}.")
-    isa.check_circuit(circuit, setup.device, options, where)
+    isa.check_circuit(circuit, prepared.device, options, where)
     contents = opened(circuit)
     if contents.has_control_flow_op():
         message = f"{where}: layers of circuits with control flow are not supported."
@@ -131,12 +131,12 @@ def _learn_boxes(executor: Simulator, params: Mapping[str, Any], backend_name: s
     boxes = _boxes(params.get("instructions"))
     given = codec.as_object(codec.Reader().read(params.get("options") or {}, "options"), "options")
     options, learning, checks = noise_learner_v3_options(with_seed(given, seed))
-    setup = PreparedDevice.of(executor, options, backend_name)
+    prepared = PreparedDevice.of(executor, options, backend_name)
     for index, box in enumerate(boxes):
         with codec.damage(f"instructions[{index}]"):
-            validate_instruction(box, setup.device.target)
+            validate_instruction(box, prepared.device.target)
     data = [
-        _result(box, learned(setup, box, learning, index, checks=checks), version) for index, box in enumerate(boxes)
+        _result(box, learned(prepared, box, learning, index, checks=checks), version) for index, box in enumerate(boxes)
     ]
     return LearningResult(
         document=_ENCODERS[version](NoiseLearnerV3Results(data)).model_dump_json().encode(),

@@ -39,7 +39,7 @@ class PreparedDevice:
 
     @classmethod
     def of(cls, executor: Simulator, options: Options, backend_name: str) -> Self:
-        """Return the setup that a job asks for.
+        """Return the prepared that a job asks for.
 
         Raises:
             JobError: If the device cannot do what the options say.

@@ -41,12 +41,12 @@ def execute(
     executor: Simulator, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
 ) -> PrimitiveResult[SamplerPubResult]:
     """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_sampler`."""
-    setup = PreparedDevice.of(executor, sampler_options(options), backend_name)
-    methods = sampler_methods(setup.options)
+    prepared = PreparedDevice.of(executor, sampler_options(options), backend_name)
+    methods = sampler_methods(prepared.options)
     pubs = [SamplerPub.coerce(pub) for pub in pubs]
-    shares = [_shares(pub, setup.options, methods) for pub in pubs]
+    shares = [_shares(pub, prepared.options, methods) for pub in pubs]
     for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
-        _check(pub, math.prod(share), setup, f"pubs[{index}]")
+        _check(pub, math.prod(share), prepared, f"pubs[{index}]")
     pubs = [SamplerPub(opened(pub.circuit), pub.parameter_values, pub.shots) for pub in pubs]
     for index, pub in enumerate(pubs):
         _check_methods(pub.circuit, methods, f"pubs[{index}]")
@@ -54,11 +54,11 @@ def execute(
     results, spans = [], []
     for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
         start = datetime.now(UTC)
-        data = _sample_pub(setup, pub, share, methods, index)
+        data = _sample_pub(prepared, pub, share, methods, index)
         spans.append(_span(index, pub.shape, share, methods, start))
         metadata = {"shots": math.prod(share), "circuit_metadata": pub.circuit.metadata or {}}
         results.append(SamplerPubResult(data, metadata | ({"num_randomizations": share[0]} if methods.twirls else {})))
-    return PrimitiveResult(results, {**_done(setup.options, spans), "version": 2})
+    return PrimitiveResult(results, {**_done(prepared.options, spans), "version": 2})
 
 
 def _done(options: Options, spans: Sequence[ExecutionSpan]) -> dict[str, Any]:
@@ -97,11 +97,11 @@ def _check_methods(circuit: QuantumCircuit, methods: Methods, where: str) -> Non
         raise UnsupportedOptionError(message)
 
 
-def _check(pub: SamplerPub, shots: int, setup: PreparedDevice, where: str) -> None:
-    isa.check_shots(shots, setup.device.max_shots, setup.device, where)
+def _check(pub: SamplerPub, shots: int, prepared: PreparedDevice, where: str) -> None:
+    isa.check_shots(shots, prepared.device.max_shots, prepared.device, where)
     isa.check_registers(pub.circuit, where)
-    isa.check_circuit(pub.circuit, setup.device, setup.options, where)
-    isa.check_rzz_values(pub.circuit, pub.parameter_values, setup.device, where)
+    isa.check_circuit(pub.circuit, prepared.device, prepared.options, where)
+    isa.check_rzz_values(pub.circuit, pub.parameter_values, prepared.device, where)
 
 
 def _check_size(pubs: Sequence[SamplerPub], shots: Sequence[int]) -> None:
@@ -117,10 +117,10 @@ def _check_size(pubs: Sequence[SamplerPub], shots: Sequence[int]) -> None:
 
 
 def _sample_pub(
-    setup: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+    prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
 ) -> DataBin:
     arrays = {register.name: _empty(pub, math.prod(share), register.size) for register in pub.circuit.cregs}
-    for rows, registers in _registers(setup, pub, share, methods, index) if arrays else ():
+    for rows, registers in _registers(prepared, pub, share, methods, index) if arrays else ():
         for name, bits in registers.items():
             arrays[name][rows] = _packed(bits)
     sizes = {register.name: register.size for register in pub.circuit.cregs}
@@ -131,41 +131,41 @@ def _sample_pub(
 
 
 def _registers(
-    setup: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+    prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
 ) -> Iterator[tuple[slice, dict[str, NDArray[np.bool_]]]]:
     """Yield bits of shape ``(rows, shots, bits)`` of every register, for some parameter sets at a time."""
     circuit = pub.circuit
     values = pub.parameter_values.ravel().as_array(circuit.parameters)
     ends = terminal_measurements(circuit) if methods.twirls and not methods.twirl_gates else None
-    readouts = None if ends is None else setup.readouts(ends)
+    readouts = None if ends is None else prepared.readouts(ends)
     if methods.twirls and readouts is None:
-        yield slice(0, pub.size), _twirled(setup, pub, share, index)
+        yield slice(0, pub.size), _twirled(prepared, pub, share, index)
         return
     if methods.decouple:
-        circuit = decoupled(circuit, setup.device, setup.options.decoupling, f"pubs[{index}]")
+        circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, f"pubs[{index}]")
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     parts = (
-        setup.sample(circuit, values, math.prod(share), index)
+        prepared.sample(circuit, values, math.prod(share), index)
         if readouts is None
-        else setup.sample_twirled(circuit, values, share, readouts, index)
+        else prepared.sample_twirled(circuit, values, share, readouts, index)
     )
     for rows, bits in parts:
         yield rows, {name: bits[..., places] for name, places in columns.items()}
 
 
 def _twirled(
-    setup: PreparedDevice, pub: SamplerPub, share: tuple[int, int], index: int
+    prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], index: int
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every register from variants that a samplex draws."""
-    qubits = used_qubits([pub.circuit], setup.options.twirling.strategy)
+    qubits = used_qubits([pub.circuit], prepared.options.twirling.strategy)
     narrow = narrowed(pub.circuit, qubits)
-    twirling = asdict(setup.options.twirling) | dict(
+    twirling = asdict(prepared.options.twirling) | dict(
         zip(("num_randomizations", "shots_per_randomization"), share, strict=True)
     )
     options = SamplerOptions(twirling=twirling)
     with damage(f"pubs[{index}]: it cannot be twirled"):
         program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=math.prod(share))
-    result = run_items.run(setup, program, index, qubits=qubits)
+    result = run_items.run(prepared, program, index, qubits=qubits)
     (item,) = result
     undo_twirling(item)
     flatten_twirling_axes(item, pub.shape)

@@ -300,34 +300,34 @@ def ramsey(device: Device) -> QuantumCircuit:
 
 class TestDecoupling:
     @pytest.fixture
-    def setup(self) -> PreparedDevice:
+    def prepared(self) -> PreparedDevice:
         return PreparedDevice.of(AerExecutor(), Options(seed=(3,)), "fake_sherbrooke")
 
     @pytest.mark.parametrize("sequence", ["XX", "XpXm", "XY4"])
-    def test_it_helps_a_waiting_qubit_that_is_detuned(self, setup: PreparedDevice, sequence: str) -> None:
+    def test_it_helps_a_waiting_qubit_that_is_detuned(self, prepared: PreparedDevice, sequence: str) -> None:
         # A third of a turn in 16,000 dt.
-        detuned = replace(setup, noise=DetunedNoise(1 / 48_000))
+        detuned = replace(prepared, noise=DetunedNoise(1 / 48_000))
         plain, decoupled_ones = self._ones(detuned, sequence)
         assert plain == pytest.approx(np.sin(np.pi / 3) ** 2, abs=0.04)
         assert decoupled_ones < 0.01
 
     @pytest.mark.parametrize("sequence", ["XX", "XpXm", "XY4"])
-    def test_it_changes_nothing_on_an_ideal_device(self, setup: PreparedDevice, sequence: str) -> None:
-        assert self._ones(replace(setup, noise=None), sequence) == (0, 0)
+    def test_it_changes_nothing_on_an_ideal_device(self, prepared: PreparedDevice, sequence: str) -> None:
+        assert self._ones(replace(prepared, noise=None), sequence) == (0, 0)
 
-    def test_relaxation_is_no_less_with_pulses_than_with_the_same_delays(self, setup: PreparedDevice) -> None:
+    def test_relaxation_is_no_less_with_pulses_than_with_the_same_delays(self, prepared: PreparedDevice) -> None:
         # Pulses cannot undo what has no memory: the same decay of the coherence, and a little for the pulses.
-        plain, decoupled_ones = self._ones(setup, "XX")
+        plain, decoupled_ones = self._ones(prepared, "XX")
         assert plain > 0.01
         assert decoupled_ones == pytest.approx(plain, abs=0.02)
 
-    def _ones(self, setup: PreparedDevice, sequence: str) -> tuple[float, float]:
+    def _ones(self, prepared: PreparedDevice, sequence: str) -> tuple[float, float]:
         """Return how often 1 is read without and with pulses."""
         pulses = Decoupling(enable=True, sequence_type=sequence)
-        circuits = (ramsey(setup.device), decoupled(ramsey(setup.device), setup.device, pulses, "here"))
+        circuits = (ramsey(prepared.device), decoupled(ramsey(prepared.device), prepared.device, pulses, "here"))
         shares = []
         for circuit in circuits:
-            ((_, bits),) = setup.sample(circuit, np.empty((1, 0)), 10_000)
+            ((_, bits),) = prepared.sample(circuit, np.empty((1, 0)), 10_000)
             shares.append(float(bits.mean()))
         assert circuits[1].count_ops()["x"] >= len(sequence) // 2
         return shares[0], shares[1]

@@ -89,7 +89,7 @@ class Learned:
 
 
 def learned(
-    setup: PreparedDevice,
+    prepared: PreparedDevice,
     instruction: CircuitInstruction,
     learning: LayerLearning,
     *key: int,
@@ -98,7 +98,7 @@ def learned(
     """Return the Pauli Lindblad model of a layer's errors.
 
     Args:
-        setup: What errs.
+        prepared: What errs.
         instruction: The layer, in a box on qubits of the device: self-inverse gates, or one measurement of each qubit.
         learning: How much is measured.
         key: Tells this from all other parts of the job.
@@ -110,18 +110,18 @@ def learned(
     checks = Checks() if checks is None else checks
     with damage("the errors of a layer cannot be learned"):
         program = prepare_vanilla_program(
-            setup.device,
+            prepared.device,
             [instruction],
             num_randomizations=learning.num_randomizations,
             shots_per_randomization=learning.shots_per_randomization,
             fragment_depths=learning.layer_pair_depths,
-            pass_manager=_checking(setup.device, checks),
+            pass_manager=_checking(prepared.device, checks),
         )
         for item in program.items:
             item.circuit = _with_known_pulses(item.circuit)
-        result = run_items.run(setup, program, *key)
-        if isinstance(setup.executor, DryRun):
-            _make_learnable(result, setup.options.seed_sequence(*key))
+        result = run_items.run(prepared, program, *key)
+        if isinstance(prepared.executor, DryRun):
+            _make_learnable(result, prepared.options.seed_sequence(*key))
         (errors,), (name,), fit = process_vanilla_result(result, raw_data_stage=_dropping(checks))
     return Learned(errors=errors, _name=name, _fit=fit, _checks=checks)
 

@@ -53,15 +53,15 @@ class Plan:
         }
 
 
-def plan_for(setup: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
+def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
     """Return how to run `pub`: at the level that the options say or, if they say none, at level 1 where it can be.
 
     Raises:
         UnsupportedOptionError: If something that the options ask for cannot be done with this pub.
     """
-    options = setup.options
+    options = prepared.options
     methods, fallback = estimator_methods(options), ""
-    readouts = setup.readouts({qubit: qubit for qubit in support(pub.observables)})
+    readouts = prepared.readouts({qubit: qubit for qubit in support(pub.observables)})
     simple = readouts is not None
     obstacle = _obstacle(pub, methods, simple=simple)
     if obstacle and options.resilience.level is None:

@@ -75,9 +75,9 @@ class Mitigated:
     resilience: Mapping[str, Any]
 
 
-def layer_noise(setup: PreparedDevice, pubs: Sequence[EstimatorPub]) -> LayerNoise:
+def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> LayerNoise:
     """Return the errors of all layers of the pubs' circuits: those that the job brings along, or learned ones."""
-    options = setup.options
+    options = prepared.options
     qubits = _qubits(pubs, options.twirling.strategy)
     layers = found_layers([_narrow(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
     known, learning = options.resilience.layer_noise_model, options.resilience.layer_noise_learning
@@ -86,8 +86,8 @@ def layer_noise(setup: PreparedDevice, pubs: Sequence[EstimatorPub]) -> LayerNoi
         if known is not None:
             errors.append(known_errors(layer, known))
         elif learning.max_layers_to_learn is None or number < learning.max_layers_to_learn:
-            instruction = layer.instruction(setup.device.num_qubits)
-            errors.append(learned(setup, instruction, learning, _LEARNING, number).errors)
+            instruction = layer.instruction(prepared.device.num_qubits)
+            errors.append(learned(prepared, instruction, learning, _LEARNING, number).errors)
         else:
             errors.append(None)
     unknown = sum(error is None for error in errors)
@@ -99,27 +99,27 @@ def layer_noise(setup: PreparedDevice, pubs: Sequence[EstimatorPub]) -> LayerNoi
     )
 
 
-def mitigated(setup: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
+def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
     """Run one pub as planned.
 
     Args:
-        setup: Where to.
+        prepared: Where to.
         plan: Its circuit has no control flow.
         noise: Of the layers, if the methods need it.
         index: Of the pub.
     """
-    options, pub, methods, share = setup.options, plan.pub, plan.methods, plan.share
+    options, pub, methods, share = prepared.options, plan.pub, plan.methods, plan.share
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
-    seed = setup.options.seed_sequence(index, _FOLDING)
+    seed = prepared.options.seed_sequence(index, _FOLDING)
     with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seed):
-        program, _ = prepare([_narrow(pub, qubits)], _options(setup, methods, share, noise))
+        program, _ = prepare([_narrow(pub, qubits)], _options(prepared, methods, share, noise))
     # Cancelling errors takes more randomizations than were asked for.
     drawn = (program.items[0].shape[0], share[1]) if methods.pec else share
     learning = options.resilience.measure_noise_learning
     special = {}
     if methods.trex and learning.shots_per_randomization != AUTO:
         special = {len(program.items) - 1: int(learning.shots_per_randomization)}
-    result = run_items.run(setup, program, index, shots=special, qubits=qubits)
+    result = run_items.run(prepared, program, index, shots=special, qubits=qubits)
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
     with warnings.catch_warnings():
@@ -192,10 +192,10 @@ def _about(
 
 
 def _options(
-    setup: PreparedDevice, methods: Methods, share: tuple[int, int], noise: LayerNoise | None
+    prepared: PreparedDevice, methods: Methods, share: tuple[int, int], noise: LayerNoise | None
 ) -> EstimatorOptions:
     """Return the options of the client's own estimator that say the same."""
-    resilience: Resilience = setup.options.resilience
+    resilience: Resilience = prepared.options.resilience
     zne, pec = resilience.zne, resilience.pec
     return EstimatorOptions(
         default_shots=math.prod(share),
@@ -204,7 +204,7 @@ def _options(
             "enable_measure": methods.twirl_measure,
             "num_randomizations": share[0] if methods.twirls else AUTO,
             "shots_per_randomization": share[1] if methods.twirls else AUTO,
-            "strategy": setup.options.twirling.strategy,
+            "strategy": prepared.options.twirling.strategy,
         },
         resilience={
             "measure_mitigation": methods.trex,

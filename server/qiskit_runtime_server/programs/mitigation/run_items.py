@@ -25,7 +25,7 @@ _RANDOMIZATIONS = 1
 
 
 def run(
-    setup: PreparedDevice,
+    prepared: PreparedDevice,
     program: QuantumProgram,
     *key: int,
     shots: Mapping[int, int] | None = None,
@@ -34,7 +34,7 @@ def run(
     """Run all items of `program`, with dynamical decoupling if the job asks for it.
 
     Args:
-        setup: Where to.
+        prepared: Where to.
         program: Its items' arguments are complete.
         key: Tells this program from all others of the job.
         shots: Of the items, by their numbers, that do not take those of the program.
@@ -44,11 +44,11 @@ def run(
     _check_size(program, numbers)
     results = []
     for index, (item, number) in enumerate(zip(program.items, numbers, strict=True)):
-        circuit = placed(opened(item.circuit), qubits, setup.device.num_qubits)
-        if setup.options.decoupling.enable:
-            circuit = decoupled(circuit, setup.device, setup.options.decoupling, "a circuit of the program")
-        values, drawn = _values(setup, item, circuit, (*key, index, _RANDOMIZATIONS))
-        registers = _registers(setup, circuit, values, number, (*key, index, _SHOTS))
+        circuit = placed(opened(item.circuit), qubits, prepared.device.num_qubits)
+        if prepared.options.decoupling.enable:
+            circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, "a circuit of the program")
+        values, drawn = _values(prepared, item, circuit, (*key, index, _RANDOMIZATIONS))
+        registers = _registers(prepared, circuit, values, number, (*key, index, _SHOTS))
         shaped = {name: bits.reshape(*item.shape, *bits.shape[1:]) for name, bits in registers.items()}
         results.append({**drawn, **shaped})
     return QuantumProgramResult(results, passthrough_data=program.passthrough_data)
@@ -78,7 +78,7 @@ def placed(circuit: QuantumCircuit, qubits: Sequence[int] | None, num_qubits: in
 
 
 def _values(
-    setup: PreparedDevice, item: QuantumProgramItem, circuit: QuantumCircuit, key: tuple[int, ...]
+    prepared: PreparedDevice, item: QuantumProgramItem, circuit: QuantumCircuit, key: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.generic]]]:
     """Return the parameter values of all elements, shape ``(elements, k)``, and what else was drawn for them."""
     elements = math.prod(item.shape)
@@ -91,7 +91,7 @@ def _values(
         item.samplex.finalize(),
         item.samplex_arguments,
         item.shape,
-        lambda number: setup.options.seed_sequence(*key, number),
+        lambda number: prepared.options.seed_sequence(*key, number),
         "the samplex",
     )
     values = outputs.pop(samplexes.PARAMETER_VALUES, np.empty((elements, 0)))
@@ -99,12 +99,12 @@ def _values(
 
 
 def _registers(
-    setup: PreparedDevice, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, key: tuple[int, ...]
+    prepared: PreparedDevice, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, key: tuple[int, ...]
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every classical register, shape ``(elements, shots, bits)``."""
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     bits = {name: np.empty((len(values), shots, len(places)), np.bool_) for name, places in columns.items()}
-    for rows, part in setup.sample(circuit, values, shots, *key):
+    for rows, part in prepared.sample(circuit, values, shots, *key):
         for name, places in columns.items():
             bits[name][rows] = part[..., places]
     return bits
