@@ -30,8 +30,8 @@ from qiskit_runtime_server.programs.options.mitigation import Methods
 from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
-from qiskit_runtime_server.simulation.components import terminal_measurements
 from qiskit_runtime_server.simulation.contract import Simulator
+from qiskit_runtime_server.simulation.measurements import terminal_measurements
 
 MAX_RESULT_BYTES: Final = 256 * 2**20
 """Encoding takes five times as much memory for a moment."""

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.simulation import single_qubits
-from qiskit_runtime_server.simulation.components import evaluated, split
+from qiskit_runtime_server.simulation.angles import evaluated
+from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 

@@ -9,7 +9,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.simulation.channels import GROUND, acts, channels, readout
-from qiskit_runtime_server.simulation.components import terminal_measurements
+from qiskit_runtime_server.simulation.measurements import terminal_measurements
 
 
 def chance_of_one(

@@ -6,7 +6,9 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Instruction, Parameter, ParameterExpression
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.simulation.components import evaluated, split, terminal_measurements
+from qiskit_runtime_server.simulation.angles import evaluated
+from qiskit_runtime_server.simulation.components import split
+from qiskit_runtime_server.simulation.measurements import terminal_measurements
 
 A, B = Parameter("a"), Parameter("b")
 

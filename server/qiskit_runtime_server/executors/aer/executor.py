@@ -23,8 +23,8 @@ from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_cliff
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
-from qiskit_runtime_server.simulation.components import terminal_measurements
 from qiskit_runtime_server.simulation.density import Evolution, Exact
+from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 from qiskit_runtime_server.simulation.statevector.simulator import StateVectors
 

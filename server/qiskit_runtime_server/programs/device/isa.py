@@ -15,7 +15,8 @@ from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooMany
 from qiskit_runtime_server.programs.device.boxes import check_box
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.simulation.components import MAX_INSTRUCTIONS, evaluated
+from qiskit_runtime_server.simulation.angles import evaluated
+from qiskit_runtime_server.simulation.components import MAX_INSTRUCTIONS
 
 MAX_RZZ_ANGLE: Final = np.pi / 2 + 1e-10
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from qiskit.circuit import Instruction, Parameter, ParameterExpression
 
-from qiskit_runtime_server.simulation.components import evaluated
+from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.statevector import gates
 from qiskit_runtime_server.simulation.statevector.channels import Channel
 from qiskit_runtime_server.simulation.statevector.classical import Bits, Expression
