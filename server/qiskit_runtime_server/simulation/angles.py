@@ -1,6 +1,7 @@
 """Angles of gates: expressions in a circuit's parameters, evaluated for many parameter values at once.
 
-Transpilers leave sums and multiples of parameters, so most expressions are linear and cost one product of matrices:
+Transpilers leave sums and multiples of parameters, as from the decomposition of rotations (Barenco et al., 1995,
+https://doi.org/10.1103/PhysRevA.52.3457), so most expressions are linear and cost one product of matrices:
 
     2 * theta + pi   at theta = 0.1 and 0.2:   [[pi]] + [[0.1], [0.2]] @ [[2]]
 """

@@ -1,7 +1,12 @@
 """What instructions do to density matrices: real matrices in the basis of Pauli operators, for many angles at once.
 
 A state of k qubits is the vector of its ``4^k`` expectation values of I, X, Y and Z on each qubit; the first qubit is
-the one that varies fastest, as in Qiskit.
+the one that varies fastest, as in Qiskit. A channel E is its Pauli transfer matrix, ``R[i, j] = tr(P_i E(P_j)) / 2^k``
+(Greenbaum, 2015, https://arxiv.org/abs/1509.02921), and channels after one another are products of these.
+
+    x                        diag(1, 1, -1, -1)
+    depolarising, p          diag(1, 1 - p, 1 - p, 1 - p)
+    amplitude damping, g     sqrt(1 - g) for X and Y; Z becomes (1 - g) Z + g
 """
 
 import math
@@ -116,7 +121,11 @@ def _bound(act: Act, row: list[float]) -> Gate:
 
 
 def _turned(angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the channels of rz, which most devices have as their only gate with an angle."""
+    """Return the channels of rz, which most devices have as their only gate with an angle.
+
+    It turns the Bloch vector about Z: X becomes ``cos(a) X + sin(a) Y`` (Nielsen, Chuang, exercise 4.6,
+    https://doi.org/10.1017/CBO9780511976667).
+    """
     turned = np.zeros((len(angles), 4, 4))
     turned[:, 0, 0] = turned[:, 3, 3] = 1
     turned[:, 1, 1] = turned[:, 2, 2] = np.cos(angles)
@@ -139,7 +148,11 @@ def _of_elements(elements: bytes) -> NDArray[np.float64]:
 
 
 def _transfer(superoperator: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Return in the Pauli basis what is column-stacking, as Qiskit's superoperators are."""
+    """Return in the Pauli basis what is column-stacking, as Qiskit's superoperators are.
+
+    That is ``B^dagger S B / 2^k`` with the stacked Pauli operators as columns of B (Wood, Biamonte, Cory, 2015,
+    https://arxiv.org/abs/1111.6950).
+    """
     num_qubits = (len(superoperator).bit_length() - 1) // 2
     basis = _basis(num_qubits)
     real: NDArray[np.float64] = (basis.conj().T @ superoperator @ basis).real / 2**num_qubits

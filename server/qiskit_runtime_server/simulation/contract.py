@@ -1,4 +1,12 @@
-"""The contract of a simulator: what it is given, and what it returns."""
+"""The contract of a simulator: what it is given, and what it returns.
+
+Two questions can be asked of a circuit. *Sampling* (weak simulation) draws outcomes from their distribution, as a
+device does; *expectation values* (strong simulation, as far as it goes here) are computed without drawing anything
+(Van den Nest, 2009, https://arxiv.org/abs/0811.0898):
+
+    h q0; measure q0 -> c0, 4 shots     SampleTask:        bits like [[[1], [0], [0], [1]]]
+    h q0, observable X                  ExpectationTask:   [[1.0]]
+"""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

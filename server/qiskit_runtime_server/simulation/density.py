@@ -3,7 +3,12 @@
 A qubit is part of the state only from its first gate with another qubit to its last one: then it becomes the
 distribution of its outcome, errors of reading included, or is traced out if it is not measured. Values that agree in
 everything up to some gate share the evolution up to there, so that circuits which differ only in flips before the
-measurements are evolved once. All of it is exact.
+measurements are evolved once. All of it is exact. The order of the gates is chosen so that the state stays small, as in
+the contraction of a tensor network (Markov, Shi, 2008, https://doi.org/10.1137/050644756); states and channels are
+vectors and matrices of Pauli components, as in `channels`.
+
+    ghz on a line, cx q0, q1; cx q1, q2; ...; measure all      q0 is read before q2 begins
+    numbers of the state after each gate                       2 * 4, 2 * 2 * 4, ...: not 4^n
 """
 
 import math

@@ -1,4 +1,12 @@
-"""Runs circuits as wide as a device on an executor that sees only their small, independent parts."""
+"""Runs circuits as wide as a device on an executor that sees only their small, independent parts.
+
+The state of independent parts is a product, and so is the distribution of their outcomes: each part is sampled alone,
+from a seed of its own (Nielsen, Chuang, Quantum Computation and Quantum Information, section 2.2.8,
+https://doi.org/10.1017/CBO9780511976667).
+
+    h q0; cx q0, q1; x q2; measure all      (q0, q1) by the executor, with seed number 1
+                                            q2 as a coin that shows 1 with the probability that `single_qubits` gives
+"""
 
 from collections.abc import Iterator
 

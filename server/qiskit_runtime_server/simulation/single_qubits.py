@@ -1,6 +1,12 @@
 """Simulates single qubits exactly, for many parameter values at once, without any simulator.
 
 Most qubits of a wide circuit are alone: idle ones that are measured all the same, or ones that only delays act on.
+A qubit's state is its Bloch vector, which a channel maps to another (Nielsen, Chuang, Quantum Computation and Quantum
+Information, section 8.3.2, https://doi.org/10.1017/CBO9780511976667), and ``p(1) = (1 - <Z>) / 2``:
+
+    |0>           (<I>, <X>, <Y>, <Z>) = (1, 0, 0, 1)
+    ry(theta)     (1, sin theta, 0, cos theta)
+    measure       p(1) = (1 - cos theta) / 2 = sin(theta / 2)^2
 """
 
 import numpy as np

@@ -1,4 +1,10 @@
-"""A part of a circuit that is independent of all others, and what it is read from and written as."""
+"""A part of a circuit that is independent of all others, and what it is read from and written as.
+
+It keeps everything that its classical bits depend on: the light cone of their measurements (Bravyi, Gosset, Koenig,
+2018, https://arxiv.org/abs/1704.00690).
+
+    cx q5, q7; measure q7 -> c3      Component(qubits=(5, 7), clbits=(3,), circuit=cx 0, 1; measure 1 -> 0)
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

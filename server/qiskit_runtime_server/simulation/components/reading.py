@@ -1,8 +1,10 @@
 """Reads a circuit as a list of steps on numbered bits: boxes opened, loops unrolled where nothing jumps out of them.
 
-for i in range(2): h q0      h 0, h 0
-box: cx q0, q1               cx 0 1
-if c0: x q1                  a step that reads bit 0, with x 1 as its body
+What loops and branches mean is what OpenQASM 3 says (Cross et al., 2022, https://doi.org/10.1145/3505636).
+
+    for i in range(2): h q0      h 0, h 0
+    box: cx q0, q1               cx 0 1
+    if c0: x q1                  a step that reads bit 0, with x 1 as its body
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,8 +1,9 @@
 """Splits a circuit as wide as a device into small circuits that know nothing of each other.
 
-What cannot influence any classical bit is left out: of a circuit, only the past light cone of its measurements matters.
-The rest falls apart where nothing joins it: the state of independent parts is a product, and so is the distribution of
-their outcomes.
+What cannot influence any classical bit is left out: of a circuit, only the light cone of its measurements matters
+(Bravyi, Gosset, Koenig, 2018, https://arxiv.org/abs/1704.00690). The rest falls apart where nothing joins it, found by
+union and find (Tarjan, 1975, https://doi.org/10.1145/321879.321884): the state of independent parts is a product, and
+so is the distribution of their outcomes.
 
     h q0; cx q0, q1; x q2; h q3; measure q0, q1, q2      two components, (0, 1) and (2,); q3 is not measured
 """

@@ -1,6 +1,9 @@
 """Writes steps on numbered bits as a circuit of their own, with bare parameters for angles and bits for variables.
 
-rz(2*theta) 5; cx 5 7; measure 7 -> 3      q0 is 5, q1 is 7, c0 is 3; rz(a) q0, where a stands for 2*theta
+Qubits come in the order in which gates join them: the bonds of a matrix product state depend on it (Vidal, 2003,
+https://doi.org/10.1103/PhysRevLett.91.147902).
+
+    rz(2*theta) 5; cx 5 7; measure 7 -> 3      q0 is 5, q1 is 7, c0 is 3; rz(a) q0, where a stands for 2*theta
 """
 
 from collections.abc import Iterable, Mapping, Sequence

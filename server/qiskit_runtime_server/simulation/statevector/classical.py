@@ -1,10 +1,13 @@
 """Conditions and expressions over measured bits, for many shots at once.
 
-Integers have no signs and are taken modulo 2^width, as Qiskit says (`qiskit.circuit.classical.expr`). A shift by
+Integers have no signs and are taken modulo 2^width, as OpenQASM 3 (https://doi.org/10.1145/3505636) and Qiskit
+(`qiskit.circuit.classical.expr`) say. A shift by
 the width or more leaves 0, for zeros fill in what becomes free. What has no value there has none here: a division by
 zero and an index beyond the last bit end the job with `InvalidInputError`, as any number would be an invention. They do
 so only where a shot comes to them: the right side of `logic_and` and `logic_or` is left alone where the left one has
 decided, so a circuit can look before it divides.
+
+    uint[2] a = 3, b = 2      a + b is 1, a << 2 is 0, ~a is 0
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,10 @@
 """Multiplies matrices on the host before states are touched: a pass over a batch costs as much for three as for one.
 
 cuStateVec's batched functions do not fuse. Matrices may differ from state to state, as angles, errors and measured
-outcomes do; a product is worked out once for each combination that occurs.
+outcomes do; a product is worked out once for each combination that occurs. The time of a pass is that of moving the
+state through memory, so fewer, denser matrices win (Haener, Steiger, 2017, https://arxiv.org/abs/1704.01127).
+
+    rz q0; sx q0; cx q0, q1; measure q0      one matrix of two qubits, applied before the measurement
 """
 
 from collections.abc import Iterable, Sequence

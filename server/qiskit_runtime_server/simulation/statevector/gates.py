@@ -1,4 +1,11 @@
-"""Matrices of gates, for many angles at once, and matrices on more qubits than their own."""
+"""Matrices of gates, for many angles at once, and matrices on more qubits than their own.
+
+Rotations are ``exp(-i theta/2 P) = cos(theta/2) - i sin(theta/2) P`` for a product P of Pauli matrices, the other gates
+those of OpenQASM's standard library (Cross et al., 2022, https://doi.org/10.1145/3505636). Global phases do nothing.
+
+    rz(theta)      diag(exp(-i theta/2), exp(i theta/2))
+    rzz(theta)     the same with the parity of two bits
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final

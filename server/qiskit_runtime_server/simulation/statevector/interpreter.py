@@ -1,4 +1,12 @@
-"""Goes through a program with many shots at once, which part at decisions and meet again behind them."""
+"""Goes through a program with many shots at once, which part at decisions and meet again behind them.
+
+What decisions mean is what OpenQASM 3 says (Cross et al., 2022, https://doi.org/10.1145/3505636). All shots take a step
+together; at a branch they fall into groups by their bits, and each group runs its own arm:
+
+    measure q0 -> c0           shots 0, 1, 2, 3 read 1, 0, 1, 1
+    if c0: x q1                shots 0, 2, 3 run the body, shot 1 waits
+    measure q1 -> c1           shots 0, 1, 2, 3 again
+"""
 
 from dataclasses import dataclass, field
 from typing import Protocol

@@ -1,4 +1,12 @@
-"""Turns a circuit and a noise model into a program."""
+"""Turns a circuit and a noise model into a program.
+
+Measurements at the end are taken together, from one distribution; what happens to a bit before it is read (an error
+just before its measurement, a readout error) is a stochastic matrix where coherences do not enter into it (Nielsen,
+Chuang, Quantum Computation and Quantum Information, section 4.4 on deferred measurements,
+https://doi.org/10.1017/CBO9780511976667).
+
+    sx q0; measure q0 -> c0      Run(Gate sx, Noise); q0 at the end, through the map of its readout error
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

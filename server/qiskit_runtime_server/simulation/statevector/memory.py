@@ -1,4 +1,11 @@
-"""What to say where states do not fit into a memory."""
+"""What to say where states do not fit into a memory.
+
+A state of n qubits has 2^n complex amplitudes (De Raedt et al., 2019, https://doi.org/10.1016/j.cpc.2018.11.005):
+
+    30 qubits, complex64       8 bytes * 2^30 = 8 GiB
+    30 qubits, complex128      16 GiB
+    one qubit more             twice as much
+"""
 
 from qiskit_runtime_server.machine import in_words
 

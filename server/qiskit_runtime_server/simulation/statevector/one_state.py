@@ -1,7 +1,10 @@
 """One shot after the other on a state that is too large for many.
 
 What comes before the first thing left to chance is evolved once; a row of gates and channels is queued once for all
-shots. A program that leaves nothing to chance before its end is evolved once, and sampled.
+shots. A program that leaves nothing to chance before its end is evolved once, and sampled. That is how cuStateVec wants
+its work (Bayraktar et al., 2023, https://arxiv.org/abs/2308.01999).
+
+    30 gates, noise, 30 gates; 1,000 shots      the first 30 gates once, the rest 1,000 times from a copy
 """
 
 from collections.abc import Iterable

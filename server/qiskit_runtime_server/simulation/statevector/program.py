@@ -1,4 +1,10 @@
-"""What a circuit becomes before it runs: gates and channels on numbered qubits, and decisions on numbered bits."""
+"""What a circuit becomes before it runs: gates and channels on numbered qubits, and decisions on numbered bits.
+
+Its steps mean what OpenQASM 3 says (Cross et al., 2022, https://doi.org/10.1145/3505636), errors added:
+
+    if (c[0]) { x q[1]; }                     Choice(arm=bit 0, arms=(Run(x on 1),))
+    while (c[0]) { c[0] = measure q[0]; }     While(bit 0, (Measure(0 into 0),))
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -2,7 +2,10 @@
 
 A shot's numbers follow from its seed and its place in its row alone, so it does not matter with which others it is run.
 NumPy's generators are sequential objects: making one for each of a million shots takes ten seconds. This is SplitMix64
-(Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014) with a start of its own for each shot.
+(Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014, https://doi.org/10.1145/2660193.2660195) with
+a start of its own for each shot.
+
+    state(k) = start + k * gamma      the k-th number is the upper 53 bits of mix(state(k))
 """
 
 from typing import Final
