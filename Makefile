@@ -24,13 +24,13 @@ test: $(STAMP) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes that is supported
-	$(BIN)/python -m pytest --kubernetes=oldest tests/cluster tests/chart $(ARGS)
+	$(BIN)/python -m pytest --kubernetes=oldest tests/control_plane tests/chart $(ARGS)
 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
-	@$(BIN)/python tests/kit/control_plane.py
+	@PYTHONPATH=tests $(BIN)/python -m kit.kubernetes.control_plane
 
 e2e: $(STAMP) ## Build the images, run everything on a Kubernetes node of its own (root, Debian); writes docs/reference/end-to-end.md
-	$(BIN)/python tests/e2e/run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m node.run $(ARGS)
 
 check: $(STAMP) ## Lint, types, import rules, dependencies: what CI runs beside the tests
 	$(BIN)/ruff format --check .
@@ -44,27 +44,27 @@ format: $(STAMP) ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) ## Measure, beside the client's local testing mode; writes docs/reference/benchmarks.md
-	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.run $(ARGS)
 
 bench-operator: $(STAMP) ## Measure the operator on a control plane; writes docs/reference/operator-benchmarks.md
-	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/operator_run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.operator_run $(ARGS)
 
 error-bars: $(STAMP) ## Repeat estimates 1,000 times, see whether their errors cover; writes docs/reference/error-bars.md (about an hour)
-	PYTHONPATH=tests/kit $(BIN)/python tests/benchmarks/coverage_run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.coverage_run $(ARGS)
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
-	PYTHONPATH=tests/kit $(BIN)/python tests/chaos/run.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
 
 CUDA ?= 12
 gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GPU tests and figures, write docs/reference/gpu.md
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/custatevec-cu$(CUDA).txt
-	REQUIRE_GPU=1 $(BIN)/python -m pytest tests/server/engine/custatevec tests/server/acceptance/test_custatevec.py $(ARGS)
+	REQUIRE_GPU=1 $(BIN)/python -m pytest tests/unit/server/executors/custatevec tests/processes/client/test_custatevec.py $(ARGS)
 	$(BIN)/python tests/benchmarks/gpu/run.py
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 # The oldest client that speaks schema v0.2 of the executor program, with what there was beside it in its time.
 CLIENT_0_46 := qiskit-ibm-runtime==0.46.1 qiskit==2.3.1 samplomatic==0.13.0 ibm-quantum-schemas==0.5.20260320
-# What tests/workflows run: the client library's version is the server's, by the constraints.
+# What tests/processes/workflows run: the client library's version is the server's, by the constraints.
 WORKFLOWS := mthree qiskit-addon-cutting qiskit-addon-obp qiskit-addon-sqd qiskit-algorithms qiskit-experiments qiskit-ibm-runtime \
   qiskit-machine-learning
 lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the same versions what goes into each image

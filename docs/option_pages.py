@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PROOFS = ("tests/server/programs", "tests/server/acceptance")
+PROOFS = ("tests/unit/server/programs", "tests/processes/client")
 
-sys.path.insert(0, str(ROOT / "tests" / "kit"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from option_rows import ROWS, Row  # noqa: E402 - it lies where the line above says
+from kit.server.option_rows import ROWS, Row  # noqa: E402 - it lies where the line above says
 
 _TITLES: Mapping[str, str] = {
     "sampler": "`SamplerV2`: the program `sampler`",
@@ -52,7 +52,7 @@ def options_page() -> str:
         "",
         "Every option that a client has, and what happens to it here: it is *honoured*, or the job is *refused* with",
         "an error that names it, or it is *not sent* by the client. None is dropped. Made by `make docs` from the",
-        "tests that prove the rows, `tests/server/*/test_option_rows*.py`.",
+        "tests that prove the rows, `test_option_rows*.py`.",
         "",
     ]
     rows = option_rows()

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from control_plane import running_control_plane
 from hypothesis import settings
-from kubernetes_binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
-from kubernetes_client import KubernetesClient, Manifest, eventually
+
+from kit.kubernetes.binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
+from kit.kubernetes.client import KubernetesClient, Manifest, eventually
+from kit.kubernetes.control_plane import running_control_plane
 
 ROOT = Path(__file__).parents[1]
 UNAVAILABLE = pytest.StashKey[str]()

@@ -19,9 +19,9 @@ from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime import EstimatorV2, QiskitRuntimeService, SamplerV2
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
-from server_process import ServerProcess, running_server
-from table import Row, compared, sample, shown
 
+from benchmarks.table import Row, compared, sample, shown
+from kit.server.server_process import ServerProcess, running_server
 from qiskit_runtime_server.client import connect
 
 THREADS = 16

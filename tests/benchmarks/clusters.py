@@ -10,15 +10,15 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-from clients import THREADS, bell, run_sampler
-from cluster_processes import Cluster, Plugins, shared_by_apis
-from http_jobs import end_of, signed_in, submit
-from large_jobs import cancelled, largest_that_fits, state_bytes
-from postgresql_server import PostgresqlServer
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
-from server_process import running_server
-from table import Row, sample, shown
 
+from benchmarks.clients import THREADS, bell, run_sampler
+from benchmarks.table import Row, sample, shown
+from kit.server.cluster_processes import Cluster, Plugins, shared_by_apis
+from kit.server.http_jobs import end_of, signed_in, submit
+from kit.server.large_jobs import cancelled, largest_that_fits, state_bytes
+from kit.server.postgresql_server import PostgresqlServer
+from kit.server.server_process import running_server
 from qiskit_runtime_server.client import connect
 
 _REPLICAS = (1, 2, 4)

@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from qiskit.primitives import DataBin
-from repeated_estimates import CASES, FITS, WITHIN, Coverage, fields, fitted, repeated
+
+from kit.quantum.repeated_estimates import CASES, FITS, WITHIN, Coverage, fields, fitted, repeated
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "error-bars.md"
 PUBS = 50

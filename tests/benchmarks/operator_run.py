@@ -15,13 +15,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import yaml
-from control_plane import running_control_plane
-from kubernetes_binaries import KubernetesBinaries
-from kubernetes_client import KubernetesClient, Manifest, eventually
-from operator_process import OperatorProcess, running_operator
 from rich.console import Console
 from rich.table import Table
-from table import machine
+
+from benchmarks.table import machine
+from kit.kubernetes.binaries import KubernetesBinaries
+from kit.kubernetes.client import KubernetesClient, Manifest, eventually
+from kit.kubernetes.control_plane import running_control_plane
+from kit.kubernetes.operator_process import OperatorProcess, running_operator
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference" / "operator-benchmarks.md"

@@ -21,9 +21,9 @@ from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
 from qiskit_ibm_runtime.options_models import ExecutorOptions
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
-from server_process import running_server
-from table import Row, compared, sample, shown
 
+from benchmarks.table import Row, compared, sample, shown
+from kit.server.server_process import running_server
 from qiskit_runtime_server.client import connect
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask

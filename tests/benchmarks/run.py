@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from clients import client_rows
-from clusters import cluster_rows
-from programs import program_rows
 from rich.console import Console
 from rich.table import Table
-from stores import store_rows
-from table import Row, machine
+
+from benchmarks.clients import client_rows
+from benchmarks.clusters import cluster_rows
+from benchmarks.programs import program_rows
+from benchmarks.stores import store_rows
+from benchmarks.table import Row, machine
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "benchmarks.md"
 SUBJECTS: dict[str, tuple[str, Callable[..., Iterator[Row]]]] = {

@@ -7,8 +7,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from store_speed import SUBMITTERS, Milliseconds, Opened, crowded, fill, fsync_times, postgresql_store, sqlite_store
-from table import Row
+from benchmarks.table import Row
+from kit.server.store_speed import (
+    SUBMITTERS,
+    Milliseconds,
+    Opened,
+    crowded,
+    fill,
+    fsync_times,
+    postgresql_store,
+    sqlite_store,
+)
 
 _STORES: dict[str, Opened] = {"SQLite": sqlite_store, "PostgreSQL": postgresql_store}
 _GOALS = {f"add, {SUBMITTERS} at once": "p99 20 ms", "claim beside": "p99 10 ms", "first page beside": "p99 20 ms"}

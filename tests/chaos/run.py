@@ -7,9 +7,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from storm import FAULT_SECONDS, KILL_SECONDS
-
-from chaos import FULL, LONG_SECONDS, TENTH, Report, Size, endure
+from kit.faults.chaos import FULL, LONG_SECONDS, TENTH, Report, Size, endure
+from kit.faults.storm import FAULT_SECONDS, KILL_SECONDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "chaos.md"
 

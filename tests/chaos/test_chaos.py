@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos import TENTH, endure
+from kit.faults.chaos import TENTH, endure
 
 
 @pytest.mark.slow

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_plane import running_control_plane
-from kubernetes_binaries import KubernetesBinaries
+
+from kit.kubernetes.binaries import KubernetesBinaries
+from kit.kubernetes.control_plane import running_control_plane
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from charts import CHART, KUBE_VERSION, ROOT, pod_of, rendered, run_helm, with_values
-from kubernetes_client import Manifest
-from runtime_servers import body
 
+from kit.kubernetes.charts import CHART, KUBE_VERSION, ROOT, pod_of, rendered, run_helm, with_values
+from kit.kubernetes.client import Manifest
+from kit.kubernetes.runtime_servers import body
 from qiskit_runtime_operator.render import KINDS
 from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.settings import Settings

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
-from audit import granted, refused, used
-from charts import CHART, rendered, run_helm, with_values
-from kubernetes_client import KubernetesClient, Manifest, eventually
-from local_pod import container_environment, run_container
-from operator_process import OperatorProcess
-from runtime_servers import AER
+
+from kit.kubernetes.audit import granted, refused, used
+from kit.kubernetes.charts import CHART, rendered, run_helm, with_values
+from kit.kubernetes.client import KubernetesClient, Manifest, eventually
+from kit.kubernetes.local_pod import container_environment, run_container
+from kit.kubernetes.operator_process import OperatorProcess
+from kit.kubernetes.runtime_servers import AER
 
 DEFINITION = "runtimeservers.runtimeserver.dev"
 NAME = "rel-qiskit-runtime-operator"

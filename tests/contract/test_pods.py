@@ -14,14 +14,14 @@ import httpx
 import pytest
 import typer.main
 import yaml
-from cluster_processes import Cluster, Plugins
-from http_jobs import end_of, params_of, signed_in, submit
 from hypothesis import given
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import RuntimeDecoder
-from runtime_servers import AER, contexts, render_context, runtime_server, runtime_servers
-from server_process import ServerProcess
 
+from kit.kubernetes.runtime_servers import AER, contexts, render_context, runtime_server, runtime_servers
+from kit.server.cluster_processes import Cluster, Plugins
+from kit.server.http_jobs import end_of, params_of, signed_in, submit
+from kit.server.server_process import ServerProcess
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.keys_secret import keys_secret
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer

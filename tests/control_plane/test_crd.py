@@ -1,0 +1,149 @@
+"""What the API server makes of RuntimeServers: defaults, and a refusal that says what to do for each rule."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kit.kubernetes.client import KubernetesClient, RefusedError
+from kit.kubernetes.runtime_servers import AER, body
+from qiskit_runtime_operator.resource.model import RuntimeServer
+
+DEFINITION = Path(__file__).parents[2] / "crds" / "runtimeservers.yaml"
+
+pytestmark = pytest.mark.usefixtures("definition")
+
+INGRESS = {"host": "lab.example.org"}
+GATEWAY = {"parentRefs": [{"name": "public"}]}
+POSTGRESQL = {"postgresql": {"urlSecretRef": {"name": "database"}}}
+# The specs that a rule refuses, by the beginning of its message.
+REFUSED: Mapping[str, dict[str, Any]] = {
+    "an embedded database serves one api": {"api": {"replicas": 2}},
+    "give either ingress or gateway": {"ingress": INGRESS, "gateway": GATEWAY, "auth": {"anonymous": True}},
+    "anybody who reaches the ingress or gateway": {"ingress": INGRESS},
+    "aer simulates on processors": {"executors": [{**AER, "gpu": {}}]},
+    "custatevec simulates on a GPU": {"executors": [{"name": "custatevec"}]},
+    "give either sqlite or postgresql": {"database": {"sqlite": {}, **POSTGRESQL}},
+    "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
+    "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
+    "some settings are the operator's": {"executors": [{**AER, "settings": {"QRS_EXECUTOR_KEY": "mine"}}]},
+    "Services are called": {"executors": [{"name": "a" * 40, "type": "aer"}]},
+}
+REFUSED_NAMES = {"metadata.name becomes the name of Services": "lab.one"}
+# What cannot be changed: from, to.
+REFUSED_CHANGES: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "jobs do not move": ({"database": {"sqlite": {}}}, {"database": POSTGRESQL}),
+    "a volume keeps its class": (
+        {"database": {"sqlite": {"storageClassName": "fast"}}},
+        {"database": {"sqlite": {"storageClassName": "slow"}}},
+    ),
+    "a volume can grow, not shrink": (
+        {"database": {"sqlite": {"storage": "1Gi"}}},
+        {"database": {"sqlite": {"storage": "1023Mi"}}},
+    ),
+}
+# Fields that the schema bounds: no rule of ours, but a refusal that names the field.
+OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
+    "spec.executors[1]: Duplicate value": {"executors": [AER, AER]},
+    "spec.executors in body should have at least 1 items": {"executors": []},
+    "spec.executors[0].name": {"executors": [{"name": "Aer"}]},
+    "spec.executors[0].slots": {"executors": [{**AER, "slots": 0}]},
+    "spec.executors[0].resources.limits.cpu": {"executors": [{**AER, "resources": {"limits": {"cpu": "two"}}}]},
+    "spec.database.sqlite.storage": {"database": {"sqlite": {"storage": "large"}}},
+    "spec.ingress.host": {"ingress": {"host": "*.example.org"}, "auth": {"anonymous": True}},
+}
+
+
+def server(spec: Mapping[str, Any] | None = None, name: str = "lab") -> dict[str, Any]:
+    manifest = body(spec, name=name)
+    return {**manifest, "metadata": {"name": name}}
+
+
+def rules(schema: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in schema.items():
+        if key == "x-kubernetes-validations":
+            yield from (rule["message"] for rule in value)
+        elif isinstance(value, dict):
+            yield from rules(value)
+
+
+def test_every_rule_is_tried() -> None:
+    (version,) = yaml.safe_load(DEFINITION.read_text())["spec"]["versions"]
+    tried = (*REFUSED, *REFUSED_NAMES, *REFUSED_CHANGES)
+    for message in rules(version["schema"]):
+        assert [beginning for beginning in tried if message.startswith(beginning)], message
+
+
+def test_what_is_left_out_has_the_defaults_that_the_operator_assumes(kubernetes: KubernetesClient) -> None:
+    least = server({"executors": [{"name": "aer"}]})
+    stored = kubernetes.create(least)
+    assert stored["spec"] != least["spec"]
+    assert RuntimeServer.from_object(stored).spec == RuntimeServer.from_object(body(least["spec"])).spec
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_a_spec_that_makes_no_sense_is_refused(kubernetes: KubernetesClient, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        kubernetes.create(server(REFUSED[message], name="laboratory-one" if message.startswith("Services") else "lab"))
+
+
+@pytest.mark.parametrize("message", REFUSED_NAMES)
+def test_a_name_that_services_cannot_have_is_refused(kubernetes: KubernetesClient, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        kubernetes.create(server(name=REFUSED_NAMES[message]))
+
+
+@pytest.mark.parametrize("message", REFUSED_CHANGES)
+def test_a_change_that_cannot_be_made_is_refused(kubernetes: KubernetesClient, message: str) -> None:
+    before, after = REFUSED_CHANGES[message]
+    kubernetes.apply(server(before))
+    with pytest.raises(RefusedError, match=message):
+        kubernetes.apply(server(after))
+
+
+@pytest.mark.parametrize("problem", OUT_OF_BOUNDS)
+def test_a_value_out_of_bounds_is_refused_by_its_field(kubernetes: KubernetesClient, problem: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        kubernetes.create(server(OUT_OF_BOUNDS[problem]))
+    assert problem in refused.value.message
+
+
+def test_an_unknown_field_is_refused_by_strict_validation(kubernetes: KubernetesClient) -> None:
+    path = f"/apis/runtimeserver.dev/v1alpha1/namespaces/{kubernetes.namespace}/runtimeservers?fieldValidation=Strict"
+    with pytest.raises(RefusedError, match="unknown field"):
+        kubernetes.call("POST", path, server({"replicas": 2}))
+
+
+def test_the_api_is_scaled_by_the_resource(kubernetes: KubernetesClient) -> None:
+    kubernetes.create(server({"database": POSTGRESQL}))
+    kubernetes.merge("RuntimeServer", "lab", {"status": {"api": {"desired": 1, "selector": "a=b"}}}, "status")
+    scale = kubernetes.merge("RuntimeServer", "lab", {"spec": {"replicas": 3}}, "scale")
+    assert kubernetes.get("RuntimeServer", "lab")["spec"]["api"]["replicas"] == 3
+    assert scale["status"] == {"replicas": 1, "selector": "a=b"}
+
+
+def test_kubectl_shows_what_matters_under_the_short_name_and_the_category(
+    kubernetes: KubernetesClient, kubectl: Path
+) -> None:
+    kubernetes.create(server())
+    conditions = [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Ready",
+            "message": kind,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for kind in ("Degraded", "Available")
+    ]
+    status = {"conditions": conditions, "executorsReady": "1/2", "backends": 70, "url": "http://lab"}
+    kubernetes.merge("RuntimeServer", "lab", {"status": status}, "status")
+    for name in ("rts", "qiskit"):
+        command = [kubectl, f"--kubeconfig={kubernetes.kubeconfig}", f"--namespace={kubernetes.namespace}", "get", name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        header, row = (line.split() for line in done.stdout.splitlines())
+        assert header == ["NAME", "AVAILABLE", "EXECUTORS", "BACKENDS", "URL", "AGE"]
+        assert row[1:5] == ["True", "1/2", "70", "http://lab"]

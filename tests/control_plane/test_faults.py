@@ -1,0 +1,188 @@
+"""An API server that errs, stalls and goes silent: a proxy before the real one does that on demand."""
+
+import time
+from itertools import count
+
+import pytest
+
+from kit.faults.api_server_proxy import ApiServerProxy, Fault, Request
+from kit.kubernetes.client import KubernetesClient, eventually
+from kit.kubernetes.lab import MADE, Lab
+from kit.kubernetes.operator_process import StartOperator
+
+
+@pytest.fixture
+def lab(kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator) -> Lab:
+    """A RuntimeServer whose operator goes through the proxy."""
+    environment = {"QRO_RESYNC": "600", "QRO_WATCH_SILENCE": "3", "QRO_WATCH_RENEWAL": "9"}
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig), **environment)
+    operator.wait_until_leading()
+    return Lab(kubernetes=kubernetes, operator=operator)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(method="PATCH", path="/deployments/", times=2, status=500, reason="InternalError"),
+        Fault(method="PATCH", path="/services/", times=2, status=503, reason="ServiceUnavailable"),
+        Fault(method="PATCH", path="/configmaps/", times=2, status=409, reason="Conflict"),
+        Fault(method="PATCH", path="/networkpolicies/", times=2, status=429, reason="TooManyRequests", retry_after=1),
+        Fault(method="POST", path="/secrets", times=2, status=403, reason="Forbidden"),
+        Fault(method="GET", path="/persistentvolumeclaims/", times=2, status=504, reason="Timeout"),
+        Fault(method="PATCH", path="/status", times=2, status=500, reason="InternalError"),
+        Fault(method="POST", path="/events", times=None, status=403, reason="Forbidden"),
+    ],
+    ids=lambda fault: f"{fault.status} on {fault.method} {fault.path.strip('/')}",
+)
+def test_a_request_that_fails_is_repeated_until_all_is_there(lab: Lab, proxy: ApiServerProxy, fault: Fault) -> None:
+    proxy.inject(fault)
+    lab.apply()
+    lab.settled()
+    eventually(lambda: lab.made() == MADE and lab.condition("Degraded").get("reason") != "WriteRefused")
+    # Events are posted after the status.
+    eventually(lambda: len(proxy.happened) >= (fault.times or 1))
+
+
+def test_a_server_that_asks_for_time_gets_it(lab: Lab, proxy: ApiServerProxy) -> None:
+    proxy.inject(Fault(method="PATCH", path="/serviceaccounts/", status=429, reason="TooManyRequests", retry_after=4))
+    began = time.monotonic()
+    lab.apply()
+    eventually(lambda: lab.parts("ServiceAccount"))
+    assert time.monotonic() - began > 3.5
+
+
+def test_what_is_refused_is_said_in_the_words_of_the_api_server(lab: Lab, proxy: ApiServerProxy) -> None:
+    proxy.inject(Fault(method="PATCH", path="/services/", times=None, status=403, reason="over quota"))
+    lab.apply()
+    degraded = eventually(lambda: (c := lab.condition("Degraded")) and c["reason"] == "WriteRefused" and c)
+    assert "injected: over quota" in degraded["message"]
+    # What was not refused is there.
+    assert set(lab.parts("Deployment")) == MADE["Deployment"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(method="WATCH", path="/deployments", times=3, event=410),
+        Fault(method="WATCH", path="/deployments", times=3, cut=True),
+        Fault(method="WATCH", path="/deployments", times=2, status=429, reason="TooManyRequests", retry_after=1),
+        Fault(method="WATCH", path="/deployments", times=2, status=500, reason="InternalError"),
+    ],
+    ids=["410 Gone", "cut", "429", "500"],
+)
+def test_a_watch_that_breaks_is_begun_again(lab: Lab, proxy: ApiServerProxy, fault: Fault) -> None:
+    lab.apply()
+    lab.settled()
+    proxy.inject(fault)
+    eventually(lambda: proxy.happened)
+    for _ in range(3):
+        lab.delete("Deployment", "api")
+        eventually(lambda: lab.find("Deployment", "api"), seconds=30)
+    eventually(lambda: len(proxy.happened) == fault.times)
+    eventually(lambda: lab.operator.probe("healthz") == 200)
+
+
+def test_a_watch_that_goes_silent_is_begun_again_and_what_it_missed_is_repaired(
+    lab: Lab, proxy: ApiServerProxy
+) -> None:
+    lab.apply()
+    lab.settled()
+    proxy.inject(Fault(method="WATCH", path="/services", times=2, silent=True))
+    eventually(lambda: len(proxy.happened) >= 1)
+    lab.delete("Service", "api")
+    eventually(lambda: lab.find("Service", "api"), seconds=60)
+
+
+def test_an_operator_whose_watch_cannot_be_had_is_not_live(lab: Lab, proxy: ApiServerProxy) -> None:
+    assert lab.operator.probe("healthz") == 200
+    proxy.inject(Fault(method="WATCH", path="/services", times=None, status=503, reason="ServiceUnavailable"))
+    eventually(lambda: lab.operator.probe("healthz") == 503)
+
+
+def test_what_is_deleted_before_a_watch_begins_is_repaired(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+) -> None:
+    first = start_operator()
+    first.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=first)
+    lab.apply()
+    lab.settled()
+    first.stop()
+    before = lab.part("Service", "api")["metadata"]["uid"]
+    lists = count(1)
+
+    def interfere() -> None:
+        # The operator lists everything and goes to work; meanwhile kopf lists, too, to begin its watches there.
+        if next(lists) == 2:
+            eventually(lambda: second.metric("qro_reconcile_seconds_count") > 0)
+            lab.delete("Service", "api")
+
+    proxy.inject(Fault(method="GET", path="/services$", times=2, call=interfere))
+    second = start_operator(KUBECONFIG=str(proxy.kubeconfig), QRO_RESYNC="600")
+    eventually(lambda: (service := lab.find("Service", "api")) and service["metadata"]["uid"] != before)
+
+
+def test_a_lost_event_is_made_up_for_by_the_resync(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+) -> None:
+    proxy.inject(Fault(method="WATCH", path="/services", times=None, silent=True))
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig), QRO_RESYNC="3")
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    lab.delete("Service", "api")
+    eventually(lambda: lab.find("Service", "api"), seconds=20)
+
+
+def test_an_api_server_that_is_starting_is_waited_for(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+) -> None:
+    busy = {"times": 2, "status": 429, "reason": "storage is (re)initializing", "retry_after": 1}
+    proxy.inject(
+        Fault(method="GET", path="/runtimeservers$", **busy),
+        Fault(method="GET", path="/monitoring.coreos.com/", **busy),
+    )
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig))
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    assert len(proxy.happened) == 4
+
+
+def test_slow_lists_delay_the_start_but_nothing_else(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+) -> None:
+    proxy.inject(Fault(method="GET", path="/(deployments|pods)$", times=6, delay=2))
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig))
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    assert lab.made() == MADE
+    assert operator.metric("qro_leader") == 1
+
+
+def test_keys_that_somebody_deletes_are_made_again_by_the_resync(
+    kubernetes: KubernetesClient, start_operator: StartOperator
+) -> None:
+    operator = start_operator(QRO_RESYNC="3")
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    lab.delete("Secret", "keys")
+    eventually(lambda: lab.find("Secret", "keys"), seconds=20)
+
+
+def test_nothing_is_asked_of_the_api_server_while_nothing_happens(lab: Lab, proxy: ApiServerProxy) -> None:
+    lab.apply(suspend=True)
+    eventually(lab.is_at_rest)
+
+    def asked() -> list[Request]:
+        return [request for request in proxy.requests if not request.watches and "/leases/" not in request.path]
+
+    before = eventually(lambda: (seen := asked(), time.sleep(3)) and seen == asked() and seen)
+    time.sleep(5)
+    assert asked() == before

@@ -1,0 +1,16 @@
+"""What tests are made of: real processes, control planes, exact physics, and faults.
+
+Whatever imports it has the folder `tests` on its path: `PYTHONPATH=tests python -m kit.kubernetes.control_plane`.
+"""
+
+import os
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
+
+
+def environment(*folders: Path) -> dict[str, str]:
+    """Return the variables with which a process imports this package, and what lies in the given folders."""
+    path = (*map(str, (*folders, TESTS)), *filter(None, [os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}

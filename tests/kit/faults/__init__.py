@@ -1,0 +1,1 @@
+"""What goes wrong: damaged input, cut connections, storms of faults."""

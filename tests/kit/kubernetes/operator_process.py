@@ -1,0 +1,115 @@
+"""A real operator process, outside of the cluster that it works in."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from kit.kubernetes.client import KubernetesClient, eventually
+
+_STOP_SECONDS = 60
+_ANSWER_SECONDS = 30
+# The image of the operator does not have the official client, which kopf would load for its types.
+_WITHOUT_CLIENT = (
+    "import sys; sys.modules['kubernetes'] = None; from qiskit_runtime_operator.__main__ import main; main()"
+)
+
+
+class OperatorProcess:
+    """A running `qiskit-runtime-operator run`.
+
+    Attributes:
+        name: What it calls itself.
+        process: Its process.
+        log: The file with what it said.
+        health: The URL of its probes.
+        metrics: The URL of its metrics.
+    """
+
+    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
+        health, metrics = _free_ports(2)
+        self.name = name
+        self.log = log
+        self.health = f"http://127.0.0.1:{health}"
+        self.metrics = f"http://127.0.0.1:{metrics}/metrics"
+        ports = {"QRO_HEALTH_PORT": str(health), "QRO_METRICS_PORT": str(metrics), "QRO_POD_NAME": name}
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _WITHOUT_CLIENT, "run"],
+                env={**os.environ, **ports, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_leading(self, seconds: float = 60) -> None:
+        """Return when it holds the Lease."""
+        eventually(lambda: self._answers() and self.metric("qro_leader") == 1, seconds)
+
+    def wait_until_ready(self) -> None:
+        """Return when its probes say so; it may be a standby."""
+        eventually(lambda: self._answers() and self.probe("readyz") == 200)
+
+    def probe(self, name: str) -> int:
+        """Return the status of a probe."""
+        return httpx.get(f"{self.health}/{name}", timeout=_ANSWER_SECONDS).status_code
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of the samples that have these labels; 0 if there are none."""
+        families = text_string_to_metric_families(httpx.get(self.metrics, timeout=_ANSWER_SECONDS).text)
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(_STOP_SECONDS)
+
+    def _answers(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()}")
+        try:
+            # Where it listens last.
+            return httpx.get(self.metrics, timeout=_ANSWER_SECONDS).is_success
+        except httpx.TransportError:
+            return False
+
+
+class StartOperator(Protocol):
+    """Starts an operator for the test's namespace; it is killed after the test."""
+
+    def __call__(self, name: str = "operator-0", **environment: str) -> OperatorProcess: ...
+
+
+@contextmanager
+def running_operator(
+    kubernetes: KubernetesClient, log: Path, name: str = "operator-0", **environment: str
+) -> Iterator[OperatorProcess]:
+    """Start an operator that looks after the client's namespace, unless `environment` says otherwise."""
+    images = {f"QRO_{image}_IMAGE": f"registry.test/{image.lower()}:1" for image in ("API", "EXECUTOR", "EXECUTOR_GPU")}
+    where = {"QRO_NAMESPACE": kubernetes.namespace, "QRO_NAMESPACES": kubernetes.namespace}
+    cluster = {"KUBECONFIG": str(kubernetes.kubeconfig)}
+    operator = OperatorProcess(name, {**images, **where, **cluster, **environment}, log)
+    try:
+        yield operator
+    finally:
+        operator.process.kill()
+        operator.process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()

@@ -1,0 +1,1 @@
+"""Circuits, devices, noise and executors, with what they do exactly."""

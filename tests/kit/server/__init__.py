@@ -1,0 +1,1 @@
+"""Servers and clusters of servers as real processes, databases, HTTP and the real clients."""

@@ -1,0 +1,174 @@
+"""How long the calls of a job's life take, also beside a long queue."""
+
+import asyncio
+import itertools
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, insert
+
+from kit.server.postgresql_server import PostgresqlServer
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
+from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.store.port import Claim, JobQuery, Outcome, Store
+from qiskit_runtime_server.store.postgresql.database import open_postgresql
+from qiskit_runtime_server.store.sql.rows import job_row
+from qiskit_runtime_server.store.sql.schema import EPOCH, documents, jobs, ledger
+from qiskit_runtime_server.store.sql.store import SqlStore, open_sqlite
+
+JOBS = 100_000
+ACCOUNTS = 1_000
+CALLS = 200
+SUBMITTERS = 8
+JOBS_PER_SECOND = 100
+PARAMS = b"x" * 3_000
+AER = ExecutorName("aer")
+HERE = Holder(endpoint="here", boot_id="1")
+LEASE = timedelta(seconds=30)
+COMPLETED = Outcome(state=JobState.COMPLETED)
+_BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+_NUMBERS = itertools.count()
+
+Milliseconds = dict[str, list[float]]
+
+
+def _job(account: AccountId) -> Job:
+    """Return a job that is a second younger than the one before."""
+    number = next(_NUMBERS)
+    return Job(
+        id=JobId(f"job-{number:09}"),
+        account=account,
+        instance=f"crn:{account}",
+        program_id="sampler",
+        backend=f"fake_manila@{AER}",
+        executor=AER,
+        created=_BEGIN + timedelta(seconds=number),
+        max_seconds=600,
+        seed=2**63 - 1,
+        calibration_digest="sha256:0",
+    )
+
+
+@asynccontextmanager
+async def sqlite_store(folder: Path) -> AsyncIterator[SqlStore]:
+    store = await open_sqlite(folder)
+    assert isinstance(store, SqlStore)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def postgresql_store(_folder: Path) -> AsyncIterator[SqlStore]:
+    with PostgresqlServer(fsync=True) as server:
+        store = await open_postgresql(server.url())
+        assert isinstance(store, SqlStore)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+Opened = Callable[[Path], AbstractAsyncContextManager[SqlStore]]
+
+
+async def fill(store: SqlStore) -> None:
+    """Queue many jobs of many accounts past the store's methods."""
+    accounts = [AccountId(f"account-{number}") for number in range(ACCOUNTS)]
+    rows = [job_row(_job(accounts[number % ACCOUNTS])) for number in range(JOBS)]
+    counts = {"queued": JOBS // ACCOUNTS, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
+
+    def add(connection: Connection) -> None:
+        for start in range(0, JOBS, 1000):  # A statement must not take longer than a server may be silent.
+            some = rows[start : start + 1000]
+            connection.execute(insert(jobs), some)
+            params = [{"job_id": row["id"], "kind": "params", "seq": 0, "data": b"{}"} for row in some]
+            connection.execute(insert(documents), params)
+        connection.execute(
+            insert(ledger),
+            [{"executor": AER, "account": account, "last_served": EPOCH, **counts} for account in accounts],
+        )
+
+    await store.database.change(add)
+
+
+async def timed(times: Milliseconds, name: str, call: Awaitable[object]) -> object:
+    start = time.perf_counter()
+    result = await call
+    times.setdefault(name, []).append((time.perf_counter() - start) * 1e3)
+    return result
+
+
+async def measured(store: Store) -> Milliseconds:
+    """Return how long each call of a job's life took, in milliseconds."""
+    times: Milliseconds = {}
+    for number in range(CALLS):
+        job = _job(AccountId(f"account-{number % ACCOUNTS}"))
+        await timed(times, "add", store.jobs.add(job, PARAMS))
+        await timed(times, "get", store.jobs.get(job.account, job.id))
+        await timed(times, "first page", store.jobs.find(job.account, JobQuery()))
+        await timed(times, "load", store.ledger.load())
+        await timed(times, "seconds used", store.ledger.seconds_used(job.account))
+        claim = await timed(times, "claim", store.queue.claim(AER, HERE, lease=LEASE))
+        assert isinstance(claim, Claim)
+        await timed(times, "params", store.documents.params(claim.job.id))
+        await timed(times, "renew", store.queue.renew([claim.key], lease=LEASE))
+        await timed(times, "finish", store.queue.finish(claim, COMPLETED, PARAMS))
+    return times
+
+
+async def crowded(store: Store) -> Milliseconds:
+    """Return how long calls took beside each other: of several who submit, one who claims and one who looks.
+
+    They pause between calls, together as often as a hundred jobs per second: without, only their queue is measured.
+    The first call of each submitter opens a connection and is not counted.
+    """
+    times: Milliseconds = {}
+    submitted = asyncio.Event()
+    pause = SUBMITTERS / JOBS_PER_SECOND
+    rng = random.Random(1)  # noqa: S311 - reproducible
+
+    async def submit(number: int) -> None:
+        await store.jobs.add(_job(AccountId(f"account-{number}")), PARAMS)
+        for turn in range(CALLS // 4):
+            await asyncio.sleep(2 * pause * rng.random())
+            job = _job(AccountId(f"account-{number * CALLS + turn}"))
+            await timed(times, f"add, {SUBMITTERS} at once", store.jobs.add(job, PARAMS))
+
+    async def claim() -> None:
+        while not submitted.is_set():
+            claim = await timed(times, "claim beside", store.queue.claim(AER, HERE, lease=LEASE))
+            if isinstance(claim, Claim):  # The short queue may be empty.
+                await timed(times, "finish beside", store.queue.finish(claim, COMPLETED, PARAMS))
+            await asyncio.sleep(pause / SUBMITTERS)
+
+    async def look() -> None:
+        while not submitted.is_set():
+            await timed(times, "first page beside", store.jobs.find(AccountId("account-1"), JobQuery()))
+            await asyncio.sleep(pause / SUBMITTERS)
+
+    others = asyncio.gather(claim(), look())
+    await asyncio.gather(*(submit(number) for number in range(SUBMITTERS)))
+    submitted.set()
+    await others
+    return times
+
+
+def fsync_times(folder: Path) -> list[float]:
+    """Return how long the disk takes for a page, in milliseconds."""
+    times = []
+    descriptor = os.open(folder / "page", os.O_CREAT | os.O_WRONLY)
+    for _ in range(CALLS):
+        os.write(descriptor, bytes(4096))
+        start = time.perf_counter()
+        os.fsync(descriptor)
+        times.append((time.perf_counter() - start) * 1e3)
+    os.close(descriptor)
+    return times

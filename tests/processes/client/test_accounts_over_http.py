@@ -1,0 +1,185 @@
+"""Accounts, their instances and what admins may do: over HTTP, against a real server process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.exceptions import IBMRuntimeError
+from qiskit_ibm_runtime.executor_sampler import Sampler
+
+from kit.server.cluster_processes import wait_until
+from kit.server.http_jobs import circuit_of, end_of, signed_in, submission, submit
+from kit.server.server_process import StartServer
+from qiskit_runtime_server.client import connect
+
+FILE = """
+[accounts.ada]
+role = "admin"
+
+[accounts.bob]
+queued = 2
+seconds_per_day = 0.001
+qubits = 2
+
+[[accounts.alice.instances]]
+name = "research"
+plan = "premium"
+
+[[accounts.alice.instances]]
+name = "teaching"
+plan = "open"
+"""
+TEACHING = "crn:v1:bluemix:public:quantum-computing:us-east:a/alice:teaching::"
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    for name in ("ada", "alice", "bob"):
+        (folder / name).write_text(f"{name}-1")
+    (folder / "accounts.toml").write_text(FILE)
+    return folder
+
+
+@pytest.fixture
+def url(start_server: StartServer, tokens: Path) -> str:
+    return start_server("--executor=aer=1", f"--tokens={tokens}").url
+
+
+@pytest.fixture
+def ada(url: str) -> Iterator[httpx.Client]:
+    with signed_in(url, "ada-1") as client:
+        yield client
+
+
+@pytest.fixture
+def bob(url: str) -> Iterator[httpx.Client]:
+    with signed_in(url, "bob-1") as client:
+        yield client
+
+
+@pytest.fixture
+def alice(url: str) -> Iterator[httpx.Client]:
+    with signed_in(url, "alice-1") as client:
+        yield client
+
+
+def message_of(response: httpx.Response, status: int) -> str:
+    """Return the message of an error in the shape that clients print."""
+    assert response.status_code == status, response.text
+    error: dict[str, Any] = response.json()["error"]
+    assert error["code"] == status
+    return str(error["message"])
+
+
+def test_a_client_finds_its_instances_and_sends_jobs_under_the_one_that_it_selects(
+    url: str, alice: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = connect(url, "alice-1")
+    assert {(item["name"], item["plan"]) for item in service.instances()} == {
+        ("research", "premium"),
+        ("teaching", "open"),
+    }
+    for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
+        monkeypatch.setenv(name, url)
+    account = {"channel": "ibm_quantum_platform", "token": "alice-1", "url": f"{url}/experimental/api/v1"}
+    chosen = QiskitRuntimeService(**account, instance="teaching")
+    assert chosen.active_instance() == TEACHING
+    assert chosen.usage()["instance_id"] == TEACHING
+    job = alice.post("/jobs", json=submission(), headers={"Service-CRN": TEACHING}).json()["id"]
+    assert alice.get(f"/jobs/{job}").json()["instance"] == TEACHING
+    refused = message_of(alice.get("/jobs", headers={"Service-CRN": TEACHING.replace("teaching", "default")}), 404)
+    assert "a/alice:teaching" in refused
+
+
+def test_an_admin_sees_and_cancels_everybodys_jobs_and_others_do_not(
+    ada: httpx.Client, alice: httpx.Client, bob: httpx.Client
+) -> None:
+    first = submit(alice)
+    assert end_of(ada, first)["account"] == "alice"
+    assert ada.get(f"/jobs/{first}/results").json()["__type__"] == "PrimitiveResult"
+    queued = [submit(alice, tags=["x"]) for _ in range(2)]
+    assert ada.get("/jobs").json()["count"] == 0
+    assert ada.get("/admin/jobs").json()["count"] == 3
+    assert ada.get("/admin/jobs", params={"account": "alice", "tags": "x"}).json()["count"] == 2
+    assert ada.get("/admin/jobs", params={"account": "bob"}).json()["count"] == 0
+    if ada.post(f"/jobs/{queued[1]}/cancel").status_code == 204:  # It may have been that fast.
+        assert "ada" in alice.get(f"/jobs/{queued[1]}").json()["state"]["reason"]
+    message_of(bob.get(f"/jobs/{first}"), 404)
+    for path in ("/admin/jobs", "/admin/executors", "/admin/usage"):
+        assert "bob is none" in message_of(bob.get(path), 403)
+    message_of(bob.patch("/admin/executors/aer", json={"draining": True}), 403)
+
+
+def test_a_private_result_is_not_for_admins(ada: httpx.Client, alice: httpx.Client) -> None:
+    job = submit(alice, private=True)
+    assert "params" not in ada.get(f"/jobs/{job}").json()
+    assert end_of(ada, job)["status"] == "Completed"
+    assert "alice" in message_of(ada.get(f"/jobs/{job}/results"), 403)
+    assert alice.get(f"/jobs/{job}/results").status_code == 200
+
+
+def test_an_access_token_ends_soon_after_its_token_was_revoked(alice: httpx.Client, tokens: Path) -> None:
+    assert alice.get("/jobs").status_code == 200
+    (tokens / "alice").write_text("alice-2")
+    wait_until(lambda: alice.get("/jobs").status_code == 401)
+
+
+def test_an_executor_that_an_admin_drains_lets_jobs_wait_until_it_is_told_to_go_on(
+    ada: httpx.Client, alice: httpx.Client
+) -> None:
+    assert ada.patch("/admin/executors/aer", json={"draining": True}).status_code == 204
+    job = submit(alice)
+    assert alice.get("/backends/fake_manila@aer/status").json()["status"] == "paused"
+    [executor] = ada.get("/admin/executors").json()["executors"]
+    assert executor == {"name": "aer", "queued": 1, "running": 0, "slots": 1, "draining": True}
+    assert alice.get(f"/jobs/{job}").json()["status"] == "Queued"
+    assert ada.patch("/admin/executors/aer", json={"draining": False}).status_code == 204
+    assert end_of(alice, job)["status"] == "Completed"
+    assert alice.get("/backends/fake_manila@aer/status").json()["status"] == "active"
+    assert "aer" in message_of(ada.patch("/admin/executors/nothing", json={"draining": True}), 404)
+    message_of(ada.patch("/admin/executors/aer", json={}), 400)
+
+
+def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.Client) -> None:
+    ada.patch("/admin/executors/aer", json={"draining": True})
+    jobs = [submit(bob) for _ in range(2)]
+    refused = message_of(bob.post("/jobs", json=submission()), 429)
+    assert "a/bob:default" in refused
+    assert "2 queued jobs; its limit is 2" in refused
+    ada.patch("/admin/executors/aer", json={"draining": False})
+    assert [end_of(bob, job)["status"] for job in jobs] == ["Completed"] * 2
+    usage = bob.get("/instances/usage").json()
+    assert usage["usage_limit_seconds"] == 0.001
+    assert usage["usage_limit_reached"]
+    assert usage["usage_consumed_seconds"] == pytest.approx(
+        sum(bob.get(f"/jobs/{job}/metrics").json()["usage"]["seconds"] for job in jobs)
+    )
+    service = connect(url, "bob-1")
+    assert service.usage()["usage_remaining_seconds"] == 0
+    backend = service.backend("fake_manila@aer")
+    sampler = Sampler(mode=backend)
+    with (
+        pytest.warns(UserWarning, match="has met its usage limit"),
+        pytest.raises(IBMRuntimeError, match=r"s of slot time today; its limit is 0.001 s per day"),
+    ):
+        sampler.run([circuit_of()])
+    bob.delete(f"/jobs/{jobs[0]}")
+    [kept] = ada.get("/admin/usage").json()["usage"]
+    assert (kept["account"], kept["executor"], kept["jobs"]) == ("bob", "aer", 2)
+    assert kept["seconds"] == pytest.approx(usage["usage_consumed_seconds"])
+
+
+def test_a_circuit_with_a_part_wider_than_the_limit_fails_and_says_so(bob: httpx.Client) -> None:
+    chain = QuantumCircuit(3, 3)
+    chain.cx(0, 1)
+    chain.cx(1, 2)
+    chain.measure(range(3), range(3))
+    state = end_of(bob, submit(bob, chain))["state"]
+    assert state["status"] == "Failed"
+    assert "3 qubits that depend on each other; the limit of this account is 2" in state["reason"]

@@ -1,0 +1,28 @@
+"""Every example runs as its reader would run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit.server.server_process import ServerProcess
+from qiskit_runtime_server.client import environment
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "demo.py"))
+def test_an_example_runs(server: ServerProcess, name: str) -> None:
+    env = {**os.environ, **environment(server.url, "reader")}
+    done = subprocess.run([sys.executable, EXAMPLES / name], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+
+
+def test_the_demo_runs_once_and_leaves_nothing_behind() -> None:
+    command = [sys.executable, EXAMPLES / "demo.py", "--once"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "QISKIT_IBM_TOKEN" in done.stdout

@@ -1,0 +1,238 @@
+"""Cancelling, deadlines, crashes, restarts: over HTTP, against real server processes."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import httpx
+import pytest
+from qiskit import QuantumCircuit
+
+from kit import TESTS
+from kit.server.cluster_processes import Plugins, wait_until, workers_of
+from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
+from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is more than an entry that nobody has collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def start_long_job(client: httpx.Client, **changes: object) -> str:
+    job = submit(client, long_circuit(), backend="fake_quantum_sim@aer", **changes)
+    when(client, job, {"Running"})
+    # Long enough for the worker to be inside the simulator, where it hears nothing.
+    time.sleep(1)
+    return job
+
+
+def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(start_server: StartServer) -> None:
+    server = start_server("--executor=aer=1")
+    with signed_in(server.url) as client:
+        job = start_long_job(client)
+        before = workers_of(server)
+        assert client.post(f"/jobs/{job}/cancel").status_code == 204
+        assert client.get(f"/jobs/{job}").json()["status"] == "Cancelled"
+        # For a busy machine; the job itself takes minutes. `make bench` has what holds on a quiet one.
+        wait_until(lambda: not workers_of(server) & before)
+        assert end_of(client, submit(client))["status"] == "Completed"
+        assert client.post(f"/jobs/{job}/cancel").status_code == 409
+        assert client.get(f"/jobs/{job}/results").status_code == 204
+
+
+def test_a_queued_job_is_cancelled_without_ever_running(start_server: StartServer) -> None:
+    with signed_in(start_server("--executor=aer=1").url) as client:
+        running = start_long_job(client)
+        queued = submit(client)
+        assert client.get("/backends/fake_manila@aer/status").json()["length_queue"] == 1
+        assert client.get(f"/jobs/{queued}/metrics").json()["position_in_queue"] == 1
+        assert client.post(f"/jobs/{queued}/cancel").status_code == 204
+        assert client.get("/backends/fake_manila@aer/status").json()["length_queue"] == 0
+        client.post(f"/jobs/{running}/cancel")
+        assert client.get(f"/jobs/{queued}/metrics").json()["timestamps"]["running"] is None
+
+
+def test_a_job_over_its_time_fails_with_the_code_for_it(start_server: StartServer) -> None:
+    with signed_in(start_server().url) as client:
+        job = end_of(client, submit(client, long_circuit(), backend="fake_quantum_sim@aer", cost=2))
+        assert job["status"] == "Failed"
+        assert job["state"]["reason_code"] == 1305
+        assert "2 s" in job["state"]["reason"]
+
+
+def test_deleting_a_running_job_ends_it(start_server: StartServer) -> None:
+    server = start_server("--executor=aer=1")
+    with signed_in(server.url) as client:
+        job = start_long_job(client)
+        assert client.delete(f"/jobs/{job}").status_code == 204
+        assert client.get(f"/jobs/{job}").status_code == 404
+        assert end_of(client, submit(client))["status"] == "Completed"
+
+
+def test_a_long_job_does_not_slow_status_calls(start_server: StartServer) -> None:
+    with signed_in(start_server().url) as client:
+        job = start_long_job(client)
+        start = time.monotonic()
+        for _ in range(10):
+            client.get(f"/jobs/{job}")
+        assert time.monotonic() - start < 5, "those that wait take a second each"
+        client.post(f"/jobs/{job}/cancel")
+
+
+def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer) -> None:
+    server = start_server("--executor=aer=1")
+    with signed_in(server.url) as client:
+        job = start_long_job(client)
+        for attempt in range(3):
+            (worker,) = workers_of(server)
+            os.kill(worker, signal.SIGKILL)
+            if attempt < 2:
+                wait_until(lambda worker=worker: bool(workers_of(server) - {worker}))
+                when(client, job, {"Running"})
+                time.sleep(0.5)
+        ended = end_of(client, job)
+        assert ended["status"] == "Failed"
+        assert "SIGKILL" in ended["state"]["reason"]
+        assert end_of(client, submit(client))["status"] == "Completed"
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: StartServer, delay: float) -> None:
+    server = start_server("--executor=aer=2")
+    with signed_in(server.url) as client:
+        jobs = [submit(client) for _ in range(20)]
+        time.sleep(delay)
+        orphans = workers_of(server)
+        server.stop(signal.SIGKILL)
+    wait_until(lambda: not any(is_alive(pid) for pid in orphans))
+    again = start_server("--executor=aer=2")
+    with signed_in(again.url) as client:
+        assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
+        assert client.get("/jobs", params={"limit": 100}).json()["count"] == 20
+        for job in jobs:
+            assert "PrimitiveResult" in client.get(f"/jobs/{job}/results").text
+
+
+def test_an_answered_job_is_on_disk(start_server: StartServer) -> None:
+    server = start_server()
+    with signed_in(server.url) as client:
+        job = submit(client)
+    database = server.data_dir / "store.db"
+    rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute("SELECT id FROM jobs").fetchall()
+    assert (job,) in rows
+
+
+def test_a_seed_gives_the_same_bits_after_a_restart(start_server: StartServer) -> None:
+    circuit = QuantumCircuit(1, 1)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    params = submission(circuit)["params"] | {"options": {"simulator": {"seed_simulator": 5}}}
+    results = []
+    for _ in range(2):
+        server = start_server()
+        with signed_in(server.url) as client:
+            job = submit(client, params=params)
+            assert end_of(client, job)["status"] == "Completed"
+            results.append(client.get(f"/jobs/{job}/results").json()["__value__"]["pub_results"])
+        server.stop()
+    assert results[0] == results[1]
+
+
+def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServer, plugins: Plugins) -> None:
+    server = start_server("--executor=counted=1", **plugins.environment)
+    with signed_in(server.url) as client:
+        job = submit_named(client, "held terminated")
+        when(client, job, {"Running"})
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: any("Waiting up to 30 s for 1 running jobs" in line for line in server.output))
+        plugins.let_go("held terminated")
+        assert end_of(client, job)["status"] == "Completed"
+    assert server.process.wait(STOP_SECONDS) == 0
+
+
+def test_what_does_not_end_in_time_is_run_by_the_next_server(start_server: StartServer, plugins: Plugins) -> None:
+    server = start_server("--executor=counted=1", QRS_DRAIN="0.5", **plugins.environment)
+    with signed_in(server.url) as client:
+        job = submit_named(client, "held late")
+        when(client, job, {"Running"})
+    assert server.stop() == 0
+    with signed_in(start_server("--executor=counted=1", **plugins.environment).url) as client:
+        plugins.let_go("held late")
+        assert end_of(client, job)["status"] == "Completed"
+
+
+def test_a_second_server_on_the_same_folder_is_refused(server: ServerProcess) -> None:
+    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={server.data_dir}"]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert str(server.data_dir) in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--executor=nothing"], "nothing"),
+        (["--executor=aer=0"], "aer=2"),
+        (["--host=0.0.0.0"], "--anonymous"),
+        (["--tokens=/nowhere"], "/nowhere"),
+        (["--port=1", "--host=192.0.2.1", "--anonymous"], "192.0.2.1"),
+    ],
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path: Path, options: list[str], words: str) -> None:
+    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={tmp_path}", *options]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_api_process_imports_no_simulation(server: ServerProcess) -> None:
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "qiskit" not in maps
+    assert "numpy" not in maps
+
+
+def test_a_users_own_executors_run_behind_any_asgi_server(tmp_path: Path) -> None:
+    program = """
+        import sys, uvicorn
+        sys.path.insert(0, sys.argv[1])
+        from pathlib import Path
+        from kit.faults.scripted_executor import ScriptedExecutor
+        from qiskit_runtime_server import Settings, create_app
+        if __name__ == "__main__":
+            app = create_app({"mine": ScriptedExecutor()}, Settings(data_dir=Path(sys.argv[2])))
+            uvicorn.run(app, port=0)
+    """
+    script = tmp_path / "own_server.py"
+    script.write_text(dedent(program))
+    command = [sys.executable, script, TESTS, tmp_path / "data"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            line = next(line for line in process.stderr if "running on" in line)
+            url = line.split("running on ")[1].split()[0]
+            with signed_in(url) as client:
+                job = end_of(client, submit(client, circuit_of("zeros"), backend="fake_manila@mine"))
+                assert job["status"] == "Completed", job
+                # Entangled: single qubits do not need the executor.
+                estimator = submission(long_circuit(layers=2, num_qubits=2)) | {
+                    "backend": "fake_manila@mine",
+                    "program_id": "estimator",
+                }
+                estimator["params"]["pubs"] = [[*estimator["params"]["pubs"][0][:1], {"ZZ": 1.0}, [], None]]
+                refused = end_of(client, client.post("/jobs", json=estimator).json()["id"])
+                assert refused["status"] == "Failed"
+                assert json.dumps(refused)
+        finally:
+            process.send_signal(signal.SIGTERM)

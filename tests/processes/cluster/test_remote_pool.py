@@ -1,0 +1,141 @@
+"""What an api knows of the executors behind a name, and how it follows their runs."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kit.server.cluster_processes import KEY, Cluster, workers_of
+from kit.server.executor_tasks import task_of
+from kit.server.server_process import ServerProcess
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch import remote
+from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
+from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.messages.messages import Completed, Started
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.worker.slots import Slots
+
+NAME = ExecutorName("counted")
+
+
+def test_slots_of_this_process_do_not_outlive_it() -> None:
+    assert issubclass(RemotePool, LastingPool)
+    assert not issubclass(Slots, LastingPool)
+
+
+@asynccontextmanager
+async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
+    settings = Settings(executor_key=KEY, **times)  # type: ignore[arg-type] - parsed by pydantic
+    pool = RemotePool(NAME, urls, settings, ByteBudget(1 << 20))
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.stop()
+
+
+async def test_an_executor_with_two_addresses_counts_once(cluster: Cluster, standing: list[ServerProcess]) -> None:
+    async with pool_of(standing[0].url, cluster.wire(standing[0]).url) as pool:
+        first = await asyncio.wait_for(pool.reserve(), 60)
+        await asyncio.sleep(0.5)
+        assert pool.size == 1
+        first.release()
+        assert pool.idle == 1
+
+
+async def test_an_executor_that_never_answered_can_do_what_any_can(reserved_port: int) -> None:
+    async with pool_of(f"http://127.0.0.1:{reserved_port}") as pool:
+        assert (await pool.capabilities()).num_qubits == 20
+        assert (pool.size, pool.idle) == (0, 0)
+        async with asyncio.timeout(0.1):
+            await pool.capabilities()
+
+
+async def test_a_job_cancelled_elsewhere_is_ended_at_its_executor(standing: list[ServerProcess]) -> None:
+    async with pool_of(standing[1].url) as pool:
+        await asyncio.wait_for(pool.capabilities(), 10)
+        reservation = await pool.reserve()
+        async with aclosing(reservation.run(task_of("sleep", job_id="elsewhere", fence=7))) as events:
+            assert isinstance(await anext(events), Started)
+            pool.end_everywhere("elsewhere")
+            start = time.monotonic()
+            with pytest.raises(RunLost):
+                _ = [event async for event in events]
+            assert time.monotonic() - start < 20, "by itself the job takes 60 s"
+        reservation.release()
+        await asyncio.wait_for(pool.reserve(), 60)
+
+
+async def test_a_run_that_is_out_of_reach_is_given_up_when_its_executor_has_given_it_up(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is asked again and again, so that it is given up in the first moment in which it may be.
+    monkeypatch.setattr(remote, "_MAX_BACKOFF_SECONDS", 0.1)
+    executor = await asyncio.to_thread(cluster.executor, QRS_ORPHAN_AFTER="1", QRS_ORPHAN_KEPT="3")
+    wire = cluster.wire(executor)
+    async with pool_of(wire.url, orphan_after=timedelta(seconds=1), orphan_kept=timedelta(seconds=3)) as pool:
+        reservation = await asyncio.wait_for(pool.reserve(), 60)
+        async with aclosing(reservation.run(task_of("sleep"))) as events:
+            assert isinstance(await anext(events), Started)
+            workers = workers_of(executor)
+            wire.sever()
+            with pytest.raises(RunLost, match="out of reach"):
+                _ = [event async for event in events]
+            assert not workers & workers_of(executor)
+        assert pool.size == 0, "an endpoint that does not answer gets no jobs"
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Return the addresses of host names, which tests change; a name without any cannot be looked up."""
+    known: dict[str, list[str]] = {}
+    real = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **options: Any) -> list[Any]:
+        if host not in known:
+            return real(host, *arguments, **options)
+        found = [found for address in known[host] for found in real(address, *arguments, **options)]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+async def when_size(pool: RemotePool, size: int) -> None:
+    async with asyncio.timeout(30):
+        while pool.size != size:  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0.05)
+
+
+async def test_the_executors_of_a_name_come_and_go_with_its_addresses(
+    cluster: Cluster, names: dict[str, list[str]]
+) -> None:
+    [one] = await asyncio.to_thread(cluster.executors)
+    port = one.url.rpartition(":")[2]
+    await asyncio.to_thread(cluster.executor, "--host=127.0.0.2", f"--port={port}")
+    names["executors.test"] = []
+    async with pool_of(f"http://executors.test:{port}") as pool:
+        assert (await pool.capabilities()).num_qubits == 20
+        names["executors.test"] = ["127.0.0.1"]
+        await when_size(pool, 1)
+        reservation = await pool.reserve()
+        async with aclosing(reservation.run(task_of("nap 8", job_id="named"))) as events:
+            await anext(events)
+            names["executors.test"] = ["127.0.0.1", "127.0.0.2"]
+            await when_size(pool, 2)
+            names["executors.test"] = ["127.0.0.2"]
+            await when_size(pool, 1)
+            assert "127.0.0.2" in (await pool.reserve()).holder.endpoint
+            names["executors.test"] = []
+            *_, last = [event async for event in events]
+            assert isinstance(last, Completed), "a run has a connection of its own"
+        assert pool.size == 1, "the name server may be away: what is known stays"

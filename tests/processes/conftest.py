@@ -1,0 +1,34 @@
+"""Servers for the tests that speak HTTP."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from kit.server.cluster_processes import Plugins
+from kit.server.server_process import ServerProcess, StartServer, running_server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Share one server between the tests that leave it as it was."""
+    with running_server(tmp_path_factory.mktemp("data")) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="session")
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
+    """Return the executors that the services of the tests run."""
+    return Plugins(tmp_path_factory.mktemp("plugins"))
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Return a function that starts servers, all on one data folder unless told otherwise."""
+    with ExitStack() as stack:
+
+        def start(*options: str, data_dir: Path | None = None, **environment: str) -> ServerProcess:
+            return stack.enter_context(running_server(data_dir or tmp_path / "data", *options, **environment))
+
+        yield start

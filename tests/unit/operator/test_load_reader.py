@@ -1,0 +1,111 @@
+"""How busy the executors are, asked of an api that is not there, does not know the key, and answers."""
+
+import asyncio
+import socket
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from kit.kubernetes.runtime_servers import runtime_server
+from qiskit_runtime_operator.run.load_reader import LoadReader
+from qiskit_runtime_operator.status.load import ExecutorLoad, Load
+from qiskit_runtime_operator.watch.inventory import Key
+
+LAB = Key("research", "lab")
+
+
+class Api:
+    """The internal port of an api, under the name and port that the operator asks for.
+
+    Attributes:
+        load_key: What it wants to be shown.
+        queued: What it says.
+        asked: The hosts that it was asked as.
+    """
+
+    def __init__(self) -> None:
+        self.load_key = "right"
+        self.queued = 1
+        self.asked: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(f"{request.host}{request.path}")
+        if request.headers["Authorization"] != f"Bearer {self.load_key}":
+            return web.json_response({}, status=401)
+        return web.json_response({"executors": {"aer": {"queued": self.queued, "running": 2, "slots": 2}}})
+
+
+class Everywhere(AbstractResolver):
+    """Finds every host on one port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=self._port, family=family, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        pass
+
+
+class Secrets:
+    """The keys of RuntimeServers."""
+
+    def __init__(self, load_key: str) -> None:
+        self.load_key = load_key
+        self.reads = 0
+
+    async def get(self, _kind: object, _namespace: str, name: str) -> dict[str, Any]:
+        assert name == "lab-keys"
+        self.reads += 1
+        return {"data": {"load-key": b64encode(self.load_key.encode()).decode()}}
+
+
+@asynccontextmanager
+async def reading(api: Api, keys: Secrets) -> AsyncIterator[LoadReader]:
+    app = web.Application()
+    app.router.add_get("/internal/load", api.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    connector = aiohttp.TCPConnector(resolver=Everywhere(runner.addresses[0][1]))
+    async with aiohttp.ClientSession(connector=connector) as http:
+        yield LoadReader(http, keys)  # type: ignore[arg-type]  # the one method of a Cluster that it uses
+    await runner.cleanup()
+    await asyncio.sleep(0)
+
+
+async def test_the_load_is_read_with_the_key_and_changes_are_told() -> None:
+    api, keys = Api(), Secrets("right")
+    async with reading(api, keys) as reader:
+        assert await reader.read([runtime_server()]) == [LAB]
+        assert reader.loads == {LAB: Load(executors={"aer": ExecutorLoad(queued=1, running=2)})}
+        assert await reader.read([runtime_server()]) == []
+        api.queued = 5
+        assert await reader.read([runtime_server()]) == [LAB]
+        assert api.asked[0] == "lab-api.research.svc:9090/internal/load"
+        assert keys.reads == 1
+
+
+async def test_a_key_that_is_not_right_any_more_is_read_again() -> None:
+    api, keys = Api(), Secrets("old")
+    async with reading(api, keys) as reader:
+        assert await reader.read([runtime_server()]) == []
+        keys.load_key = "right"
+        assert await reader.read([runtime_server()]) == [LAB]
+        assert keys.reads == 2
+
+
+async def test_what_an_api_that_is_gone_said_is_forgotten() -> None:
+    api = Api()
+    async with reading(api, Secrets("right")) as reader:
+        await reader.read([runtime_server()])
+        assert await reader.read([]) == [LAB]
+        assert reader.loads == {}

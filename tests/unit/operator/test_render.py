@@ -1,0 +1,240 @@
+"""What is rendered for any RuntimeServer."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.kubernetes.runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers, specs
+from qiskit_runtime_operator.render import KINDS, DefaultImages, RenderContext, render
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
+from qiskit_runtime_operator.resource.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
+
+CONTEXT = render_context()
+
+
+def of_kind(kind: str, manifests: tuple[Manifest, ...]) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def pods(manifests: tuple[Manifest, ...]) -> list[Manifest]:
+    return [manifest["spec"]["template"]["spec"] for manifest in of_kind("Deployment", manifests)]
+
+
+def only(kind: str, manifests: tuple[Manifest, ...], name: str) -> Manifest:
+    (found,) = [manifest for manifest in of_kind(kind, manifests) if manifest["metadata"]["name"] == name]
+    return found
+
+
+def values(document: object) -> Iterator[object]:
+    children = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+    yield document
+    for child in children:
+        yield from values(child)
+
+
+@given(runtime_servers, contexts)
+def test_equal_inputs_give_equal_outputs(server: RuntimeServer, context: RenderContext) -> None:
+    assert render(server, context) == render(server, context)
+
+
+@given(runtime_servers, contexts)
+def test_every_deployment_selects_its_own_pods_and_those_of_no_other(
+    server: RuntimeServer, context: RenderContext
+) -> None:
+    deployments = of_kind("Deployment", render(server, context))
+    for deployment in deployments:
+        selector = deployment["spec"]["selector"]["matchLabels"].items()
+        selected = [
+            other for other in deployments if selector <= other["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        assert selected == [deployment]
+
+
+@given(runtime_servers, contexts)
+def test_names_are_unique_within_their_kind_and_fit_into_labels(server: RuntimeServer, context: RenderContext) -> None:
+    manifests = render(server, context)
+    identities = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
+    assert len(identities) == len(set(identities))
+    assert all(len(name) <= 63 for _, name in identities)
+
+
+@given(runtime_servers, contexts)
+def test_everything_is_owned_by_the_runtime_server_and_blocks_no_deletion(
+    server: RuntimeServer, context: RenderContext
+) -> None:
+    for manifest in render(server, context):
+        assert is_owned(manifest, server.uid)
+        assert manifest["metadata"]["ownerReferences"] == [
+            {
+                "apiVersion": API_VERSION,
+                "kind": "RuntimeServer",
+                "name": server.name,
+                "uid": server.uid,
+                "controller": True,
+            }
+        ]
+        assert manifest["metadata"]["namespace"] == server.namespace
+        assert manifest["metadata"]["labels"][MANAGED_BY_LABEL] == MANAGER
+
+
+@given(runtime_servers, contexts)
+def test_only_known_kinds_are_rendered_and_optional_ones_only_where_they_exist(
+    server: RuntimeServer, context: RenderContext
+) -> None:
+    known = {(kind.api_version, kind.kind) for kind in KINDS if kind.optional is None or kind.optional in context.apis}
+    assert {(manifest["apiVersion"], manifest["kind"]) for manifest in render(server, context)} <= known
+
+
+@given(runtime_servers, contexts)
+def test_nothing_is_rendered_that_the_api_server_leaves_out(server: RuntimeServer, context: RenderContext) -> None:
+    for manifest in render(server, context):
+        for value in values(manifest):
+            assert value not in ("", None, []), manifest
+            if value == {}:
+                assert manifest["kind"] == "Deployment"  # an emptyDir
+
+
+@given(runtime_servers, contexts)
+def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: RenderContext) -> None:
+    for pod in pods(render(server, context)):
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        assert all(
+            volume.keys() & {"emptyDir", "configMap", "secret", "persistentVolumeClaim"} for volume in pod["volumes"]
+        )
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert own["readOnlyRootFilesystem"] is True
+
+
+@given(runtime_servers, contexts)
+def test_mounts_and_volumes_match(server: RuntimeServer, context: RenderContext) -> None:
+    for pod in pods(render(server, context)):
+        (container,) = pod["containers"]
+        mounted = [mount["name"] for mount in container["volumeMounts"]]
+        assert mounted == [volume["name"] for volume in pod["volumes"]]
+        assert len(set(mounted)) == len(mounted)
+
+
+@given(runtime_servers, contexts)
+def test_secrets_are_named_and_never_written_out(server: RuntimeServer, context: RenderContext) -> None:
+    manifests = render(server, context)
+    plain = {name for config in of_kind("ConfigMap", manifests) for name in config["data"]}
+    for pod in pods(manifests):
+        plain |= {variable["name"] for variable in pod["containers"][0]["env"] if "value" in variable}
+    assert not [name for name in plain if name.endswith(("_KEY", "_URL", "_TOKEN", "_PASSWORD"))]
+    assert not of_kind("Secret", manifests)
+
+
+@given(runtime_servers, specs)
+def test_the_checksum_changes_exactly_when_the_settings_do(server: RuntimeServer, spec: dict[str, Any]) -> None:
+    other = replace(server, spec=runtime_server(spec).spec)
+    data, checksums = [], []
+    for version in (server, other):
+        manifests = render(version, CONTEXT)
+        data.append(of_kind("ConfigMap", manifests)[0]["data"])
+        deployment = only("Deployment", manifests, f"{server.name}-api")
+        checksums.append(deployment["spec"]["template"]["metadata"]["annotations"][CONFIG_CHECKSUM])
+    assert (data[0] == data[1]) == (checksums[0] == checksums[1])
+
+
+@given(server=runtime_servers, context=contexts, suspend=st.booleans(), replicas=st.integers(0, 9))
+def test_pods_do_not_roll_for_what_they_do_not_read(
+    server: RuntimeServer, context: RenderContext, *, suspend: bool, replicas: int
+) -> None:
+    spec = replace(
+        server.spec,
+        executors=tuple(replace(executor, replicas=replicas) for executor in server.spec.executors),
+        ingress=None,
+        gateway=None,
+        suspend=suspend,
+    )
+    elsewhere = replace(context, operator_namespace="other", monitoring_namespaces=("other",), apis=frozenset())
+    before, after = render(server, context), render(replace(server, generation=9, spec=spec), elsewhere)
+    templates = [[item["spec"]["template"] for item in of_kind("Deployment", each)] for each in (before, after)]
+    assert templates[0] == templates[1]
+
+
+@given(runtime_servers, contexts)
+def test_suspended_means_no_pods_whoever_scales(server: RuntimeServer, context: RenderContext) -> None:
+    suspended = replace(server, spec=replace(server.spec, suspend=True))
+    names = {item["metadata"]["name"] for item in of_kind("Deployment", render(server, context))}
+    scaled = replace(context, scaled_elsewhere=dict.fromkeys(names, 1))
+    for deployment in of_kind("Deployment", render(suspended, scaled)):
+        assert deployment["spec"]["replicas"] == 0
+
+
+@given(runtime_servers, contexts)
+def test_two_processes_never_open_one_sqlite_file(server: RuntimeServer, context: RenderContext) -> None:
+    scaled = replace(context, scaled_elsewhere={f"{server.name}-api": server.spec.api.replicas})
+    api = only("Deployment", render(server, scaled), f"{server.name}-api")
+    if server.spec.database.sqlite is not None:
+        assert api["spec"]["strategy"] == {"type": "Recreate"}
+        assert api["spec"]["replicas"] <= 1
+    else:
+        assert api["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_another_version_of_the_operator_rolls_the_pods_whose_image_is_not_pinned() -> None:
+    pinned = {"image": {"api": "registry.test/pinned:2"}, "executors": [dict(AER), dict(GPU)]}
+    images = DefaultImages(api="api:2", executor="executor:2", executor_gpu="gpu:2")
+    before, after = (
+        {item["metadata"]["name"]: item["spec"]["template"] for item in of_kind("Deployment", manifests)}
+        for manifests in (
+            render(runtime_server(pinned), CONTEXT),
+            render(runtime_server(pinned), replace(CONTEXT, images=images)),
+        )
+    )
+    assert [name for name in before if before[name] != after[name]] == ["lab-executor-aer", "lab-executor-custatevec"]
+
+
+def test_a_gpu_pool_rolls_within_the_gpus_that_it_has() -> None:
+    manifests = render(runtime_server({"executors": [dict(AER), {**GPU, "gpu": {"count": 2}}]}), CONTEXT)
+    gpu = only("Deployment", manifests, "lab-executor-custatevec")["spec"]
+    assert gpu["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    (container,) = gpu["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert container["image"] == CONTEXT.images.executor_gpu
+
+
+def test_executors_answer_the_api_and_the_monitoring_and_reach_nobody() -> None:
+    policy = only("NetworkPolicy", render(runtime_server(), CONTEXT), "lab-executor")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy
+    (api, monitoring) = policy["ingress"]
+    assert api["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "api"
+    assert api["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert monitoring["ports"] == [{"protocol": "TCP", "port": 9090}]
+
+
+def test_a_pod_outlives_its_drain() -> None:
+    manifests = render(runtime_server({"executors": [{**AER, "drainSeconds": 900}]}), CONTEXT)
+    pod = only("Deployment", manifests, "lab-executor-aer")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"][-2:] == ["--drain-seconds", "900"]
+    assert pod["terminationGracePeriodSeconds"] > 900
+
+
+def test_a_count_that_somebody_else_scaled_is_left_to_them_until_another_is_asked_for() -> None:
+    context = render_context(scaled_elsewhere={"lab-executor-aer": 2})
+    for replicas, rendered in ((2, None), (3, 3)):
+        server = runtime_server({"executors": [{**AER, "replicas": replicas}]})
+        deployment = only("Deployment", render(server, context), "lab-executor-aer")
+        assert deployment["spec"].get("replicas") == rendered
+
+
+def test_an_ingress_tells_a_known_controller_how_large_requests_are_and_users_have_the_last_word() -> None:
+    limit = "nginx.ingress.kubernetes.io/proxy-body-size"
+    spec: dict[str, Any] = {"auth": {"anonymous": True}, "ingress": {"host": "lab.example.org", "className": "nginx"}}
+    ingress = only("Ingress", render(runtime_server(spec), CONTEXT), "lab-api")
+    assert ingress["metadata"]["annotations"][limit] == "101m"
+    spec["ingress"]["annotations"] = {limit: "1g"}
+    assert only("Ingress", render(runtime_server(spec), CONTEXT), "lab-api")["metadata"]["annotations"][limit] == "1g"

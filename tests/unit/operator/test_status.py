@@ -1,0 +1,279 @@
+"""The status: what it says of a cluster that works, that does not yet, and that does not."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kit.kubernetes.runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers
+from qiskit_runtime_operator.errors import InvalidSpecError
+from qiskit_runtime_operator.render import RenderContext, render
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.status.conditions import MAX_MESSAGE, ConditionType, Reason
+from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.status.notes import transitions
+from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
+
+CONTEXT = render_context()
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+UNSCHEDULABLE = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+
+
+def deployments(server: RuntimeServer, *, ready: int | None = None) -> list[Manifest]:
+    """Return the Deployments as they are when all, or so many, of their pods are ready."""
+    found = []
+    for manifest in render(server, CONTEXT):
+        if manifest["kind"] == "Deployment":
+            replicas = manifest["spec"]["replicas"]
+            status = {
+                "observedGeneration": 4,
+                "replicas": replicas,
+                "updatedReplicas": replicas,
+                "readyReplicas": replicas if ready is None else min(ready, replicas),
+                "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}],
+            }
+            found.append({**manifest, "metadata": {**manifest["metadata"], "generation": 4}, "status": status})
+    return found
+
+
+def pod(executor: str, status: Manifest) -> Manifest:
+    labels = {"app.kubernetes.io/component": "executor", "runtimeserver.dev/executor": executor}
+    return {"metadata": {"name": "pod", "labels": labels}, "status": status}
+
+
+def unschedulable(executor: str) -> Manifest:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": UNSCHEDULABLE}
+    return pod(executor, {"phase": "Pending", "conditions": [condition]})
+
+
+def with_container(executor: str, state: Manifest, last: Manifest | None = None) -> Manifest:
+    container = {"name": "server", "state": state, "lastState": last or {}}
+    return pod(executor, {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [container]})
+
+
+def status_of(server: RuntimeServer, observed: Observed, previous: Manifest | None = None) -> Manifest:
+    return observe(server, CONTEXT, observed, previous=previous or {}, now=NOW)
+
+
+def condition(status: Manifest, name: ConditionType) -> tuple[str, str]:
+    (found,) = [item for item in status["conditions"] if item["type"] == name]
+    return found["status"], found["reason"]
+
+
+def reasons(before: Manifest, after: Manifest) -> list[tuple[str, str]]:
+    return [(note.type.value, note.reason.value) for note in transitions(before, after)]
+
+
+@given(runtime_servers, contexts, st.none() | st.integers(0, 2))
+def test_what_has_not_changed_is_not_written_again(
+    server: RuntimeServer, context: RenderContext, ready: int | None
+) -> None:
+    observed = Observed(deployments=deployments(server, ready=ready))
+    first = observe(server, context, observed, previous={}, now=NOW)
+    assert observe(server, context, observed, previous=first, now=LATER) == first
+    assert transitions(first, first) == ()
+
+
+@given(runtime_servers)
+def test_the_order_in_which_things_are_seen_does_not_matter(server: RuntimeServer) -> None:
+    found = deployments(server, ready=0)
+    pods = [unschedulable(executor.name) for executor in server.spec.executors]
+    one = Observed(deployments=found, pods=pods)
+    other = Observed(deployments=found[::-1], pods=pods[::-1])
+    assert status_of(server, one) == status_of(server, other)
+
+
+def test_a_server_with_all_its_pods_is_available_and_not_degraded() -> None:
+    server = runtime_server({"executors": [{**AER, "replicas": 2}]})
+    status = status_of(server, Observed(deployments=deployments(server)))
+    assert condition(status, ConditionType.AVAILABLE) == ("True", Reason.READY)
+    assert condition(status, ConditionType.PROGRESSING) == ("False", Reason.ROLLED_OUT)
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_WANTED)
+    assert status["executorsReady"] == "2/2"
+    assert status["executors"] == [{"name": "aer", "ready": 2, "desired": 2}]
+    assert status["api"]["selector"].count("app.kubernetes.io/") == 3
+    assert status["observedGeneration"] == server.generation
+
+
+def test_a_server_that_has_nothing_yet_is_progressing() -> None:
+    status = status_of(runtime_server(), Observed(deployments=[]))
+    assert condition(status, ConditionType.AVAILABLE) == ("False", Reason.API_NOT_READY)
+    assert condition(status, ConditionType.PROGRESSING) == ("True", Reason.ROLLING_OUT)
+
+
+def test_one_executor_that_is_short_degrades_and_repeats_the_scheduler() -> None:
+    server = runtime_server({"executors": [dict(AER), dict(GPU)]})
+    found = deployments(server)
+    found[-1]["status"]["readyReplicas"] = 0
+    status = status_of(server, Observed(deployments=found, pods=[unschedulable("custatevec")]))
+    assert condition(status, ConditionType.AVAILABLE) == ("True", Reason.READY)
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.EXECUTOR_SHORT)
+    assert status["executors"][1] == {"name": "custatevec", "ready": 0, "desired": 1, "message": UNSCHEDULABLE}
+    assert UNSCHEDULABLE in status["conditions"][2]["message"]
+
+
+def test_no_executor_at_all_makes_it_unavailable() -> None:
+    server = runtime_server()
+    found = deployments(server)
+    found[1]["status"]["readyReplicas"] = 0
+    status = status_of(server, Observed(deployments=found))
+    assert condition(status, ConditionType.AVAILABLE) == ("False", Reason.NO_EXECUTOR_READY)
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "words"),
+    [
+        (
+            {"waiting": {"reason": "ErrImagePull", "message": "not found"}},
+            None,
+            "ErrImagePull: not found",
+        ),
+        (
+            {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+            {"terminated": {"exitCode": 1, "reason": "Error", "message": "starting\nerror: QRS_SLOTS: too small\n"}},
+            "Error (exit code 1): error: QRS_SLOTS: too small",
+        ),
+        ({"running": {}}, {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, "OOMKilled (exit code 137)"),
+        ({"waiting": {"reason": "ContainerCreating"}}, None, "ContainerCreating"),
+    ],
+)
+def test_a_pod_that_does_not_come_up_says_why(state: Manifest, last: Manifest | None, words: str) -> None:
+    server = runtime_server()
+    found = deployments(server, ready=0)
+    pods = [with_container("aer", state, last)] * 2
+    assert status_of(server, Observed(deployments=found, pods=pods))["executors"][0]["message"] == words
+
+
+def test_a_pod_that_waits_for_what_it_mounts_says_for_what() -> None:
+    server = runtime_server(
+        {"auth": {"tokensSecretRef": {"name": "tokens"}}, "backends": {"snapshots": [{"configMap": "may"}]}}
+    )
+    waiting = {
+        "conditions": [{"type": "PodReadyToStartContainers", "status": "False"}],
+        "containerStatuses": [{"name": "server", "state": {"waiting": {"reason": "ContainerCreating"}}}],
+    }
+    api = {"metadata": {"name": "pod", "labels": {"app.kubernetes.io/component": "api"}}, "status": waiting}
+    status = status_of(server, Observed(deployments=deployments(server, ready=0), pods=[api, pod("aer", waiting)]))
+    what = "PersistentVolumeClaim lab-data, Secret tokens, ConfigMap may"
+    assert status["api"]["message"] == f"waits for its network or its volumes: {what}"
+    assert status["executors"][0]["message"] == "waits for its network or its volumes: ConfigMap may"
+
+
+def test_pods_that_may_not_be_made_say_why() -> None:
+    server = runtime_server()
+    found = deployments(server, ready=0)
+    quota = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}
+    found[1]["status"]["conditions"].append(quota)
+    assert status_of(server, Observed(deployments=found))["executors"][0]["message"] == "exceeded quota: small"
+
+
+def test_pods_that_are_ready_or_going_say_nothing() -> None:
+    server = runtime_server({"executors": [{**AER, "replicas": 2}]})
+    ready = pod("aer", {"conditions": [{"type": "Ready", "status": "True"}]})
+    going = unschedulable("aer")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    status = status_of(server, Observed(deployments=deployments(server, ready=1), pods=[ready, going]))
+    assert "message" not in status["executors"][0]
+
+
+def test_a_roll_out_that_kubernetes_gave_up_is_stalled() -> None:
+    server = runtime_server()
+    found = deployments(server, ready=0)
+    found[1]["status"]["conditions"] = [
+        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    ]
+    status = status_of(server, Observed(deployments=found))
+    assert condition(status, ConditionType.PROGRESSING) == ("False", Reason.STALLED)
+
+
+def test_suspended_is_neither_available_nor_degraded() -> None:
+    server = runtime_server({"suspend": True})
+    status = status_of(server, Observed(deployments=deployments(server)))
+    assert condition(status, ConditionType.AVAILABLE) == ("False", Reason.SUSPENDED)
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_WANTED)
+    assert status["executorsReady"] == "0/0"
+
+
+def test_what_was_refused_is_named_before_what_is_short() -> None:
+    server = runtime_server()
+    taken = Refusal(kind="Service", name="lab-api", reason=Reason.NAME_TAKEN, message="belongs to Deployment other")
+    status = status_of(server, Observed(deployments=deployments(server, ready=0), refusals=[taken]))
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.NAME_TAKEN)
+    assert status["conditions"][2]["message"].startswith("Service lab-api: belongs to Deployment other")
+
+
+def test_a_route_without_the_gateway_api_degrades() -> None:
+    server = runtime_server({"gateway": {"parentRefs": [{"name": "public"}]}, "auth": {"anonymous": True}})
+    context = render_context(apis=frozenset())
+    status = observe(server, context, Observed(deployments=deployments(server)), previous={}, now=NOW)
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.GATEWAY_API_MISSING)
+
+
+def test_the_load_is_shown_while_the_api_answers() -> None:
+    server = runtime_server({"executors": [dict(AER), {"name": "second", "type": "aer"}]})
+    load = Load.from_json('{"executors": {"aer": {"queued": 3, "running": 1, "slots": 2}}, "backends": 138}')
+    status = status_of(server, Observed(deployments=deployments(server), load=load))
+    assert status["backends"] == 138
+    assert status["executors"][0] == {"name": "aer", "ready": 1, "desired": 1, "queued": 3, "running": 1}
+    assert "queued" not in status["executors"][1]
+
+
+@pytest.mark.parametrize("answer", ["", "[]", '{"executors": {"aer": {"queued": "many"}}}', '{"error": "no"}'])
+def test_an_answer_that_is_no_load_is_an_error(answer: str) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        Load.from_json(answer)
+
+
+def test_since_when_a_condition_holds_changes_only_with_it() -> None:
+    server = runtime_server()
+    first = status_of(server, Observed(deployments=deployments(server)))
+    second = observe(server, CONTEXT, Observed(deployments=deployments(server, ready=0)), previous=first, now=LATER)
+    times = {item["type"]: item["lastTransitionTime"] for item in second["conditions"]}
+    assert times == {
+        "Available": "2026-01-01T12:05:00Z",
+        "Progressing": "2026-01-01T12:00:00Z",
+        "Degraded": "2026-01-01T12:05:00Z",
+    }
+
+
+def test_a_spec_that_makes_no_sense_leaves_what_is_available_available() -> None:
+    server = runtime_server()
+    before = status_of(server, Observed(deployments=deployments(server)))
+    after = refuse(InvalidSpecError("spec.api: no"), 2, previous=before, now=LATER)
+    assert condition(after, ConditionType.AVAILABLE) == ("True", Reason.INVALID_SPEC)
+    assert condition(after, ConditionType.DEGRADED) == ("True", Reason.INVALID_SPEC)
+    assert (after["observedGeneration"], after["executors"]) == (2, before["executors"])
+    assert refuse(InvalidSpecError("spec.api: no"), 2, previous=after, now=LATER + timedelta(hours=1)) == after
+
+
+def test_long_words_are_cut() -> None:
+    taken = Refusal(kind="Service", name="lab-api", reason=Reason.WRITE_REFUSED, message="x" * 5000)
+    status = status_of(runtime_server(), Observed(deployments=[], refusals=[taken]))
+    assert len(status["conditions"][2]["message"]) == MAX_MESSAGE
+
+
+def test_a_normal_start_is_told_without_warnings() -> None:
+    server = runtime_server()
+    nothing: dict[str, Any] = {}
+    starting = deployments(server, ready=0)
+    for deployment in starting:
+        deployment["status"]["conditions"] = [{"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated"}]
+    first = status_of(server, Observed(deployments=[]))
+    second = status_of(server, Observed(deployments=starting), first)
+    third = status_of(server, Observed(deployments=deployments(server)), second)
+    assert reasons(nothing, first) == [("Normal", "RollingOut")]
+    assert reasons(first, second) == []
+    assert reasons(second, third) == [("Normal", "Ready"), ("Normal", "RolledOut")]
+
+
+def test_a_pool_that_breaks_down_and_recovers_is_told_twice() -> None:
+    server = runtime_server()
+    well = status_of(server, Observed(deployments=deployments(server)))
+    ill = status_of(server, Observed(deployments=deployments(server, ready=0)), well)
+    worse = status_of(server, Observed(deployments=deployments(server, ready=0), pods=[unschedulable("aer")]), ill)
+    assert reasons(well, ill) == [("Warning", "ApiNotReady"), ("Warning", "ApiShort")]
+    assert reasons(ill, worse) == []
+    assert reasons(worse, well) == [("Normal", "Ready"), ("Normal", "AsWanted")]

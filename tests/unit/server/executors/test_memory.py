@@ -1,0 +1,43 @@
+"""What a simulation takes stays below the limit that its executor was given, for everything that takes shots.
+
+The limits are the tightest at which the executor does not refuse the circuit, or chooses another method.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kit import environment
+from kit.quantum import peak_memory
+
+MIB = 2**20
+FIXED = 16 * MIB
+"""What does not grow with the state: code that is loaded late, tables of errors, circuits."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak from a given moment on")
+@pytest.mark.parametrize(
+    ("case", "num_qubits", "limit"),
+    [
+        ("ideal probabilities", 22, 72 * MIB),
+        ("ideal probabilities", 24, 285 * MIB),
+        ("density evolution", 20, 72 * MIB),
+        ("density evolution", 22, 286 * MIB),
+        # What spelled out all outcomes took 3.6 GiB here.
+        ("density evolution", 24, 2048 * MIB),
+        ("state vector", 18, 5 * MIB),
+        ("state vector", 22, 72 * MIB),
+        ("trajectories", 18, 5 * MIB),
+        ("interpreter", 18, 21 * MIB),
+        ("interpreter", 20, 81 * MIB),
+        ("interpreter with errors", 14, 5 * MIB),
+    ],
+)
+def test_a_simulation_keeps_to_its_limit(case: str, num_qubits: int, limit: int) -> None:
+    command = [sys.executable, "-m", peak_memory.__name__, case, str(num_qubits), str(limit)]
+    done = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True, timeout=240)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found.get("peak", 0) > 16 * 2**num_qubits // 32, f"it cannot have had a state: {found}"
+    assert found["peak"] <= limit + FIXED

@@ -1,0 +1,245 @@
+"""What the noise learner learns agrees with the truth, which only a simulator knows."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from qiskit.circuit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.quantum_info import QubitSparsePauliList
+from qiskit_aer.noise import NoiseModel
+from qiskit_ibm_runtime.decoders.noise_learner import NoiseLearnerResultDecoder
+from qiskit_ibm_runtime.decoders.noise_learner_v3.decoder import NoiseLearnerV3ResultDecoder
+from qiskit_ibm_runtime.json import RuntimeEncoder
+from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_3 import noise_learner_v3_inputs_to_0_3
+from qiskit_ibm_runtime.options_models import NoiseLearnerV3Options
+from qiskit_ibm_runtime.results import NoiseLearnerResult, NoiseLearnerV3Results
+from samplomatic import Twirl
+
+from kit.quantum.pauli_noise import pauli_device, symmetric
+from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.noise_learner import execute
+
+RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})
+QUICK = {"num_randomizations": 16, "layer_pair_depths": [0, 2, 8, 24]}
+
+
+def learn(circuits: list[QuantumCircuit], noise: NoiseModel | None = None, **options: Any) -> NoiseLearnerResult:
+    simulator = {"seed_simulator": 5, **({} if noise is None else {"noise_model": noise})}
+    params = {"circuits": circuits, "options": {"support_qiskit": True, "simulator": simulator, **options}}
+    document = json.dumps(params, cls=RuntimeEncoder).encode()
+    result = execute(AerExecutor(), document, "fake_manila@aer", 5).document.decode()
+    assert "schema_version" not in result
+    return NoiseLearnerResultDecoder.decode(result)
+
+
+def learn_boxes(
+    *boxes: QuantumCircuit, version: str = "v0.3", noise: NoiseModel | None = None, **options: Any
+) -> NoiseLearnerV3Results:
+    instructions = [instruction for box in boxes for instruction in box.data]
+    params = json.loads(noise_learner_v3_inputs_to_0_3(instructions, NoiseLearnerV3Options()).model_dump_json())
+    simulator = {"seed_simulator": 5} if noise is None else {"seed_simulator": 5, "noise_model": noise}
+    params |= {"schema_version": version, "options": {**options, "simulator": simulator}}
+    document = json.dumps(params, cls=RuntimeEncoder).encode()
+    result = execute(AerExecutor(), document, "fake_manila@aer", 5)
+    assert result.executions > 0
+    return NoiseLearnerV3ResultDecoder.decode(result.document.decode())
+
+
+def cx_box(*pairs: tuple[int, int]) -> QuantumCircuit:
+    circuit = QuantumCircuit(QuantumRegister(5, "q"))
+    with circuit.box([Twirl()]):
+        for pair in pairs:
+            circuit.cx(*pair)
+    return circuit
+
+
+def measuring_box(*qubits: int) -> QuantumCircuit:
+    circuit = QuantumCircuit(QuantumRegister(5, "q"), ClassicalRegister(len(qubits), "c"))
+    with circuit.box([Twirl()]):
+        circuit.measure(qubits, range(len(qubits)))
+    return circuit
+
+
+def by_label(labels: list[str], rates: NDArray[np.float64]) -> dict[str, float]:
+    return dict(zip(labels, map(float, rates), strict=True))
+
+
+class TestTruth:
+    @pytest.mark.parametrize("pair", [(1, 2), (2, 1)])
+    def test_learned_rates_agree_with_injected_ones(self, pair: tuple[int, int]) -> None:
+        (learned,) = learn_boxes(cx_box(pair), noise=pauli_device({pair: RATES}, misread=0.01), **QUICK)
+        labels = [_label(generator, pair) for generator in learned._generators]
+        rates, errors = by_label(labels, learned._rates), by_label(labels, learned._rates_std)
+        assert len(rates) == 15
+        # Five standard errors for each of 15 rates; they are small enough to tell all rates apart.
+        for label, rate in rates.items():
+            assert rate == pytest.approx(RATES.get(label, 0.0), abs=5 * errors[label]), label
+            assert 0 < errors[label] < 0.0004
+
+    def test_the_legacy_form_learns_the_same(self) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(1, 2)
+        (layer,) = learn([circuit], pauli_device({(1, 2): RATES}), twirling_strategy="active", **QUICK)
+        assert layer.qubits == [1, 2]
+        rates = by_label(layer.error.generators.to_labels(), layer.error.rates)
+        # Five times the standard errors of the test above.
+        assert all(rates[label] == pytest.approx(RATES.get(label, 0.0), abs=0.002) for label in rates)
+        assert rates["IX"] == pytest.approx(RATES["IX"], abs=0.0012)
+
+    def test_measurements_have_the_flip_rates_of_the_device(self) -> None:
+        noise = pauli_device({}, misread=0.06)
+        (learned,) = learn_boxes(measuring_box(0, 3), noise=noise, num_randomizations=64)
+        assert learned.metadata["learning_protocol"] == "trex"
+        assert [generator.to_sparse_list() for generator in learned._generators] in (
+            [[("X", [0])], [("X", [1])]],
+            [[("X", [1])], [("X", [0])]],
+        )
+        # exp(-2 rate) is what is left of <Z>: 1 - 2 * 0.06; five standard errors of 8,192 shots.
+        assert np.exp(-2 * learned._rates) == pytest.approx(0.88, abs=0.027)
+        assert learned._rates_std == pytest.approx(0.003, rel=0.5)
+
+
+def _label(generator: QubitSparsePauliList, pair: tuple[int, int]) -> str:
+    """Return the label of a generator, of qubits in rising order, with the control on the right."""
+    ((letters, places),) = generator.to_sparse_list()
+    label = ["I", "I"]
+    for letter, place in zip(letters, places, strict=True):
+        label[1 - place] = letter
+    return "".join(label if pair[0] < pair[1] else reversed(label))
+
+
+class TestCircuits:
+    def test_layers_that_occur_more_often_come_first(self) -> None:
+        circuit = QuantumCircuit(5)
+        for pair in ((0, 1), (1, 2), (0, 1), (3, 4)):
+            circuit.cx(*pair)
+            circuit.barrier()
+        circuit.measure_all()
+        few = {"num_randomizations": 2, "layer_pair_depths": [0, 1], "twirling_strategy": "active"}
+        result = learn([circuit, circuit], max_layers_to_learn=2, **few)
+        assert [layer.qubits for layer in result] == [[0, 1], [1, 2]]
+        assert result.metadata["num_layers_found"] == 3
+        assert result.metadata["backend"] == "fake_manila@aer"
+        assert result.metadata["input_options"]["max_layers_to_learn"] == 2
+        assert learn([circuit], max_layers_to_learn=0, **few).data == []
+        assert len(learn([circuit], max_layers_to_learn=None, **few)) == 3
+
+    @pytest.mark.parametrize(
+        ("strategy", "qubits"),
+        [
+            ("active", [[0, 1], [1, 2]]),
+            ("active-accum", [[0, 1], [0, 1, 2]]),
+            ("active-circuit", [[0, 1, 2], [0, 1, 2]]),
+            ("all", [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]),
+        ],
+    )
+    def test_the_strategy_says_which_qubits_belong_to_a_layer(self, strategy: str, qubits: list[list[int]]) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(0, 1)
+        circuit.cx(1, 2)
+        result = learn([circuit], twirling_strategy=strategy, num_randomizations=1, layer_pair_depths=[0, 1])
+        assert sorted(layer.qubits for layer in result) == sorted(qubits)
+        for layer in result:
+            (instruction,) = layer.circuit.data
+            pair = [layer.qubits[layer.circuit.find_bit(qubit).index] for qubit in instruction.qubits]
+            assert pair in ([0, 1], [1, 2])
+
+    def test_what_cannot_be_learned_is_refused(self) -> None:
+        dynamic = QuantumCircuit(5, 1)
+        dynamic.measure(0, 0)
+        with dynamic.if_test((dynamic.clbits[0], 1)):
+            dynamic.x(1)
+        with pytest.raises(UnsupportedOptionError, match=r"circuits\[0\]: .*control flow"):
+            learn([dynamic])
+        hadamard = QuantumCircuit(5)
+        hadamard.h(0)
+        with pytest.raises(NotIsaError):
+            learn([hadamard])
+        for params, words in (
+            ({"circuits": []}, "no circuits"),
+            ({"circuits": [1]}, r"circuits\[0\] must be a circuit"),
+            ({"circuits": [dynamic], "options": {"support_qiskit": False}}, "support_qiskit"),
+            ({"circuits": [dynamic], "options": {"foo": 1}}, "Option foo is unknown"),
+            ({"circuits": [dynamic], "options": {"layer_pair_depths": []}}, "layer_pair_depths"),
+            ({"circuits": [dynamic], "extra": 1}, "'extra'"),
+        ):
+            with pytest.raises((InvalidInputError, UnsupportedOptionError), match=words):
+                execute(AerExecutor(), json.dumps(params, cls=RuntimeEncoder).encode(), "fake_manila", 1)
+
+
+class TestBoxes:
+    @pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3"])
+    def test_every_version_of_the_schema_is_answered_in_kind(self, version: str) -> None:
+        few = {"num_randomizations": 2, "layer_pair_depths": [0, 1, 2]}
+        gates, measurement = learn_boxes(cx_box((0, 1), (3, 2)), measuring_box(4, 1), version=version, **few)
+        kept = gates.metadata["post_selection"]["fraction_kept"]
+        assert (gates.metadata["learning_protocol"], kept) == ("lindblad", {0: 1.0, 1: 1.0, 2: 1.0})
+        assert measurement.metadata["post_selection"]["fraction_kept"] == 1.0
+        assert ("success_rates" in gates.metadata["post_selection"]) == (version != "v0.1")
+        assert gates.to_pauli_lindblad_map().num_qubits == 4
+
+    def test_what_is_no_layer_is_refused(self) -> None:
+        turned = QuantumCircuit(QuantumRegister(5, "q"))
+        with turned.box([Twirl()]):
+            turned.rz(0.3, 0)
+        plain = QuantumCircuit(QuantumRegister(5, "q"))
+        with plain.box():
+            plain.cx(0, 1)
+        far = cx_box((0, 4))
+        loose = QuantumCircuit(5)
+        loose.cx(0, 1)
+        for circuit, words in ((plain, "Twirl"), (far, "cx on qubits"), (loose, "Expected a 'box'")):
+            with pytest.raises(InvalidInputError, match=rf"instructions\[0\].*{words}"):
+                learn_boxes(circuit)
+        with pytest.raises(InvalidInputError):
+            learn_boxes(turned)
+        with pytest.raises(InvalidInputError, match=r"v0\.1, v0\.2, v0\.3"):
+            learn_boxes(cx_box((0, 1)), version="v0.4")
+
+
+class TestDryRun:
+    def test_it_gives_a_result_of_the_right_shape(self) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(0, 1)
+        params = {"circuits": [circuit], "options": {"twirling_strategy": "active", **QUICK}}
+        runner = DryRun(AerExecutor())
+        document = execute(runner, json.dumps(params, cls=RuntimeEncoder).encode(), "mock_manila@aer", 1).document
+        (layer,) = NoiseLearnerResultDecoder.decode(document.decode())
+        assert layer.error.num_qubits == 2
+        assert len(layer.error.rates) == 15
+        assert runner.seconds > 0
+
+
+class TestChecks:
+    """Shots in which a bit does not flip are dropped."""
+
+    @pytest.mark.parametrize(
+        ("checks", "kept"),
+        [
+            # Every bit of the two qubits and their two neighbours has to be read as 0 after two flips.
+            ({"pre_circuit": {"enable": True}}, 0.95**4),
+            # Two readings of the same bit have to differ, so one of them may not be wrong alone.
+            ({"post_circuit": {"enable": True}}, (0.95**2 + 0.05**2) ** 4),
+            ({"post_circuit": {"enable": True, "x_pulse_type": "rx"}}, (0.95**2 + 0.05**2) ** 4),
+            ({"pre_circuit": {"enable": True}, "post_circuit": {"enable": True}}, 0.95**4 * (0.95**2 + 0.05**2) ** 4),
+        ],
+    )
+    def test_each_check_takes_effect_alone_and_with_the_other(self, checks: Mapping[str, Any], kept: float) -> None:
+        noise = pauli_device({}, misread=0.05)
+        (learned,) = learn_boxes(measuring_box(1, 2), noise=noise, bit_flip_checks=checks, num_randomizations=16)
+        selection = learned.metadata["post_selection"]
+        # 2,048 shots; five standard errors.
+        assert selection["fraction_kept"] == pytest.approx(kept, abs=0.055)
+        assert set(selection["success_rates"]) == {0, 1, 2, 3}
+
+    def test_edges_drop_less_than_nodes(self) -> None:
+        noise = pauli_device({}, misread=0.05)
+        checks = {"post_circuit": {"enable": True, "strategy": "edge"}}
+        (learned,) = learn_boxes(measuring_box(1, 2), noise=noise, bit_flip_checks=checks, num_randomizations=16)
+        # Of the two qubits, or of the two neighbours, which are none of each other: 1 - 0.095^2.
+        assert learned.metadata["post_selection"]["fraction_kept"] == pytest.approx(0.991, abs=0.011)

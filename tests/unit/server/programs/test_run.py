@@ -1,0 +1,208 @@
+"""A worker turns a task into a result document and its metrics, or fails with a reason."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import qiskit
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.primitives import DataBin, PrimitiveResult, PubResult, StatevectorEstimator, StatevectorSampler
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit_aer.noise import NoiseModel, depolarizing_error
+from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
+from qiskit_ibm_runtime.json import RuntimeEncoder
+
+from kit.quantum.plain_executor import PlainExecutor
+from qiskit_runtime_server.errors import (
+    CalibrationMissingError,
+    InternalError,
+    InvalidInputError,
+    NotIsaError,
+    UnsupportedOptionError,
+)
+from qiskit_runtime_server.executors.base import BaseExecutor
+from qiskit_runtime_server.messages.messages import Completed, Task
+from qiskit_runtime_server.worker.run import run_program
+
+
+class UserExecutor(BaseExecutor):
+    """What a user writes who knows only Qiskit's own primitives."""
+
+    def execute_sampler(
+        self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
+    ) -> PrimitiveResult[Any]:
+        assert backend_name == "fake_manila@aer"
+        return StatevectorSampler(seed=options["simulator"]["seed_simulator"]).run(pubs, shots=100).result()
+
+    def execute_estimator(
+        self, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
+    ) -> PrimitiveResult[Any]:
+        assert backend_name == "fake_manila@aer"
+        return StatevectorEstimator(seed=options["simulator"]["seed_simulator"]).run(pubs).result()
+
+
+class CarelessExecutor(UserExecutor):
+    """Returns something that no client can read."""
+
+    def execute_sampler(
+        self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
+    ) -> PrimitiveResult[Any]:
+        assert pubs, (options, backend_name)
+        return PrimitiveResult([PubResult(DataBin(), {"what": object()})])
+
+
+def circuit() -> QuantumCircuit:
+    flip = QuantumCircuit(5, 1)
+    flip.sx(0)
+    flip.rz(Parameter("a"), 0)
+    flip.sx(0)
+    return flip
+
+
+def measured() -> QuantumCircuit:
+    flip = circuit()
+    flip.measure(0, 0)
+    return flip
+
+
+def task(executor: BaseExecutor, pubs: Sequence[Any], **changes: Any) -> Task:
+    program = changes.get("program_id", "sampler")
+    kind: Any = {"sampler": SamplerPub, "estimator": EstimatorPub}.get(program, SamplerPub)
+    options = changes.pop("options", {})
+    params = {"pubs": [kind.coerce(pub) for pub in pubs], "options": options, "version": 2, "support_qiskit": True}
+    digest = executor.catalog.get("fake_manila", ideal_qubits=executor.capabilities().num_qubits).digest
+    fields: dict[str, Any] = {
+        "job_id": "job",
+        "fence": 1,
+        "program_id": "sampler",
+        "backend_name": "fake_manila@aer",
+        "calibration_digest": digest,
+        "seed": 11,
+        "seconds": 60.0,
+        "params": json.dumps(params, cls=RuntimeEncoder).encode(),
+    }
+    return Task(**{**fields, **changes})
+
+
+def result(completed: Completed) -> PrimitiveResult[Any]:
+    decoded = ResultDecoder.decode(completed.result.decode())
+    assert isinstance(decoded, PrimitiveResult)
+    return decoded
+
+
+def test_a_sampler_task_becomes_a_document_and_metrics() -> None:
+    executor = PlainExecutor()
+    pubs = [(measured(), [[0.0], [1.0]], 50), (measured(), [0.5], 30)]
+    completed = run_program(task(executor, pubs), executor, print)
+    assert [pub_result.data.c.num_shots for pub_result in result(completed)] == [50, 30]
+    assert completed.metrics.num_circuits == 2
+    assert completed.metrics.executions == 130
+    assert completed.metrics.num_qubits == (5, 5)
+    assert completed.metrics.qiskit_version == qiskit.__version__
+    assert completed.metrics.seconds > 0
+
+
+def test_an_estimator_task_counts_every_configuration() -> None:
+    executor = PlainExecutor()
+    pub = (circuit(), {"IIIIZ": 1.0, "IIIIX": 1.0}, [[0.0], [1.0], [2.0]], 0.1)
+    options = {"resilience_level": 0}
+    completed = run_program(task(executor, [pub], program_id="estimator", options=options), executor, print)
+    assert result(completed)[0].data.evs.shape == (3,)
+    assert completed.metrics.executions == 2 * 3 * 100
+
+
+def test_every_attempt_at_a_job_gives_the_same_bits() -> None:
+    executor = PlainExecutor()
+    pubs = [(measured(), [0.7])]
+    first, second, other = (
+        result(run_program(task(executor, pubs, seed=seed), executor, print))[0].data.c for seed in (1, 1, 2)
+    )
+    assert first == second != other
+
+
+def test_a_seed_of_the_job_overrides_that_of_the_task() -> None:
+    executor = PlainExecutor()
+    for options, program in (({"simulator": {"seed_simulator": 3}}, "sampler"), ({"seed_estimator": 3}, "estimator")):
+        pub = (measured(), [0.7]) if program == "sampler" else (circuit(), "IIIIZ", [0.7])
+        tasks = [task(executor, [pub], seed=seed, options=options, program_id=program) for seed in (1, 2)]
+        first, second = (result(run_program(one, executor, print))[0].data for one in tasks)
+        assert first.c == second.c if program == "sampler" else first.evs == second.evs
+
+
+@pytest.mark.parametrize("program", ["sampler", "estimator"])
+def test_an_executor_of_the_user_needs_only_two_methods(program: str) -> None:
+    executor = UserExecutor()
+    pub = (measured(), [np.pi], 100) if program == "sampler" else (circuit(), "IIIIZ", [0.0], 0.1)
+    completed = run_program(task(executor, [pub], program_id=program), executor, print)
+    data = result(completed)[0].data
+    if program == "sampler":
+        assert data.c.get_counts() == {"0": 100}
+        assert completed.metrics.executions == 100
+    else:
+        assert data.evs == pytest.approx(-1, abs=0.5)
+        assert data.stds.shape == ()
+
+
+def test_a_result_that_clients_cannot_read_is_an_error_of_the_server() -> None:
+    executor = CarelessExecutor()
+    with pytest.raises(InternalError, match="cannot be sent"):
+        run_program(task(executor, [(measured(), [0.1])]), executor, print)
+
+
+def test_an_unknown_program_is_refused_naming_the_known_ones() -> None:
+    executor = PlainExecutor()
+    with pytest.raises(
+        InvalidInputError,
+        match="'circuit-runner' not found: there are calibrate, estimator, executor, noise-learner, sampler",
+    ):
+        run_program(task(executor, [(measured(), [0.1])], program_id="circuit-runner"), executor, print)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"calibration_digest": "0" * 64}, {"backend_name": "fake_nowhere@aer"}, {"backend_name": "x"}]
+)
+def test_a_job_is_not_run_on_another_calibration_than_it_was_accepted_with(changes: dict[str, str]) -> None:
+    executor = PlainExecutor()
+    with pytest.raises(CalibrationMissingError):
+        run_program(task(executor, [(measured(), [0.1])], **changes), executor, print)
+
+
+def test_options_and_circuits_are_checked_before_anything_runs() -> None:
+    executor = PlainExecutor()
+    with pytest.raises(UnsupportedOptionError, match=r"execution\.meas_type"):
+        run_program(
+            task(executor, [(measured(), [0.1])], options={"execution": {"meas_type": "kerneled"}}), executor, print
+        )
+    hadamard = QuantumCircuit(5, 1)
+    hadamard.h(0)
+    with pytest.raises(NotIsaError):
+        run_program(task(executor, [hadamard]), executor, print)
+    assert executor.tasks == []
+
+
+def test_the_log_tells_what_has_no_effect() -> None:
+    executor = PlainExecutor()
+    lines: list[str] = []
+    options = {"twirling": {"enable_gates": False, "num_randomizations": 5}}
+    run_program(task(executor, [(measured(), [0.1])], options=options), executor, lines.append)
+    assert any("twirling.num_randomizations has no effect" in line for line in lines)
+    assert not any("enable_gates" in line for line in lines)
+
+
+def test_the_log_tells_that_delays_are_ideal_under_a_noise_model_without_them() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    waiting = QuantumCircuit(5, 1)
+    waiting.x(0)
+    waiting.delay(1000, 0)
+    waiting.measure(0, 0)
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.01, 1), "x")
+    options = {"simulator": {"noise_model": model}}
+    run_program(task(executor, [waiting], options=options), executor, lines.append)
+    assert any("Delays are ideal" in line for line in lines)
+    lines.clear()
+    run_program(task(executor, [waiting]), executor, lines.append)
+    assert not lines

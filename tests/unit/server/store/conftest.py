@@ -1,0 +1,300 @@
+"""The stores that the suite runs on; another implementation is one more entry of `OPENERS`."""
+
+import asyncio
+import itertools
+import random
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy import Executable, Row, create_engine
+from sqlalchemy.dialects import postgresql
+
+from kit.server.postgresql_server import PgBouncer, PostgresqlServer
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, Session, SessionId, SessionMode
+from qiskit_runtime_server.store.port import Store
+from qiskit_runtime_server.store.postgresql.database import open_postgresql
+from qiskit_runtime_server.store.sql.schema import metadata
+from qiskit_runtime_server.store.sql.store import open_sqlite
+
+
+@dataclass
+class LeaseClock:
+    """Stands still until told otherwise."""
+
+    seconds: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class OpenedStore(Protocol):
+    """An open store and what a test may do behind its back."""
+
+    store: Store
+
+    async def let_leases_age(self, seconds: float) -> None:
+        """Make every lease older."""
+
+    async def restart(self) -> bool:
+        """Replace the store as a new process would; return whether leases of the old one have run out with that."""
+
+    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]:
+        """Run a query on the tables themselves."""
+
+
+OpenStore = Callable[[], AbstractAsyncContextManager[OpenedStore]]
+
+
+@dataclass
+class SqliteStore:
+    store: Store
+    folder: Path
+    clock: LeaseClock = field(default_factory=LeaseClock)
+
+    async def let_leases_age(self, seconds: float) -> None:
+        self.clock.seconds += seconds
+
+    async def restart(self) -> bool:
+        await self.store.close()
+        self.store = await open_sqlite(self.folder, clock=self.clock)
+        return True
+
+    async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        engine = create_engine(f"sqlite:///{self.folder / 'store.db'}")
+        try:
+            with engine.connect() as connection:
+                return connection.execute(statement).all()
+        finally:
+            engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a closed, empty store, to be copied: that is faster than migrating."""
+    folder = tmp_path_factory.mktemp("migrated")
+
+    async def create() -> None:
+        await (await open_sqlite(folder)).close()
+
+    asyncio.run(create())
+    return folder
+
+
+@pytest.fixture
+def open_sqlite_store(migrated_folder: Path, tmp_path: Path) -> OpenStore:
+    numbers = itertools.count()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[SqliteStore]:
+        folder = tmp_path / f"store-{next(numbers)}"
+        shutil.copytree(migrated_folder, folder)
+        clock = LeaseClock()
+        opened = SqliteStore(await open_sqlite(folder, clock=clock), folder, clock)
+        try:
+            yield opened
+        finally:
+            await opened.store.close()
+
+    return opened
+
+
+@dataclass
+class PostgresqlStore:
+    store: Store
+    url: str
+    options: Mapping[str, Any]
+
+    async def let_leases_age(self, seconds: float) -> None:
+        """Move the leases: the clock is the database's, and nobody else can turn it."""
+        age = "UPDATE jobs SET lease_until = lease_until - $1::float8 WHERE state = 'Running'"
+        await run_sql(self.url, age, seconds)
+
+    async def restart(self) -> bool:
+        await self.store.close()
+        self.store = await open_postgresql(self.url, **self.options)
+        return False
+
+    async def rows(self, statement: Executable) -> Sequence[asyncpg.Record]:
+        compiled = statement.compile(  # type: ignore[attr-defined] - every query has it
+            dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
+        )
+        return await run_sql(self.url, str(compiled))
+
+
+async def run_sql(url: str, statement: str, *values: object) -> Sequence[asyncpg.Record]:
+    """Run a statement on a connection of its own."""
+    connection = await asyncpg.connect(url, statement_cache_size=0)
+    try:
+        return await connection.fetch(statement, *values)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """Return a server for all tests that do not stop it."""
+    with PostgresqlServer() as server:
+        yield server
+
+
+NewDatabase = Callable[[], AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+def new_database(postgresql_server: PostgresqlServer) -> NewDatabase:
+    """Return a function that makes an empty database and returns its URL."""
+
+    @asynccontextmanager
+    async def created() -> AsyncIterator[str]:
+        name = f"store_{uuid4().hex}"
+        await run_sql(postgresql_server.url(), f"CREATE DATABASE {name}")
+        try:
+            yield postgresql_server.url(name)
+        finally:
+            await run_sql(postgresql_server.url(), f"DROP DATABASE {name}")
+
+    return created
+
+
+def postgresql_opener(url: str, **options: Any) -> OpenStore:
+    """Return a function that opens the one store of a server after emptying it: that is faster than making another."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[PostgresqlStore]:
+        opened = PostgresqlStore(await open_postgresql(url, **options), url, options)
+        try:
+            await run_sql(url, f"TRUNCATE {', '.join(metadata.tables)}")
+            yield opened
+        finally:
+            await opened.store.close()
+
+    return opened
+
+
+@pytest.fixture
+def jumping_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the wall clock of this process go wrong by an hour, to and fro: only the database's may count."""
+    rng = random.Random(1)  # noqa: S311 - reproducible
+    right = time.time
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=rng.choice((-1, 1)))
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("qiskit_runtime_server.") and getattr(module, "datetime", None) is datetime:
+            monkeypatch.setattr(module, "datetime", Jumping)
+    monkeypatch.setattr(time, "time", lambda: right() + rng.choice((-3600, 3600)))
+
+
+@pytest.fixture(name="run_sql")
+def sql_runner() -> Callable[..., Awaitable[Sequence[asyncpg.Record]]]:
+    """Return a function that runs a statement on a connection of its own."""
+    return run_sql
+
+
+@pytest.fixture
+def open_postgresql_store(
+    postgresql_server: PostgresqlServer,
+    jumping_clocks: None,  # noqa: ARG001 - all tests run with them
+) -> OpenStore:
+    return postgresql_opener(postgresql_server.url())
+
+
+@pytest.fixture(scope="session")
+def pooled_url(postgresql_server: PostgresqlServer) -> Iterator[str]:
+    """Return what leads through PgBouncer where it is installed; where not, the same calls are made without it."""
+    if shutil.which("pgbouncer") is None:
+        yield postgresql_server.url()
+        return
+    pooler = PgBouncer(postgresql_server)
+    yield pooler.url
+    pooler.close()
+
+
+@pytest.fixture
+def open_pooled_store(postgresql_server: PostgresqlServer, pooled_url: str) -> OpenStore:
+    return postgresql_opener(pooled_url, direct_url=postgresql_server.url(), prepared_statements=False)
+
+
+OPENERS = {
+    "sqlite": "open_sqlite_store",
+    "postgresql": "open_postgresql_store",
+    "postgresql-pooled": "open_pooled_store",
+}
+
+
+@pytest.fixture(params=OPENERS)
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    """Return a function that opens a new, empty store."""
+    opener: OpenStore = request.getfixturevalue(OPENERS[request.param])
+    return opener
+
+
+@pytest.fixture
+async def opened(open_store: OpenStore) -> AsyncIterator[OpenedStore]:
+    async with open_store() as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(opened: OpenedStore) -> Store:
+    return opened.store
+
+
+@pytest.fixture
+def new_job() -> Callable[..., Job]:
+    """Return a function that makes jobs, each a second younger than the one before."""
+    numbers = itertools.count()
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def new(**changes: object) -> Job:
+        number = next(numbers)
+        job = Job(
+            id=JobId(f"job-{number:06}"),
+            account=AccountId("alice"),
+            instance="crn:alice",
+            program_id="sampler",
+            backend="fake_manila@aer",
+            executor=ExecutorName("aer"),
+            created=start + timedelta(seconds=number),
+            max_seconds=600,
+            seed=2**63 - 1,
+            calibration_digest="sha256:0",
+        )
+        return replace(job, **changes)
+
+    return new
+
+
+@pytest.fixture
+def new_session() -> Callable[..., Session]:
+    """Return a function that makes sessions."""
+    numbers = itertools.count()
+
+    def new(**changes: object) -> Session:
+        session = Session(
+            id=SessionId(f"session-{next(numbers)}"),
+            account=AccountId("alice"),
+            instance="crn:alice",
+            backend="fake_manila@aer",
+            mode=SessionMode.BATCH,
+            created=datetime(2026, 1, 1, tzinfo=UTC),
+            max_ttl=timedelta(hours=8),
+            interactive_ttl=timedelta(minutes=1),
+        )
+        return replace(session, **changes)
+
+    return new

@@ -1,0 +1,289 @@
+"""Slots and their worker processes, with real processes."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit_ibm_runtime import RuntimeEncoder
+
+from kit.faults.scripted_executor import BrokenExecutor, ScriptedExecutor
+from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Heartbeat, Log, Started, Task
+from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.slots import Slot, Slots
+
+MIB = 1024**2
+
+
+def task(name: str, *, seconds: float = 60, shots: int = 8, bits: int = 2) -> Task:
+    circuit = QuantumCircuit(2, bits, name=name)
+    circuit.measure(0, 0)
+    pub = SamplerPub.coerce((circuit, None, shots))
+    params = {"pubs": [[pub.circuit, [], shots]], "options": {}, "version": 2, "support_qiskit": True}
+    return Task(
+        job_id="job",
+        fence=1,
+        program_id="sampler",
+        backend_name="fake_manila@scripted",
+        calibration_digest=Catalog().get("fake_manila", ideal_qubits=5).digest,
+        seed=1,
+        seconds=seconds,
+        params=json.dumps(params, cls=RuntimeEncoder).encode(),
+    )
+
+
+async def ends(slot: Slot, work: Task) -> list[Event]:
+    async with aclosing(slot.run(work)) as events:
+        return [event async for event in events]
+
+
+@pytest.fixture
+async def slots() -> AsyncIterator[Slots]:
+    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2, ByteBudget(MIB))
+    await pool.start()
+    yield pool
+    await pool.stop()
+
+
+def is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_a_job_starts_and_completes(slots: Slots) -> None:
+    slot = await slots.reserve()
+    events = await ends(slot, task("zeros"))
+    assert isinstance(events[0], Started)
+    assert isinstance(events[-1], Completed)
+    assert events[-1].metrics.executions == 8
+    assert json.loads(events[-1].result)["__type__"] == "PrimitiveResult"
+
+
+async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_signs_of_life(slots: Slots) -> None:
+    slot = await slots.reserve()
+    with slots.transit.share() as other:
+        await other.hold(MIB)
+        async with aclosing(slot.run(task("large 500000"))) as events:
+            assert isinstance(await anext(events), Started)
+            assert isinstance(await anext(events), Heartbeat)
+            assert isinstance(await anext(events), Heartbeat)
+            other.clear()
+            last = [event async for event in events][-1]
+    assert isinstance(last, Completed)
+    assert len(last.result) > 500_000
+    assert slots.transit.held == 0
+
+
+async def test_a_job_is_killed_also_while_its_result_waits_for_room(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    assert pid is not None
+    with slots.transit.share() as other:
+        await other.hold(MIB)
+        async with aclosing(slot.run(task("large 500000"))) as events:
+            assert isinstance(await anext(events), Started)
+            assert isinstance(await anext(events), Heartbeat)
+        assert not is_alive(pid)
+    assert slots.transit.held == 0
+
+
+async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    await ends(slot, task("zeros"))
+    await ends(slot, task("refuse"))
+    assert slot.pid == pid
+
+
+@pytest.mark.parametrize("name", ["stumble", "panic"])
+async def test_a_worker_whose_simulator_failed_runs_no_other_job(slots: Slots, name: str) -> None:
+    """Aer has left a damaged heap behind, which ended the process during the next job."""
+    slot = await slots.reserve()
+    pid = slot.pid or 0
+    *_, last = await ends(slot, task(name))
+    assert isinstance(last, Failed)
+    assert last.worker_unfit
+    assert not last.worker_died, "the job has failed for good"
+    assert not is_alive(pid)
+    slot.release()
+    both = [await slots.reserve(), await slots.reserve()]
+    assert pid not in {other.pid for other in both}
+    for other in both:
+        assert isinstance((await ends(other, task("zeros")))[-1], Completed)
+
+
+async def test_a_simulation_that_never_returns_fails_its_job_after_its_own_limit(slots: Slots) -> None:
+    slot = await slots.reserve()
+    start = time.monotonic()
+    *_, last = await ends(slot, task("hang"))
+    assert isinstance(last, Failed)
+    assert "seemed to go on for ever" in last.reason
+    assert not last.worker_died, "it would hang again"
+    # By itself it takes 60 s.
+    assert time.monotonic() - start < 20
+    slot.release()
+    for other in [await slots.reserve(), await slots.reserve()]:
+        assert isinstance((await ends(other, task("end in time")))[-1], Completed)
+
+
+async def test_matrices_are_multiplied_by_no_more_threads_than_the_slot_has(slots: Slots) -> None:
+    *_, last = await ends(await slots.reserve(), task("count threads"))
+    assert isinstance(last, Completed)
+    assert set(json.loads(last.result)["__value__"]["metadata"]["threads"]) == {1}
+
+
+async def test_a_mistake_of_the_program_is_a_reason_and_a_traceback_in_the_log(slots: Slots) -> None:
+    events = await ends(await slots.reserve(), task("stumble"))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].reason == "RuntimeError: a plug-in's own mistake"
+    assert not events[-1].worker_died
+    assert any(isinstance(event, Log) and "execute_sampler" in event.text for event in events)
+
+
+@pytest.mark.parametrize(("name", "how"), [("die", "was killed by SIGKILL"), ("exit", "ended with exit code 3")])
+async def test_a_worker_that_dies_fails_the_run_and_is_replaced(slots: Slots, name: str, how: str) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    events = await ends(slot, task(name))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].worker_died
+    assert how in events[-1].reason
+    slot.release()
+    again = [await slots.reserve(), await slots.reserve()]
+    assert pid not in {other.pid for other in again}
+    assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
+
+
+async def test_a_job_that_needs_more_memory_than_its_slot_has_fails_alone(slots: Slots) -> None:
+    slot, neighbour = await slots.reserve(), await slots.reserve()
+    failed, completed = await asyncio.gather(ends(slot, task("hog")), ends(neighbour, task("zeros")))
+    assert isinstance(failed[-1], Failed)
+    assert "memory" in failed[-1].reason
+    assert not failed[-1].worker_died
+    assert isinstance(completed[-1], Completed)
+    assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
+
+
+@pytest.mark.parametrize("name", ["sleep", "hold the interpreter lock"])
+async def test_a_job_over_its_time_is_killed_with_the_code_that_clients_know(slots: Slots, name: str) -> None:
+    slot = await slots.reserve()
+    start = time.monotonic()
+    events = await ends(slot, task(name, seconds=0.5))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].code == 1305
+    # The job itself takes 60 s.
+    assert 0.5 <= events[-1].metrics.seconds <= time.monotonic() - start < 20
+
+
+async def test_heartbeats_come_while_the_worker_is_busy(slots: Slots) -> None:
+    events = await ends(await slots.reserve(), task("hold the interpreter lock", seconds=5.9))
+    assert sum(isinstance(event, Heartbeat) for event in events) == 2
+
+
+async def test_leaving_a_run_kills_its_process_at_once(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid or 0
+    run = asyncio.create_task(ends(slot, task("hold the interpreter lock")))
+    await asyncio.sleep(0.3)
+    start = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert not is_alive(pid)
+    assert time.monotonic() - start < 20, "by itself the job takes 60 s"
+
+
+async def test_stopping_leaves_no_process(slots: Slots) -> None:
+    workers = [await slots.reserve(), await slots.reserve()]
+    pids = [slot.pid or 0 for slot in workers]
+    run = asyncio.create_task(ends(workers[0], task("sleep")))
+    await asyncio.sleep(0.2)
+    await slots.stop()
+    await run
+    assert not any(is_alive(pid) for pid in pids)
+
+
+async def test_only_idle_slots_are_handed_out(slots: Slots) -> None:
+    first, second = await slots.reserve(), await slots.reserve()
+    assert first is not second
+    assert slots.idle == 0
+    waiting = asyncio.create_task(slots.reserve())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    second.release()
+    assert await asyncio.wait_for(waiting, 20) is second
+
+
+async def test_a_worker_that_is_killed_while_idle_is_noticed_by_its_next_job(slots: Slots) -> None:
+    slot = await slots.reserve()
+    os.kill(slot.pid or 0, signal.SIGKILL)
+    events = await ends(slot, task("zeros"))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].worker_died
+
+
+async def test_a_worker_that_is_killed_while_its_slot_is_free_costs_no_job_anything(slots: Slots) -> None:
+    both = [await slots.reserve(), await slots.reserve()]
+    for slot in both:
+        slot.release()
+    os.kill(both[0].pid or 0, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while both[0].usable:  # noqa: ASYNC110 - nobody is told
+            await asyncio.sleep(0.01)
+    assert await slots.reserve() is both[1]
+    async with asyncio.timeout(60):
+        assert isinstance((await ends(await slots.reserve(), task("zeros")))[-1], Completed)
+
+
+async def test_large_results_pass(slots: Slots) -> None:
+    events = await ends(await slots.reserve(), task("zeros", shots=100_000, bits=1600))
+    assert isinstance(events[-1], Completed)
+
+
+async def until_blocked(pid: int) -> None:
+    """Return when a process has worked, and does no more."""
+    before, begin = 0, used_ticks(pid)
+    while (now := used_ticks(pid)) == begin or now != before:
+        before = now
+        await asyncio.sleep(0.5)
+
+
+def used_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+async def test_a_worker_that_is_killed_while_it_sends_a_large_result_does_not_hold_up_its_neighbour(
+    slots: Slots,
+) -> None:
+    sender, neighbour = await slots.reserve(), await slots.reserve()
+    async with aclosing(sender.run(task("noise", shots=100_000, bits=800))) as events:
+        assert isinstance(await anext(events), Started)
+        # Nobody asks for the rest, so the worker is stuck in the midst of it.
+        pid = sender.pid or 0
+        await until_blocked(pid)
+        assert isinstance((await ends(neighbour, task("zeros")))[-1], Completed)
+        os.kill(pid, signal.SIGKILL)
+        assert isinstance((await ends(neighbour, task("zeros")))[-1], Completed)
+        *_, last = [event async for event in events]
+    assert isinstance(last, Failed)
+    assert last.worker_died
+    sender.release()
+    assert isinstance((await ends(await slots.reserve(), task("noise", shots=100_000, bits=800)))[-1], Completed)
+
+
+async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
+    pool = Slots(WorkerSpec(executor=BrokenExecutor(), memory_bytes=None, threads=1), 1, ByteBudget(MIB))
+    with pytest.raises(StartupError, match="did not start"):
+        await pool.start()
+    await pool.stop()
