@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from qiskit.circuit import CircuitInstruction, QuantumCircuit
+from qiskit.circuit import BoxOp, CircuitInstruction, QuantumCircuit
 from qiskit.quantum_info import QubitSparsePauliList
 from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_1 import noise_learner_v3_result_to_0_1
 from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_2 import noise_learner_v3_result_to_0_2
@@ -16,6 +16,8 @@ from qiskit_ibm_runtime.noise_learner_v3.find_learning_protocol import find_lear
 from qiskit_ibm_runtime.noise_learner_v3.learning_protocol import LearningProtocol
 from qiskit_ibm_runtime.noise_learner_v3.validation import validate_instruction
 from qiskit_ibm_runtime.results import NoiseLearnerV3Result, NoiseLearnerV3Results
+from samplomatic import Twirl
+from samplomatic.utils import get_annotation, undress_box
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.device import isa
@@ -136,7 +138,8 @@ def _learn_boxes(executor: Simulator, params: Mapping[str, Any], backend_name: s
         with codec.damage(f"instructions[{index}]"):
             validate_instruction(box, prepared.device.target)
     data = [
-        _result(box, learned(prepared, box, learning, index, checks=checks), version) for index, box in enumerate(boxes)
+        _result(box, learned(prepared, _layer(box), learning, index, checks=checks), version)
+        for index, box in enumerate(boxes)
     ]
     return LearningResult(
         document=_ENCODERS[version](NoiseLearnerV3Results(data)).model_dump_json().encode(),
@@ -153,6 +156,18 @@ def _boxes(document: object) -> Sequence[CircuitInstruction]:
     if not circuit.data:
         raise InvalidInputError("Params have no instructions.")
     return list(circuit.data)
+
+
+def _layer(box: CircuitInstruction) -> CircuitInstruction:
+    """Return the layer that is in a box: without the one-qubit gates of its dressing, and dressed on the left.
+
+    Twirling merges those gates into the ones that it draws, on either side, so they are no part of the layer, which has
+    to be self-inverse. Of the annotations, only the twirl's group and decomposition tell how the layer is run.
+    """
+    twirl = get_annotation(box.operation, Twirl)
+    inside = undress_box(box.operation).body
+    left = Twirl(group=twirl.group, dressing="left", decomposition=twirl.decomposition)
+    return box.replace(operation=BoxOp(inside, annotations=[left]))
 
 
 def _result(box: CircuitInstruction, found: Learned, version: str) -> NoiseLearnerV3Result:

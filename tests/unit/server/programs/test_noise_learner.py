@@ -9,20 +9,24 @@ import pytest
 from numpy.typing import NDArray
 from qiskit.circuit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.quantum_info import QubitSparsePauliList
+from qiskit.transpiler import Target, generate_preset_pass_manager
 from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.decoders.noise_learner import NoiseLearnerResultDecoder
 from qiskit_ibm_runtime.decoders.noise_learner_v3.decoder import NoiseLearnerV3ResultDecoder
 from qiskit_ibm_runtime.json import RuntimeEncoder
 from qiskit_ibm_runtime.noise_learner_v3.converters.version_0_3 import noise_learner_v3_inputs_to_0_3
 from qiskit_ibm_runtime.options_models import NoiseLearnerV3Options
-from qiskit_ibm_runtime.results import NoiseLearnerResult, NoiseLearnerV3Results
-from samplomatic import Twirl
+from qiskit_ibm_runtime.results import NoiseLearnerResult, NoiseLearnerV3Result, NoiseLearnerV3Results
+from samplomatic import InjectNoise, Twirl
+from samplomatic.transpiler import generate_boxing_pass_manager
 
 from kit.quantum.pauli_noise import pauli_device, symmetric
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.noise_learner import execute
+from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.prepared import PreparedDevice
 
 RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})
 QUICK = {"num_randomizations": 16, "layer_pair_depths": [0, 2, 8, 24]}
@@ -38,14 +42,18 @@ def learn(circuits: list[QuantumCircuit], noise: NoiseModel | None = None, **opt
 
 
 def learn_boxes(
-    *boxes: QuantumCircuit, version: str = "v0.3", noise: NoiseModel | None = None, **options: Any
+    *boxes: QuantumCircuit,
+    version: str = "v0.3",
+    noise: NoiseModel | None = None,
+    backend: str = "fake_manila",
+    **options: Any,
 ) -> NoiseLearnerV3Results:
     instructions = [instruction for box in boxes for instruction in box.data]
     params = json.loads(noise_learner_v3_inputs_to_0_3(instructions, NoiseLearnerV3Options()).model_dump_json())
     simulator = {"seed_simulator": 5} if noise is None else {"seed_simulator": 5, "noise_model": noise}
     params |= {"schema_version": version, "options": {**options, "simulator": simulator}}
     document = json.dumps(params, cls=RuntimeEncoder).encode()
-    result = execute(AerExecutor(), document, "fake_manila@aer", 5)
+    result = execute(AerExecutor(), document, f"{backend}@aer", 5)
     assert result.executions > 0
     return NoiseLearnerV3ResultDecoder.decode(result.document.decode())
 
@@ -200,6 +208,75 @@ class TestBoxes:
             learn_boxes(turned)
         with pytest.raises(InvalidInputError, match=r"v0\.1, v0\.2, v0\.3"):
             learn_boxes(cx_box((0, 1)), version="v0.4")
+
+
+class TestDressedBoxes:
+    """Boxes keep the one-qubit gates of their dressing, as the client's own pass makes them."""
+
+    @pytest.mark.parametrize("dressing", ["left", "right"])
+    def test_gates_of_the_dressing_are_no_part_of_the_layer(self, dressing: str) -> None:
+        circuit = QuantumCircuit(QuantumRegister(5, "q"))
+        with circuit.box([Twirl(dressing=dressing), InjectNoise("M")]):
+            if dressing == "left":
+                circuit.sx(1)
+            circuit.cx(1, 2)
+            circuit.x(0)
+            if dressing == "right":
+                circuit.sx(2)
+        few = {"num_randomizations": 8, "layer_pair_depths": [0, 2, 8]}
+        (learned,) = learn_boxes(circuit, noise=pauli_device({(1, 2): {"IX": 0.02}}), **few)
+        found = {str(generator.to_sparse_list()): rate for generator, rate in _pairs(learned)}
+        # On qubits 0, 1 and 2: all of one qubit, and of two neighbours. Only x and what cx makes of it err.
+        assert len(found) == 9 + 2 * 9
+        # A tenth of the injected rate is ten standard errors.
+        assert found["[('X', [1])]"] + found["[('XX', [1, 2])]"] == pytest.approx(0.02, abs=0.004)
+
+    @pytest.mark.parametrize("device", ["fake_manila", "fake_kyiv", "fake_torino", "fake_cairo", "fake_rochester"])
+    def test_boxes_of_the_clients_pass_are_learned_in_every_basis(self, device: str) -> None:
+        target = _target(device)
+        circuit = QuantumCircuit(QuantumRegister(3, "q"))
+        circuit.h(0)
+        circuit.cz(0, 1)
+        circuit.h(1)
+        circuit.cx(1, 2)
+        circuit.measure_all()
+        isa = generate_preset_pass_manager(optimization_level=1, target=target, seed_transpiler=1).run(circuit)
+        boxing = generate_boxing_pass_manager(
+            inject_noise_targets="all", measure_annotations="all", twirling_strategy="active_circuit"
+        )
+        boxes = QuantumCircuit(isa.qubits, isa.clbits)
+        boxes.data = [part for part in boxing.run(isa).data if part.operation.name == "box"]
+        few = {"num_randomizations": 2, "shots_per_randomization": 32, "layer_pair_depths": [0, 1]}
+        learned = learn_boxes(boxes, backend=device, **few)
+        protocols = [result.metadata["learning_protocol"] for result in learned]
+        assert set(protocols[:-1]) == {"lindblad"}
+        assert protocols[-1] == "trex"
+        for result in learned:
+            assert np.isfinite(result._rates_std).all()
+
+    def test_gates_on_other_qubits_and_half_turns_are_learned(self) -> None:
+        # As large as the machine's memory allows.
+        ideal = QuantumCircuit(QuantumRegister(_target("fake_quantum_sim").num_qubits, "q"))
+        fractional = QuantumCircuit(QuantumRegister(5, "q"))
+        with ideal.box([Twirl()]):
+            ideal.h(2)
+            ideal.cz(0, 1)
+        with fractional.box([Twirl()]):
+            fractional.sx(0)
+            fractional.rzz(np.pi / 2, 0, 1)
+        few = {"num_randomizations": 1, "layer_pair_depths": [0, 1]}
+        (learned,) = learn_boxes(ideal, backend="fake_quantum_sim", **few)
+        assert np.abs(learned._rates).max() < 1e-9
+        (learned,) = learn_boxes(fractional, backend="fake_fractional", **few)
+        assert len(learned) == 15
+
+
+def _target(device: str) -> Target:
+    return PreparedDevice.of(AerExecutor(), Options(), device).device.target
+
+
+def _pairs(learned: NoiseLearnerV3Result) -> list[tuple[QubitSparsePauliList, float]]:
+    return list(zip(learned._generators, map(float, learned._rates), strict=True))
 
 
 class TestDryRun:
