@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from qiskit_runtime_operator.cluster.crd_upgrade import update_definition
+from qiskit_runtime_operator.cluster.crd_upgrade import update_crd
 from qiskit_runtime_operator.errors import OperatorError
 from qiskit_runtime_operator.run.operate import operate
 from qiskit_runtime_operator.settings import Settings
@@ -20,7 +20,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="The operator: makes and keeps what RuntimeServers ask for.",
 )
-crds = typer.Typer(no_args_is_help=True, help="The definition of RuntimeServers in the cluster.")
+crds = typer.Typer(no_args_is_help=True, help="The CRD of RuntimeServers in the cluster.")
 cli.add_typer(crds, name="crds")
 
 
@@ -41,8 +41,8 @@ def run() -> None:
 def apply(
     file: Annotated[Path, typer.Argument(help="A CustomResourceDefinition, as in crds/runtimeservers.yaml.")],
 ) -> None:
-    """Bring a definition that is there up to date, and wait until it is in force."""
-    name = asyncio.run(update_definition(yaml.safe_load(file.read_text())))
+    """Bring a CRD that is there up to date, and wait until it is in force."""
+    name = asyncio.run(update_crd(yaml.safe_load(file.read_text())))
     typer.echo(f"{name} is up to date")
 
 

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.kinds import ResourceKind
 
 
 class WriteMetrics:

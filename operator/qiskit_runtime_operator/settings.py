@@ -38,13 +38,13 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="QRO_", extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     namespaces: Words = ()
-    """Namespaces whose RuntimeServers are looked after; all, if there are none here."""
+    """Namespaces whose RuntimeServers are reconciled; all namespaces, if this is empty."""
 
     namespace: str
-    """The operator's own namespace: its Lease is there."""
+    """The operator's own namespace, where its Lease is."""
 
     pod_name: str = Field(default_factory=lambda: f"{platform.node()}-{os.getpid()}")
-    """What tells this replica from the others."""
+    """The name of this replica, by which it holds the Lease."""
 
     api_image: str
     """Image of api pods, unless a RuntimeServer names another."""
@@ -56,28 +56,28 @@ class Settings(BaseSettings):
     """Image of executor pods with a GPU, unless a RuntimeServer names another."""
 
     monitoring_namespaces: Words = ()
-    """From where metrics and load are read, as by Prometheus and KEDA; without any, no ServiceMonitor is made."""
+    """Namespaces that may read metrics and load, as Prometheus' and KEDA's; if empty, no ServiceMonitor is made."""
 
     lease_name: str = "qiskit-runtime-operator"
-    """The Lease that decides which replica works."""
+    """Name of the Lease that elects the leader."""
 
     lease_duration: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=10)
-    """After how much silence of the working replica another one takes over."""
+    """How long the Lease lasts: a leader that has not renewed it for this long is replaced."""
 
     resync: Annotated[Duration, Field(gt=timedelta())] = timedelta(minutes=5)
-    """How often everything is looked at, give or take a tenth, lest a lost event should be missed for good."""
+    """Time between two resyncs, give or take a tenth: all is listed and reconciled, in case a watch lost an event."""
 
     load_interval: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=30)
-    """How often the apis are asked how busy they are; the status says so no more often."""
+    """Time between two reads of each api's load (queued and running jobs), which the status shows."""
 
     watch_renewal: Annotated[Duration, Field(gt=timedelta())] = timedelta(minutes=5)
-    """How long a watch lasts before it is renewed; if one is a third older than that, the operator is not live."""
+    """How long a watch lasts before it is renewed; if one is not renewed for a third longer, `/healthz` fails."""
 
     watch_silence: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=90)
-    """A watch without so much as a bookmark for this long is renewed early."""
+    """A watch that has received nothing, not even a bookmark, for this long is renewed early."""
 
     workers: Annotated[int, Field(ge=1)] = 32
-    """How many RuntimeServers are brought up to date at a time."""
+    """How many RuntimeServers are reconciled at the same time."""
 
     health_port: Port = 8080
     """Port for `/healthz` and `/readyz`."""

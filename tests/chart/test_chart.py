@@ -10,7 +10,7 @@ import yaml
 from kit.kubernetes.charts import CHART, KUBE_VERSION, ROOT, pod_of, rendered, run_helm, with_values
 from kit.kubernetes.client import Manifest
 from kit.kubernetes.runtime_servers import body
-from qiskit_runtime_operator.render import KINDS
+from qiskit_runtime_operator.resource.kinds import RENDERED
 from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.settings import Settings
 
@@ -98,7 +98,7 @@ def test_every_kind_that_is_rendered_can_be_written(helm: Path, tmp_path: Path) 
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
-    assert granted == {(kind.api_version.rpartition("/")[0], kind.plural) for kind in KINDS}
+    assert granted == {(kind.api_version.rpartition("/")[0], kind.plural) for kind in RENDERED}
 
 
 def test_all_pods_fulfil_the_restricted_standard(helm: Path, tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ from qiskit_runtime_operator.errors import ClusterError
 from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
+from qiskit_runtime_operator.resource.kinds import watched_kinds
 from qiskit_runtime_operator.resource.model import RuntimeServer
+from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
-from qiskit_runtime_operator.watch.inventory import Inventory, Key
-from qiskit_runtime_operator.watch.kopf_watches import selector_of, watched_kinds
+from qiskit_runtime_operator.watch.inventory import Inventory
 
 PASSES = 3
 KINDS = watched_kinds(frozenset())
@@ -97,7 +98,7 @@ class Bench:
         namespace = self.kubernetes.namespace
         for kind in KINDS:
             self.inventory.begin_listing()
-            listing = await self.cluster.list(kind, namespace, selector_of(kind))
+            listing = await self.cluster.list(kind, namespace, kind.selector)
             self.inventory.see_all(kind, namespace, listing.objects, listing.version)
         try:
             await self.reconciler.reconcile(Key(namespace, "lab"))
@@ -196,9 +197,9 @@ def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
 
     async def tell(kubernetes: KubernetesClient) -> None:
         connection, registry = Connection(), CollectorRegistry()
-        measures = WriteMetrics(registry)
+        metrics = WriteMetrics(registry)
         async with connection.session() as http:
-            cluster = Cluster(http, connection.server, time_to_write=lambda: timedelta(seconds=30), measures=measures)
+            cluster = Cluster(http, connection.server, time_to_write=lambda: timedelta(seconds=30), metrics=metrics)
             inventory = Inventory()
             reconciler = Reconciler(
                 cluster=cluster,

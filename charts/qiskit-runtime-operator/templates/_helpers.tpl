@@ -140,7 +140,7 @@ annotations:
 
 {{- /* What is needed for a moment, before an upgrade. */ -}}
 {{- define "operator.crdsRules" -}}
-# to bring the definition of RuntimeServers up to date
+# to bring the CRD of RuntimeServers up to date
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   resourceNames: [runtimeservers.runtimeserver.dev]

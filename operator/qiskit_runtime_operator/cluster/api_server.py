@@ -12,17 +12,10 @@ import msgspec
 
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, RefusedError, StaleError
 from qiskit_runtime_operator.metrics import WriteMetrics
-from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.kinds import EVENTS, SERVERS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest
-from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER, PLURAL
+from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER
 from qiskit_runtime_operator.status.notes import Note
-
-SERVERS: Final = ResourceKind(api_version=API_VERSION, kind=KIND, plural=PLURAL)
-SECRETS: Final = ResourceKind(api_version="v1", kind="Secret", plural="secrets")
-CLAIMS: Final = ResourceKind(api_version="v1", kind="PersistentVolumeClaim", plural="persistentvolumeclaims")
-PODS: Final = ResourceKind(api_version="v1", kind="Pod", plural="pods")
-EVENTS: Final = ResourceKind(api_version="v1", kind="Event", plural="events")
-LEASES: Final = ResourceKind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
 
 _JSON: Final = "application/json"
 _MERGE: Final = "application/merge-patch+json"
@@ -69,7 +62,7 @@ class Cluster:
         http: A session that can speak to the API server.
         server: Its URL.
         time_to_write: Returns for how long writing is safe; asked before each write, which must be over by then.
-        measures: Where writes are counted.
+        metrics: Where writes are counted.
         limit: How long a request may take.
     """
 
@@ -79,13 +72,13 @@ class Cluster:
         server: str,
         *,
         time_to_write: Callable[[], timedelta],
-        measures: WriteMetrics,
+        metrics: WriteMetrics,
         limit: timedelta = timedelta(seconds=30),
     ) -> None:
         self._http = http
         self._server = server
         self._time_to_write = time_to_write
-        self._measures = measures
+        self._metrics = metrics
         self._limit = limit
 
     async def get(self, kind: ResourceKind, namespace: str | None, name: str) -> Manifest | None:
@@ -131,7 +124,7 @@ class Cluster:
         body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
         query = {"fieldManager": MANAGER, "force": str(force).lower()}
         applied = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
-        self._measures.written(kind, "apply")
+        self._metrics.written(kind, "apply")
         return applied
 
     async def overlay(self, kind: ResourceKind, manifest: Manifest, *, uid: str) -> None:
@@ -148,7 +141,7 @@ class Cluster:
             await self._write("POST", path, manifest, query={"fieldManager": MANAGER})
         except StaleError:
             return False
-        self._measures.written(kind, "create")
+        self._metrics.written(kind, "create")
         return True
 
     async def replace(self, kind: ResourceKind, manifest: Manifest) -> Manifest:
@@ -166,7 +159,7 @@ class Cluster:
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         with suppress(StaleError, _MissingError):
             await self._write("DELETE", f"{collection_path(kind, namespace)}/{name}", body)
-            self._measures.written(kind, "delete")
+            self._metrics.written(kind, "delete")
 
     async def write_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> Manifest | None:
         """Write the whole status of a RuntimeServer; None if that is gone, or another one of its name."""
@@ -178,7 +171,7 @@ class Cluster:
             written = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
         except (StaleError, _MissingError):
             return None
-        self._measures.written(SERVERS, "status")
+        self._metrics.written(SERVERS, "status")
         return written
 
     async def post_event(self, namespace: str, name: str, uid: str, note: Note) -> None:

@@ -1,4 +1,4 @@
-"""Brings the cluster's definition of RuntimeServers up to date, as helm does not: it creates such definitions only."""
+"""Brings the CRD of RuntimeServers up to date, as helm does not: it creates CRDs only."""
 
 import asyncio
 from datetime import timedelta
@@ -10,27 +10,24 @@ from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.errors import StaleError, StartupError
 from qiskit_runtime_operator.metrics import WriteMetrics
-from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.kinds import CRDS
 from qiskit_runtime_operator.resource.model import Manifest
 
-DEFINITIONS: Final = ResourceKind(
-    api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition", plural="customresourcedefinitions"
-)
 _LIMIT: Final = timedelta(seconds=30)
 _LOOK_SECONDS: Final = 0.2
 
 
-async def update_definition(wanted: Manifest) -> str:
-    """Replace the definition of that name, wait until it is in force, and return the name.
+async def update_crd(wanted: Manifest) -> str:
+    """Replace the CRD of that name, wait until it is in force, and return the name.
 
     Raises:
         StartupError: If there is none yet, or if the API server does not take it.
         ClusterError: If the API server cannot be asked.
     """
     name: str = wanted["metadata"]["name"]
-    connection, measures = Connection(), WriteMetrics(CollectorRegistry())
+    connection, metrics = Connection(), WriteMetrics(CollectorRegistry())
     async with connection.session() as http:
-        cluster = Cluster(http, connection.server, time_to_write=lambda: _LIMIT, measures=measures)
+        cluster = Cluster(http, connection.server, time_to_write=lambda: _LIMIT, metrics=metrics)
         live = await _replace(cluster, name, wanted)
         for _ in range(int(_LIMIT.total_seconds() / _LOOK_SECONDS)):
             if _is_established(live):
@@ -45,13 +42,13 @@ async def _replace(cluster: Cluster, name: str, wanted: Manifest) -> Manifest:
     while True:
         live = await _read(cluster, name)
         try:
-            return await cluster.replace(DEFINITIONS, {**live, "spec": wanted["spec"]})
+            return await cluster.replace(CRDS, {**live, "spec": wanted["spec"]})
         except StaleError:
             continue
 
 
 async def _read(cluster: Cluster, name: str) -> Manifest:
-    live = await cluster.get(DEFINITIONS, None, name)
+    live = await cluster.get(CRDS, None, name)
     if live is None:
         raise StartupError(f"there is no {name} to bring up to date: kubectl apply --server-side -f it first")
     return live

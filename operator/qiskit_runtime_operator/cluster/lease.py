@@ -1,4 +1,4 @@
-"""Only one replica works: the one that holds the Lease, and only while it knows that it does."""
+"""Leader election: only the replica that holds the Lease writes, and only while it knows that it holds it."""
 
 import asyncio
 import logging
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from qiskit_runtime_operator.cluster.api_server import LEASES, Cluster
+from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError, LeadershipLostError, StaleError
+from qiskit_runtime_operator.resource.kinds import LEASES
 from qiskit_runtime_operator.resource.model import Manifest
 
 log = logging.getLogger(__name__)
@@ -40,13 +41,13 @@ class Leadership:
 
     Args:
         cluster: Whose writes are not bound to the Lease.
-        terms: Of the Lease.
+        timings: Which Lease, and for how long.
         clock: Returns monotonic seconds.
     """
 
-    def __init__(self, cluster: Cluster, terms: LeaseTimings, clock: Callable[[], float]) -> None:
+    def __init__(self, cluster: Cluster, timings: LeaseTimings, clock: Callable[[], float]) -> None:
         self._cluster = cluster
-        self._terms = terms
+        self._timings = timings
         self._clock = clock
         self._lease: Manifest | None = None
         self._changed_at = 0.0
@@ -60,7 +61,9 @@ class Leadership:
     def out_of_touch(self) -> list[str]:
         """Return a line if the Lease could not be looked at for a while: nobody can take over, or go on, like this."""
         age = self._clock() - self._looked_at
-        return [f"no sight of the Lease for {age:.0f} s"] if age > 2 * self._terms.duration.total_seconds() else []
+        if age <= 2 * self._timings.duration.total_seconds():
+            return []
+        return [f"the Lease could not be read for {age:.0f} s"]
 
     def time_left(self) -> timedelta:
         """Return for how long writing is safe.
@@ -70,14 +73,14 @@ class Leadership:
         """
         left = timedelta(seconds=self._held_until - self._clock()) - _MARGIN
         if left <= timedelta():
-            raise LeadershipLostError(f"the Lease {self._terms.name} has run out")
+            raise LeadershipLostError(f"the Lease {self._timings.name} has run out")
         return left
 
     async def acquire(self) -> None:
         """Wait until the Lease is held."""
         while not await self._attempt():  # noqa: ASYNC110 - another process lets go of it
-            await asyncio.sleep(self._terms.period.total_seconds())
-        log.info("%s holds the Lease %s", self._terms.identity, self._terms.name)
+            await asyncio.sleep(self._timings.period.total_seconds())
+        log.info("%s holds the Lease %s", self._timings.identity, self._timings.name)
 
     async def keep(self) -> None:
         """Renew the Lease for ever.
@@ -86,7 +89,7 @@ class Leadership:
             LeadershipLostError: If somebody else has it, or if it has run out.
         """
         while True:
-            await asyncio.sleep(self._terms.period.total_seconds())
+            await asyncio.sleep(self._timings.period.total_seconds())
             if not await self._attempt():
                 self.time_left()
 
@@ -94,8 +97,8 @@ class Leadership:
         """Let go of the Lease, so that others need not wait for its end."""
         self._held_until = 0.0
         try:
-            lease = await self._cluster.get(LEASES, self._terms.namespace, self._terms.name)
-            if lease is not None and lease["spec"].get("holderIdentity") == self._terms.identity:
+            lease = await self._cluster.get(LEASES, self._timings.namespace, self._timings.name)
+            if lease is not None and lease["spec"].get("holderIdentity") == self._timings.identity:
                 await self._write(lease, holder="")
         except ClusterError as error:
             log.warning("the Lease could not be released: %s", error)
@@ -104,17 +107,17 @@ class Leadership:
         """Take or renew the Lease if it may be; False if not, or if nobody knows."""
         began = self._clock()
         try:
-            lease = await self._cluster.get(LEASES, self._terms.namespace, self._terms.name)
+            lease = await self._cluster.get(LEASES, self._timings.namespace, self._timings.name)
             self._looked_at = began
             if lease is not None and not self._is_free(lease):
                 return False
-            await self._write(lease, holder=self._terms.identity)
+            await self._write(lease, holder=self._timings.identity)
         except StaleError:
             return False
         except ClusterError as error:
-            log.warning("the Lease cannot be had: %s", error)
+            log.warning("the Lease could not be read or renewed: %s", error)
             return False
-        self._held_until = began + self._terms.duration.total_seconds()
+        self._held_until = began + self._timings.duration.total_seconds()
         return True
 
     def _is_free(self, lease: Manifest) -> bool:
@@ -127,11 +130,11 @@ class Leadership:
             self._changed_at = self._clock()
         self._lease = lease
         holder = lease["spec"].get("holderIdentity")
-        if holder in (None, "", self._terms.identity):
+        if holder in (None, "", self._timings.identity):
             return True
         if self._held_until:
-            raise LeadershipLostError(f"the Lease {self._terms.name} is held by {holder}")
-        lasts = lease["spec"].get("leaseDurationSeconds", self._terms.duration.total_seconds())
+            raise LeadershipLostError(f"the Lease {self._timings.name} is held by {holder}")
+        lasts = lease["spec"].get("leaseDurationSeconds", self._timings.duration.total_seconds())
         return bool(self._clock() - self._changed_at > lasts)
 
     async def _write(self, lease: Manifest | None, *, holder: str) -> None:
@@ -141,12 +144,12 @@ class Leadership:
         same = last == holder
         spec: dict[str, Any] = {
             "holderIdentity": holder,
-            "leaseDurationSeconds": int(self._terms.duration.total_seconds()),
+            "leaseDurationSeconds": int(self._timings.duration.total_seconds()),
             "acquireTime": before.get("acquireTime", now) if same else now,
             "renewTime": now,
             "leaseTransitions": before.get("leaseTransitions", 0) + (lease is not None and not same and holder != ""),
         }
-        names = {"name": self._terms.name, "namespace": self._terms.namespace}
+        names = {"name": self._timings.name, "namespace": self._timings.namespace}
         metadata = lease["metadata"] if lease else names
         manifest = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": spec}
         if lease is not None:

@@ -13,11 +13,10 @@ from qiskit_runtime_operator.render import (
     network,
     service_account,
 )
-from qiskit_runtime_operator.render.context import DefaultImages, OptionalApi, RenderContext
-from qiskit_runtime_operator.render.kinds import KINDS, ResourceKind
+from qiskit_runtime_operator.render.context import DefaultImages, RenderContext
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 
-__all__ = ["KINDS", "DefaultImages", "OptionalApi", "RenderContext", "ResourceKind", "render"]
+__all__ = ["DefaultImages", "RenderContext", "render"]
 
 _CONCERNS: Final = (service_account, network, api, executor, disruption, ingress, gateway, monitoring)
 

@@ -2,14 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class OptionalApi(StrEnum):
-    """APIs that a cluster may have, by the name of their CustomResourceDefinition."""
-
-    HTTP_ROUTE = "httproutes.gateway.networking.k8s.io"
-    SERVICE_MONITOR = "servicemonitors.monitoring.coreos.com"
+from qiskit_runtime_operator.resource.kinds import OptionalApi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

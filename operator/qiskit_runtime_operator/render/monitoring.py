@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from qiskit_runtime_operator.render.context import OptionalApi, RenderContext
+from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import instance_selector, metadata
+from qiskit_runtime_operator.resource.kinds import OptionalApi
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL
 from qiskit_runtime_operator.resource.ports import INTERNAL

@@ -1,6 +1,6 @@
 """What things are called: the resource itself, labels, and the objects of a RuntimeServer."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 GROUP: Final = "runtimeserver.dev"
 VERSION: Final = "v1alpha1"
@@ -34,6 +34,13 @@ EXECUTOR: Final = "executor"
 
 # Services, and labels that hold these names, can be no longer.
 MAX_NAME: Final = 63
+
+
+class Key(NamedTuple):
+    """Which RuntimeServer."""
+
+    namespace: str
+    name: str
 
 
 def api_name(server: str) -> str:

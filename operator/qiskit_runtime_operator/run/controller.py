@@ -1,4 +1,4 @@
-"""What the replica with the Lease does: list, watch, reconcile what changed, and now and then look at everything."""
+"""What the leader does: list, watch, reconcile what changed, and resync now and then."""
 
 import asyncio
 import logging
@@ -10,8 +10,10 @@ from typing import Any, Final, TypeVar, cast
 import aiohttp
 import kopf
 
+from qiskit_runtime_operator.backoff import Backoff
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
 from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.errors import (
     ClusterError,
     InvalidSpecError,
@@ -20,13 +22,14 @@ from qiskit_runtime_operator.errors import (
     RefusedError,
 )
 from qiskit_runtime_operator.metrics import WorkMetrics
-from qiskit_runtime_operator.render import DefaultImages, OptionalApi, RenderContext, ResourceKind
+from qiskit_runtime_operator.render import DefaultImages, RenderContext
+from qiskit_runtime_operator.resource.kinds import OptionalApi, ResourceKind, watched_kinds
 from qiskit_runtime_operator.resource.model import RuntimeServer
-from qiskit_runtime_operator.run.load_reader import LoadReader
+from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
 from qiskit_runtime_operator.settings import Settings
-from qiskit_runtime_operator.watch.inventory import Inventory, Key
-from qiskit_runtime_operator.watch.kopf_watches import handlers, selector_of, watched_kinds, watching
+from qiskit_runtime_operator.watch.inventory import Inventory
+from qiskit_runtime_operator.watch.kopf_watches import handlers, watching
 from qiskit_runtime_operator.watch.watchdog import Watchdog
 from qiskit_runtime_operator.watch.work_queue import WorkQueue
 
@@ -36,8 +39,8 @@ Answer = TypeVar("Answer")
 
 # Resyncs of several operators drift apart.
 _JITTER: Final = 0.1
-_PATIENCE: Final = timedelta(seconds=1)
 _RANDOM: Final = secrets.SystemRandom()
+_BACKOFF: Final = Backoff(first=timedelta(seconds=1), longest=timedelta(minutes=1))
 
 
 class Controller:
@@ -78,21 +81,21 @@ class Controller:
             now=lambda: datetime.now(UTC),
         )
 
-    async def run(self, stop: asyncio.Event, watchdog: Watchdog, measures: WorkMetrics) -> None:
+    async def run(self, stop: asyncio.Event, watchdog: Watchdog, metrics: WorkMetrics) -> None:
         """Work until `stop` is set, or a signal comes.
 
         Raises:
             ExceptionGroup: Of LeadershipLostError, ClusterError or OperatorError: it cannot go on like this.
         """
-        measures.depth.set_function(self._queue.__len__)
+        metrics.depth.set_function(self._queue.__len__)
         watchdog.expect(collection_path(kind, namespace) for kind, namespace in self._collections())
         await until_answered(self._list)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._resync()),
-                group.create_task(self._look_behind(watchdog)),
+                group.create_task(self._list_afresh(watchdog)),
                 group.create_task(self._read_loads()),
-                *(group.create_task(self._reconcile(measures)) for _ in range(self._settings.workers)),
+                *(group.create_task(self._reconcile(metrics)) for _ in range(self._settings.workers)),
             ]
             await self._watch(stop, watchdog)
             for task in background:
@@ -111,65 +114,70 @@ class Controller:
             stop_flag=stop,
         )
 
-    async def _reconcile(self, measures: WorkMetrics) -> None:
+    async def _reconcile(self, metrics: WorkMetrics) -> None:
         """Take keys and make passes, for ever."""
         while True:
             key = await self._queue.get()
             try:
-                with measures.reconciles.time():
+                with metrics.reconciles.time():
                     await self._reconciler.reconcile(key)
                 self._queue.succeeded(key)
             except LeadershipLostError:
                 raise
             except ClusterError as error:
                 log.warning("%s/%s: %s", *key, error)
-                measures.errors.labels(type(error).__name__).inc()
+                metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key, error.retry_after or timedelta())
             except Exception as error:  # one RuntimeServer must not keep the others from being looked after
                 log.exception("%s/%s: a pass failed", *key)
-                measures.errors.labels(type(error).__name__).inc()
+                metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key)
             finally:
                 self._queue.done(key)
 
     async def _resync(self) -> None:
-        """Look at everything, for ever: the watches may have missed something."""
+        """Queue all RuntimeServers every now and then, for ever: the watches may have missed something."""
         while True:
             for key in self._inventory.servers():
                 self._queue.add(key)
             await asyncio.sleep(self._settings.resync.total_seconds() * _RANDOM.uniform(1 - _JITTER, 1 + _JITTER))
             try:
                 if await optional_apis(self._cluster) != self._apis:
-                    raise OperatorError("the cluster has other optional APIs than at the start: begin afresh")
+                    raise OperatorError(
+                        "the optional APIs of the cluster have changed since the start: restart to watch them"
+                    )
                 await self._list()
             except ClusterError as error:
-                log.warning("not everything could be looked at: %s", error)
+                log.warning("the resync is not complete: %s", error)
             self._reconciler.look_for_keys()
 
-    async def _look_behind(self, watchdog: Watchdog) -> None:
-        """Find out, for ever, what was deleted while a watch was away for too long, or not there yet."""
+    async def _list_afresh(self, watchdog: Watchdog) -> None:
+        """List, for ever, the collections whose watches began afresh, for these do not tell what was deleted before."""
         collections = {collection_path(*collection): collection for collection in self._collections()}
+        failures: dict[str, int] = {}
         while True:
             path = await watchdog.afresh.get()
             try:
-                keys = await self._look_at(*collections[path])
+                keys = await self._list_one(*collections[path])
             except ClusterError as error:
-                log.warning("%s is looked at again: %s", path, error)
-                await asyncio.sleep(_wait_after(error))
-                watchdog.afresh.put_nowait(path)
+                failures[path] = failures.get(path, 0) + 1
+                wait = _BACKOFF.after(error, failures[path], _RANDOM.random()).total_seconds()
+                log.warning("%s is listed again in %.1f s: %s", path, wait, error)
+                asyncio.get_running_loop().call_later(wait, watchdog.afresh.put_nowait, path)
             else:
+                failures.pop(path, None)
                 for key in keys:
                     self._queue.add(key)
 
     async def _list(self) -> None:
         for kind, namespace in self._collections():
-            await self._look_at(kind, namespace)
+            await self._list_one(kind, namespace)
 
-    async def _look_at(self, kind: ResourceKind, namespace: str | None) -> list[Key]:
+    async def _list_one(self, kind: ResourceKind, namespace: str | None) -> list[Key]:
         """List a collection and return the RuntimeServers to look after."""
         async with self._listing:
             self._inventory.begin_listing()
-            listing = await self._cluster.list(kind, namespace, selector_of(kind))
+            listing = await self._cluster.list(kind, namespace, kind.selector)
             return self._inventory.see_all(kind, namespace, listing.objects, listing.version)
 
     async def _read_loads(self) -> None:
@@ -198,19 +206,17 @@ async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     Raises:
         RefusedError: If it will not.
     """
+    failures = 0
     while True:
         try:
             return await ask()
         except RefusedError:
             raise
         except ClusterError as error:
-            log.warning("the API server is asked again: %s", error)
-            await asyncio.sleep(_wait_after(error))
-
-
-def _wait_after(error: ClusterError) -> float:
-    """Return for how many seconds to leave the API server alone."""
-    return max(error.retry_after or _PATIENCE, _PATIENCE).total_seconds()
+            failures += 1
+            wait = _BACKOFF.after(error, failures, _RANDOM.random())
+            log.warning("the API server is asked again in %.1f s: %s", wait.total_seconds(), error)
+            await asyncio.sleep(wait.total_seconds())
 
 
 async def optional_apis(cluster: Cluster) -> frozenset[OptionalApi]:

@@ -53,7 +53,7 @@ async def operate(settings: Settings) -> None:
         ):
             if not await _before(stop, leadership.acquire()):
                 return
-            cluster = Cluster(http, connection.server, time_to_write=leadership.time_left, measures=writes)
+            cluster = Cluster(http, connection.server, time_to_write=leadership.time_left, metrics=writes)
 
             async def lead() -> None:
                 apis = await until_answered(lambda: optional_apis(cluster))
@@ -66,7 +66,7 @@ async def operate(settings: Settings) -> None:
 def _leadership(
     settings: Settings, connection: Connection, http: aiohttp.ClientSession, writes: WriteMetrics
 ) -> Leadership:
-    terms = LeaseTimings(
+    timings = LeaseTimings(
         namespace=settings.namespace,
         name=settings.lease_name,
         identity=settings.pod_name,
@@ -74,8 +74,8 @@ def _leadership(
         period=min(settings.lease_duration / _LEASE_ROUNDS, _LEASE_PERIOD),
     )
     limit = min(_LEASE_REQUEST, settings.lease_duration / 2)
-    leases = Cluster(http, connection.server, time_to_write=lambda: limit, measures=writes, limit=limit)
-    return Leadership(leases, terms, time.monotonic)
+    leases = Cluster(http, connection.server, time_to_write=lambda: limit, metrics=writes, limit=limit)
+    return Leadership(leases, timings, time.monotonic)
 
 
 def _measure(registry: CollectorRegistry, leadership: Leadership, watchdog: Watchdog) -> WorkMetrics:

@@ -1,33 +1,40 @@
 """One pass over one RuntimeServer: read, render, apply, prune, and write its status once.
 
-It is level-triggered: whatever happened, a pass brings what is there to what is wanted, and a pass with nothing to do
-sends no request.
+A pass is level-triggered: it does not know which event caused it, compares what is wanted with what is there, and
+brings the one to the other. So a lost event, a crash in the middle and a change by somebody else are all mended alike.
+
+1. Parse the RuntimeServer (`resource`), and render all that it asks for (`render`); both are pure.
+2. Settle each object: look whose it is, apply it, and take back fields that others have changed. What belongs to
+   somebody else is left alone, and the status says so. An object is skipped while the fingerprints of what was wanted
+   and of what is there are those of our last apply: a pass with nothing to do sends no request.
+3. Prune: delete what the RuntimeServer owns and no longer asks for.
+4. Observe (`status`), and write the status and Events of what is new, once, at the end.
+
+What fails raises, and the work queue brings the RuntimeServer back; what is refused is first said in the status.
 """
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
 
-from qiskit_runtime_operator.cluster.api_server import CLAIMS, SECRETS, SERVERS, Cluster
+from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, InvalidSpecError, RefusedError, StaleError
-from qiskit_runtime_operator.render import KINDS, RenderContext, ResourceKind, render
+from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.keys_secret import keys_secret
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
+from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVERS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
-from qiskit_runtime_operator.resource.names import data_name, keys_name
+from qiskit_runtime_operator.resource.names import Key, data_name, keys_name
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_operator.status.notes import Note, taken_back, transitions
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 from qiskit_runtime_operator.watch import fingerprint
-from qiskit_runtime_operator.watch.inventory import Inventory, Key, Known, Ref
+from qiskit_runtime_operator.watch.inventory import Inventory, Known, Ref
 
 log = logging.getLogger(__name__)
-
-_KINDS: Final = {kind.kind: kind for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,7 @@ class Reconciler:
         return self._applied.setdefault(Key(server.namespace, server.name), {})
 
     async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
-        wanted = [(_KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
+        wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         refusals = [await self._settle_keys(server), await self._settle_claim(server)]
         refusals += [await self._settle(server, kind, manifest) for kind, manifest in wanted]
         await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
@@ -187,11 +194,11 @@ class Reconciler:
     async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> None:
         key = Key(server.namespace, server.name)
         applied = self._last(server)
-        shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and ref.kind in _KINDS}
+        shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and known.kind.pruned}
         # What was applied may have lost its owner, or the labels that the watches go by.
-        made = {ref for ref in applied if ref.kind in _KINDS}
+        made = {ref for ref in applied if KINDS[ref.kind].pruned}
         for ref in sorted((shown | made) - wanted):
-            known = await self._look_up(_KINDS[ref.kind], ref)
+            known = await self._look_up(KINDS[ref.kind], ref)
             if known is not None and _is_ours(server, known, applied.get(ref)):
                 await self.cluster.delete(known.kind, ref.namespace, ref.name, known.uid)
             self.inventory.drop(ref)

@@ -7,9 +7,10 @@ from typing import Any
 
 from qiskit_runtime_operator.errors import InvalidSpecError
 from qiskit_runtime_operator.render.api_settings import api_volumes
-from qiskit_runtime_operator.render.context import OptionalApi, RenderContext
+from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector
 from qiskit_runtime_operator.render.pods import snapshot_volumes
+from qiskit_runtime_operator.resource.kinds import OptionalApi
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, Workload
 from qiskit_runtime_operator.resource.names import API, COMPONENT_LABEL, EXECUTOR_LABEL, api_name, executor_name
 from qiskit_runtime_operator.resource.urls import public_url

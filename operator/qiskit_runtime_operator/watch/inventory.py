@@ -1,23 +1,27 @@
-"""What the watches have told of the cluster, in as little memory as decisions need; it asks nobody anything."""
+"""What is known of the cluster: fed by watches, lists and the answers to writes, read by passes without a request.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+For each object the inventory holds its UID, its resource version, whose it is, a fingerprint of the fields that the
+operator manages in it, and the few fields that decisions are made from (`ResourceKind.kept`): 100 RuntimeServers are a
+few megabytes, not the hundreds that whole objects would be. Three rules keep it true:
+
+- The higher resource version wins. Watches of different kinds run apart from each other, and an answer to a write may
+  come before its event or after it.
+- A list tells what is gone: what it lacks and what is not younger than it is dropped (`see_all`). An object whose
+  deletion was seen while the list was on its way does not come back with it.
+- `see` returns the RuntimeServer that an object belongs to, but only if something changed that a decision depends on;
+  that key goes into the work queue.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
-from qiskit_runtime_operator.cluster.api_server import CLAIMS, PODS, SERVERS
-from qiskit_runtime_operator.render import ResourceKind
+from qiskit_runtime_operator.resource.kinds import ResourceKind, controller_of
 from qiskit_runtime_operator.resource.model import Manifest
-from qiskit_runtime_operator.resource.names import DATA_OF_LABEL, INSTANCE_LABEL, KIND
+from qiskit_runtime_operator.resource.names import KIND, Key
 from qiskit_runtime_operator.watch import fingerprint
 
 _DELETED: Final = "DELETED"
-
-
-class Key(NamedTuple):
-    """Which RuntimeServer."""
-
-    namespace: str
-    name: str
 
 
 class Ref(NamedTuple):
@@ -59,7 +63,7 @@ class Known:
     def of(cls, kind: ResourceKind, body: Manifest, before: Self | None = None) -> Self:
         """Return what matters of `body`; `before` is what was known of the object of that name."""
         metadata = body["metadata"]
-        owner = next((owner for owner in metadata.get("ownerReferences", ()) if owner.get("controller")), None)
+        owner, name = controller_of(body), kind.belongs_to(body)
         # Somebody may have removed what says whose it is: then it is to be repaired.
         told = before.key if before and before.uid == metadata["uid"] else None
         return cls(
@@ -67,9 +71,9 @@ class Known:
             uid=metadata["uid"],
             version=int(metadata["resourceVersion"]),
             owner=owner["uid"] if owner else None,
-            key=_key(kind, body, owner) or told,
-            applied=b"" if kind in (SERVERS, PODS) else fingerprint.of_applied(body),
-            body=_KEPT.get(kind.kind, _nothing)(body),
+            key=Key(metadata["namespace"], name) if name else told,
+            applied=fingerprint.of_applied(body) if kind.applied else b"",
+            body=kind.kept(body),
         )
 
 
@@ -162,69 +166,10 @@ class Inventory:
             self._parts.setdefault(known.key, set()).add(ref)
 
 
-def _key(kind: ResourceKind, body: Manifest, owner: Mapping[str, Any] | None) -> Key | None:
-    metadata = body["metadata"]
-    labels = metadata.get("labels", {})
-    if kind == SERVERS:
-        name = metadata["name"]
-    elif kind == PODS:
-        name = labels.get(INSTANCE_LABEL)
-    elif kind == CLAIMS:
-        name = labels.get(DATA_OF_LABEL)
-    else:
-        name = owner["name"] if owner and owner["kind"] == KIND else None
-    return Key(metadata["namespace"], name) if name else None
-
-
 def _same(before: Known, now: Known) -> bool:
-    """Tell whether nothing happened that asks for a pass; the status of a RuntimeServer is our own doing."""
-    names = ("metadata", "spec") if now.kind == SERVERS else tuple(now.body)
+    """Tell whether nothing happened that asks for a pass."""
+    names = [name for name in now.body if name != "status" or not now.kind.own_status]
     bodies = ({name: known.body.get(name) for name in names} for known in (before, now))
     return (before.uid, before.owner, before.applied) == (now.uid, now.owner, now.applied) and next(bodies) == next(
         bodies
     )
-
-
-def _nothing(_: Manifest) -> Manifest:
-    return {}
-
-
-def _server(body: Manifest) -> Manifest:
-    names = ("name", "namespace", "uid", "generation", "deletionTimestamp")
-    kept = {name: body["metadata"][name] for name in names if name in body["metadata"]}
-    return {"metadata": kept, "spec": body["spec"], "status": body.get("status", {})}
-
-
-def _deployment(body: Manifest) -> Manifest:
-    """Keep what its state follows from, and who scales it."""
-    metadata = body["metadata"]
-    kept = {
-        name: metadata[name]
-        for name in ("name", "namespace", "uid", "generation", "labels", "annotations")
-        if name in metadata
-    }
-    scales = [entry for entry in metadata.get("managedFields", ()) if entry.get("subresource") == "scale"]
-    spec = {"replicas": body["spec"].get("replicas")}
-    return {"metadata": {**kept, "managedFields": scales}, "spec": spec, "status": body.get("status", {})}
-
-
-def _pod(body: Manifest) -> Manifest:
-    metadata = body["metadata"]
-    kept = {
-        name: metadata[name] for name in ("name", "namespace", "uid", "labels", "deletionTimestamp") if name in metadata
-    }
-    return {"metadata": kept, "status": body.get("status", {})}
-
-
-def _claim(body: Manifest) -> Manifest:
-    metadata = body["metadata"]
-    kept = {name: metadata[name] for name in ("name", "namespace", "uid", "labels") if name in metadata}
-    return {"metadata": kept, "spec": body["spec"]}
-
-
-_KEPT: Final[Mapping[str, Callable[[Manifest], Manifest]]] = {
-    KIND: _server,
-    "Deployment": _deployment,
-    "Pod": _pod,
-    "PersistentVolumeClaim": _claim,
-}

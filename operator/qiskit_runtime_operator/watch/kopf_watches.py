@@ -9,25 +9,13 @@ from typing import Any
 
 import kopf
 
-from qiskit_runtime_operator.cluster.api_server import CLAIMS, PODS, SERVERS, collection_path
+from qiskit_runtime_operator.cluster.api_server import collection_path
 from qiskit_runtime_operator.cluster.connection import Connection
-from qiskit_runtime_operator.render import KINDS, OptionalApi, ResourceKind
+from qiskit_runtime_operator.resource.kinds import ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest
-from qiskit_runtime_operator.resource.names import OWNED_SELECTOR
 from qiskit_runtime_operator.watch.inventory import Inventory
 from qiskit_runtime_operator.watch.watchdog import Watchdog
 from qiskit_runtime_operator.watch.work_queue import WorkQueue
-
-
-def watched_kinds(apis: frozenset[OptionalApi]) -> tuple[ResourceKind, ...]:
-    """Return the kinds to watch in a cluster with these optional APIs."""
-    rendered = (kind for kind in KINDS if kind.optional is None or kind.optional in apis)
-    return (SERVERS, *rendered, CLAIMS, PODS)
-
-
-def selector_of(kind: ResourceKind) -> str:
-    """Return the labels that the objects of a kind have to have to be watched."""
-    return "" if kind == SERVERS else OWNED_SELECTOR
 
 
 def handlers(
@@ -67,8 +55,8 @@ def watching(kinds: Iterable[ResourceKind], renewal: timedelta, silence: timedel
     settings.watching.client_timeout = renewal.total_seconds() + silence.total_seconds()
     settings.watching.inactivity_timeout = silence.total_seconds()
     for kind in kinds:
-        if selector_of(kind):
-            settings.watching.label_selectors[_resource(kind)] = selector_of(kind)
+        if kind.selector:
+            settings.watching.label_selectors[_resource(kind)] = kind.selector
     return settings
 
 

@@ -1,26 +1,23 @@
-"""The keys that wait to be reconciled: each at most once, one at a time, later and later while it fails."""
+"""The queue of RuntimeServers that wait for a pass.
+
+What waits is a key (namespace and name), never an event: a pass looks at everything anyway, so any number of events
+about one RuntimeServer are worth one pass. That gives the rules, which are those of client-go's work queue:
+
+- A key waits at most once, however often it is added.
+- A key that is added while its pass runs waits until `done`, and then has another one: nothing that happened after
+  the pass began is missed, and no two passes over one RuntimeServer ever run side by side.
+- A key that `failed` comes back by itself after its back-off. An event brings it back sooner, but never before the
+  time that the API server asked for (`Retry-After`).
+- `succeeded` forgets the failures. `done` comes after either of the two.
+"""
 
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
-from qiskit_runtime_operator.watch.inventory import Key
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How long to wait after a failure: doubled with each one in a row, and shortened at random by up to a half."""
-
-    first: timedelta = timedelta(milliseconds=500)
-    longest: timedelta = timedelta(minutes=5)
-
-    def delay(self, failures: int, chance: float) -> timedelta:
-        """Return the time to wait after so many failures; `chance` is from 0 to 1."""
-        # The exponent is bounded, for somebody may fail for weeks.
-        doubled: timedelta = min(self.first * 2 ** min(failures - 1, 30), self.longest)
-        return doubled * (1 - chance / 2)
+from qiskit_runtime_operator.backoff import Backoff
+from qiskit_runtime_operator.resource.names import Key
 
 
 class WorkQueue:

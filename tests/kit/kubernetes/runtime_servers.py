@@ -5,7 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from qiskit_runtime_operator.render import DefaultImages, OptionalApi, RenderContext
+from qiskit_runtime_operator.render import DefaultImages, RenderContext
+from qiskit_runtime_operator.resource.kinds import OptionalApi
 from qiskit_runtime_operator.resource.model import RuntimeServer
 
 UID = "0b3c1c6e-6d1e-4d3e-9f55-0d8f2d6f7a10"

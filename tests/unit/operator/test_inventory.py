@@ -3,11 +3,11 @@
 from typing import Any
 
 from kit.kubernetes.runtime_servers import UID, body
-from qiskit_runtime_operator.cluster.api_server import PODS, SERVERS
-from qiskit_runtime_operator.render import KINDS
-from qiskit_runtime_operator.watch.inventory import Inventory, Key, Ref
+from qiskit_runtime_operator.resource.kinds import KINDS, PODS, SERVERS
+from qiskit_runtime_operator.resource.names import Key
+from qiskit_runtime_operator.watch.inventory import Inventory, Ref
 
-DEPLOYMENTS = next(kind for kind in KINDS if kind.kind == "Deployment")
+DEPLOYMENTS = KINDS["Deployment"]
 LAB = Key("research", "lab")
 REF = Ref("Deployment", "research", "lab-api")
 

@@ -111,7 +111,7 @@ async def test_an_api_server_that_is_away_is_borne_for_as_long_as_the_lease_last
     with pytest.raises(LeadershipLostError, match="run out"):
         await first.keep()
     leases.now += 30
-    assert first.out_of_touch() == ["no sight of the Lease for 41 s"]
+    assert first.out_of_touch() == ["the Lease could not be read for 41 s"]
 
 
 async def test_one_that_lets_go_makes_room_at_once_and_takes_no_term_of_its_own() -> None:

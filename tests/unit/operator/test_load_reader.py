@@ -12,9 +12,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from kit.kubernetes.runtime_servers import runtime_server
-from qiskit_runtime_operator.run.load_reader import LoadReader
+from qiskit_runtime_operator.cluster.load_reader import LoadReader
+from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.status.load import ExecutorLoad, Load
-from qiskit_runtime_operator.watch.inventory import Key
 
 LAB = Key("research", "lab")
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.kubernetes.runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers, specs
-from qiskit_runtime_operator.render import KINDS, DefaultImages, RenderContext, render
+from qiskit_runtime_operator.render import DefaultImages, RenderContext, render
+from qiskit_runtime_operator.resource.kinds import RENDERED
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
 from qiskit_runtime_operator.resource.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
 
@@ -84,7 +85,9 @@ def test_everything_is_owned_by_the_runtime_server_and_blocks_no_deletion(
 def test_only_known_kinds_are_rendered_and_optional_ones_only_where_they_exist(
     server: RuntimeServer, context: RenderContext
 ) -> None:
-    known = {(kind.api_version, kind.kind) for kind in KINDS if kind.optional is None or kind.optional in context.apis}
+    known = {
+        (kind.api_version, kind.kind) for kind in RENDERED if kind.optional is None or kind.optional in context.apis
+    }
     assert {(manifest["apiVersion"], manifest["kind"]) for manifest in render(server, context)} <= known
 
 

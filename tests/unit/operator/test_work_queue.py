@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from qiskit_runtime_operator.watch.inventory import Key
-from qiskit_runtime_operator.watch.work_queue import Backoff, WorkQueue
+from qiskit_runtime_operator.backoff import Backoff
+from qiskit_runtime_operator.resource.names import Key
+from qiskit_runtime_operator.watch.work_queue import WorkQueue
 
 LAB, OTHER = Key("research", "lab"), Key("research", "other")
 # Seconds; nothing that is to come takes nearly as long, on a slow machine either.

@@ -10,13 +10,13 @@ from typing import Final
 
 import aiohttp
 
-from qiskit_runtime_operator.cluster.api_server import SECRETS, Cluster
+from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError
+from qiskit_runtime_operator.resource.kinds import SECRETS
 from qiskit_runtime_operator.resource.model import RuntimeServer
-from qiskit_runtime_operator.resource.names import LOAD_KEY, keys_name
+from qiskit_runtime_operator.resource.names import LOAD_KEY, Key, keys_name
 from qiskit_runtime_operator.resource.urls import load_url
 from qiskit_runtime_operator.status.load import Load
-from qiskit_runtime_operator.watch.inventory import Key
 
 log = logging.getLogger(__name__)
 
