@@ -1,4 +1,12 @@
-"""Fills the times in which qubits of a circuit wait with pulses, as the client library does."""
+"""Fills the times in which qubits of a circuit wait with pulses, as the client library does.
+
+A detuned qubit turns by as much before a pulse about X as it turns back after it (Viola, Knill, Lloyd, 1999,
+https://doi.org/10.1103/PhysRevLett.82.2417):
+
+    XX in a wait of 400 dt     delay 100, x, delay 200, x, delay 100
+    detuned by d               phase d * (100 - 200 + 100) = 0
+    relaxing with T1           as without pulses: it has no memory
+"""
 
 from qiskit.circuit import QuantumCircuit
 from qiskit.transpiler.exceptions import TranspilerError

@@ -10,6 +10,10 @@ are all terms and noise factors through the calibration they share; both are cou
 are squared. This is the delta method, in the form of the infinitesimal jackknife (B. Efron, Biometrika 68, 589 (1981),
 https://doi.org/10.1093/biomet/68.3.589).
 
+    value          v = f(x_1, ..., x_n), with slopes v_i = df / dx_i
+    a share        u_r = sum_i v_i * (x_ir - x_i), of randomization r
+    its variance   sum_r u_r^2 / (R * (R - 1)), of R randomizations
+
 The slopes of extrapolations come from `extrapolation`.
 """
 
@@ -63,7 +67,7 @@ class Calibration:
         return cls(factors=factors, covariance=covariance)
 
     def variances(self, slopes: Floats) -> Floats:
-        """Return what the calibration adds to the variances of values.
+        """Return what the calibration adds to the variances of values: ``m^T C m``, ``m = 2 f * slopes``.
 
         Args:
             slopes: Shape (qubits, values): how much each value changes, in the sum over its terms, with the logarithm

@@ -1,5 +1,13 @@
 """How much extrapolated values move with the means that they are fitted to.
 
+Zero-noise extrapolation measures a value at several strengths of the noise, fits a function, and takes its value at 0
+(Temme, Bravyi, Gambetta, 2017, https://doi.org/10.1103/PhysRevLett.119.180509; exponentials: Endo, Benjamin, Li, 2018,
+https://doi.org/10.1103/PhysRevX.8.031027):
+
+    means at 1, 3, 5     0.82, 0.55, 0.37
+    exponential          a exp(b x), with a = 1.00 and b = -0.20: 1.00 at 0
+    linear               a + b x, with a = 0.92 and b = -0.11: 0.92 at 0
+
 The client library fits its models by weighted least squares and says what the residuals tell of the error: nothing, if
 there are as many points as parameters. Here each mean is moved by a standard error to either side, and the fit follows.
 Half the difference is the slope of a secant: the fit bends, and what counts is how it moves within its errors. Weights
@@ -50,7 +58,8 @@ class Means:
     def moved(self, number: int, way: float) -> Self:
         """Return these means with one of them off by so many standard errors.
 
-        The squares move along, by regression on the eigenvalues, which are their own cubes.
+        The squares move along, by regression on the eigenvalues, which are their own cubes: by
+        ``Cov(x^2, x) / Var(x) = <x> (1 - <x^2>) / Var(x)``.
         """
         step = np.zeros_like(self.values)
         step[number] = way * self.errors[number]

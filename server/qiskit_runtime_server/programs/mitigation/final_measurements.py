@@ -6,7 +6,13 @@ added", `qiskit_mitigation.MitigationTask.prepare`), and Qiskit says which they 
 (`QuantumCircuit.remove_final_measurements`): those that nothing follows on their qubit but measurements and barriers
 that are final themselves. Left in, they would make every X and Y on their qubits 0, and misread Z twice.
 
-A measurement whose bit the circuit reads later is not final here, although no gate follows on its own qubit.
+A measurement whose bit the circuit reads later is not final here, although no gate follows on its own qubit. An
+outcome that nobody reads changes no expectation value of other qubits (deferred and implicit measurement: Nielsen,
+Chuang, Quantum Computation and Quantum Information, section 4.4, https://doi.org/10.1017/CBO9780511976667).
+
+    h 0; measure 0 -> c0                    h 0: <X> = 1, not 0
+    h 0; measure 0 -> c0; x 0               as it is: the measurement collapses the state
+    h 0; measure 0 -> c0; if c0: x 1        as it is
 """
 
 from qiskit.circuit import CircuitInstruction, ClassicalRegister, Clbit, QuantumCircuit, Qubit, Store

@@ -1,4 +1,12 @@
-"""The layers of two-qubit gates in circuits, whose errors can be learned, and what is known of these errors."""
+"""The layers of two-qubit gates in circuits, whose errors can be learned, and what is known of these errors.
+
+Gates that are done at once have errors of their own as a layer, spectators included (van den Berg et al., 2023,
+https://doi.org/10.1038/s41567-023-02042-2), so models belong to layers and not to gates:
+
+    cx 0, 1; cx 2, 3; barrier; cx 0, 1; cx 2, 3     one layer, {cx (0, 1), cx (2, 3)}, which occurs twice
+    cz 1, 0                                         the same layer as cz 0, 1: cz is symmetric
+    cx 1, 0                                         another layer than cx 0, 1
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

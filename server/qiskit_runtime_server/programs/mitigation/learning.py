@@ -1,4 +1,13 @@
-"""Learns the errors of layers of gates and of measurements, by running the circuits of qiskit-noise-learning."""
+"""Learns the errors of layers of gates and of measurements, by running the circuits of qiskit-noise-learning.
+
+A layer that is its own inverse is repeated: each Pauli operator decays by its fidelity, and rates of a Pauli-Lindblad
+model are fitted to all decays (van den Berg et al., 2023, https://doi.org/10.1038/s41567-023-02042-2). What a gate
+turns into each other is learned as a product only (Chen et al., 2023, https://arxiv.org/abs/2206.06362).
+
+    after d pairs of layers     A * (f_b * f_b')^d, with A of preparation and readout, b' = U b U^-1
+    fidelity                    f_b = exp(-2 * sum of the rates of all Paulis that anticommute with b)
+    rates                       least squares of M rates = -log(f) / 2, not below 0
+"""
 
 import warnings
 from collections.abc import Iterable, Iterator

@@ -3,6 +3,14 @@
 A random flip right before a measurement, undone in the bit that was read, changes nothing but which way the bit is
 misread. So the circuit is simulated once, with nothing misread, and the flips and the misreading are done to its bits.
 The flips themselves are taken to be free of errors.
+
+On average over flips, both values are misread with the mean p of a qubit's two errors, which shrinks a Pauli term by
+``1 - 2p`` for each of its qubits. TREX measures p and divides by that (van den Berg, Minev, Temme, 2022,
+https://doi.org/10.1103/PhysRevA.105.032620):
+
+    0 read as 1: 2 %, 1 read as 0: 8 %     p = 5 %
+    <Z> = -1                               is read as -0.84 untwirled, as -0.9 twirled
+    TREX                                   -0.9 / (1 - 2 * 0.05) = -1
 """
 
 from collections.abc import Mapping
@@ -49,7 +57,7 @@ def flip_rates(
     Returns:
         The rates and their variances, one for each qubit; qubits are misread independently of each other. Variances
         come from the spread over randomizations, as a flip decides which of a qubit's two errors is seen; with a single
-        randomization, from its shots.
+        randomization, from its shots, as p (1 - p) / (shots - 1).
     """
     rng = np.random.default_rng(seed)
     rates, variances = np.zeros(len(qubits)), np.zeros(len(qubits))
@@ -69,6 +77,9 @@ def flip_rates(
 
 def trex_factors(rates: NDArray[np.float64], shots: int) -> NDArray[np.float64]:
     """Return what undoes twirled misreading in expectation values of single qubits; `rates` are shares of `shots`.
+
+    It is ``1 / (1 - 2p)`` of the rate p (van den Berg, Minev, Temme, 2022,
+    https://doi.org/10.1103/PhysRevA.105.032620, for independent qubits).
 
     A qubit whose bits are pure chance has no such factor; it gets that of the smallest value the shots can tell from 0.
     """

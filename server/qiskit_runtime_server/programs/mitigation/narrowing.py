@@ -1,6 +1,12 @@
 """Takes the qubits out of circuits that nothing happens on.
 
-Samplexes take time for every qubit of a circuit, and circuits are as wide as a device.
+Samplexes take time for every qubit of a circuit, and circuits are as wide as a device. A qubit that nothing acts on is
+in a product with all others, which have the same state without it (Nielsen, Chuang, Quantum Computation and Quantum
+Information, section 2.2.8, https://doi.org/10.1017/CBO9780511976667).
+
+    cx 5, 7 on 127 qubits, observable Z on 9     qubits [5, 7, 9]
+    its circuit on these                         cx 0, 1 on 3 qubits
+    strategy "all"                               all 127 qubits, as they are twirled
 """
 
 from collections.abc import Iterable, Sequence

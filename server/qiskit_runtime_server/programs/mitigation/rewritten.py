@@ -1,6 +1,14 @@
 """Expectation values from circuits that a samplex draws variants of: gate twirling, ZNE, PEC and PEA.
 
 The client library has the methods; here legacy options are put into its terms, and its results into legacy ones.
+Their formulas and sources are in docs/explanation/physics: twirling (Wallman, Emerson, 2016,
+https://doi.org/10.1103/PhysRevA.94.052325), folding (Giurgica-Tiron et al., 2020, https://arxiv.org/abs/2005.10921),
+PEC (van den Berg et al., 2023, https://doi.org/10.1038/s41567-023-02042-2), and PEA (Kim et al., 2023,
+https://doi.org/10.1038/s41586-023-06096-3).
+
+    cx folded at factor 3     cx, cx^-1, cx
+    PEC of a layer            its inverse channel: a Pauli drawn as often as it errs, and a sign; times gamma
+    PEA at factor 3           the layer's errors drawn with 2 times their rates, on top of its own
 """
 
 import math

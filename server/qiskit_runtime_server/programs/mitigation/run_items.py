@@ -1,4 +1,13 @@
-"""Runs quantum programs that this server makes itself, on the way to the results of other programs."""
+"""Runs quantum programs that this server makes itself, on the way to the results of other programs.
+
+An item is a circuit and, with a samplex, a distribution of its parameter values: each draw is a randomization, which
+leaves the ideal outcome as it is and makes of the errors what twirling makes of them (Wallman, Emerson, 2016,
+https://doi.org/10.1103/PhysRevA.94.052325).
+
+    item of shape (32, 5), 128 shots, 3 bits     32 randomizations of 5 parameter sets
+    its registers                                bits of shape (32, 5, 128, 3)
+    beside them                                  what was drawn: flips of measurements, signs of Paulis
+"""
 
 import math
 from collections.abc import Mapping, Sequence
