@@ -21,7 +21,7 @@ def test_the_wheel_has_operator_and_server_and_a_command_for_each(tmp_path: Path
     assert {str(source.relative_to(ROOT / "operator")) for source in sources} <= set(names)
     packages = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert packages == {"qiskit_runtime_operator", "qiskit_runtime_server"}
-    assert "qiskit-runtime-operator = qiskit_runtime_operator.__main__:main" in commands
+    assert "qiskit-runtime-operator = qiskit_runtime_operator.entry_point:main" in commands
 
 
 def test_pythons_own_operator_is_imported_from_the_root_of_the_repository_too() -> None:

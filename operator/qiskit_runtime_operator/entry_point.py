@@ -1,0 +1,19 @@
+"""The first instructions of the command `qiskit-runtime-operator`; it imports nothing heavy before SIGTERM is heard.
+
+The kernel does not let a signal without a handler end process 1, which a command is in its container: a SIGTERM that
+came while it was importing was lost, and the pod stayed until its grace period was over.
+"""
+
+import os
+import signal
+
+_FIRST_PROCESS = 1
+
+
+def main() -> None:
+    """Run the command line. Until a role has handlers of its own, SIGTERM ends it at once, as any other process."""
+    if os.getpid() == _FIRST_PROCESS:
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+    from qiskit_runtime_operator.__main__ import main as run  # noqa: PLC0415 - see above
+
+    run()
