@@ -43,7 +43,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
 
     Every option can also be given as a variable, QRS_HOST and so on; docs/reference/settings.md has the full list.
     """
-    from qiskit_runtime_server.app import serve as run  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.app import create_app  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.roles import api as role  # noqa: PLC0415
 
     settings = _set_up(
         log_level=log_level,
@@ -54,7 +55,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         tokens=tokens,
         anonymous=anonymous,
     )
-    asyncio.run(run(settings))
+    asyncio.run(role.serve(create_app(settings=settings), settings))
 
 
 @cli.command()
@@ -73,7 +74,8 @@ def api(  # noqa: PLR0913 - one parameter per option
     A host name that stands for several addresses is several executors, and is looked up again and again. The key that
     they ask for is QRS_EXECUTOR_KEY.
     """
-    from qiskit_runtime_server.app import serve_api as run  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.app import create_app  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.roles import api as role  # noqa: PLC0415
 
     settings = _set_up(
         log_level=log_level,
@@ -84,7 +86,8 @@ def api(  # noqa: PLR0913 - one parameter per option
         tokens=tokens,
         anonymous=anonymous,
     )
-    asyncio.run(run(settings))
+    role.demand_services_only(settings)
+    asyncio.run(role.serve(create_app(settings=settings), settings))
 
 
 @cli.command()
@@ -105,7 +108,7 @@ def executor(  # noqa: PLR0913 - one parameter per option
 
     Unless it listens on loopback only, it asks for the key that QRS_EXECUTOR_KEY says.
     """
-    from qiskit_runtime_server.worker.service import examine, serve_executor  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.roles.executor import examine, serve_executor  # noqa: PLC0415 - see above
 
     settings = _set_up(log_level=log_level, host=host, port=port, slots=slots, memory_bytes=memory, drain=drain_seconds)
     asyncio.run(examine(name, settings) if doctor else serve_executor(name, settings))

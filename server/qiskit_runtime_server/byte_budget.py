@@ -65,9 +65,9 @@ class Share:
         size: In bytes; 0 for nothing, and for something small.
     """
 
-    def __init__(self, transit: ByteBudget) -> None:
+    def __init__(self, budget: ByteBudget) -> None:
         self.size = 0
-        self._transit = transit
+        self._budget = budget
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +80,7 @@ class Share:
     def admit(self, size: int) -> None:
         """Make room for something from outside, which may have grown; errors as those of `ByteBudget.admit`."""
         if size > max(self.size, _SMALL_BYTES):
-            self._transit.admit(size, already=self.size)
+            self._budget.admit(size, already=self.size)
             self.size = size
 
     async def hold(self, size: int) -> None:
@@ -93,11 +93,11 @@ class Share:
             return
         self.clear()
         if size:
-            await self._transit.enter(size)
+            await self._budget.enter(size)
             self.size = size
 
     def clear(self) -> None:
         """Give the room back: the document is here no more."""
         if self.size:
-            self._transit.leave(self.size)
+            self._budget.leave(self.size)
             self.size = 0

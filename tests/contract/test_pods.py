@@ -33,7 +33,7 @@ from qiskit_runtime_server.__main__ import cli
 from qiskit_runtime_server.accounts.identity import fingerprint
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.backends.names import VirtualBackend
-from qiskit_runtime_server.serve import is_loopback
+from qiskit_runtime_server.roles.process import is_loopback
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = render_context()

@@ -14,13 +14,13 @@ BodyT = TypeVar("BodyT")
 SMALL = 64 * 1024
 
 
-async def read(request: Request, *, limit: int, lot: Share | None = None) -> bytearray:
+async def read(request: Request, *, limit: int, share: Share | None = None) -> bytearray:
     """Return the whole body.
 
     Args:
         request: Its body has not been read.
         limit: In bytes.
-        lot: Where room is made for the body before it is read, as far as its size is announced.
+        share: Where room is made for the body before it is read, as far as its size is announced.
 
     Raises:
         TooLargeError: If it is larger than `limit`; the rest is not read.
@@ -28,18 +28,18 @@ async def read(request: Request, *, limit: int, lot: Share | None = None) -> byt
     """
     header = request.headers.get("content-length", "0")
     body = bytearray()
-    _make_room(int(header) if header.isdecimal() else 0, limit, lot)
+    _make_room(int(header) if header.isdecimal() else 0, limit, share)
     async for chunk in request.stream():
         body += chunk
-        _make_room(len(body), limit, lot)
+        _make_room(len(body), limit, share)
     return body
 
 
-def _make_room(size: int, limit: int, lot: Share | None) -> None:
+def _make_room(size: int, limit: int, share: Share | None) -> None:
     if size > limit:
         raise TooLargeError(f"The body is larger than {limit} bytes, the limit of this server.")
-    if lot is not None:
-        lot.admit(size)
+    if share is not None:
+        share.admit(size)
 
 
 def decode(body: bytes | bytearray, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:

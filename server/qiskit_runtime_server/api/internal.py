@@ -37,7 +37,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
         except StoreUnavailableError as error:
             logger.warning("The metrics say nothing about the queue: %s", error)
         gauges.show(services.pools, loads, datetime.now(UTC))
-        gauges.show_transit(services.transit.held)
+        gauges.show_held(services.budget.held)
 
     async def load(request: Request) -> Response:
         given = request.headers.get("authorization", "").encode()

@@ -45,9 +45,9 @@ class HttpMetrics:
 class CountedRequests:
     """Middleware that counts requests."""
 
-    def __init__(self, app: ASGIApp, measures: HttpMetrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self._app = app
-        self._measures = measures
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request and count it, also one that breaks off."""
@@ -65,7 +65,7 @@ class CountedRequests:
         try:
             await self._app(scope, receive, note)
         finally:
-            self._measures.answered(scope, status, time.monotonic() - start)
+            self._metrics.answered(scope, status, time.monotonic() - start)
 
 
 class QueueGauges:
@@ -82,14 +82,14 @@ class QueueGauges:
         self._busy = Gauge(
             "qrs_slots_busy", "Those of them that are believed to be taken.", ("executor",), registry=registry
         )
-        self._transit = Gauge(
+        self._budget = Gauge(
             "qrs_transit_bytes", "Params and results that this process holds in memory now.", registry=registry
         )
         self._up = Gauge("qrs_store_up", "Whether the store answered this scrape.", registry=registry)
 
-    def show_transit(self, held: int) -> None:
+    def show_held(self, held: int) -> None:
         """Show how many bytes are on their way."""
-        self._transit.set(held)
+        self._budget.set(held)
 
     def show(
         self, pools: Mapping[ExecutorName, Pool], loads: Mapping[ExecutorName, Load] | None, now: datetime

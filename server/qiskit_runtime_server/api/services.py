@@ -31,13 +31,13 @@ class Services:
     store: Store
     dispatcher: Dispatcher
     endings: Endings
-    measures: JobMetrics
-    transit: ByteBudget
+    metrics: JobMetrics
+    budget: ByteBudget
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
-        self.measures.ended(job.executor, JobState.CANCELLED)
+        self.metrics.ended(job.executor, JobState.CANCELLED)
         self.dispatcher.abandon(job.id)
 
     async def metadata(self, backend: str) -> Metadata:

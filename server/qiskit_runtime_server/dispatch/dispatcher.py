@@ -100,15 +100,15 @@ class Dispatcher:
         self,
         store: Store,
         pools: Mapping[ExecutorName, Pool],
-        measures: JobMetrics,
-        transit: ByteBudget,
+        metrics: JobMetrics,
+        budget: ByteBudget,
         *,
         lease: timedelta,
     ) -> None:
         self._store = store
         self._pools = pools
-        self._measures = measures
-        self._transit = transit
+        self._metrics = metrics
+        self._budget = budget
         self._lease = lease
         self._bells = {name: _Bell() for name in pools}
         self._runs: dict[tuple[JobId, int], _Run] = {}
@@ -200,7 +200,7 @@ class Dispatcher:
             reservation.release()
             raise
         if claim is not None:
-            self._measures.started(claim.job)
+            self._metrics.started(claim.job)
             self._begin(_Run(claim=claim, reservation=reservation), self._started)
             return
         reservation.release()
@@ -208,7 +208,7 @@ class Dispatcher:
 
     async def _claim(self, executor: ExecutorName, holder: Holder) -> Claim | None:
         claiming = self._store.queue.claim(executor, holder, lease=self._lease)
-        stopped = partial(self._give_back, setback=RetryReason.NOT_STARTED, reason="The server stopped.")
+        stopped = partial(self._give_back, why=RetryReason.NOT_STARTED, reason="The server stopped.")
         return await _undone_if_cancelled(claiming, stopped)
 
     async def _take_over(self, executor: ExecutorName, pool: Pool) -> None:
@@ -220,7 +220,7 @@ class Dispatcher:
             return
         previous = claim.previous
         reservation = pool.attach(previous) if isinstance(pool, LastingPool) and previous is not None else None
-        self._measures.taken_over(executor, followed=reservation is not None)
+        self._metrics.taken_over(executor, followed=reservation is not None)
         if reservation is not None:
             logger.info("Job %s was lost by its dispatcher and is followed from here.", claim.job.id)
             self._begin(_Run(claim=claim, reservation=reservation), self._followed)
@@ -237,14 +237,14 @@ class Dispatcher:
         run.task.add_done_callback(partial(self._forget, run))
 
     async def _started(self, run: _Run) -> AsyncGenerator[Event, None]:
-        with self._transit.share() as lot:
-            await lot.hold(run.claim.job.params_bytes)
+        with self._budget.share() as share:
+            await share.hold(run.claim.job.params_bytes)
             params = await _insist(partial(self._store.documents.params, run.claim.job.id))
             async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
                 del params
                 async for event in events:
                     # From the first event on, the executor has the params.
-                    lot.clear()
+                    share.clear()
                     yield event
 
     async def _followed(self, run: _Run) -> AsyncGenerator[Event, None]:
@@ -310,10 +310,10 @@ class Dispatcher:
 
     async def _end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
         if await _insist(partial(self._store.queue.finish, claim, outcome, result)):
-            self._measures.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
+            self._metrics.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
         else:
             logger.info("Job %s is not ours any more, under fence %d: its end is refused.", *claim.key)
-            self._measures.result_refused(claim.job.executor)
+            self._metrics.result_refused(claim.job.executor)
 
     async def _append_log(self, job_id: JobId, text: str) -> None:
         try:
@@ -332,14 +332,14 @@ class Dispatcher:
         self.abandon(job.id)
         logger.info("Job %s, whose submission was in doubt, is withdrawn.", job.id)
 
-    async def _give_back(self, claim: Claim, setback: RetryReason, reason: str) -> None:
-        job = await _insist(partial(self._store.queue.give_back, claim, setback, reason=reason))
+    async def _give_back(self, claim: Claim, why: RetryReason, reason: str) -> None:
+        job = await _insist(partial(self._store.queue.give_back, claim, why, reason=reason))
         if job is None:
             return
         if job.state.terminal:
-            self._measures.ended(job.executor, job.state)
+            self._metrics.ended(job.executor, job.state)
         else:
-            self._measures.retried(job.executor, setback)
+            self._metrics.retried(job.executor, why)
 
     async def _renew(self) -> None:
         await asyncio.sleep(self._lease.total_seconds() / _RENEWALS_PER_LEASE)
@@ -347,7 +347,7 @@ class Dispatcher:
         held = await self._store.queue.renew(claims, lease=self._lease) if claims else set()
         for key in claims - held:
             if (run := self._runs.get(key)) and run.stop("its claim is void"):
-                self._measures.lease_lost(run.claim.job.executor)
+                self._metrics.lease_lost(run.claim.job.executor)
 
     def _forget(self, run: _Run, task: asyncio.Task[None]) -> None:
         # Not at the end of `_run`: a task that is cancelled before it begins never gets there.

@@ -83,9 +83,9 @@ class JobMetrics:
         if run_seconds is not None:
             self._run_seconds.labels(executor, state.lower()).observe(run_seconds)
 
-    def retried(self, executor: ExecutorName, setback: RetryReason) -> None:
+    def retried(self, executor: ExecutorName, why: RetryReason) -> None:
         """Count a job that went back to the queue."""
-        self._retries.labels(executor, setback).inc()
+        self._retries.labels(executor, why).inc()
 
     def taken_over(self, executor: ExecutorName, *, followed: bool) -> None:
         """Count a job whose dispatcher was lost."""
@@ -110,8 +110,8 @@ class JobMetrics:
         self._refused_results.labels(executor)
         for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
             self._ended.labels(executor, state.lower())
-        for setback in RetryReason:
-            self._retries.labels(executor, setback)
+        for why in RetryReason:
+            self._retries.labels(executor, why)
         for followed in (True, False):
             self._takeovers.labels(executor, _how(followed=followed))
 

@@ -110,12 +110,12 @@ class _RunTimings:
     Attributes:
         confirm: Between two confirmations of a run.
         patience: How long an executor that is out of reach may still have a run.
-        transit: Where results make room for themselves before they are read.
+        budget: Where results make room for themselves before they are read.
     """
 
     confirm: float
     patience: float
-    transit: ByteBudget
+    budget: ByteBudget
 
 
 class RemotePool:
@@ -125,13 +125,13 @@ class RemotePool:
     busy it is; one whose connection breaks gets no jobs until it answers again.
     """
 
-    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings, transit: ByteBudget) -> None:
+    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings, budget: ByteBudget) -> None:
         self._name = name
         self._urls = urls
-        self._terms = _RunTimings(
+        self._timings = _RunTimings(
             confirm=settings.confirm_every.total_seconds(),
             patience=(settings.orphan_after + settings.orphan_kept).total_seconds() + _GIVING_UP_SECONDS,
-            transit=transit,
+            budget=budget,
         )
         key = settings.executor_key
         self._client = httpx.AsyncClient(
@@ -190,7 +190,7 @@ class RemotePool:
         if not holder.endpoint.startswith("http"):
             return None
         endpoint = self._endpoints.get(holder.endpoint) or _Endpoint(holder.endpoint)
-        return RemoteReservation(self._client, endpoint, holder, self._terms)
+        return RemoteReservation(self._client, endpoint, holder, self._timings)
 
     def end_everywhere(self, job_id: str) -> None:
         """See `LastingPool.end_everywhere`."""
@@ -214,7 +214,7 @@ class RemotePool:
             return None
         endpoint.reserved += 1
         holder = Holder(endpoint=endpoint.url, boot_id=endpoint.occupancy.boot_id)
-        return RemoteReservation(self._client, endpoint, holder, self._terms, on_release=self._tell)
+        return RemoteReservation(self._client, endpoint, holder, self._timings, on_release=self._tell)
 
     async def _changed(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -292,14 +292,14 @@ class RemoteReservation:
         client: httpx.AsyncClient,
         endpoint: _Endpoint,
         holder: Holder,
-        terms: _RunTimings,
+        timings: _RunTimings,
         *,
         on_release: Callable[[], None] | None = None,
     ) -> None:
         self.holder = holder
         self._client = client
         self._endpoint = endpoint
-        self._terms = terms
+        self._timings = timings
         self._on_release = on_release
         self._job_id = ""
         self._fence = 0
@@ -387,7 +387,7 @@ class RemoteReservation:
         now = time.monotonic()
         if refused_since is not None and now - refused_since > _REFUSED_SECONDS:
             raise RunLost(f"The executor at {self.holder.endpoint} that ran the job is gone.")
-        if now - self._heard > self._terms.patience:
+        if now - self._heard > self._timings.patience:
             raise RunLost(f"The executor at {self.holder.endpoint} that ran the job is out of reach: {problem}.")
 
     def _start_of(self, task: Task) -> httpx.Request:
@@ -413,7 +413,7 @@ class RemoteReservation:
         response = await self._client.send(request, stream=True)
         try:
             self._accept(request, response)
-            with self._terms.transit.share() as lot:
+            with self._timings.budget.share() as share:
                 async for chunk in response.aiter_raw():
                     for event in frames.feed(chunk):
                         self._heard = time.monotonic()
@@ -422,7 +422,7 @@ class RemoteReservation:
                             self._seen = (self._seen or 0) + 1
                         # Read on to the end of the stream, so that the connection can be used again.
                         self._ended = self._ended or isinstance(event, Completed | Failed | HandedBack)
-                    await lot.hold(frames.pending)
+                    await share.hold(frames.pending)
         finally:
             await response.aclose()
 
@@ -451,7 +451,7 @@ class RemoteReservation:
     async def _confirm(self) -> None:
         """Tell the executor again and again that its run is followed."""
         while True:
-            await asyncio.sleep(self._terms.confirm)
+            await asyncio.sleep(self._timings.confirm)
             confirmation = Confirmation(fence=self._fence, seen=self._seen or 0)
             try:
                 answer = await self._client.put(

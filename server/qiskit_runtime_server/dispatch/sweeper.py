@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 class Sweeper:
     """Sweeps an archive again and again; in each replica, as none knows whether another does."""
 
-    def __init__(self, archive: Archive, retention: Retention, measures: JobMetrics, *, every: timedelta) -> None:
+    def __init__(self, archive: Archive, retention: Retention, metrics: JobMetrics, *, every: timedelta) -> None:
         self._archive = archive
         self._retention = retention
-        self._measures = measures
+        self._metrics = metrics
         self._every = every.total_seconds()
 
     async def run(self) -> None:
@@ -39,7 +39,7 @@ class Sweeper:
         start = time.monotonic()
         while (swept := await self._archive.sweep(self._retention)) is not None:
             jobs += swept.jobs
-            self._measures.swept(swept)
+            self._metrics.swept(swept)
             took = time.monotonic() - start
             await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, took / _SHARE - took))
             start = time.monotonic()

@@ -80,8 +80,8 @@ class WorkerProcess:
         except ConnectionError as error:
             raise await self._died() from error
 
-    async def receive(self, lot: Share) -> Event:
-        """Return the next event, for which room is made in `lot`.
+    async def receive(self, share: Share) -> Event:
+        """Return the next event, for which room is made in `share`.
 
         Must not be cancelled before the process is stopped, as half a message would be lost.
 
@@ -90,7 +90,7 @@ class WorkerProcess:
         """
         try:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-            await lot.hold(length)
+            await share.hold(length)
             return _EVENTS.decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise await self._died() from error

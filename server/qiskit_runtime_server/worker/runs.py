@@ -67,11 +67,11 @@ class Run:
         end: The last event, once there is one.
     """
 
-    def __init__(self, task: Task, slot: Slot, measures: ExecutorMetrics, *, patience: timedelta) -> None:
+    def __init__(self, task: Task, slot: Slot, metrics: ExecutorMetrics, *, patience: timedelta) -> None:
         self.job_id = task.job_id
         self.fence = task.fence
         self.end: Completed | Failed | HandedBack | None = None
-        self._measures = measures
+        self._metrics = metrics
         self._patience = patience.total_seconds()
         self._heard = time.monotonic()
         self._events: list[Event] = []
@@ -143,7 +143,7 @@ class Run:
             self._add(last)
         elif last is None:
             if self.end is None:
-                self._measures.ended(None)
+                self._metrics.ended(None)
             self._watchers += 1
             self._news.tell()
 
@@ -166,7 +166,7 @@ class Run:
     def _add(self, event: Event) -> None:
         if isinstance(event, Completed | Failed | HandedBack):
             self.end = event
-            self._measures.ended(event)
+            self._metrics.ended(event)
         self._events.append(event)
         self._news.tell()
 
@@ -189,10 +189,10 @@ class Runs:
     """
 
     def __init__(
-        self, slots: Slots, measures: ExecutorMetrics, *, orphan_after: timedelta, orphan_kept: timedelta
+        self, slots: Slots, metrics: ExecutorMetrics, *, orphan_after: timedelta, orphan_kept: timedelta
     ) -> None:
         self.draining = False
-        self._measures = measures
+        self._metrics = metrics
         self._slots = slots
         self._orphan_after = orphan_after
         self._kept_seconds = (orphan_after + orphan_kept).total_seconds()
@@ -256,10 +256,10 @@ class Runs:
             raise StaleFenceError(f"Job {task.job_id} has ended.")
         slot = None if self.draining else self._take_free()
         if slot is None:
-            self._measures.refused.inc()
+            self._metrics.refused.inc()
             raise NoFreeSlotError("The executor stops." if self.draining else "No slot is free.")
-        self._measures.started.inc()
-        self._runs[task.job_id] = run = Run(task, slot, self._measures, patience=self._orphan_after)
+        self._metrics.started.inc()
+        self._runs[task.job_id] = run = Run(task, slot, self._metrics, patience=self._orphan_after)
         self._changed()
         return run
 
@@ -277,7 +277,7 @@ class Runs:
     def attach(self, run: Run, fence: int) -> None:
         """Hand a run to the dispatcher with `fence`; errors as those of `Run.take`."""
         run.take(fence)
-        self._measures.attached.inc()
+        self._metrics.attached.inc()
 
     async def end(self, job_id: str, fence: int | None) -> None:
         """End the run of a job and forget it; return once its process is gone.
@@ -355,6 +355,6 @@ class Runs:
         while True:
             for run in [run for run in self._runs.values() if run.silent_seconds > self._kept_seconds]:
                 logger.warning("Nobody has asked for job %s for %g s: it ends.", run.job_id, self._kept_seconds)
-                self._measures.expired.inc()
+                self._metrics.expired.inc()
                 await self._remove(run)
             await asyncio.sleep(min(self._kept_seconds / 4, 1.0))

@@ -66,7 +66,7 @@ class Slot:
         process = await WorkerProcess.start(self._spec)
         try:
             async with asyncio.timeout(_START_SECONDS):
-                ready = await process.receive(self._slots.transit.share())
+                ready = await process.receive(self._slots.budget.share())
         except (WorkerDied, TimeoutError) as error:
             await process.stop()
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {error or 'no answer'}.") from error
@@ -99,7 +99,7 @@ class Slot:
         start, seconds = time.monotonic(), task.seconds
         receiving: asyncio.Task[Event] | None = None
         event: Event = Started()
-        lot = self._slots.transit.share()
+        share = self._slots.budget.share()
         try:
             await process.send(task)
             # Held on to for as long as the job runs otherwise.
@@ -108,7 +108,7 @@ class Slot:
                 yield event
                 if isinstance(event, Completed | Failed):
                     return
-                receiving = receiving or asyncio.create_task(process.receive(lot))
+                receiving = receiving or asyncio.create_task(process.receive(share))
                 rest = start + seconds - time.monotonic()
                 done, _ = await asyncio.wait({receiving}, timeout=max(0.0, min(HEARTBEAT_SECONDS, rest)))
                 if done:
@@ -132,7 +132,7 @@ class Slot:
             if receiving is not None:
                 receiving.cancel()
                 await asyncio.gather(receiving, return_exceptions=True)
-            lot.clear()
+            share.clear()
 
 
 async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[ResultT]:
@@ -157,13 +157,13 @@ class Slots:
 
     Attributes:
         size: How many there are.
-        transit: Where results make room for themselves before they are read.
+        budget: Where results make room for themselves before they are read.
         holder: This process's start of the executor.
     """
 
-    def __init__(self, spec: WorkerSpec, size: int, transit: ByteBudget) -> None:
+    def __init__(self, spec: WorkerSpec, size: int, budget: ByteBudget) -> None:
         self.size = size
-        self.transit = transit
+        self.budget = budget
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()

@@ -82,8 +82,8 @@ _TAGS = msgspec.json.Decoder(Tags)
 @router.post("")
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
     """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance."""
-    with services.transit.share() as lot:
-        body = await bodies.read(request, limit=services.settings.max_params_bytes, lot=lot)
+    with services.budget.share() as share:
+        body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
         try:
             await services.store.jobs.add(job, params, caller.instance.terms)

@@ -118,8 +118,8 @@ async def dispatch(store: Store) -> AsyncIterator[Callable[..., Dispatcher]]:
     dispatchers = []
 
     def begin(pool: PlayedPool, *, lease: float = 30) -> Dispatcher:
-        measures = JobMetrics(CollectorRegistry())
-        dispatcher = Dispatcher(store, {NAME: pool}, measures, ByteBudget(1 << 20), lease=timedelta(seconds=lease))
+        metrics = JobMetrics(CollectorRegistry())
+        dispatcher = Dispatcher(store, {NAME: pool}, metrics, ByteBudget(1 << 20), lease=timedelta(seconds=lease))
         dispatcher.start()
         dispatchers.append(dispatcher)
         return dispatcher

@@ -71,7 +71,7 @@ async def test_a_job_starts_and_completes(slots: Slots) -> None:
 
 async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_signs_of_life(slots: Slots) -> None:
     slot = await slots.reserve()
-    with slots.transit.share() as other:
+    with slots.budget.share() as other:
         await other.hold(MIB)
         async with aclosing(slot.run(task("large 500000"))) as events:
             assert isinstance(await anext(events), Started)
@@ -81,20 +81,20 @@ async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_
             last = [event async for event in events][-1]
     assert isinstance(last, Completed)
     assert len(last.result) > 500_000
-    assert slots.transit.held == 0
+    assert slots.budget.held == 0
 
 
 async def test_a_job_is_killed_also_while_its_result_waits_for_room(slots: Slots) -> None:
     slot = await slots.reserve()
     pid = slot.pid
     assert pid is not None
-    with slots.transit.share() as other:
+    with slots.budget.share() as other:
         await other.hold(MIB)
         async with aclosing(slot.run(task("large 500000"))) as events:
             assert isinstance(await anext(events), Started)
             assert isinstance(await anext(events), Heartbeat)
         assert not is_alive(pid)
-    assert slots.transit.held == 0
+    assert slots.budget.held == 0
 
 
 async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:

@@ -1,11 +1,14 @@
 """A job that every slot of an executor service must get right before the executor is ready."""
 
 import json
+import time
 from typing import Final
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.ideal import IDEAL_NAMES
-from qiskit_runtime_server.messages.messages import Task
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.messages.messages import Completed, Failed, Task
+from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 _SECONDS: Final = 60.0
 
@@ -30,3 +33,26 @@ def task(executor: str, ideal_qubits: int) -> Task:
         seconds=_SECONDS,
         params=json.dumps(params).encode(),
     )
+
+
+async def passed(executor: str, slots: Slots) -> float:
+    """Have each slot of the executor of this name run the job, and return how many seconds the slowest took.
+
+    Raises:
+        StartupError: If one of them cannot; the message says why.
+    """
+    job = task(executor, (await slots.capabilities()).num_qubits)
+
+    async def run() -> float:
+        slot = await slots.reserve()
+        start = time.monotonic()
+        try:
+            *_, last = [event async for event in slot.run(job)]
+        finally:
+            slot.release()
+        if not isinstance(last, Completed):
+            reason = last.reason if isinstance(last, Failed) else "it gave no result"
+            raise StartupError(f"The executor failed its own test: {reason}")
+        return time.monotonic() - start
+
+    return max(await all_or_none(run() for _ in range(slots.size)))

@@ -1,0 +1,85 @@
+"""The roles `serve` and `api`: a process that answers clients, drains when it is told to stop, and says how it is."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from functools import partial
+
+from fastapi import FastAPI
+from rich.console import Console
+
+from qiskit_runtime_server.api.internal import internal_app
+from qiskit_runtime_server.api.services import Services
+from qiskit_runtime_server.dispatch.pools import Pool
+from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.roles.pools import words_of_slots
+from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
+from qiskit_runtime_server.settings import Settings
+
+# Clients poll every half second; whoever waited for a job that ended in the drain fetches its result within this.
+_FAREWELL_SECONDS = 2.0
+
+
+async def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Running jobs may then go on for `settings.drain`, or until a second signal, while clients can still ask for them.
+
+    Args:
+        app: From `create_app`, with these settings.
+        settings: Where to listen, and how long to drain.
+
+    Raises:
+        StartupError: If the server cannot start.
+    """
+    with listen(settings.host, settings.port) as listener:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            services: Services = app.state.services
+            internal_url = await stack.enter_async_context(
+                serve_beside(internal_app(services, app.state.registry), settings.host, settings.internal_port)
+            )
+
+            async def drain() -> None:
+                if await services.dispatcher.drain(settings.drain):
+                    await asyncio.sleep(_FAREWELL_SECONDS)
+
+            async def close() -> None:
+                services.endings.close()
+
+            await serve_app(
+                app,
+                listener,
+                announce=partial(_print_banner, services, internal_url),
+                drain=drain,
+                close=close,
+            )
+
+
+def demand_services_only(settings: Settings) -> None:
+    """Check that nothing would be simulated in this process, as an api has no slots.
+
+    Raises:
+        StartupError: If an executor is not given as a service.
+    """
+    if local := words_of_slots(settings):
+        raise StartupError(f"An api has no slots of its own: give --executor {local[0]}=http://HOST:PORT.")
+
+
+def _print_banner(services: Services, internal_url: str | None, url: str) -> None:
+    settings = services.settings
+    slots = ", ".join(f"{name} ({_description(pool)})" for name, pool in services.pools.items())
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("[bold]Qiskit Runtime Server[/bold]")
+    console.print(f"  executors  {slots}")
+    console.print(f"  devices    {len(services.catalog.names())}, as NAME@EXECUTOR")
+    console.print(f"  data       {services.store}")
+    console.print(f"  accounts   {settings.tokens or 'anonymous: any token will do'}")
+    console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
+    if internal_url is not None:
+        console.print(f"  internal   {internal_url}/metrics, {internal_url}/internal/load")
+    console.print(f"Listening on {url}")
+
+
+def _description(pool: Pool) -> str:
+    return str(pool) if isinstance(pool, RemotePool) else f"{pool.size} slot{'s' * (pool.size != 1)}"

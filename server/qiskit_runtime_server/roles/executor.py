@@ -1,0 +1,131 @@
+"""The role `executor`: the slots of one executor behind HTTP, or examined once by its doctor."""
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+from starlette.applications import Starlette
+
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.machine import default_slots
+from qiskit_runtime_server.metrics import metrics_route, new_registry
+from qiskit_runtime_server.roles import selftest
+from qiskit_runtime_server.roles.pools import slots_of
+from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, serve_beside
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.worker.metrics import ExecutorMetrics
+from qiskit_runtime_server.worker.runs import Runs
+from qiskit_runtime_server.worker.service import Service
+from qiskit_runtime_server.worker.slots import Slots
+
+if TYPE_CHECKING:
+    from qiskit_runtime_server.executors.base import BaseExecutor
+
+
+async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor | None" = None) -> None:
+    """Serve the executor called `name` until SIGTERM or Ctrl-C.
+
+    It then takes no more jobs, but answers for those that it has for `settings.drain`, or until a second signal.
+
+    Args:
+        name: An installed executor.
+        settings: Its `host`, `port`, `slots`, `memory_bytes`, `executor_key` and the times.
+        executor: Used in place of an installed one.
+
+    Raises:
+        StartupError: If it cannot start.
+    """
+    key = None if settings.executor_key is None else settings.executor_key.get_secret_value()
+    if key is None and not is_loopback(settings.host):
+        raise StartupError(
+            f"Anybody who reaches {settings.host} could use this executor: set QRS_EXECUTOR_KEY, here and for the api."
+        )
+    registry = new_registry()
+    metrics = ExecutorMetrics(registry)
+    with listen(settings.host, settings.port) as listener:
+        async with (
+            running(name, settings, metrics, executor) as runs,
+            serve_beside(_internal_app(registry, metrics, runs), settings.host, settings.internal_port) as internal_url,
+        ):
+
+            def announce(url: str) -> None:
+                occupancy = runs.occupancy()
+                console = Console(highlight=False, soft_wrap=True)
+                console.print(f"[bold]Executor {name}[/bold]")
+                console.print(
+                    f"  slots      {occupancy.slots}, each for {occupancy.capabilities.num_qubits} ideal qubits"
+                )
+                if internal_url is not None:
+                    console.print(f"  internal   {internal_url}/metrics")
+                console.print(f"Listening on {url}")
+
+            await serve_app(
+                Service(runs).app(key),
+                listener,
+                announce=announce,
+                drain=partial(runs.drain, settings.drain),
+                close=runs.close,
+            )
+
+
+def _internal_app(registry: CollectorRegistry, metrics: ExecutorMetrics, runs: Runs) -> Starlette:
+    async def refresh() -> None:
+        metrics.show(runs.occupancy(), runs.states())
+
+    return Starlette(routes=[metrics_route(registry, refresh)])
+
+
+@asynccontextmanager
+async def running(
+    name: str, settings: Settings, metrics: ExecutorMetrics, executor: "BaseExecutor | None" = None
+) -> AsyncGenerator[Runs, None]:
+    """Start the slots of an executor, try each with a small job, and take jobs until the end.
+
+    Raises:
+        StartupError: If a slot does not come up, or cannot run the small job.
+    """
+    slots = _slots(name, settings, settings.slots or default_slots(), executor)
+    try:
+        await slots.start()
+        metrics.self_test_seconds.set(await selftest.passed(name, slots))
+        runs = Runs(slots, metrics, orphan_after=settings.orphan_after, orphan_kept=settings.orphan_kept)
+        await runs.start()
+        yield runs
+        await runs.close()
+    finally:
+        await slots.stop()
+
+
+async def examine(name: str, settings: Settings) -> None:
+    """Print what the executor called `name` can do here, and have it run a small job.
+
+    Raises:
+        StartupError: If it does not come up, or cannot run the job; the message says why.
+    """
+    slots = _slots(name, settings, 1)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        await slots.start()
+        found = await slots.capabilities()
+        console.print(f"[bold]Executor {name}[/bold]")
+        console.print(f"  device     {found.device}")
+        if found.compute_capability:
+            console.print(f"  compute    {found.compute_capability}")
+        if found.memory_bytes:
+            console.print(f"  memory     {found.memory_bytes / 2**30:.1f} GiB for states")
+        console.print(f"  qubits     {found.num_qubits}, {found.precision} precision")
+        console.print(f"  methods    {', '.join(found.methods)}")
+        console.print(f"  self-test  passed in {await selftest.passed(name, slots):.2f} s")
+    finally:
+        await slots.stop()
+
+
+def _slots(name: str, settings: Settings, size: int, executor: "BaseExecutor | None" = None) -> Slots:
+    # What is here is bounded by the number of slots.
+    budget = ByteBudget(sys.maxsize)
+    return slots_of(name, settings, size, budget, executor=executor or name, sharing=size)

@@ -1,0 +1,110 @@
+"""The pools behind executor names: `NAME` and `NAME=SLOTS` are slots of this process, `NAME=URL` is a service."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.slots import Slots
+
+if TYPE_CHECKING:
+    from qiskit_runtime_server.executors.base import BaseExecutor
+
+
+def pools_of(
+    settings: Settings, executors: "Mapping[str, BaseExecutor] | None", budget: ByteBudget
+) -> dict[ExecutorName, Slots | RemotePool]:
+    """Return a pool for every executor, not started yet.
+
+    Args:
+        settings: Its `executors` are read, and what slots and services are given.
+        executors: Executors by name, in place of the installed ones that `settings.executors` names.
+        budget: Bounds the documents on their way to all of them and back.
+
+    Raises:
+        StartupError: If a word of `settings.executors` makes no sense, or two pools have one name.
+    """
+    pools: dict[ExecutorName, Slots | RemotePool] = dict(_remote_pools(settings, budget))
+    local = words_of_slots(settings)
+    if executors or local:
+        slots = _local_pools(settings, local, executors, budget)
+        if both := pools.keys() & slots.keys():
+            raise StartupError(
+                f"Executor {min(both)!r} is given as slots and as a service: name one of them otherwise."
+            )
+        pools |= slots
+    return pools
+
+
+def words_of_slots(settings: Settings) -> list[str]:
+    """Return the words of `settings.executors` that ask for slots of this process."""
+    return [word for word in settings.executors if "://" not in word]
+
+
+def _remote_pools(settings: Settings, budget: ByteBudget) -> dict[ExecutorName, RemotePool]:
+    urls: dict[ExecutorName, list[str]] = {}
+    for word in settings.executors:
+        if "://" not in word:
+            continue
+        name, _, url = word.partition("=")
+        if not (name and _is_service(url)):
+            raise StartupError(f"Executor {word!r}: a service is given as NAME=http://HOST:PORT.")
+        urls.setdefault(ExecutorName(name), []).append(url)
+    return {name: RemotePool(name, of_name, settings, budget) for name, of_name in urls.items()}
+
+
+def _is_service(url: str) -> bool:
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        return parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and parts.path in {"", "/"}
+    return False
+
+
+def _local_pools(
+    settings: Settings, words: Sequence[str], executors: "Mapping[str, BaseExecutor] | None", budget: ByteBudget
+) -> dict[ExecutorName, Slots]:
+    """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
+    sizes = dict(_named_size(word) for word in words)
+    sources: Mapping[str, str | BaseExecutor] = executors or {name: name for name in sizes}
+    total = sum(sizes.get(name) or default_slots() for name in sources)
+    return {
+        ExecutorName(name): slots_of(
+            name, settings, sizes.get(name) or default_slots(), budget, executor=source, sharing=total
+        )
+        for name, source in sources.items()
+    }
+
+
+def slots_of(  # noqa: PLR0913 - what makes slots
+    name: str,
+    settings: Settings,
+    size: int,
+    budget: ByteBudget,
+    *,
+    executor: "str | BaseExecutor",
+    sharing: int,
+) -> Slots:
+    """Return `size` slots for an executor; `sharing` slots share the memory and the cores evenly."""
+    spec = WorkerSpec(
+        executor=executor,
+        memory_bytes=(settings.memory_bytes or usable_bytes()) // sharing,
+        threads=max(1, usable_cores() // sharing),
+        snapshots=settings.snapshots,
+        options=settings.executor_options.get(name, {}),
+    )
+    return Slots(spec, size, budget)
+
+
+def _named_size(word: str) -> tuple[str, int | None]:
+    """Read `NAME` or `NAME=SLOTS`."""
+    name, separator, size = word.partition("=")
+    if separator and not (size.isdecimal() and int(size) > 0):
+        raise StartupError(f"Executor {word!r}: the number of slots is a positive integer, as in {name}=2.")
+    return name, int(size) if separator else None

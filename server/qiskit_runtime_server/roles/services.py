@@ -1,0 +1,119 @@
+"""What stands behind the API of a process: its store, its pools, its dispatcher, its sweeper and its keys."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
+from qiskit_runtime_server.accounts.token_folder import TokenFolder
+from qiskit_runtime_server.api.services import Services
+from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
+from qiskit_runtime_server.dispatch.endings import Endings
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.dispatch.sweeper import Sweeper
+from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.roles.pools import pools_of
+from qiskit_runtime_server.roles.process import is_loopback
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.store.port import Retention, Store
+from qiskit_runtime_server.store.sql.store import open_sqlite
+from qiskit_runtime_server.worker.slots import all_or_none
+
+if TYPE_CHECKING:
+    from qiskit_runtime_server.executors.base import BaseExecutor
+
+
+@asynccontextmanager
+async def run_services(
+    settings: Settings, metrics: JobMetrics, executors: "Mapping[str, BaseExecutor] | None" = None
+) -> AsyncIterator[Services]:
+    """Start everything behind the API, and stop it at the end: jobs that still run then go back to the queue.
+
+    Raises:
+        StartupError: If a part does not come up.
+    """
+    directory = _directory(settings)
+    budget = ByteBudget(settings.max_transit_bytes)
+    pools = pools_of(settings, executors, budget)
+    metrics.expect(pools)
+    store = await _open_store(settings)
+    try:
+        await all_or_none(pool.start() for pool in pools.values())
+        endings = Endings()
+        following = asyncio.create_task(endings.follow(store.signals))
+        dispatcher = Dispatcher(store, pools, metrics, budget, lease=settings.lease)
+        dispatcher.start()
+        sweeping = asyncio.create_task(_sweeper(settings, store, metrics).run())
+        services = Services(
+            settings=settings,
+            access_tokens=AccessTokens(directory, _signing_key(settings), settings.access_token_lifetime),
+            catalog=Catalog(snapshots=settings.snapshots, include=settings.backends),
+            pools=pools,
+            store=store,
+            dispatcher=dispatcher,
+            endings=endings,
+            metrics=metrics,
+            budget=budget,
+        )
+        try:
+            yield services
+        finally:
+            endings.close()
+            sweeping.cancel()
+            await dispatcher.drain(timedelta(0))
+            following.cancel()
+    finally:
+        for pool in pools.values():
+            await pool.stop()
+        await store.close()
+
+
+def _sweeper(settings: Settings, store: Store, metrics: JobMetrics) -> Sweeper:
+    retention = Retention(age=settings.retain_for, jobs=settings.retain_jobs, stored_bytes=settings.retain_bytes)
+    return Sweeper(store.archive, retention, metrics, every=settings.sweep_every)
+
+
+async def _open_store(settings: Settings) -> Store:
+    if settings.database_url is None:
+        return await open_sqlite(settings.data_dir, wait=settings.data_dir_wait)
+    if settings.signing_key is None:
+        raise StartupError("Servers that share a database must sign alike: set QRS_SIGNING_KEY, the same for all.")
+    from qiskit_runtime_server.store.postgresql.database import open_postgresql  # noqa: PLC0415 - SQLite does without asyncpg
+
+    direct_url = settings.database_direct_url
+    return await open_postgresql(
+        settings.database_url.get_secret_value(),
+        direct_url=None if direct_url is None else direct_url.get_secret_value(),
+        prepared_statements=settings.database_prepared_statements,
+    )
+
+
+def _directory(settings: Settings) -> Directory:
+    if settings.tokens is not None:
+        if not settings.tokens.is_dir():
+            raise StartupError(f"The token folder {settings.tokens} does not exist.")
+        return TokenFolder(settings.tokens)
+    if settings.anonymous or is_loopback(settings.host):
+        return Anonymous()
+    raise StartupError(
+        f"Anybody who reaches {settings.host} could use this server: give a token folder (--tokens DIR)"
+        " or say --anonymous."
+    )
+
+
+def _signing_key(settings: Settings) -> str:
+    if settings.signing_key is not None:
+        return settings.signing_key.get_secret_value()
+    path = settings.data_dir / "signing.key"
+    if not path.exists():
+        # Under its own name only once it is whole; the folder's lock keeps others away.
+        draft = path.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(48))
+        draft.replace(path)
+    return path.read_text().strip()
