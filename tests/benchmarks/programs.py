@@ -28,6 +28,7 @@ from qiskit_runtime_server.client import connect
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.programs import executor_program
+from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
 RANDOMIZATIONS = 32
@@ -72,7 +73,7 @@ def simulated_share(job: RuntimeJobV2) -> float:
     for _ in range(2):  # once to warm up
         executor = WatchedExecutor()
         start = time.perf_counter()
-        executor_program.execute(executor, decode_program(document), job.backend().name, 1)
+        executor_program.execute(SimulatedShots(executor), decode_program(document), job.backend().name, 1)
         share = executor.seconds / (time.perf_counter() - start)
     return share
 

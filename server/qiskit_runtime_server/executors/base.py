@@ -12,6 +12,8 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qiskit_runtime_server.programs import estimator, sampler
+from qiskit_runtime_server.programs.options.options import estimator_options, sampler_options
+from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.simulation.contract import BitTensor, ExpectationTask, SampleTask, Simulator
 
 __all__ = ["BaseExecutor", "BitTensor", "ExpectationTask", "SampleTask"]
@@ -36,10 +38,15 @@ class BaseExecutor(Simulator):
         Raises:
             JobError: If the request cannot be run as it is; the subclass and the message say why.
         """
-        return sampler.execute(self, pubs, options, backend_name)
+        return sampler.execute(SimulatedShots(self), pubs, sampler_options(options), backend_name)
 
     def execute_estimator(
         self, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
     ) -> PrimitiveResult[Any]:
         """Run estimator pubs; arguments and errors as in `execute_sampler`, `resilience_level` being an option."""
-        return estimator.execute(self, pubs, options, backend_name)
+        return estimator.execute(SimulatedShots(self), pubs, estimator_options(options), backend_name)
+
+
+def replaces(executor: BaseExecutor, method: str) -> bool:
+    """Return whether `executor` runs pubs in a way of its own, by overriding this method of `BaseExecutor`."""
+    return getattr(type(executor), method) is not getattr(BaseExecutor, method)

@@ -29,16 +29,15 @@ from qiskit_runtime_server.programs.mitigation.measurement_twirling import flip_
 from qiskit_runtime_server.programs.mitigation.plan import Plan, plan_for, target
 from qiskit_runtime_server.programs.mitigation.rewritten import LayerNoise, layer_noise, mitigated
 from qiskit_runtime_server.programs.options.mitigation import AUTO
-from qiskit_runtime_server.programs.options.options import Options, estimator_methods, estimator_options
+from qiskit_runtime_server.programs.options.options import Options, estimator_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.programs.shots import ShotSource
+from qiskit_runtime_server.simulation.contract import BitTensor
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 MAX_SHOTS: Final = 1_000_000
 """For one basis, where the device allows fewer: the shots of a basis need not be taken in one run."""
 MAX_HISTOGRAM_BITS: Final = 12
-
-# Second part of the key of the generator that measures readout errors, where bases have their numbers.
-_CALIBRATION: Final = 2**31
 
 # The basis that shows each letter of an observable: bit 0 for X, bit 1 for Z, both for Y.
 _BASIS: Final = {"X": 1, "+": 1, "-": 1, "Y": 3, "r": 3, "l": 3, "Z": 2, "0": 2, "1": 2}
@@ -66,10 +65,10 @@ _ROTATIONS: Final[Mapping[int, Sequence[Sequence[tuple[str, Sequence[float]]]]]]
 
 
 def execute(
-    executor: Simulator, pubs: Sequence[EstimatorPub], options: Mapping[str, Any], backend_name: str
+    source: ShotSource, pubs: Sequence[EstimatorPub], options: Options, backend_name: str
 ) -> PrimitiveResult[PubResult]:
-    """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_estimator`."""
-    prepared = PreparedDevice.of(executor, estimator_options(options), backend_name)
+    """Run `pubs` with shots from `source`; other arguments and errors as in `BaseExecutor.execute_estimator`."""
+    prepared = PreparedDevice.of(source, options, backend_name)
     pubs = [EstimatorPub.coerce(pub) for pub in pubs]
     for index, pub in enumerate(pubs):
         _check(pub, prepared.device, prepared.options, f"pubs[{index}]")
@@ -212,11 +211,12 @@ def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
     groups = _groups(observables, elements)
     values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
     bases = dict.fromkeys(basis for group in groups for basis in group.parts)
-    calibration = _calibrated(prepared, plan, index) if plan.methods.trex else _Calibration()
+    seeds = prepared.options.seeds.pub(index)
+    calibration = _calibrated(prepared, plan, seeds) if plan.methods.trex else _Calibration()
     for number, basis in enumerate(bases):
         users = [group for group in groups if basis in group.parts]
         rows = np.unique(np.concatenate([group.rows for group in users]))
-        for part, bits in _shots_in(prepared, plan, basis, values[rows], (index, number)):
+        for part, bits in _shots_in(prepared, plan, basis, values[rows], seeds.basis(number)):
             outcomes = _Outcomes.of(bits.reshape(-1, plan.share[1], bits.shape[-1]))
             for group in users:
                 _add(group, basis, rows[part], outcomes, randomizations=plan.share[0], factors=calibration.factors)
@@ -228,18 +228,18 @@ def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
 
 
 def _shots_in(
-    prepared: PreparedDevice, plan: Plan, basis: "_Basis", values: NDArray[np.float64], key: tuple[int, int]
+    prepared: PreparedDevice, plan: Plan, basis: "_Basis", values: NDArray[np.float64], seeds: SeedPath
 ) -> Iterator[tuple[slice, BitTensor]]:
     """Yield the bits of the basis' qubits, all shots of a randomization side by side."""
     circuit, columns = _measured(without_final_measurements(plan.pub.circuit), basis, prepared.device)
     if plan.methods.decouple:
-        circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, f"pubs[{key[0]}]")
+        circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, plan.where)
     parts = (
         prepared.sample_twirled(
-            circuit, values, plan.share, prepared.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {}, *key
+            circuit, values, plan.share, prepared.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {}, seeds
         )
         if plan.methods.twirls
-        else prepared.sample(circuit, values, math.prod(plan.share), *key)
+        else prepared.sample(circuit, values, math.prod(plan.share), seeds)
     )
     for rows, bits in parts:
         yield rows, bits[..., columns]
@@ -253,7 +253,7 @@ class _Calibration:
     variances: Mapping[int, float] = field(default_factory=dict)
 
 
-def _calibrated(prepared: PreparedDevice, plan: Plan, index: int) -> _Calibration:
+def _calibrated(prepared: PreparedDevice, plan: Plan, seeds: SeedPath) -> _Calibration:
     """Measure by how much readout errors shrink the expectation value of each qubit, and return what undoes it.
 
     A factor ``f = 1 / (1 - 2p)`` changes by ``2f`` of itself for each unit of the measured flip rate ``p``.
@@ -261,7 +261,7 @@ def _calibrated(prepared: PreparedDevice, plan: Plan, index: int) -> _Calibratio
     readouts = plan.readouts or {}
     learning = prepared.options.resilience.measure_noise_learning
     shots = plan.share[1] if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
-    (seed,) = prepared.options.seed_sequence(index, _CALIBRATION).generate_state(1, np.uint64).tolist()
+    (seed,) = seeds.calibration.rows(slice(0, 1)).tolist()
     rates, variances = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
     factors = trex_factors(rates, learning.num_randomizations * shots)
     return _Calibration(

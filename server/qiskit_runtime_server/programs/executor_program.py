@@ -26,6 +26,7 @@ from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
+from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.programs.wire import codec, samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import (
     DTYPES,
@@ -35,13 +36,7 @@ from qiskit_runtime_server.programs.wire.quantum_program import (
     QuantumProgram,
     Wire,
 )
-from qiskit_runtime_server.simulation import engine
-from qiskit_runtime_server.simulation.contract import Simulator
-
-# Second part of the keys of random generators; the first is the number of the item.
-_SHOTS: Final = 0
-_RANDOMIZATIONS: Final = 1
-_POINTS: Final = 2
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 _POINT_BYTES: Final = 16
 
@@ -65,11 +60,11 @@ class _ItemResult:
     stop: datetime
 
 
-def execute(executor: Simulator, program: QuantumProgram, backend_name: str, seed: int) -> bytes:
+def execute(source: ShotSource, program: QuantumProgram, backend_name: str, seed: int) -> bytes:
     """Run `program` and return the document that the client decodes.
 
     Args:
-        executor: Has the primitive `sample`.
+        source: Takes the shots.
         program: Its circuits are ISA circuits of the device.
         backend_name: Names the device.
         seed: Used where the program has none.
@@ -78,11 +73,11 @@ def execute(executor: Simulator, program: QuantumProgram, backend_name: str, see
         JobError: If the program cannot be run as it is.
     """
     options = Options(
-        seed=(seed if program.seed is None else program.seed,),
+        seeds=SeedPath(job=(seed if program.seed is None else program.seed,)),
         rep_delay=program.rep_delay,
         asymmetric_readout=program.asymmetric_readout,
     )
-    prepared = PreparedDevice.of(executor, options, backend_name)
+    prepared = PreparedDevice.of(source, options, backend_name)
     isa.check_shots(program.shots, prepared.device.max_shots, prepared.device, "quantum_program.shots")
     for index, item in enumerate(program.items):
         isa.check_circuit(item.circuit, prepared.device, options, f"items[{index}]")
@@ -164,7 +159,7 @@ def _values(prepared: PreparedDevice, item: Item, index: int) -> tuple[NDArray[n
         item.samplex,
         item.arguments,
         item.shape,
-        lambda number: prepared.options.seed_sequence(index, _RANDOMIZATIONS, number),
+        prepared.options.seeds.item(index).randomizations,
         f"items[{index}].samplex",
     )
     values = outputs.pop(samplexes.PARAMETER_VALUES, None)
@@ -188,11 +183,11 @@ def _registers(
     circuit = item.circuit
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     writers = {name: _writers(program, item, len(bits)) for name, bits in columns.items()}
-    seed = prepared.options.seed_sequence(index, _POINTS)
-    for rows, bits in prepared.sample(circuit, values, program.shots, index, _SHOTS) if circuit.cregs else ():
+    seeds = prepared.options.seeds.item(index)
+    for rows, bits in prepared.sample(circuit, values, program.shots, seeds.shots) if circuit.cregs else ():
         for part, name in enumerate(columns):
             for writer in writers[name].values():
-                writer.write(_columns(bits, columns[name]), engine.seeds(seed, part, rows))
+                writer.write(_columns(bits, columns[name]), seeds.points.register(part).rows(rows))
     return {name + suffix: writer.tensor(program.wire) for name in columns for suffix, writer in writers[name].items()}
 
 

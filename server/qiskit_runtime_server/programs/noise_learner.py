@@ -30,11 +30,10 @@ from qiskit_runtime_server.programs.options.options import (
     Options,
     noise_learner_options,
     noise_learner_v3_options,
-    with_seed,
 )
 from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.programs.wire import codec
-from qiskit_runtime_server.simulation.contract import Simulator
 
 _BASES: Final = 9
 """How many measurement bases show all errors of pairs of qubits."""
@@ -61,11 +60,11 @@ class LearningResult:
     num_qubits: tuple[int, ...]
 
 
-def execute(executor: Simulator, document: bytes, backend_name: str, seed: int) -> LearningResult:
+def execute(source: ShotSource, document: bytes, backend_name: str, seed: int) -> LearningResult:
     """Learn what the params in `document` ask for.
 
     Args:
-        executor: Has the primitive `sample`.
+        source: Takes the shots.
         document: The params of a job, of any version.
         backend_name: Names the device.
         seed: Used where the job has none.
@@ -75,11 +74,11 @@ def execute(executor: Simulator, document: bytes, backend_name: str, seed: int) 
     """
     params = codec.as_object(codec.parse(document), "params")
     if "schema_version" in params:
-        return _learn_boxes(executor, params, backend_name, seed)
-    return _learn_circuits(executor, params, backend_name, seed)
+        return _learn_boxes(source, params, backend_name, seed)
+    return _learn_circuits(source, params, backend_name, seed)
 
 
-def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
     """Find the layers in circuits, and learn the most frequent."""
     codec.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
     reader = codec.Reader()
@@ -90,14 +89,19 @@ def _learn_circuits(executor: Simulator, params: Mapping[str, Any], backend_name
     if given.pop("support_qiskit", True) is not True:
         message = "Option support_qiskit: false is not supported: results are sent as Qiskit's own classes."
         raise UnsupportedOptionError(message)
-    options, learning = noise_learner_options(with_seed(given, seed))
-    prepared = PreparedDevice.of(executor, options, backend_name)
+    options, learning = noise_learner_options(given, seed)
+    prepared = PreparedDevice.of(source, options, backend_name)
     bare = [_bare(circuit, prepared, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
     qubits = used_qubits(bare, options.twirling.strategy) or [0]
     layers = found_layers([narrowed(circuit, qubits) for circuit in bare], options.twirling.strategy, qubits)
     chosen = layers[: learning.max_layers_to_learn]
     data = [
-        layer_error(layer, learned(prepared, layer.instruction(prepared.device.num_qubits), learning, index).errors)
+        layer_error(
+            layer,
+            learned(
+                prepared, layer.instruction(prepared.device.num_qubits), learning, options.seeds.layer(index)
+            ).errors,
+        )
         for index, layer in enumerate(chosen)
     ]
     # A noise model is large, and clients warn when they read it.
@@ -123,7 +127,7 @@ def _bare(circuit: object, prepared: PreparedDevice, options: Options, where: st
     return bare
 
 
-def _learn_boxes(executor: Simulator, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
     """Learn each of the boxes that are there."""
     version = params["schema_version"]
     if not isinstance(version, str) or version not in _ENCODERS:
@@ -132,13 +136,13 @@ def _learn_boxes(executor: Simulator, params: Mapping[str, Any], backend_name: s
     codec.check_parts(params, {"schema_version", "instructions", "options", "version"})
     boxes = _boxes(params.get("instructions"))
     given = codec.as_object(codec.Reader().read(params.get("options") or {}, "options"), "options")
-    options, learning, checks = noise_learner_v3_options(with_seed(given, seed))
-    prepared = PreparedDevice.of(executor, options, backend_name)
+    options, learning, checks = noise_learner_v3_options(given, seed)
+    prepared = PreparedDevice.of(source, options, backend_name)
     for index, box in enumerate(boxes):
         with codec.damage(f"instructions[{index}]"):
             validate_instruction(box, prepared.device.target)
     data = [
-        _result(box, learned(prepared, _layer(box), learning, index, checks=checks), version)
+        _result(box, learned(prepared, _layer(box), learning, options.seeds.layer(index), checks=checks), version)
         for index, box in enumerate(boxes)
     ]
     return LearningResult(

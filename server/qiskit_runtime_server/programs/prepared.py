@@ -10,18 +10,15 @@ from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.device import Device, load_device
-from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import misread_twirled
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.simulation import engine
-from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.programs.shots import ShotSource
+from qiskit_runtime_server.simulation.contract import BitTensor
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 BATCH_BITS: Final = 64 * 2**20
 """How many bits are simulated at once, a byte each."""
-
-# Last part of the key of the generator that misreads bits; the engine's own come before it.
-_READING: Final = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,27 +29,27 @@ class PreparedDevice:
         noise: That of the job's own noise model, or else the device's; None for an ideal device.
     """
 
-    executor: Simulator
+    source: ShotSource
     device: Device
     noise: DeviceNoise | None
     options: Options
 
     @classmethod
-    def of(cls, executor: Simulator, options: Options, backend_name: str) -> Self:
-        """Return the prepared that a job asks for.
+    def of(cls, source: ShotSource, options: Options, backend_name: str) -> Self:
+        """Return the device that a job asks for, ready to take shots.
 
         Raises:
             JobError: If the device cannot do what the options say.
         """
-        device = load_device(executor.catalog, backend_name, ideal_qubits=executor.capabilities().num_qubits)
+        device = load_device(source.catalog, backend_name, ideal_qubits=source.ideal_qubits)
         isa.check_rep_delay(options, device)
         noise = device.asymmetric_noise if options.asymmetric_readout else device.noise
         if options.noise_model is not None:
             noise = DeviceNoise.from_model(options.noise_model, device.num_qubits)
-        return cls(executor=executor, device=device, noise=noise, options=options)
+        return cls(source=source, device=device, noise=noise, options=options)
 
     def sample(
-        self, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, *key: int
+        self, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, seeds: SeedPath
     ) -> Iterator[tuple[slice, BitTensor]]:
         """Yield the bits of all rows of `values`, some rows at a time, and which rows they are.
 
@@ -60,9 +57,9 @@ class PreparedDevice:
             circuit: Has classical bits; its qubits are the first ones of the device.
             values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
             shots: For every row.
-            key: Tells this part of the job from all others; it and the job's seeds fix every bit.
+            seeds: Of this circuit; they fix every bit.
         """
-        return self._sample(self.noise, circuit, values, shots, key)
+        return self._sample(self.noise, circuit, values, shots, seeds)
 
     def sample_twirled(
         self,
@@ -70,7 +67,7 @@ class PreparedDevice:
         values: NDArray[np.float64],
         shares: tuple[int, int],
         readouts: Mapping[int, NDArray[np.float64]],
-        *key: int,
+        seeds: SeedPath,
     ) -> Iterator[tuple[slice, BitTensor]]:
         """Yield what `sample` yields, with random flips before the last measurements that the bits do not show.
 
@@ -79,13 +76,12 @@ class PreparedDevice:
             values: As in `sample`.
             shares: The number of randomizations and the shots of each; all shots of a randomization are neighbours.
             readouts: Of the measured bits, as from `readouts`.
-            key: As in `sample`.
+            seeds: As in `sample`.
         """
         noise = None if self.noise is None else self.noise.unread
         randomizations, shots = shares
-        for rows, bits in self._sample(noise, circuit, values, randomizations * shots, key):
-            seeds = engine.seeds(self.options.seed_sequence(*key), _READING, rows)
-            misread_twirled(bits, readouts, randomizations, seeds)
+        for rows, bits in self._sample(noise, circuit, values, randomizations * shots, seeds):
+            misread_twirled(bits, readouts, randomizations, seeds.readout.rows(rows))
             yield rows, bits
 
     def readouts(self, clbits: Mapping[int, int]) -> dict[int, NDArray[np.float64]] | None:
@@ -103,14 +99,19 @@ class PreparedDevice:
         circuit: QuantumCircuit,
         values: NDArray[np.float64],
         shots: int,
-        key: tuple[int, ...],
+        seeds: SeedPath,
     ) -> Iterator[tuple[slice, BitTensor]]:
-        seed = self.options.seed_sequence(*key)
         step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
         for start in range(0, len(values), step):
             rows = slice(start, min(len(values), start + step))
-            if isinstance(self.executor, DryRun):
-                seeds = engine.seeds(seed, 0, rows)
-                yield rows, self.executor.bits(circuit, shots, seeds, self.device, self.options.rep_delay)
-                continue
-            yield rows, engine.sample(self.executor, circuit, values[rows], shots, noise=noise, seed=seed, first=start)
+            bits = self.source.sample(
+                circuit,
+                values[rows],
+                shots,
+                device=self.device,
+                rep_delay=self.options.rep_delay,
+                noise=noise,
+                seeds=seeds,
+                first=start,
+            )
+            yield rows, bits

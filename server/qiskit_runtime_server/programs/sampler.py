@@ -5,7 +5,7 @@ Of others a samplex of the client library draws variants.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,10 +27,10 @@ from qiskit_runtime_server.programs.mitigation import run_items
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.options.mitigation import Methods
-from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods, sampler_options
+from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.programs.wire.codec import damage
-from qiskit_runtime_server.simulation.contract import Simulator
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 
 MAX_RESULT_BYTES: Final = 256 * 2**20
@@ -38,10 +38,10 @@ MAX_RESULT_BYTES: Final = 256 * 2**20
 
 
 def execute(
-    executor: Simulator, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
+    source: ShotSource, pubs: Sequence[SamplerPub], options: Options, backend_name: str
 ) -> PrimitiveResult[SamplerPubResult]:
-    """Run `pubs` with the primitive `executor.sample`; arguments and errors as in `BaseExecutor.execute_sampler`."""
-    prepared = PreparedDevice.of(executor, sampler_options(options), backend_name)
+    """Run `pubs` with shots from `source`; other arguments and errors as in `BaseExecutor.execute_sampler`."""
+    prepared = PreparedDevice.of(source, options, backend_name)
     methods = sampler_methods(prepared.options)
     pubs = [SamplerPub.coerce(pub) for pub in pubs]
     shares = [_shares(pub, prepared.options, methods) for pub in pubs]
@@ -134,7 +134,7 @@ def _registers(
     prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
 ) -> Iterator[tuple[slice, dict[str, NDArray[np.bool_]]]]:
     """Yield bits of shape ``(rows, shots, bits)`` of every register, for some parameter sets at a time."""
-    circuit = pub.circuit
+    circuit, seeds = pub.circuit, prepared.options.seeds.pub(index)
     values = pub.parameter_values.ravel().as_array(circuit.parameters)
     ends = terminal_measurements(circuit) if methods.twirls and not methods.twirl_gates else None
     readouts = None if ends is None else prepared.readouts(ends)
@@ -145,9 +145,9 @@ def _registers(
         circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, f"pubs[{index}]")
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     parts = (
-        prepared.sample(circuit, values, math.prod(share), index)
+        prepared.sample(circuit, values, math.prod(share), seeds)
         if readouts is None
-        else prepared.sample_twirled(circuit, values, share, readouts, index)
+        else prepared.sample_twirled(circuit, values, share, readouts, seeds)
     )
     for rows, bits in parts:
         yield rows, {name: bits[..., places] for name, places in columns.items()}
@@ -165,7 +165,7 @@ def _twirled(
     options = SamplerOptions(twirling=twirling)
     with damage(f"pubs[{index}]: it cannot be twirled"):
         program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=math.prod(share))
-    result = run_items.run(prepared, program, index, qubits=qubits)
+    result = run_items.run(prepared, program, prepared.options.seeds.pub(index), qubits=qubits)
     (item,) = result
     undo_twirling(item)
     flatten_twirling_axes(item, pub.shape)

@@ -19,6 +19,7 @@ from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 
 def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
@@ -28,7 +29,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     shots: int,
     *,
     noise: DeviceNoise | None,
-    seed: np.random.SeedSequence,
+    seeds: SeedPath,
     first: int = 0,
 ) -> BitTensor:
     """Take `shots` of `circuit` for every row of `parameter_values`.
@@ -39,7 +40,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         parameter_values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
         shots: For every row.
         noise: Of the device, or None if nothing goes wrong.
-        seed: Fixes all bits, together with the numbers of the rows.
+        seeds: Of the circuit; they and the numbers of the rows fix all bits.
         first: The number of the first row: rows give the same bits in whatever batches they come.
 
     Returns:
@@ -65,20 +66,14 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             parameter_values=values,
             shots=shots,
             noise=model,
-            seeds=seeds(seed, 1 + number, rows),
+            seeds=seeds.component(number).rows(rows),
         )
         bits[:, :, component.clbits] = executor.sample(task)[:, :, : len(component.clbits)]
     if chances:
         table = np.stack(list(chances.values()), axis=1)
-        for row, coins in enumerate(_coins(table, shots, seeds(seed, 0, rows))):
+        for row, coins in enumerate(_coins(table, shots, seeds.single_qubits.rows(rows))):
             bits[row][:, list(chances)] = coins
     return bits
-
-
-def seeds(seed: np.random.SeedSequence, part: int, rows: slice) -> NDArray[np.uint64]:
-    """Return a seed for each row of one part of a circuit, the same whatever other rows are asked for."""
-    child = np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, part), pool_size=seed.pool_size)
-    return child.generate_state(rows.stop, np.uint64)[rows.start :].astype(np.uint64)
 
 
 def _coins(chances: NDArray[np.float64], shots: int, seeds: NDArray[np.uint64]) -> Iterator[BitTensor]:

@@ -1,23 +1,34 @@
 """Runs one job inside a worker process: params in, result out."""
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import qiskit
+from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
-from qiskit_runtime_server.executors.base import BaseExecutor
+from qiskit_runtime_server.executors.base import BaseExecutor, replaces
 from qiskit_runtime_server.messages.messages import Completed, Metrics, Task
+from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.device.size import check_size
-from qiskit_runtime_server.programs.options.options import idle, with_seed
+from qiskit_runtime_server.programs.options.mitigation import Methods
+from qiskit_runtime_server.programs.options.options import (
+    Options,
+    estimator_methods,
+    estimator_options,
+    idle,
+    sampler_methods,
+    sampler_options,
+    with_seed,
+)
+from qiskit_runtime_server.programs.shots import ShotSource, SimulatedShots
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.simulation.contract import Simulator
@@ -40,15 +51,14 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     level = logging.getLevelNamesMapping().get(task.log_level, logging.WARNING)
     if level > logging.WARNING:
         log = _silently
-    begin = time.monotonic()
     program = _PROGRAMS.get(task.program_id)
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
-    runner: Simulator = DryRun(executor) if is_dry_run(task.backend_name) else executor
-    outcome = program(task, runner, log)
+    source: ShotSource = DryRun(executor) if is_dry_run(task.backend_name) else SimulatedShots(executor)
+    outcome = program(_Job(task=task, executor=executor, source=source, log=log))
     metrics = Metrics(
-        seconds=runner.seconds if isinstance(runner, DryRun) else time.monotonic() - begin,
+        seconds=source.seconds,
         num_circuits=len(outcome.num_qubits),
         executions=outcome.executions,
         num_qubits=outcome.num_qubits,
@@ -82,6 +92,27 @@ def check_calibration(task: Task, executor: Simulator) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What a program runs.
+
+    Attributes:
+        executor: That of the task.
+        source: Takes the shots on it, or pretends to.
+        log: Takes lines for the job's log.
+    """
+
+    task: Task
+    executor: BaseExecutor
+    source: ShotSource
+    log: Callable[[str], None]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the executor is to run it."""
+        return not is_dry_run(self.task.backend_name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
     """What a program made of a task.
 
@@ -96,46 +127,62 @@ class _Outcome:
     num_qubits: tuple[int, ...]
 
 
-_Log = Callable[[str], None]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Primitive:
     """A program that runs pubs.
 
     Attributes:
-        read: Makes a pub of what the client sent and what to call it.
+        method: The name of the executor's method by which a plug-in may replace it.
+        pub: Makes a pub of what the client sent and what to call it.
+        options: Reads the options; the seed is for jobs that have none.
+        methods: What is done for pubs at these options.
         execute: Runs pubs with options on a backend.
         executions: How many shots a pub took, from its result's metadata.
     """
 
-    read: Callable[[Any, str], Any]
-    execute: Callable[[Simulator, Sequence[Any], Mapping[str, Any], str], PrimitiveResult[Any]]
+    method: str
+    pub: Callable[[Any, str], Any]
+    options: Callable[[Mapping[str, Any], int], Options]
+    methods: Callable[[Options], Methods]
+    execute: Callable[[ShotSource, Sequence[Any], Options, str], PrimitiveResult[Any]]
     executions: Callable[[Any, Mapping[str, Any]], int]
 
-    def __call__(self, task: Task, executor: Simulator, log: _Log) -> _Outcome:
-        params = codec.decode_params(task.params)
-        pubs = [self.read(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
-        check_size((pub.circuit for pub in pubs), task.max_qubits)
-        for option in idle(params.options, task.program_id):
-            log(f"Option {option} has no effect, as what it belongs to is switched off.")
-        if _loses_relaxation(params.options, pubs):
-            log("Delays are ideal: simulator.noise_model has no errors for them, and clients do not send relaxation.")
-        result = self.execute(executor, pubs, with_seed(params.options, task.seed), task.backend_name)
+    def __call__(self, job: _Job) -> _Outcome:
+        params = codec.decode_params(job.task.params)
+        pubs = [self.pub(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
+        check_size((pub.circuit for pub in pubs), job.task.max_qubits)
+        if job.simulated and replaces(job.executor, self.method):
+            options = with_seed(params.options, job.task.seed)
+            result = getattr(job.executor, self.method)(pubs, options, job.task.backend_name)
+        else:
+            result = self._run(job, pubs, self.options(params.options, job.task.seed))
         return _Outcome(
             document=codec.encode_result(result),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
             num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
         )
 
+    def _run(self, job: _Job, pubs: Sequence[Any], options: Options) -> PrimitiveResult[Any]:
+        for option in idle(options, self.methods(options)):
+            job.log(f"Option {option} has no effect, as what it belongs to is switched off.")
+        if _loses_relaxation(options.noise_model, [pub.circuit for pub in pubs]):
+            job.log(
+                "Delays are ideal: simulator.noise_model has no errors for them, and clients do not send relaxation."
+            )
+        return self.execute(job.source, pubs, options, job.task.backend_name)
 
-def _loses_relaxation(options: Mapping[str, Any], pubs: Sequence[Any]) -> bool:
+
+def _loses_relaxation(model: NoiseModel | None, circuits: Iterable[QuantumCircuit]) -> bool:
     """Return whether delays are ideal in spite of a noise model, which Aer's encoding of such passes leaves out."""
-    simulator = options.get("simulator")
-    # Whatever else it is, the program refuses it.
-    model = simulator.get("noise_model") if isinstance(simulator, Mapping) else None
-    delays = any("delay" in pub.circuit.count_ops() for pub in pubs)
-    return delays and isinstance(model, NoiseModel) and "delay" not in model.noise_instructions
+    return model is not None and "delay" not in model.noise_instructions and any(map(_has_delay, circuits))
+
+
+def _has_delay(circuit: QuantumCircuit) -> bool:
+    """Return whether there is a delay in `circuit`, or in a block of it."""
+    return any(
+        instruction.name == "delay" or any(map(_has_delay, getattr(instruction.operation, "blocks", ())))
+        for instruction in circuit.data
+    )
 
 
 def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
@@ -145,53 +192,43 @@ def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
     return [pub_result.metadata for pub_result in result]
 
 
-def _sample(
-    simulator: Simulator, pubs: Sequence[Any], options: Mapping[str, Any], backend_name: str
-) -> PrimitiveResult[Any]:
-    """Run sampler pubs; an executor may do that in a way of its own."""
-    if isinstance(simulator, BaseExecutor):
-        return simulator.execute_sampler(pubs, options, backend_name)
-    return sampler.execute(simulator, pubs, options, backend_name)
-
-
-def _estimate(
-    simulator: Simulator, pubs: Sequence[Any], options: Mapping[str, Any], backend_name: str
-) -> PrimitiveResult[Any]:
-    """Run estimator pubs; an executor may do that in a way of its own."""
-    if isinstance(simulator, BaseExecutor):
-        return simulator.execute_estimator(pubs, options, backend_name)
-    return estimator.execute(simulator, pubs, options, backend_name)
-
-
-def _run_quantum_program(task: Task, executor: Simulator, _log: _Log) -> _Outcome:
-    program = decode_program(task.params)
-    check_size((item.circuit for item in program.items), task.max_qubits)
+def _run_quantum_program(job: _Job) -> _Outcome:
+    program = decode_program(job.task.params)
+    check_size((item.circuit for item in program.items), job.task.max_qubits)
     return _Outcome(
-        document=executor_program.execute(executor, program, task.backend_name, task.seed),
+        document=executor_program.execute(job.source, program, job.task.backend_name, job.task.seed),
         executions=executor_program.executions(program),
         num_qubits=tuple(item.circuit.num_qubits for item in program.items),
     )
 
 
-def _learn_noise(task: Task, executor: Simulator, _log: _Log) -> _Outcome:
-    result = noise_learner.execute(executor, task.params, task.backend_name, task.seed)
+def _learn_noise(job: _Job) -> _Outcome:
+    result = noise_learner.execute(job.source, job.task.params, job.task.backend_name, job.task.seed)
     return _Outcome(document=result.document, executions=result.executions, num_qubits=result.num_qubits)
 
 
-_PROGRAMS: Final[Mapping[str, Callable[[Task, Simulator, _Log], _Outcome]]] = {
-    "sampler": _Primitive(
-        read=codec.sampler_pub,
-        execute=_sample,
+def _calibrate(job: _Job) -> _Outcome:
+    return _Outcome(document=calibrate.execute(job.task.params), executions=0, num_qubits=())
+
+
+_PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
+    ProgramName.SAMPLER: _Primitive(
+        method="execute_sampler",
+        pub=codec.sampler_pub,
+        options=sampler_options,
+        methods=sampler_methods,
+        execute=sampler.execute,
         executions=lambda pub, metadata: int(metadata.get("shots") or pub.shots or 0) * pub.size,
     ),
-    "estimator": _Primitive(
-        read=codec.estimator_pub,
-        execute=_estimate,
+    ProgramName.ESTIMATOR: _Primitive(
+        method="execute_estimator",
+        pub=codec.estimator_pub,
+        options=estimator_options,
+        methods=estimator_methods,
+        execute=estimator.execute,
         executions=lambda pub, metadata: int(metadata.get("shots") or 0) * estimator.num_configurations(pub),
     ),
-    "executor": _run_quantum_program,
-    "noise-learner": _learn_noise,
-    "calibrate": lambda task, _executor, _log: _Outcome(
-        document=calibrate.execute(task.params), executions=0, num_qubits=()
-    ),
+    ProgramName.EXECUTOR: _run_quantum_program,
+    ProgramName.NOISE_LEARNER: _learn_noise,
+    ProgramName.CALIBRATE: _calibrate,
 }

@@ -13,6 +13,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.device import Device, load_device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 FALSE_ALARM = 1e-6
 """How likely a comparison fails by chance, for a seed taken at random; the seeds are fixed."""
@@ -48,7 +49,7 @@ def shots_of() -> Shots:
             np.array([values], dtype=np.float64),
             shots,
             noise=noise,
-            seed=np.random.SeedSequence(seed),
+            seeds=SeedPath((seed,)),
         )
         assert bits.shape == (1, shots, circuit.num_clbits)
         return bits[0] @ (1 << np.arange(circuit.num_clbits))

@@ -23,10 +23,8 @@ from qiskit_runtime_server.errors import (
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId
+from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery
-
-# Of these only the envelope is read here; what is in `params` is for the worker processes.
-PROGRAMS = ("sampler", "estimator", "executor", "noise-learner", "calibrate")
 
 _MAX_LIMIT = 200
 
@@ -38,7 +36,7 @@ TagList = Annotated[list[Name], msgspec.Meta(max_length=64)]
 
 
 class Submission(msgspec.Struct, kw_only=True):
-    """The body of a new job; other fields are ignored."""
+    """The body of a new job; other fields are ignored, and what is in `params` is for the worker processes."""
 
     program_id: Name
     backend: Name
@@ -206,8 +204,8 @@ async def listed(services: Services, account: AccountId | None, wanted: Listing)
 async def _new_job(body: bytearray, caller: Identity, services: Services) -> tuple[Job, memoryview]:
     """Return the job that a body asks for, and its params, which are a part of the body."""
     submission = bodies.decode(body, _SUBMISSIONS)
-    if submission.program_id not in PROGRAMS:
-        offered = ", ".join(PROGRAMS)
+    if submission.program_id not in set(ProgramName):
+        offered = ", ".join(ProgramName)
         raise ProgramNotFoundError(f"Program {submission.program_id!r} not found; there are {offered}.")
     if submission.start_session:
         raise MalformedRequestError("start_session is not supported: create the session by POST /sessions.")

@@ -1,4 +1,4 @@
-"""Stands in for a simulator in dry runs: everything is checked, nothing is simulated, all bits are fair coins."""
+"""Dry runs: everything is checked, nothing is simulated, all bits are fair coins."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,49 +6,66 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
+from qiskit_ibm_runtime.decoders.executor_sampler.utils import TWIRLING_PREFIX
+from qiskit_ibm_runtime.results import QuantumProgramResult
 
-from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 _REPETITION_SECONDS: Final = 250e-6
 """Between shots, where the device does not say."""
 
+_FLIP_RATE: Final = 0.02
+"""How often a measurement goes wrong that errors are learned from."""
 
-class DryRun(Simulator):
-    """An executor that only draws random bits, and counts what a device would need for them.
+
+class DryRun:
+    """A source of shots that only draws random bits, and counts what a device would need for them.
 
     Attributes:
+        catalog: As in `ShotSource`.
+        ideal_qubits: As many as fit into the simulator that the job would run on.
         seconds: What a device would have needed so far: for each shot its circuit and the delay before the next one.
     """
 
-    def __init__(self, executor: Simulator) -> None:
-        """Stand in for `executor`."""
-        self.catalog = executor.catalog
+    def __init__(self, simulator: Simulator) -> None:
+        """Stand in for `simulator`."""
+        self.catalog = simulator.catalog
+        self.ideal_qubits = simulator.capabilities().num_qubits
         self.seconds = 0.0
-        self._executor = executor
 
-    def capabilities(self) -> Capabilities:
-        """Return those of the executor that it stands in for."""
-        return self._executor.capabilities()
-
-    def bits(
+    def sample(  # noqa: PLR0913 - as in `ShotSource`
         self,
         circuit: QuantumCircuit,
+        parameter_values: NDArray[np.float64],
         shots: int,
-        seeds: NDArray[np.uint64],
+        *,
         device: Device,
         rep_delay: float | None,
+        noise: DeviceNoise | None,  # noqa: ARG002 - coins have none
+        seeds: SeedPath,
+        first: int,
     ) -> BitTensor:
-        """Return random bits for a row for each of `seeds`, shape ``(rows, shots, circuit.num_clbits)``."""
+        """Draw bits for every row, shape ``(rows, shots, circuit.num_clbits)``."""
+        number = len(parameter_values)
         pause = _rep_delay(device.configuration) if rep_delay is None else rep_delay
         dt = device.target.dt
         duration = 0.0 if dt is None else schedule(circuit, device.target).duration * dt
-        self.seconds += len(seeds) * shots * (duration + pause)
+        self.seconds += number * shots * (duration + pause)
         size = (shots, circuit.num_clbits)
-        drawn = [np.random.default_rng(seed).integers(2, size=size, dtype=np.bool_) for seed in seeds.tolist()]
-        return np.array(drawn, dtype=np.bool_).reshape(len(seeds), *size)
+        row_seeds = seeds.coins.rows(slice(first, first + number)).tolist()
+        drawn = [np.random.default_rng(seed).integers(2, size=size, dtype=np.bool_) for seed in row_seeds]
+        return np.array(drawn, dtype=np.bool_).reshape(number, *size)
+
+    def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
+        """Put bits into `result` of which few are wrong: fair coins tell of no layer at all."""
+        rng = seeds.generator()
+        for item in result:
+            for name in [name for name in item if f"{TWIRLING_PREFIX}{name}" in item]:
+                item[name] = (rng.random(item[name].shape) < _FLIP_RATE) ^ item[f"{TWIRLING_PREFIX}{name}"]
 
 
 def _rep_delay(configuration: Mapping[str, object]) -> float:

@@ -20,8 +20,6 @@ from qiskit.circuit import CircuitInstruction, QuantumCircuit
 from qiskit.circuit.library import XGate
 from qiskit.quantum_info import PauliLindbladMap
 from qiskit.transpiler import PassManager
-from qiskit_ibm_runtime.decoders.executor_sampler.utils import TWIRLING_PREFIX
-from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_mitigation.postselection.constants import DEFAULT_POST_CHECK_SUFFIX, DEFAULT_PRE_CHECK_SUFFIX
 from qiskit_mitigation.postselection.passes import (
     AddPostCircuitNonMarkovianErrorChecks,
@@ -42,14 +40,11 @@ from qiskit_noise_learning.protocols import prepare_vanilla_program, process_van
 from qiskit_noise_learning.protocols.vanilla import _fraction_kept, _success_rates
 
 from qiskit_runtime_server.programs.device.device import Device
-from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.mitigation import run_items
 from qiskit_runtime_server.programs.options.mitigation import Checks, LayerLearning
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
-
-_MISREAD: Final = 0.02
-"""The share of bits that go wrong in a dry run."""
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +96,8 @@ def learned(
     prepared: PreparedDevice,
     instruction: CircuitInstruction,
     learning: LayerLearning,
-    *key: int,
+    seeds: SeedPath,
+    *,
     checks: Checks | None = None,
 ) -> Learned:
     """Return the Pauli Lindblad model of a layer's errors.
@@ -110,7 +106,7 @@ def learned(
         prepared: What errs.
         instruction: The layer, in a box on qubits of the device: self-inverse gates, or one measurement of each qubit.
         learning: How much is measured.
-        key: Tells this from all other parts of the job.
+        seeds: Of the layer.
         checks: Which shots are dropped; by default none.
 
     Raises:
@@ -128,19 +124,10 @@ def learned(
         )
         for item in program.items:
             item.circuit = _with_known_pulses(item.circuit)
-        result = run_items.run(prepared, program, *key)
-        if isinstance(prepared.executor, DryRun):
-            _make_learnable(result, prepared.options.seed_sequence(*key))
+        result = run_items.run(prepared, program, seeds)
+        prepared.source.prepare_for_learning(result, seeds)
         (errors,), (name,), fit = process_vanilla_result(result, raw_data_stage=_dropping(checks))
     return Learned(errors=errors, _name=name, _fit=fit, _checks=checks)
-
-
-def _make_learnable(result: QuantumProgramResult, seed: np.random.SeedSequence) -> None:
-    """Put bits into the result of a dry run that errors can be learned from, as fair coins tell of no layer at all."""
-    rng = np.random.default_rng(seed)
-    for item in result:
-        for name in [name for name in item if f"{TWIRLING_PREFIX}{name}" in item]:
-            item[name] = (rng.random(item[name].shape) < _MISREAD) ^ item[f"{TWIRLING_PREFIX}{name}"]
 
 
 def _checking(device: Device, checks: Checks) -> PassManager | None:

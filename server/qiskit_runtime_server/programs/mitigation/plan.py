@@ -30,6 +30,7 @@ class Plan:
     """How a pub is run.
 
     Attributes:
+        where: What to call the pub in messages.
         precision: That the shots are meant for.
         share: The number of randomizations, and the shots of each.
         readouts: The readout matrices of all qubits that its observables act on; None if more than that goes wrong when
@@ -37,6 +38,7 @@ class Plan:
         fallback: Why it is run at level 0 although the job is at the default level; empty if it is not.
     """
 
+    where: str
     pub: EstimatorPub
     methods: Methods
     precision: float
@@ -84,7 +86,15 @@ def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
         share = options.twirling.shares(shots, pub_says=pub.precision is not None, pec=methods.pec)
     if not pub.precision:
         precision = 1 / math.sqrt(math.prod(share)) if options.twirling.product and methods.twirls else precision
-    return Plan(pub=pub, methods=methods, precision=precision, share=share, readouts=readouts, fallback=fallback)
+    return Plan(
+        where=where,
+        pub=pub,
+        methods=methods,
+        precision=precision,
+        share=share,
+        readouts=readouts,
+        fallback=fallback,
+    )
 
 
 def _obstacle(pub: EstimatorPub, methods: Methods, *, simple: bool) -> str:

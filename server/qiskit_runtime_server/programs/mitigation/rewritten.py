@@ -43,11 +43,8 @@ from qiskit_runtime_server.programs.mitigation.plan import Plan, support
 from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Resilience
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
-# First part of the keys of random generators for learning, where pubs have their numbers.
-_LEARNING: Final = 2**31
-# Second part of the keys of random generators for folding, where items have their numbers.
-_FOLDING: Final = 2**31
 _FoldingPass: Final = gate_folding.GateFoldingPass
 
 
@@ -95,7 +92,7 @@ def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> Layer
             errors.append(known_errors(layer, known))
         elif learning.max_layers_to_learn is None or number < learning.max_layers_to_learn:
             instruction = layer.instruction(prepared.device.num_qubits)
-            errors.append(learned(prepared, instruction, learning, _LEARNING, number).errors)
+            errors.append(learned(prepared, instruction, learning, options.seeds.learning.layer(number)).errors)
         else:
             errors.append(None)
     unknown = sum(error is None for error in errors)
@@ -118,8 +115,8 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     """
     options, pub, methods, share = prepared.options, plan.pub, plan.methods, plan.share
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
-    seed = prepared.options.seed_sequence(index, _FOLDING)
-    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seed):
+    seeds = options.seeds.pub(index)
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seeds.folding):
         program, _ = prepare([_narrow(pub, qubits)], _options(prepared, methods, share, noise))
     # Cancelling errors takes more randomizations than were asked for.
     drawn = (program.items[0].shape[0], share[1]) if methods.pec else share
@@ -127,7 +124,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     special = {}
     if methods.trex and learning.shots_per_randomization != AUTO:
         special = {len(program.items) - 1: int(learning.shots_per_randomization)}
-    result = run_items.run(prepared, program, index, shots=special, qubits=qubits)
+    result = run_items.run(prepared, program, seeds, shots=special, qubits=qubits)
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
     with warnings.catch_warnings():
@@ -172,9 +169,9 @@ def _with_errors(data: DataBin, errors: Errors) -> DataBin:
 
 
 @contextmanager
-def _folding_by(seed: np.random.SeedSequence) -> Iterator[None]:
-    """Let `seed` choose the gates that are folded once more than others, for which the library takes no seed."""
-    gate_folding.GateFoldingPass = partial(_FoldingPass, seed=np.random.default_rng(seed))
+def _folding_by(seeds: SeedPath) -> Iterator[None]:
+    """Let `seeds` choose the gates that are folded once more than others, for which the library takes no seed."""
+    gate_folding.GateFoldingPass = partial(_FoldingPass, seed=seeds.generator())
     try:
         yield
     finally:

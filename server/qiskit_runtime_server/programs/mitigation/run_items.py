@@ -24,19 +24,17 @@ from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import samplexes
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 MAX_BITS: Final = 2**31
 """Of one program; each takes a byte."""
-
-# Last part of the keys of random generators.
-_SHOTS = 0
-_RANDOMIZATIONS = 1
 
 
 def run(
     prepared: PreparedDevice,
     program: QuantumProgram,
-    *key: int,
+    seeds: SeedPath,
+    *,
     shots: Mapping[int, int] | None = None,
     qubits: Sequence[int] | None = None,
 ) -> QuantumProgramResult:
@@ -45,7 +43,7 @@ def run(
     Args:
         prepared: Where to.
         program: Its items' arguments are complete.
-        key: Tells this program from all others of the job.
+        seeds: Of this program.
         shots: Of the items, by their numbers, that do not take those of the program.
         qubits: Of the device, for those of the circuits; by default the first ones.
     """
@@ -56,8 +54,8 @@ def run(
         circuit = placed(opened(item.circuit), qubits, prepared.device.num_qubits)
         if prepared.options.decoupling.enable:
             circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, "a circuit of the program")
-        values, drawn = _values(prepared, item, circuit, (*key, index, _RANDOMIZATIONS))
-        registers = _registers(prepared, circuit, values, number, (*key, index, _SHOTS))
+        values, drawn = _values(item, circuit, seeds.item(index).randomizations)
+        registers = _registers(prepared, circuit, values, number, seeds.item(index).shots)
         shaped = {name: bits.reshape(*item.shape, *bits.shape[1:]) for name, bits in registers.items()}
         results.append({**drawn, **shaped})
     return QuantumProgramResult(results, passthrough_data=program.passthrough_data)
@@ -87,7 +85,7 @@ def placed(circuit: QuantumCircuit, qubits: Sequence[int] | None, num_qubits: in
 
 
 def _values(
-    prepared: PreparedDevice, item: QuantumProgramItem, circuit: QuantumCircuit, key: tuple[int, ...]
+    item: QuantumProgramItem, circuit: QuantumCircuit, seeds: SeedPath
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.generic]]]:
     """Return the parameter values of all elements, shape ``(elements, k)``, and what else was drawn for them."""
     elements = math.prod(item.shape)
@@ -100,7 +98,7 @@ def _values(
         item.samplex.finalize(),
         item.samplex_arguments,
         item.shape,
-        lambda number: prepared.options.seed_sequence(*key, number),
+        seeds,
         "the samplex",
     )
     values = outputs.pop(samplexes.PARAMETER_VALUES, np.empty((elements, 0)))
@@ -108,12 +106,12 @@ def _values(
 
 
 def _registers(
-    prepared: PreparedDevice, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, key: tuple[int, ...]
+    prepared: PreparedDevice, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, seeds: SeedPath
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every classical register, shape ``(elements, shots, bits)``."""
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     bits = {name: np.empty((len(values), shots, len(places)), np.bool_) for name, places in columns.items()}
-    for rows, part in prepared.sample(circuit, values, shots, *key):
+    for rows, part in prepared.sample(circuit, values, shots, seeds):
         for name, places in columns.items():
             bits[name][rows] = part[..., places]
     return bits

@@ -17,7 +17,7 @@ from qiskit.transpiler import CouplingMap
 from qiskit_aer.noise import NoiseModel
 from qiskit_ibm_runtime.results import LayerError, NoiseLearnerResult
 
-from qiskit_runtime_server.errors import InvalidInputError, JobError, UnsupportedOptionError
+from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.options.mitigation import (
     AUTO,
     Check,
@@ -33,6 +33,7 @@ from qiskit_runtime_server.programs.options.mitigation import (
     decide,
 )
 from qiskit_runtime_server.programs.wire.codec import noise_model
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 DEFAULT_SHOTS: Final = 4096
 DEFAULT_PRECISION: Final = 0.015625
@@ -48,7 +49,7 @@ class Options:
     Attributes:
         default_shots: For pubs that name none.
         default_precision: For pubs that name none; `default_shots` overrides it.
-        seed: All seeds that were given; together they fix every bit of the result.
+        seeds: The root of all randomness of the job.
         noise_model: Takes the place of the device's noise.
         asymmetric_readout: Whether a 0 and a 1 are misread as often as the device's calibration says of each; else both
             as often as its `readout_error` says.
@@ -57,11 +58,12 @@ class Options:
         rep_delay: Seconds between shots. It needs no simulation: every shot starts in the exact ground state, however
             long ago the last one was.
         twirling: As given, but for what the program or the resilience level adds; so are the next two.
+        given: The names of all options that are set.
     """
 
     default_shots: int | None = None
     default_precision: float | None = None
-    seed: tuple[int, ...] = ()
+    seeds: SeedPath = field(default_factory=SeedPath)
     noise_model: NoiseModel | None = None
     asymmetric_readout: bool = False
     coupling_map: frozenset[tuple[int, int]] | None = None
@@ -70,53 +72,45 @@ class Options:
     twirling: Twirling = field(default_factory=Twirling)
     decoupling: Decoupling = field(default_factory=Decoupling)
     resilience: Resilience = field(default_factory=Resilience)
+    given: tuple[str, ...] = ()
 
     @property
     def noise_metadata(self) -> dict[str, Any]:
         """What the result says about the noise as a whole; nothing where it is the one of default options."""
         return {"noise": {"readout": _ASYMMETRIC}} if self.asymmetric_readout else {}
 
-    def seed_sequence(self, *key: int) -> np.random.SeedSequence:
-        """Return the source of randomness of one part of the job, apart from those of all others."""
-        return np.random.SeedSequence(list(self.seed), spawn_key=key)
 
-
-def sampler_options(options: Mapping[str, Any]) -> Options:
+def sampler_options(options: Mapping[str, Any], seed: int | None = None) -> Options:
     """Return the sampler's options, checked.
+
+    Args:
+        options: As clients send them: nested, values decoded.
+        seed: Used where they have none; by default one that nobody knows.
 
     Raises:
         UnsupportedOptionError: If one of them is not honoured.
         InvalidInputError: If a value makes no sense.
     """
-    return _options(options, _SAMPLER)
+    return _of(_checked(options, _SAMPLER), seed)
 
 
-def estimator_options(options: Mapping[str, Any]) -> Options:
-    """Return the estimator's options, checked; errors as in `sampler_options`."""
-    return _options(options, _ESTIMATOR)
+def estimator_options(options: Mapping[str, Any], seed: int | None = None) -> Options:
+    """Return the estimator's options, checked; arguments and errors as in `sampler_options`."""
+    return _of(_checked(options, _ESTIMATOR), seed)
 
 
-def idle(options: Mapping[str, Any], program: str) -> tuple[str, ...]:
-    """Return the names of the given options that have no effect because their feature is switched off.
-
-    Nothing is said of options that are refused.
-    """
-    rules = _SAMPLER if program == "sampler" else _ESTIMATOR
-    try:
-        checked = _options(options, rules)
-        methods = sampler_methods(checked) if program == "sampler" else estimator_methods(checked)
-    except JobError:
-        return ()
+def idle(options: Options, methods: Methods) -> tuple[str, ...]:
+    """Return the names of the given options that have no effect, because `methods` does without their feature."""
     used = {
         "dynamical_decoupling": methods.decouple,
         "twirling": methods.twirls,
         "resilience.measure_noise_learning": methods.trex,
         "resilience.zne": methods.zne,
         "resilience.pec": methods.pec,
-        "resilience.layer_noise_learning": methods.needs_layers and checked.resilience.layer_noise_model is None,
+        "resilience.layer_noise_learning": methods.needs_layers and options.resilience.layer_noise_model is None,
         "resilience.layer_noise_model": methods.needs_layers,
     }
-    return tuple(path for path, _ in _leaves(options, rules) if not _is_used(path, used))
+    return tuple(path for path in options.given if not _is_used(path, used))
 
 
 def _is_used(path: str, used: Mapping[str, bool]) -> bool:
@@ -160,11 +154,11 @@ def executor_options(experimental: Mapping[str, Any]) -> tuple[int | None, bool]
     return values.get("experimental.seed_simulator"), values.get(_READOUT) == _ASYMMETRIC
 
 
-def noise_learner_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning]:
-    """Return the options of the legacy noise learner, and how it learns; errors as in `sampler_options`."""
+def noise_learner_options(options: Mapping[str, Any], seed: int) -> tuple[Options, LayerLearning]:
+    """Return the options of the legacy noise learner, and how it learns; otherwise as `sampler_options`."""
     values = _checked(options, _NOISE_LEARNER)
     twirling = Twirling(strategy=values.get("twirling_strategy", Twirling().strategy))
-    return replace(_of(values), twirling=twirling), _learning(values)
+    return replace(_of(values, seed), twirling=twirling), _learning(values)
 
 
 def _learning(values: Mapping[str, Any]) -> LayerLearning:
@@ -172,18 +166,14 @@ def _learning(values: Mapping[str, Any]) -> LayerLearning:
     return LayerLearning(**{name: values[name] for name in names if name in values})
 
 
-def noise_learner_v3_options(options: Mapping[str, Any]) -> tuple[Options, LayerLearning, Checks]:
-    """Return the options of the noise learner v3, how it learns, and which shots it drops; errors as above."""
+def noise_learner_v3_options(options: Mapping[str, Any], seed: int) -> tuple[Options, LayerLearning, Checks]:
+    """Return the options of the noise learner v3, how it learns, and which shots it drops."""
     values = _checked(options, _NOISE_LEARNER_V3)
     pre = Check(**_section(values, "bit_flip_checks.pre_circuit"))
     post = Check(**_section(values, "bit_flip_checks.post_circuit"))
     # What schemas before v0.3 call post selection is the check after the circuit.
     older = Check(**_section(values, "post_selection"))
-    return _of(values), _learning(values), Checks(pre=pre, post=post if post.enable else older)
-
-
-def _options(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> Options:
-    return _of(_checked(options, rules))
+    return _of(values, seed), _learning(values), Checks(pre=pre, post=post if post.enable else older)
 
 
 def _checked(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> dict[str, Any]:
@@ -200,17 +190,18 @@ def _checked(options: Mapping[str, Any], rules: Mapping[str, "_Rule"]) -> dict[s
     return values
 
 
-def _of(values: Mapping[str, Any]) -> Options:
+def _of(values: Mapping[str, Any], seed: int | None) -> Options:
     if _READOUT in values and "simulator.noise_model" in values:
         message = (
             f"Option {_READOUT} cannot be combined with simulator.noise_model, which has readout errors of its own."
         )
         raise InvalidInputError(message)
-    seeds = (values.get("seed_estimator"), values.get("simulator.seed_simulator"))
+    given = (values.get("seed_estimator"), values.get("simulator.seed_simulator"))
+    own = tuple(number for number in given if number is not None)
     return Options(
         default_shots=values.get("default_shots"),
         default_precision=values.get("default_precision"),
-        seed=tuple(seed for seed in seeds if seed is not None) or (secrets.randbits(128),),
+        seeds=SeedPath(job=own or (secrets.randbits(128) if seed is None else seed,)),
         noise_model=values.get("simulator.noise_model"),
         asymmetric_readout=values.get(_READOUT) == _ASYMMETRIC,
         coupling_map=values.get("simulator.coupling_map"),
@@ -219,6 +210,7 @@ def _of(values: Mapping[str, Any]) -> Options:
         twirling=Twirling(**_section(values, "twirling")),
         decoupling=Decoupling(**_section(values, "dynamical_decoupling")),
         resilience=_resilience(values),
+        given=tuple(values),
     )
 
 

@@ -28,6 +28,7 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.fake import fake_files
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs import noise_learner
+from qiskit_runtime_server.programs.shots import SimulatedShots
 
 SHOTS = 100_000
 ASYMMETRIC = {"experimental": {"noise": {"readout": "asymmetric"}}}
@@ -213,7 +214,7 @@ class TestNoiseLearner:
         params = json.loads(noise_learner_v3_inputs_to_0_3(circuit.data, NoiseLearnerV3Options()).model_dump_json())
         given = {"num_randomizations": 1000, "shots_per_randomization": 16, **ASYMMETRIC}
         document = json.dumps({**params, "options": given}, cls=RuntimeEncoder).encode()
-        text = noise_learner.execute(executor, document, "lopsided", 1).document.decode()
+        text = noise_learner.execute(SimulatedShots(executor), document, "lopsided", 1).document.decode()
         (learned,) = NoiseLearnerV3ResultDecoder.decode(text)
         # exp(-2 rate) is what is left of <Z>: 1 - 2p, with p the mean of both errors; five standard errors.
         left = [1 - sum(MISREAD[qubit]) for qubit in (1, 2)]

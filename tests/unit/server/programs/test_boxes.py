@@ -26,6 +26,7 @@ from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.device.isa import check_circuit, check_rzz_values
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire.codec import sampler_pub
 
 # Every kind of device: with cx, cz, ecr and rzz; with and without control flow; with other qubits than wires; ideal.
@@ -290,7 +291,7 @@ class TestPrograms:
         seconds = []
         for boxes in (True, False):
             runner = DryRun(PlainExecutor())
-            sampler.execute(runner, [SamplerPub.coerce((boxed(boxes=boxes), [0.3], 100))], {}, "fake_manila")
+            sampler.execute(runner, [SamplerPub.coerce((boxed(boxes=boxes), [0.3], 100))], Options(), "fake_manila")
             seconds.append(runner.seconds)
         assert seconds[0] == seconds[1] > 0
 
@@ -307,6 +308,6 @@ class TestPrograms:
             circuit.cx(3, 2)
         options = {"num_randomizations": 1, "shots_per_randomization": 1, "layer_pair_depths": [0, 1]}
         params = json.dumps({"circuits": [circuit], "options": options}, cls=RuntimeEncoder).encode()
-        document = noise_learner.execute(PlainExecutor(), params, "fake_manila", 1).document
+        document = noise_learner.execute(SimulatedShots(PlainExecutor()), params, "fake_manila", 1).document
         (layer,) = NoiseLearnerResultDecoder.decode(document.decode())
         assert sorted(layer.qubits) == [0, 1, 2, 3]

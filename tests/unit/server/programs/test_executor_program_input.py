@@ -24,6 +24,7 @@ from samplomatic import InjectNoise, Twirl, build
 from qiskit_runtime_server.errors import InvalidInputError, JobError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
+from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
@@ -108,7 +109,7 @@ def read(change: Callable[[Params], None], version: str = "v2.0") -> None:
     params = copy.deepcopy(WRITTEN[version])
     change(params)
     program = decode_program(json.dumps(params).encode())
-    executor_program.execute(AerExecutor(threads=1), program, "fake_manila", 1)
+    executor_program.execute(SimulatedShots(AerExecutor(threads=1)), program, "fake_manila", 1)
 
 
 def old_header(data: bytes) -> bytes:

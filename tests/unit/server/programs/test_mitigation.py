@@ -23,7 +23,9 @@ from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.options.mitigation import Decoupling
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.simulation.noise import DelayNoisePass, DeviceNoise, Use
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 MISREAD = (0.02, 0.08)
 """Chances to read 1 for 0, and 0 for 1."""
@@ -301,7 +303,7 @@ def ramsey(device: Device) -> QuantumCircuit:
 class TestDecoupling:
     @pytest.fixture
     def prepared(self) -> PreparedDevice:
-        return PreparedDevice.of(AerExecutor(), Options(seed=(3,)), "fake_sherbrooke")
+        return PreparedDevice.of(SimulatedShots(AerExecutor()), Options(seeds=SeedPath((3,))), "fake_sherbrooke")
 
     @pytest.mark.parametrize("sequence", ["XX", "XpXm", "XY4"])
     def test_it_helps_a_waiting_qubit_that_is_detuned(self, prepared: PreparedDevice, sequence: str) -> None:
@@ -327,7 +329,7 @@ class TestDecoupling:
         circuits = (ramsey(prepared.device), decoupled(ramsey(prepared.device), prepared.device, pulses, "here"))
         shares = []
         for circuit in circuits:
-            ((_, bits),) = prepared.sample(circuit, np.empty((1, 0)), 10_000)
+            ((_, bits),) = prepared.sample(circuit, np.empty((1, 0)), 10_000, SeedPath())
             shares.append(float(bits.mean()))
         assert circuits[1].count_ops()["x"] >= len(sequence) // 2
         return shares[0], shares[1]

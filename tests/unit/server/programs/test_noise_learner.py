@@ -27,6 +27,7 @@ from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.noise_learner import execute
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.programs.shots import SimulatedShots
 
 RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})
 QUICK = {"num_randomizations": 16, "layer_pair_depths": [0, 2, 8, 24]}
@@ -36,7 +37,7 @@ def learn(circuits: list[QuantumCircuit], noise: NoiseModel | None = None, **opt
     simulator = {"seed_simulator": 5, **({} if noise is None else {"noise_model": noise})}
     params = {"circuits": circuits, "options": {"support_qiskit": True, "simulator": simulator, **options}}
     document = json.dumps(params, cls=RuntimeEncoder).encode()
-    result = execute(AerExecutor(), document, "fake_manila@aer", 5).document.decode()
+    result = execute(SimulatedShots(AerExecutor()), document, "fake_manila@aer", 5).document.decode()
     assert "schema_version" not in result
     return NoiseLearnerResultDecoder.decode(result)
 
@@ -53,7 +54,7 @@ def learn_boxes(
     simulator = {"seed_simulator": 5} if noise is None else {"seed_simulator": 5, "noise_model": noise}
     params |= {"schema_version": version, "options": {**options, "simulator": simulator}}
     document = json.dumps(params, cls=RuntimeEncoder).encode()
-    result = execute(AerExecutor(), document, f"{backend}@aer", 5)
+    result = execute(SimulatedShots(AerExecutor()), document, f"{backend}@aer", 5)
     assert result.executions > 0
     return NoiseLearnerV3ResultDecoder.decode(result.document.decode())
 
@@ -177,7 +178,9 @@ class TestCircuits:
             ({"circuits": [dynamic], "extra": 1}, "'extra'"),
         ):
             with pytest.raises((InvalidInputError, UnsupportedOptionError), match=words):
-                execute(AerExecutor(), json.dumps(params, cls=RuntimeEncoder).encode(), "fake_manila", 1)
+                execute(
+                    SimulatedShots(AerExecutor()), json.dumps(params, cls=RuntimeEncoder).encode(), "fake_manila", 1
+                )
 
 
 class TestBoxes:
@@ -272,7 +275,7 @@ class TestDressedBoxes:
 
 
 def _target(device: str) -> Target:
-    return PreparedDevice.of(AerExecutor(), Options(), device).device.target
+    return PreparedDevice.of(SimulatedShots(AerExecutor()), Options(), device).device.target
 
 
 def _pairs(learned: NoiseLearnerV3Result) -> list[tuple[QubitSparsePauliList, float]]:

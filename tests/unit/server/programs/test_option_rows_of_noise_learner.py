@@ -19,6 +19,7 @@ from kit.quantum.recording_executor import RecordingExecutor
 from kit.server.option_rows import Verdict, proves
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.programs.noise_learner import execute
+from qiskit_runtime_server.programs.shots import SimulatedShots
 
 LEGACY = "noise-learner"
 V3 = "NoiseLearnerV3"
@@ -36,13 +37,17 @@ def run(program: str, **options: Any) -> tuple[NoiseLearnerResult | NoiseLearner
         circuit.cx(0, 1)
         circuit.cx(1, 2)
         params = {"circuits": [circuit], "options": options}
-        document = execute(executor, json.dumps(params, cls=RuntimeEncoder).encode(), backend, 1).document
-        return NoiseLearnerResultDecoder.decode(document.decode()), executor
+        return NoiseLearnerResultDecoder.decode(learned(executor, params, backend)), executor
     with circuit.box([Twirl()]):
         circuit.cx(0, 1) if backend == "fake_manila" else circuit.noop(0, 1)
     params = json.loads(noise_learner_v3_inputs_to_0_3(circuit.data, NoiseLearnerV3Options()).model_dump_json())
-    document = execute(executor, json.dumps({**params, "options": options}, cls=RuntimeEncoder).encode(), backend, 1)
-    return NoiseLearnerV3ResultDecoder.decode(document.document.decode())[0], executor
+    document = learned(executor, {**params, "options": options}, backend)
+    return NoiseLearnerV3ResultDecoder.decode(document)[0], executor
+
+
+def learned(executor: RecordingExecutor, params: dict[str, Any], backend: str) -> str:
+    document = json.dumps(params, cls=RuntimeEncoder).encode()
+    return execute(SimulatedShots(executor), document, backend, 1).document.decode()
 
 
 class TestBoth:

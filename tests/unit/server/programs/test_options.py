@@ -18,9 +18,11 @@ from qiskit_runtime_server.programs.options.options import (
     estimator_methods,
     estimator_options,
     idle,
+    sampler_methods,
     sampler_options,
     with_seed,
 )
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 # Not of the programs: the client sends these beside the params, or not at all.
 ELSEWHERE = {"_VERSION", "max_execution_time", "environment"}
@@ -108,10 +110,12 @@ def test_no_option_of_the_client_is_dropped_silently(read: Callable[..., Options
         assert name in REFUSED
         return
     options = nested(name, value=VALUES[name])
-    assert read(options) is not None
+    checked = read(options)
     switch = name.rpartition(".")[2].startswith("enable")
     off = not switch and name.startswith(OFF[read])
-    assert idle(options, "sampler" if read is sampler_options else "estimator") == ((name,) if off else ())
+    assert idle(checked, (sampler_methods if read is sampler_options else estimator_methods)(checked)) == (
+        (name,) if off else ()
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED.items())
@@ -260,18 +264,20 @@ class TestMethods:
 
 def test_seeds_of_both_kinds_count() -> None:
     both = estimator_options({"seed_estimator": 1, "simulator": {"seed_simulator": 2}})
-    assert both.seed == (1, 2)
-    assert estimator_options({"seed_estimator": 1}).seed == (1,)
+    assert both.seeds == SeedPath((1, 2))
+    assert estimator_options({"seed_estimator": 1}).seeds == SeedPath((1,))
 
 
 def test_jobs_without_a_seed_differ() -> None:
-    assert sampler_options({}).seed != sampler_options({}).seed
+    assert sampler_options({}).seeds != sampler_options({}).seeds
 
 
 def test_the_seed_of_the_task_is_used_only_where_the_job_has_none() -> None:
     assert with_seed({}, 3) == {"simulator": {"seed_simulator": 3}}
     basis = {"simulator": {"basis_gates": ["x"]}}
     assert with_seed(basis, 3) == {"simulator": {"basis_gates": ["x"], "seed_simulator": 3}}
+    assert sampler_options({}, 3).seeds == SeedPath((3,))
+    assert estimator_options({"seed_estimator": 0}, 3).seeds == SeedPath((0,))
     for own in ({"simulator": {"seed_simulator": 0}}, {"seed_estimator": 0}):
         assert with_seed(own, 3) == own
 

@@ -14,6 +14,7 @@ from qiskit.quantum_info import Operator
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
+from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.qasm import MAX_CHARACTERS, read_circuit
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
@@ -136,7 +137,7 @@ def program(texts: object) -> bytes:
 
 def test_quantum_programs_take_texts_in_place_of_circuits() -> None:
     read = decode_program(program([FLIP]))
-    executor_program.execute(AerExecutor(threads=1), read, "fake_quantum_sim", 1)
+    executor_program.execute(SimulatedShots(AerExecutor(threads=1)), read, "fake_quantum_sim", 1)
     assert read.items[0].circuit.count_ops()["measure"] == 2
 
 

@@ -192,17 +192,66 @@ def test_the_log_tells_what_has_no_effect() -> None:
     assert not any("enable_gates" in line for line in lines)
 
 
-def test_the_log_tells_that_delays_are_ideal_under_a_noise_model_without_them() -> None:
+def test_an_executor_of_the_user_gets_options_as_they_were_sent() -> None:
+    sent: list[Mapping[str, Any]] = []
+
+    class Curious(UserExecutor):
+        def execute_sampler(
+            self, pubs: Sequence[SamplerPub], options: Mapping[str, Any], backend_name: str
+        ) -> PrimitiveResult[Any]:
+            sent.append(options)
+            return super().execute_sampler(pubs, options, backend_name)
+
+    executor, lines = Curious(), list[str]()
+    options = {"an": {"option": "of its own"}, "twirling": {"num_randomizations": 5}}
+    run_program(task(executor, [(measured(), [0.1])], options=options), executor, lines.append)
+    assert sent == [{**options, "simulator": {"seed_simulator": 11}}]
+    assert not lines
+
+
+def waiting() -> QuantumCircuit:
+    circuit = QuantumCircuit(5, 1)
+    circuit.x(0)
+    circuit.delay(1000, 0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+def waiting_in(block: str) -> QuantumCircuit:
+    circuit, body = QuantumCircuit(5, 1), QuantumCircuit(1)
+    body.delay(1000, 0)
+    empty, condition = QuantumCircuit(1), (circuit.clbits[0], 1)
+    match block:
+        case "if":
+            circuit.if_test(condition, body, [0], [])
+        case "else":
+            circuit.if_else(condition, empty, body, [0], [])
+        case "for":
+            circuit.for_loop(range(2), None, body, [0], [])
+        case "switch":
+            circuit.switch(circuit.clbits[0], [(0, empty), (1, body)], [0], [])
+        case "box":
+            circuit.box(body, [0], [])
+        case "box in a box":
+            outer = QuantumCircuit(1)
+            outer.box(body, [0], [])
+            circuit.box(outer, [0], [])
+    circuit.measure(0, 0)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [waiting(), *map(waiting_in, ("if", "else", "for", "switch", "box", "box in a box"))],
+    ids=["straight", "if", "else", "for", "switch", "box", "box in a box"],
+)
+def test_the_log_tells_that_delays_are_ideal_under_a_noise_model_without_them(circuit: QuantumCircuit) -> None:
     executor, lines = PlainExecutor(), list[str]()
-    waiting = QuantumCircuit(5, 1)
-    waiting.x(0)
-    waiting.delay(1000, 0)
-    waiting.measure(0, 0)
     model = NoiseModel()
     model.add_all_qubit_quantum_error(depolarizing_error(0.01, 1), "x")
     options = {"simulator": {"noise_model": model}}
-    run_program(task(executor, [waiting], options=options), executor, lines.append)
+    run_program(task(executor, [circuit], options=options), executor, lines.append)
     assert any("Delays are ideal" in line for line in lines)
     lines.clear()
-    run_program(task(executor, [waiting]), executor, lines.append)
+    run_program(task(executor, [circuit]), executor, lines.append)
     assert not lines

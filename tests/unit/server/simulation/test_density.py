@@ -21,6 +21,7 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import density, engine
 from qiskit_runtime_server.simulation.density import Evolution
 from qiskit_runtime_server.simulation.noise import readout_matrix
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 DeviceOf = Callable[[str], Device]
 PAIRS = [(0, 1), (1, 2), (2, 3), (3, 4)]
@@ -199,8 +200,8 @@ def test_twirled_variants_agree_with_aer_on_the_whole_device(
         np.repeat([int(outcome, 16) for outcome in result.data.counts], list(result.data.counts.values())) ^ mask
         for result, mask in zip(results, masks, strict=True)
     ]
-    seed = np.random.SeedSequence(3)
-    bits = engine.sample(AerExecutor(threads=1), template, values, 800, noise=part.noise, seed=seed)
+    seeds = SeedPath((3,))
+    bits = engine.sample(AerExecutor(threads=1), template, values, 800, noise=part.noise, seeds=seeds)
     agree((bits @ powers ^ masks[:, None]).ravel(), np.concatenate(expected))
     # As they were read, too: reading a 1 goes wrong more often than reading a 0.
     agree((bits @ powers).ravel(), np.concatenate([one ^ mask for one, mask in zip(expected, masks, strict=True)]))

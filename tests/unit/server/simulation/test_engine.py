@@ -16,6 +16,7 @@ from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, Sample
 from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 DeviceOf = Callable[[str], Device]
 
@@ -49,7 +50,7 @@ def sample(
         np.empty((1, 0)) if values is None else values,
         shots,
         noise=None if device is None else device.noise,
-        seed=np.random.SeedSequence(seed),
+        seeds=SeedPath((seed,)),
     )
 
 

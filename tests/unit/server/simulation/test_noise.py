@@ -25,6 +25,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.noise import DeviceNoise, error_channel
+from qiskit_runtime_server.simulation.seeds import SeedPath
 
 DeviceOf = Callable[[str], Device]
 
@@ -204,7 +205,7 @@ def test_zeros_and_ones_are_misread_each_at_their_own_rate(gates: tuple[str, ...
         circuit.cz(0, 1)
     circuit.measure_all()
     noise = DeviceNoise.from_model(model, 5)
-    seed = np.random.SeedSequence(1)
-    bits = engine.sample(AerExecutor(), circuit, np.empty((1, 0)), 20_000, noise=noise, seed=seed)
+    seeds = SeedPath((1,))
+    bits = engine.sample(AerExecutor(), circuit, np.empty((1, 0)), 20_000, noise=noise, seeds=seeds)
     # Five standard errors of 20,000 shots.
     assert bits.mean(axis=(0, 1)) == pytest.approx([0.8 if gates else 0.0] * width, abs=0.015)

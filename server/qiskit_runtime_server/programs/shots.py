@@ -1,0 +1,101 @@
+"""Where a job's bits come from: a simulator, or coins in a dry run."""
+
+import time
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
+from qiskit_ibm_runtime.results import QuantumProgramResult
+
+from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.seeds import SeedPath
+
+
+class ShotSource(Protocol):
+    """Takes the shots of one job."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Has the device that the job's backend names."""
+
+    @property
+    def ideal_qubits(self) -> int:
+        """How large an ideal device is."""
+
+    @property
+    def seconds(self) -> float:
+        """What the job has used so far."""
+
+    def sample(  # noqa: PLR0913 - all of them fix the bits, or how long they take
+        self,
+        circuit: QuantumCircuit,
+        parameter_values: NDArray[np.float64],
+        shots: int,
+        *,
+        device: Device,
+        rep_delay: float | None,
+        noise: DeviceNoise | None,
+        seeds: SeedPath,
+        first: int,
+    ) -> BitTensor:
+        """Take `shots` of `circuit` for every row of `parameter_values`; arguments, result and errors as in `engine`.
+
+        Args:
+            circuit: Its qubits are the first ones of the device.
+            parameter_values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
+            shots: For every row.
+            device: What the circuit is for.
+            rep_delay: Seconds between shots, or None for those of the device.
+            noise: Of the device, or None if nothing goes wrong.
+            seeds: Of the circuit.
+            first: The number of the first row.
+        """
+
+    def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
+        """Make the bits that errors are to be learned from such as a device could have, in place."""
+
+
+class SimulatedShots:
+    """Shots that a simulator takes.
+
+    Attributes:
+        catalog: As in `ShotSource`.
+    """
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.catalog = simulator.catalog
+        self._simulator = simulator
+        self._begin = time.monotonic()
+
+    @property
+    def ideal_qubits(self) -> int:
+        """As many as fit into the simulator."""
+        return self._simulator.capabilities().num_qubits
+
+    @property
+    def seconds(self) -> float:
+        """The time since this object was made."""
+        return time.monotonic() - self._begin
+
+    def sample(  # noqa: PLR0913 - as in the protocol
+        self,
+        circuit: QuantumCircuit,
+        parameter_values: NDArray[np.float64],
+        shots: int,
+        *,
+        device: Device,  # noqa: ARG002 - its noise says enough
+        rep_delay: float | None,  # noqa: ARG002 - every shot starts in the ground state
+        noise: DeviceNoise | None,
+        seeds: SeedPath,
+        first: int,
+    ) -> BitTensor:
+        """Simulate `circuit`."""
+        return engine.sample(self._simulator, circuit, parameter_values, shots, noise=noise, seeds=seeds, first=first)
+
+    def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
+        """Leave the bits as they are: they show the errors of the device."""
