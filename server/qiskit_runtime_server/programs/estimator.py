@@ -77,7 +77,7 @@ def execute(
     if prepared.options.twirling.product is not None:
         for index, plan in enumerate(plans):
             most = max(MAX_SHOTS, prepared.device.max_shots)
-            isa.check_shots(math.prod(plan.share), most, prepared.device, f"pubs[{index}]")
+            isa.check_shots(plan.randomizations.total, most, prepared.device, f"pubs[{index}]")
     layered = [plan.pub for plan in plans if plan.methods.needs_layers]
     noise = layer_noise(prepared, layered) if layered else None
     results = [_run(prepared, plan, noise, index) for index, plan in enumerate(plans)]
@@ -86,9 +86,9 @@ def execute(
 
 def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
     if plan.direct:
-        return PubResult(_estimate_pub(prepared, plan, index), plan.metadata(plan.share, {}))
+        return PubResult(_estimate_pub(prepared, plan, index), plan.metadata(plan.randomizations, {}))
     made = mitigated(prepared, plan, noise, index)
-    return PubResult(made.data, plan.metadata(made.share, made.resilience))
+    return PubResult(made.data, plan.metadata(made.randomizations, made.resilience))
 
 
 def num_configurations(pub: EstimatorPub) -> int:
@@ -217,9 +217,16 @@ def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
         users = [group for group in groups if basis in group.parts]
         rows = np.unique(np.concatenate([group.rows for group in users]))
         for part, bits in _shots_in(prepared, plan, basis, values[rows], seeds.basis(number)):
-            outcomes = _Outcomes.of(bits.reshape(-1, plan.share[1], bits.shape[-1]))
+            outcomes = _Outcomes.of(bits.reshape(-1, plan.randomizations.shots, bits.shape[-1]))
             for group in users:
-                _add(group, basis, rows[part], outcomes, randomizations=plan.share[0], factors=calibration.factors)
+                _add(
+                    group,
+                    basis,
+                    rows[part],
+                    outcomes,
+                    randomizations=plan.randomizations.number,
+                    factors=calibration.factors,
+                )
     evs, variances, spreads, calibrated = _collected(groups, elements, len(observables), calibration)
     fields = {"evs": evs, "stds": np.sqrt(spreads + calibrated), "ensemble_standard_error": np.sqrt(variances)}
     if plan.methods.twirls:
@@ -236,10 +243,14 @@ def _shots_in(
         circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, plan.where)
     parts = (
         prepared.sample_twirled(
-            circuit, values, plan.share, prepared.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {}, seeds
+            circuit,
+            values,
+            plan.randomizations,
+            prepared.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {},
+            seeds,
         )
         if plan.methods.twirls
-        else prepared.sample(circuit, values, math.prod(plan.share), seeds)
+        else prepared.sample(circuit, values, plan.randomizations.total, seeds)
     )
     for rows, bits in parts:
         yield rows, bits[..., columns]
@@ -260,7 +271,9 @@ def _calibrated(prepared: PreparedDevice, plan: Plan, seeds: SeedPath) -> _Calib
     """
     readouts = plan.readouts or {}
     learning = prepared.options.resilience.measure_noise_learning
-    shots = plan.share[1] if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
+    shots = (
+        plan.randomizations.shots if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
+    )
     (seed,) = seeds.calibration.rows(slice(0, 1)).tolist()
     rates, variances = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
     factors = trex_factors(rates, learning.num_randomizations * shots)

@@ -11,6 +11,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.device import Device, load_device
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import misread_twirled
+from qiskit_runtime_server.programs.options.mitigation import Randomizations
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.simulation.contract import BitTensor
@@ -65,7 +66,7 @@ class PreparedDevice:
         self,
         circuit: QuantumCircuit,
         values: NDArray[np.float64],
-        shares: tuple[int, int],
+        randomizations: Randomizations,
         readouts: Mapping[int, NDArray[np.float64]],
         seeds: SeedPath,
     ) -> Iterator[tuple[slice, BitTensor]]:
@@ -74,14 +75,13 @@ class PreparedDevice:
         Args:
             circuit: As in `sample`.
             values: As in `sample`.
-            shares: The number of randomizations and the shots of each; all shots of a randomization are neighbours.
+            randomizations: Of every row; all shots of a randomization are neighbours.
             readouts: Of the measured bits, as from `readouts`.
             seeds: As in `sample`.
         """
         noise = None if self.noise is None else self.noise.unread
-        randomizations, shots = shares
-        for rows, bits in self._sample(noise, circuit, values, randomizations * shots, seeds):
-            misread_twirled(bits, readouts, randomizations, seeds.readout.rows(rows))
+        for rows, bits in self._sample(noise, circuit, values, randomizations.total, seeds):
+            misread_twirled(bits, readouts, randomizations.number, seeds.readout.rows(rows))
             yield rows, bits
 
     def readouts(self, clbits: Mapping[int, int]) -> dict[int, NDArray[np.float64]] | None:

@@ -26,7 +26,7 @@ from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.mitigation import run_items
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
-from qiskit_runtime_server.programs.options.mitigation import Methods
+from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
 from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.shots import ShotSource
@@ -44,20 +44,22 @@ def execute(
     prepared = PreparedDevice.of(source, options, backend_name)
     methods = sampler_methods(prepared.options)
     pubs = [SamplerPub.coerce(pub) for pub in pubs]
-    shares = [_shares(pub, prepared.options, methods) for pub in pubs]
-    for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
-        _check(pub, math.prod(share), prepared, f"pubs[{index}]")
+    planned = [_randomizations(pub, prepared.options, methods) for pub in pubs]
+    for index, (pub, randomizations) in enumerate(zip(pubs, planned, strict=True)):
+        _check(pub, randomizations.total, prepared, f"pubs[{index}]")
     pubs = [SamplerPub(opened(pub.circuit), pub.parameter_values, pub.shots) for pub in pubs]
     for index, pub in enumerate(pubs):
         _check_methods(pub.circuit, methods, f"pubs[{index}]")
-    _check_size(pubs, [math.prod(share) for share in shares])
+    _check_size(pubs, [each.total for each in planned])
     results, spans = [], []
-    for index, (pub, share) in enumerate(zip(pubs, shares, strict=True)):
+    for index, (pub, randomizations) in enumerate(zip(pubs, planned, strict=True)):
         start = datetime.now(UTC)
-        data = _sample_pub(prepared, pub, share, methods, index)
-        spans.append(_span(index, pub.shape, share, methods, start))
-        metadata = {"shots": math.prod(share), "circuit_metadata": pub.circuit.metadata or {}}
-        results.append(SamplerPubResult(data, metadata | ({"num_randomizations": share[0]} if methods.twirls else {})))
+        data = _sample_pub(prepared, pub, randomizations, methods, index)
+        spans.append(_span(index, pub.shape, randomizations, methods, start))
+        metadata = {"shots": randomizations.total, "circuit_metadata": pub.circuit.metadata or {}}
+        if methods.twirls:
+            metadata["num_randomizations"] = randomizations.number
+        results.append(SamplerPubResult(data, metadata))
     return PrimitiveResult(results, {**_done(prepared.options, spans), "version": 2})
 
 
@@ -74,21 +76,27 @@ def _done(options: Options, spans: Sequence[ExecutionSpan]) -> dict[str, Any]:
     return metadata | options.noise_metadata
 
 
-def _shares(pub: SamplerPub, options: Options, methods: Methods) -> tuple[int, int]:
+def _randomizations(pub: SamplerPub, options: Options, methods: Methods) -> Randomizations:
     """Return how many randomizations the pub gets, and how many shots each."""
     shots = pub.shots or options.default_shots or DEFAULT_SHOTS
-    return options.twirling.shares(shots, pub_says=pub.shots is not None) if methods.twirls else (1, shots)
+    return (
+        options.twirling.randomizations(shots, pub_says=pub.shots is not None)
+        if methods.twirls
+        else Randomizations(1, shots)
+    )
 
 
 def _span(
-    index: int, shape: tuple[int, ...], share: tuple[int, int], methods: Methods, start: datetime
+    index: int, shape: tuple[int, ...], randomizations: Randomizations, methods: Methods, start: datetime
 ) -> ExecutionSpan:
-    stop, shots = datetime.now(UTC), math.prod(share)
+    stop, shots = datetime.now(UTC), randomizations.total
     everything = slice(0, math.prod(shape)), slice(0, shots)
     if not methods.twirls:
         return DoubleSliceSpan(start, stop, {index: ((*shape, shots), *everything)})
-    everything = slice(0, math.prod(shape) * share[0]), slice(0, share[1])
-    return TwirledSliceSpanV2(start, stop, {index: ((*shape, *share), False, *everything, shots)})
+    everything = slice(0, math.prod(shape) * randomizations.number), slice(0, randomizations.shots)
+    return TwirledSliceSpanV2(
+        start, stop, {index: ((*shape, randomizations.number, randomizations.shots), False, *everything, shots)}
+    )
 
 
 def _check_methods(circuit: QuantumCircuit, methods: Methods, where: str) -> None:
@@ -117,10 +125,10 @@ def _check_size(pubs: Sequence[SamplerPub], shots: Sequence[int]) -> None:
 
 
 def _sample_pub(
-    prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+    prepared: PreparedDevice, pub: SamplerPub, randomizations: Randomizations, methods: Methods, index: int
 ) -> DataBin:
-    arrays = {register.name: _empty(pub, math.prod(share), register.size) for register in pub.circuit.cregs}
-    for rows, registers in _registers(prepared, pub, share, methods, index) if arrays else ():
+    arrays = {register.name: _empty(pub, randomizations.total, register.size) for register in pub.circuit.cregs}
+    for rows, registers in _registers(prepared, pub, randomizations, methods, index) if arrays else ():
         for name, bits in registers.items():
             arrays[name][rows] = _packed(bits)
     sizes = {register.name: register.size for register in pub.circuit.cregs}
@@ -131,7 +139,7 @@ def _sample_pub(
 
 
 def _registers(
-    prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], methods: Methods, index: int
+    prepared: PreparedDevice, pub: SamplerPub, randomizations: Randomizations, methods: Methods, index: int
 ) -> Iterator[tuple[slice, dict[str, NDArray[np.bool_]]]]:
     """Yield bits of shape ``(rows, shots, bits)`` of every register, for some parameter sets at a time."""
     circuit, seeds = pub.circuit, prepared.options.seeds.pub(index)
@@ -139,32 +147,33 @@ def _registers(
     ends = terminal_measurements(circuit) if methods.twirls and not methods.twirl_gates else None
     readouts = None if ends is None else prepared.readouts(ends)
     if methods.twirls and readouts is None:
-        yield slice(0, pub.size), _twirled(prepared, pub, share, index)
+        yield slice(0, pub.size), _twirled(prepared, pub, randomizations, index)
         return
     if methods.decouple:
         circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, f"pubs[{index}]")
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     parts = (
-        prepared.sample(circuit, values, math.prod(share), seeds)
+        prepared.sample(circuit, values, randomizations.total, seeds)
         if readouts is None
-        else prepared.sample_twirled(circuit, values, share, readouts, seeds)
+        else prepared.sample_twirled(circuit, values, randomizations, readouts, seeds)
     )
     for rows, bits in parts:
         yield rows, {name: bits[..., places] for name, places in columns.items()}
 
 
 def _twirled(
-    prepared: PreparedDevice, pub: SamplerPub, share: tuple[int, int], index: int
+    prepared: PreparedDevice, pub: SamplerPub, randomizations: Randomizations, index: int
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every register from variants that a samplex draws."""
     qubits = used_qubits([pub.circuit], prepared.options.twirling.strategy)
     narrow = narrowed(pub.circuit, qubits)
-    twirling = asdict(prepared.options.twirling) | dict(
-        zip(("num_randomizations", "shots_per_randomization"), share, strict=True)
-    )
+    twirling = asdict(prepared.options.twirling) | {
+        "num_randomizations": randomizations.number,
+        "shots_per_randomization": randomizations.shots,
+    }
     options = SamplerOptions(twirling=twirling)
     with damage(f"pubs[{index}]: it cannot be twirled"):
-        program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=math.prod(share))
+        program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=randomizations.total)
     result = run_items.run(prepared, program, prepared.options.seeds.pub(index), qubits=qubits)
     (item,) = result
     undo_twirling(item)

@@ -20,7 +20,7 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
-from qiskit_runtime_server.programs.options.mitigation import Methods
+from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
 from qiskit_runtime_server.programs.options.options import DEFAULT_PRECISION, Options, estimator_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 
@@ -32,7 +32,7 @@ class Plan:
     Attributes:
         where: What to call the pub in messages.
         precision: That the shots are meant for.
-        share: The number of randomizations, and the shots of each.
+        randomizations: Of every parameter set and basis.
         readouts: The readout matrices of all qubits that its observables act on; None if more than that goes wrong when
             they are measured.
         fallback: Why it is run at level 0 although the job is at the default level; empty if it is not.
@@ -42,7 +42,7 @@ class Plan:
     pub: EstimatorPub
     methods: Methods
     precision: float
-    share: tuple[int, int]
+    randomizations: Randomizations
     readouts: Mapping[int, NDArray[np.float64]] | None
     fallback: str
 
@@ -51,15 +51,20 @@ class Plan:
         """Whether it goes to the engine as it is; else a samplex draws variants of it."""
         return not self.methods.rewrites and (not self.methods.twirls or self.readouts is not None)
 
-    def metadata(self, share: tuple[int, int], resilience: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the result says about the pub; `resilience` is what mitigation says about itself."""
+    def metadata(self, drawn: Randomizations, resilience: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the result says about the pub.
+
+        Args:
+            drawn: PEC draws more randomizations than were planned.
+            resilience: What mitigation says about itself.
+        """
         fallback = {"resilience_level": self.methods.level, "level_reason": self.fallback} if self.fallback else {}
         return {
             "target_precision": self.precision,
-            "shots": math.prod(share),
+            "shots": drawn.total,
             "circuit_metadata": self.pub.circuit.metadata or {},
             "resilience": {**fallback, **resilience},
-            "num_randomizations": share[0],
+            "num_randomizations": drawn.number,
         }
 
 
@@ -81,17 +86,17 @@ def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
         message = f"{where}: {methods.names()} cannot be used for {obstacle}."
         raise UnsupportedOptionError(message)
     precision, shots = target(pub, options)
-    share = (1, shots)
+    randomizations = Randomizations(1, shots)
     if methods.twirls:
-        share = options.twirling.shares(shots, pub_says=pub.precision is not None, pec=methods.pec)
+        randomizations = options.twirling.randomizations(shots, pub_says=pub.precision is not None, pec=methods.pec)
     if not pub.precision:
-        precision = 1 / math.sqrt(math.prod(share)) if options.twirling.product and methods.twirls else precision
+        precision = 1 / math.sqrt(randomizations.total) if options.twirling.product and methods.twirls else precision
     return Plan(
         where=where,
         pub=pub,
         methods=methods,
         precision=precision,
-        share=share,
+        randomizations=randomizations,
         readouts=readouts,
         fallback=fallback,
     )

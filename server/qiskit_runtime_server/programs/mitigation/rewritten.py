@@ -11,11 +11,10 @@ https://doi.org/10.1038/s41586-023-06096-3).
     PEA at factor 3           the layer's errors drawn with 2 times their rates, on top of its own
 """
 
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -40,7 +39,7 @@ from qiskit_runtime_server.programs.mitigation.layers import Layer, found_layers
 from qiskit_runtime_server.programs.mitigation.learning import learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
-from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Resilience
+from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -71,12 +70,12 @@ class Mitigated:
 
     Attributes:
         data: With the fields of the legacy result.
-        share: The number of randomizations that were drawn, and the shots of each.
+        randomizations: Those that were drawn.
         resilience: What mitigation says about itself.
     """
 
     data: DataBin
-    share: tuple[int, int]
+    randomizations: Randomizations
     resilience: Mapping[str, Any]
 
 
@@ -113,13 +112,13 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         noise: Of the layers, if the methods need it.
         index: Of the pub.
     """
-    options, pub, methods, share = prepared.options, plan.pub, plan.methods, plan.share
+    options, pub, methods, planned = prepared.options, plan.pub, plan.methods, plan.randomizations
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
     seeds = options.seeds.pub(index)
     with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seeds.folding):
-        program, _ = prepare([_narrow(pub, qubits)], _options(prepared, methods, share, noise))
+        program, _ = prepare([_narrow(pub, qubits)], _options(prepared, methods, planned, noise))
     # Cancelling errors takes more randomizations than were asked for.
-    drawn = (program.items[0].shape[0], share[1]) if methods.pec else share
+    drawn = replace(planned, number=program.items[0].shape[0]) if methods.pec else planned
     learning = options.resilience.measure_noise_learning
     special = {}
     if methods.trex and learning.shots_per_randomization != AUTO:
@@ -133,7 +132,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
     errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
     data = _with_errors(rename_databin_fields(raw, task).data, errors)
-    return Mitigated(data=data, share=drawn, resilience=_about(task, raw.metadata, data, noise))
+    return Mitigated(data=data, randomizations=drawn, resilience=_about(task, raw.metadata, data, noise))
 
 
 def _calibration(result: QuantumProgramResult) -> Calibration:
@@ -197,18 +196,18 @@ def _about(
 
 
 def _options(
-    prepared: PreparedDevice, methods: Methods, share: tuple[int, int], noise: LayerNoise | None
+    prepared: PreparedDevice, methods: Methods, randomizations: Randomizations, noise: LayerNoise | None
 ) -> EstimatorOptions:
     """Return the options of the client's own estimator that say the same."""
     resilience: Resilience = prepared.options.resilience
     zne, pec = resilience.zne, resilience.pec
     return EstimatorOptions(
-        default_shots=math.prod(share),
+        default_shots=randomizations.total,
         twirling={
             "enable_gates": methods.twirl_gates,
             "enable_measure": methods.twirl_measure,
-            "num_randomizations": share[0] if methods.twirls else AUTO,
-            "shots_per_randomization": share[1] if methods.twirls else AUTO,
+            "num_randomizations": randomizations.number if methods.twirls else AUTO,
+            "shots_per_randomization": randomizations.shots if methods.twirls else AUTO,
             "strategy": prepared.options.twirling.strategy,
         },
         resilience={

@@ -15,6 +15,24 @@ Auto = Literal["auto"]
 AUTO: Final[Auto] = "auto"
 
 
+@dataclass(frozen=True, slots=True)
+class Randomizations:
+    """How the shots of a parameter set, or of a basis measured for it, are shared out.
+
+    Attributes:
+        number: How many randomizations are drawn; 1 where nothing is random.
+        shots: Of each.
+    """
+
+    number: int
+    shots: int
+
+    @property
+    def total(self) -> int:
+        """The shots of all together."""
+        return self.number * self.shots
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Twirling:
     """Random gates that undo each other.
@@ -43,7 +61,7 @@ class Twirling:
             return None
         return int(self.num_randomizations) * int(self.shots_per_randomization)
 
-    def shares(self, shots: int, *, pub_says: bool, pec: bool = False) -> tuple[int, int]:
+    def randomizations(self, shots: int, *, pub_says: bool, pec: bool = False) -> Randomizations:
         """Return how many randomizations there are, and how many shots each takes.
 
         Args:
@@ -52,10 +70,10 @@ class Twirling:
             pec: Whether errors are cancelled, which takes more randomizations.
         """
         if pub_says and self.product is not None:
-            return math.ceil(shots / int(self.shots_per_randomization)), int(self.shots_per_randomization)
+            each = int(self.shots_per_randomization)
+            return Randomizations(math.ceil(shots / each), each)
         calculate = calculate_pec_twirling_shots if pec else calculate_twirling_shots
-        randomizations, share = calculate(shots, self.num_randomizations, self.shots_per_randomization)
-        return randomizations, share
+        return Randomizations(*calculate(shots, self.num_randomizations, self.shots_per_randomization))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from qiskit_ibm_runtime.options import EstimatorOptions, SamplerOptions
 from qiskit_ibm_runtime.results import LayerError
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs.options.mitigation import Methods, Twirling
+from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations, Twirling
 from qiskit_runtime_server.programs.options.options import (
     Options,
     estimator_methods,
@@ -245,7 +245,7 @@ class TestMethods:
             estimator_methods(estimator_options(options))
 
     @pytest.mark.parametrize(
-        ("twirling", "shots", "pub_says", "shares"),
+        ("twirling", "shots", "pub_says", "randomizations"),
         [
             (Twirling(), 4096, False, (32, 128)),
             (Twirling(), 1000, False, (16, 64)),
@@ -257,9 +257,9 @@ class TestMethods:
         ],
     )
     def test_shots_are_shared_out_among_randomizations(
-        self, twirling: Twirling, shots: int, pub_says: object, shares: tuple[int, int]
+        self, twirling: Twirling, shots: int, pub_says: object, randomizations: tuple[int, int]
     ) -> None:
-        assert twirling.shares(shots, pub_says=bool(pub_says)) == shares
+        assert twirling.randomizations(shots, pub_says=bool(pub_says)) == Randomizations(*randomizations)
 
 
 def test_seeds_of_both_kinds_count() -> None:
