@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-oldest e2e cluster check format bench bench-operator error-bars chaos gpu-test lock docs
+.PHONY: help setup demo test test-fast test-parts test-oldest e2e cluster check format bench bench-operator error-bars chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,8 +20,22 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Start a server, run a Bell circuit on it with the real client, stay up (ONCE=1: exit instead)
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
-test: $(STAMP) ## Run the tests
+# Tests that run side by side have one thread each.
+PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto
+REPORTS := build/test-reports
+test: $(STAMP) ## Run the tests: those in one process each side by side, then the others; ARGS="tests/unit -k seed" runs some
+ifeq ($(strip $(ARGS)),)
+	$(PARALLEL) -m "not serial" --junitxml=$(REPORTS)/parallel.xml
+	$(BIN)/python -m pytest -m serial --junitxml=$(REPORTS)/serial.xml
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
+
+test-fast: $(STAMP) ## Run the tests that need no server, no database and less than ten seconds each
+	$(PARALLEL) -m "not serial and not slow and not database" tests/unit tests/contract $(ARGS)
+
+test-parts: $(STAMP) ## Write what the last `make test` took into CONTRIBUTING.md
+	$(BIN)/python docs/parts_of_tests.py $(REPORTS)
 
 test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes that is supported
 	$(BIN)/python -m pytest --kubernetes=oldest tests/control_plane tests/chart $(ARGS)

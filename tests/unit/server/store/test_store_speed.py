@@ -32,6 +32,7 @@ def print_table(short: Milliseconds, long: Milliseconds) -> None:
 @pytest.mark.slow
 @pytest.mark.benchmark
 @pytest.mark.parametrize("opened", [sqlite_store, postgresql_store], ids=["sqlite", "postgresql"])
+@pytest.mark.serial
 async def test_a_long_queue_makes_no_call_slower(tmp_path: Path, opened: Opened) -> None:
     async with opened(tmp_path / "short") as store:
         short = await measured(store)

@@ -143,7 +143,7 @@ def test_shifts_beyond_the_width_leave_nothing_however_wide_the_integer_is() -> 
         expr.less(expr.Stretch.new("gap"), Duration.ns(4)),
         expr.Unary(expr.Unary.Op.NEGATE, expr.lift(1, types.Uint(3)), types.Uint(3)),
     ],
-    ids=str,
+    ids=lambda source: type(source).__name__,
 )
 def test_what_is_not_made_of_bits_and_integers_is_refused_by_name(source: expr.Expr) -> None:
     with pytest.raises(InvalidInputError, match=r"Expressions with .* cannot be simulated"):

@@ -1,0 +1,72 @@
+"""The parts of the tests: what each proves, how many tests it has and how long they took, for CONTRIBUTING.md.
+
+`python docs/parts_of_tests.py FOLDER` reads the JUnit reports that `make test` left in a folder and writes the table.
+"""
+
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "CONTRIBUTING.md"
+BEGIN, END = "<!-- made by `make test-parts` -->", "<!-- end -->"
+# The first that fits a test's path counts.
+PARTS: Mapping[str, str] = {
+    "tests/unit/kit": "the exact reference of simulations, against closed forms and Qiskit's own states",
+    "tests/unit/operator": "what the operator makes of a RuntimeServer, of events and of statuses, without a cluster",
+    "tests/unit/server/executors": "what executors sample is the exact distribution, within their memory, seeded",
+    "tests/unit/server/programs": "options, results, error bars, mitigation, and damaged input of each program",
+    "tests/unit/server/simulation": "noise, density evolution and components against closed forms and Aer",
+    "tests/unit/server/store": "one suite on every store, with PostgreSQL's own faults",
+    "tests/unit/server": "settings, accounts, devices, the dispatcher, slots and their workers",
+    "tests/contract": "server and operator agree; docs, decisions and tables say what the code does",
+    "tests/processes/workflows": "packages of Qiskit's ecosystem run unchanged and get exact values",
+    "tests/processes/client": "real clients over HTTP, old and new, and every option that they send",
+    "tests/processes/cluster": "apis and executor services that are killed, cut off, replaced and overloaded",
+    "tests/processes": "other servers in processes of their own",
+    "tests/control_plane": "the operator on a real kube-apiserver, through crashes and faults of the network",
+    "tests/chart": "the chart, installed and upgraded by the real helm",
+    "tests/chaos": "a small storm of faults on a cluster of processes; `make chaos` has the large one",
+}
+
+
+def counted(reports: Iterable[Path]) -> dict[str, tuple[int, float]]:
+    """Return the tests and seconds of each part. A part that was not run is not there."""
+    tests: dict[str, int] = defaultdict(int)
+    seconds: dict[str, float] = defaultdict(float)
+    for report in reports:
+        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - our own file
+            path = case.get("classname", "").replace(".", "/")
+            part = next((part for part in PARTS if f"{path}/".startswith(f"{part}/")), None)
+            if part is None:
+                message = f"{path} belongs to no part of {Path(__file__).name}."
+                raise ValueError(message)
+            tests[part] += 1
+            seconds[part] += float(case.get("time", "0"))
+    return {part: (tests[part], seconds[part]) for part in PARTS if part in tests}
+
+
+def table(found: Mapping[str, tuple[int, float]]) -> str:
+    """Return the table, with seconds of one core as minutes."""
+    rows = [
+        f"| `{part}` | {PARTS[part]} | {tests:,} | {seconds / 60:.1f} | `make test ARGS={part}` |"
+        for part, (tests, seconds) in found.items()
+    ]
+    tests, seconds = (sum(column) for column in zip(*found.values(), strict=True))
+    total = f"| all | | {tests:,} | {seconds / 60:.1f} | `make test` |"
+    return "\n".join(["| part | what it proves | tests | minutes | command |", "|---|---|---|---|---|", *rows, total])
+
+
+def main(folder: Path) -> None:
+    """Write the table into the page."""
+    text = PAGE.read_text()
+    shown = f"{BEGIN}\n\n{table(counted(sorted(folder.glob('*.xml'))))}\n\nOn {os.cpu_count()} cores.\n\n{END}"
+    PAGE.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: shown, text, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
