@@ -1,11 +1,20 @@
-"""Jobs and sessions: frozen data and pure functions; nothing here does I/O."""
+"""Jobs and sessions: frozen data, and the one home of their transitions; nothing here does I/O.
 
-from dataclasses import dataclass, field
+The life of a job: `started` brings it from Queued to Running under the next fence; `taken_over` gives it to another
+holder under the one after; `set_back` returns it to the queue, or fails it when that happened too often; `ended` and
+`cancelled` bring it to a terminal state, in which it stays. Each returns the job as it is afterwards, or raises
+`InvalidStateError`. Every store writes what these functions return.
+"""
+
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+import msgspec
+
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.errors import InternalError, InvalidStateError, WorkerDiedError
 from qiskit_runtime_server.messages.messages import Metrics
 
 JobId = NewType("JobId", str)
@@ -13,7 +22,10 @@ SessionId = NewType("SessionId", str)
 AccountId = NewType("AccountId", str)
 
 MAX_WORKER_DEATHS = 3
+"""With how many deaths of its worker process a job fails."""
+
 MAX_LOSSES = 10
+"""With how many runs lost with an executor, a stream or a node a job fails."""
 
 
 class JobState(StrEnum):
@@ -78,6 +90,120 @@ class Job:
     max_qubits: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended."""
+
+    state: JobState
+    reason: str | None = None
+    reason_code: int | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+class RetryReason(StrEnum):
+    """Why a run did not end the job."""
+
+    WORKER_DIED = "worker_died"
+    LOST = "lost"
+    NOT_STARTED = "not_started"
+
+
+def started(job: Job, now: datetime) -> Job:
+    """Return a queued job as it runs from `now` on, under the next fence.
+
+    Raises:
+        InvalidStateError: If it is not queued.
+    """
+    _demand(job, JobState.QUEUED, to="be started")
+    return replace(job, state=JobState.RUNNING, started=now, fence=job.fence + 1)
+
+
+def taken_over(job: Job) -> Job:
+    """Return a running job as its next holder has it: under the next fence.
+
+    Raises:
+        InvalidStateError: If it does not run.
+    """
+    _demand(job, JobState.RUNNING, to="be taken over")
+    return replace(job, fence=job.fence + 1)
+
+
+def set_back(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
+    """Return a running job as it is queued again with this retry counted, or Failed if that is one too many.
+
+    Args:
+        job: As it runs.
+        why: What `worker_deaths` and `losses` count; a run that was never started is not counted.
+        now: Its end, if it fails.
+        reason: For people, if it fails.
+
+    Raises:
+        InvalidStateError: If it does not run.
+    """
+    _demand(job, JobState.RUNNING, to="be set back")
+    code: int | None = None
+    match why:
+        case RetryReason.WORKER_DIED:
+            job = replace(job, worker_deaths=job.worker_deaths + 1)
+            code = WorkerDiedError.code if job.worker_deaths >= MAX_WORKER_DEATHS else None
+        case RetryReason.LOST:
+            job = replace(job, losses=job.losses + 1)
+            code = InternalError.code if job.losses >= MAX_LOSSES else None
+        case RetryReason.NOT_STARTED:
+            pass
+    if code is None:
+        return replace(job, state=JobState.QUEUED, started=None)
+    return ended(job, Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics), now)
+
+
+def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
+    """Return a queued or running job in the terminal state of `outcome`, with a reason that every store can hold.
+
+    Raises:
+        InvalidStateError: If it has ended already, or `outcome` is no end.
+    """
+    if job.state.terminal or not outcome.state.terminal:
+        raise InvalidStateError(f"Job {job.id} is {job.state} and cannot become {outcome.state}.")
+    return replace(
+        job,
+        state=outcome.state,
+        reason=_printable(outcome.reason),
+        reason_code=outcome.reason_code,
+        metrics=outcome.metrics,
+        finished=now,
+    )
+
+
+def cancelled(job: Job, now: datetime, *, reason: str) -> Job:
+    """Return a queued or running job as Cancelled; the time for which it ran counts as used.
+
+    Raises:
+        InvalidStateError: If it has ended already.
+    """
+    if job.state.terminal:
+        raise InvalidStateError(f"Job {job.id} is {job.state} and cannot be cancelled.")
+    metrics = msgspec.structs.replace(job.metrics, seconds=_seconds_in_slot(job, now))
+    return ended(job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+
+
+def _demand(job: Job, state: JobState, *, to: str) -> None:
+    if job.state is not state:
+        raise InvalidStateError(f"Job {job.id} is {job.state} and cannot {to}.")
+
+
+def _seconds_in_slot(job: Job, now: datetime) -> float:
+    if job.state is not JobState.RUNNING or job.started is None:
+        return 0.0
+    return max(0.0, (now - job.started).total_seconds())
+
+
+def _printable(reason: str | None) -> str | None:
+    """Return what every database can hold: a job must be able to end, whatever its process says about that."""
+    if reason is None:
+        return None
+    return reason.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class SessionMode(StrEnum):
     """Spelled as on the wire."""
 
@@ -128,6 +254,27 @@ class Session:
         """Return whether a job may be added at `now`."""
         expires = self.expires()
         return self.closed is None and (expires is None or now < expires)
+
+    def check_accepts_jobs(self, now: datetime) -> None:
+        """Refuse a job that is to be added at `now`.
+
+        Raises:
+            InvalidStateError: If the session was closed or its time is over.
+        """
+        if not self.accepts_jobs(now):
+            raise InvalidStateError(f"Session {self.id} accepts no more jobs.")
+
+    def with_job_queued(self) -> "Session":
+        """Return the session after one more job was added to it."""
+        return replace(self, active_jobs=self.active_jobs + 1)
+
+    def with_job_started(self, now: datetime) -> "Session":
+        """Return the session after one of its jobs began to run."""
+        return replace(self, first_job_started=self.first_job_started or now, last_job_started=now)
+
+    def with_job_ended(self, now: datetime) -> "Session":
+        """Return the session after one of its jobs came to a terminal state."""
+        return replace(self, active_jobs=self.active_jobs - 1, last_job_completed=now)
 
     def state(self, now: datetime) -> SessionState:
         """Return the state that clients see: closed only once its last job has ended."""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from qiskit_runtime_server.errors import LimitError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountLimits:
@@ -20,6 +22,27 @@ class AccountLimits:
     queued: int | None = None
     seconds_per_day: float | None = None
     qubits: int | None = None
+
+    def check_queued(self, instance: str, queued: int) -> None:
+        """Refuse one more job of an instance that has `queued` jobs in the queue.
+
+        Raises:
+            LimitError: If it has as many as it may.
+        """
+        if self.queued is not None and queued >= self.queued:
+            raise LimitError(f"Instance {instance} has {queued} queued jobs; its limit is {self.queued}.")
+
+    def check_seconds(self, instance: str, used: float) -> None:
+        """Refuse one more job of an instance that has used `used` seconds of slot time on this day (UTC).
+
+        Raises:
+            LimitError: If that is as much as it may.
+        """
+        if self.seconds_per_day is not None and used >= self.seconds_per_day:
+            raise LimitError(
+                f"Instance {instance} has used {used:.1f} s of slot time today; its limit is"
+                f" {self.seconds_per_day:g} s per day (UTC)."
+            )
 
 
 DEFAULT_TERMS = AccountLimits()

@@ -22,9 +22,9 @@ from qiskit_runtime_server.errors import (
     StoreFullError,
     UnavailableError,
 )
-from qiskit_runtime_server.jobs import Job, JobId, JobState
+from qiskit_runtime_server.jobs import Job, JobId, JobState, Outcome, RetryReason
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Holder, Log, Task
-from qiskit_runtime_server.store.port import Claim, Ended, Outcome, Queued, RetryReason, Store
+from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
 
 _POLL_SECONDS = 1.0
 _OTHERS_FIRST_SECONDS = 0.1

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.jobs import Job, JobState
+from qiskit_runtime_server.jobs import Job, JobState, RetryReason
 from qiskit_runtime_server.metrics import SECONDS
-from qiskit_runtime_server.store.port import RetryReason, Swept
+from qiskit_runtime_server.store.port import Swept
 
 _BY_EXECUTOR = ("executor",)
 

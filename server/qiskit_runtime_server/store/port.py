@@ -7,17 +7,15 @@ other accounts; None, where it is allowed, stands for all of them. Every method 
 """
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
-from qiskit_runtime_server.messages.messages import Holder, Metrics
-
-SESSION_CLAIMS_IN_ROW = 4
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, Outcome, RetryReason, Session, SessionId
+from qiskit_runtime_server.messages.messages import Holder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +56,6 @@ class Claim:
         return self.job.id, self.job.fence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a job ended."""
-
-    state: JobState
-    reason: str | None = None
-    reason_code: int | None = None
-    metrics: Metrics = field(default_factory=Metrics)
-
-
 class DocumentKind(StrEnum):
     """The large parts of a job."""
 
@@ -102,14 +90,6 @@ class Swept:
     limit: str
     jobs: int
     stored_bytes: int
-
-
-class RetryReason(StrEnum):
-    """Why a run did not end the job."""
-
-    WORKER_DIED = "worker_died"
-    LOST = "lost"
-    NOT_STARTED = "not_started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,8 +231,8 @@ class QueueStore(Protocol):
         first, then the one that has waited longest for its turn. While an account with waiting jobs runs none, another
         account gets at most as many claims as its weight, and only if it has waited before.
 
-        Of the account's jobs, those in sessions come first, then the older ones; but of `SESSION_CLAIMS_IN_ROW` + 1
-        claims at least one is for the oldest job of all.
+        Of the account's jobs, those in sessions come first, then the older ones; but of every five claims at
+        least one is for the oldest job of all. `fair_share` says the same in Python.
         """
 
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
@@ -267,8 +247,8 @@ class QueueStore(Protocol):
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """End the job with its result, all or nothing, if the claim still holds; return whether it did."""
 
-    async def give_back(self, claim: Claim, setback: RetryReason, *, reason: str) -> Job | None:
-        """Return the job to the queue with its old place, or fail it with `reason` when this setback is one too many.
+    async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
+        """Return the job to the queue with its old place, or fail it with `reason` when this retry is one too many.
 
         Returns:
             The job as it is now, or None if the claim no longer held.

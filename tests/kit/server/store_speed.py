@@ -14,9 +14,9 @@ from sqlalchemy import Connection, insert
 
 from kit.server.postgresql_server import PostgresqlServer
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import Claim, JobQuery, Outcome, Store
+from qiskit_runtime_server.store.port import Claim, JobQuery, Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
 from qiskit_runtime_server.store.sql.rows import job_row
 from qiskit_runtime_server.store.sql.schema import EPOCH, documents, jobs, ledger

@@ -9,8 +9,8 @@ import asyncpg
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import JobId
+from qiskit_runtime_server.store.hub import Hub
 from qiskit_runtime_server.store.port import Ended, Queued, Signal
-from qiskit_runtime_server.store.sql.hub import Hub
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Insert, bindparam, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_QUEUED, jobs, slot_times, usage_days
 
@@ -64,13 +63,8 @@ def refuse_beyond(connection: Connection, job: Job, terms: AccountLimits, *, arr
     of_instance = {"of_account": job.account, "of_instance": job.instance}
     if terms.queued is not None:
         queued = (connection.scalar(_QUEUED, of_instance) or 0) - arrived
-        if queued >= terms.queued:
-            raise LimitError(f"Instance {job.instance} has {queued} queued jobs; its limit is {terms.queued}.")
+        terms.check_queued(job.instance, queued)
     if terms.seconds_per_day is not None:
         today = connection.scalars(ASK_CLOCK).one().date()
         used = connection.scalar(USED_TODAY, {**of_instance, "of_day": today}) or 0.0
-        if used >= terms.seconds_per_day:
-            raise LimitError(
-                f"Instance {job.instance} has used {used:.1f} s of slot time today; its limit is"
-                f" {terms.seconds_per_day:g} s per day (UTC)."
-            )
+        terms.check_seconds(job.instance, used)

@@ -11,8 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.store.hub import Hub
 from qiskit_runtime_server.store.port import Signal
-from qiskit_runtime_server.store.sql.hub import Hub
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK
 
 P = ParamSpec("P")

@@ -1,11 +1,9 @@
 """Jobs as their owners see them, in SQL."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -23,9 +21,9 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN
-from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, SessionNotFoundError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState
-from qiskit_runtime_server.store.port import DocumentKind, Ended, JobQuery, Outcome, Queued
+from qiskit_runtime_server.errors import JobNotFoundError, SessionNotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, cancelled
+from qiskit_runtime_server.store.port import DocumentKind, Ended, JobQuery, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import refuse_beyond
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
@@ -102,8 +100,6 @@ class SqlJobs(SqlPart):
             job = _read(connection, account, job_id, locked=True)
             if job.state is JobState.CANCELLED and self._database.in_doubt():
                 return job
-            if job.state.terminal:
-                raise InvalidStateError(f"Job {job_id} is {job.state} and cannot be cancelled.")
             self._cancel(connection, job, reason)
             return job
 
@@ -139,10 +135,8 @@ class SqlJobs(SqlPart):
         await self._database.change(replace)
 
     def _cancel(self, connection: Connection, job: Job, reason: str) -> None:
-        """End the job; the time that it spent in a slot counts."""
         now = self._database.now(connection).utc
-        metrics = msgspec.structs.replace(job.metrics, seconds=_seconds_in_slot(job, now))
-        transitions.end(connection, job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+        transitions.end(connection, cancelled(job, now, reason=reason), now, ran=job.state is JobState.RUNNING)
 
 
 def _check_session(connection: Connection, session: Select[*tuple[Any, ...]], job: Job) -> None:
@@ -151,8 +145,7 @@ def _check_session(connection: Connection, session: Select[*tuple[Any, ...]], jo
     result = connection.execute(session, {"session_id": job.session_id, "account_id": job.account})
     if (row := result.mappings().first()) is None:
         raise SessionNotFoundError(f"Session {job.session_id} not found.")
-    if not session_of(row).accepts_jobs(row["now"]):
-        raise InvalidStateError(f"Session {job.session_id} accepts no more jobs.")
+    session_of(row).check_accepts_jobs(row["now"])
 
 
 def _read(connection: Connection, account: AccountId | None, job_id: str, *, locked: bool = False) -> Job:
@@ -205,9 +198,3 @@ def _tagged(name: str, *, of_account: bool) -> ColumnElement[bool]:
 
 def _by_age(of: FromClause, *, oldest_first: bool) -> list[ColumnElement[Any]]:
     return [column if oldest_first else column.desc() for column in (of.c.created, of.c.id)]
-
-
-def _seconds_in_slot(job: Job, now: datetime) -> float:
-    if job.state is not JobState.RUNNING or job.started is None:
-        return 0.0
-    return max(0.0, (now - job.started).total_seconds())

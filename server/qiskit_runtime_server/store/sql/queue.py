@@ -1,24 +1,16 @@
 """Jobs as dispatchers see them, in SQL."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, insert, select, tuple_, update
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.errors import InternalError, WorkerDiedError
-from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, Job, JobId, JobState
+from qiskit_runtime_server.jobs import Job, JobId, Outcome, RetryReason, ended, set_back, taken_over
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import (
-    SESSION_CLAIMS_IN_ROW,
-    Claim,
-    DocumentKind,
-    Ended,
-    Outcome,
-    Queued,
-    RetryReason,
-)
+from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
+from qiskit_runtime_server.store.port import Claim, DocumentKind, Ended, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
@@ -106,8 +98,7 @@ class SqlQueue(SqlPart):
             row = _first(connection, _LOST, at_executor=executor, now=now.lease)
             if row is None:
                 return None
-            lost = job_of(row)
-            job = replace(lost, fence=lost.fence + 1)
+            job = taken_over(job_of(row))
             connection.execute(
                 _TAKE, {"of_job": job.id, "until": now.lease + lease.total_seconds(), "new_fence": job.fence}
             )
@@ -140,21 +131,22 @@ class SqlQueue(SqlPart):
             held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
                 return self._database.in_doubt() and _has_ended(connection, claim, outcome)
-            transitions.end(connection, job_of(held), outcome, held["now"], result_bytes=size_of(rows))
+            job, now = job_of(held), held["now"]
+            transitions.end(connection, ended(job, outcome, now), now, ran=True, result_bytes=size_of(rows))
             write_document(connection, claim.job.id, DocumentKind.RESULT, rows)
             return True
 
-        if ended := await self._database.change(end):
+        if has_ended := await self._database.change(end):
             self._database.announce(Ended(job_id=claim.job.id))
-        return ended
+        return has_ended
 
     @uninterrupted
-    async def give_back(self, claim: Claim, setback: RetryReason, *, reason: str) -> Job | None:
+    async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
         """See `QueueStore.give_back`."""
 
         def put_back(connection: Connection) -> Job | None:
             held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
-            return None if held is None else _put_back(connection, job_of(held), setback, reason, held["now"])
+            return None if held is None else _put_back(connection, job_of(held), why, reason, held["now"])
 
         job = await self._database.change(put_back)
         if job is not None:
@@ -174,12 +166,13 @@ class SqlQueue(SqlPart):
             self._database.announce(Queued(executor=executor))
 
 
-def _put_back(connection: Connection, held: Job, setback: RetryReason, reason: str, now: datetime) -> Job:
-    job, code = _set_back(held, setback)
-    if code is None:
-        return transitions.requeue(connection, job, now)
-    outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics)
-    return transitions.end(connection, job, outcome, now)
+def _put_back(connection: Connection, held: Job, why: RetryReason, reason: str, now: datetime) -> Job:
+    job = set_back(held, why, now, reason=reason)
+    if job.state.terminal:
+        transitions.end(connection, job, now, ran=True)
+    else:
+        transitions.requeue(connection, job, now)
+    return job
 
 
 def _first(connection: Connection, statement: Select[*tuple[object, ...]], **values: object) -> RowMapping | None:
@@ -221,16 +214,3 @@ def _has_ended(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
         _ENDED, {"of_job": claim.job.id, "under_fence": claim.job.fence, "in_state": outcome.state}
     )
     return ended is not None
-
-
-def _set_back(job: Job, setback: RetryReason) -> tuple[Job, int | None]:
-    """Return the job with the setback counted, and the error code if it was one too many."""
-    match setback:
-        case RetryReason.WORKER_DIED:
-            job = replace(job, worker_deaths=job.worker_deaths + 1)
-            return job, WorkerDiedError.code if job.worker_deaths >= MAX_WORKER_DEATHS else None
-        case RetryReason.LOST:
-            job = replace(job, losses=job.losses + 1)
-            return job, InternalError.code if job.losses >= MAX_LOSSES else None
-        case RetryReason.NOT_STARTED:
-            return job, None

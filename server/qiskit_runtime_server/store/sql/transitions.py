@@ -7,16 +7,14 @@ An account's turn lasts for as many claims as its weight says. It then waits for
 ran, as one that had nothing queued does since its job arrived (docs/decisions/0007).
 """
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, func, insert, update
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.jobs import Job, JobState
+from qiskit_runtime_server.jobs import Job, started
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import Outcome
 from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there
 from qiskit_runtime_server.store.sql.database import Now
 from qiskit_runtime_server.store.sql.rows import json_text
@@ -93,21 +91,21 @@ def arrive(connection: Connection, job: Job, terms: AccountLimits) -> None:
 
 
 def start(  # noqa: PLR0913 - what a claim is made of
-    connection: Connection, job: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
+    connection: Connection, queued: Job, holder: Holder, *, now: Now, lease: timedelta, in_row: int
 ) -> Job | None:
-    """Bring a queued job to Running under the next fence; None if its account runs as many as it may by now.
+    """Start a queued job; None if its account runs as many as it may by now.
 
     Args:
         connection: In a transaction.
-        job: As it is.
+        queued: The job as it is.
         holder: Who will run it.
         now: From the store's clock.
         lease: How long the claim holds.
         in_row: How many claims for session jobs its account has had in a row, with this one.
     """
-    if not _count(connection, _STARTED, job, more=-1, new_in_row=in_row):
+    if not _count(connection, _STARTED, queued, more=-1, new_in_row=in_row):
         return None
-    running = replace(job, state=JobState.RUNNING, started=now.utc, fence=job.fence + 1)
+    running = started(queued, now.utc)
     connection.execute(
         _START,
         {
@@ -120,13 +118,12 @@ def start(  # noqa: PLR0913 - what a claim is made of
             "new_boot_id": holder.boot_id,
         },
     )
-    _note(connection, job, started=now.utc)
+    _note(connection, queued, started=now.utc)
     return running
 
 
-def requeue(connection: Connection, job: Job, now: datetime) -> Job:
-    """Bring a running job back to its place in the queue."""
-    queued = replace(job, state=JobState.QUEUED, started=None)
+def requeue(connection: Connection, queued: Job, now: datetime) -> None:
+    """Bring a job that ran to its place in the queue, as it is from `now` on."""
     connection.execute(
         _REQUEUE,
         {
@@ -137,20 +134,19 @@ def requeue(connection: Connection, job: Job, now: datetime) -> Job:
             "new_losses": queued.losses,
         },
     )
-    _count(connection, _STOPPED, job, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
-    return queued
+    _count(connection, _STOPPED, queued, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
 
 
-def end(connection: Connection, job: Job, outcome: Outcome, now: datetime, *, result_bytes: int = 0) -> Job:
-    """Bring a queued or running job to a terminal state; a result of that size is kept with it."""
-    ended = replace(
-        job,
-        state=outcome.state,
-        reason=_printable(outcome.reason),
-        reason_code=outcome.reason_code,
-        metrics=outcome.metrics,
-        finished=now,
-    )
+def end(connection: Connection, ended: Job, now: datetime, *, ran: bool, result_bytes: int = 0) -> None:
+    """Write that a job has ended, as it is from `now` on.
+
+    Args:
+        connection: In a transaction.
+        ended: The job in its terminal state.
+        now: When it ended.
+        ran: Whether it was running before, and not queued.
+        result_bytes: How large the result is that is kept with it.
+    """
     connection.execute(
         _END,
         {
@@ -165,15 +161,14 @@ def end(connection: Connection, job: Job, outcome: Outcome, now: datetime, *, re
             "more_bytes": result_bytes,
         },
     )
-    if job.state is JobState.RUNNING:
-        seconds = outcome.metrics.seconds
-        _count(connection, _STOPPED, job, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
+    seconds = ended.metrics.seconds
+    if ran:
+        _count(connection, _STOPPED, ended, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
     else:
-        _count(connection, _LEFT, job, more=-1)
-    _note(connection, job, active=-1, completed=now)
-    if job.state is JobState.RUNNING:
-        charge(connection, job, outcome.metrics.seconds, now)
-    return ended
+        _count(connection, _LEFT, ended, more=-1)
+    _note(connection, ended, active=-1, completed=now)
+    if ran:
+        charge(connection, ended, seconds, now)
 
 
 def _count(connection: Connection, statement: Update, job: Job, *, more: int, **values: object) -> bool:
@@ -197,10 +192,3 @@ def _note(
     connection.execute(
         _NOTE, {"of_session": job.session_id, "more_active": active, "started": started, "completed": completed}
     )
-
-
-def _printable(reason: str | None) -> str | None:
-    """Return what every database can hold: a job must be able to end, whatever its process says about that."""
-    if reason is None:
-        return None
-    return reason.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -18,7 +18,7 @@ from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,
@@ -32,7 +32,7 @@ from qiskit_runtime_server.messages.messages import (
     Started,
     Task,
 )
-from qiskit_runtime_server.store.port import Claim, Outcome, Queued, Store
+from qiskit_runtime_server.store.port import Claim, Queued, Store
 from qiskit_runtime_server.store.sql.store import SqlStore, open_sqlite
 
 NAME = ExecutorName("played")

@@ -6,6 +6,7 @@ import random
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,15 +17,18 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import Executable, Row, create_engine
+from sqlalchemy import Executable, Row, create_engine, func, select
 from sqlalchemy.dialects import postgresql
 
 from kit.server.postgresql_server import PgBouncer, PostgresqlServer
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, Session, SessionId, SessionMode
+from qiskit_runtime_server.store.fair_share import Counts
+from qiskit_runtime_server.store.memory.state import State
+from qiskit_runtime_server.store.memory.store import MemoryStore
 from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
-from qiskit_runtime_server.store.sql.schema import metadata
+from qiskit_runtime_server.store.sql.schema import NO_LIMIT, documents, ledger, metadata, slot_times
 from qiskit_runtime_server.store.sql.store import open_sqlite
 
 
@@ -49,15 +53,106 @@ class OpenedStore(Protocol):
     async def restart(self) -> bool:
         """Replace the store as a new process would; return whether leases of the old one have run out with that."""
 
+    async def counts(self) -> dict[tuple[ExecutorName, AccountId], Counts]:
+        """Return what the store keeps of every account on every executor; when it began to wait is left out."""
+
+    async def slot_seconds(self) -> dict[AccountId, float]:
+        """Return the slot time that is kept for good, summed over the jobs of each account."""
+
+    async def documents_kept(self) -> int:
+        """Return how many pieces of documents there are."""
+
+
+class SqlTables:
+    """What the tables of a SQL store hold."""
+
     async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]:
         """Run a query on the tables themselves."""
+        raise NotImplementedError
 
+    async def counts(self) -> dict[tuple[ExecutorName, AccountId], Counts]:
+        return {
+            (row[0], row[1]): Counts(
+                queued=row[2],
+                queued_in_sessions=row[3],
+                running=row[4],
+                weight=row[5],
+                max_running=None if row[6] == NO_LIMIT else row[6],
+                claims_in_turn=row[7],
+                session_claims_in_row=row[8],
+            )
+            for row in await self.rows(select(ledger.c[*COUNTS]))
+        }
+
+    async def slot_seconds(self) -> dict[AccountId, float]:
+        sums = select(slot_times.c.account, func.sum(slot_times.c.seconds)).group_by(slot_times.c.account)
+        return {row[0]: row[1] for row in await self.rows(sums)}
+
+    async def documents_kept(self) -> int:
+        [(count,)] = [tuple(row) for row in await self.rows(select(func.count()).select_from(documents))]
+        return int(count)
+
+
+COUNTS = (
+    "executor",
+    "account",
+    "queued",
+    "queued_in_sessions",
+    "running",
+    "weight",
+    "max_running",
+    "claims_in_turn",
+    "session_claims_in_row",
+)
 
 OpenStore = Callable[[], AbstractAsyncContextManager[OpenedStore]]
 
 
 @dataclass
-class SqliteStore:
+class OpenedMemoryStore:
+    clock: LeaseClock = field(default_factory=LeaseClock)
+
+    def __post_init__(self) -> None:
+        self.state = State(clock=self.clock)
+        self.store: Store = MemoryStore(self.state)
+
+    async def let_leases_age(self, seconds: float) -> None:
+        self.clock.seconds += seconds
+
+    async def restart(self) -> bool:
+        """Open the same memory again."""
+        await self.store.close()
+        self.store = MemoryStore(self.state)
+        return False
+
+    async def counts(self) -> dict[tuple[ExecutorName, AccountId], Counts]:
+        return {
+            (executor, account): replace(counts, waiting_since=Counts().waiting_since)
+            for executor, accounts in self.state.counts.items()
+            for account, counts in accounts.items()
+        }
+
+    async def slot_seconds(self) -> dict[AccountId, float]:
+        seconds: Counter[AccountId] = Counter()
+        for day in self.state.days.values():
+            seconds[day.account] += day.seconds
+        return dict(seconds)
+
+    async def documents_kept(self) -> int:
+        return sum(len(kept.documents) for kept in self.state.jobs.values())
+
+
+@pytest.fixture
+def open_memory_store() -> OpenStore:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[OpenedMemoryStore]:
+        yield OpenedMemoryStore()
+
+    return opened
+
+
+@dataclass
+class SqliteStore(SqlTables):
     store: Store
     folder: Path
     clock: LeaseClock = field(default_factory=LeaseClock)
@@ -110,7 +205,7 @@ def open_sqlite_store(migrated_folder: Path, tmp_path: Path) -> OpenStore:
 
 
 @dataclass
-class PostgresqlStore:
+class PostgresqlStore(SqlTables):
     store: Store
     url: str
     options: Mapping[str, Any]
@@ -230,6 +325,7 @@ def open_pooled_store(postgresql_server: PostgresqlServer, pooled_url: str) -> O
 
 
 OPENERS = {
+    "memory": "open_memory_store",
     "sqlite": "open_sqlite_store",
     "postgresql": "open_postgresql_store",
     "postgresql-pooled": "open_pooled_store",
@@ -241,6 +337,14 @@ def open_store(request: pytest.FixtureRequest) -> OpenStore:
     """Return a function that opens a new, empty store."""
     opener: OpenStore = request.getfixturevalue(OPENERS[request.param])
     return opener
+
+
+@pytest.fixture(params=[name for name in OPENERS if name != "memory"])
+async def sql_store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """Return a new, empty store of each kind that has a database."""
+    opener: OpenStore = request.getfixturevalue(OPENERS[request.param])
+    async with opener() as opened:
+        yield opened.store
 
 
 @pytest.fixture

@@ -2,20 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import pytest
-from sqlalchemy import Executable, func, select
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import JobQuery, Outcome, Retention, Store
-from qiskit_runtime_server.store.sql.schema import documents, slot_times
+from qiskit_runtime_server.store.port import JobQuery, Retention, Store
 
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="local", boot_id="1")
@@ -29,7 +27,9 @@ NewJob = Callable[..., Job]
 class Opened(Protocol):
     store: Store
 
-    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]: ...
+    async def documents_kept(self) -> int: ...
+
+    async def slot_seconds(self) -> dict[AccountId, float]: ...
 
 
 async def ended(store: Store, job: Job, result: bytes = b"a result") -> Job:
@@ -68,7 +68,7 @@ async def test_jobs_go_with_their_documents_when_their_time_is_over(opened: Open
     assert await swept(store, Retention(age=NOW)) == 1
     with pytest.raises(JobNotFoundError):
         await store.jobs.get(ALICE, job.id)
-    assert await opened.rows(select(func.count()).select_from(documents)) == [(0,)]
+    assert await opened.documents_kept() == 0
 
 
 async def test_jobs_that_have_not_ended_stay_however_old_they_are(store: Store, new_job: NewJob) -> None:
@@ -114,9 +114,7 @@ async def test_what_an_account_has_used_is_known_after_the_sweep(opened: Opened,
     await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), b"x")
     assert await swept(store, Retention(age=NOW)) == 1
     assert await store.ledger.seconds_used(ALICE) == 12.5
-    assert [tuple(row) for row in await opened.rows(select(slot_times.c.account, slot_times.c.seconds))] == [
-        (ALICE, 12.5)
-    ]
+    assert await opened.slot_seconds() == {ALICE: 12.5}
 
 
 async def test_two_that_sweep_at_once_remove_no_more_than_one(store: Store, new_job: NewJob) -> None:

@@ -15,9 +15,9 @@ from qiskit_runtime_server.errors import (
     MalformedRequestError,
     SessionNotFoundError,
 )
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session, SessionId
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Outcome, RetryReason, Store
+from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Store
 
 ALICE = AccountId("alice")
 BOB = AccountId("bob")

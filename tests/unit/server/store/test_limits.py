@@ -10,9 +10,9 @@ from sqlalchemy import Connection, insert
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import LimitError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import JobQuery, Load, Outcome, Store
+from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.sql.rows import job_row
 from qiskit_runtime_server.store.sql.schema import jobs, ledger
 from qiskit_runtime_server.store.sql.store import SqlStore
@@ -122,8 +122,11 @@ async def test_all_accounts_together_are_seen_by_those_who_may(store: Store, new
     assert (await store.jobs.get(ALICE, jobs[0].id)).reason == "by an admin"
 
 
-async def test_jobs_that_a_server_of_the_schema_before_has_added_are_served(store: SqlStore, new_job: NewJob) -> None:
+async def test_jobs_that_a_server_of_the_schema_before_has_added_are_served(
+    sql_store: SqlStore, new_job: NewJob
+) -> None:
     """While one release replaces the other, servers of both run on the newer one's schema."""
+    store = sql_store
     job = new_job()
     row = {name: value for name, value in job_row(job).items() if name not in {"params_bytes", "max_qubits"}}
     counts = {"queued": 1, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}

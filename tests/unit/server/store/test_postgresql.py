@@ -24,16 +24,9 @@ from qiskit_runtime_server.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import (
-    Claim,
-    JobQuery,
-    Load,
-    Outcome,
-    RetryReason,
-    Store,
-)
+from qiskit_runtime_server.store.port import Claim, JobQuery, Load, Store
 from qiskit_runtime_server.store.postgresql.database import CONNECTIONS, open_postgresql
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
 from qiskit_runtime_server.store.sql.store import SqlStore

@@ -10,9 +10,19 @@ import pytest
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
-from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobState, Session
+from qiskit_runtime_server.jobs import (
+    MAX_LOSSES,
+    MAX_WORKER_DEATHS,
+    AccountId,
+    Job,
+    JobState,
+    Outcome,
+    RetryReason,
+    Session,
+)
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, Load, Outcome, RetryReason, Store
+from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
+from qiskit_runtime_server.store.port import Claim, Load, Store
 
 ALICE, BOB, CAROL = (AccountId(name) for name in ("alice", "bob", "carol"))
 AER = ExecutorName("aer")

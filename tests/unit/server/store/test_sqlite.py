@@ -24,9 +24,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, Session
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import JobQuery, Outcome, Store
+from qiskit_runtime_server.store.port import JobQuery, Store
 from qiskit_runtime_server.store.sql import migration
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
 from qiskit_runtime_server.store.sql.store import SqliteDatabase, SqlStore, open_sqlite

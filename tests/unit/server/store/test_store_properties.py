@@ -7,30 +7,38 @@ import asyncio
 import gc
 import itertools
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import Executable, func, select
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError
-from qiskit_runtime_server.jobs import MAX_LOSSES, MAX_WORKER_DEATHS, AccountId, Job, JobId, JobState, Session
+from qiskit_runtime_server.jobs import (
+    AccountId,
+    Job,
+    JobId,
+    JobState,
+    Outcome,
+    RetryReason,
+    Session,
+    set_back,
+)
 from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import SESSION_CLAIMS_IN_ROW, Claim, JobQuery, Load, Outcome, RetryReason, Store
-from qiskit_runtime_server.store.sql.schema import jobs as job_table
-from qiskit_runtime_server.store.sql.schema import ledger as ledger_table
-from qiskit_runtime_server.store.sql.schema import slot_times as slot_time_table
-from qiskit_runtime_server.store.sql.schema import usage_days as usage_day_table
+from qiskit_runtime_server.store import fair_share
+from qiskit_runtime_server.store.fair_share import Counts
+from qiskit_runtime_server.store.port import Claim, JobQuery, Load, Store
 
 T = TypeVar("T")
+
+Queue = tuple[ExecutorName, AccountId]
 
 
 class OpenedStore(Protocol):
@@ -42,7 +50,9 @@ class OpenedStore(Protocol):
 
     async def restart(self) -> bool: ...
 
-    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]: ...
+    async def counts(self) -> dict[Queue, Counts]: ...
+
+    async def slot_seconds(self) -> dict[AccountId, float]: ...
 
 
 OpenStore = Callable[[], AbstractAsyncContextManager[OpenedStore]]
@@ -50,6 +60,7 @@ OpenStore = Callable[[], AbstractAsyncContextManager[OpenedStore]]
 ACCOUNTS = [AccountId(name) for name in ("alice", "bob", "carol")]
 EXECUTORS = [ExecutorName("aer"), ExecutorName("custatevec")]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+NEVER = Counts().waiting_since
 # So long that it does not matter, on PostgreSQL, how much real time goes by meanwhile.
 LEASE_SECONDS = 36_000
 ENDS = [JobState.COMPLETED, JobState.FAILED]
@@ -58,23 +69,6 @@ accounts = st.sampled_from(ACCOUNTS)
 executors = st.sampled_from(EXECUTORS)
 numbers = st.integers(0, 10**6)
 TERMS = dict(zip(ACCOUNTS, (AccountLimits(), AccountLimits(weight=2), AccountLimits(running=1)), strict=True))
-
-Queue = tuple[ExecutorName, AccountId]
-
-
-@dataclass
-class Turn:
-    """What the model knows of an account's place among the others.
-
-    Attributes:
-        since: When it began to wait for its turn, counted in events.
-        claims: It has had in its turn.
-        in_row: How many of its last claims were for session jobs.
-    """
-
-    since: int = 0
-    claims: int = 0
-    in_row: int = 0
 
 
 @dataclass
@@ -102,7 +96,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.known: dict[JobId, Known] = {}
         self.claims: list[Claim] = []
         self.sessions: list[Session] = []
-        self.turns: dict[Queue, Turn] = {}
+        self.counts: dict[Queue, Counts] = {}
         self.may_overtake: dict[Queue, Counter[AccountId]] = {}
         self.seconds: Counter[AccountId] = Counter()
         self.events = 0
@@ -131,42 +125,28 @@ class StoreMachine(RuleBasedStateMachine):
 
     def next_job(self, executor: ExecutorName) -> Job | None:
         """Return the job that is to be claimed next."""
-
-        def share(account: AccountId) -> tuple[float, int]:
-            running = len(self.of((executor, account), JobState.RUNNING))
-            return running / TERMS[account].weight, self.turns[executor, account].since
-
-        def may_run(account: AccountId) -> bool:
-            limit = TERMS[account].running
-            running = len(self.of((executor, account), JobState.RUNNING))
-            return bool(self.of((executor, account), JobState.QUEUED)) and (limit is None or running < limit)
-
-        account = min(filter(may_run, ACCOUNTS), key=share, default=None)
-        if account is None or executor in self.draining:
+        accounts = {account: self.counts[executor, account] for at, account in self.counts if at == executor}
+        account = None if executor in self.draining else fair_share.next_account(accounts)
+        if account is None:
             return None
-        jobs = self.of((executor, account), JobState.QUEUED)
-        in_sessions = [job for job in jobs if job.session_id is not None]
-        if self.turns[executor, account].in_row < SESSION_CLAIMS_IN_ROW:
-            jobs = in_sessions or jobs
-        return jobs[0]
+        return fair_share.next_job(accounts[account], self.of((executor, account), JobState.QUEUED))
+
+    def instant(self) -> datetime:
+        """Return a time that is later than every one before."""
+        self.events += 1
+        return START + timedelta(seconds=self.events)
 
     def arrive(self, job: Job) -> None:
         """Learn that a job has been added."""
         queue = job.executor, job.account
-        turn = self.turns.setdefault(queue, Turn())
-        self.events += 1
-        if not self.of(queue, JobState.QUEUED):
-            turn.since = self.events
-            if not self.of(queue, JobState.RUNNING):
-                turn.claims = 0
+        counts = self.counts.get(queue, Counts())
+        self.counts[queue] = fair_share.arrived(counts, job, TERMS[job.account], self.instant())
         self.known[job.id] = Known(job)
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: Job, *, queued_again: bool) -> None:
         """Learn that a job is about to run no more."""
-        turn = self.turns[job.executor, job.account]
-        self.events += 1
-        if turn.claims >= TERMS[job.account].weight:
-            turn.since, turn.claims = self.events, 0
+        queue = job.executor, job.account
+        self.counts[queue] = fair_share.stopped(self.counts[queue], job, self.instant(), queued_again=queued_again)
 
     def overtake(self, queue: Queue) -> None:
         """Count a claim against all accounts on the executor that wait and run nothing: it must be within bounds.
@@ -200,7 +180,10 @@ class StoreMachine(RuleBasedStateMachine):
     def end(self, known: Known) -> None:
         """Learn what the store wrote at the end of a job, which is then never to change."""
         if known.job.state is JobState.RUNNING:
-            self.stop(known.job)
+            self.stop(known.job, queued_again=False)
+        else:
+            queue = known.job.executor, known.job.account
+            self.counts[queue] = fair_share.left(self.counts[queue], known.job)
         known.job = self.do(self.store.jobs.get(known.job.account, known.job.id))
         self.seconds[known.job.account] += known.job.metrics.seconds
 
@@ -254,10 +237,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert claim.previous is None
         assert claim.job.state is JobState.RUNNING
         self.overtake((executor, claim.job.account))
-        in_session = any(job.session_id for job in self.of((executor, claim.job.account), JobState.QUEUED))
-        turn = self.turns[executor, claim.job.account]
-        turn.in_row = turn.in_row + 1 if in_session and turn.in_row < SESSION_CLAIMS_IN_ROW else 0
-        turn.claims += 1
+        queue = executor, claim.job.account
+        self.counts[queue] = fair_share.claimed(self.counts[queue], claim.job)
         self.note(claim)
         self.known[claim.job.id].holder = holder
         self.whoever_begins_to_wait_lets_only_those_go_first_who_wait_already()
@@ -339,16 +320,12 @@ class StoreMachine(RuleBasedStateMachine):
         if given is None:
             return
         known = self.known[claim.job.id]
-        deaths = known.job.worker_deaths + (setback is RetryReason.WORKER_DIED)
-        losses = known.job.losses + (setback is RetryReason.LOST)
-        fails = deaths >= MAX_WORKER_DEATHS or losses >= MAX_LOSSES
-        assert (given.worker_deaths, given.losses) == (deaths, losses)
-        assert (given.state is JobState.FAILED) == fails
-        if fails:
+        assert given == set_back(known.job, setback, given.finished or START, reason="gone")
+        if given.state.terminal:
             self.end(known)
             assert known.job == given
         else:
-            self.stop(known.job)
+            self.stop(known.job, queued_again=True)
             known.job = given
             self.come_back(given)
 
@@ -403,19 +380,15 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.do(self.store.documents.result(known.job.id)) == known.result
 
     @invariant()
-    def counts_are_what_a_recount_says(self) -> None:
-        queued = func.count().filter(job_table.c.state == "Queued")
-        in_sessions = queued.filter(job_table.c.session_id.is_not(None))
-        running = func.count().filter(job_table.c.state == "Running")
-        recount = select(job_table.c.executor, job_table.c.account, queued, in_sessions, running)
-        recounted = {
-            (row[0], row[1]): tuple(row[2:])
-            for row in self.do(self.opened.rows(recount.group_by(job_table.c.executor, job_table.c.account)))
-        }
-        counts = select(ledger_table.c["executor", "account", "queued", "queued_in_sessions", "running"])
-        for row in self.do(self.opened.rows(counts)):
-            assert recounted.pop((row[0], row[1]), (0, 0, 0)) == tuple(row[2:])
-        assert not recounted
+    def counts_are_what_fair_share_and_a_recount_say(self) -> None:
+        kept = self.do(self.opened.counts())
+        assert kept == {queue: replace(counts, waiting_since=NEVER) for queue, counts in self.counts.items()}
+        for queue, counts in kept.items():
+            queued = self.of(queue, JobState.QUEUED)
+            assert counts.queued == len(queued)
+            assert counts.queued_in_sessions == sum(job.session_id is not None for job in queued)
+            assert counts.running == len(self.of(queue, JobState.RUNNING))
+        assert {(known.job.executor, known.job.account) for known in self.known.values()} <= kept.keys()
 
     @invariant()
     def the_load_adds_up(self) -> None:
@@ -436,12 +409,12 @@ class StoreMachine(RuleBasedStateMachine):
     def the_bill_covers_every_job_that_ran(self) -> None:
         for account in ACCOUNTS:
             assert self.do(self.store.ledger.seconds_used(account)) == pytest.approx(self.seconds[account])
-        for table in (slot_time_table, usage_day_table):
-            sums = select(table.c.account, func.sum(table.c.seconds)).group_by(table.c.account)
-            kept = {row[0]: row[1] for row in self.do(self.opened.rows(sums))}
-            assert {account: kept.get(account, 0) for account in ACCOUNTS} == pytest.approx(
-                {account: self.seconds[account] for account in ACCOUNTS}
-            )
+        expected = {account: self.seconds[account] for account in ACCOUNTS}
+        by_day: Counter[AccountId] = Counter()
+        for day in self.do(self.store.ledger.usage(date.min, date.max)):
+            by_day[day.account] += day.seconds
+        for kept in (by_day, self.do(self.opened.slot_seconds())):
+            assert {account: kept.get(account, 0.0) for account in ACCOUNTS} == pytest.approx(expected)
 
     @invariant()
     def sessions_know_their_active_jobs(self) -> None:
@@ -459,7 +432,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("open_store", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.parametrize("open_store", ["memory", "sqlite", "postgresql"], indirect=True)
 def test_any_sequence_of_calls_does_what_the_model_predicts(
     open_store: OpenStore, new_job: Callable[..., Job], new_session: Callable[..., Session]
 ) -> None:

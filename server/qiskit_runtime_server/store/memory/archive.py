@@ -1,0 +1,81 @@
+"""Jobs that have ended, in memory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import islice
+
+from qiskit_runtime_server.jobs import (
+    AccountId,
+    Job,
+)
+from qiskit_runtime_server.store.memory.state import Kept, Part
+from qiskit_runtime_server.store.port import (
+    Retention,
+    Swept,
+)
+
+_BATCH_JOBS = 20
+_BATCH_BYTES = 4 << 20
+
+
+class MemoryArchive(Part):
+    """An `Archive`."""
+
+    async def sweep(self, retention: Retention) -> Swept | None:
+        """See `Archive.sweep`."""
+        for limit, kept in self._over_limits(retention):
+            batch = list(_batch(kept))
+            if batch:
+                for one in batch:
+                    del self._state.jobs[one.job.id]
+                return Swept(limit=limit, jobs=len(batch), stored_bytes=sum(one.stored_bytes for one in batch))
+        return None
+
+    def _over_limits(self, retention: Retention) -> Iterator[tuple[str, Iterable[Kept]]]:
+        """Yield each limit with the jobs that are over it, the oldest first."""
+        newest_first: defaultdict[AccountId, list[Kept]] = defaultdict(list)
+        has_ended = [kept for kept in self._state.jobs.values() if kept.job.state.terminal]
+        has_ended.sort(key=lambda kept: (_end_of(kept.job), kept.job.id))
+        for kept in reversed(has_ended):
+            newest_first[kept.job.account].append(kept)
+        if retention.age is not None:
+            before = self._state.now() - retention.age
+            yield "age", [kept for kept in has_ended if _end_of(kept.job) <= before]
+        if retention.jobs is not None:
+            too_many = [kept for kept in newest_first.values() if len(kept) > retention.jobs]
+            yield "jobs", reversed(too_many[0][retention.jobs :] if too_many else [])
+        if retention.stored_bytes is not None:
+            yield "stored_bytes", _too_large(list(newest_first.values()), retention.stored_bytes)
+
+
+def _end_of(job: Job) -> datetime:
+    """Return when a job has ended."""
+    if job.finished is None:
+        raise ValueError(f"Job {job.id} has not ended.")
+    return job.finished
+
+
+def _batch(oldest_first: Iterable[Kept]) -> Iterator[Kept]:
+    """Yield as many jobs as the SQL stores remove in one transaction."""
+    total = 0
+    for kept in islice(oldest_first, _BATCH_JOBS):
+        yield kept
+        total += kept.stored_bytes
+        if total >= _BATCH_BYTES:
+            return
+
+
+def _too_large(accounts: list[list[Kept]], most: int) -> Iterable[Kept]:
+    """Return the jobs, the oldest first, without which the account that takes most leaves all with `most` bytes."""
+    sizes = [sum(kept.stored_bytes for kept in newest_first) for newest_first in accounts]
+    excess = sum(sizes) - most
+    if excess <= 0:
+        return []
+    largest = sizes.index(max(sizes))
+    allowed, with_newer, over = sizes[largest] - excess, 0, []
+    for kept in accounts[largest]:
+        with_newer += kept.stored_bytes
+        if with_newer > allowed:
+            over.append(kept)
+    return reversed(over)

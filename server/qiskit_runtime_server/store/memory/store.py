@@ -1,0 +1,315 @@
+"""A store in the memory of one process: plain Python that does what the SQL stores do, and can be read beside them.
+
+It is the reference for the rules (`jobs` for the life of a job, `fair_share` for whose turn it is), one of the subjects
+of the stores' test suite, and the double for tests of dispatcher and routes. It is not durable, and looks through all
+jobs where the SQL stores have an index. No method gives control away before it has done all or nothing.
+"""
+
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, date, timedelta
+
+from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
+from qiskit_runtime_server.backends.names import DRY_RUN, ExecutorName
+from qiskit_runtime_server.errors import JobNotFoundError
+from qiskit_runtime_server.jobs import (
+    AccountId,
+    Job,
+    JobId,
+    JobState,
+    Outcome,
+    RetryReason,
+    Session,
+    SessionId,
+    cancelled,
+    ended,
+    set_back,
+    started,
+    taken_over,
+)
+from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.store import fair_share
+from qiskit_runtime_server.store.fair_share import age
+from qiskit_runtime_server.store.memory.archive import MemoryArchive
+from qiskit_runtime_server.store.memory.state import Kept, Part, State, refuse_surrogates
+from qiskit_runtime_server.store.port import (
+    Archive,
+    Claim,
+    DocumentKind,
+    DocumentStore,
+    Ended,
+    JobQuery,
+    JobStore,
+    Ledger,
+    Load,
+    Queued,
+    QueueStore,
+    SessionStore,
+    Signals,
+    UsageDay,
+)
+
+_PIECE_BYTES = 1 << 20
+
+
+class MemoryJobs(Part):
+    """A `JobStore`."""
+
+    async def add(self, job: Job, params: bytes | memoryview, terms: AccountLimits = DEFAULT_TERMS) -> None:
+        """See `JobStore.add`."""
+        state, now = self._state, self._state.now()
+        refuse_surrogates(getattr(job, part.name) for part in fields(job))
+        if job.session_id is not None:
+            state.session(job.account, job.session_id).check_accepts_jobs(now)
+        of_instance = [job.account, job.instance]
+        queued = [kept for kept in state.jobs.values() if kept.job.state is JobState.QUEUED]
+        terms.check_queued(job.instance, sum([kept.job.account, kept.job.instance] == of_instance for kept in queued))
+        terms.check_seconds(job.instance, state.used(now.date(), job.account, job.instance))
+        if job.id in state.jobs:
+            raise ValueError(f"The ids of jobs are unique, and there is a job {job.id}.")
+        job = replace(job, created=job.created.astimezone(UTC))
+        state.jobs[job.id] = Kept(job=job, documents={DocumentKind.PARAMS: bytes(params)})
+        state.count(job, lambda counts: fair_share.arrived(counts, job, terms, now))
+        state.note(job, Session.with_job_queued)
+        state.hub.announce(Queued(executor=job.executor))
+
+    async def get(self, account: AccountId | None, job_id: str) -> Job:
+        """See `JobStore.get`."""
+        return self._state.find(account, job_id).job
+
+    async def find(self, account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
+        """See `JobStore.find`."""
+        refuse_surrogates(getattr(query, part.name) for part in fields(query))
+        found = [kept.job for kept in self._state.jobs.values() if _matches(kept.job, account, query)]
+        found.sort(key=age, reverse=not query.oldest_first)
+        return found[query.offset : query.offset + query.limit], len(found)
+
+    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
+        """See `JobStore.cancel`."""
+        kept = self._state.find(account, job_id)
+        before, now = kept.job, self._state.now()
+        self._state.end(kept, cancelled(before, now, reason=reason), now)
+        self._state.hub.announce(Ended(job_id=before.id))
+        return before
+
+    async def delete(self, account: AccountId, job_id: str) -> Job:
+        """See `JobStore.delete`."""
+        kept = self._state.find(account, job_id)
+        before, now = kept.job, self._state.now()
+        if not before.state.terminal:
+            self._state.end(kept, cancelled(before, now, reason="Deleted by its owner."), now)
+        del self._state.jobs[before.id]
+        self._state.hub.announce(Ended(job_id=before.id))
+        return before
+
+    async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
+        """See `JobStore.set_tags`."""
+        refuse_surrogates([tuple(tags)])
+        kept = self._state.find(account, job_id)
+        kept.job = replace(kept.job, tags=tuple(tags))
+
+
+class MemoryDocuments(Part):
+    """A `DocumentStore`."""
+
+    async def params(self, job_id: JobId) -> bytes:
+        """See `DocumentStore.params`."""
+        return self._state.find(None, job_id).documents[DocumentKind.PARAMS]
+
+    async def result(self, job_id: JobId) -> bytes | None:
+        """See `DocumentStore.result`."""
+        return self._documents(job_id).get(DocumentKind.RESULT)
+
+    async def pieces(self, job_id: JobId, kind: DocumentKind) -> AsyncGenerator[bytes, None]:
+        """See `DocumentStore.pieces`."""
+        document = self._documents(job_id).get(kind)
+        if document is None:
+            return
+        for start in range(0, max(len(document), 1), _PIECE_BYTES):
+            if job_id not in self._state.jobs:
+                raise JobNotFoundError(f"Job {job_id} was deleted while its {kind} was read.")
+            yield document[start : start + _PIECE_BYTES]
+
+    async def take_result(self, job_id: JobId) -> bytes | None:
+        """See `DocumentStore.take_result`."""
+        return self._documents(job_id).pop(DocumentKind.RESULT, None)
+
+    async def append_log(self, job_id: JobId, text: str) -> None:
+        """See `DocumentStore.append_log`."""
+        documents = self._documents(job_id)
+        documents[DocumentKind.LOG] = documents.get(DocumentKind.LOG, b"") + text.encode()
+
+    async def log(self, job_id: JobId) -> str:
+        """See `DocumentStore.log`."""
+        return self._documents(job_id).get(DocumentKind.LOG, b"").decode()
+
+    def _documents(self, job_id: JobId) -> dict[DocumentKind, bytes]:
+        """Return a job's documents; for one that is not there, none, which nobody will see again."""
+        kept = self._state.jobs.get(job_id)
+        return {} if kept is None else kept.documents
+
+
+class MemoryQueue(Part):
+    """A `QueueStore`."""
+
+    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+        """See `QueueStore.claim`."""
+        state, now = self._state, self._state.now()
+        accounts = state.counts.get(executor, {})
+        account = None if executor in state.draining else fair_share.next_account(accounts)
+        if account is None:
+            return None
+        queued = [kept.job for kept in state.in_state(JobState.QUEUED, executor) if kept.job.account == account]
+        kept = state.jobs[fair_share.next_job(accounts[account], queued).id]
+        state.count(kept.job, lambda counts: fair_share.claimed(counts, kept.job))
+        state.note(kept.job, lambda session: session.with_job_started(now))
+        kept.job, kept.holder = started(kept.job, now), holder
+        kept.lease_until = state.clock() + lease.total_seconds()
+        return Claim(job=kept.job)
+
+    async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
+        """See `QueueStore.take_over`."""
+        now = self._state.clock()
+        lost = [kept for kept in self._state.in_state(JobState.RUNNING, executor) if kept.lease_until <= now]
+        if not lost:
+            return None
+        kept = min(lost, key=lambda kept: kept.lease_until)
+        kept.job = taken_over(kept.job)
+        kept.lease_until = now + lease.total_seconds()
+        return Claim(job=kept.job, previous=kept.holder)
+
+    async def renew(self, claims: Collection[tuple[JobId, int]], *, lease: timedelta) -> set[tuple[JobId, int]]:
+        """See `QueueStore.renew`."""
+        until = self._state.clock() + lease.total_seconds()
+        renewed = set()
+        for claim in claims:
+            if (kept := self._state.held(*claim)) is not None:
+                kept.lease_until = until
+                renewed.add(claim)
+        return renewed
+
+    async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
+        """See `QueueStore.finish`."""
+        kept, now = self._state.held(*claim.key), self._state.now()
+        if kept is None:
+            return False
+        self._state.end(kept, ended(kept.job, outcome, now), now)
+        if result is not None:
+            kept.documents[DocumentKind.RESULT] = result
+        self._state.hub.announce(Ended(job_id=claim.job.id))
+        return True
+
+    async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
+        """See `QueueStore.give_back`."""
+        kept, now = self._state.held(*claim.key), self._state.now()
+        if kept is None:
+            return None
+        job = set_back(kept.job, why, now, reason=reason)
+        if job.state.terminal:
+            self._state.end(kept, job, now)
+            self._state.hub.announce(Ended(job_id=job.id))
+        else:
+            kept.job = job
+            self._state.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=True))
+            self._state.hub.announce(Queued(executor=job.executor))
+        return job
+
+    async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
+        """See `QueueStore.drain`."""
+        if draining:
+            self._state.draining.add(executor)
+        else:
+            self._state.draining.discard(executor)
+            self._state.hub.announce(Queued(executor=executor))
+
+
+class MemorySessions(Part):
+    """A `SessionStore`."""
+
+    async def add(self, session: Session) -> None:
+        """See `SessionStore.add`."""
+        self._state.sessions[session.id] = replace(session, created=session.created.astimezone(UTC))
+
+    async def get(self, account: AccountId, session_id: str) -> Session:
+        """See `SessionStore.get`."""
+        return self._state.session(account, session_id)
+
+    async def close(self, account: AccountId, session_id: str) -> None:
+        """See `SessionStore.close`."""
+        session = self._state.session(account, session_id)
+        self._state.sessions[session.id] = replace(session, closed=session.closed or self._state.now())
+
+    async def queued_jobs(self, session_id: SessionId) -> Sequence[JobId]:
+        """See `SessionStore.queued_jobs`."""
+        jobs = (kept.job for kept in self._state.jobs.values() if kept.job.session_id == session_id)
+        return [job.id for job in sorted(jobs, key=age) if job.state is JobState.QUEUED]
+
+
+class MemoryLedger(Part):
+    """A `Ledger`."""
+
+    async def load(self) -> Mapping[ExecutorName, Load]:
+        """See `Ledger.load`."""
+        names = self._state.counts.keys() | self._state.draining
+        return {name: self._load(name) for name in sorted(names)}
+
+    async def queue_position(self, job: Job) -> int:
+        """See `Ledger.queue_position`."""
+        queued = self._state.in_state(JobState.QUEUED, job.executor)
+        return 1 + sum(age(kept.job) < age(job) for kept in queued)
+
+    async def seconds_used(self, account: AccountId) -> float:
+        """See `Ledger.seconds_used`."""
+        return sum(day.seconds for day in self._state.days.values() if day.account == account)
+
+    async def seconds_used_today(self, account: AccountId, instance: str) -> float:
+        """See `Ledger.seconds_used_today`."""
+        return self._state.used(self._state.now().date(), account, instance)
+
+    async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
+        """See `Ledger.usage`."""
+        return [day for key, day in sorted(self._state.days.items()) if since <= key[0] <= until]
+
+    def _load(self, executor: ExecutorName) -> Load:
+        queued = self._state.in_state(JobState.QUEUED, executor)
+        return Load(
+            queued=len(queued),
+            running=len(self._state.in_state(JobState.RUNNING, executor)),
+            oldest_queued=queued[0].job.created if queued else None,
+            draining=executor in self._state.draining,
+        )
+
+
+class MemoryStore:
+    """A `Store`; those on the same state are like two replicas on one database."""
+
+    def __init__(self, state: State | None = None) -> None:
+        state = state or State()
+        self.jobs: JobStore = MemoryJobs(state)
+        self.documents: DocumentStore = MemoryDocuments(state)
+        self.queue: QueueStore = MemoryQueue(state)
+        self.sessions: SessionStore = MemorySessions(state)
+        self.archive: Archive = MemoryArchive(state)
+        self.ledger: Ledger = MemoryLedger(state)
+        self.signals: Signals = state.hub
+
+    def __str__(self) -> str:
+        return "memory"
+
+    async def close(self) -> None:
+        """See `Store.close`; there is nothing to release."""
+
+
+def _matches(job: Job, account: AccountId | None, query: JobQuery) -> bool:
+    """Whether a listing of the account shows the job."""
+    return (
+        account in {None, job.account}
+        and query.backend in {None, job.backend}
+        and query.program_id in {None, job.program_id}
+        and query.session_id in {None, job.session_id}
+        and query.pending in {None, not job.state.terminal}
+        and (query.dry_runs or query.backend is not None or not job.backend.startswith(DRY_RUN))
+        and set(query.tags) <= set(job.tags)
+        and (query.created_after is None or job.created > query.created_after)
+        and (query.created_before is None or job.created < query.created_before)
+    )
