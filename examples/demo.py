@@ -24,7 +24,8 @@ from statistics import median
 
 from qiskit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.executor_sampler import Sampler
 
 from qiskit_runtime_server import client
 
@@ -129,7 +130,7 @@ def run_bell(service: QiskitRuntimeService) -> None:
     circuit.cx(0, 1)
     circuit.measure_all()
     isa_circuit = generate_preset_pass_manager(optimization_level=1, backend=backend).run(circuit)
-    sampler = SamplerV2(mode=backend)
+    sampler = Sampler(mode=backend)
     seconds = []
     for _ in range(1 + WARM_RUNS):
         started = time.perf_counter()

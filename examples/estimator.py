@@ -8,7 +8,8 @@ from qiskit.circuit.library import efficient_su2
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import EstimatorV2, QiskitRuntimeService
+from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.executor_estimator import Estimator
 
 service = QiskitRuntimeService()
 backend = service.backend("fake_sherbrooke@aer")
@@ -25,7 +26,7 @@ isa_ansatz = manager.run(ansatz)
 # Which qubits of the device stand for those of the circuit, the observable learns from the layout.
 isa_energy = energy.apply_layout(isa_ansatz.layout)
 
-estimator = EstimatorV2(mode=backend, options={"resilience_level": 0})
+estimator = Estimator(mode=backend, options={"resilience_level": 0})
 result = estimator.run([(isa_ansatz, isa_energy, parameters)], precision=0.02).result()[0]
 ideal = StatevectorEstimator().run([(ansatz, energy, parameters)]).result()[0]
 

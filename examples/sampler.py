@@ -7,7 +7,8 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.executor_sampler import Sampler
 
 service = QiskitRuntimeService()
 backend = service.backend("fake_marrakesh@aer")
@@ -26,7 +27,7 @@ angles = np.linspace(0, np.pi, 8)
 manager = generate_preset_pass_manager(optimization_level=1, backend=backend)
 isa_bell, isa_rotation = manager.run([bell, rotation])
 
-sampler = SamplerV2(mode=backend)
+sampler = Sampler(mode=backend)
 job = sampler.run([(isa_bell,), (isa_rotation, angles[:, np.newaxis])], shots=4096)
 print("job", job.job_id())
 bell_result, rotation_result = job.result()

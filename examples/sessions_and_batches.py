@@ -8,7 +8,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import Batch, EstimatorV2, QiskitRuntimeService, SamplerV2, Session
+from qiskit_ibm_runtime import Batch, QiskitRuntimeService, Session
+from qiskit_ibm_runtime.executor_estimator import Estimator
+from qiskit_ibm_runtime.executor_sampler import Sampler
 
 service = QiskitRuntimeService()
 backend = service.backend("fake_manila@aer")
@@ -20,7 +22,7 @@ isa_circuit = manager.run(circuit)
 observable = SparsePauliOp("Z").apply_layout(isa_circuit.layout)
 
 with Session(backend=backend) as session:
-    estimator = EstimatorV2(mode=session, options={"resilience_level": 0})
+    estimator = Estimator(mode=session, options={"resilience_level": 0})
     angle = 0.5
     for step in range(5):
         # The gradient of a rotation is half the difference of the values a quarter turn away.
@@ -32,7 +34,7 @@ print("session", session.session_id, session.status())
 
 isa_measured = manager.run(circuit.measure_all(inplace=False))
 with Batch(backend=backend) as batch:
-    sampler = SamplerV2(mode=batch)
+    sampler = Sampler(mode=batch)
     jobs = {angle: sampler.run([(isa_measured, [angle])], shots=1000) for angle in (0.0, 1.0, 2.0, 3.0)}
 for angle, job in jobs.items():
     print(f"angle {angle}: {job.result()[0].data.meas.get_counts()}")

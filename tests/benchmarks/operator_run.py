@@ -133,8 +133,6 @@ def page(rows: list[tuple[str, str, str]]) -> str:
         "",
         "Made by `make bench-operator`: the operator beside a control plane of etcd, kube-apiserver,",
         "kube-controller-manager and kube-scheduler, all on this machine. There are no nodes, so no pod runs.",
-        "For comparison: KubeRay [publishes](https://github.com/ray-project/kuberay/blob/master/benchmark/perf-tests/)",
-        "258 s for 1,000 RayClusters on a real cluster, with pods.",
         "",
         f"Machine: {machine()}; Kubernetes {KubernetesBinaries().version}.",
         "",

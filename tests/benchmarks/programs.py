@@ -107,7 +107,8 @@ def all_z_row(service: QiskitRuntimeService, count: int) -> Row:
     try:
         peer = shown(sample(partial(run, FakeProviderForBackendV2().backend("fake_sherbrooke")), count=1, warm_up=0))
     except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the table
-        peer = f"fails: {str(error)[:80]}"
+        reason = str(error).rpartition("ERROR:")[2].strip().splitlines()[0]
+        peer = f"fails: {reason}"
     what = "Client-side Estimator, 10 qubits, one all-Z observable, default level, fake_sherbrooke"
     return Row(what=what, ours=shown(ours), peer=peer, goal="answers")
 

@@ -47,7 +47,8 @@ def shown(times: list[float]) -> str:
 def compared(what: str, ours: list[float], peer: list[float], goal: str) -> Row:
     """Return a row with the ratio of the medians."""
     ratio = statistics.median(peer) / statistics.median(ours)
-    return Row(what=what, ours=shown(ours), peer=shown(peer), ratio=f"{ratio:.3g} x faster", goal=goal)
+    words = f"{ratio:.3g} x faster" if ratio >= 1 else f"{1 / ratio:.3g} x slower"
+    return Row(what=what, ours=shown(ours), peer=shown(peer), ratio=words, goal=goal)
 
 
 def machine() -> str:

@@ -1,0 +1,92 @@
+"""The commands and programs that README and docs show, in the order of a page."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[3]
+FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES: Final = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions"),
+]
+
+KUBERNETES: Final = "needs a cluster; the tests of the chart, the control plane and the node do the same"
+GPU: Final = "needs a GPU"
+INSTALLS: Final = "installs packages; CI does so before it tests"
+FRAGMENT: Final = "a line of a program that is shown elsewhere"
+
+NOT_RUN: Final = {
+    ("README.md", "make demo"): "test_the_demo_runs_once_and_leaves_nothing_behind runs what it runs",
+    ("README.md", 'pip install ".[all]"'): INSTALLS,
+    ("docs/explanation/physics/noise-model.md", "generate_preset_pass_manager"): FRAGMENT,
+    ("docs/explanation/physics/noise-model.md", "sampler.options.experimental"): FRAGMENT,
+    ("docs/how-to/accounts.md", "api()"): "needs an admin; test_accounts_over_http.py calls the same routes",
+    ("docs/how-to/ecosystem.md", "pip install"): INSTALLS,
+    ("docs/how-to/gpu.md", "pip install"): GPU,
+    ("docs/how-to/gpu.md", "qiskit-runtime-server"): GPU,
+    ("docs/how-to/gpu.md", "export QRS_EXECUTOR_OPTIONS"): GPU,
+    ("docs/how-to/gpu.md", "from qiskit_runtime_server.executors.custatevec"): GPU,
+    ("docs/how-to/gpu.md", "mpirun"): GPU,
+    ("docs/how-to/gpu.md", "make gpu-test"): GPU,
+    ("docs/how-to/ingress.md", "kubectl"): KUBERNETES,
+    ("docs/how-to/monitor.md", "helm upgrade"): KUBERNETES,
+    (
+        "docs/how-to/production.md",
+        "# once",
+    ): "needs PostgreSQL and hosts; the tests in processes/cluster start the same",
+    ("docs/how-to/production.md", "export QRS_DATABASE_URL"): "needs PgBouncer; test_postgresql.py has the settings",
+    ("docs/how-to/run-on-kubernetes.md", ""): KUBERNETES,
+    (
+        "docs/how-to/write-an-executor.md",
+        "qiskit-runtime-server serve",
+    ): "needs the package; test_service.py installs one",
+    (
+        "docs/how-to/write-an-executor.md",
+        "import uvicorn",
+    ): "needs the package; test_memory.py serves such an application",
+    ("docs/reference/executor-program.md", "from qiskit_ibm_runtime"): FRAGMENT,
+    (
+        "docs/tutorial/first-counts.md",
+        "make demo",
+    ): "test_the_demo_runs_once_and_leaves_nothing_behind runs what it runs",
+    ("docs/tutorial/first-counts.md", ". .venv/bin/activate"): "the environment of the tests stands for it",
+    ("docs/tutorial/kubernetes.md", ""): KUBERNETES,
+}
+"""Why a block is not run, by its page and its first words; all blocks of a page if there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A fenced block of a page.
+
+    Attributes:
+        page: Relative to the repository.
+        number: On the page, from 0.
+    """
+
+    page: str
+    number: int
+    language: str
+    text: str
+
+    @property
+    def reason(self) -> str | None:
+        """Why no test runs it; None if one does."""
+        return next(
+            (why for (page, first), why in NOT_RUN.items() if self.page == page and self.text.startswith(first)), None
+        )
+
+    @property
+    def serves(self) -> bool:
+        """Whether it starts a server, and so does not end."""
+        return "qiskit-runtime-server serve" in self.text or "uvicorn.run" in self.text
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the shell commands and Python programs of a page."""
+    for number, match in enumerate(FENCE.finditer(page.read_text())):
+        if match[1] in {"bash", "python"}:
+            yield Block(page=str(page.relative_to(ROOT)), number=number, language=match[1], text=match[2])
