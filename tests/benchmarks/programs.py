@@ -28,7 +28,7 @@ from qiskit_runtime_server.client import connect
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.programs import executor_program
-from qiskit_runtime_server.programs.shots import SimulatedShots
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
 RANDOMIZATIONS = 32

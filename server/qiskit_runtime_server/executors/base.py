@@ -12,8 +12,8 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from qiskit_runtime_server.programs import estimator, sampler
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.options.options import estimator_options, sampler_options
-from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.simulation.contract import BitTensor, ExpectationTask, SampleTask, Simulator
 
 __all__ = ["BaseExecutor", "BitTensor", "ExpectationTask", "SampleTask"]

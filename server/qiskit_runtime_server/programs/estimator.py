@@ -23,6 +23,7 @@ from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooMany
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import flip_rates, trex_factors
@@ -31,7 +32,6 @@ from qiskit_runtime_server.programs.mitigation.rewritten import LayerNoise, laye
 from qiskit_runtime_server.programs.options.mitigation import AUTO
 from qiskit_runtime_server.programs.options.options import Options, estimator_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.simulation.contract import BitTensor
 from qiskit_runtime_server.simulation.seeds import SeedPath
 

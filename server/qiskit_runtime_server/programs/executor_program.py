@@ -22,11 +22,12 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.programs import kerneled
 from qiskit_runtime_server.programs.device import isa
+from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.programs.run_items import parameter_values, registers
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
-from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.programs.wire import codec, samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import (
     DTYPES,
@@ -128,13 +129,14 @@ def _bytes_for_each_bit(program: QuantumProgram) -> float:
 def _run(prepared: PreparedDevice, program: QuantumProgram, index: int) -> _ItemResult:
     start = datetime.now(UTC)
     item = program.items[index]
-    values, drawn = _values(prepared, item, index)
+    seeds = prepared.options.seeds.item(index)
+    values, drawn = parameter_values(item, seeds, f"items[{index}]")
     if program.angle_decimals is not None:
         quarter = np.pi / 2
         values = np.round(values / quarter, decimals=program.angle_decimals) * quarter
     isa.check_rzz_values(item.circuit, _bindings(item.circuit, values), prepared.device, f"items[{index}]")
     tensors = {name: _tensor(array, program.wire) for name, array in drawn.items()}
-    tensors |= _registers(prepared, program, index, values)
+    tensors |= _registers(prepared, program, item, values, seeds)
     metadata = _metadata(prepared, program, item) if program.wire.item_metadata else None
     return _ItemResult(tensors=tensors, metadata=metadata, start=start, stop=datetime.now(UTC))
 
@@ -150,45 +152,24 @@ def _metadata(prepared: PreparedDevice, program: QuantumProgram, item: Item) -> 
     return {"scheduler_timing": timing, "stretch_values": [] if program.stretch_values else None}
 
 
-def _values(prepared: PreparedDevice, item: Item, index: int) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
-    """Return the parameter values of all elements, shape ``(elements, k)``, and what clients get beside their bits."""
-    columns = item.circuit.num_parameters
-    if isinstance(item, CircuitItem):
-        return item.arguments.reshape(-1, columns) if columns else np.empty((math.prod(item.shape), 0)), {}
-    outputs = samplexes.draw(
-        item.samplex,
-        item.arguments,
-        item.shape,
-        prepared.options.seeds.item(index).randomizations,
-        f"items[{index}].samplex",
-    )
-    values = outputs.pop(samplexes.PARAMETER_VALUES, None)
-    if values is None:
-        return np.empty((math.prod(item.shape), 0)), outputs
-    if not np.isfinite(values).all():
-        message = f"items[{index}]: the samplex draws a parameter value that is not finite."
-        raise InvalidInputError(message)
-    return values.reshape(math.prod(item.shape), columns).astype(np.float64), outputs
-
-
 def _bindings(circuit: QuantumCircuit, values: NDArray[np.float64]) -> BindingsArray:
     return BindingsArray({tuple(circuit.parameters): values}) if values.shape[1] else BindingsArray()
 
 
 def _registers(
-    prepared: PreparedDevice, program: QuantumProgram, index: int, values: NDArray[np.float64]
+    prepared: PreparedDevice, program: QuantumProgram, item: Item, values: NDArray[np.float64], seeds: SeedPath
 ) -> dict[str, dict[str, Any]]:
     """Return the tensors of every classical register."""
-    item = program.items[index]
-    circuit = item.circuit
-    columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
-    writers = {name: _writers(program, item, len(bits)) for name, bits in columns.items()}
-    seeds = prepared.options.seeds.item(index)
-    for rows, bits in prepared.sample(circuit, values, program.shots, seeds.shots) if circuit.cregs else ():
-        for part, name in enumerate(columns):
+    writers = {register.name: _writers(program, item, register.size) for register in item.circuit.cregs}
+    for rows, found in registers(prepared, item.circuit, values, program.shots, seeds):
+        for number, (name, bits) in enumerate(found.items()):
             for writer in writers[name].values():
-                writer.write(_columns(bits, columns[name]), seeds.points.register(part).rows(rows))
-    return {name + suffix: writer.tensor(program.wire) for name in columns for suffix, writer in writers[name].items()}
+                writer.write(bits, seeds.points.register(number).rows(rows))
+    return {
+        name + suffix: writer.tensor(program.wire)
+        for name, parts in writers.items()
+        for suffix, writer in parts.items()
+    }
 
 
 def _writers(program: QuantumProgram, item: Item, width: int) -> dict[str, "_BitWriter | _PointWriter"]:
@@ -204,12 +185,6 @@ def _writers(program: QuantumProgram, item: Item, width: int) -> dict[str, "_Bit
         case MeasLevel.BOTH:
             return {"": _BitWriter(shape), "_iq": _PointWriter(shape)}
     assert_never(program.meas_level)
-
-
-def _columns(bits: NDArray[np.bool_], numbers: Sequence[int]) -> NDArray[np.bool_]:
-    """Return some columns, without copying them if they are neighbours, as those of a register are mostly."""
-    first, last = (numbers[0], numbers[-1]) if numbers else (0, -1)
-    return bits[..., first : last + 1] if [*numbers] == [*range(first, last + 1)] else bits[..., numbers]
 
 
 class _BitWriter:

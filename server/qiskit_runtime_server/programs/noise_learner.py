@@ -22,6 +22,7 @@ from samplomatic.utils import get_annotation, undress_box
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.layers import found_layers, layer_error
 from qiskit_runtime_server.programs.mitigation.learning import Learned, learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
@@ -32,7 +33,6 @@ from qiskit_runtime_server.programs.options.options import (
     noise_learner_v3_options,
 )
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.programs.wire import codec
 
 _BASES: Final = 9

@@ -10,10 +10,10 @@ from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.device import Device, load_device
+from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import misread_twirled
 from qiskit_runtime_server.programs.options.mitigation import Randomizations
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.simulation.contract import BitTensor
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.seeds import SeedPath

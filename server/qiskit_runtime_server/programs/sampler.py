@@ -21,15 +21,15 @@ from qiskit_ibm_runtime.executor_sampler.prepare import prepare
 from qiskit_ibm_runtime.options_models import SamplerOptions
 
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
+from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
-from qiskit_runtime_server.programs.mitigation import run_items
+from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
 from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.shots import ShotSource
 from qiskit_runtime_server.programs.wire.codec import damage
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 

@@ -17,6 +17,7 @@ from qiskit_runtime_server.messages.messages import Completed, Metrics, Task
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.device.shots import ShotSource, SimulatedShots
 from qiskit_runtime_server.programs.device.size import check_size
 from qiskit_runtime_server.programs.options.mitigation import Methods
 from qiskit_runtime_server.programs.options.options import (
@@ -28,7 +29,6 @@ from qiskit_runtime_server.programs.options.options import (
     sampler_options,
     with_seed,
 )
-from qiskit_runtime_server.programs.shots import ShotSource, SimulatedShots
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.simulation.contract import Simulator

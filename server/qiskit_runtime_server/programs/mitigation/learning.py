@@ -39,8 +39,8 @@ from qiskit_noise_learning.models import split_pauli_lindblad_model
 from qiskit_noise_learning.protocols import prepare_vanilla_program, process_vanilla_result
 from qiskit_noise_learning.protocols.vanilla import _fraction_kept, _success_rates
 
+from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.device.device import Device
-from qiskit_runtime_server.programs.mitigation import run_items
 from qiskit_runtime_server.programs.options.mitigation import Checks, LayerLearning
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.codec import damage

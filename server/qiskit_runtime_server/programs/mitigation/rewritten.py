@@ -32,7 +32,7 @@ from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
 from qiskit_mitigation.zne import gate_folding
 
-from qiskit_runtime_server.programs.mitigation import run_items
+from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, found_layers, known_errors

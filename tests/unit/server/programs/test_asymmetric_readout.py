@@ -28,7 +28,7 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.fake import fake_files
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs import noise_learner
-from qiskit_runtime_server.programs.shots import SimulatedShots
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 
 SHOTS = 100_000
 ASYMMETRIC = {"experimental": {"noise": {"readout": "asymmetric"}}}

@@ -24,9 +24,9 @@ from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.device import load_device
 from qiskit_runtime_server.programs.device.dry_run import DryRun
 from qiskit_runtime_server.programs.device.isa import check_circuit, check_rzz_values
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire.codec import sampler_pub
 
 # Every kind of device: with cx, cz, ecr and rzz; with and without control flow; with other qubits than wires; ideal.

@@ -24,7 +24,7 @@ from samplomatic import InjectNoise, Twirl, build
 from qiskit_runtime_server.errors import InvalidInputError, JobError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
-from qiskit_runtime_server.programs.shots import SimulatedShots
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 

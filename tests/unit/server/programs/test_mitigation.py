@@ -19,11 +19,11 @@ from kit.quantum.plain_executor import Run
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.options.mitigation import Decoupling
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.shots import SimulatedShots
 from qiskit_runtime_server.simulation.noise import DelayNoisePass, DeviceNoise, Use
 from qiskit_runtime_server.simulation.seeds import SeedPath
 

@@ -24,10 +24,10 @@ from kit.quantum.pauli_noise import pauli_device, symmetric
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.noise_learner import execute
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.shots import SimulatedShots
 
 RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})
 QUICK = {"num_randomizations": 16, "layer_pair_depths": [0, 2, 8, 24]}

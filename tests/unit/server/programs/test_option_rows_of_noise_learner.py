@@ -18,8 +18,8 @@ from kit.quantum.pauli_noise import pauli_device
 from kit.quantum.recording_executor import RecordingExecutor
 from kit.server.option_rows import Verdict, proves
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, UnsupportedOptionError
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.noise_learner import execute
-from qiskit_runtime_server.programs.shots import SimulatedShots
 
 LEGACY = "noise-learner"
 V3 = "NoiseLearnerV3"

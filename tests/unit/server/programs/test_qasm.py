@@ -14,7 +14,7 @@ from qiskit.quantum_info import Operator
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
-from qiskit_runtime_server.programs.shots import SimulatedShots
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.qasm import MAX_CHARACTERS, read_circuit
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
