@@ -6,11 +6,11 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 _PIECE_BYTES = 1 << 20
-_JSON = "application/json"
+JSON = "application/json"
 
 
 async def document_response(
-    pieces: AsyncIterator[bytes], *, before: bytes = b"", after: bytes = b""
+    pieces: AsyncIterator[bytes], *, before: bytes = b"", after: bytes = b"", media_type: str = JSON
 ) -> Response | None:
     """Return an answer with a JSON document, or None if it has no pieces.
 
@@ -18,12 +18,13 @@ async def document_response(
         pieces: The document. An error once the answer has begun breaks the connection off, which clients notice.
         before: What stands in front of it.
         after: What stands behind it.
+        media_type: What the answer calls itself.
     """
     first, second = await anext(pieces, None), await anext(pieces, None)
     if first is None:
         return None
     if second is None:
-        return Response(before + first + after, media_type=_JSON)
+        return Response(before + first + after, media_type=media_type)
 
     async def parts() -> AsyncIterator[bytes]:
         for part in (before, first, second):
@@ -32,7 +33,7 @@ async def document_response(
             yield piece
         yield after
 
-    return StreamingResponse(parts(), media_type=_JSON)
+    return StreamingResponse(parts(), media_type=media_type)
 
 
 async def in_pieces(document: bytes) -> AsyncIterator[bytes]:

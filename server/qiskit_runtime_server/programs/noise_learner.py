@@ -34,6 +34,7 @@ from qiskit_runtime_server.programs.options.options import (
 )
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire.plain import as_json
 
 _BASES: Final = 9
 """How many measurement bases show all errors of pairs of qubits."""
@@ -86,9 +87,7 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     if not isinstance(circuits, list) or not circuits:
         raise InvalidInputError("Params have no circuits: a non-empty list is needed.")
     given = dict(codec.as_object(reader.read(params.get("options") or {}, "options"), "options"))
-    if given.pop("support_qiskit", True) is not True:
-        message = "Option support_qiskit: false is not supported: results are sent as Qiskit's own classes."
-        raise UnsupportedOptionError(message)
+    encode = codec.encode_result if codec.supports_qiskit(given.pop("support_qiskit", True)) else as_json
     options, learning = noise_learner_options(given, seed)
     prepared = PreparedDevice.of(source, options, backend_name)
     bare = [_bare(circuit, prepared, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
@@ -108,7 +107,7 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     said = {name: value for name, value in given.items() if name != "simulator"}
     metadata = {"backend": backend_name, "input_options": said, "num_layers_found": len(layers)}
     return LearningResult(
-        document=codec.encode_result({"data": data, "metadata": metadata}),
+        document=encode({"data": data, "metadata": metadata}),
         executions=len(chosen) * _shots(learning),
         num_qubits=tuple(len(layer.qubits) for layer in chosen),
     )

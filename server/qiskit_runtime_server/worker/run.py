@@ -30,6 +30,7 @@ from qiskit_runtime_server.programs.options.options import (
     with_seed,
 )
 from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire.plain import encode_plain
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.simulation.contract import Simulator
 
@@ -133,7 +134,8 @@ class _Primitive:
 
     Attributes:
         method: The name of the executor's method by which a plug-in may replace it.
-        pub: Makes a pub of what the client sent and what to call it.
+        goal: What of the params pubs have in common: `shots` or `precision`.
+        pub: Makes a pub of what the client sent, what to call it, and the goal.
         options: Reads the options; the seed is for jobs that have none.
         methods: What is done for pubs at these options.
         execute: Runs pubs with options on a backend.
@@ -141,23 +143,26 @@ class _Primitive:
     """
 
     method: str
-    pub: Callable[[Any, str], Any]
+    goal: str
+    pub: Callable[[Any, str, Any], Any]
     options: Callable[[Mapping[str, Any], int], Options]
     methods: Callable[[Options], Methods]
     execute: Callable[[ShotSource, Sequence[Any], Options, str], PrimitiveResult[Any]]
     executions: Callable[[Any, Mapping[str, Any]], int]
 
     def __call__(self, job: _Job) -> _Outcome:
-        params = codec.decode_params(job.task.params)
-        pubs = [self.pub(pub, f"pubs[{index}]") for index, pub in enumerate(params.pubs)]
+        params = codec.decode_params(job.task.params, self.goal)
+        pubs = [self.pub(pub, f"pubs[{index}]", params.goal) for index, pub in enumerate(params.pubs)]
         check_size((pub.circuit for pub in pubs), job.task.max_qubits)
+        if params.transpilation:
+            job.log("Option transpilation has no effect: circuits are run as they are.")
         if job.simulated and replaces(job.executor, self.method):
             options = with_seed(params.options, job.task.seed)
             result = getattr(job.executor, self.method)(pubs, options, job.task.backend_name)
         else:
             result = self._run(job, pubs, self.options(params.options, job.task.seed))
         return _Outcome(
-            document=codec.encode_result(result),
+            document=encode_plain(result) if params.plain else codec.encode_result(result),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
             num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
         )
@@ -214,6 +219,7 @@ def _calibrate(job: _Job) -> _Outcome:
 _PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
     ProgramName.SAMPLER: _Primitive(
         method="execute_sampler",
+        goal="shots",
         pub=codec.sampler_pub,
         options=sampler_options,
         methods=sampler_methods,
@@ -222,6 +228,7 @@ _PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
     ),
     ProgramName.ESTIMATOR: _Primitive(
         method="execute_estimator",
+        goal="precision",
         pub=codec.estimator_pub,
         options=estimator_options,
         methods=estimator_methods,

@@ -56,7 +56,9 @@ def message_of(response: httpx.Response, status: int) -> str:
         ({"runtime": "x/y:z"}, 400, "x/y:z"),
         ({"tags": ["t" * 1000]}, 400, "256"),
         ({"tags": ["t"] * 100}, 400, "64"),
-        ({"start_session": True}, 400, "POST /sessions"),
+        ({"start_session": True, "session_id": "nothing"}, 400, "cannot be in another one"),
+        ({"start_session": "maybe"}, 400, "start_session"),
+        ({"start_session": "True", "session_time": 10**6}, 400, "over the limit"),
     ],
 )
 def test_a_job_that_makes_no_sense_is_refused(

@@ -1,5 +1,6 @@
 """Every example runs as its reader would run it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,15 @@ def test_an_example_runs(server: ServerProcess, name: str) -> None:
     done = subprocess.run([sys.executable, EXAMPLES / name], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
+
+
+def test_a_job_needs_no_more_than_curl(server: ServerProcess) -> None:
+    env = {**os.environ, **environment(server.url, "curl")}
+    done = subprocess.run([EXAMPLES / "rest.sh"], env=env, capture_output=True, text=True, check=False, timeout=120)
+    state, result = done.stdout.splitlines()
+    assert state.endswith(": Completed")
+    (pub,) = json.loads(result)["results"]
+    assert len(pub["data"]["c"]["samples"]) == 10
 
 
 def test_the_demo_runs_once_and_leaves_nothing_behind() -> None:

@@ -23,7 +23,7 @@ from qiskit_runtime_server.store.port import Load
 router = APIRouter(prefix="/backends", tags=["backends"])
 
 _DRAINING = "An admin has paused this executor: jobs wait."
-_FIRST_VERSION_WITH_OBJECTS = "2025-05-01"
+_FIRST_VERSION_WITH_OBJECTS = "2025-01-01"
 
 
 @router.get("")
@@ -34,7 +34,7 @@ async def list_backends(
     *,
     include_mocks: bool = False,
 ) -> dict[str, Any]:
-    """List all virtual backends, also those for dry runs on demand; clients before 2025-05-01 get names only."""
+    """List all virtual backends, also those for dry runs on demand; clients before 2025-01-01 get names only."""
     loads = await services.store.ledger.load()
     devices = []
     for executor, pool in services.pools.items():

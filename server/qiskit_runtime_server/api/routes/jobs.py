@@ -13,6 +13,7 @@ from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.documents import document_response, in_pieces
 from qiskit_runtime_server.api.routes.backends import check_calibration
+from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.errors import (
@@ -22,11 +23,12 @@ from qiskit_runtime_server.errors import (
     ProgramNotFoundError,
     StoreUnavailableError,
 )
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery
 
 _MAX_LIMIT = 200
+_TEXT = "text/plain"
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -48,7 +50,13 @@ class Submission(msgspec.Struct, kw_only=True):
     private: bool = False
     runtime: Name | None = None
     calibration_id: Name | None = None
-    start_session: bool = False
+    start_session: bool | Literal["True", "true", "False", "false"] = False
+    session_time: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
+
+    @property
+    def starts_session(self) -> bool:
+        """Whether the job is the first of a new session; guides spell it as Python's text, too."""
+        return self.start_session in {True, "True", "true"}
 
 
 class Tags(msgspec.Struct):
@@ -79,7 +87,10 @@ _TAGS = msgspec.json.Decoder(Tags)
 
 @router.post("")
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
-    """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance."""
+    """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance.
+
+    With `start_session`, true or "True", it opens a session of its own, for `session_time` seconds.
+    """
     with services.budget.share() as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
@@ -89,7 +100,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> dic
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdraw(job)
             raise
-    return {"id": job.id, "backend": job.backend}
+    return {"id": job.id, "backend": job.backend} | ({"session_id": job.session_id} if job.session_id else {})
 
 
 @router.get("")
@@ -133,16 +144,19 @@ async def cancel_job(job_id: str, caller: Caller, services: TheServices) -> None
 
 @router.get("/{job_id}/results")
 async def results(job_id: str, caller: Caller, services: TheServices) -> Response:
-    """Return the result's JSON document, or nothing while there is none; that of a private job once."""
+    """Return the result's JSON document as text, or nothing while there is none; that of a private job once.
+
+    Clients of the platform read text; its own description of this path says so.
+    """
     job = await services.store.jobs.get(caller.sees, job_id)
     if job.private and job.account != caller.id:
         raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
     documents = services.store.documents
     if job.private:
         taken = await documents.take_result(job.id)
-        response = None if taken is None else await document_response(in_pieces(taken))
+        response = None if taken is None else await document_response(in_pieces(taken), media_type=_TEXT)
     else:
-        response = await document_response(documents.pieces(job.id, DocumentKind.RESULT))
+        response = await document_response(documents.pieces(job.id, DocumentKind.RESULT), media_type=_TEXT)
     return response or Response(status_code=204)
 
 
@@ -172,7 +186,7 @@ async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[st
 async def logs(job_id: str, caller: Caller, services: TheServices) -> Response:
     """Return what the job has written to its log."""
     job = await services.store.jobs.get(caller.sees, job_id)
-    return Response(await services.store.documents.log(job.id), media_type="text/plain")
+    return Response(await services.store.documents.log(job.id), media_type=_TEXT)
 
 
 @router.put("/{job_id}/tags", status_code=204)
@@ -207,8 +221,8 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
     if submission.program_id not in set(ProgramName):
         offered = ", ".join(ProgramName)
         raise ProgramNotFoundError(f"Program {submission.program_id!r} not found; there are {offered}.")
-    if submission.start_session:
-        raise MalformedRequestError("start_session is not supported: create the session by POST /sessions.")
+    if submission.starts_session and submission.session_id:
+        raise MalformedRequestError("A job that starts a session cannot be in another one: leave out session_id.")
     if submission.runtime:
         raise MalformedRequestError(f"The runtime image {submission.runtime!r} is not supported: there is one image.")
     pair, device = await services.outline(submission.backend)
@@ -217,6 +231,10 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
     if submission.cost is not None and submission.cost > limit:
         raise MalformedRequestError(f"A max_execution_time of {submission.cost} s is over the limit of {limit} s.")
     await _check_session(submission, caller, services)
+    session_id = SessionId(submission.session_id) if submission.session_id else None
+    if submission.starts_session:
+        mode, seconds = SessionMode.DEDICATED, submission.session_time
+        session_id = (await opened(services, caller, submission.backend, mode, seconds)).id
     params = memoryview(submission.params)
     job = Job(
         id=JobId(uuid.uuid4().hex),
@@ -229,7 +247,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         max_seconds=submission.cost or limit,
         seed=secrets.randbits(63),
         calibration_digest=device.digest,
-        session_id=SessionId(submission.session_id) if submission.session_id else None,
+        session_id=session_id,
         tags=tuple(submission.tags),
         cost=submission.cost,
         private=submission.private,

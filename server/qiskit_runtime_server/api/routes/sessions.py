@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Request
 
+from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import bodies
-from qiskit_runtime_server.api.services import Caller, TheServices
+from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.errors import InvalidStateError, MalformedRequestError
 from qiskit_runtime_server.jobs import Session, SessionId, SessionMode, SessionState
 
@@ -38,23 +39,7 @@ async def create(request: Request, caller: Caller, services: TheServices) -> dic
     """Open a session (`dedicated`) or a batch; its clock, `max_ttl` in seconds, starts with its first job."""
     body = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _NEW_SESSIONS)
     await services.outline(body.backend)
-    longest = services.settings.session_max_ttl
-    if body.max_ttl is not None and body.max_ttl > longest.total_seconds():
-        raise MalformedRequestError(
-            f"A max_time of {body.max_ttl} s is over the limit of {longest.total_seconds():g} s."
-        )
-    session = Session(
-        id=SessionId(str(uuid.uuid4())),
-        account=caller.id,
-        instance=caller.crn,
-        backend=body.backend,
-        mode=body.mode,
-        created=datetime.now(UTC),
-        max_ttl=timedelta(seconds=body.max_ttl) if body.max_ttl else longest,
-        interactive_ttl=services.settings.session_interactive_ttl,
-    )
-    await services.store.sessions.add(session)
-    return _view(session)
+    return _view(await opened(services, caller, body.backend, body.mode, body.max_ttl))
 
 
 @router.get("/{session_id}")
@@ -80,6 +65,29 @@ async def cancel(session_id: str, caller: Caller, services: TheServices) -> None
             await services.cancel(caller.id, job_id, reason="Its session was cancelled.")
         except InvalidStateError:
             continue
+
+
+async def opened(services: Services, caller: Identity, backend: str, mode: SessionMode, max_ttl: int | None) -> Session:
+    """Open a session on a backend that there is, for `max_ttl` seconds; None for as long as the server allows.
+
+    Raises:
+        MalformedRequestError: If that is longer than the server allows.
+    """
+    longest = services.settings.session_max_ttl
+    if max_ttl is not None and max_ttl > longest.total_seconds():
+        raise MalformedRequestError(f"A max_time of {max_ttl} s is over the limit of {longest.total_seconds():g} s.")
+    session = Session(
+        id=SessionId(str(uuid.uuid4())),
+        account=caller.id,
+        instance=caller.crn,
+        backend=backend,
+        mode=mode,
+        created=datetime.now(UTC),
+        max_ttl=timedelta(seconds=max_ttl) if max_ttl else longest,
+        interactive_ttl=services.settings.session_interactive_ttl,
+    )
+    await services.store.sessions.add(session)
+    return session
 
 
 def _view(session: Session) -> dict[str, Any]:

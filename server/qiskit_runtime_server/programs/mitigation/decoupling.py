@@ -8,7 +8,7 @@ https://doi.org/10.1103/PhysRevLett.82.2417):
     relaxing with T1           as without pulses: it has no memory
 """
 
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import QuantumCircuit, QuantumRegister
 from qiskit.transpiler.exceptions import TranspilerError
 from qiskit_ibm_runtime.executor.dynamical_decoupling import generate_dd_pass_manager
 
@@ -28,8 +28,18 @@ def decoupled(circuit: QuantumCircuit, device: Device, decoupling: Decoupling, w
         message = f"{option} for circuits with control flow ({where})."
         raise UnsupportedOptionError(message)
     try:
-        scheduled: QuantumCircuit = generate_dd_pass_manager(device, decoupling).run(circuit)
+        scheduled: QuantumCircuit = generate_dd_pass_manager(device, decoupling).run(_on_one_register(circuit))
     except TranspilerError as error:
         message = f"{option} here: {where} cannot be scheduled on {device.name}: {error.message}"
         raise UnsupportedOptionError(message) from error
     return scheduled
+
+
+def _on_one_register(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return `circuit` with its qubits in a register "q": by that, Qiskit's passes know those of a device."""
+    if [register.name for register in circuit.qregs] == ["q"] and circuit.qregs[0].size == circuit.num_qubits:
+        return circuit
+    physical = QuantumCircuit(QuantumRegister(circuit.num_qubits, "q"), circuit.clbits, *circuit.cregs)
+    physical.compose(circuit, clbits=circuit.clbits, inplace=True)
+    physical.metadata = circuit.metadata
+    return physical

@@ -111,21 +111,32 @@ class Params:
     Attributes:
         pubs: One sequence per pub as the client sent it, its circuit, arrays and observables decoded.
         options: With `resilience_level` among them if the params have one.
+        goal: What pubs get that say neither shots (of a sampler) nor precision (of an estimator): before the options'
+            default, as the argument of a client's `run`.
+        plain: Whether the result is to be plain JSON, see `plain`.
+        transpilation: What a client says of it, which is nothing that is done: circuits come transpiled.
     """
 
     pubs: list[Any]
     options: dict[str, Any]
+    goal: Any = None
+    plain: bool = False
+    transpilation: Mapping[str, Any] | None = None
 
 
-def decode_params(document: bytes) -> Params:
+def decode_params(document: bytes, goal: str = "shots") -> Params:
     """Decode what a client sent as `params` of a sampler or estimator job.
+
+    Args:
+        document: The params.
+        goal: Names the part that holds `Params.goal`.
 
     Raises:
         InvalidInputError: If the document is damaged, too large once unpacked, or not of this form.
         UnsupportedOptionError: If it has a part that nothing here reads; the message names it.
     """
     params = as_object(parse(document), "params")
-    check_parts(params, {"pubs", "options", "version", "support_qiskit", "resilience_level"})
+    check_parts(params, {"pubs", "options", "version", "support_qiskit", "resilience_level", goal})
     _check_version(params)
     reader = Reader()
     pubs = params.get("pubs")
@@ -134,12 +145,40 @@ def decode_params(document: bytes) -> Params:
     options = dict(as_object(reader.read(params.get("options") or {}, "options"), "options"))
     if params.get("resilience_level") is not None:
         options["resilience_level"] = params["resilience_level"]
-    return Params(pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)], options=options)
+    transpilation = options.pop("transpilation", None)
+    if transpilation is not None:
+        # The guides of IBM's REST API send it.
+        check_parts(as_object(transpilation, "options.transpilation"), {"optimization_level"}, "options.transpilation")
+    return Params(
+        transpilation=transpilation,
+        pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)],
+        options=options,
+        goal=params.get(goal),
+        plain=not supports_qiskit(params.get("support_qiskit", False)),
+    )
 
 
-def sampler_pub(values: object, where: str) -> SamplerPub:
-    """Return the pub that `values` (circuit, parameter values, shots) describe; only the first is needed."""
-    circuit, parameter_values, shots = _parts(values, 3, where)
+def supports_qiskit(value: object) -> bool:
+    """Return what a client says with `support_qiskit`: whether it reads Qiskit's own classes, or plain JSON.
+
+    Raises:
+        InvalidInputError: If it says neither.
+    """
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInputError(f"support_qiskit must be true or false, not {value!r}.")
+    return value is True
+
+
+def sampler_pub(values: object, where: str, shots: object = None) -> SamplerPub:
+    """Return the pub that `values` describe: circuit, parameter values, shots; or only a circuit, in a list or bare.
+
+    Args:
+        values: As a client sent them, its circuit and arrays decoded.
+        where: What the pub is called.
+        shots: Of a pub that says none; None leaves that to the options.
+    """
+    circuit, parameter_values, own = _parts(values, 3, where)
+    shots = shots if own is None else own
     if shots is not None and (not isinstance(shots, int) or isinstance(shots, bool) or shots < 1):
         raise InvalidInputError(f"{where}: shots must be a positive integer, not {shots!r}.")
     circuit = _circuit_in(circuit, where)
@@ -149,9 +188,16 @@ def sampler_pub(values: object, where: str) -> SamplerPub:
     return pub
 
 
-def estimator_pub(values: object, where: str) -> EstimatorPub:
-    """Return the pub that `values` (circuit, observables, parameter values, precision) describe; two are needed."""
-    circuit, observables, parameter_values, precision = _parts(values, 4, where)
+def estimator_pub(values: object, where: str, precision: object = None) -> EstimatorPub:
+    """Return the pub that `values` (circuit, observables, parameter values, precision) describe; two are needed.
+
+    Args:
+        values: As a client sent them, its circuit and arrays decoded.
+        where: What the pub is called.
+        precision: Of a pub that says none; None leaves that to the options.
+    """
+    circuit, observables, parameter_values, own = _parts(values, 4, where)
+    precision = precision if own is None else own
     if observables is None:
         raise InvalidInputError(f"{where}: no observables.")
     if precision is not None:
@@ -159,6 +205,7 @@ def estimator_pub(values: object, where: str) -> EstimatorPub:
     circuit = _circuit_in(circuit, where)
     with damage(where):
         array = ObservablesArray.coerce(observables)
+        circuit = qasm.widened(circuit, array.num_qubits)
         bindings = _bindings(circuit, parameter_values, where)
         if array.size == 0:
             raise InvalidInputError(f"{where}: an empty array of observables.")
@@ -233,10 +280,6 @@ def _check_version(params: Mapping[str, Any]) -> None:
     version = params.get("version", 2)
     if version != 2 or isinstance(version, bool):  # noqa: PLR2004 - the only version that there is
         raise InvalidInputError(f"Params are of version {version!r}; this server reads version 2.")
-    if params.get("support_qiskit", True) is not True:
-        raise UnsupportedOptionError(
-            "support_qiskit: false is not supported: results are sent as Qiskit's own classes."
-        )
 
 
 def as_object(value: object, where: str) -> dict[str, Any]:
@@ -254,6 +297,8 @@ def check_parts(value: Mapping[str, Any], known: Set[str], where: str = "params"
 
 
 def _parts(values: object, length: int, where: str) -> tuple[Any, ...]:
+    if isinstance(values, str | QuantumCircuit):
+        values = [values]
     if not isinstance(values, list | tuple) or not 1 <= len(values) <= length:
         raise InvalidInputError(f"{where}: a pub is a list of 1 to {length} elements, a circuit first.")
     return (*values, *(None,) * (length - len(values)))

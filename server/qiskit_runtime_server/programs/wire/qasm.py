@@ -14,8 +14,8 @@ import openqasm3
 from openqasm3 import ast
 from openqasm3.parser import QASM3ParsingError
 from openqasm3.visitor import QASMVisitor
-from qiskit.circuit import CircuitInstruction, Gate, Parameter, ParameterExpression, QuantumCircuit
-from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.circuit import CircuitInstruction, Gate, Parameter, ParameterExpression, QuantumCircuit, Qubit
+from qiskit.circuit.library import IGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 from qiskit_qasm3_import import ConversionError, convert
 
@@ -56,6 +56,21 @@ def read_circuit(text: str, max_bits: int) -> QuantumCircuit:
         raise ValueError("a classical bit outside of an array has no place in results: declare bit[1] in place of bit.")
     check_instructions(circuit)
     return _with_standard_gates(circuit)
+
+
+def widened(circuit: QuantumCircuit, num_qubits: int) -> QuantumCircuit:
+    """Return a circuit of at least `num_qubits` qubits, if `circuit` names those of the device (`$0`).
+
+    Such a text does not say how many qubits the device has: its circuit ends with the last one that is named, while
+    observables are of the device's width. Qubits that a text declares are as many as it says.
+    """
+    missing = num_qubits - circuit.num_qubits
+    if circuit.layout is None or circuit.qregs or missing <= 0:
+        return circuit
+    qubits = [*circuit.qubits, *(Qubit() for _ in range(missing))]
+    wide = QuantumCircuit(qubits, circuit.clbits, *circuit.cregs, name=circuit.name)
+    wide.compose(circuit, circuit.qubits, circuit.clbits, inplace=True)
+    return wide
 
 
 class _Limits(QASMVisitor[None]):
@@ -125,6 +140,9 @@ def _replaced(circuit: QuantumCircuit, agrees: Callable[[Gate], bool]) -> Quantu
             operation = operation.replace_blocks([_replaced(block, agrees) for block in operation.blocks])
         elif _is_defined(instruction) and agrees(operation):
             operation = _standard(operation.name, operation.params)
+        elif operation.name == "u" and list(operation.params) == [0, 0, 0]:
+            # The reader has no other form of `id`, which devices have where they have no `u`.
+            operation = IGate()
         result.append(operation, instruction.qubits, instruction.clbits)
     return result
 

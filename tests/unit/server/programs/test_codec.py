@@ -182,9 +182,40 @@ class TestHostileParams:
         with pytest.raises(UnsupportedOptionError, match="shots_per_pub"):
             codec.decode_params(document([[bell()]], shots_per_pub=3))
 
-    def test_a_result_in_plain_json_is_refused_by_name(self) -> None:
-        with pytest.raises(UnsupportedOptionError, match="support_qiskit"):
-            codec.decode_params(document([[bell()]], support_qiskit=False))
+    @pytest.mark.parametrize(("said", "plain"), [({"support_qiskit": False}, True), ({"support_qiskit": True}, False)])
+    def test_a_client_says_which_results_it_reads(self, said: dict[str, bool], plain: bool) -> None:  # noqa: FBT001
+        assert codec.decode_params(document([[bell()]], **said)).plain is plain
+
+    def test_a_client_that_says_nothing_of_qiskit_gets_plain_json(self) -> None:
+        params = json.loads(document([[bell()]]))
+        del params["support_qiskit"]
+        assert codec.decode_params(json.dumps(params).encode()).plain
+        with pytest.raises(InvalidInputError, match="support_qiskit must be true or false"):
+            codec.decode_params(document([[bell()]], support_qiskit="no"))
+
+    def test_shots_and_precision_of_all_pubs_belong_to_their_programs(self) -> None:
+        assert codec.decode_params(document([[bell()]], shots=7)).goal == 7
+        assert codec.decode_params(document([[bell()]], precision=0.1), "precision").goal == 0.1
+        for named, goal in (("precision", "shots"), ("shots", "precision")):
+            with pytest.raises(UnsupportedOptionError, match=f"'{named}'"):
+                codec.decode_params(document([[bell()]], **{named: 1}), goal)
+        assert codec.sampler_pub([bell(), None, 3], "pub", 7).shots == 3
+        assert codec.sampler_pub([bell()], "pub", 7).shots == 7
+        with pytest.raises(InvalidInputError, match="shots must be a positive integer"):
+            codec.sampler_pub([bell()], "pub", 0)
+
+    def test_only_a_level_of_transpilation_is_taken(self) -> None:
+        level = {"optimization_level": 1}
+        params = codec.decode_params(document([[bell()]], {"transpilation": level, "default_shots": 5}))
+        assert params.transpilation == level
+        assert params.options == {"default_shots": 5}
+        with pytest.raises(UnsupportedOptionError, match=r"options\.transpilation has an unknown part 'layout'"):
+            codec.decode_params(document([[bell()]], {"transpilation": {"layout": [1]}}))
+
+    def test_a_pub_may_be_a_bare_circuit(self) -> None:
+        assert codec.sampler_pub(bell(), "pub").circuit == bell()
+        text = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
+        assert codec.sampler_pub(text, "pub").circuit.count_ops() == {"x": 1, "measure": 1}
 
     def test_a_circuit_that_unpacks_to_gigabytes_is_refused_before_it_does(self) -> None:
         with pytest.raises(InvalidInputError, match=r"pubs\[0\]\[0\].*more than 256 MiB"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import QuantumCircuit, QuantumRegister, Qubit
 from qiskit.primitives import DataBin, PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -56,6 +56,21 @@ def mitigate() -> Run:
         return AerExecutor().execute_estimator(coerced, {**options, "simulator": simulator}, backend)
 
     return run
+
+
+@pytest.mark.parametrize("names", [["p"], ["a", "b"], []])
+def test_circuits_are_decoupled_whatever_registers_their_qubits_are_in(names: list[str]) -> None:
+    device = PreparedDevice.of(SimulatedShots(AerExecutor()), Options(), "fake_manila").device
+    gates = ones(2)
+    gates.cx(0, 1)
+    gates.delay(100_000, 0, unit="dt")
+    gates.cx(0, 1)
+    registers = [QuantumRegister(2 // len(names), name) for name in names]
+    circuit = QuantumCircuit(*registers) if registers else QuantumCircuit([Qubit(), Qubit()])
+    circuit.compose(gates, inplace=True)
+    pulses = [decoupled(one, device, Decoupling(enable=True), "pub").count_ops() for one in (gates, circuit)]
+    assert pulses[0] == pulses[1]
+    assert pulses[0]["x"] > 2
 
 
 def ones(num_qubits: int) -> QuantumCircuit:

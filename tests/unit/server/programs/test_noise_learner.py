@@ -158,6 +158,19 @@ class TestCircuits:
             pair = [layer.qubits[layer.circuit.find_bit(qubit).index] for qubit in instruction.qubits]
             assert pair in ([0, 1], [1, 2])
 
+    def test_a_client_without_qiskit_reads_texts_and_lists(self) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(2, 1)
+        few = {"num_randomizations": 1, "layer_pair_depths": [0, 1], "twirling_strategy": "active"}
+        params = {"circuits": [circuit], "options": {**few, "support_qiskit": False}}
+        result = execute(
+            SimulatedShots(AerExecutor()), json.dumps(params, cls=RuntimeEncoder).encode(), "fake_manila", 5
+        )
+        (layer,) = json.loads(result.document)["data"]
+        assert layer["qubits"] == [1, 2]
+        assert "cx q[1], q[0];" in layer["circuit"]
+        assert len(layer["error"]["generators"]) == len(layer["error"]["rates"]) == 15
+
     def test_what_cannot_be_learned_is_refused(self) -> None:
         dynamic = QuantumCircuit(5, 1)
         dynamic.measure(0, 0)
@@ -172,7 +185,7 @@ class TestCircuits:
         for params, words in (
             ({"circuits": []}, "no circuits"),
             ({"circuits": [1]}, r"circuits\[0\] must be a circuit"),
-            ({"circuits": [dynamic], "options": {"support_qiskit": False}}, "support_qiskit"),
+            ({"circuits": [dynamic], "options": {"support_qiskit": 1}}, "support_qiskit"),
             ({"circuits": [dynamic], "options": {"foo": 1}}, "Option foo is unknown"),
             ({"circuits": [dynamic], "options": {"layer_pair_depths": []}}, "layer_pair_depths"),
             ({"circuits": [dynamic], "extra": 1}, "'extra'"),

@@ -128,6 +128,33 @@ def test_pubs_take_text_in_place_of_a_circuit() -> None:
     np.testing.assert_array_equal(result.data.evs, [-1, 1])
 
 
+@pytest.mark.parametrize(
+    ("text", "observable", "value"),
+    [
+        ("x $0; x $1;", "IIIZZ", 1),
+        ("x $0; id $1;", "IIIZZ", -1),
+        ("x $3; id $4;", "ZZIII", -1),
+        ("x $0; id $1;", "ZZ", -1),
+        ("qubit[5] q; x q[0];", "IIIZZ", -1),
+        ("bit[1] c; x $0; c[0] = measure $0; if (c[0]) { x $1; }", "IIIZI", -1),
+    ],
+)
+def test_observables_of_the_devices_width_are_of_the_qubits_that_a_text_names(
+    text: str, observable: str, value: int
+) -> None:
+    pub = codec.estimator_pub([f"{HEAD} {text}", {observable: 1.0}], "pub")
+    options = {"resilience_level": 0, "simulator": {"seed_simulator": 1}}
+    (result,) = AerExecutor(threads=1).execute_estimator([pub], options, "fake_manila")
+    # The device errs by a few per cent.
+    assert float(result.data.evs) == pytest.approx(value, abs=0.2)
+
+
+def test_observables_that_no_qubit_of_the_text_can_have_are_refused() -> None:
+    for text, observable in (("x $3; id $4;", "ZZ"), ("qubit[2] q; x q[0];", "IIIZZ")):
+        with pytest.raises(InvalidInputError, match="number of qubits"):
+            codec.estimator_pub([f"{HEAD} {text}", {observable: 1.0}], "pub")
+
+
 def program(texts: object) -> bytes:
     arguments = {"data": "eJwDAAAAAAE=", "shape": [0], "dtype": "f64"}
     item: dict[str, Any] = {"item_type": "circuit", "circuit_arguments": arguments, "shape": [], "chunk_size": "auto"}
