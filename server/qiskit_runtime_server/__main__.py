@@ -5,7 +5,6 @@ Nothing heavy is imported before a command has been chosen: worker processes imp
 
 import asyncio
 import logging
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qiskit_runtime_server.errors import RequestError, ServerError
+from qiskit_runtime_server.shells import Format, setting, unsetting
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.settings import Settings
@@ -146,17 +146,28 @@ def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as
 
 
 @cli.command()
-def connect(
+def connect(  # noqa: PLR0913 - one parameter per option
     url: Url = "http://127.0.0.1:8000",
     token: Token = "anonymous",  # noqa: S107 - not a secret
     *,
+    form: Annotated[Format, typer.Option("--format", help="What reads the output.")] = Format.SH,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the server first.")] = True,
+    unset: Annotated[bool, typer.Option("--unset", help="Print what removes the variables again.")] = False,
     save: Annotated[bool, typer.Option(help="Also store the account for QiskitRuntimeService().")] = False,
 ) -> None:
-    """Print the variables that connect a client: eval "$(qiskit-runtime-server connect URL --token TOKEN)"."""
+    """Print the variables that connect a client: eval "$(qiskit-runtime-server connect URL --token TOKEN)".
+
+    In a notebook, `--format python` prints a cell that needs no package but the client.
+    """
     from qiskit_runtime_server import client  # noqa: PLC0415
 
-    for name, value in client.environment(url, token).items():
-        typer.echo(f"export {name}={shlex.quote(value)}")
+    variables = client.environment(url, token)
+    if unset:
+        typer.echo(unsetting(variables, form))
+        return
+    if check:
+        client.sign_in(url, token)
+    typer.echo(setting(variables, form))
     if save:
         client.save_account(url, token)
         typer.echo("The account is saved; the exports above are still needed.", err=True)
@@ -169,12 +180,11 @@ def backends(url: Url = "http://127.0.0.1:8000", token: Token = "anonymous") -> 
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from qiskit_runtime_server.client import address_of  # noqa: PLC0415
+    from qiskit_runtime_server.client import address_of, sign_in  # noqa: PLC0415
 
+    headers = {"Authorization": f"Bearer {sign_in(url, token)}"}
     url = address_of(url)
     try:
-        access = httpx.post(f"{url}/identity/token", data={"apikey": token}).raise_for_status().json()
-        headers = {"Authorization": f"Bearer {access['access_token']}"}
         devices = httpx.get(f"{url}/api/v1/backends", headers=headers).raise_for_status().json()["devices"]
     except httpx.HTTPStatusError as error:
         raise RequestError(f"{url} answered {error.response.status_code}: {error.response.text}") from error

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.errors import MalformedRequestError, RequestError
 
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import QiskitRuntimeService
@@ -21,9 +21,17 @@ _API = "/api/v1"
 _VERBATIM_API = "/experimental/api/v1"
 # The library's word for "the first instance of this account", which spares the user a warning.
 _ANY_INSTANCE = "auto"
+_KEY_NOT_FOUND = "BXNIM0415E"
+_PATIENCE = 15.0  # seconds
 
 
-def connect(url: str, token: str = "anonymous", *, instance: str | None = None) -> "QiskitRuntimeService":  # noqa: S107 - any word will do
+def connect(
+    url: str,
+    token: str = "anonymous",  # noqa: S107 - any word will do
+    *,
+    instance: str | None = None,
+    check: bool = True,
+) -> "QiskitRuntimeService":
     """Return the client library's service, connected to a server.
 
     Sets the variables of `platform_variables` for the whole process, where they stay.
@@ -32,10 +40,14 @@ def connect(url: str, token: str = "anonymous", *, instance: str | None = None) 
         url: Where the server is, as in ``http://localhost:8000``.
         token: The account's token; any word if the server is open to everybody.
         instance: The instance's CRN or name, by default the account's only one.
+        check: Whether to `sign_in` first. The library itself calls each failure a wrong token.
 
     Raises:
         MalformedRequestError: If `url` is not an http or https URL.
+        RequestError: As `sign_in`; no variable is set then.
     """
+    if check:
+        sign_in(url, token)
     from qiskit_ibm_runtime import QiskitRuntimeService  # noqa: PLC0415 - a second, which `environment` need not cost
 
     address = address_of(url)
@@ -46,6 +58,40 @@ def connect(url: str, token: str = "anonymous", *, instance: str | None = None) 
         url=address,
         instance=instance or _ANY_INSTANCE,
         url_resolver=lambda *_, **__: address + _API,
+    )
+
+
+def sign_in(url: str, token: str) -> str:
+    """Return an access token of a server, as the client library would get it.
+
+    Arguments as in `connect`.
+
+    Raises:
+        MalformedRequestError: If `url` is not an http or https URL.
+        RequestError: If nothing answers there, something else than a server does, or the token is not known;
+            the message says which.
+    """
+    import httpx  # noqa: PLC0415 - a third of a second, which `environment` need not cost
+
+    address = address_of(url)
+    try:
+        answer = httpx.post(f"{address}/identity/token", data={"apikey": token}, timeout=_PATIENCE)
+        document = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
+    except httpx.TimeoutException as error:
+        raise RequestError(f"Nothing answered at {address} within {_PATIENCE:g} seconds.") from error
+    except httpx.TransportError as error:
+        hint = " SSL_CERT_FILE can name a file of other authorities." if "CERTIFICATE" in str(error) else ""
+        raise RequestError(f"No server answers at {address}: {error}.{hint}") from error
+    except ValueError as error:
+        raise RequestError(f"What answers at {address} is not a Qiskit Runtime server: {error}.") from error
+    if isinstance(document, dict) and answer.is_success and isinstance(document.get("access_token"), str):
+        return str(document["access_token"])
+    if isinstance(document, dict) and document.get("errorCode") == _KEY_NOT_FOUND:
+        raise RequestError(f"The server at {address} does not know this token.")
+    if answer.is_server_error:
+        raise RequestError(f"The server at {address} is not ready: it answered {answer.status_code}.")
+    raise RequestError(
+        f"What answers at {address} is not a Qiskit Runtime server: {answer.status_code} to POST /identity/token."
     )
 
 

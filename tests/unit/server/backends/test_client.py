@@ -2,15 +2,19 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from qiskit_runtime_server import client
-from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.errors import MalformedRequestError, RequestError
 
 URL = "http://localhost:8123"
 PLATFORM = {"IAM_URL": URL, "GLOBAL_SEARCH_URL": URL, "GLOBAL_CATALOG_URL": URL}
@@ -97,3 +101,64 @@ def resolved(variables: dict[str, str]) -> list[str]:
     )
     answer: list[str] = json.loads(done.stdout)
     return answer
+
+
+ACCESS = {"access_token": "of an hour"}
+UNKNOWN = {"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}
+
+
+@contextmanager
+def answering(status: int, body: bytes, kind: str = "application/json") -> Iterator[str]:
+    """Give the URL of something on loopback that answers every POST in one way."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_signing_in_gives_an_access_token() -> None:
+    with answering(200, json.dumps(ACCESS).encode()) as url:
+        assert client.sign_in(f"{url}/api/v1", "secret") == "of an hour"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "reason"),
+    [
+        (400, json.dumps(UNKNOWN).encode(), "application/json", "does not know this token"),
+        (404, b"<h1>Not found</h1>", "text/html", "is not a Qiskit Runtime server: 404"),
+        (200, b"<h1>Hello</h1>", "text/html", "is not a Qiskit Runtime server: 200"),
+        (200, b"[1]", "application/json", "is not a Qiskit Runtime server: 200"),
+        (200, b"{", "application/json", "is not a Qiskit Runtime server"),
+        (503, b"", "text/plain", "is not ready: it answered 503"),
+    ],
+)
+def test_what_stands_in_the_way_is_said_before_anything_is_set(
+    status: int, body: bytes, kind: str, reason: str
+) -> None:
+    before = dict(os.environ)
+    with answering(status, body, kind) as url, pytest.raises(RequestError, match=reason):
+        client.connect(url, "secret")
+    assert dict(os.environ) == before
+
+
+def test_a_server_that_is_not_there_is_not_called_a_wrong_token() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    with pytest.raises(RequestError, match=f"No server answers at http://127.0.0.1:{port}"):
+        client.connect(f"http://127.0.0.1:{port}")
