@@ -11,7 +11,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.device import Device, load_device
 from qiskit_runtime_server.programs.device.shots import ShotSource
-from qiskit_runtime_server.programs.mitigation.measurement_twirling import misread_twirled
+from qiskit_runtime_server.programs.mitigation.measurement_twirling import apply_readout_errors
 from qiskit_runtime_server.programs.options.mitigation import Randomizations
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.simulation.contract import BitTensor
@@ -81,7 +81,7 @@ class PreparedDevice:
         """
         noise = None if self.noise is None else self.noise.unread
         for rows, bits in self._sample(noise, circuit, values, randomizations.total, seeds):
-            misread_twirled(bits, readouts, randomizations.number, seeds.readout.rows(rows))
+            apply_readout_errors(bits, readouts, randomizations.number, seeds.readout.rows(rows))
             yield rows, bits
 
     def readouts(self, clbits: Mapping[int, int]) -> dict[int, NDArray[np.float64]] | None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from qiskit_runtime_server.simulation.contract import BitTensor
 
 
-def misread_twirled(
+def apply_readout_errors(
     bits: BitTensor, readouts: Mapping[int, NDArray[np.float64]], randomizations: int, seeds: NDArray[np.uint64]
 ) -> None:
     """Make of bits as they are such as are read with random flips that are undone, in place.

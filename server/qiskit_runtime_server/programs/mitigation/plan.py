@@ -85,7 +85,7 @@ def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
     if obstacle:
         message = f"{where}: {methods.names()} cannot be used for {obstacle}."
         raise UnsupportedOptionError(message)
-    precision, shots = target(pub, options)
+    precision, shots = shots_for_precision(pub, options)
     randomizations = Randomizations(1, shots)
     if methods.twirls:
         randomizations = options.twirling.randomizations(shots, pub_says=pub.precision is not None, pec=methods.pec)
@@ -133,7 +133,7 @@ def support(observables: ObservablesArray) -> set[int]:
     }
 
 
-def target(pub: EstimatorPub, options: Options) -> tuple[float, int]:
+def shots_for_precision(pub: EstimatorPub, options: Options) -> tuple[float, int]:
     """Return the precision and the shots for it, ``1 / precision^2`` rounded up (source: head of the module)."""
     if pub.precision is None and options.default_shots is not None:
         return 1 / math.sqrt(options.default_shots), options.default_shots
