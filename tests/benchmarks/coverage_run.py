@@ -6,7 +6,6 @@ the rows of the others as they are.
 
 import argparse
 import math
-import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
@@ -107,4 +106,4 @@ def report(rows: dict[str, list[str]], name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

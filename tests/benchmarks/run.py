@@ -6,7 +6,6 @@ sections of the others as they are.
 """
 
 import argparse
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

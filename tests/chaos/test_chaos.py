@@ -15,4 +15,4 @@ def test_no_acknowledged_job_is_lost_or_ends_twice_in_a_storm(tmp_path: Path) ->
     for name, figure in report.figures.items():
         print(f"{name}: {figure}")
     assert report.problems == []
-    assert sum(report.figures["faults"].values()) > 5  # type: ignore[attr-defined] - it is a dict
+    assert sum(report.faults.values()) > 5

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kit.kubernetes.charts import CHART, KUBE_VERSION, ROOT, pod_of, rendered, run_helm, with_values
+from kit import ROOT
+from kit.kubernetes.charts import CHART, KUBE_VERSION, pod_of, rendered, run_helm, with_values
 from kit.kubernetes.client import Manifest
 from kit.kubernetes.runtime_servers import body
 from qiskit_runtime_operator.resource.kinds import RENDERED

@@ -86,7 +86,7 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
     snapshots = {"database": postgresql, "backends": {"snapshots": [{"configMap": "may"}]}}
     rendered = {
         name
-        for server in map(runtime_server, (tokens, snapshots))
+        for server in (runtime_server(tokens), runtime_server(snapshots))
         for pod in deployments(server).values()
         for name in environment(server, pod)
     }

@@ -142,7 +142,13 @@ def test_kubectl_shows_what_matters_under_the_short_name_and_the_category(
     status = {"conditions": conditions, "executorsReady": "1/2", "backends": 70, "url": "http://lab"}
     kubernetes.merge("RuntimeServer", "lab", {"status": status}, "status")
     for name in ("rts", "qiskit"):
-        command = [kubectl, f"--kubeconfig={kubernetes.kubeconfig}", f"--namespace={kubernetes.namespace}", "get", name]
+        command: list[str | Path] = [
+            kubectl,
+            f"--kubeconfig={kubernetes.kubeconfig}",
+            f"--namespace={kubernetes.namespace}",
+            "get",
+            name,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         header, row = (line.split() for line in done.stdout.splitlines())
         assert header == ["NAME", "AVAILABLE", "EXECUTORS", "BACKENDS", "URL", "AGE"]

@@ -2,11 +2,12 @@
 
 import time
 from itertools import count
+from typing import Any
 
 import pytest
 
 from kit.faults.api_server_proxy import ApiServerProxy, Fault, Request
-from kit.kubernetes.client import KubernetesClient, eventually
+from kit.kubernetes.client import KubernetesClient, eventually, unchanged
 from kit.kubernetes.lab import MADE, Lab
 from kit.kubernetes.operator_process import StartOperator
 
@@ -138,7 +139,7 @@ def test_a_lost_event_is_made_up_for_by_the_resync(
 def test_an_api_server_that_is_starting_is_waited_for(
     kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
 ) -> None:
-    busy = {"times": 2, "status": 429, "reason": "storage is (re)initializing", "retry_after": 1}
+    busy: dict[str, Any] = {"times": 2, "status": 429, "reason": "storage is (re)initializing", "retry_after": 1}
     proxy.inject(
         Fault(method="GET", path="/runtimeservers$", **busy),
         Fault(method="GET", path="/monitoring.coreos.com/", **busy),
@@ -183,6 +184,6 @@ def test_nothing_is_asked_of_the_api_server_while_nothing_happens(lab: Lab, prox
     def asked() -> list[Request]:
         return [request for request in proxy.requests if not request.watches and "/leases/" not in request.path]
 
-    before = eventually(lambda: (seen := asked(), time.sleep(3)) and seen == asked() and seen)
+    before = eventually(lambda: unchanged(asked, seconds=3))
     time.sleep(5)
     assert asked() == before

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kit.kubernetes.client import KubernetesClient, eventually
+from kit.kubernetes.client import KubernetesClient, eventually, unchanged
 from kit.kubernetes.lab import AER, DRIFT, MADE, Lab, changed
 from kit.kubernetes.operator_process import StartOperator
 
@@ -129,7 +129,7 @@ def test_an_object_of_somebody_else_is_refused_and_left_untouched(lab: Lab) -> N
 def test_once_it_is_quiet_nothing_is_written(lab: Lab) -> None:
     lab.apply()
     eventually(lab.is_at_rest)
-    before = eventually(lambda: (seen := lab.versions(), time.sleep(3)) and seen == lab.versions() and seen)
+    before = eventually(lambda: unchanged(lab.versions, seconds=3))
     writes = lab.operator.metric("qro_objects_written_total")
     time.sleep(10)
     assert lab.versions() == before
@@ -173,7 +173,7 @@ def test_a_hundred_at_once_are_made_and_then_left_alone(lab: Lab) -> None:
     def written() -> float:
         return lab.operator.metric("qro_objects_written_total")
 
-    eventually(lambda: (before := written(), time.sleep(5)) and before == written(), seconds=120)
+    eventually(lambda: unchanged(written, seconds=5) is not None, seconds=120)
     before = written()
     time.sleep(10)
     assert written() == before

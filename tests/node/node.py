@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -177,9 +178,7 @@ class Node:
             _ensure(client, manifest)
         names = [manifest["metadata"]["name"] for manifest in definitions]
         for name in names:
-            eventually(
-                lambda name=name: _is("Established", client.get("CustomResourceDefinition", name)), _READY_SECONDS
-            )
+            eventually(partial(_established, client, name), _READY_SECONDS)
         self._plane.run(
             "contour", "serve", f"--kubeconfig={self._plane.kubeconfig('contour')}",
             "--insecure", "--xds-address=127.0.0.1", "--xds-port=8001", "--disable-leader-election",
@@ -290,7 +289,7 @@ def _proxy_config(kubeconfig: Path) -> dict[str, object]:
     }
 
 
-def _dns_rights() -> list[dict[str, object]]:
+def _dns_rights() -> list[Manifest]:
     rules = [
         {"apiGroups": [""], "resources": ["services", "namespaces", "pods"], "verbs": ["list", "watch"]},
         {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
@@ -307,12 +306,16 @@ def _dns_rights() -> list[dict[str, object]]:
     return [role, binding]
 
 
-def _ensure(client: KubernetesClient, manifest: dict[str, object]) -> None:
+def _ensure(client: KubernetesClient, manifest: Manifest) -> None:
     try:
         client.create(manifest)
     except RefusedError as error:
         if error.code != httpx.codes.CONFLICT:
             raise
+
+
+def _established(client: KubernetesClient, name: str) -> bool:
+    return _is("Established", client.get("CustomResourceDefinition", name))
 
 
 def _is(condition: str, found: Manifest | None) -> bool:

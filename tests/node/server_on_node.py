@@ -145,7 +145,7 @@ def long_circuit(layers: int) -> QuantumCircuit:
 
 def correct(job: RuntimeJobV2) -> bool:
     """Return whether a Bell job has counts that a noisy device may give."""
-    counts = job.result()[0].data.meas.get_counts()
+    counts: dict[str, int] = job.result()[0].data.meas.get_counts()
     shots = sum(counts.values())
     # At five standard deviations of 1,024 shots, and 15 % of errors.
     return shots == 1024 and counts.get("00", 0) + counts.get("11", 0) > 0.75 * shots

@@ -33,7 +33,7 @@ def test_counts_come_through_the_ingress_soon_after_apply(lab: Lab, figures: Fig
 @pytest.mark.usefixtures("lab")
 @pytest.mark.parametrize("script", ["connect", "sampler", "estimator", "sessions_and_batches"])
 def test_the_scripts_of_the_tutorial_run(script: str) -> None:
-    command = [sys.executable, EXAMPLES / f"{script}.py"]
+    command: list[str | Path] = [sys.executable, EXAMPLES / f"{script}.py"]
     settings = {**os.environ, **environment(URL, TOKEN)}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

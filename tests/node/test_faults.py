@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 from qiskit_ibm_runtime import SamplerV2
@@ -12,6 +13,10 @@ from node.server_on_node import Lab, jobs_in_flight, long_circuit
 
 BACKEND = "fake_manila@aer"
 JOBS = 200
+
+
+def wait_until_submitted(submitted: Callable[[], float], part: float) -> None:
+    eventually(lambda: submitted() > part, 120)
 
 
 @pytest.mark.smoke
@@ -27,7 +32,7 @@ def test_no_job_is_lost_when_a_pod_is_deleted(lab: Lab, role: str) -> None:
 def test_no_job_is_lost_when_executors_are_scaled_up_and_down(lab: Lab) -> None:
     with jobs_in_flight(lab.service(), BACKEND, JOBS) as submitted:
         for part, replicas in ((0.1, 2), (0.4, 1), (0.7, 2), (0.9, 1)):
-            eventually(lambda part=part: submitted() > part, 120)
+            wait_until_submitted(submitted, part)
             lab.change({"executors": lab.executors({"name": "aer", "replicas": replicas})})
     lab.wait_for_rollout()
 

@@ -25,10 +25,10 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    """Return a function that starts servers, all on one data folder unless told otherwise."""
+    """Return a function that starts servers, all on one data folder."""
     with ExitStack() as stack:
 
-        def start(*options: str, data_dir: Path | None = None, **environment: str) -> ServerProcess:
-            return stack.enter_context(running_server(data_dir or tmp_path / "data", *options, **environment))
+        def start(*options: str, **environment: str) -> ServerProcess:
+            return stack.enter_context(running_server(tmp_path / "data", *options, **environment))
 
         yield start

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,10 @@ def many_shots(machine: Machine, sizes: Sizes) -> Iterator[Row]:
     states = machine.states()
     draws = np.random.default_rng(3).random(sizes.shots)
     (run,) = lowering.program(circuit, None).steps
+    assert isinstance(run, Run)
     with states.state(sizes.large) as state, states.queue() as queue:
         for step in run.steps:
+            assert isinstance(step, Gate)
             queue.matrix(step.matrices(np.empty((1, 0)))[0], step.qubits)
         queue.apply(state, np.empty(0))
         state.sample((0,), draws[:1])
@@ -240,7 +243,7 @@ def parameter_sweep(machine: Machine, sizes: Sizes) -> Iterator[Row]:
             noise=None,
             seeds=task.seeds[row : row + 1],
         )
-        alone += timed(lambda part=part: executor.sample(part), 1)
+        alone += timed(partial(executor.sample, part), 1)
     gain = alone / sizes.rows_alone * sizes.rows / together
     what = (
         f"{sizes.rows:,} parameter sets, {sizes.sweep} qubits, depth 20, against one by one ({sizes.rows_alone} timed)"

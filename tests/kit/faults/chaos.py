@@ -60,10 +60,12 @@ class Report:
 
     Attributes:
         figures: For people.
+        faults: How many of each kind there were.
         problems: What must not be; none if all is well.
     """
 
     figures: dict[str, object] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
 
@@ -83,7 +85,7 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
             customer.start()
         storm.blow(lambda: not any(customer.is_alive() for customer in customers))
         seconds = time.monotonic() - start
-        report = Report()
+        report = Report(faults=storm.faults)
         for words in storm.gone:
             print(f"A process ended by itself: {words}")
         for customer in customers:
@@ -95,7 +97,7 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
         refusals = sum((customer.refusals for customer in customers), Counter[str]())
         report.figures |= {
             "seconds": round(seconds),
-            "faults": dict(storm.faults.most_common()),
+            "faults": dict(report.faults.most_common()),
             "processes that ended by themselves and were started again": len(storm.gone),
             "jobs acknowledged": len(acknowledged),
             "calls that a client gave up after its own retries, made again": refusals.total(),
@@ -126,7 +128,7 @@ def _sql(database: PostgresqlServer, *statements: str) -> Sequence[Mapping[str, 
         try:
             for statement in statements:
                 rows = await connection.fetch(statement)
-            return rows
+            return [dict(row) for row in rows]
         finally:
             await connection.close()
 

@@ -90,7 +90,7 @@ class Customer(threading.Thread):
         jobs = [(errand, self._insist(partial(self._submit, backend, errand))) for errand in errands]
         for errand, job in jobs:
             try:
-                counts = self._insist(lambda job=job: job.result()[0].data.meas.get_counts())
+                counts = self._insist(partial(_counts, job))
             except (RuntimeJobFailureError, RuntimeInvalidStateError) as error:
                 self.problems.append(f"Job {job.job_id()} failed: {error}")
                 continue
@@ -114,3 +114,8 @@ class Customer(threading.Thread):
                     raise
                 self.refusals[f"{type(error).__name__}: {str(error)[:100]}"] += 1
             time.sleep(0.5)
+
+
+def _counts(job: RuntimeJobV2) -> dict[str, int]:
+    counts: dict[str, int] = job.result()[0].data.meas.get_counts()
+    return counts

@@ -380,7 +380,7 @@ DAMAGES: Final = (
 )  # fmt: skip
 
 
-ODD_VALUES: Final = (
+ODD_VALUES: Final[tuple[object, ...]] = (
     None, True, -1, 0, 1, 2**31, 2**62, 10**30, 1e308, -0.5, "", "0", "A" * 40, [], [[]], {},
     [None], {"__type__": "set"},
 )  # fmt: skip
@@ -417,10 +417,11 @@ def damaged_text(text: str, random_: random.Random) -> str:
         data = b""
     if not data:
         return damage(bytearray(text.encode() or b"0"), random_).decode("latin1")
+    packed: bytes
     try:
         packed = zlib.compress(damage(bytearray(zlib.decompress(data)), random_))
     except zlib.error:
-        packed = damage(bytearray(data), random_)
+        packed = bytes(damage(bytearray(data), random_))
     return base64.b64encode(packed).decode()
 
 

@@ -63,9 +63,10 @@ class ScriptedExecutor(BaseExecutor):
         results = []
         for pub in pubs:
             bits = pub.circuit.num_clbits
-            array = np.zeros((*pub.shape, pub.shots or 1, -(-bits // 8)), dtype=np.uint8)
+            shape = (*pub.shape, pub.shots or 1, -(-bits // 8))
+            array: NDArray[np.uint8] = np.zeros(shape, dtype=np.uint8)
             if pub.circuit.name == "noise":
-                array = np.random.default_rng(1).integers(256, size=array.shape, dtype=np.uint8)
+                array = np.random.default_rng(1).integers(256, size=shape, dtype=np.uint8)
             registers = {register.name: BitArray(array, bits) for register in pub.circuit.cregs}
             results.append(SamplerPubResult(DataBin(**registers, shape=pub.shape)))
         return PrimitiveResult(results)

@@ -37,6 +37,8 @@ _TIMES = {
 
 Mending = tuple[float, Callable[[], None]]
 """After how many seconds a fault ends, and how."""
+Fault = Callable[[], Mending | None]
+"""Strikes a victim that is whole; None if there is none."""
 
 
 class Member:
@@ -125,7 +127,7 @@ class Storm:
 
     def blow(self, over: Callable[[], bool]) -> None:
         """Strike until `over`, and mend what is broken then."""
-        frequent = {
+        frequent: dict[str, Fault] = {
             "api killed": self._kill_api,
             "api stopped past its lease": self._stop_api,
             "PostgreSQL restarted": partial(self._restart_database, signal.SIGINT),
@@ -134,7 +136,7 @@ class Storm:
             "network cut from executor to api": partial(self._cut, answers=True),
             "network cut both ways": partial(self._cut, requests=True, answers=True),
         }
-        rare = {"executor killed": self._kill_executor, "worker killed": self._kill_worker}
+        rare: dict[str, Fault] = {"executor killed": self._kill_executor, "worker killed": self._kill_worker}
         schedules = [(FAULT_SECONDS, frequent), (KILL_SECONDS, rare)]
         due = [time.monotonic() + seconds for seconds, _ in schedules]
         while not over():
@@ -154,7 +156,7 @@ class Storm:
                 self.gone.append("".join(member.server.output[-3:]))
                 member.restart()
 
-    def _strike(self, faults: dict[str, Callable[[], Mending | None]]) -> None:
+    def _strike(self, faults: dict[str, Fault]) -> None:
         """Let one fault happen whose victim is whole."""
         for name in self._rng.sample(sorted(faults), len(faults)):
             if (mending := faults[name]()) is not None:

@@ -29,7 +29,7 @@ def with_values(values: Manifest, folder: Path) -> str:
 
 def rendered(helm: Path, folder: Path, values: Manifest | None = None, *options: str) -> list[Manifest]:
     """Return the manifests that the chart makes, hooks included."""
-    command = [
+    command: list[str | Path] = [
         "template",
         "rel",
         CHART,

@@ -5,7 +5,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 
@@ -169,7 +169,7 @@ def _message_of(answer: httpx.Response) -> str:
         return answer.text
 
 
-def eventually(what: Callable[[], T], seconds: float = 60) -> T:
+def eventually(what: Callable[[], T | Literal[False] | None], seconds: float = 60) -> T:
     """Return the first true value of `what` within the time; an assertion in it may fail until then.
 
     The time is for what nobody has promised a time for: only what never comes exceeds it, on a slow machine, too.
@@ -186,3 +186,10 @@ def eventually(what: Callable[[], T], seconds: float = 60) -> T:
                 assert value, "what was waited for did not happen"
                 return value
         time.sleep(0.05)
+
+
+def unchanged(what: Callable[[], T], *, seconds: float) -> T | None:
+    """Return what `what` says if it says the same `seconds` later, and None otherwise."""
+    before = what()
+    time.sleep(seconds)
+    return before if what() == before else None

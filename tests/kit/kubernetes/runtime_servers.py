@@ -125,7 +125,7 @@ _databases = st.one_of(
         }
     ),
 )
-_exposures = st.one_of(
+_exposures: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),
     st.fixed_dictionaries(
         {

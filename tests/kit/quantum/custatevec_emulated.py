@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qiskit_runtime_server.executors.custatevec.device_library import Library
 
 MEMORY = 2**28
-DTYPES = {4: np.dtype(np.complex64), 5: np.dtype(np.complex128)}
+DTYPES: dict[int, np.dtype[Any]] = {4: np.dtype(np.complex64), 5: np.dtype(np.complex128)}
 PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 
 
@@ -27,7 +27,7 @@ class HostArray(np.ndarray):
     """An array with an address where CuPy has it."""
 
     @property
-    def data(self) -> SimpleNamespace:
+    def data(self) -> SimpleNamespace:  # type: ignore[override] # CuPy has a pointer where NumPy has a buffer
         return SimpleNamespace(ptr=self.ctypes.data)
 
 
@@ -183,6 +183,9 @@ class SVUpdaterConfigItem:
     value: int
 
 
+ConfigItems = Sequence[SVUpdaterConfigItem]
+
+
 class EmulatedCuStateVec:
     """`cuquantum.bindings.custatevec`."""
 
@@ -197,8 +200,9 @@ class EmulatedCuStateVec:
 
     @staticmethod
     def apply_matrix_batched_get_workspace_size(
-        handle, sv_data_type, n_index_bits, n_svs, sv_stride, map_type, matrix_indices, matrices, matrix_data_type,
-        layout, adjoint, n_matrices, n_targets, n_controls, compute_type,
+        handle: int, sv_data_type: int, n_index_bits: int, n_svs: int, sv_stride: int, map_type: int,
+        matrix_indices: int, matrices: int, matrix_data_type: int, layout: int, adjoint: int, n_matrices: int,
+        n_targets: int, n_controls: int, compute_type: int,
     ) -> int:  # fmt: skip
         assert (handle, layout, adjoint, n_controls, compute_type) == (77, MatrixLayout.ROW, 0, 0, 0)
         assert matrix_data_type == sv_data_type
@@ -206,9 +210,10 @@ class EmulatedCuStateVec:
 
     @staticmethod
     def apply_matrix_batched(
-        handle, batched_sv, sv_data_type, n_index_bits, n_svs, sv_stride, map_type, matrix_indices, matrices,
-        matrix_data_type, layout, adjoint, n_matrices, targets, n_targets, controls, control_bit_values, n_controls,
-        compute_type, extra_workspace, extra_workspace_size_in_bytes,
+        handle: int, batched_sv: int, sv_data_type: int, n_index_bits: int, n_svs: int, sv_stride: int, map_type: int,
+        matrix_indices: int, matrices: int, matrix_data_type: int, layout: int, adjoint: int, n_matrices: int,
+        targets: Sequence[int], n_targets: int, controls: Sequence[int], control_bit_values: Sequence[int],
+        n_controls: int, compute_type: int, extra_workspace: int, extra_workspace_size_in_bytes: int,
     ) -> None:  # fmt: skip
         assert (handle, layout, adjoint, controls, n_controls, compute_type) == (77, MatrixLayout.ROW, 0, (), 0, 0)
         assert extra_workspace_size_in_bytes == 64 * n_targets
@@ -223,8 +228,9 @@ class EmulatedCuStateVec:
 
     @staticmethod
     def abs2sum_array_batched(
-        handle, batched_sv, sv_data_type, n_index_bits, n_svs, sv_stride, abs2sum_arrays, abs2sum_array_stride,
-        bit_ordering, bit_ordering_len, mask_bit_strings, mask_ordering, mask_len,
+        handle: int, batched_sv: int, sv_data_type: int, n_index_bits: int, n_svs: int, sv_stride: int,
+        abs2sum_arrays: int, abs2sum_array_stride: int, bit_ordering: Sequence[int], bit_ordering_len: int,
+        mask_bit_strings: Sequence[int], mask_ordering: Sequence[int], mask_len: int,
     ) -> None:  # fmt: skip
         assert (handle, mask_len) == (77, 0)
         assert len(bit_ordering) == bit_ordering_len
@@ -235,17 +241,18 @@ class EmulatedCuStateVec:
 
     @staticmethod
     def compute_expectation_batched_get_workspace_size(
-        handle, sv_data_type, n_index_bits, n_svs, sv_stride, matrices, matrix_data_type, layout, n_matrices,
-        n_basis_bits, compute_type,
+        handle: int, sv_data_type: int, n_index_bits: int, n_svs: int, sv_stride: int, matrices: int,
+        matrix_data_type: int, layout: int, n_matrices: int, n_basis_bits: int, compute_type: int,
     ) -> int:  # fmt: skip
         assert (handle, layout, compute_type) == (77, MatrixLayout.ROW, 0)
         return 0
 
     @staticmethod
     def compute_expectation_batched(
-        handle, batched_sv, sv_data_type, n_index_bits, n_svs, sv_stride, expectation_values, matrices,
-        matrix_data_type, layout, n_matrices, basis_bits, n_basis_bits, compute_type, extra_workspace,
-        extra_workspace_size_in_bytes,
+        handle: int, batched_sv: int, sv_data_type: int, n_index_bits: int, n_svs: int, sv_stride: int,
+        expectation_values: int, matrices: int, matrix_data_type: int, layout: int, n_matrices: int,
+        basis_bits: Sequence[int], n_basis_bits: int, compute_type: int, extra_workspace: int,
+        extra_workspace_size_in_bytes: int,
     ) -> None:  # fmt: skip
         assert (handle, layout, compute_type, extra_workspace_size_in_bytes) == (77, MatrixLayout.ROW, 0, 0)
         vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
@@ -259,7 +266,8 @@ def weights(vector: NDArray[Any], bits: Sequence[int]) -> NDArray[np.float64]:
     """Return the weights of the outcomes of some index bits."""
     indices = np.arange(len(vector))
     outcome = sum((indices >> bit & 1) << place for place, bit in enumerate(bits))
-    return np.bincount(outcome, np.abs(vector.astype(np.complex128)) ** 2, minlength=1 << len(bits))
+    sums = np.bincount(outcome, np.abs(vector.astype(np.complex128)) ** 2, minlength=1 << len(bits))
+    return np.asarray(sums, dtype=np.float64)
 
 
 @dataclass
@@ -311,27 +319,28 @@ class EmulatedEx:
         self.alive[number] = thing
         return number
 
-    def dictionary_destroy(self, dictionary) -> None:
+    def dictionary_destroy(self, dictionary: int) -> None:
         del self.alive[dictionary]
 
     def configure_state_vector_single_device(
-        self, sv_data_type, num_wires, num_device_wires, device_id, capability
+        self, sv_data_type: int, num_wires: int, num_device_wires: int, device_id: int, capability: int
     ) -> int:
         assert capability == 0
         self.configured.append((num_wires, num_device_wires, device_id))
         return self._keep((sv_data_type, num_wires))
 
     def configure_state_vector_multi_device(
-        self, sv_data_type, num_wires, num_device_wires, device_ids, num_devices, network_type, capability
-    ) -> int:
+        self, sv_data_type: int, num_wires: int, num_device_wires: int, device_ids: Sequence[int], num_devices: int,
+        network_type: int, capability: int,
+    ) -> int:  # fmt: skip
         assert (len(device_ids), capability) == (num_devices, 0)
         self.configured.append((num_wires, num_device_wires, device_ids))
         return self._keep((sv_data_type, num_wires))
 
     def configure_state_vector_multi_process(
-        self, sv_data_type, num_wires, num_device_wires, device_id, memory_sharing_method, global_index_bit_classes,
-        num_global_index_bits_per_layer, num_global_index_bit_layers, transfer_workspace_size_in_bytes, aux_config,
-        capability,
+        self, sv_data_type: int, num_wires: int, num_device_wires: int, device_id: int, memory_sharing_method: int,
+        global_index_bit_classes: Sequence[int], num_global_index_bits_per_layer: Sequence[int],
+        num_global_index_bit_layers: int, transfer_workspace_size_in_bytes: int, aux_config: int, capability: int,
     ) -> int:  # fmt: skip
         assert num_wires == num_device_wires + sum(num_global_index_bits_per_layer)
         assert len(global_index_bit_classes) == num_global_index_bit_layers == 1
@@ -339,7 +348,7 @@ class EmulatedEx:
         self.configured.append((num_wires, num_device_wires, "processes"))
         return self._keep((sv_data_type, num_wires))
 
-    def communicator_initialize(self, communicator_type, library_path=None) -> int:
+    def communicator_initialize(self, communicator_type: int, library_path: str | None = None) -> int:
         if "communicator" in self.__dict__:
             raise CuStateVecError(Status.ALREADY_INITIALIZED)
         self.communicator = 5
@@ -351,36 +360,44 @@ class EmulatedEx:
     def communicator_get_size_and_rank(self) -> tuple[int, int, int]:
         return 4, 0, 0
 
-    def state_vector_create_single_process(self, sv_config, streams, num_streams, resource_manager) -> int:
+    def state_vector_create_single_process(
+        self, sv_config: int, streams: Sequence[int], num_streams: int, resource_manager: int
+    ) -> int:
         assert (streams, num_streams, resource_manager) == ((), 0, 0)
         data_type, num_wires = self.alive[sv_config]
         vector = np.zeros(1 << num_wires, DTYPES[data_type])
         vector[0] = 1
         return self._keep(Instance(vector, list(range(num_wires))))
 
-    def state_vector_create_multi_process(self, sv_config, stream, ex_communicator, resource_manager) -> int:
+    def state_vector_create_multi_process(
+        self, sv_config: int, stream: int, ex_communicator: int, resource_manager: int
+    ) -> int:
         assert (stream, ex_communicator, resource_manager) == (0, 5, 0)
         return self.state_vector_create_single_process(sv_config, (), 0, 0)
 
-    def state_vector_destroy(self, state_vector) -> None:
+    def state_vector_destroy(self, state_vector: int) -> None:
         del self.alive[state_vector]
 
-    def state_vector_set_zero_state(self, state_vector) -> None:
+    def state_vector_set_zero_state(self, state_vector: int) -> None:
         vector = self.alive[state_vector].vector
         vector[:] = 0
         vector[0] = 1
 
-    def state_vector_get_property(self, state_vector, property, value, size_in_bytes) -> None:  # noqa: A002 - its name
+    def state_vector_get_property(self, state_vector: int, property: int, value: int, size_in_bytes: int) -> None:  # noqa: A002 - its name
         instance = self.alive[state_vector]
         assert property == StateVectorProperty.WIRE_ORDERING
         assert size_in_bytes == 4 * len(instance.order)
         at(value, (len(instance.order),), np.int32)[:] = instance.order
 
-    def state_vector_reassign_wire_ordering(self, state_vector, wire_ordering, wire_ordering_len) -> None:
+    def state_vector_reassign_wire_ordering(
+        self, state_vector: int, wire_ordering: Sequence[int], wire_ordering_len: int
+    ) -> None:
         assert sorted(wire_ordering) == list(range(wire_ordering_len))
         self.alive[state_vector].order = list(wire_ordering)
 
-    def state_vector_permute_index_bits(self, state_vector, permutation, permutation_len, permutation_type) -> None:
+    def state_vector_permute_index_bits(
+        self, state_vector: int, permutation: Sequence[int], permutation_len: int, permutation_type: int
+    ) -> None:
         instance = self.alive[state_vector]
         assert (len(permutation), permutation_type) == (permutation_len, PermutationType.SCATTER)
         order = [0] * permutation_len
@@ -388,19 +405,26 @@ class EmulatedEx:
             order[target] = instance.order[source]
         instance.permute(order)
 
-    def state_vector_get_state(self, state_vector, state, data_type, begin, end, max_num_concurrent_copies) -> None:
+    def state_vector_get_state(
+        self, state_vector: int, state: int, data_type: int, begin: int, end: int, max_num_concurrent_copies: int
+    ) -> None:
         vector = self.alive[state_vector].vector
         assert DTYPES[data_type] == vector.dtype
         at(state, (end - begin,), vector.dtype)[:] = vector[begin:end]
 
-    def state_vector_synchronize(self, state_vector) -> None:
+    def state_vector_synchronize(self, state_vector: int) -> None:
         assert state_vector in self.alive
 
-    def state_vector_get_resources_from_device_sub_sv(self, state_vector, sub_sv_index) -> tuple[int, int, int, int]:
+    def state_vector_get_resources_from_device_sub_sv(
+        self, state_vector: int, sub_sv_index: int
+    ) -> tuple[int, int, int, int]:
         assert sub_sv_index == 0
         return 0, self.alive[state_vector].vector.ctypes.data, 0, 77
 
-    def measure(self, state_vector, bit_string_ordering, bit_string_ordering_len, randnum, collapse, reserved) -> int:
+    def measure(
+        self, state_vector: int, bit_string_ordering: Sequence[int], bit_string_ordering_len: int, randnum: float,
+        collapse: int, reserved: int,
+    ) -> int:  # fmt: skip
         instance = self.alive[state_vector]
         assert (bit_string_ordering_len, reserved) == (1, 0)
         (bit,) = instance.bits(bit_string_ordering)
@@ -412,8 +436,8 @@ class EmulatedEx:
         return outcome
 
     def sample(
-        self, state_vector, bit_strings, bit_string_ordering, bit_string_ordering_len, randnums, num_shots, output,
-        abs2sums,
+        self, state_vector: int, bit_strings: int, bit_string_ordering: Sequence[int], bit_string_ordering_len: int,
+        randnums: int, num_shots: int, output: int, abs2sums: int,
     ) -> None:  # fmt: skip
         instance = self.alive[state_vector]
         assert (len(bit_string_ordering), output, abs2sums) == (bit_string_ordering_len, 0, 0)
@@ -423,8 +447,9 @@ class EmulatedEx:
         at(bit_strings, (num_shots,), np.int64)[:] = np.minimum(found, np.searchsorted(cumulative, cumulative[-1]))
 
     def compute_expectation_on_pauli_basis(
-        self, state_vector, expectation_values, pauli_operator_arrays, num_pauli_operator_arrays, basis_wires_array,
-        num_basis_wires_array,
+        self, state_vector: int, expectation_values: int, pauli_operator_arrays: Sequence[Sequence[int]],
+        num_pauli_operator_arrays: int, basis_wires_array: Sequence[Sequence[int]],
+        num_basis_wires_array: Sequence[int],
     ) -> None:  # fmt: skip
         instance = self.alive[state_vector]
         values = at(expectation_values, (num_pauli_operator_arrays,), np.float64)
@@ -436,22 +461,23 @@ class EmulatedEx:
                 other = on_bits(other, PAULIS[letter], (bit,))
             values[place] = np.vdot(instance.vector, other).real
 
-    def configure_sv_updater(self, data_type, config_items=()) -> int:
+    def configure_sv_updater(self, data_type: int, config_items: ConfigItems = ()) -> int:
         assert all(isinstance(item, SVUpdaterConfigItem) for item in config_items)
         self.configured.append(tuple((item.name, item.value) for item in config_items))
         return self._keep(data_type)
 
-    def sv_updater_create(self, sv_updater_config, resource_manager) -> int:
+    def sv_updater_create(self, sv_updater_config: int, resource_manager: int) -> int:
         assert sv_updater_config in self.alive
         assert resource_manager == 0
         return self._keep(Updater())
 
-    def sv_updater_destroy(self, sv_updater) -> None:
+    def sv_updater_destroy(self, sv_updater: int) -> None:
         del self.alive[sv_updater]
 
     def sv_updater_enqueue_matrix(
-        self, sv_updater, matrix, matrix_data_type, ex_matrix_type, layout, adjoint, targets, num_targets, controls,
-        control_bit_values, num_controls,
+        self, sv_updater: int, matrix: int, matrix_data_type: int, ex_matrix_type: int, layout: int, adjoint: int,
+        targets: Sequence[int], num_targets: int, controls: Sequence[int], control_bit_values: Sequence[int],
+        num_controls: int,
     ) -> None:  # fmt: skip
         assert (matrix_data_type, layout, adjoint, num_controls) == (5, MatrixLayout.ROW, 0, 0)
         whole = self._whole(matrix, ex_matrix_type, targets, num_targets)
@@ -462,8 +488,9 @@ class EmulatedEx:
         self.alive[sv_updater].operations.append(operation)
 
     def sv_updater_enqueue_unitary_channel(
-        self, sv_updater, unitaries, unitaries_data_type, ex_matrix_types, num_unitaries, layout, probabilities,
-        channel_wires, num_channel_wires,
+        self, sv_updater: int, unitaries: Sequence[int], unitaries_data_type: int, ex_matrix_types: Sequence[int],
+        num_unitaries: int, layout: int, probabilities: Sequence[float], channel_wires: Sequence[int],
+        num_channel_wires: int,
     ) -> None:  # fmt: skip
         assert (unitaries_data_type, layout) == (5, MatrixLayout.ROW)
         assert len(unitaries) == len(ex_matrix_types) == len(probabilities) == num_unitaries > 0
@@ -480,14 +507,14 @@ class EmulatedEx:
         self._channel(sv_updater, operation)
 
     def sv_updater_enqueue_general_channel(
-        self, sv_updater, matrices, matrix_data_type, ex_matrix_types, num_matrices, layout, channel_wires,
-        num_channel_wires,
+        self, sv_updater: int, matrices: Sequence[int], matrix_data_type: int, ex_matrix_types: Sequence[int],
+        num_matrices: int, layout: int, channel_wires: Sequence[int], num_channel_wires: int,
     ) -> None:  # fmt: skip
         assert (matrix_data_type, layout) == (5, MatrixLayout.ROW)
         assert len(matrices) == len(ex_matrix_types) == num_matrices > 0
         kinds = zip(matrices, ex_matrix_types, strict=True)
         table = [self._whole(matrix, kind, channel_wires, num_channel_wires) for matrix, kind in kinds]
-        complete = sum(matrix.conj().T @ matrix for matrix in table)
+        complete = np.sum([matrix.conj().T @ matrix for matrix in table], axis=0)
         assert np.allclose(complete, np.eye(len(complete)), atol=1e-12)
 
         def operation(instance: Instance, draws: Any) -> None:
@@ -499,10 +526,10 @@ class EmulatedEx:
 
         self._channel(sv_updater, operation)
 
-    def sv_updater_get_max_num_required_randnums(self, sv_updater) -> int:
-        return self.alive[sv_updater].draws
+    def sv_updater_get_max_num_required_randnums(self, sv_updater: int) -> int:
+        return int(self.alive[sv_updater].draws)
 
-    def sv_updater_apply(self, sv_updater, state_vector, randnums, num_randnums) -> None:
+    def sv_updater_apply(self, sv_updater: int, state_vector: int, randnums: int, num_randnums: int) -> None:
         updater, instance = self.alive[sv_updater], self.alive[state_vector]
         assert num_randnums >= updater.draws
         draws = iter(at(randnums, (num_randnums,), np.float64).tolist() if num_randnums else [])

@@ -7,6 +7,7 @@ permutations of basis states, so what happens after the coins can be followed in
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -34,6 +35,8 @@ class TooLong(Exception):  # noqa: N818 - as above
 
 
 Bits = list[bool]
+Write = Callable[..., expr.Expr]
+"""Makes an expression of its operands."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Values:
         self._widths = widths
 
     def truth(self, depth: int = 2) -> Value:
-        kinds = [self._bit]
+        kinds: list[Callable[[int], Value]] = [self._bit]
         if depth:
             kinds += [self._bit, self._logic, self._not, self._compared, self._indexed, self._cast_to_truth]
         return self._random.choice(kinds)(depth - 1)
@@ -101,16 +104,15 @@ class Values:
 
     def _compared(self, depth: int) -> Value:
         left, right = self.any_integer(depth), self.any_integer(depth)
-        write, compare = self._random.choice(
-            [
-                (expr.equal, lambda x, y: x == y),
-                (expr.not_equal, lambda x, y: x != y),
-                (expr.less, lambda x, y: x < y),
-                (expr.less_equal, lambda x, y: x <= y),
-                (expr.greater, lambda x, y: x > y),
-                (expr.greater_equal, lambda x, y: x >= y),
-            ]
-        )
+        comparisons: list[tuple[Write, Callable[[int, int], bool]]] = [
+            (expr.equal, lambda x, y: x == y),
+            (expr.not_equal, lambda x, y: x != y),
+            (expr.less, lambda x, y: x < y),
+            (expr.less_equal, lambda x, y: x <= y),
+            (expr.greater, lambda x, y: x > y),
+            (expr.greater_equal, lambda x, y: x >= y),
+        ]
+        write, compare = self._random.choice(comparisons)
         return Value(
             0,
             lambda bits: compare(left.of(bits), right.of(bits)),
@@ -171,17 +173,16 @@ class Values:
                 raise Undefined
             return x // y
 
-        write, compute = self._random.choice(
-            [
-                (expr.add, lambda x, y: x + y),
-                (expr.sub, lambda x, y: x - y),
-                (expr.mul, lambda x, y: x * y),
-                (expr.div, divided),
-                (expr.bit_and, lambda x, y: x & y),
-                (expr.bit_or, lambda x, y: x | y),
-                (expr.bit_xor, lambda x, y: x ^ y),
-            ]
-        )
+        operations: list[tuple[Write, Callable[[int, int], int]]] = [
+            (expr.add, lambda x, y: x + y),
+            (expr.sub, lambda x, y: x - y),
+            (expr.mul, lambda x, y: x * y),
+            (expr.div, divided),
+            (expr.bit_and, lambda x, y: x & y),
+            (expr.bit_or, lambda x, y: x | y),
+            (expr.bit_xor, lambda x, y: x ^ y),
+        ]
+        write, compute = self._random.choice(operations)
         return Value(
             width,
             lambda bits: compute(left.of(bits), right.of(bits)) % (1 << width),
@@ -266,12 +267,12 @@ class Programs:
         return [self.statement(depth, loop=loop) for _ in range(self.random.randint(least, 4))]
 
     def statement(self, depth: int, *, loop: bool) -> Statement:
-        kinds = [self.gate, self.measurement, self.gate, self.measurement, self.store]
+        kinds: list[Callable[[], Statement]] = [self.gate, self.measurement, self.gate, self.measurement, self.store]
         if loop:
             kinds += [self.jump] * 3
         if depth:
             nested = (self.choice, self.choice, self.switch, self.while_loop, self.for_loop, self.box)
-            kinds += [lambda make=make: make(depth - 1, loop=loop) for make in (*nested, *nested)]
+            kinds += [partial(make, depth - 1, loop=loop) for make in (*nested, *nested)]
         return self.random.choice(kinds)()
 
     def _qubit(self) -> int:
@@ -285,7 +286,7 @@ class Programs:
         if kind == "cx" and one == other:
             kind = "x"
 
-        def written(circuit: QuantumCircuit, index: object) -> None:
+        def written(circuit: QuantumCircuit, index: int | Parameter) -> None:
             if kind == "x":
                 circuit.x(qubit)
             elif kind == "cx":

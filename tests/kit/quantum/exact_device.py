@@ -4,6 +4,7 @@ The errors are read from the noise model that Aer makes of the device's calibrat
 """
 
 from functools import cached_property
+from string import ascii_letters
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,10 +77,11 @@ class ExactDevice:
         if operation.name == "delay":
             seconds = operation.duration * {"dt": self._backend.dt, "s": 1}[operation.unit]
             times = self._backend.qubit_properties(qubits[0])
-            return SuperOp(thermal_relaxation_error(times.t1, min(times.t2, 2 * times.t1), seconds)).data
+            idle = SuperOp(thermal_relaxation_error(times.t1, min(times.t2, 2 * times.t1), seconds))
+            return np.asarray(idle.data)
         gate = SuperOp(operation)
         error = self._gate_errors.get(operation.name, {}).get(qubits)
-        return gate.data if error is None else gate.compose(SuperOp(error)).data
+        return np.asarray(gate.data if error is None else gate.compose(SuperOp(error)).data)
 
 
 class _Evolution:
@@ -118,7 +120,9 @@ class _Evolution:
     def measured(self) -> FloatArray:
         """Return the probabilities of the measured qubits, the last bit's axis first."""
         count = len(self._position)
-        diagonal = np.einsum(self._state, [axis // 2 for axis in range(2 * count)], list(range(count))).real
+        letters = ascii_letters[:count]
+        diagonal = np.einsum(f"{''.join(2 * letter for letter in letters)}->{letters}", self._state).real
         kept = [self._position[qubit] for qubit in reversed(self.measured_qubits)]
         rest = tuple(position for position in range(count) if position not in kept)
-        return diagonal.sum(axis=rest).transpose([sorted(kept).index(position) for position in kept])
+        found: FloatArray = diagonal.sum(axis=rest).transpose([sorted(kept).index(position) for position in kept])
+        return found

@@ -137,7 +137,7 @@ def _typed(value: Value, kind: types.Type) -> Value:
     if isinstance(kind, types.Bool):
         return bool(value)
     if isinstance(kind, types.Uint):
-        return int(value) % 2**kind.width
+        return int(value) % (1 << int(kind.width))
     if isinstance(kind, types.Float):
         return float(value)
     message = f"Values of the type {kind} are not known here."

@@ -10,7 +10,7 @@ Qiskit, the first qubit of a gate is the lowest bit of a row's number.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,8 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.providers import BackendV2, Options
 from qiskit.transpiler import Target
 from qiskit_aer.noise import NoiseModel
+
+from kit.quantum.kronecker import kronecker_product
 
 Matrix = NDArray[np.complex128]
 
@@ -44,7 +46,8 @@ class Channel:
     @cached_property
     def superoperator(self) -> Matrix:
         """Shape ``(d, d, d, d)``; see the module."""
-        return np.einsum("aik,ajl->ijkl", np.array(self.kraus), np.conj(self.kraus))
+        found: Matrix = np.einsum("aik,ajl->ijkl", np.array(self.kraus), np.conj(self.kraus))
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +189,7 @@ class Errors:
         return self.known.get(operation.name, str(operation.name))
 
 
-class _Part(BackendV2):
+class _Part(BackendV2):  # type: ignore[misc] # Qiskit ships no types
     """A device that can do nothing but with some of its qubits, which keep their numbers."""
 
     def __init__(self, backend: BackendV2, qubits: frozenset[int]) -> None:
@@ -248,7 +251,7 @@ def _part_kraus(part: Mapping[str, Any]) -> Sequence[Matrix]:
     if name == "unitary":
         return [np.asarray(params[0], dtype=complex)]
     if name == "pauli":
-        return [reduce(np.kron, (_PAULIS[letter] for letter in params[0]))]
+        return [kronecker_product(_PAULIS[letter] for letter in params[0])]
     if name == "reset":
         return _RESET
     gate = get_standard_gate_name_mapping()[name]
@@ -262,4 +265,5 @@ def embedded(operator: Matrix, places: Sequence[int], width: int) -> Matrix:
     others = [place for place in range(width) if place not in places]
     order = [*places, *others]
     axes = [width - 1 - order.index(width - 1 - axis) for axis in range(width)]
-    return tensor.transpose([*axes, *(width + axis for axis in axes)]).reshape(2**width, 2**width)
+    ordered = tensor.transpose([*axes, *(width + axis for axis in axes)]).reshape(2**width, 2**width)
+    return np.asarray(ordered, dtype=np.complex128)

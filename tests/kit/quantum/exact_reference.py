@@ -12,7 +12,6 @@ Six qubits and a few hundred branches take about a second.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from math import prod
 from typing import Final
 from uuid import UUID
@@ -42,6 +41,7 @@ from qiskit.quantum_info import Operator
 
 from kit.quantum.exact_expressions import Memory, Value
 from kit.quantum.exact_noise import Channel, Errors, Matrix
+from kit.quantum.kronecker import kronecker_product
 
 MAX_QUBITS: Final = 8
 MAX_ROUNDS: Final = 2000
@@ -64,10 +64,10 @@ _LETTERS: Final[Mapping[str, Matrix]] = {
     "X": np.array([[0, 1], [1, 0]], dtype=complex),
     "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
     "Z": np.array([[1, 0], [0, -1]], dtype=complex),
-    "+": np.array([[1, 1], [1, 1]], dtype=complex) / 2,
-    "-": np.array([[1, -1], [-1, 1]], dtype=complex) / 2,
-    "r": np.array([[1, -1j], [1j, 1]], dtype=complex) / 2,
-    "l": np.array([[1, 1j], [-1j, 1]], dtype=complex) / 2,
+    "+": np.array([[0.5, 0.5], [0.5, 0.5]], dtype=complex),
+    "-": np.array([[0.5, -0.5], [-0.5, 0.5]], dtype=complex),
+    "r": np.array([[0.5, -0.5j], [0.5j, 0.5]], dtype=complex),
+    "l": np.array([[0.5, 0.5j], [-0.5j, 0.5]], dtype=complex),
     "0": _PROJECTORS[0],
     "1": _PROJECTORS[1],
 }
@@ -101,7 +101,8 @@ def state(circuit: QuantumCircuit, errors: Errors | None = None) -> Matrix:
     Arguments and errors as in `distribution`; no qubit is left out.
     """
     branches = _final(circuit, errors, range(circuit.num_qubits))
-    return np.sum(list(branches.values()), axis=0)
+    mixture: Matrix = np.sum(list(branches.values()), axis=0)
+    return mixture
 
 
 def expectation_value(matrix: Matrix, observable: Observable) -> float:
@@ -176,8 +177,9 @@ def _factor(letter: str, bit: int) -> int:
 
 
 def _matrix(observable: Observable) -> Matrix:
-    terms = (c * reduce(np.kron, (_LETTERS[letter] for letter in label)) for label, c in observable.items())
-    return np.sum(list(terms), axis=0)
+    terms = (c * kronecker_product(_LETTERS[letter] for letter in label) for label, c in observable.items())
+    matrix: Matrix = np.sum(list(terms), axis=0)
+    return matrix
 
 
 def _used(circuit: QuantumCircuit) -> list[int]:

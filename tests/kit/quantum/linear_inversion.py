@@ -5,13 +5,13 @@ Choi matrix, and A the ideal effects (and inputs) of each setting.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-ComplexArray = NDArray[np.complex128]
+from kit.quantum.kronecker import ComplexArray, kronecker_product
+
 FloatArray = NDArray[np.float64]
 
 _PLUS = np.array([1, 1]) / np.sqrt(2)
@@ -47,7 +47,7 @@ class LinearInversion:
             for outcome in product((0, 1), repeat=len(bases))
         ]
         self._dimension = round(np.sqrt(len(rows[0])))
-        self._inverse = np.linalg.pinv(np.array(rows))
+        self._inverse = np.asarray(np.linalg.pinv(np.array(rows)), dtype=np.complex128)
 
     def matrix(self, probabilities: Sequence[FloatArray]) -> ComplexArray:
         """Return the estimate; of shape (2^n, 2^n), or (4^n, 4^n) for a process."""
@@ -68,20 +68,19 @@ def _projector(vector: ComplexArray) -> ComplexArray:
 def _effect(bases: Sequence[int], outcome: Sequence[int], readout: Sequence[FloatArray] | None) -> ComplexArray:
     """Return the effect of an outcome; the last qubit comes first, in the outcome and among the factors."""
     qubits = reversed(range(len(bases)))
-    return reduce(
-        np.kron,
-        [
+    return kronecker_product(
+        np.asarray(
             sum(
                 (np.eye(2) if readout is None else readout[qubit])[state, bit]
                 * _projector(_EFFECTS[bases[qubit]][state])
                 for state in (0, 1)
             )
-            for qubit, bit in zip(qubits, outcome, strict=True)
-        ],
+        )
+        for qubit, bit in zip(qubits, outcome, strict=True)
     )
 
 
 def _input(inputs: Sequence[int] | None) -> ComplexArray:
     if inputs is None:
         return np.ones((1, 1), dtype=np.complex128)
-    return reduce(np.kron, [_projector(_INPUTS[state]) for state in reversed(inputs)])
+    return kronecker_product(_projector(_INPUTS[state]) for state in reversed(inputs))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from functools import cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,7 +235,9 @@ def _place(rng: np.random.Generator, device: str) -> _Place:
         size = int(rng.integers(1, MAX_QUBITS + 1))
         qubits = tuple(range(size))
         pairs = tuple((i, j) for i in qubits for j in qubits if i != j)
-        gates = {n: pairs if _STANDARD[n].num_qubits == 2 else tuple((q,) for q in qubits) for n in _IDEAL_GATES}
+        gates: dict[str, tuple[tuple[int, ...], ...]] = {
+            n: pairs if _STANDARD[n].num_qubits == 2 else tuple((q,) for q in qubits) for n in _IDEAL_GATES
+        }
         operations = frozenset({*_IDEAL_GATES, "measure", "reset", "delay"}) | _IDEAL_CONTROL_FLOW
         return _Place(qubits=qubits, gates=_usable(gates), operations=operations, width=size, has_dt=True)
     target = backend(device).target
@@ -580,7 +582,7 @@ class _Builder:
     # --- blocks
 
     @contextmanager
-    def _inside(self, **changes: object) -> Iterator[None]:
+    def _inside(self, **changes: Any) -> Iterator[None]:
         """Draw what is in a block; its variables end with it."""
         outer, variables = self._scope, list(self._variables)
         self._scope = replace(outer, depth=outer.depth + 1, **changes)

@@ -31,7 +31,16 @@ def python_with(name: str) -> Path:
     if not stamp.exists() or stamp.read_text() != requirements.read_text():
         print(f"Installing requirements/{requirements.name} into {folder.name}", flush=True)
         venv.create(folder, with_pip=True, clear=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", requirements]
+        pip: list[str | Path] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--requirement",
+            requirements,
+        ]
         done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode != 0:
             message = f"requirements/{requirements.name} cannot be installed: {done.stdout.strip()[-2000:]}"
@@ -52,8 +61,8 @@ def run_script(python: Path, script: Path, variables: Mapping[str, str]) -> str:
 
     Fails the test if the script fails.
     """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("QISKIT_")} | variables
-    done = subprocess.run([python, script], env=env, capture_output=True, text=True, check=False)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("QISKIT_")}
+    done = subprocess.run([python, script], env={**inherited, **variables}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

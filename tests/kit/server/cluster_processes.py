@@ -99,10 +99,10 @@ class Cluster:
         """Start an executor service with one slot."""
         return self.executors(1, *options, name=name, **environment)[0]
 
-    def api(self, *urls: str, name: str = "counted", port: int = 0, **environment: str | None) -> ServerProcess:
+    def api(self, *urls: str, name: str = "counted", **environment: str | None) -> ServerProcess:
         """Start an api for the executor services at `urls`."""
         executors = [f"--executor={name}={url}" for url in urls]
-        arguments = ("api", f"--port={port}", f"--data-dir={self.data_dir}", *executors)
+        arguments = ("api", "--port=0", f"--data-dir={self.data_dir}", *executors)
         return self._ready([self.begin(*arguments, **environment)])[0]
 
     def wire(self, server: ServerProcess) -> Wire:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import cycle
 from types import TracebackType
@@ -62,7 +62,7 @@ class Ingress:
         onward = self._client.build_request(
             request.method,
             url,
-            params=request.query_params.multi_items(),
+            params=tuple(request.query_params.multi_items()),
             content=await request.body(),
             headers=_end_to_end(request.headers.items()),
         )
@@ -80,5 +80,5 @@ class Ingress:
         return Response(status_code=status)
 
 
-def _end_to_end(headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _end_to_end(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {name: value for name, value in headers if name not in _HOP_BY_HOP}

@@ -74,9 +74,9 @@ class ServerProcess:
 
 
 class StartServer(Protocol):
-    """Starts a server on the test's data folder, or on another."""
+    """Starts a server on the test's data folder."""
 
-    def __call__(self, *options: str, data_dir: Path | None = None, **environment: str) -> ServerProcess: ...
+    def __call__(self, *options: str, **environment: str) -> ServerProcess: ...
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def check_sampler(service: QiskitRuntimeService) -> str:
     assert spans.duration > 0
     job.update_tags(["renamed"])
     assert job.tags == ["renamed"]
-    return job.job_id()
+    return str(job.job_id())
 
 
 def check_parameters(service: QiskitRuntimeService) -> None:

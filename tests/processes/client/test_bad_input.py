@@ -35,7 +35,7 @@ def message_of(response: httpx.Response, status: int) -> str:
     assert error["error"]["code"] == status
     assert error["error"]["message"] == error["errors"][0]["message"]
     assert error["trace"]
-    return error["error"]["message"]
+    return str(error["error"]["message"])
 
 
 @pytest.mark.parametrize(

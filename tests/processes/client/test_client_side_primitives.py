@@ -79,10 +79,9 @@ def estimate(backend: IBMBackend, circuit: QuantumCircuit, terms: Mapping[str, f
 def distance(first: BitArray, second: BitArray) -> float:
     """Return the total variation distance between two sets of shots."""
     one, other = first.get_int_counts(), second.get_int_counts()
-    return (
-        sum(abs(one.get(key, 0) / first.num_shots - other.get(key, 0) / second.num_shots) for key in one.keys() | other)
-        / 2
-    )
+    keys = one.keys() | other
+    parts = [(one.get(key, 0) / first.num_shots, other.get(key, 0) / second.num_shots) for key in keys]
+    return float(sum(abs(p - q) for p, q in parts)) / 2
 
 
 class TestSampler:

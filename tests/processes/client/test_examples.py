@@ -32,7 +32,7 @@ def test_a_job_needs_no_more_than_curl(server: ServerProcess) -> None:
 
 
 def test_the_demo_runs_once_and_leaves_nothing_behind() -> None:
-    command = [sys.executable, EXAMPLES / "demo.py", "--once"]
+    command: list[str | Path] = [sys.executable, EXAMPLES / "demo.py", "--once"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "QISKIT_IBM_TOKEN" in done.stdout

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -18,6 +19,10 @@ from kit import TESTS
 from kit.server.cluster_processes import Plugins, wait_until, workers_of
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
 from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer
+
+
+def another_worker_lives(server: ServerProcess, worker: int) -> bool:
+    return bool(workers_of(server) - {worker})
 
 
 def is_alive(pid: int) -> bool:
@@ -97,7 +102,7 @@ def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer)
             (worker,) = workers_of(server)
             os.kill(worker, signal.SIGKILL)
             if attempt < 2:
-                wait_until(lambda worker=worker: bool(workers_of(server) - {worker}))
+                wait_until(partial(another_worker_lives, server, worker))
                 when(client, job, {"Running"})
                 time.sleep(0.5)
         ended = end_of(client, job)
@@ -216,7 +221,7 @@ def test_a_users_own_executors_run_behind_any_asgi_server(tmp_path: Path) -> Non
     """
     script = tmp_path / "own_server.py"
     script.write_text(dedent(program))
-    command = [sys.executable, script, TESTS, tmp_path / "data"]
+    command: list[str | Path] = [sys.executable, script, TESTS, tmp_path / "data"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None

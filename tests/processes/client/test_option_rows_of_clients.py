@@ -259,8 +259,8 @@ class TestSampler:
 def mitigation() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     zne = {"zne_mitigation": True}
     yield "measure_mitigation", {}, {"measure_mitigation": False}
-    learning = ({"measure_noise_learning": {"num_randomizations": number}} for number in (3, 5))
-    yield "measure_noise_learning.num_randomizations", *learning
+    few, more = ({"measure_noise_learning": {"num_randomizations": number}} for number in (3, 5))
+    yield "measure_noise_learning.num_randomizations", few, more
     yield "zne_mitigation", {}, zne
     yield "zne.amplifier", zne, {**zne, "zne": {"amplifier": "gate_folding_front", "noise_factors": [1, 1.5]}}
     yield "zne.noise_factors", zne, {**zne, "zne": {"noise_factors": [1, 2]}}

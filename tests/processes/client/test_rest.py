@@ -65,7 +65,7 @@ def resulting_qasm() -> str:
     c[0] = measure q[0];
     c[1] = measure q[1];
     """
-    return qasm3.dumps(transpiled(qasm3.loads(text)))
+    return str(qasm3.dumps(transpiled(qasm3.loads(text))))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def parametrised() -> str:
     circuit.ry(Parameter("phi"), 1)
     circuit.cx(0, 1)
     circuit.measure_all()
-    return qasm3.dumps(transpiled(circuit))
+    return str(qasm3.dumps(transpiled(circuit)))
 
 
 def run(client: httpx.Client, program: str, pubs: list[Any], options: object = None, **body: Any) -> dict[str, Any]:
@@ -163,6 +163,7 @@ class TestSessions:
         ones = [{"IIIIZ": 1}, {"IIIZI": 1}, {"IIZII": 1}, {"IZIII": 1}]
         four = [[{"IIIIZ": 1}], [{"IIIZI": 1}], [{"IIZII": 1}], [{"IZIII": 1}]]
         shapes = []
+        pubs: list[Any]
         for pubs in (
             [[resulting_qasm, ones]],
             [[parametrised, four, [[0.1, 0.2], [0.3, 0.4]]]],

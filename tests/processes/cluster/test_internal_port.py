@@ -1,23 +1,17 @@
 """The internal port: the load for the operator and for autoscalers, and the metrics of every role."""
 
 import time
-from typing import Protocol
 
 import httpx
 import pytest
 
-from kit.server.cluster_processes import wait_until
+from kit.server.cluster_processes import Cluster, wait_until
 from kit.server.http_jobs import circuit_of, end_of, signed_in, submit, when
 from kit.server.scraped import scraped
 from kit.server.server_process import ServerProcess, StartServer
 from qiskit_runtime_server.backends.catalog import Catalog
 
 INTERNAL = {"QRS_INTERNAL_PORT": "0", "QRS_LOAD_KEY": "a load key"}
-
-
-class Cluster(Protocol):
-    def executor(self, *options: str, **environment: str | None) -> ServerProcess: ...
-    def api(self, *urls: str, **environment: str | None) -> ServerProcess: ...
 
 
 def load(api: ServerProcess, key: str = "a load key") -> httpx.Response:

@@ -4,8 +4,9 @@ import base64
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,10 +44,11 @@ def large_params() -> bytes:
     return json.dumps(params).encode()
 
 
-def bits_of(result: dict[str, object]) -> NDArray[np.uint8]:
+def bits_of(result: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Return the bits of the only register of a sampler's result."""
-    array = result["__value__"]["pub_results"][0]["__value__"]["data"]["__value__"]["fields"]["c"]["__value__"]["array"]  # type: ignore[index]
-    return np.load(io.BytesIO(zlib.decompress(base64.standard_b64decode(array["__value__"]))))
+    array = result["__value__"]["pub_results"][0]["__value__"]["data"]["__value__"]["fields"]["c"]["__value__"]["array"]
+    bits: NDArray[np.uint8] = np.load(io.BytesIO(zlib.decompress(base64.standard_b64decode(array["__value__"]))))
+    return bits
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def test_slots_of_this_process_do_not_outlive_it() -> None:
 
 @asynccontextmanager
 async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
-    settings = Settings(executor_key=KEY, **times)  # type: ignore[arg-type] - parsed by pydantic
+    settings = Settings(executor_key=KEY, **times)
     pool = RemotePool(NAME, urls, settings, ByteBudget(1 << 20))
     await pool.start()
     try:

@@ -85,10 +85,10 @@ def test_an_api_that_cannot_share_a_database_says_why_and_no_password(
 async def api_in_process(shared_store: dict[str, str]) -> AsyncIterator[tuple[Any, httpx.AsyncClient]]:
     """Yield the services of an api without executors, and a client of it."""
     settings = Settings(
-        executors=f"counted={NOWHERE}",  # type: ignore[arg-type] - parsed by pydantic
+        executors=(f"counted={NOWHERE}",),
         anonymous=True,
-        database_url=shared_store["QRS_DATABASE_URL"],  # type: ignore[arg-type]
-        signing_key=shared_store["QRS_SIGNING_KEY"],  # type: ignore[arg-type]
+        database_url=shared_store["QRS_DATABASE_URL"],
+        signing_key=shared_store["QRS_SIGNING_KEY"],
         hold=timedelta(0),
     )
     app = create_app(settings=settings)

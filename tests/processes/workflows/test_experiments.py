@@ -123,9 +123,10 @@ def test_tomography_finds_the_exact_states_and_process(run: Run, service: Qiskit
 
 def _relative_variance_of_calibration(readout: Sequence[np.ndarray], shots: int) -> float:
     """Return the relative variance of a value that was divided by 1 - P(1|0) - P(0|1) of each qubit, as calibrated."""
-    return sum(
+    parts = [
         (one[0, 1] * one[0, 0] + one[1, 0] * one[1, 1]) / shots / (1 - one[0, 1] - one[1, 0]) ** 2 for one in readout
-    )
+    ]
+    return float(sum(parts))
 
 
 def _setting(ran: RanCircuit) -> dict[str, Any] | None:

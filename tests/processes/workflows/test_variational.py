@@ -1,6 +1,7 @@
 """Optimized circuits: the VQE of qiskit-algorithms in a session, the EstimatorQNN of qiskit-machine-learning."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_a_neural_network_has_exact_values_and_gradients(run: Run) -> None:
     assert by_weight.shape == (2, 2, 4)
     for sample, one in enumerate(inputs):
         exact_by_input = _derivatives(lambda values: _network(values, weights), one)
-        exact_by_weight = _derivatives(lambda values, one=one: _network(one, values), weights)
+        exact_by_weight = _derivatives(partial(_network, one), weights)
         assert (np.abs(by_input[sample] - exact_by_input) < 5 * 2 * precision).all()
         assert (np.abs(by_weight[sample] - exact_by_weight) < 5 * precision).all()
 

@@ -31,6 +31,6 @@ def test_pythons_own_operator_is_imported_from_the_root_of_the_repository_too() 
 
 
 def test_the_command_says_what_it_can_do() -> None:
-    command = [Path(sys.executable).with_name("qiskit-runtime-operator"), "--help"]
+    command: list[str | Path] = [Path(sys.executable).with_name("qiskit-runtime-operator"), "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "crds" in done.stdout

@@ -52,7 +52,8 @@ def shots_of() -> Shots:
             seeds=SeedPath((seed,)),
         )
         assert bits.shape == (1, shots, circuit.num_clbits)
-        return bits[0] @ (1 << np.arange(circuit.num_clbits))
+        numbers: NDArray[np.int64] = bits[0] @ (1 << np.arange(circuit.num_clbits))
+        return numbers
 
     return run
 

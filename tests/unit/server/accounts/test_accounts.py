@@ -8,7 +8,6 @@ from pathlib import Path
 import jwt
 import pytest
 
-from qiskit_runtime_server.accounts import token_folder
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, fingerprint
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.errors import NotAuthenticatedError
@@ -28,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(token_folder.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("qiskit_runtime_server.accounts.token_folder.time.monotonic", lambda: now[0])
     return now
 
 
@@ -66,7 +65,7 @@ def test_an_access_token_of_another_key_is_refused(folder: Path) -> None:
 
 
 def test_an_unsigned_access_token_is_refused(folder: Path) -> None:
-    unsigned = jwt.encode({"tok": fingerprint("bob-1"), "exp": time.time() + 60}, None, algorithm="none")
+    unsigned = jwt.encode({"tok": fingerprint("bob-1"), "exp": time.time() + 60}, "", algorithm="none")
     with pytest.raises(NotAuthenticatedError):
         AccessTokens(TokenFolder(folder), KEY, HOUR).check(unsigned)
 

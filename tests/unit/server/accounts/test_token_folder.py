@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from qiskit_runtime_server.accounts import token_folder
 from qiskit_runtime_server.accounts.file import AccountsFile
 from qiskit_runtime_server.accounts.identity import Account, Role, fingerprint, identity
 from qiskit_runtime_server.accounts.limits import AccountLimits
@@ -49,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(token_folder.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("qiskit_runtime_server.accounts.token_folder.time.monotonic", lambda: now[0])
     return now
 
 

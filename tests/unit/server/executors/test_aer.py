@@ -32,7 +32,7 @@ from qiskit_ibm_runtime.fake_provider import FakeSherbrooke
 from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError, InvalidInputError
 from qiskit_runtime_server.executors.aer import AerExecutor, executor
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows
-from qiskit_runtime_server.executors.base import SampleTask
+from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 Shots = Callable[..., np.ndarray]
@@ -133,7 +133,8 @@ def damped_bell_probabilities(depolarisation: float, damping: float) -> Mapping[
 
     def projected(state: np.ndarray, qubit: int, outcome: int) -> np.ndarray:
         keep = np.diag([float(place >> qubit & 1 == outcome) for place in range(4)])
-        return keep @ state @ keep
+        found: np.ndarray = keep @ state @ keep
+        return found
 
     ground = np.zeros((4, 4))
     ground[0, 0] = 1
@@ -279,9 +280,12 @@ class TestClifford:
         states = shots_of(circuit, noise=noise, shots=3000)
         monkeypatch.setattr(executor, "_STABILIZER_QUBITS", 2)
         called = []
-        monkeypatch.setattr(
-            AerExecutor, "_stabilized", lambda self, task: called.append(task) or self._sampled(task, "stabilizer", 1)
-        )
+
+        def stabilized(self: AerExecutor, task: SampleTask) -> BitTensor:
+            called.append(task)
+            return self._sampled(task, "stabilizer", 1)
+
+        monkeypatch.setattr(AerExecutor, "_stabilized", stabilized)
         stabilizers = shots_of(circuit, noise=noise, shots=3000)
         assert called
         if len(np.unique(states)) > 1:

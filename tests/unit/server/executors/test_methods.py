@@ -9,7 +9,7 @@ from qiskit import QuantumCircuit
 from qiskit_aer.noise import NoiseModel, ReadoutError, amplitude_damping_error, depolarizing_error
 
 from qiskit_runtime_server.executors.aer import AerExecutor, executor
-from qiskit_runtime_server.executors.base import SampleTask
+from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.density import Evolution
@@ -86,7 +86,12 @@ def test_matrix_product_states_agree_with_the_interpreter_where_measurements_dec
     monkeypatch.setattr(executor, "_SMALL_BOND", 64)
     chosen: list[str] = []
     sampled = AerExecutor._sampled
-    monkeypatch.setattr(AerExecutor, "_sampled", lambda self, *args: chosen.append(args[1]) or sampled(self, *args))
+
+    def noted(self: AerExecutor, task: SampleTask, method: str, seconds: float) -> BitTensor:
+        chosen.append(method)
+        return sampled(self, task, method, seconds)
+
+    monkeypatch.setattr(AerExecutor, "_sampled", noted)
     agree(weights(task, AerExecutor(threads=1)), interpreted)
     assert chosen == ["matrix_product_state"]
 
@@ -94,7 +99,8 @@ def test_matrix_product_states_agree_with_the_interpreter_where_measurements_dec
 def weights(task: SampleTask, executor: AerExecutor) -> np.ndarray:
     """Return for each shot how many bits are one, and whether neighbours are equal: few values for many qubits."""
     bits = executor.sample(task).reshape(-1, task.circuit.num_clbits)
-    return bits.sum(axis=1) * 100 + (bits[:, 1:] == bits[:, :-1]).sum(axis=1)
+    found: np.ndarray = bits.sum(axis=1) * 100 + (bits[:, 1:] == bits[:, :-1]).sum(axis=1)
+    return found
 
 
 def test_drawn_shots_and_taken_shots_agree(device: DeviceOf, agree: Callable[..., None]) -> None:

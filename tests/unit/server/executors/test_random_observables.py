@@ -65,13 +65,13 @@ def spread(estimates_of: EstimatesOf, name: str) -> list[Estimates]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_estimates_scatter_as_exact_variances_say(estimates_of: EstimatesOf, name: str) -> None:
-    cases = [one for one in spread(estimates_of, name) if one.exact_error is not None]
-    pulls = np.concatenate([(one.values - one.exact) / one.exact_error for one in cases])
+    cases = [(one, one.exact_error) for one in spread(estimates_of, name) if one.exact_error is not None]
+    pulls = np.concatenate([(one.values - one.exact) / exact_error for one, exact_error in cases])
     assert len(pulls) > 100
     assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
     low, high = chi2.ppf([FALSE_ALARM / 2, 1 - FALSE_ALARM / 2], len(pulls))
     assert low < (pulls**2).sum() < high
-    reported = np.concatenate([(one.errors / one.exact_error) ** 2 for one in cases])
+    reported = np.concatenate([(one.errors / exact_error) ** 2 for one, exact_error in cases])
     assert reported.mean() == pytest.approx(1, abs=0.03)
 
 

@@ -58,7 +58,7 @@ def test_circuits_inside_of_circuits_may_be_no_larger_than_those_around_them(
         places.append(self.place)
         walk(self)
 
-    monkeypatch.setitem(qpy_structure._READERS, b"q", noted)  # type: ignore[arg-type] - it is a dict
+    monkeypatch.setitem(qpy_structure._READERS, b"q", noted)
     monkeypatch.setattr(qpy_structure._Walk, "circuit", noted)
     for version in versions_of(name):
         data = intact(name, version)

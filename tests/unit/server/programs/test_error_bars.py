@@ -169,7 +169,7 @@ class TestValues:
 
     def test_projectors_are_read_from_the_same_bits(self, seen: list[Errors]) -> None:
         observables = [{"IIII0": 1.0, "III1Z": 0.5}, {"IIIr+": 1.0}, {"III-l": 2.0}]
-        options = {"resilience_level": 0, "twirling": {"enable_gates": True}, "default_shots": 1024}
+        options: dict[str, Any] = {"resilience_level": 0, "twirling": {"enable_gates": True}, "default_shots": 1024}
         (data,) = run(bell(), observables, noise=misreading(0.02, 0.05), **options)
         np.testing.assert_allclose(seen[0].values[:, 0], data.evs)
         assert (data.stds > 0).all()
@@ -210,7 +210,7 @@ class TestLimits:
 
     def test_a_term_without_errors_leaves_those_of_the_others(self) -> None:
         both = [{"IIIIX": 1.0}, {"IIIIX": 1.0, "IIIZZ": 1.0}]
-        options = {"resilience_level": 2, "resilience": {"zne": {"extrapolator": "linear"}}}
+        options: dict[str, Any] = {"resilience_level": 2, "resilience": {"zne": {"extrapolator": "linear"}}}
         (data,) = run(bell(), both, **options)
         assert data.stds[0] == pytest.approx(data.stds[1])
         # Of a line through 1, 3 and 5, weights 13, 4 and -5 over 12.
@@ -219,7 +219,7 @@ class TestLimits:
     @pytest.mark.parametrize("gates", [False, True])
     def test_of_a_single_randomization_the_shots_are_compared(self, *, gates: bool) -> None:
         twirling = {"enable_gates": gates, "num_randomizations": 1, "shots_per_randomization": 1000}
-        options = {"twirling": twirling, "resilience": {"measure_mitigation": False}}
+        options: dict[str, Any] = {"twirling": twirling, "resilience": {"measure_mitigation": False}}
         (data,) = run(bell(), [{"IIIIZ": 1.0, "IIIXX": 0.5}], noise=misreading(0.05, 0.05), **options)
         np.testing.assert_allclose(data.stds, data.ensemble_standard_error)
         np.testing.assert_allclose(data.twirl_stds, data.stds)

@@ -85,7 +85,12 @@ class TestValues:
         self, estimate: Run, gates: tuple[str, ...], one: str, backend: str
     ) -> None:
         quarter = math.pi / 2
-        angles = {"h": [quarter, None, quarter], "x": [None, None], "s": [quarter], "sdg": [-quarter]}
+        angles: dict[str, list[float | None]] = {
+            "h": [quarter, None, quarter],
+            "x": [None, None],
+            "s": [quarter],
+            "sdg": [-quarter],
+        }
         circuit = QuantumCircuit(1 if backend == "fake_quantum_sim" else 5)
         for angle in (angle for gate in gates for angle in angles[gate]):
             circuit.sx(0) if angle is None else circuit.rz(angle, 0)

@@ -170,7 +170,10 @@ class TestEveryVersion:
         assert done.metrics.num_qubits == (3, 2, 2, 2)
 
     def test_what_is_only_passed_through_comes_back_unchanged(self, executor: AerExecutor, version: str) -> None:
-        data = {"numbers": np.arange(6.0).reshape(2, 3), "nested": [{"text": "ü", "no": None}, 0.1, True, 2**40]}
+        data: dict[str, Any] = {
+            "numbers": np.arange(6.0).reshape(2, 3),
+            "nested": [{"text": "ü", "no": None}, 0.1, True, 2**40],
+        }
         small = QuantumProgram(shots=1, passthrough_data=data)
         small.append_circuit_item(flips())
         small._semantic_role = "somebody's"

@@ -306,7 +306,9 @@ def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | 
     return [path, *(place for key, item in inner for place in places(item, (*path, key)))]
 
 
-JUNK = st.sampled_from([None, True, -1, 0, 2**70, 0.5, "", "auto", "eJwDAAAAAAE=", [], [[]], [2], {}, {"data": "AA=="}])
+JUNK: st.SearchStrategy[object] = st.sampled_from(
+    [None, True, -1, 0, 2**70, 0.5, "", "auto", "eJwDAAAAAAE=", [], [[]], [2], {}, {"data": "AA=="}]
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

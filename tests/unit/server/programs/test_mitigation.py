@@ -81,7 +81,7 @@ def ones(num_qubits: int) -> QuantumCircuit:
 
 class TestReadoutMitigation:
     def test_it_recovers_values_under_a_known_readout_error(self, mitigate: Run) -> None:
-        pubs = [(ones(3), ["IIZ", "IZZ", "ZZZ"], [], 0.005)]
+        pubs: list[tuple[Any, ...]] = [(ones(3), ["IIZ", "IZZ", "ZZZ"], [], 0.005)]
         shrunk = mitigate(pubs, noise=misreading(), resilience_level=0)[0].data.evs
         # <Z> of a 1 that is read as 0 in 8 of 100 cases; to five standard errors.
         assert shrunk == pytest.approx([-0.84, 0.84**2, -(0.84**3)], abs=0.025)
@@ -173,7 +173,7 @@ MANY = {"num_randomizations": 600, "shots_per_randomization": 16, "strategy": "a
 
 class TestErrorCancellation:
     def test_without_it_errors_shrink_values(self, mitigate: Run) -> None:
-        pubs = [(twice(), VALUE, [], 0.005)]
+        pubs: list[tuple[Any, ...]] = [(twice(), VALUE, [], 0.005)]
         (result,) = mitigate(pubs, noise=pauli_device({(1, 2): RATES}), resilience_level=0)
         # Five standard errors.
         assert float(result.data.evs) == pytest.approx(shrunk(RATES, 2), abs=0.025)
@@ -221,7 +221,7 @@ class TestExtrapolation:
         options = {"resilience": {"zne_mitigation": True, "zne": zne, "layer_noise_model": known}}
         errors = []
         for seed in range(5):
-            pub = (circuit, VALUE, [], 0.01)
+            pub: tuple[Any, ...] = (circuit, VALUE, [], 0.01)
             raw = mitigate([pub], noise=noise, seed=seed, resilience_level=0)[0].data.evs
             # Errors are drawn anew for each randomization only.
             many = {**ACTIVE, "num_randomizations": 1000 if amplifier == "pea" else 32}
@@ -274,7 +274,7 @@ class TestTwirling:
         for _ in range(8):
             circuit.cx(1, 2)
             circuit.barrier()
-        pub = [(circuit, "IIIXI", [], 0.01)]
+        pub: list[tuple[Any, ...]] = [(circuit, "IIIXI", [], 0.01)]
         plain, twirled = (
             float(mitigate(pub, noise=noise, resilience_level=0, twirling=options)[0].data.evs)
             for options in ({}, {**ACTIVE, "num_randomizations": 400})

@@ -30,7 +30,7 @@ from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 
 RATES = symmetric({"IX": 0.004, "XI": 0.001, "ZZ": 0.002, "IZ": 0.003, "YX": 0.0015, "ZI": 0.0025})
-QUICK = {"num_randomizations": 16, "layer_pair_depths": [0, 2, 8, 24]}
+QUICK: dict[str, Any] = {"num_randomizations": 16, "layer_pair_depths": [0, 2, 8, 24]}
 
 
 def learn(circuits: list[QuantumCircuit], noise: NoiseModel | None = None, **options: Any) -> NoiseLearnerResult:
@@ -129,7 +129,7 @@ class TestCircuits:
             circuit.cx(*pair)
             circuit.barrier()
         circuit.measure_all()
-        few = {"num_randomizations": 2, "layer_pair_depths": [0, 1], "twirling_strategy": "active"}
+        few: dict[str, Any] = {"num_randomizations": 2, "layer_pair_depths": [0, 1], "twirling_strategy": "active"}
         result = learn([circuit, circuit], max_layers_to_learn=2, **few)
         assert [layer.qubits for layer in result] == [[0, 1], [1, 2]]
         assert result.metadata["num_layers_found"] == 3
@@ -199,7 +199,7 @@ class TestCircuits:
 class TestBoxes:
     @pytest.mark.parametrize("version", ["v0.1", "v0.2", "v0.3"])
     def test_every_version_of_the_schema_is_answered_in_kind(self, version: str) -> None:
-        few = {"num_randomizations": 2, "layer_pair_depths": [0, 1, 2]}
+        few: dict[str, Any] = {"num_randomizations": 2, "layer_pair_depths": [0, 1, 2]}
         gates, measurement = learn_boxes(cx_box((0, 1), (3, 2)), measuring_box(4, 1), version=version, **few)
         kept = gates.metadata["post_selection"]["fraction_kept"]
         assert (gates.metadata["learning_protocol"], kept) == ("lindblad", {0: 1.0, 1: 1.0, 2: 1.0})
@@ -239,7 +239,7 @@ class TestDressedBoxes:
             circuit.x(0)
             if dressing == "right":
                 circuit.sx(2)
-        few = {"num_randomizations": 8, "layer_pair_depths": [0, 2, 8]}
+        few: dict[str, Any] = {"num_randomizations": 8, "layer_pair_depths": [0, 2, 8]}
         (learned,) = learn_boxes(circuit, noise=pauli_device({(1, 2): {"IX": 0.02}}), **few)
         found = {str(generator.to_sparse_list()): rate for generator, rate in _pairs(learned)}
         # On qubits 0, 1 and 2: all of one qubit, and of two neighbours. Only x and what cx makes of it err.
@@ -262,7 +262,7 @@ class TestDressedBoxes:
         )
         boxes = QuantumCircuit(isa.qubits, isa.clbits)
         boxes.data = [part for part in boxing.run(isa).data if part.operation.name == "box"]
-        few = {"num_randomizations": 2, "shots_per_randomization": 32, "layer_pair_depths": [0, 1]}
+        few: dict[str, Any] = {"num_randomizations": 2, "shots_per_randomization": 32, "layer_pair_depths": [0, 1]}
         learned = learn_boxes(boxes, backend=device, **few)
         protocols = [result.metadata["learning_protocol"] for result in learned]
         assert set(protocols[:-1]) == {"lindblad"}
@@ -280,7 +280,7 @@ class TestDressedBoxes:
         with fractional.box([Twirl()]):
             fractional.sx(0)
             fractional.rzz(np.pi / 2, 0, 1)
-        few = {"num_randomizations": 1, "layer_pair_depths": [0, 1]}
+        few: dict[str, Any] = {"num_randomizations": 1, "layer_pair_depths": [0, 1]}
         (learned,) = learn_boxes(ideal, backend="fake_quantum_sim", **few)
         assert np.abs(learned._rates).max() < 1e-9
         (learned,) = learn_boxes(fractional, backend="fake_fractional", **few)

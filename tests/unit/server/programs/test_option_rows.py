@@ -113,7 +113,8 @@ def each(option: str, note: str) -> Callable[[Callable[..., None]], Callable[...
     def register(test: Callable[..., None]) -> Callable[..., None]:
         for program in PRIMITIVES:
             test = proves(program, option, note)(test)
-        return pytest.mark.parametrize("program", PRIMITIVES)(test)
+        both: Callable[..., None] = pytest.mark.parametrize("program", PRIMITIVES)(test)
+        return both
 
     return register
 

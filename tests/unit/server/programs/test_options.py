@@ -284,4 +284,4 @@ def test_the_seed_of_the_task_is_used_only_where_the_job_has_none() -> None:
 
 def test_a_coupling_map_may_be_an_object_or_pairs() -> None:
     for pairs in ([[0, 1], [1, 2]], CouplingMap([[0, 1], [1, 2]])):
-        assert sampler_options({"simulator": {"coupling_map": pairs}}).coupling_map == {(0, 1), (1, 2)}
+        assert sampler_options({"simulator": {"coupling_map": pairs}}).coupling_map == frozenset({(0, 1), (1, 2)})

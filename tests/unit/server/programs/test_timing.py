@@ -20,7 +20,7 @@ def steps(plan: Schedule) -> list[tuple[str, int, int, int]]:
 
 
 def length(target: Target, name: str, *qubits: int) -> int:
-    return round(target[name][qubits].duration / target.dt)
+    return round(float(target[name][qubits].duration / target.dt))
 
 
 def test_an_instruction_starts_as_soon_as_all_its_qubits_are_free(target: Target) -> None:

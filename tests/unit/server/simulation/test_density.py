@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,11 +64,12 @@ def by_aer(circuit: QuantumCircuit, values: NDArray[np.float64], model: NoiseMod
         bound.save_probabilities(measured)
         circuits.append(bound)
     table = [result.data.probabilities for result in simulator.run(circuits).result().results]
-    reading = np.eye(1)
+    reading: np.ndarray = np.eye(1)
     for qubit in measured:
         matrix = None if model is None else readout_matrix(model, qubit)
         reading = np.kron(np.eye(2) if matrix is None else matrix, reading)
-    return np.array(table) @ reading
+    found: NDArray[np.float64] = np.array(table) @ reading
+    return found
 
 
 def all_probabilities(circuit: QuantumCircuit, values: NDArray[np.float64], model: NoiseModel | None) -> np.ndarray:
@@ -152,12 +154,12 @@ def test_variants_that_differ_in_final_flips_share_what_comes_before(monkeypatch
     numbers = []
     matrices = Evolution._matrices
 
-    def counted(*arguments: NDArray[np.float64]) -> NDArray[np.float64]:
+    def counted(*arguments: Any) -> NDArray[np.float64]:
         numbers.append(len(arguments[2]))
         return matrices(*arguments)
 
     monkeypatch.setattr(Evolution, "_matrices", counted)
-    values = np.pi * (np.arange(16)[:, None] >> np.arange(4) & 1)
+    values = np.pi * (np.arange(16)[:, None] >> np.arange(4) & 1).astype(np.float64)
     found = all_probabilities(circuit, values, None)
     # One after the other, qubits 0 and 3 have their last gates, and then the other two together.
     assert numbers == [1] * 12 + [2, 4, 16]
@@ -175,7 +177,8 @@ def twirled(qubits: list[int], num_qubits: int) -> tuple[QuantumCircuit, Samplex
             circuit.append(ENTANGLING[num_qubits], [one, other])
     with circuit.box([Twirl()]):
         circuit.measure(qubits, range(len(qubits)))
-    return build(circuit)
+    template, samplex = build(circuit)
+    return template, samplex
 
 
 @pytest.mark.parametrize(

@@ -95,10 +95,10 @@ def test_parts_and_errors_are_built_once(device: DeviceOf) -> None:
     uses = frozenset({("cx", (0, 1))})
     assert noise.restricted_to((0, 1), uses) is noise.restricted_to((0, 1), uses)
     other = noise.restricted_to((0, 1), uses | {("x", (0,))})
+    same = noise.restricted_to((0, 1), uses)
     assert other is not None
-    assert (
-        other._local_quantum_errors["cx"][0, 1] is noise.restricted_to((0, 1), uses)._local_quantum_errors["cx"][0, 1]
-    )
+    assert same is not None
+    assert other._local_quantum_errors["cx"][0, 1] is same._local_quantum_errors["cx"][0, 1]
 
 
 def users_model() -> NoiseModel:
@@ -166,12 +166,14 @@ def test_a_model_made_from_a_device_keeps_its_delays(device: DeviceOf) -> None:
         assert part is not None
         assert ours is not None
         assert_same_errors(part, whole, qubits)
-        delayed = [error_channel(model, Delay(5000), (0,)) for model in (part, ours)]
-        np.testing.assert_allclose(*delayed, atol=1e-12)
+        delayed, ours_delayed = (error_channel(model, Delay(5000), (0,)) for model in (part, ours))
+        assert delayed is not None
+        assert ours_delayed is not None
+        np.testing.assert_allclose(delayed, ours_delayed, atol=1e-12)
 
 
 def test_a_noise_pass_of_a_users_own_is_refused_by_name() -> None:
-    class Sparks(LocalNoisePass):
+    class Sparks(LocalNoisePass):  # type: ignore[misc] # Qiskit Aer ships no types
         def __init__(self) -> None:
             super().__init__(self._error)
 

@@ -98,9 +98,12 @@ def test_both_values_are_misread_by_the_error_of_the_target_unless_asked_otherwi
         for source in (noise, device.asymmetric_noise)
         if (model := source.restricted_to((qubit,), frozenset({use}))) is not None
     ]
-    assert np.allclose(matrices[0], [[1 - error, error], [error, 1 - error]])
-    assert matrices[1][1, 0] > matrices[1][0, 1]
-    assert matrices[1][1, 0] + matrices[1][0, 1] == pytest.approx(2 * error)
+    symmetric, asymmetric = matrices
+    assert symmetric is not None
+    assert asymmetric is not None
+    assert np.allclose(symmetric, [[1 - error, error], [error, 1 - error]])
+    assert asymmetric[1, 0] > asymmetric[0, 1]
+    assert asymmetric[1, 0] + asymmetric[0, 1] == pytest.approx(2 * error)
 
 
 def test_qubits_relax_during_delays_only() -> None:

@@ -6,7 +6,7 @@ import random
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,8 +17,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy import Executable, Row, create_engine, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Row, Select, create_engine, func, make_url, select
 
 from kit.server.postgresql_server import PgBouncer, PostgresqlServer
 from qiskit_runtime_server.backends.names import ExecutorName
@@ -66,7 +65,7 @@ class OpenedStore(Protocol):
 class SqlTables:
     """What the tables of a SQL store hold."""
 
-    async def rows(self, statement: Executable) -> Sequence[Sequence[Any]]:
+    async def rows(self, statement: Select[Any]) -> Sequence[Sequence[Any]]:
         """Run a query on the tables themselves."""
         raise NotImplementedError
 
@@ -81,7 +80,7 @@ class SqlTables:
                 claims_in_turn=row[7],
                 session_claims_in_row=row[8],
             )
-            for row in await self.rows(select(ledger.c[*COUNTS]))
+            for row in await self.rows(select(*ledger.c[*COUNTS]))
         }
 
     async def slot_seconds(self) -> dict[AccountId, float]:
@@ -133,7 +132,7 @@ class OpenedMemoryStore:
         }
 
     async def slot_seconds(self) -> dict[AccountId, float]:
-        seconds: Counter[AccountId] = Counter()
+        seconds: defaultdict[AccountId, float] = defaultdict(float)
         for day in self.state.days.values():
             seconds[day.account] += day.seconds
         return dict(seconds)
@@ -165,7 +164,7 @@ class SqliteStore(SqlTables):
         self.store = await open_sqlite(self.folder, clock=self.clock)
         return True
 
-    async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
         engine = create_engine(f"sqlite:///{self.folder / 'store.db'}")
         try:
             with engine.connect() as connection:
@@ -220,11 +219,10 @@ class PostgresqlStore(SqlTables):
         self.store = await open_postgresql(self.url, **self.options)
         return False
 
-    async def rows(self, statement: Executable) -> Sequence[asyncpg.Record]:
-        compiled = statement.compile(  # type: ignore[attr-defined] - every query has it
-            dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}
-        )
-        return await run_sql(self.url, str(compiled))
+    async def rows(self, statement: Select[Any]) -> Sequence[Sequence[Any]]:
+        dialect = make_url(self.url).get_dialect()()
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        return [tuple(row) for row in await run_sql(self.url, str(compiled))]
 
 
 async def run_sql(url: str, statement: str, *values: object) -> Sequence[asyncpg.Record]:
@@ -364,7 +362,7 @@ def new_job() -> Callable[..., Job]:
     numbers = itertools.count()
     start = datetime(2026, 1, 1, tzinfo=UTC)
 
-    def new(**changes: object) -> Job:
+    def new(**changes: Any) -> Job:
         number = next(numbers)
         job = Job(
             id=JobId(f"job-{number:06}"),
@@ -388,7 +386,7 @@ def new_session() -> Callable[..., Session]:
     """Return a function that makes sessions."""
     numbers = itertools.count()
 
-    def new(**changes: object) -> Session:
+    def new(**changes: Any) -> Session:
         session = Session(
             id=SessionId(f"session-{next(numbers)}"),
             account=AccountId("alice"),

@@ -15,6 +15,7 @@ from qiskit_runtime_server.jobs import (
     MAX_WORKER_DEATHS,
     AccountId,
     Job,
+    JobId,
     JobState,
     Outcome,
     RetryReason,
@@ -112,7 +113,7 @@ async def ended(store: Store, claim: Claim) -> None:
     assert await store.queue.finish(claim, COMPLETED, None)
 
 
-async def served(store: Store, count: int) -> list[str]:
+async def served(store: Store, count: int) -> list[AccountId]:
     """Return whose jobs run, in a row, if there is one slot."""
     accounts = []
     for _ in range(count):
@@ -273,7 +274,7 @@ async def test_a_lease_that_is_renewed_is_not_taken_over(opened: OpenedStore, st
     kept, lost = await claimed(store), await claimed(store)
     await opened.let_leases_age(29)
     assert await store.queue.take_over(AER, lease=LEASE) is None
-    assert await store.queue.renew([kept.key, ("nobody", 1)], lease=LEASE) == {kept.key}
+    assert await store.queue.renew([kept.key, (JobId("nobody"), 1)], lease=LEASE) == {kept.key}
     await opened.let_leases_age(1)
     taken = await store.queue.take_over(AER, lease=LEASE)
     assert taken is not None

@@ -6,7 +6,7 @@ On PostgreSQL the clock of the process jumps by an hour to and fro all the while
 import asyncio
 import gc
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
@@ -98,7 +98,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.sessions: list[Session] = []
         self.counts: dict[Queue, Counts] = {}
         self.may_overtake: dict[Queue, Counter[AccountId]] = {}
-        self.seconds: Counter[AccountId] = Counter()
+        self.seconds: defaultdict[AccountId, float] = defaultdict(float)
         self.events = 0
         self.draining: set[ExecutorName] = set()
 
@@ -231,7 +231,8 @@ class StoreMachine(RuleBasedStateMachine):
         expected = self.next_job(executor)
         claim = self.do(self.store.queue.claim(executor, holder, lease=timedelta(seconds=LEASE_SECONDS)))
         if claim is None or expected is None:
-            assert claim is expected
+            assert claim is None
+            assert expected is None
             return None
         assert claim.job.id == expected.id
         assert claim.previous is None
@@ -410,7 +411,7 @@ class StoreMachine(RuleBasedStateMachine):
         for account in ACCOUNTS:
             assert self.do(self.store.ledger.seconds_used(account)) == pytest.approx(self.seconds[account])
         expected = {account: self.seconds[account] for account in ACCOUNTS}
-        by_day: Counter[AccountId] = Counter()
+        by_day: defaultdict[AccountId, float] = defaultdict(float)
         for day in self.do(self.store.ledger.usage(date.min, date.max)):
             by_day[day.account] += day.seconds
         for kept in (by_day, self.do(self.opened.slot_seconds())):
@@ -436,11 +437,15 @@ class StoreMachine(RuleBasedStateMachine):
 def test_any_sequence_of_calls_does_what_the_model_predicts(
     open_store: OpenStore, new_job: Callable[..., Job], new_session: Callable[..., Session]
 ) -> None:
+    class Machine(StoreMachine):
+        def __init__(self) -> None:
+            super().__init__(open_store, new_job, new_session)
+
     # What earlier tests left is not looked through again and again.
     gc.collect()
     gc.freeze()
     run_state_machine_as_test(
-        lambda: StoreMachine(open_store, new_job, new_session),
+        Machine,
         settings=settings(
             max_examples=25,
             stateful_step_count=30,

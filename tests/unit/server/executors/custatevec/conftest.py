@@ -53,7 +53,8 @@ EMULATED = pytest.param(emulated_states, id="emulated")
 @pytest.fixture(params=[NUMPY, EMULATED, GPU])
 def states_of(request: pytest.FixtureRequest) -> StatesOf:
     """Return a function that makes states of a precision."""
-    return request.param
+    made: StatesOf = request.param
+    return made
 
 
 @pytest.fixture(params=[NUMPY, GPU])

@@ -38,9 +38,10 @@ def ran(circuit: QuantumCircuit, batched_qubits: int) -> np.ndarray:
         states=NumPyStates(memory_bytes=2**26), precision="double", batched_qubits=batched_qubits
     )
     seeds = np.array([5], dtype=np.uint64)
-    return executor.sample(
+    bits: np.ndarray = executor.sample(
         SampleTask(circuit=circuit, parameter_values=np.empty((1, 0)), shots=SHOTS, noise=None, seeds=seeds)
     )[0]
+    return bits
 
 
 @pytest.mark.parametrize("batched_qubits", [20, 0], ids=["batched", "one by one"])

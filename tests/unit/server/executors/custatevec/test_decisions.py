@@ -102,7 +102,7 @@ def test_expressions_are_worked_out_as_qiskit_says() -> None:
     circuit = QuantumCircuit(QuantumRegister(1), register)
     scope = {bit: place for place, bit in enumerate(circuit.clbits)}
     value = expr.lift(5, types.Uint(3))
-    operations = {
+    operations: dict[Callable[..., expr.Expr], Callable[[int], int]] = {
         expr.bit_and: lambda c: c & 5,
         expr.bit_or: lambda c: c | 5,
         expr.bit_xor: lambda c: c ^ 5,
@@ -123,7 +123,7 @@ def test_expressions_are_worked_out_as_qiskit_says() -> None:
     bits = (every[:, None] >> np.arange(3) & 1).astype(bool)
     for operation, wanted in operations.items():
         got = Expression(operation(register, value), scope).number(bits)
-        assert got.tolist() == [int(wanted(c)) for c in every], operation.__name__
+        assert got.tolist() == [int(wanted(c)) for c in range(8)], operation.__name__
     assert Expression(expr.bit_not(register), scope).number(bits).tolist() == [7 - c for c in every]
     assert Expression(expr.index(register, 1), scope).number(bits).tolist() == [c >> 1 & 1 for c in every]
     assert Expression(expr.cast(register, types.Bool()), scope).number(bits).tolist() == [int(c > 0) for c in every]

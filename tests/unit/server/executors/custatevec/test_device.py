@@ -8,6 +8,7 @@ from enum import IntEnum
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from kit.quantum import custatevec_emulated as emulated
 from qiskit_runtime_server.errors import OutOfMemoryError, StartupError
 from qiskit_runtime_server.executors import custatevec
 from qiskit_runtime_server.executors.custatevec import device_library
+from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue
 from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.executors.custatevec.options import LIMITS, Options
@@ -131,7 +133,7 @@ def test_what_is_made_is_destroyed_even_after_a_failure(library: device_library.
     ],
 )
 def test_a_state_is_spread_as_the_options_say(
-    library: device_library.Library, options: dict[str, object], num_qubits: int, configured: object
+    library: device_library.Library, options: dict[str, object], num_qubits: int, configured: tuple[int, int, object]
 ) -> None:
     made = states(library, **options)
     with made.state(num_qubits) as state:
@@ -174,6 +176,7 @@ def test_fusion_is_as_wide_as_the_options_say(library: device_library.Library) -
 
 def test_matrices_are_queued_in_their_shortest_form(library: device_library.Library) -> None:
     with states(library).queue() as queue:
+        assert isinstance(queue, DeviceQueue)
         kinds = [
             queue._elements(np.array(matrix, dtype=np.complex128))
             for matrix in ([[1, 0], [0, 1j]], [[0, 2], [3j, 0]], [[1, 1], [1, -1]])
@@ -219,6 +222,6 @@ def test_other_errors_of_the_library_stay_what_they_are(library: device_library.
         ({"processes": True, "host_qubits": 1}, "only one can enlarge a state"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(StartupError, match=message):
         CuStateVecExecutor(**options)

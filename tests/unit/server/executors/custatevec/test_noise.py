@@ -23,6 +23,7 @@ from qiskit_aer.noise import (
 from scipy.stats import chisquare
 
 from qiskit_runtime_server.executors.base import SampleTask
+from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation.components import split
 from qiskit_runtime_server.simulation.noise import readout_matrix
@@ -112,7 +113,8 @@ def exact(circuit: QuantumCircuit, model: NoiseModel) -> NDArray[np.float64]:
         if matrix is not None:
             axis = len(measured) - 1 - place
             tensor = np.moveaxis(np.tensordot(tensor, matrix, axes=(axis, 0)), -1, axis)
-    return tensor.ravel()
+    found: NDArray[np.float64] = tensor.ravel()
+    return found
 
 
 def agrees(bits: NDArray[np.bool_], distribution: NDArray[np.float64]) -> None:
@@ -132,7 +134,7 @@ def agrees(bits: NDArray[np.bool_], distribution: NDArray[np.float64]) -> None:
 @pytest.mark.parametrize("batched_qubits", [20, 0], ids=["batched", "one by one"])
 @pytest.mark.parametrize("name", list(ERRORS))
 def test_errors_act_as_they_do_in_aer(
-    executor: Callable[..., object], task: Callable[..., SampleTask], name: str, batched_qubits: int
+    executor: Callable[..., CuStateVecExecutor], task: Callable[..., SampleTask], name: str, batched_qubits: int
 ) -> None:
     circuit, model = noisy_circuit(), model_with(ERRORS[name])
     shots = 20_000 if batched_qubits else 1_500
@@ -141,7 +143,7 @@ def test_errors_act_as_they_do_in_aer(
 
 
 def test_a_device_with_delays_acts_as_it_does_in_aer(
-    device: Callable[[str], Device], executor: Callable[..., object], task: Callable[..., SampleTask]
+    device: Callable[[str], Device], executor: Callable[..., CuStateVecExecutor], task: Callable[..., SampleTask]
 ) -> None:
     sherbrooke = device("fake_sherbrooke")
     circuit = QuantumCircuit(sherbrooke.num_qubits, 4)

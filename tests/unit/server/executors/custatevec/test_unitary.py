@@ -39,7 +39,9 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def in_a_batch(states: States, circuit: QuantumCircuit, values: NDArray[np.float64], fusion: int) -> NDArray:
+def in_a_batch(
+    states: States, circuit: QuantumCircuit, values: NDArray[np.float64], fusion: int
+) -> NDArray[np.complex128]:
     program = lowering.program(circuit, None)
     shots = np.zeros(len(values), dtype=np.uint64)
     with states.batch(circuit.num_qubits, len(values)) as batch:
@@ -48,7 +50,7 @@ def in_a_batch(states: States, circuit: QuantumCircuit, values: NDArray[np.float
         return batch.amplitudes()[lane_of]
 
 
-def one_by_one(states: States, circuit: QuantumCircuit, values: NDArray[np.float64]) -> NDArray:
+def one_by_one(states: States, circuit: QuantumCircuit, values: NDArray[np.float64]) -> NDArray[np.complex128]:
     program = lowering.program(circuit, None)
     found = []
     with states.state(circuit.num_qubits) as state:
