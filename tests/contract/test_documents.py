@@ -14,6 +14,8 @@ FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 DOCUMENTS = sorted({*PAGES, *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("charts/*/*.md")})
 
+MOST_COLUMNS = 200
+
 MEASURED = [ROOT / f"docs/reference/{name}.md" for name in ("benchmarks", "end-to-end", "operator-benchmarks", "chaos")]
 PROSE = [page for page in PAGES if page.parent.name != "reference"]
 FIGURE = re.compile(
@@ -82,3 +84,9 @@ def test_how_tos_and_tutorials_say_what_language_a_block_is_in() -> None:
         if page.parent.name in {"how-to", "tutorial"} and indented.search(prose_of(page))
     ]
     assert bare == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_lines_of_prose_fit_into_a_window(page: Path) -> None:
+    prose = (line for line in prose_of(page).splitlines() if not line.startswith(("|", "#")))
+    assert [line[:60] for line in prose if len(line) > MOST_COLUMNS and page.parent.name != "reference"] == []
