@@ -23,6 +23,7 @@ from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionErr
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.shots import ShotSource
+from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import found_layers, layer_error
 from qiskit_runtime_server.programs.mitigation.learning import Learned, learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
@@ -90,9 +91,11 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     encode = codec.encode_result if codec.supports_qiskit(given.pop("support_qiskit", True)) else as_json
     options, learning = noise_learner_options(given, seed)
     prepared = PreparedDevice.of(source, options, backend_name)
-    bare = [_bare(circuit, prepared, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)]
-    qubits = used_qubits(bare, options.twirling.strategy) or [0]
-    layers = found_layers([narrowed(circuit, qubits) for circuit in bare], options.twirling.strategy, qubits)
+    searchable = [
+        _searchable(circuit, prepared, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)
+    ]
+    qubits = used_qubits(searchable, options.twirling.strategy) or [0]
+    layers = found_layers([narrowed(circuit, qubits) for circuit in searchable], options.twirling.strategy, qubits)
     chosen = layers[: learning.max_layers_to_learn]
     data = [
         layer_error(
@@ -113,17 +116,16 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     )
 
 
-def _bare(circuit: object, prepared: PreparedDevice, options: Options, where: str) -> QuantumCircuit:
+def _searchable(circuit: object, prepared: PreparedDevice, options: Options, where: str) -> QuantumCircuit:
     """Return a circuit that can be searched for layers, without its last measurements."""
     if not isinstance(circuit, QuantumCircuit):
         raise InvalidInputError(f"{where} must be a circuit, not {type(circuit).__name__}.")
     isa.check_circuit(circuit, prepared.device, options, where)
     contents = opened(circuit)
-    if contents.has_control_flow_op():
+    if contents.has_control_flow_op() or "store" in contents.count_ops():
         message = f"{where}: layers of circuits with control flow are not supported."
         raise UnsupportedOptionError(message)
-    bare: QuantumCircuit = contents.remove_final_measurements(inplace=False)
-    return bare
+    return without_final_measurements(contents)
 
 
 def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:

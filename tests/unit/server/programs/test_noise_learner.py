@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from qiskit.circuit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.circuit.classical import expr
 from qiskit.quantum_info import QubitSparsePauliList
 from qiskit.transpiler import Target, generate_preset_pass_manager
 from qiskit_aer.noise import NoiseModel
@@ -178,6 +179,12 @@ class TestCircuits:
             dynamic.x(1)
         with pytest.raises(UnsupportedOptionError, match=r"circuits\[0\]: .*control flow"):
             learn([dynamic])
+        storing = QuantumCircuit(5, 1)
+        storing.cx(0, 1)
+        storing.measure(0, 0)
+        storing.add_var("seen", expr.lift(storing.clbits[0]))
+        with pytest.raises(UnsupportedOptionError, match=r"circuits\[0\]: .*control flow"):
+            learn([storing])
         hadamard = QuantumCircuit(5)
         hadamard.h(0)
         with pytest.raises(NotIsaError):
