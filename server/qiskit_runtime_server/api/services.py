@@ -38,7 +38,7 @@ class Services:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
         self.metrics.ended(job.executor, JobState.CANCELLED)
-        self.dispatcher.abandon(job.id)
+        self.dispatcher.end_run(job.id)
 
     async def metadata(self, backend: str) -> Metadata:
         """Return the device that a virtual backend's name stands for.

@@ -10,7 +10,7 @@ from rich.console import Console
 from qiskit_runtime_server.api.internal import internal_app
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.dispatch.pools import Pool
-from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside

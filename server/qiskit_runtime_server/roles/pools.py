@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
-from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.settings import Settings

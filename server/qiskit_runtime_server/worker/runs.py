@@ -5,7 +5,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -21,6 +21,7 @@ from qiskit_runtime_server.messages.messages import (
     Occupancy,
     Task,
 )
+from qiskit_runtime_server.waiting import News, cancelled
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.slots import HEARTBEAT_SECONDS, Slot, Slots
 
@@ -37,26 +38,6 @@ class UnknownRunError(LookupError):
 
 class StaleFenceError(Exception):
     """A dispatcher with a higher fence has the job."""
-
-
-class News:
-    """Wakes everybody who waits for a change."""
-
-    def __init__(self) -> None:
-        self._next = asyncio.Event()
-
-    def tell(self) -> None:
-        """Wake all who wait."""
-        told, self._next = self._next, asyncio.Event()
-        told.set()
-
-    async def wait(self, seconds: float) -> bool:
-        """Return whether something changed within `seconds`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._next.wait()
-            return True
-        return False
 
 
 class Run:
@@ -137,8 +118,7 @@ class Run:
 
     async def stop(self, last: HandedBack | None = None) -> None:
         """End the run, with `last` as its last event; return once its process is gone."""
-        self._going.cancel()
-        await asyncio.gather(self._going, return_exceptions=True)
+        await cancelled(self._going)
         if last is not None and self.end is None:
             self._add(last)
         elif last is None:
@@ -311,9 +291,7 @@ class Runs:
     async def close(self) -> None:
         """End all runs and all streams."""
         self.draining = self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(*self._tasks)
         await asyncio.gather(*(run.stop() for run in self._runs.values()))
         self._changed()
 

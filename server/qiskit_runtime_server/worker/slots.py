@@ -21,11 +21,13 @@ from qiskit_runtime_server.messages.messages import (
     Started,
     Task,
 )
+from qiskit_runtime_server.waiting import Backoff, KeptTasks
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 
 HEARTBEAT_SECONDS = 2.0
 _START_SECONDS = 120.0
+_MIN_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
 _OVERDUE = "A simulation was ended that took so much longer than it should that it seemed to go on for ever."
 
@@ -168,7 +170,7 @@ class Slots:
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()
         self._capabilities: asyncio.Future[Capabilities] = asyncio.get_running_loop().create_future()
-        self._restarts: set[asyncio.Task[None]] = set()
+        self._restarts = KeptTasks()
 
     async def start(self) -> None:
         """Start all workers; return when they are warm.
@@ -202,26 +204,23 @@ class Slots:
         if slot.usable:
             self._idle.put_nowait(slot)
             return
-        restart = asyncio.create_task(self._restart(slot))
-        self._restarts.add(restart)
-        restart.add_done_callback(self._restarts.discard)
+        self._restarts.begin(self._restart(slot))
 
     async def stop(self) -> None:
         """Kill all workers."""
-        for restart in self._restarts:
-            restart.cancel()
-        await asyncio.gather(*self._restarts, *(slot.stop() for slot in self._slots), return_exceptions=True)
+        await self._restarts.cancel()
+        await asyncio.gather(*(slot.stop() for slot in self._slots), return_exceptions=True)
 
     async def _restart(self, slot: Slot) -> None:
-        backoff = 0.5
+        backoff = Backoff(_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS)
         await slot.stop()
         while True:
             try:
                 await slot.start()
             except StartupError:
-                logger.exception("A worker did not come up again; the next try is in %g s.", backoff)
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, _MAX_BACKOFF_SECONDS)
+                seconds = backoff.fail()
+                logger.exception("A worker did not come up again; the next try is in %g s.", seconds)
+                await asyncio.sleep(seconds)
             else:
                 self._idle.put_nowait(slot)
                 return

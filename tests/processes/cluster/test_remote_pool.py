@@ -15,9 +15,9 @@ from kit.server.executor_tasks import task_of
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
-from qiskit_runtime_server.dispatch import remote
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
-from qiskit_runtime_server.dispatch.remote import RemotePool
+from qiskit_runtime_server.dispatch.remote import run as remote_run
+from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.messages.messages import Completed, Started
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.slots import Slots
@@ -77,7 +77,7 @@ async def test_a_run_that_is_out_of_reach_is_given_up_when_its_executor_has_give
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It is asked again and again, so that it is given up in the first moment in which it may be.
-    monkeypatch.setattr(remote, "_MAX_BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(remote_run, "MAX_BACKOFF_SECONDS", 0.1)
     executor = await asyncio.to_thread(cluster.executor, QRS_ORPHAN_AFTER="1", QRS_ORPHAN_KEPT="3")
     wire = cluster.wire(executor)
     async with pool_of(wire.url, orphan_after=timedelta(seconds=1), orphan_kept=timedelta(seconds=3)) as pool:

@@ -98,7 +98,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> dic
             await services.store.jobs.add(job, params, caller.instance.terms)
         except StoreUnavailableError:
             # The client sends it again, without a key by which the two could be told from each other.
-            services.dispatcher.withdraw(job)
+            services.dispatcher.withdrawals.begin(job)
             raise
     return {"id": job.id, "backend": job.backend} | ({"session_id": job.session_id} if job.session_id else {})
 
@@ -132,7 +132,7 @@ async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude
 async def delete_job(job_id: str, caller: Caller, services: TheServices) -> None:
     """Remove a job for good, ending it first if it runs."""
     job = await services.store.jobs.delete(caller.id, job_id)
-    services.dispatcher.abandon(job.id)
+    services.dispatcher.end_run(job.id)
 
 
 @router.post("/{job_id}/cancel", status_code=204)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import dispatcher as dispatcher_module
+from qiskit_runtime_server.dispatch import store_calls
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import RunLost
@@ -202,7 +203,7 @@ async def test_a_result_that_finds_no_room_fails_the_job_and_does_not_run_it_aga
         return await finish(claim, outcome, result)
 
     monkeypatch.setattr(store.queue, "finish", full)
-    monkeypatch.setattr(dispatcher_module, "_INSIST_ON_ROOM_SECONDS", 0.2)
+    monkeypatch.setattr(store_calls, "_INSIST_ON_ROOM_SECONDS", 0.2)
     job = await add_job(store)
     pool = PlayedPool([DONE])
     dispatch(pool)
@@ -360,8 +361,8 @@ async def test_a_cancelled_job_is_ended_here_or_wherever_it_runs(
     dispatcher = dispatch(pool)
     await when_logged(pool, "run 1")
     await store.jobs.cancel(ME, job, reason="asked for")
-    dispatcher.abandon(job)
-    dispatcher.abandon(JobId("of another replica"))
+    dispatcher.end_run(job)
+    dispatcher.end_run(JobId("of another replica"))
     await when_logged(pool, "run 1", "end everywhere", "ended")
     assert (await store.jobs.get(ME, job)).state is JobState.CANCELLED
 

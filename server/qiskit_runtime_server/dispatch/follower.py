@@ -1,0 +1,182 @@
+"""Follows one run from its first event to its last, and writes down what it tells."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation, RunLost
+from qiskit_runtime_server.dispatch.store_calls import insist
+from qiskit_runtime_server.errors import InternalError, JobNotFoundError, NoFreeSlotError, StoreFullError
+from qiskit_runtime_server.jobs import Job, JobId, JobState, Outcome, RetryReason
+from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Log, Task
+from qiskit_runtime_server.store.port import Claim, Store
+from qiskit_runtime_server.waiting import backoff_seconds
+
+_FIRST_BACKOFF_SECONDS: Final = 1.0
+_MAX_BACKOFF_SECONDS: Final = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class FollowedRun:
+    """A job that this process follows.
+
+    Attributes:
+        attached: It was begun by another dispatcher, and goes on where it is.
+        task: Follows it.
+        handed_over: It goes on without us: nothing is to be written down about it.
+        ending: Its end is being written down, or it is being ended for us.
+    """
+
+    claim: Claim
+    reservation: Reservation
+    attached: bool = False
+    task: asyncio.Task[None] | None = None
+    handed_over: bool = False
+    ending: bool = False
+
+    def hand_over(self) -> bool:
+        """Let it go on without us, if it can; return whether it does."""
+        self.handed_over = isinstance(self.reservation, LastingReservation) and self.reservation.detach()
+        return self.handed_over
+
+    def stop_following(self) -> bool:
+        """End it without a word to the store, unless it is ending already; return whether it was not."""
+        if self.task is None or self.ending:
+            return False
+        self.ending = True
+        return self.task.cancel()
+
+
+class Follower:
+    """Follows runs for a dispatcher. Every write holds only while the claim does, so that each job ends once."""
+
+    def __init__(self, store: Store, metrics: JobMetrics, budget: ByteBudget) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._budget = budget
+
+    async def follow(self, run: FollowedRun) -> None:
+        """Follow `run` to its end: the job is then ended, requeued, or handed over."""
+        claim = run.claim
+        try:
+            async with aclosing(self._attached(run) if run.attached else self._started(run)) as events:
+                async for event in events:
+                    await self._note(run, event)
+        except NoFreeSlotError as error:
+            await self.requeue(claim, RetryReason.NOT_STARTED, str(error))
+        except RunLost as error:
+            logger.warning("Job %s: %s", claim.job.id, error)
+            await asyncio.sleep(_pause_seconds(claim.job.losses))
+            await self.requeue(claim, RetryReason.LOST, str(error))
+        except JobNotFoundError:
+            logger.info("Job %s was deleted before it started.", claim.job.id)
+        except asyncio.CancelledError:
+            # Harmless for a cancelled job, whose claim is void; a drained one goes back to its place in the queue.
+            if not run.handed_over:
+                await self.requeue(claim, RetryReason.NOT_STARTED, "The server stopped.")
+            raise
+
+    async def requeue(self, claim: Claim, why: RetryReason, reason: str) -> None:
+        """Bring the job back to its place in the queue, or fail it with `reason` if that has been once too often."""
+        job = await insist(partial(self._store.queue.give_back, claim, why, reason=reason))
+        if job is None:
+            return
+        if job.state.terminal:
+            self._metrics.ended(job.executor, job.state)
+        else:
+            self._metrics.retried(job.executor, why)
+
+    async def _started(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
+        with self._budget.share() as share:
+            await share.hold(run.claim.job.params_bytes)
+            params = await insist(partial(self._store.documents.params, run.claim.job.id))
+            async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
+                del params
+                async for event in events:
+                    # From the first event on, the executor has the params.
+                    share.clear()
+                    yield event
+
+    async def _attached(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
+        assert isinstance(run.reservation, LastingReservation)  # noqa: S101 - only these are attached
+        async with aclosing(run.reservation.follow(run.claim.job.id, run.claim.job.fence)) as events:
+            async for event in events:
+                yield event
+
+    async def _note(self, run: FollowedRun, event: Event) -> None:
+        claim = run.claim
+        run.ending = isinstance(event, Completed | Failed | HandedBack)
+        try:
+            match event:
+                case Log(text=text):
+                    await self._append_log(claim.job.id, text)
+                case Completed(metrics=metrics, result=result):
+                    await self._end(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
+                case Failed(worker_died=True, reason=reason):
+                    logger.warning("Job %s: %s", claim.job.id, reason)
+                    await self.requeue(claim, RetryReason.WORKER_DIED, reason)
+                case Failed(reason=reason, code=code, metrics=metrics):
+                    outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics)
+                    await self._end(claim, outcome, None)
+                case HandedBack():
+                    await self.requeue(claim, RetryReason.NOT_STARTED, "The executor stopped.")
+                case _:
+                    pass
+        except Exception:
+            # What could not be written down is still to be had where the job runs, by whoever takes it over.
+            run.hand_over()
+            raise
+
+    async def _append_log(self, job_id: JobId, text: str) -> None:
+        try:
+            await insist(partial(self._store.documents.append_log, job_id, text))
+        except StoreFullError as error:
+            logger.warning("Job %s loses a part of its log: %s", job_id, error)
+
+    async def _end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
+        try:
+            await self._write_end(claim, outcome, result)
+        except StoreFullError as error:
+            reason = f"The result, {len(result or b'')} bytes, could not be stored: {error}"
+            logger.error("Job %s: %s", claim.job.id, reason)  # noqa: TRY400 - the reason says it
+            failed = Outcome(
+                state=JobState.FAILED, reason=reason, reason_code=InternalError.code, metrics=outcome.metrics
+            )
+            await self._write_end(claim, failed, None)
+
+    async def _write_end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
+        if await insist(partial(self._store.queue.finish, claim, outcome, result)):
+            self._metrics.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
+        else:
+            logger.info("The end of job %s under fence %d is void: it ended otherwise, or was taken over.", *claim.key)
+            self._metrics.result_refused(claim.job.executor)
+
+
+def _pause_seconds(losses: int) -> float:
+    """Return how long to wait before a job that was lost `losses` times before goes back to the queue."""
+    if losses == 0:
+        return 0.0
+    return backoff_seconds(losses, first=_FIRST_BACKOFF_SECONDS, most=_MAX_BACKOFF_SECONDS)
+
+
+def _task(job: Job, params: bytes) -> Task:
+    return Task(
+        job_id=job.id,
+        fence=job.fence,
+        program_id=job.program_id,
+        backend_name=job.backend,
+        calibration_digest=job.calibration_digest,
+        seed=job.seed,
+        seconds=float(job.max_seconds),
+        params=params,
+        log_level=job.log_level or "WARNING",
+        max_qubits=job.max_qubits,
+    )

@@ -1,0 +1,1 @@
+"""Executor services as pools: `endpoint` is one address, `run` one job there, `pool` all endpoints of a name."""

@@ -1,0 +1,69 @@
+"""One address of an executor service, and what is believed of it; and how addresses are found."""
+
+import asyncio
+import socket
+import time
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from qiskit_runtime_server.messages.messages import Occupancy
+from qiskit_runtime_server.waiting import Backoff
+
+CONNECT_SECONDS: Final = 3.0
+# Executors are never silent for longer than 2 s.
+_SILENCE_SECONDS: Final = 7.0
+STREAM_TIMEOUT: Final = httpx.Timeout(_SILENCE_SECONDS, connect=CONNECT_SECONDS)
+MIN_BACKOFF_SECONDS: Final = 0.2
+MAX_BACKOFF_SECONDS: Final = 5.0
+_DEFAULT_PORT: Final = 80
+
+
+class Endpoint:
+    """One address of an executor service, and what is believed of it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.occupancy: Occupancy | None = None
+        self.reserved = 0
+        self._rests_until = 0.0
+        self._backoff = Backoff(MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
+
+    @property
+    def free(self) -> int:
+        """How many slots are believed to be free; none while it is not heard of, or rests."""
+        if self.occupancy is None or self.occupancy.draining or time.monotonic() < self._rests_until:
+            return 0
+        return max(0, self.occupancy.idle - self.reserved)
+
+    def note(self, occupancy: Occupancy) -> None:
+        """Note how busy it is, unless that is old news."""
+        known = self.occupancy
+        if known is None or known.boot_id != occupancy.boot_id or known.revision <= occupancy.revision:
+            self.occupancy = occupancy
+
+    def rest(self) -> float:
+        """Break the circuit for a while, longer each time, and return for how long."""
+        seconds = self._backoff.fail()
+        self._rests_until = time.monotonic() + seconds
+        return seconds
+
+    def recover(self) -> None:
+        """Close the circuit."""
+        self._backoff.succeed()
+
+
+async def addresses_of(url: str) -> set[str]:
+    """Return `url` with each address of its host in its place.
+
+    Raises:
+        OSError: If the host is not known.
+    """
+    parts = urlsplit(url)
+    found = await asyncio.get_running_loop().getaddrinfo(
+        parts.hostname, parts.port or _DEFAULT_PORT, type=socket.SOCK_STREAM
+    )
+    hosts = {str(address[0]) for *_, address in found}
+    port = parts.port or _DEFAULT_PORT
+    return {f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host in hosts}

@@ -1,0 +1,186 @@
+"""The pool of an executor service: finds its endpoints, and knows which of them have free slots."""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import httpx
+import msgspec
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.remote.endpoint import (
+    CONNECT_SECONDS,
+    MAX_BACKOFF_SECONDS,
+    MIN_BACKOFF_SECONDS,
+    STREAM_TIMEOUT,
+    Endpoint,
+    addresses_of,
+)
+from qiskit_runtime_server.dispatch.remote.run import RemoteReservation, RunTimings, end
+from qiskit_runtime_server.messages.messages import Capabilities, Frames, Holder, Occupancy
+from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
+
+_OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
+
+_RESOLVE_SECONDS = 2.0
+_RETRY_SECONDS = 0.5
+_CALL_SECONDS = 5.0
+# An executor looks once a second for runs that nobody asks for, and ends them one after the other.
+_GIVING_UP_SECONDS = 3.0
+# How long requests wait, after the start, to learn what an executor can do.
+_ACQUAINTANCE_SECONDS = 3.0
+# Circuits for a small ideal device fit a larger one, not the other way round.
+_CAPABILITIES_OF_ANY: Final = Capabilities(num_qubits=20)
+
+logger = logging.getLogger(__name__)
+
+
+class RemotePool:
+    """A `LastingPool`: the endpoints of one executor service, or of several.
+
+    Every address of every host is an endpoint. Each is watched over a connection of its own, on which it tells how
+    busy it is; one whose connection breaks gets no jobs until it answers again.
+    """
+
+    def __init__(self, name: ExecutorName, urls: Sequence[str], settings: Settings, budget: ByteBudget) -> None:
+        self._name = name
+        self._urls = urls
+        self._timings = RunTimings(
+            confirm=settings.confirm_every.total_seconds(),
+            patience=(settings.orphan_after + settings.orphan_kept).total_seconds() + _GIVING_UP_SECONDS,
+            budget=budget,
+        )
+        key = settings.executor_key
+        self._client = httpx.AsyncClient(
+            headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
+            timeout=httpx.Timeout(_CALL_SECONDS, connect=CONNECT_SECONDS),
+            trust_env=False,
+        )
+        self._endpoints: dict[str, Endpoint] = {}
+        self._watching: dict[str, asyncio.Task[None]] = {}
+        self._others = KeptTasks()
+        self._capabilities: Capabilities | None = None
+        self._acquainted = -math.inf
+        self._news = News()
+
+    def __str__(self) -> str:
+        return ", ".join(self._urls)
+
+    async def start(self) -> None:
+        """Begin to look for endpoints."""
+        self._acquainted = time.monotonic() + _ACQUAINTANCE_SECONDS
+        self._others.begin(self._resolve())
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        await self._others.cancel()
+        await cancelled(*self._watching.values())
+        await self._client.aclose()
+
+    @property
+    def size(self) -> int:
+        """How many slots are known."""
+        return sum(endpoint.occupancy.slots for endpoint in self._distinct() if endpoint.occupancy is not None)
+
+    @property
+    def idle(self) -> int:
+        """How many of them are believed to be free."""
+        return sum(endpoint.free for endpoint in self._distinct())
+
+    async def capabilities(self) -> Capabilities:
+        """See `Pool.capabilities`."""
+        while self._capabilities is None and (rest := self._acquainted - time.monotonic()) > 0:
+            await self._news.wait(rest)
+        return self._capabilities or _CAPABILITIES_OF_ANY
+
+    async def reserve(self) -> RemoteReservation:
+        """See `Pool.reserve`; the endpoint with the most free slots is chosen."""
+        while (reservation := self._choose()) is None:
+            await self._news.wait(_RETRY_SECONDS)
+        return reservation
+
+    def attach(self, holder: Holder) -> RemoteReservation | None:
+        """See `LastingPool.attach`."""
+        if not holder.endpoint.startswith("http"):
+            return None
+        endpoint = self._endpoints.get(holder.endpoint) or Endpoint(holder.endpoint)
+        return RemoteReservation(self._client, endpoint, holder, self._timings)
+
+    def end_everywhere(self, job_id: str) -> None:
+        """See `LastingPool.end_everywhere`."""
+        for endpoint in self._endpoints.values():
+            self._others.begin(end(self._client, endpoint.url, job_id))
+
+    def _distinct(self) -> list[Endpoint]:
+        """Return the endpoints that are heard of, one for each executor: a host may have two addresses."""
+        by_boot_id: dict[str, Endpoint] = {}
+        for endpoint in self._endpoints.values():
+            if endpoint.occupancy is not None:
+                by_boot_id.setdefault(endpoint.occupancy.boot_id, endpoint)
+        return list(by_boot_id.values())
+
+    def _choose(self) -> RemoteReservation | None:
+        endpoints = self._distinct()
+        # Where several are equally idle, replicas of the api should not all ask the same one.
+        random.shuffle(endpoints)
+        endpoint = max(endpoints, key=lambda candidate: candidate.free, default=None)
+        if endpoint is None or endpoint.occupancy is None or not endpoint.free:
+            return None
+        endpoint.reserved += 1
+        holder = Holder(endpoint=endpoint.url, boot_id=endpoint.occupancy.boot_id)
+        return RemoteReservation(self._client, endpoint, holder, self._timings, on_release=self._news.tell)
+
+    async def _resolve(self) -> None:
+        """Keep the endpoints in step with the addresses of the hosts, for ever."""
+        found: dict[str, set[str]] = {}
+        while True:
+            for url in self._urls:
+                try:
+                    found[url] = await addresses_of(url)
+                except (OSError, UnicodeError) as error:
+                    # What is known stays: the name server may be away.
+                    logger.warning("Cannot look up %s of executor %s: %s", url, self._name, error)
+            wanted = set[str]().union(*found.values())
+            for address in wanted - self._endpoints.keys():
+                self._endpoints[address] = endpoint = Endpoint(address)
+                self._watching[address] = asyncio.create_task(self._watch(endpoint))
+            for address in self._endpoints.keys() - wanted:
+                # It gets no more jobs; the runs there have connections of their own.
+                del self._endpoints[address]
+                self._watching.pop(address).cancel()
+            await asyncio.sleep(_RESOLVE_SECONDS)
+
+    async def _watch(self, endpoint: Endpoint) -> None:
+        """Keep the occupancy of an endpoint up to date, for ever."""
+        backoff = Backoff(MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
+        while True:
+            problem = "it closed the connection"
+            try:
+                async for occupancy in self._occupancies(endpoint):
+                    backoff.succeed()
+                    if endpoint.occupancy is None:
+                        logger.info("Executor %s answers at %s.", self._name, endpoint.url)
+                    endpoint.note(occupancy)
+                    self._capabilities = occupancy.capabilities
+                    self._news.tell()
+            except (httpx.HTTPError, msgspec.DecodeError) as error:
+                problem = str(error) or repr(error)
+            if endpoint.occupancy is not None or backoff.is_fresh:
+                logger.warning("Executor %s does not answer at %s: %s", self._name, endpoint.url, problem)
+            endpoint.occupancy = None
+            await asyncio.sleep(backoff.fail() * random.uniform(0.5, 1))  # noqa: S311 - spreads the tries
+
+    async def _occupancies(self, endpoint: Endpoint) -> AsyncIterator[Occupancy]:
+        frames = Frames(_OCCUPANCIES)
+        async with self._client.stream("GET", f"{endpoint.url}/v1/watch", timeout=STREAM_TIMEOUT) as response:
+            response.raise_for_status()
+            async for chunk in response.aiter_raw():
+                for occupancy in frames.feed(chunk):
+                    yield occupancy

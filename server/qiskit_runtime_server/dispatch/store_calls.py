@@ -1,0 +1,58 @@
+"""Calls to a store that may be away: made again until it answers, and undone if they come too late."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from qiskit_runtime_server.errors import ServerError, StoreFullError, UnavailableError
+from qiskit_runtime_server.store.port import Claim
+from qiskit_runtime_server.waiting import Backoff
+
+# How long a job that runs, or a result, is held on to while the store is away.
+_INSIST_SECONDS = 600.0
+# The same while its disk is full, which passes less often.
+_INSIST_ON_ROOM_SECONDS = 60.0
+_FIRST_RETRY_SECONDS = 0.1
+_LAST_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+async def insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Make a call to the store, and make it again while the store is away.
+
+    Raises:
+        ServerError: At once, if it is an answer.
+        Exception: If the store is away, or full, for too long.
+    """
+    start = time.monotonic()
+    backoff = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS)
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if isinstance(error, ServerError) and not isinstance(error, UnavailableError):
+                raise
+            limit = _INSIST_ON_ROOM_SECONDS if isinstance(error, StoreFullError) else _INSIST_SECONDS
+            if time.monotonic() - start > limit:
+                raise
+            seconds = backoff.fail()
+            logger.warning("The store does not answer; the next try is in %g s.", seconds, exc_info=True)
+        await asyncio.sleep(seconds)
+
+
+async def undone_if_cancelled(
+    call: Coroutine[Any, Any, Claim | None], undo: Callable[[Claim], Awaitable[None]]
+) -> Claim | None:
+    """Return what the store answers; it finishes what it has begun, so a claim that comes too late is undone."""
+    calling = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(calling)
+    except asyncio.CancelledError:
+        if claim := await calling:
+            await undo(claim)
+        raise

@@ -1,0 +1,96 @@
+"""How tasks wait: for news, before the next try, and for nobody."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+# 2 to the power of more than 1023 is no float.
+_MAX_DOUBLINGS = 60
+
+
+class News:
+    """Wakes everybody who waits for a change.
+
+    Attributes:
+        count: How often there has been any. Who reads it before he looks, and finds nothing, then waits for what came
+            `since`, and misses nothing.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._next = asyncio.Event()
+
+    def tell(self) -> None:
+        """Wake all who wait."""
+        self.count += 1
+        told, self._next = self._next, asyncio.Event()
+        told.set()
+
+    async def wait(self, seconds: float, *, since: int | None = None) -> bool:
+        """Return whether something changes within `seconds`; at once if it has since the `count` was `since`."""
+        if since not in {None, self.count}:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._next.wait()
+            return True
+        return False
+
+
+class Backoff:
+    """How long to wait before the next try: twice as long each time, until a try succeeds.
+
+    Args:
+        first: The first wait, in seconds.
+        most: The longest, in seconds.
+    """
+
+    def __init__(self, first: float, most: float) -> None:
+        self._first = first
+        self._most = most
+        self._failures = 0
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing has failed since the last success."""
+        return self._failures == 0
+
+    def fail(self) -> float:
+        """Count a try that failed, and return the seconds to wait before the next one."""
+        self._failures += 1
+        return backoff_seconds(self._failures, first=self._first, most=self._most)
+
+    def succeed(self) -> None:
+        """Begin again with the first wait."""
+        self._failures = 0
+
+
+def backoff_seconds(failures: int, *, first: float, most: float) -> float:
+    """Return how long to wait after so many failures, at least one: `first`, doubled each time, up to `most`."""
+    return min(first * 2.0 ** min(failures - 1, _MAX_DOUBLINGS), most)
+
+
+class KeptTasks:
+    """Tasks that nobody awaits; the event loop itself would not keep them from being collected."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in the background."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def cancel(self) -> None:
+        """Cancel what still runs, and return when it has ended."""
+        await cancelled(*self._tasks)
+
+
+async def cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel these tasks, and return when they have ended, however they do."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
