@@ -100,7 +100,7 @@ def executor(  # noqa: PLR0913 - one parameter per option
     memory: Annotated[str | None, typer.Option(help="Memory that all slots share, as in 8Gi.")] = None,
     drain_seconds: Annotated[float | None, typer.Option(help="How long jobs may go on after SIGTERM.")] = None,
     doctor: Annotated[
-        bool, typer.Option("--doctor", help="Say what it can do here, run a small job, and exit.")
+        bool, typer.Option("--doctor", help="Say what it can do here, run its self-test, and exit.")
     ] = False,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:

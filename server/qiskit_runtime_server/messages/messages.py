@@ -25,6 +25,9 @@ OCCUPANCY = "QRS-Occupancy"
 POSITION = "QRS-Position"
 """Header with which an executor says which of a run's events, heartbeats not counted, a stream begins with."""
 
+SELF_TEST = "self-test"
+"""The program that shows whether an executor simulates rightly; clients cannot ask for it."""
+
 # https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
 _NO_BYTES = b"\xc4\x00"
 _BYTES = struct.Struct(">BI")

@@ -14,9 +14,9 @@ from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import default_slots
 from qiskit_runtime_server.metrics import metrics_route, new_registry
-from qiskit_runtime_server.roles import selftest
 from qiskit_runtime_server.roles.pools import slots_of
 from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, serve_beside
+from qiskit_runtime_server.roles.selftest import run_selftest
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.runs import Runs
@@ -84,15 +84,16 @@ def _internal_app(registry: CollectorRegistry, metrics: ExecutorMetrics, runs: R
 async def running(
     name: str, settings: Settings, metrics: ExecutorMetrics, executor: "BaseExecutor | None" = None
 ) -> AsyncGenerator[Runs, None]:
-    """Start the slots of an executor, try each with a small job, and take jobs until the end.
+    """Start the slots of an executor, have each pass the self-test, and take jobs until the end.
 
     Raises:
-        StartupError: If a slot does not come up, or cannot run the small job.
+        StartupError: If a slot does not come up, or does not pass the self-test.
     """
     slots = _slots(name, settings, settings.slots or default_slots(), executor)
     try:
         await slots.start()
-        metrics.self_test_seconds.set(await selftest.passed(name, slots))
+        passed = await run_selftest(name, slots)
+        metrics.self_test_seconds.set(passed.seconds)
         runs = Runs(slots, metrics, orphan_after=settings.orphan_after, orphan_kept=settings.orphan_kept)
         await runs.start()
         yield runs
@@ -102,10 +103,10 @@ async def running(
 
 
 async def examine(name: str, settings: Settings) -> None:
-    """Print what the executor called `name` can do here, and have it run a small job.
+    """Print what the executor called `name` can do here, and have it pass the self-test.
 
     Raises:
-        StartupError: If it does not come up, or cannot run the job; the message says why.
+        StartupError: If it does not come up, or does not pass; the message says why.
     """
     slots = _slots(name, settings, 1)
     console = Console(highlight=False, soft_wrap=True)
@@ -120,7 +121,8 @@ async def examine(name: str, settings: Settings) -> None:
             console.print(f"  memory     {found.memory_bytes / 2**30:.1f} GiB for states")
         console.print(f"  qubits     {found.num_qubits}, {found.precision} precision")
         console.print(f"  methods    {', '.join(found.methods)}")
-        console.print(f"  self-test  passed in {await selftest.passed(name, slots):.2f} s")
+        passed = await run_selftest(name, slots)
+        console.print(f"  self-test  passed in {passed.seconds:.2f} s: {', '.join(passed.methods)}")
     finally:
         await slots.stop()
 

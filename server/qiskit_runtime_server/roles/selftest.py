@@ -1,58 +1,65 @@
-"""A job that every slot of an executor service must get right before the executor is ready."""
+"""Has every slot show that its executor simulates rightly, before it gets a job; `worker.selftest` knows how."""
 
-import json
+import logging
 import time
 from typing import Final
 
-from qiskit_runtime_server.backends.catalog import Catalog
+import msgspec
+
 from qiskit_runtime_server.backends.ideal import IDEAL_NAMES
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.messages.messages import Completed, Failed, Task
-from qiskit_runtime_server.worker.slots import Slots, all_or_none
+from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Failed, Log, Task
+from qiskit_runtime_server.worker.slots import Slot, Slots, all_or_none
 
 _SECONDS: Final = 60.0
 
-# An X gate and a measurement, as the client encodes them; made once, as the service does not import qiskit.
-_CIRCUIT: Final = (
-    "eJwL9Az29gzhZWJjYoAAxoJCBo40Bg4QE4pBgAmKYWyG4tSctJLU4hKoGEN1bSFEPSNjIUwsGSaSzIAOWGHWMWAHEe6JJakQg9iRlGJT7puaWFxa"
-    "BFEMs+g/EoCpAwC67RtS"
-)
+logger = logging.getLogger(__name__)
 
 
-def task(executor: str, ideal_qubits: int) -> Task:
-    """Return the job for the executor of this name, whose slots hold `ideal_qubits`."""
-    circuit = {"__type__": "QuantumCircuit", "__value__": _CIRCUIT}
-    params = {"pubs": [[circuit, [], 16]], "options": {}, "version": 2, "support_qiskit": True}
-    return Task(
-        job_id="self-test",
-        fence=1,
-        program_id="sampler",
-        backend_name=f"{IDEAL_NAMES[0]}@{executor}",
-        calibration_digest=Catalog().get(IDEAL_NAMES[0], ideal_qubits=ideal_qubits).digest,
-        seed=1,
-        seconds=_SECONDS,
-        params=json.dumps(params).encode(),
-    )
+class Passed(msgspec.Struct, frozen=True, kw_only=True):
+    """A self-test that was passed.
+
+    Attributes:
+        seconds: How long the slowest slot took.
+        methods: What was done rightly: `sampler`, and those of `estimator` and `expectation_values` that there are.
+    """
+
+    seconds: float
+    methods: list[str]
 
 
-async def passed(executor: str, slots: Slots) -> float:
-    """Have each slot of the executor of this name run the job, and return how many seconds the slowest took.
+async def run_selftest(executor: str, slots: Slots) -> Passed:
+    """Have each slot of the executor of this name run the test.
 
     Raises:
-        StartupError: If one of them cannot; the message says why.
+        StartupError: If one of them does not pass; the message says why, and the log has the traceback.
     """
-    job = task(executor, (await slots.capabilities()).num_qubits)
+    task = Task(
+        job_id=SELF_TEST,
+        fence=1,
+        program_id=SELF_TEST,
+        backend_name=f"{IDEAL_NAMES[0]}@{executor}",
+        calibration_digest="",
+        seed=1,
+        seconds=_SECONDS,
+        params=b"",
+    )
+    passed = await all_or_none(_run(executor, slots, task) for _ in range(slots.size))
+    return Passed(seconds=max(each.seconds for each in passed), methods=passed[0].methods)
 
-    async def run() -> float:
-        slot = await slots.reserve()
-        start = time.monotonic()
-        try:
-            *_, last = [event async for event in slot.run(job)]
-        finally:
-            slot.release()
-        if not isinstance(last, Completed):
-            reason = last.reason if isinstance(last, Failed) else "it gave no result"
-            raise StartupError(f"The executor failed its own test: {reason}")
-        return time.monotonic() - start
 
-    return max(await all_or_none(run() for _ in range(slots.size)))
+async def _run(executor: str, slots: Slots, task: Task) -> Passed:
+    slot: Slot = await slots.reserve()
+    start = time.monotonic()
+    try:
+        events = [event async for event in slot.run(task)]
+    finally:
+        slot.release()
+    last = events[-1]
+    if isinstance(last, Completed):
+        return Passed(seconds=time.monotonic() - start, methods=msgspec.json.decode(last.result, type=list[str]))
+    for event in events:
+        if isinstance(event, Log):
+            logger.error("The self-test of executor %s: %s", executor, event.text)
+    reason = last.reason if isinstance(last, Failed) else "it gave no result"
+    raise StartupError(f"Executor {executor!r} failed its self-test: {reason}")

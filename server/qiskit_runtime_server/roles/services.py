@@ -19,10 +19,11 @@ from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.roles.pools import pools_of
 from qiskit_runtime_server.roles.process import is_loopback
+from qiskit_runtime_server.roles.selftest import run_selftest
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Retention, Store
 from qiskit_runtime_server.store.sql.store import open_sqlite
-from qiskit_runtime_server.worker.slots import all_or_none
+from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
@@ -44,6 +45,7 @@ async def run_services(
     store = await _open_store(settings)
     try:
         await all_or_none(pool.start() for pool in pools.values())
+        await all_or_none(run_selftest(name, pool) for name, pool in pools.items() if isinstance(pool, Slots))
         endings = Endings()
         following = asyncio.create_task(endings.follow(store.signals))
         dispatcher = Dispatcher(store, pools, metrics, budget, lease=settings.lease)

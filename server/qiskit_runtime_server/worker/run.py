@@ -1,10 +1,12 @@
 """Runs one job inside a worker process: params in, result out."""
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import qiskit
 from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
@@ -13,7 +15,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor, replaces
-from qiskit_runtime_server.messages.messages import Completed, Metrics, Task
+from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Metrics, Task
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
@@ -33,6 +35,7 @@ from qiskit_runtime_server.programs.wire import codec
 from qiskit_runtime_server.programs.wire.plain import encode_plain
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.simulation.contract import Simulator
+from qiskit_runtime_server.worker import selftest
 
 
 def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) -> Completed:
@@ -52,6 +55,10 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     level = logging.getLevelNamesMapping().get(task.log_level, logging.WARNING)
     if level > logging.WARNING:
         log = _silently
+    if task.program_id == SELF_TEST:
+        begin = time.monotonic()
+        passed = selftest.examine(executor, seed=task.seed)
+        return Completed(metrics=Metrics(seconds=time.monotonic() - begin), result=msgspec.json.encode(passed))
     program = _PROGRAMS.get(task.program_id)
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")

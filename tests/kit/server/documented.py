@@ -45,6 +45,10 @@ NOT_RUN: Final = {
     ): "needs the package; test_service.py installs one",
     (
         "docs/how-to/write-an-executor.md",
+        "qiskit-runtime-server executor plain",
+    ): "needs the package; test_custatevec.py asks the doctor about a plug-in",
+    (
+        "docs/how-to/write-an-executor.md",
         "import uvicorn",
     ): "needs the package; test_memory.py serves such an application",
     ("docs/reference/executor-program.md", "from qiskit_ibm_runtime"): FRAGMENT,
