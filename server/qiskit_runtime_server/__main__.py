@@ -33,11 +33,15 @@ def serve(  # noqa: PLR0913 - one parameter per option
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
-    executor: Annotated[list[str] | None, typer.Option(help="NAME or NAME=SLOTS; can be repeated.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
+    executor: Annotated[
+        list[str] | None, typer.Option(help="Simulator to offer: NAME, or NAME=SLOTS for so many jobs at a time.")
+    ] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
-    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token; each is an account.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least severe level to log: debug, info, warning or error.")
+    ] = None,
 ) -> None:
     """Run the whole server in one process, with simulators in child processes.
 
@@ -61,18 +65,20 @@ def serve(  # noqa: PLR0913 - one parameter per option
 @cli.command()
 def api(  # noqa: PLR0913 - one parameter per option
     *,
-    executor: Annotated[list[str] | None, typer.Option(help="NAME=http://HOST:PORT; can be repeated.")] = None,
+    executor: Annotated[list[str] | None, typer.Option(help="Executor service to use: NAME=http://HOST:PORT.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
-    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token; each is an account.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least severe level to log: debug, info, warning or error.")
+    ] = None,
 ) -> None:
-    """Run the API and the queue, with executor services of their own.
+    """Run the API and the queue; jobs are simulated by executor services, started with `executor`.
 
-    A host name that stands for several addresses is several executors, and is looked up again and again. The key that
-    they ask for is QRS_EXECUTOR_KEY.
+    Each address that a host name resolves to is an executor; it is resolved again every few seconds. QRS_EXECUTOR_KEY
+    holds the key that apis and executors share.
     """
     from qiskit_runtime_server.app import create_app  # noqa: PLC0415 - see above
     from qiskit_runtime_server.roles import api as role  # noqa: PLC0415
@@ -92,19 +98,23 @@ def api(  # noqa: PLR0913 - one parameter per option
 
 @cli.command()
 def executor(  # noqa: PLR0913 - one parameter per option
-    name: Annotated[str, typer.Argument(help="An installed executor, as in aer.")],
+    name: Annotated[str, typer.Argument(help="Name of an installed executor, such as aer.")],
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     slots: Annotated[int | None, typer.Option(help="How many jobs to run at a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory that all slots share, as in 8Gi.")] = None,
-    drain_seconds: Annotated[float | None, typer.Option(help="How long jobs may go on after SIGTERM.")] = None,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="Seconds that running jobs may go on after SIGTERM.")
+    ] = None,
     doctor: Annotated[
-        bool, typer.Option("--doctor", help="Say what it can do here, run its self-test, and exit.")
+        bool, typer.Option("--doctor", help="Say which circuits fit on this machine, run the self-test, and exit.")
     ] = False,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Least severe level to log: debug, info, warning or error.")
+    ] = None,
 ) -> None:
-    """Run the slots of one executor as a service for `qiskit-runtime-server api`.
+    """Run one simulator as an executor service, which runs jobs for `qiskit-runtime-server api`.
 
     Unless it listens on loopback only, it asks for the key that QRS_EXECUTOR_KEY says.
     """

@@ -57,10 +57,10 @@ class Settings(BaseSettings):
     """
 
     load_key: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """What the operator and autoscalers show to read the load on the internal port; without it nobody can."""
+    """Bearer token with which the operator and autoscalers read `/internal/load`; without it nobody can."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """How much to log."""
+    """Least severe log level that is written."""
 
     data_dir: Path = Path.home() / ".local" / "share" / "qiskit-runtime-server"
     """Folder of the embedded database; one server at a time, not on a network file system."""
@@ -76,10 +76,10 @@ class Settings(BaseSettings):
     """
 
     database_direct_url: SecretStr | None = None
-    """The same database past a connection pooler, for wake-ups and migrations; without it they take the other way."""
+    """URL of the same database past a connection pooler, for notifications and migrations; by default the one above."""
 
     database_prepared_statements: bool = True
-    """Whether statements may be kept by the database; off for a pooler by transaction, such as PgBouncer's."""
+    """Whether to use prepared statements; off behind a pooler in transaction mode, such as PgBouncer."""
 
     executors: Words = ("aer",)
     """Executors to offer, separated by blanks or commas.
@@ -103,22 +103,22 @@ class Settings(BaseSettings):
     """
 
     signing_key: Annotated[SecretStr, Field(min_length=32)] | None = None
-    """Signs access tokens; servers that share a database must share it. Without it a key is made in the data folder."""
+    """Key that signs access tokens, the same for all apis on a database; by default one is made in the data folder."""
 
     access_token_lifetime: Duration = timedelta(hours=1)
     """How long a client may use an access token before it asks for the next."""
 
     backends: Words = ("*",)
-    """Patterns of metadata names to offer, as in `fake_*`, separated by blanks or commas."""
+    """Devices to offer: patterns of their names, as in `fake_*`, separated by blanks or commas."""
 
     snapshots: Path | None = None
-    """Folder with further devices: one folder each, with configuration.json and properties.json."""
+    """Folder with devices of your own: a folder for each, with configuration.json and properties.json."""
 
     max_params_bytes: Annotated[int, Field(gt=0)] = 100 * 1024 * 1024
     """Largest request body that is accepted for a job."""
 
     max_transit_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] = 512 * 1024 * 1024
-    """How much of params and results an api holds in memory at a time, as in `512Mi`; it takes up to twice that.
+    """How many bytes of params and results an api holds at a time, as in `512Mi`; they take up to twice that in memory.
 
     Past it, new jobs are answered 503 before they are read, and those inside wait, as do results. What is smaller than
     64 KiB does not count, nor do downloads, which are sent while they are read.
@@ -137,25 +137,25 @@ class Settings(BaseSettings):
     """
 
     sweep_every: Duration = timedelta(minutes=1)
-    """How often ended jobs are looked through for what is not to be kept."""
+    """How often ended jobs that are over one of the limits above are removed."""
 
     max_seconds: Annotated[int, Field(gt=0)] = 3 * 60 * 60
-    """How long a job may run if it does not say, and at most."""
+    """How many seconds a job may run: the most that it may ask for, and what holds if it does not ask."""
 
     hold: Duration = timedelta(seconds=1)
-    """How old a job may be for a status call to wait for its end; 0 answers every call at once."""
+    """A status call of a job that is younger than this is answered when the job ends; 0 answers every call at once."""
 
     session_max_ttl: Duration = timedelta(hours=8)
     """How long a session lives after its first job has started, if it does not say."""
 
     session_interactive_ttl: Duration = timedelta(seconds=60)
-    """How long an idle session stays active."""
+    """How long a session stays active after its last job has ended."""
 
     lease: Duration = timedelta(seconds=30)
-    """How long a dispatcher that is not heard of keeps its jobs."""
+    """How long an api that has fallen silent keeps its running jobs, before another api takes them over."""
 
     drain: Duration = timedelta(seconds=30)
-    """How long running jobs may go on after SIGTERM; the others start again with the next server or elsewhere.
+    """How long running jobs may go on after SIGTERM; those that take longer go back to the queue.
 
     An api hands over the jobs of executor services at once.
     """
@@ -167,13 +167,13 @@ class Settings(BaseSettings):
     """How many jobs an executor service runs at a time; without it one for every four cores."""
 
     executor_key: Annotated[SecretStr, Field(min_length=1)] | None = None
-    """What an api shows to executor services, so that nobody else gets in; needed unless they listen on loopback."""
+    """Key that apis and executor services share; an executor service that does not listen on loopback needs one."""
 
     confirm_every: Duration = timedelta(seconds=5)
     """How often an api tells an executor service that it still follows a job."""
 
     orphan_after: Duration = timedelta(seconds=15)
-    """How long an executor service hears nothing from an api before it takes a job for orphaned."""
+    """How long an executor service hears nothing of a running job from any api before it calls the job orphaned."""
 
     orphan_kept: Duration = timedelta(seconds=120)
     """How long an executor service keeps an orphaned job, and its result, for an api to take it up again."""

@@ -78,14 +78,16 @@ class QueueGauges:
         self._oldest = Gauge(
             "qrs_job_oldest_waiting_seconds", "Age of the oldest queued job.", ("executor",), registry=registry
         )
-        self._slots = Gauge("qrs_slots", "Slots that this process knows.", ("executor",), registry=registry)
+        self._slots = Gauge(
+            "qrs_slots", "Slots of the executors that this api knows.", ("executor",), registry=registry
+        )
         self._busy = Gauge(
-            "qrs_slots_busy", "Those of them that are believed to be taken.", ("executor",), registry=registry
+            "qrs_slots_busy", "Slots that this api believes to be taken.", ("executor",), registry=registry
         )
         self._budget = Gauge(
             "qrs_transit_bytes", "Params and results that this process holds in memory now.", registry=registry
         )
-        self._up = Gauge("qrs_store_up", "Whether the store answered this scrape.", registry=registry)
+        self._up = Gauge("qrs_store_up", "Whether the database answered this scrape: 1 or 0.", registry=registry)
 
     def show_held(self, held: int) -> None:
         """Show how many bytes are on their way."""

@@ -53,7 +53,7 @@ class JobMetrics:
         )
         self._refused_results = Counter(
             "qrs_results_refused",
-            "Ends of runs that were not written down, as their claim no longer held.",
+            "Results that were refused, because another api had taken the job over meanwhile.",
             _BY_EXECUTOR,
             registry=registry,
         )
@@ -62,7 +62,10 @@ class JobMetrics:
             "qrs_swept_jobs", "Ended jobs removed because they were over a limit.", ("limit",), registry=registry
         )
         self._swept_bytes = Counter(
-            "qrs_swept_bytes", "Size of the documents of these, as they were kept.", ("limit",), registry=registry
+            "qrs_swept_bytes",
+            "Bytes of ended jobs that were removed because they were over a limit, as compressed in the store.",
+            ("limit",),
+            registry=registry,
         )
 
     def expect(self, executors: Iterable[ExecutorName]) -> None:

@@ -25,11 +25,13 @@ class ExecutorMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._slots = Gauge("qrs_executor_slots", "Slots of this executor.", registry=registry)
-        self._busy = Gauge("qrs_executor_slots_busy", "Those of them that could take no job now.", registry=registry)
+        self._busy = Gauge(
+            "qrs_executor_slots_busy", "Slots of this executor that can take no job now.", registry=registry
+        )
         self._draining = Gauge("qrs_executor_draining", "Whether the executor takes no more jobs.", registry=registry)
         self._runs = Gauge(
             "qrs_executor_runs",
-            "Runs that are here: active, ended (kept until the api has the result), or orphaned (the api is silent).",
+            "Runs of this executor: active, ended (kept until an api has the result), or orphaned (no api asks).",
             ("state",),
             registry=registry,
         )
@@ -43,12 +45,14 @@ class ExecutorMetrics:
         self._worker_deaths = Counter(
             "qrs_executor_worker_deaths", "Worker processes that died under a run.", registry=registry
         )
-        self.started = Counter("qrs_executor_runs_started", "Runs that have begun.", registry=registry)
+        self.started = Counter("qrs_executor_runs_started", "Runs that this executor has started.", registry=registry)
         self.refused = Counter(
             "qrs_executor_runs_refused", "Jobs that found no free slot, or a draining executor.", registry=registry
         )
         self.attached = Counter(
-            "qrs_executor_attachments", "Times that a dispatcher took up a run which was here.", registry=registry
+            "qrs_executor_attachments",
+            "Times that an api began to follow a run that was already here.",
+            registry=registry,
         )
         self.expired = Counter(
             "qrs_executor_orphans_expired", "Orphaned runs that nobody took up in time.", registry=registry
