@@ -77,6 +77,7 @@ def execute(source: ShotSource, program: QuantumProgram, backend_name: str, seed
         seeds=SeedPath(job=(seed if program.seed is None else program.seed,)),
         rep_delay=program.rep_delay,
         asymmetric_readout=program.asymmetric_readout,
+        wish=program.wish,
     )
     prepared = PreparedDevice.of(source, options, backend_name)
     isa.check_shots(program.shots, prepared.device.max_shots, prepared.device, "quantum_program.shots")

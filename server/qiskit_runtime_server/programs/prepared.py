@@ -1,7 +1,7 @@
 """What the programs have in common: a device, its noise and a source of shots, as a job's options choose them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from qiskit_runtime_server.programs.options.mitigation import Randomizations
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.simulation.contract import BitTensor
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.planner import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 BATCH_BITS: Final = 64 * 2**20
@@ -28,12 +29,14 @@ class PreparedDevice:
 
     Attributes:
         noise: That of the job's own noise model, or else the device's; None for an ideal device.
+        plans: How the circuits since the last call of `simulated` were run.
     """
 
     source: ShotSource
     device: Device
     noise: DeviceNoise | None
     options: Options
+    plans: list[Plan] = field(default_factory=list)
 
     @classmethod
     def of(cls, source: ShotSource, options: Options, backend_name: str) -> Self:
@@ -93,6 +96,12 @@ class PreparedDevice:
         found = {} if self.noise is None else self.noise.readouts(clbits)
         return None if found is None else {clbits[qubit]: matrix for qubit, matrix in found.items()}
 
+    def simulated(self) -> list[dict[str, object]]:
+        """Return how the circuits since the last call were simulated, as a pub's metadata have it; each way once."""
+        found = {(plan.qubits, plan.method, plan.noise): plan for plan in self.plans}
+        self.plans.clear()
+        return [plan.document() for plan in found.values()]
+
     def _sample(
         self,
         noise: DeviceNoise | None,
@@ -113,5 +122,7 @@ class PreparedDevice:
                 noise=noise,
                 seeds=seeds,
                 first=start,
+                wish=self.options.wish,
+                report=self.plans.append,
             )
             yield rows, bits

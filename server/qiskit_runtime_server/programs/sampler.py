@@ -56,7 +56,11 @@ def execute(
         start = datetime.now(UTC)
         data = _sample_pub(prepared, pub, randomizations, methods, index)
         spans.append(_span(index, pub.shape, randomizations, methods, start))
-        metadata = {"shots": randomizations.total, "circuit_metadata": pub.circuit.metadata or {}}
+        metadata = {
+            "shots": randomizations.total,
+            "circuit_metadata": pub.circuit.metadata or {},
+            "simulation": prepared.simulated(),
+        }
         if methods.twirls:
             metadata["num_randomizations"] = randomizations.number
         results.append(SamplerPubResult(data, metadata))

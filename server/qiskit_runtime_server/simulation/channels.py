@@ -86,7 +86,7 @@ def channels(act: Act, values: NDArray[np.float64], model: NoiseModel | None) ->
     """
     ideal = _ideal(act, values)
     error = None if model is None else error_channel(model, act.operation, act.qubits)
-    return ideal if error is None else _transfer(error) @ ideal
+    return ideal if error is None else transfer(error) @ ideal
 
 
 def readout(model: NoiseModel | None, qubit: int) -> NDArray[np.float64]:
@@ -144,10 +144,10 @@ def _of_elements(elements: bytes) -> NDArray[np.float64]:
     """Return the channel of a unitary matrix, given by its complex numbers; not to be written to."""
     flat = np.frombuffer(elements, dtype=np.complex128)
     matrix = flat.reshape(math.isqrt(len(flat)), -1)
-    return _transfer(np.kron(matrix.conj(), matrix).astype(np.complex128))
+    return transfer(np.kron(matrix.conj(), matrix).astype(np.complex128))
 
 
-def _transfer(superoperator: NDArray[np.complex128]) -> NDArray[np.float64]:
+def transfer(superoperator: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Return in the Pauli basis what is column-stacking, as Qiskit's superoperators are.
 
     That is ``B^dagger S B / 2^k`` with the stacked Pauli operators as columns of B (Wood, Biamonte, Cory, 2015,

@@ -11,7 +11,7 @@ device does; *expectation values* (strong simulation, as far as it goes here) ar
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,10 @@ from qiskit_runtime_server.machine import qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
 
 BitTensor = NDArray[np.bool_]
+
+# Of one core.
+_SECONDS_PER_INSTRUCTION: Final = 1e-6
+_SECONDS_PER_BYTE: Final = 4e-10
 
 TimeLimit = Callable[[float], AbstractContextManager[None]]
 """Takes the seconds for which a simulation may run, which answers no signal."""
@@ -66,6 +70,21 @@ class ExpectationTask:
     observables: Sequence[SparsePauliOp]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """How a simulator would run a task.
+
+    Attributes:
+        method: As results call it.
+        seconds: About how long one row takes.
+        memory_bytes: What it takes beside the bits.
+    """
+
+    method: str
+    seconds: float
+    memory_bytes: int
+
+
 class Simulator:
     """A simulator.
 
@@ -93,6 +112,18 @@ class Simulator:
         Here it is a state vector in all of the machine's memory.
         """
         return Capabilities(num_qubits=qubits_in(usable_bytes()))
+
+    def offer(self, task: SampleTask) -> Offer:
+        """Return how `sample` would run a task, in a time that does not depend on its shots.
+
+        Here it is a trajectory of a state vector for each shot, and nothing is too large.
+
+        Raises:
+            CircuitTooLargeError: If it cannot; the planner looks for another way then.
+        """
+        state = 16 << task.circuit.num_qubits
+        seconds = task.shots * len(task.circuit.data) * (_SECONDS_PER_INSTRUCTION + _SECONDS_PER_BYTE * state)
+        return Offer(method="statevector", seconds=seconds, memory_bytes=state)
 
     def sample(self, task: SampleTask) -> BitTensor:  # noqa: ARG002 - for those that can
         """Run `task.circuit` for every row of `task.parameter_values`.

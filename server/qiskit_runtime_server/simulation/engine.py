@@ -8,7 +8,8 @@ https://doi.org/10.1017/CBO9780511976667).
                                             q2 as a coin that shows 1 with the probability that `single_qubits` gives
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,25 @@ from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.simulation import single_qubits
 from qiskit_runtime_server.simulation.angles import evaluated
-from qiskit_runtime_server.simulation.components import split
+from qiskit_runtime_server.simulation.components import Component, split
 from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.planner import AUTOMATIC, PRODUCT, Noise, Plan, Wish, planned
 from qiskit_runtime_server.simulation.seeds import SeedPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What there is to do for one component.
+
+    Attributes:
+        chance: That the bit of a single qubit is 1, for each row; None if there is more to it than that.
+        task: Everything else.
+    """
+
+    component: Component
+    chance: NDArray[np.float64] | None
+    task: SampleTask
 
 
 def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
@@ -31,6 +47,8 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     noise: DeviceNoise | None,
     seeds: SeedPath,
     first: int = 0,
+    wish: Wish = AUTOMATIC,
+    report: Callable[[Plan], None] = lambda _plan: None,
 ) -> BitTensor:
     """Take `shots` of `circuit` for every row of `parameter_values`.
 
@@ -42,25 +60,72 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         noise: Of the device, or None if nothing goes wrong.
         seeds: Of the circuit; they and the numbers of the rows fix all bits.
         first: The number of the first row: rows give the same bits in whatever batches they come.
+        wish: What the options say of the methods.
+        report: Told of each part's plan before it is run.
 
     Returns:
         Bits of shape ``(n, shots, circuit.num_clbits)``; the last axis is little-endian. Unwritten bits are False.
 
     Raises:
         InvalidInputError: If the circuit, or a value in it, makes no sense.
-        CircuitTooLargeError: If a part of it does not fit into the executor's memory.
+        CircuitTooLargeError: If there is no method for a part of it.
+        UnsupportedOptionError: If the options want a method that cannot run it.
     """
     rows = slice(first, first + len(parameter_values))
     bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
-    chances: dict[int, NDArray[np.float64]] = {}
-    labels = frozenset[str]() if noise is None else noise.labels
-    for number, component in enumerate(split(circuit, labels)):
+    single: dict[int, NDArray[np.float64]] = {}
+    alone: list[int] = []
+    for work in _works(circuit, parameter_values, shots, noise, seeds, rows):
+        if work.chance is not None:
+            single[work.component.clbits[0]] = work.chance
+            alone += work.component.qubits
+            continue
+        clbits = work.component.clbits
+        for part in planned(work.task, work.component.qubits, executor, wish):
+            report(part.plan)
+            for row, found in zip(part.rows.tolist(), part.sample(work.task, executor), strict=True):
+                bits[row][:, clbits] = found[:, : len(clbits)]
+    if single:
+        report(_product(alone, noise))
+        table = np.stack(list(single.values()), axis=1)
+        for row, coins in enumerate(_coins(table, shots, seeds.single_qubits.rows(rows))):
+            bits[row][:, list(single)] = coins
+    return bits
+
+
+def plans(  # noqa: PLR0913 - as in `sample`
+    executor: Simulator,
+    circuit: QuantumCircuit,
+    parameter_values: NDArray[np.float64],
+    shots: int,
+    *,
+    noise: DeviceNoise | None,
+    wish: Wish = AUTOMATIC,
+) -> Iterator[Plan]:
+    """Yield the plans that `sample` would report; arguments and errors as there."""
+    alone: list[int] = []
+    rows = slice(0, len(parameter_values))
+    for work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows):
+        if work.chance is None:
+            yield from (part.plan for part in planned(work.task, work.component.qubits, executor, wish))
+        else:
+            alone += work.component.qubits
+    if alone:
+        yield _product(alone, noise)
+
+
+def _works(  # noqa: PLR0913, PLR0917 - as in `sample`
+    circuit: QuantumCircuit,
+    parameter_values: NDArray[np.float64],
+    shots: int,
+    noise: DeviceNoise | None,
+    seeds: SeedPath,
+    rows: slice,
+) -> Iterator[_Work]:
+    """Yield what there is to do for each component."""
+    for number, component in enumerate(split(circuit, frozenset() if noise is None else noise.labels)):
         values = evaluated(component.angles, circuit.parameters, parameter_values)
         model = None if noise is None else noise.restricted_to(component.qubits, component.uses)
-        chance = single_qubits.chance_of_one(component.circuit, values, model)
-        if chance is not None:
-            chances[component.clbits[0]] = chance
-            continue
         task = SampleTask(
             circuit=component.circuit,
             parameter_values=values,
@@ -68,12 +133,12 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             noise=model,
             seeds=seeds.component(number).rows(rows),
         )
-        bits[:, :, component.clbits] = executor.sample(task)[:, :, : len(component.clbits)]
-    if chances:
-        table = np.stack(list(chances.values()), axis=1)
-        for row, coins in enumerate(_coins(table, shots, seeds.single_qubits.rows(rows))):
-            bits[row][:, list(chances)] = coins
-    return bits
+        chance = single_qubits.chance_of_one(component.circuit, values, model)
+        yield _Work(component=component, chance=chance, task=task)
+
+
+def _product(qubits: Sequence[int], noise: DeviceNoise | None) -> Plan:
+    return Plan(qubits=tuple(qubits), method=PRODUCT, noise=Noise.NONE if noise is None else Noise.DEVICE)
 
 
 def _coins(chances: NDArray[np.float64], shots: int, seeds: NDArray[np.uint64]) -> Iterator[BitTensor]:

@@ -19,7 +19,7 @@ from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Metric
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
-from qiskit_runtime_server.programs.device.shots import ShotSource, SimulatedShots
+from qiskit_runtime_server.programs.device.shots import Journal, ShotSource, SimulatedShots
 from qiskit_runtime_server.programs.device.size import check_size
 from qiskit_runtime_server.programs.options.mitigation import Methods
 from qiskit_runtime_server.programs.options.options import (
@@ -63,7 +63,10 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
-    source: ShotSource = DryRun(executor) if is_dry_run(task.backend_name) else SimulatedShots(executor)
+    journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds)
+    source: ShotSource = (
+        DryRun(executor, journal) if is_dry_run(task.backend_name) else SimulatedShots(executor, journal)
+    )
     outcome = program(_Job(task=task, executor=executor, source=source, log=log))
     metrics = Metrics(
         seconds=source.seconds,

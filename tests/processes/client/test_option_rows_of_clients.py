@@ -141,7 +141,10 @@ class TestBoth:
         with pytest.raises((TypeError, ValueError, RuntimeJobFailureError)):
             submit(program, simulator={"layer_noise_model": known}).result()
 
-    @each("experimental", "`seed_simulator`, and `noise: {readout: asymmetric}` as of `sampler`; nothing else")
+    @each(
+        "experimental",
+        "`seed_simulator`, and `noise: {readout: asymmetric}` and `simulator` as of `sampler`; nothing else",
+    )
     def test_experimental(self, submit: Submit, program: str) -> None:
         submit(program, experimental={"seed_simulator": 4}).result()
         symmetric, asymmetric = (
@@ -328,11 +331,14 @@ class TestExecutor:
         self._refused(manila, "rep_delay", execution={"rep_delay": 10.0})
 
     @proves(
-        EXECUTOR, "experimental", "`seed_simulator`, and `noise: {readout: asymmetric}` as of `sampler`; nothing else"
+        EXECUTOR,
+        "experimental",
+        "`seed_simulator`, and `noise: {readout: asymmetric}` and `simulator` as of `sampler`; nothing else",
     )
     def test_experimental(self, manila: IBMBackend) -> None:
         self._refused(manila, r"experimental\.warp", experimental={"warp": 9})
         self._refused(manila, "must be one of symmetric", experimental={"noise": {"readout": "odd"}})
+        self._refused(manila, "must be one of automatic", experimental={"simulator": {"method": "warp"}})
         results = [self._run(manila, experimental={"seed_simulator": 1})[0]["meas"] for _ in range(2)]
         assert np.array_equal(*results)
 

@@ -1,5 +1,6 @@
-"""Which circuits are made of Clifford gates, angles included, and what a stabilizer simulation calls these gates.
+"""Which circuits Aer's stabilizer method runs exactly, and what it calls their gates.
 
+It is for errors that Pauli frames (`simulation.clifford`) do not carry exactly: mixtures with resets.
 A stabilizer state of n qubits is a table of n^2 bits, and each Clifford gate, Pauli error, reset and measurement of a
 Pauli operator changes it in a time that grows with n at most quadratically (Aaronson, Gottesman, 2004,
 https://doi.org/10.1103/PhysRevA.70.052328). So the width of such circuits does not matter:
@@ -7,22 +8,20 @@ https://doi.org/10.1103/PhysRevA.70.052328). So the width of such circuits does 
     rz(pi/2) is S, rzz(-pi/2) is two S, two Z and a CZ but for a phase, rz(0.3) is no Clifford gate
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Gate, Instruction, ParameterExpression, QuantumCircuit
+from qiskit.circuit import Gate, Instruction, QuantumCircuit
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford
 from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.executors.aer.circuits import CLIFFORD_GATES, Steps, has_loop, leaves, rewritten
+from qiskit_runtime_server.simulation.clifford import recognition
 from qiskit_runtime_server.simulation.noise import errors_of
 
-_NOT_GATES: Final = frozenset({"measure", "reset", "delay", "break_loop", "continue_loop"})
-_MOST_QUBITS: Final = 2
 _KEPT: Final = 4096
 
 
@@ -40,26 +39,12 @@ def clifford_rows(circuit: QuantumCircuit, values: NDArray[np.float64], noise: N
     if noise is not None and has_loop(circuit):
         # Aer draws mixtures but once for all rounds.
         return np.zeros(len(values), dtype=np.bool_)
-    columns = {parameter: column for column, parameter in enumerate(circuit.parameters)}
-    varying: dict[tuple[str, tuple[object, ...]], Instruction] = {}
+    gates = []
     for operation, qubits in leaves(circuit, range(circuit.num_qubits)):
-        angles = tuple(operation.params)
-        used = [angle for angle in angles if isinstance(angle, ParameterExpression)]
-        if used and columns.keys() >= set(used):
-            varying[operation.name, angles] = operation
-        elif used or not (operation.name in _NOT_GATES or clifford_steps(operation) is not None):
-            return np.zeros(len(values), dtype=np.bool_)
         if noise is not None and not all(map(_is_pauli_like, errors_of(noise, operation, qubits))):
             return np.zeros(len(values), dtype=np.bool_)
-    possible = np.ones(len(values), dtype=np.bool_)
-    for (_, angles), operation in varying.items():
-        table = np.column_stack(
-            [values[:, columns[a]] if a in columns else np.full(len(values), float(a)) for a in angles]  # type: ignore[arg-type]
-        )
-        rows, places = np.unique(table, axis=0, return_inverse=True)
-        known = np.array([clifford_steps(_with_angles(operation, row)) is not None for row in rows.tolist()], np.bool_)
-        possible &= known[places.ravel()]
-    return possible
+        gates.append(operation)
+    return recognition.clifford_rows(gates, circuit, values, lambda gate: clifford_steps(gate) is not None)
 
 
 def clifford_steps(operation: Instruction) -> Steps | None:
@@ -69,7 +54,7 @@ def clifford_steps(operation: Instruction) -> Steps | None:
     """
     if operation.name in CLIFFORD_GATES:
         return ((operation, tuple(range(operation.num_qubits))),)
-    if not isinstance(operation, Gate) or operation.num_qubits > _MOST_QUBITS:
+    if not isinstance(operation, Gate) or operation.num_qubits > recognition.MOST_QUBITS:
         return None
     try:
         matrix = np.asarray(operation.to_matrix(), dtype=np.complex128)
@@ -95,12 +80,6 @@ def _is_pauli_like(error: QuantumError) -> bool:
         for circuit in error.circuits
         for instruction in circuit.data
     )
-
-
-def _with_angles(operation: Instruction, angles: Sequence[float]) -> Instruction:
-    bound = operation.to_mutable()
-    bound.params = list(angles)
-    return bound
 
 
 @lru_cache(maxsize=_KEPT)

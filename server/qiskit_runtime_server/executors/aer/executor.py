@@ -1,7 +1,7 @@
 """The executor `aer`: simulates circuits with qiskit-aer, on processors."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Self
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit_aer import AerError, AerSimulator
 from qiskit_aer.library import SaveProbabilities
+from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.errors import (
     CircuitTooLargeError,
@@ -23,6 +24,7 @@ from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_cliff
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
+from qiskit_runtime_server.simulation.contract import Offer
 from qiskit_runtime_server.simulation.density import Evolution, Exact
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
@@ -100,6 +102,7 @@ class AerExecutor(BaseExecutor):
         self._threads = threads
         state_bytes = self._memory_bytes // _INTERPRETED_COPIES
         states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
+        self._last_evolution: tuple[QuantumCircuit, NoiseModel | None, Evolution | None] | None = None
         self._interpreter = StateVectors(states, amplitude_bytes=_AMPLITUDE_BYTES)
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
@@ -111,6 +114,45 @@ class AerExecutor(BaseExecutor):
         """Return what fits into the memory."""
         return Capabilities(num_qubits=qubits_in(int(self._memory_bytes * _STATE_SHARE)), methods=_METHODS)
 
+    def offer(self, task: SampleTask) -> Offer:
+        """Return how `sample` would run a task; see `Simulator.offer`.
+
+        Raises:
+            CircuitTooLargeError: If no method can hold the circuit's state.
+        """
+        stabilized = self._stabilized_rows(task).all()
+        seconds = _stabilizer_seconds(task) if stabilized else _dense_seconds(task.circuit, task.shots)
+        if not (stabilized and task.noise is None):
+            exact = self._exact_offer(task, seconds)
+            if exact is not None:
+                return exact
+        state = _AMPLITUDE_BYTES << task.circuit.num_qubits
+        if stabilized:
+            return Offer(method="stabilizer", seconds=seconds, memory_bytes=task.circuit.num_qubits**2)
+        if self._is_interpreted(task):
+            return Offer(method="statevector", seconds=seconds, memory_bytes=_INTERPRETED_COPIES * state)
+        method, seconds = self._sampling_method(task, seconds)
+        if method == "statevector":
+            return Offer(method=method, seconds=seconds, memory_bytes=state)
+        bond = _bond_bound(task.circuit) or 1
+        tensors = 2 * _AMPLITUDE_BYTES * task.circuit.num_qubits * bond**2
+        return Offer(method="matrix-product-state", seconds=seconds, memory_bytes=tensors)
+
+    def _exact_offer(self, task: SampleTask, seconds: float) -> Offer | None:
+        """Return what `_drawn` does with a task, if it does anything."""
+        ends = terminal_measurements(task.circuit)
+        if not ends:
+            return None
+        if self._is_ideal(task):
+            if not self._fits(task, ends):
+                return None
+            state = _AMPLITUDE_BYTES << task.circuit.num_qubits
+            return Offer(method="statevector", seconds=_dense_seconds(task.circuit, 1), memory_bytes=state)
+        evolution = self._evolution(task, list(ends), seconds)
+        if evolution is None:
+            return None
+        return Offer(method="density-matrix", seconds=evolution.seconds, memory_bytes=_STATE_BYTES * evolution.largest)
+
     def sample(self, task: SampleTask) -> BitTensor:
         """Run a task; see `BaseExecutor.sample`.
 
@@ -120,9 +162,7 @@ class AerExecutor(BaseExecutor):
             InvalidInputError: If Aer does not know an instruction.
             InternalError: If Aer failed.
         """
-        if task.circuit.num_qubits < _STABILIZER_QUBITS or obstacle(task.circuit) is not None:
-            return self._dense(task)
-        stabilized = clifford_rows(task.circuit, task.parameter_values, task.noise)
+        stabilized = self._stabilized_rows(task)
         if not stabilized.any():
             return self._dense(task)
         bits = np.empty((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
@@ -133,9 +173,15 @@ class AerExecutor(BaseExecutor):
                 )
         return bits
 
+    def _stabilized_rows(self, task: SampleTask) -> NDArray[np.bool_]:
+        """Return which rows a stabilizer simulation may run, and is worth while for."""
+        if task.circuit.num_qubits < _STABILIZER_QUBITS or obstacle(task.circuit) is not None:
+            return np.zeros(len(task.seeds), dtype=np.bool_)
+        return clifford_rows(task.circuit, task.parameter_values, task.noise)
+
     def _stabilized(self, task: SampleTask) -> BitTensor:
         """Run a task of Clifford gates, whose errors are mixtures of them."""
-        seconds = _SECONDS_PER_RUN + task.shots * _length(task.circuit) * _SECONDS_PER_INSTRUCTION
+        seconds = _stabilizer_seconds(task)
         drawn = None if task.noise is None else self._drawn(task, seconds)
         return self._sampled(task, "stabilizer", seconds) if drawn is None else drawn
 
@@ -198,14 +244,28 @@ class AerExecutor(BaseExecutor):
         self, task: SampleTask, measured: list[int], rows: NDArray[np.float64], seconds: float
     ) -> Iterator[Exact] | None:
         """Return the probabilities of all outcomes for different `rows`, or None if taking shots costs less."""
-        num_qubits = task.circuit.num_qubits
-        if task.noise is None and "reset" not in task.circuit.count_ops():
-            fits = num_qubits <= self.capabilities().num_qubits and len(measured) <= _MAX_OUTCOME_BITS
-            return self._ideal(task.circuit, measured, rows) if fits else None
-        evolution = Evolution.of(task.circuit, measured, task.noise)
+        if self._is_ideal(task):
+            return self._ideal(task.circuit, measured, rows) if self._fits(task, measured) else None
+        evolution = self._evolution(task, measured, seconds)
+        return None if evolution is None else evolution.probabilities(rows)
+
+    def _is_ideal(self, task: SampleTask) -> bool:
+        return task.noise is None and "reset" not in task.circuit.count_ops()
+
+    def _fits(self, task: SampleTask, measured: Collection[int]) -> bool:
+        return task.circuit.num_qubits <= self.capabilities().num_qubits and len(measured) <= _MAX_OUTCOME_BITS
+
+    def _evolution(self, task: SampleTask, measured: list[int], seconds: float) -> Evolution | None:
+        """Return the evolution of density matrices, if there is room for it and it takes no more than `seconds`."""
+        known = self._last_evolution
+        if known is None or known[0] is not task.circuit or known[1] is not task.noise:
+            # A task is first offered, then run.
+            known = (task.circuit, task.noise, Evolution.of(task.circuit, measured, task.noise))
+            self._last_evolution = known
+        evolution = known[2]
         if evolution is None or _STATE_BYTES * evolution.largest > self._memory_bytes * _STATE_SHARE:
             return None
-        return evolution.probabilities(rows) if evolution.seconds <= seconds else None
+        return evolution if evolution.seconds <= seconds else None
 
     def _ideal(self, circuit: QuantumCircuit, measured: list[int], rows: NDArray[np.float64]) -> Iterator[Exact]:
         """Yield what `Evolution.probabilities` does, of a circuit without noise and resets."""
@@ -330,6 +390,11 @@ def _dense_seconds(circuit: QuantumCircuit, shots: int) -> float:
     """Return about how long a state vector takes for so many shots of a circuit that is run anew for each."""
     instruction: float = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
     return _SECONDS_PER_RUN + shots * _length(circuit) * instruction
+
+
+def _stabilizer_seconds(task: SampleTask) -> float:
+    """Return about how long a stabilizer state takes for the shots of a row."""
+    return _SECONDS_PER_RUN + task.shots * _length(task.circuit) * _SECONDS_PER_INSTRUCTION
 
 
 def _length(circuit: QuantumCircuit) -> float:

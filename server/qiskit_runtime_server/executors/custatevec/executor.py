@@ -6,6 +6,7 @@ from typing import Any, Self
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, ExpectationTask, SampleTask
 from qiskit_runtime_server.executors.custatevec.options import Options
 from qiskit_runtime_server.messages.messages import Capabilities
+from qiskit_runtime_server.simulation.contract import Offer
 from qiskit_runtime_server.simulation.statevector.simulator import StateVectors
 from qiskit_runtime_server.simulation.statevector.state_port import Floats, States
 
@@ -40,6 +41,14 @@ class CuStateVecExecutor(BaseExecutor):
             StartupError: If there is no usable device; the message says what is missing.
         """
         return self._simulator().capabilities()
+
+    def offer(self, task: SampleTask) -> Offer:
+        """Return how a task would run; see `Simulator.offer`.
+
+        Raises:
+            CircuitTooLargeError: If the state does not fit into the device's memory.
+        """
+        return self._simulator().offer(task)
 
     def sample(self, task: SampleTask) -> BitTensor:
         """Run a task; see `BaseExecutor.sample`.

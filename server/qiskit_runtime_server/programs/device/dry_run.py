@@ -9,10 +9,14 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime.decoders.executor_sampler.utils import TWIRLING_PREFIX
 from qiskit_ibm_runtime.results import QuantumProgramResult
 
+from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.shots import Journal, Report
 from qiskit_runtime_server.programs.device.timing import schedule
+from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.planner import Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 _REPETITION_SECONDS: Final = 250e-6
@@ -31,8 +35,10 @@ class DryRun:
         seconds: What a device would have needed so far: for each shot its circuit and the delay before the next one.
     """
 
-    def __init__(self, simulator: Simulator) -> None:
-        """Stand in for `simulator`."""
+    def __init__(self, simulator: Simulator, journal: Journal | None = None) -> None:
+        """Stand in for `simulator`, and tell `journal` how it would run circuits."""
+        self._simulator = simulator
+        self._journal = journal or Journal()
         self.catalog = simulator.catalog
         self.ideal_qubits = simulator.capabilities().num_qubits
         self.seconds = 0.0
@@ -45,12 +51,20 @@ class DryRun:
         *,
         device: Device,
         rep_delay: float | None,
-        noise: DeviceNoise | None,  # noqa: ARG002 - coins have none
+        noise: DeviceNoise | None,
         seeds: SeedPath,
         first: int,
+        wish: Wish,
+        report: Report,  # noqa: ARG002 - nothing is simulated
     ) -> BitTensor:
         """Draw bits for every row, shape ``(rows, shots, circuit.num_clbits)``."""
         number = len(parameter_values)
+        try:
+            for plan in engine.plans(self._simulator, circuit, parameter_values, shots, noise=noise, wish=wish):
+                self._journal.add(plan)
+        except CircuitTooLargeError as error:
+            # A device could run it.
+            self._journal.warn(f"This would be refused: {error}")
         pause = _rep_delay(device.configuration) if rep_delay is None else rep_delay
         dt = device.target.dt
         duration = 0.0 if dt is None else schedule(circuit, device.target).duration * dt

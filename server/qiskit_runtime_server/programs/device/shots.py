@@ -1,7 +1,10 @@
 """Where a job's bits come from: a simulator, or coins in a dry run."""
 
+import logging
+import math
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +12,51 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime.results import QuantumProgramResult
 
 from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.planner import Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
+
+Log = Callable[[int, str], None]
+"""Takes a level, as of `logging`, and a line for people."""
+
+Report = Callable[[Plan], None]
+
+PATIENCE: Final = 4
+"""Estimates of times are rough: only what would take so many times longer than a job may is refused for that."""
+
+
+class Journal:
+    """Tells a job's log how its circuits are simulated: each way once, before it is begun."""
+
+    def __init__(self, log: Log = lambda _level, _line: None, seconds: float = math.inf) -> None:
+        """Take where lines go, and how long the job may run."""
+        self._log = log
+        self._seconds = seconds
+        self._told: set[tuple[object, ...]] = set()
+
+    def warn(self, line: str) -> None:
+        """Tell of something else."""
+        self._log(logging.WARNING, line)
+
+    def add(self, plan: Plan) -> None:
+        """Tell of a plan.
+
+        Raises:
+            CircuitTooLargeError: If it takes far longer than the job may.
+        """
+        key = (plan.qubits, plan.method, plan.noise)
+        if key not in self._told:
+            self._told.add(key)
+            self._log(logging.WARNING if plan.approximates else logging.INFO, f"Simulates {plan}.")
+        if math.isfinite(plan.seconds) and plan.seconds > self._seconds * PATIENCE:
+            message = (
+                f"The simulation of {plan} would take far longer than the {self._seconds:.0f} s that the job may run."
+            )
+            raise CircuitTooLargeError(message)
 
 
 class ShotSource(Protocol):
@@ -42,6 +85,8 @@ class ShotSource(Protocol):
         noise: DeviceNoise | None,
         seeds: SeedPath,
         first: int,
+        wish: Wish,
+        report: Report,
     ) -> BitTensor:
         """Take `shots` of `circuit` for every row of `parameter_values`; arguments, result and errors as in `engine`.
 
@@ -54,6 +99,8 @@ class ShotSource(Protocol):
             noise: Of the device, or None if nothing goes wrong.
             seeds: Of the circuit.
             first: The number of the first row.
+            wish: How circuits are to be simulated.
+            report: Told how they are.
         """
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
@@ -67,7 +114,9 @@ class SimulatedShots:
         catalog: As in `ShotSource`.
     """
 
-    def __init__(self, simulator: Simulator) -> None:
+    def __init__(self, simulator: Simulator, journal: Journal | None = None) -> None:
+        """Take shots with a simulator, and tell `journal` how."""
+        self._journal = journal or Journal()
         self.catalog = simulator.catalog
         self._simulator = simulator
         self._begin = time.monotonic()
@@ -93,9 +142,30 @@ class SimulatedShots:
         noise: DeviceNoise | None,
         seeds: SeedPath,
         first: int,
+        wish: Wish,
+        report: Report,
     ) -> BitTensor:
-        """Simulate `circuit`."""
-        return engine.sample(self._simulator, circuit, parameter_values, shots, noise=noise, seeds=seeds, first=first)
+        """Simulate `circuit`.
+
+        Raises:
+            CircuitTooLargeError: If a part of it would take longer than the job may.
+        """
+
+        def begin(plan: Plan) -> None:
+            self._journal.add(plan)
+            report(plan)
+
+        return engine.sample(
+            self._simulator,
+            circuit,
+            parameter_values,
+            shots,
+            noise=noise,
+            seeds=seeds,
+            first=first,
+            wish=wish,
+            report=begin,
+        )
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
         """Leave the bits as they are: they show the errors of the device."""

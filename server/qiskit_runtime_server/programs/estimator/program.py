@@ -61,9 +61,11 @@ def execute(
 
 def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
     if plan.direct:
-        return PubResult(_estimate_pub(prepared, plan, index), plan.metadata(plan.randomizations, {}))
+        data = _estimate_pub(prepared, plan, index)
+        return PubResult(data, plan.metadata(plan.randomizations, {}) | {"simulation": prepared.simulated()})
     made = mitigated(prepared, plan, noise, index)
-    return PubResult(made.data, plan.metadata(made.randomizations, made.resilience))
+    metadata = plan.metadata(made.randomizations, made.resilience)
+    return PubResult(made.data, metadata | {"simulation": prepared.simulated()})
 
 
 def num_configurations(pub: EstimatorPub) -> int:

@@ -26,6 +26,7 @@ from qiskit_runtime_server.programs.options.mitigation import (
     Zne,
     decide,
 )
+from qiskit_runtime_server.simulation.planner import Approximation, Method, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 DEFAULT_SHOTS: Final = 4096
@@ -44,6 +45,7 @@ class Options:
         noise_model: Takes the place of the device's noise.
         asymmetric_readout: Whether a 0 and a 1 are misread as often as the device's calibration says of each; else both
             as often as its `readout_error` says.
+        wish: How circuits are to be simulated.
         coupling_map: The only directed pairs of qubits that circuits may use, beside the device's own rules.
         basis_gates: The only gates that circuits may use, beside the device's own rules.
         rep_delay: Seconds between shots. It needs no simulation: every shot starts in the exact ground state, however
@@ -57,6 +59,7 @@ class Options:
     seeds: SeedPath = field(default_factory=SeedPath)
     noise_model: NoiseModel | None = None
     asymmetric_readout: bool = False
+    wish: Wish = field(default_factory=Wish)
     coupling_map: frozenset[tuple[int, int]] | None = None
     basis_gates: frozenset[str] | None = None
     rep_delay: float | None = None
@@ -136,13 +139,14 @@ def with_seed(options: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**options, "simulator": {**simulator, "seed_simulator": seed}}
 
 
-def executor_options(experimental: Mapping[str, Any]) -> tuple[int | None, bool]:
-    """Return what the experimental options of the program `executor` say: its seed, and `Options.asymmetric_readout`.
+def executor_options(experimental: Mapping[str, Any]) -> tuple[int | None, bool, Wish]:
+    """Return what the experimental options of the program `executor` say.
 
-    Errors as in `sampler_options`.
+    They are its seed, and `asymmetric_readout` and `wish` as in `Options`. Errors as in `sampler_options`.
     """
     values = rules.checked_values({"experimental": experimental}, rules.EXECUTOR)
-    return values.get("experimental.seed_simulator"), values.get(rules.READOUT) == rules.ASYMMETRIC
+    seed, asymmetric = values.get("experimental.seed_simulator"), values.get(rules.READOUT) == rules.ASYMMETRIC
+    return seed, asymmetric, _wish(values)
 
 
 def noise_learner_options(options: Mapping[str, Any], seed: int) -> tuple[Options, LayerLearning]:
@@ -182,6 +186,7 @@ def _of(values: Mapping[str, Any], seed: int | None) -> Options:
         seeds=SeedPath(job=own or (secrets.randbits(128) if seed is None else seed,)),
         noise_model=values.get("simulator.noise_model"),
         asymmetric_readout=values.get(rules.READOUT) == rules.ASYMMETRIC,
+        wish=_wish(values),
         coupling_map=values.get("simulator.coupling_map"),
         basis_gates=values.get("simulator.basis_gates"),
         rep_delay=values.get("execution.rep_delay", values.get("rep_delay")),
@@ -190,6 +195,18 @@ def _of(values: Mapping[str, Any], seed: int | None) -> Options:
         resilience=_resilience(values),
         given=tuple(values),
     )
+
+
+def _wish(values: Mapping[str, Any]) -> Wish:
+    """Return how circuits are to be simulated.
+
+    The client has no such options of its own. It sends experimental ones among its own where it has a section of their
+    name, and else in one that is called experimental.
+    """
+    method, approximation = (
+        values.get(f"simulator.{name}", values.get(f"experimental.simulator.{name}")) for name in rules.METHODS
+    )
+    return Wish(method=Method(method or Method.AUTOMATIC), approximation=approximation and Approximation(approximation))
 
 
 def _resilience(values: Mapping[str, Any]) -> Resilience:

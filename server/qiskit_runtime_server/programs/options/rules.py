@@ -17,6 +17,7 @@ from qiskit_ibm_runtime.results import LayerError, NoiseLearnerResult
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.options.mitigation import AUTO
 from qiskit_runtime_server.programs.wire.codec import noise_model
+from qiskit_runtime_server.simulation.planner import Approximation, Method
 
 MAX_LAYER_PAIRS: Final = 10_000
 """The circuits are built layer by layer; long before that, nothing is left of a state that could be learned from."""
@@ -199,13 +200,20 @@ _STRATEGY: Final = _choice("active", "active-accum", "active-circuit", "all")
 READOUT: Final = "experimental.noise.readout"
 ASYMMETRIC: Final = "asymmetric"
 
-_EXPERIMENTAL: Final[Mapping[str, Rule]] = {READOUT: _choice("symmetric", ASYMMETRIC)}
+METHODS: Final[Mapping[str, Rule]] = {"method": _choice(*Method), "approximation": _choice(*Approximation)}
+"""What the section `simulator` says of how circuits are simulated."""
+
+_EXPERIMENTAL: Final[Mapping[str, Rule]] = {
+    READOUT: _choice("symmetric", ASYMMETRIC),
+    **{f"experimental.simulator.{name}": rule for name, rule in METHODS.items()},
+}
 
 _EVERYWHERE: Final[Mapping[str, Rule]] = {
     "simulator.noise_model": _noise_model,
     "simulator.seed_simulator": _integer(0),
     "simulator.coupling_map": _coupling_map,
     "simulator.basis_gates": _basis_gates,
+    **{f"simulator.{name}": rule for name, rule in METHODS.items()},
     **_EXPERIMENTAL,
 }
 

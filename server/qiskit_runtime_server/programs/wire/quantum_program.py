@@ -20,6 +20,7 @@ from samplomatic.tensor_interface import TensorInterface
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.options.options import executor_options
 from qiskit_runtime_server.programs.wire import codec, qasm, samplexes
+from qiskit_runtime_server.simulation.planner import Wish
 
 MAX_ELEMENTS: Final = codec.MAX_PARAMETER_SETS
 MAX_CHUNKS: Final = 100_000
@@ -131,6 +132,7 @@ class QuantumProgram:
         stretch_values: Whether the result says how long stretches are; a circuit that can be simulated has none.
         seed: That of the job itself, or None.
         asymmetric_readout: As in `Options`.
+        wish: As in `Options`.
         angle_decimals: To how many decimals angles are rounded, in units of a quarter turn; None if they are not.
         passthrough_data: As it came.
         semantic_role: As it came.
@@ -145,6 +147,7 @@ class QuantumProgram:
     stretch_values: bool
     seed: int | None
     asymmetric_readout: bool
+    wish: Wish
     angle_decimals: int | None
     passthrough_data: Any
     semantic_role: Any
@@ -164,7 +167,7 @@ def decode_program(document: bytes) -> QuantumProgram:
     codec.check_parts(program, _PROGRAM_PARTS, "quantum_program")
     _check_depth(program.get("passthrough_data"))
     options = codec.as_object(params.get("options") or {}, "options")
-    rep_delay, seed, asymmetric_readout = _options(options)
+    rep_delay, seed, asymmetric_readout, wish = _options(options)
     simulator = _simulator(program.get("passthrough_data"))
     where = "passthrough_data.post_processor.options.simulator"
     decimals = _optional(simulator.get("angle_decimals"), f"{where}.angle_decimals")
@@ -178,6 +181,7 @@ def decode_program(document: bytes) -> QuantumProgram:
         stretch_values=_switch(options, "stretch_values", wire),
         seed=_optional(simulator.get("seed_simulator"), f"{where}.seed_simulator") if seed is None else seed,
         asymmetric_readout=asymmetric_readout,
+        wish=wish,
         angle_decimals=None if decimals is None else min(decimals, MAX_DECIMALS),
         passthrough_data=program.get("passthrough_data"),
         semantic_role=program.get("semantic_role"),
@@ -214,7 +218,7 @@ def _check_depth(value: object) -> None:
     raise InvalidInputError(f"passthrough_data is nested deeper than {codec.MAX_DEPTH} levels.")
 
 
-def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool]:
+def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool, Wish]:
     """Return the repetition delay, the seed, and whether readout is asymmetric."""
     known = {"init_qubits", "rep_delay", "experimental", "scheduler_timing", "stretch_values"}
     codec.check_parts(options, known, "options")

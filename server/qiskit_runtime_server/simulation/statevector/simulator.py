@@ -8,6 +8,7 @@ https://arxiv.org/abs/2111.02396), large ones one after the other:
 """
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.machine import in_words, qubits_in
 from qiskit_runtime_server.messages.messages import Capabilities
-from qiskit_runtime_server.simulation.contract import BitTensor, ExpectationTask, SampleTask, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, ExpectationTask, Offer, SampleTask, Simulator
 from qiskit_runtime_server.simulation.statevector import lowering
 from qiskit_runtime_server.simulation.statevector.lanes import Lanes
 from qiskit_runtime_server.simulation.statevector.one_state import OneState
@@ -55,6 +56,15 @@ class StateVectors(Simulator):
             memory_bytes=device.memory_bytes,
             compute_capability=device.compute_capability,
         )
+
+    def offer(self, task: SampleTask) -> Offer:
+        """Return how a task would run; see `Simulator.offer`.
+
+        Raises:
+            CircuitTooLargeError: If the state does not fit into the device's memory.
+        """
+        self._check_size(task.circuit.num_qubits)
+        return replace(super().offer(task), memory_bytes=self._amplitude_bytes << task.circuit.num_qubits)
 
     def sample(self, task: SampleTask) -> BitTensor:
         """Run a task; see `Simulator.sample`.

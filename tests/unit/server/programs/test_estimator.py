@@ -316,6 +316,7 @@ class TestMetadata:
             "circuit_metadata": {"name": "bell"},
             "resilience": {},
             "num_randomizations": 1,
+            "simulation": [{"qubits": [0, 1], "method": "statevector", "noise": "none", "truncation_error": 0.0}],
         }
         assert got.metadata["version"] == 2
 

@@ -161,8 +161,21 @@ class TestBoth:
         with pytest.raises(InvalidInputError, match=r"execution\.rep_delay"):
             run(program, backend="fake_sherbrooke", circuit=QuantumCircuit(5), execution__rep_delay=10.0)
 
-    @each("experimental", "`noise: {readout: asymmetric}`: 0 and 1 are misread as often as calibrated; nothing else")
+    @each(
+        "experimental",
+        "`noise: {readout: asymmetric}`: 0 and 1 are misread as often as calibrated;"
+        " `simulator: {method, approximation}`: how [circuits are simulated](../explanation/methods.md); nothing else",
+    )
     def test_experimental(self, program: str) -> None:
+        # The client merges what it has a section for with it.
+        for where in ("simulator", "experimental__simulator"):
+            outcome = run(program, bell(), **{f"{where}__method": "clifford"})
+            (way,) = [way for way in outcome.pub.metadata["simulation"] if way["method"] != "product"]
+            assert (way["method"], way["noise"], set(way["qubits"])) == ("clifford-frames", "pauli-twirled", {0, 1})
+            with pytest.raises(UnsupportedOptionError, match="approximation is none"):
+                run(program, bell(), **{f"{where}__method": "clifford", f"{where}__approximation": "none"})
+            with pytest.raises(InvalidInputError, match=r"simulator\.method must be one of automatic"):
+                run(program, bell(), **{f"{where}__method": "warp"})
         run(program, experimental={})
         options = {**LEVEL_0[program], "observable": "IIIIZ"}
         symmetric, asymmetric = (

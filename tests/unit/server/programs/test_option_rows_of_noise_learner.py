@@ -113,7 +113,7 @@ class TestLegacy:
         with pytest.raises(NotIsaError, match=r"simulator\.basis_gates"):
             run(LEGACY, simulator={"basis_gates": ["sx"]})
 
-    @proves(LEGACY, "experimental", "`noise: {readout: asymmetric}`, as of the estimator; nothing else")
+    @proves(LEGACY, "experimental", "`noise: {readout: asymmetric}` and `simulator`, as of the estimator; nothing else")
     def test_experimental(self) -> None:
         run(LEGACY, experimental={}, max_layers_to_learn=0)
         run(LEGACY, experimental={"noise": {"readout": "asymmetric"}}, max_layers_to_learn=1)

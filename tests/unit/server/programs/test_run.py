@@ -16,8 +16,10 @@ from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from kit.quantum.plain_executor import PlainExecutor
+from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.errors import (
     CalibrationMissingError,
+    CircuitTooLargeError,
     InternalError,
     InvalidInputError,
     NotIsaError,
@@ -255,3 +257,48 @@ def test_the_log_tells_that_delays_are_ideal_under_a_noise_model_without_them(ci
     lines.clear()
     run_program(task(executor, [circuit]), executor, lines.append)
     assert not lines
+
+
+def bell() -> QuantumCircuit:
+    pair = QuantumCircuit(5, 2)
+    for _ in range(2):
+        pair.sx(0)
+        pair.cx(0, 1)
+    pair.measure([0, 1], [0, 1])
+    return pair
+
+
+def test_the_log_tells_how_circuits_are_simulated_from_level_info_on() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    run_program(task(executor, [bell(), bell()], log_level="INFO"), executor, lines.append)
+    assert [line for line in lines if line.startswith("Simulates 2 qubits by statevector: about ")] == lines[:1]
+    lines.clear()
+    run_program(task(executor, [bell()]), executor, lines.append)
+    assert not lines
+
+
+def test_the_log_tells_of_each_approximation() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    options = {"simulator": {"method": "clifford"}}
+    done = run_program(task(executor, [bell()], options=options), executor, lines.append)
+    (line,) = lines
+    assert line.startswith("Simulates 2 qubits by clifford-frames, errors twirled over the Pauli operators: about ")
+    (way,) = result(done)[0].metadata["simulation"]
+    assert way == {"qubits": [0, 1], "method": "clifford-frames", "noise": "pauli-twirled", "truncation_error": 0.0}
+
+
+def test_the_log_of_a_dry_run_tells_the_plan_and_what_would_be_refused() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    name = dry_run_name("fake_manila@aer")
+    run_program(task(executor, [bell()], backend_name=name, log_level="INFO"), executor, lines.append)
+    assert lines[0].startswith("Simulates 2 qubits by statevector")
+    lines.clear()
+    run_program(task(executor, [bell()], backend_name=name, seconds=1e-9), executor, lines.append)
+    (line,) = lines
+    assert line.startswith("This would be refused: The simulation of 2 qubits by statevector")
+
+
+def test_a_plan_that_takes_far_longer_than_the_job_may_is_refused_before_it_starts() -> None:
+    executor = PlainExecutor()
+    with pytest.raises(CircuitTooLargeError, match="far longer than the 0 s that the job may run"):
+        run_program(task(executor, [bell()], seconds=1e-9), executor, lambda _: None)

@@ -133,7 +133,8 @@ class TestResults:
         assert all(isinstance(pub_result, SamplerPubResult) for pub_result in got)
         assert isinstance(got[0].data.c, BitArray)
         assert got[0].data.c == result[0].data.c
-        assert got[1].metadata == {"shots": 20, "circuit_metadata": {"name": "bell"}}
+        way = {"qubits": [0, 1], "method": "statevector", "noise": "device", "truncation_error": 0.0}
+        assert got[1].metadata == {"shots": 20, "circuit_metadata": {"name": "bell"}, "simulation": [way]}
         assert got.metadata["version"] == 2
         spans = got.metadata["execution"]["execution_spans"]
         assert isinstance(spans, ExecutionSpans)

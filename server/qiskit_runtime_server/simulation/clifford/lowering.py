@@ -1,0 +1,262 @@
+"""Writes a Clifford circuit and its errors as a program of levels: what happens to all qubits at a time.
+
+An instruction stands on the level behind the last one of each of its bits, so a level's instructions share no bits and
+are done together. Gates of one qubit wait until something else happens to it, and become one; Pauli gates only count
+in the reference, as they change frames by signs alone (Knill, 2005, https://doi.org/10.1038/nature03350):
+
+    rz(pi/2) q0; sx q0; rz(pi/2) q0; x q1; cz q0, q1      level 0: one gate on q0; level 1: cz
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Delay, Instruction, ParameterExpression, QuantumCircuit
+from qiskit_aer.noise import NoiseModel, QuantumError
+
+from qiskit_runtime_server.errors import InternalError
+from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
+from qiskit_runtime_server.simulation.clifford.recognition import CliffordGate, clifford_gate, with_angles
+from qiskit_runtime_server.simulation.noise import errors_of, gate_error, readout_matrix
+
+Action = NDArray[np.bool_]
+_Part: TypeAlias = "CliffordGate | Instruction"
+_ONE: Final = np.eye(2, dtype=np.bool_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """Gates of one level that do the same.
+
+    Attributes:
+        action: Shape ``(2k, 2k)``; see `CliffordGate`.
+        qubits: Shape ``(k, gates)``.
+    """
+
+    action: Action
+    qubits: NDArray[np.intp]
+
+
+@dataclass(slots=True, kw_only=True)
+class Level:
+    """What happens at a time.
+
+    Attributes:
+        gates: Of all kinds.
+        resets: Qubits.
+        measured: Numbers of measurements in the program.
+    """
+
+    gates: list[Gates] = field(default_factory=list)
+    resets: list[int] = field(default_factory=list)
+    measured: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """A measurement.
+
+    Attributes:
+        misread: The chances that 0 is read as 1, and 1 as 0.
+        last: Whether nothing happens to the qubit afterwards.
+    """
+
+    qubit: int
+    clbit: int
+    misread: tuple[float, float]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """A Pauli channel, before all else on its level."""
+
+    qubits: tuple[int, ...]
+    channel: PauliChannel
+    level: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A circuit with numbers for angles, ready to run.
+
+    Attributes:
+        errors: Sorted by their levels.
+        reference: The circuit without errors, for Stim.
+    """
+
+    num_qubits: int
+    num_clbits: int
+    levels: Sequence[Level]
+    measurements: Sequence[Measurement]
+    errors: Sequence[Error]
+    reference: str
+
+
+class Lowering:
+    """A circuit whose angles are numbers or bare parameters, as far as it can be written without their values."""
+
+    def __init__(self, circuit: QuantumCircuit, noise: NoiseModel | None) -> None:
+        """Read a circuit without control flow.
+
+        Args:
+            circuit: As in `SampleTask`.
+            noise: Errors of its qubits, or None.
+        """
+        self.num_qubits, self.num_clbits = circuit.num_qubits, circuit.num_clbits
+        self._columns: Mapping[object, int] = {p: column for column, p in enumerate(circuit.parameters)}
+        self._noise = noise
+        self._next = [0] * circuit.num_qubits
+        self._next_of_bit = [0] * circuit.num_clbits
+        self._waiting: list[list[_Part]] = [[] for _ in range(circuit.num_qubits)]
+        self._gates: list[tuple[int, tuple[int, ...], tuple[_Part, ...]]] = []
+        self._resets: list[tuple[int, int]] = []
+        self._measurements: list[tuple[int, Measurement]] = []
+        # The last measurement of each qubit to which nothing has happened since.
+        self._measured: dict[int, int] = {}
+        self._errors: list[Error] = []
+        self._reference: list[tuple[_Part | str, tuple[int, ...]]] = []
+        qubits = {qubit: number for number, qubit in enumerate(circuit.qubits)}
+        clbits = {clbit: number for number, clbit in enumerate(circuit.clbits)}
+        for instruction in circuit.data:
+            own = tuple(qubits[qubit] for qubit in instruction.qubits)
+            self._read(instruction.operation, own, [clbits[clbit] for clbit in instruction.clbits])
+        self._errors.sort(key=lambda error: error.level)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all errors are Pauli channels, and not twirled."""
+        return all(error.channel.exact for error in self._errors)
+
+    @property
+    def depth(self) -> int:
+        """How many levels there are."""
+        return max(self._next, default=0)
+
+    @property
+    def num_gates(self) -> int:
+        """How many gates and errors there are."""
+        return len(self._gates) + len(self._errors)
+
+    def program(self, values: Sequence[float]) -> Program:
+        """Return the program for some values of the parameters, with which all gates are Clifford gates."""
+        levels = [Level() for _ in range(self.depth)]
+        groups: list[dict[bytes, tuple[Action, list[tuple[int, ...]]]]] = [{} for _ in levels]
+        bound: dict[int, CliffordGate] = {}
+        for level, qubits, parts in self._gates:
+            action = reduce(_after, (self._bound(part, values, bound).action for part in parts))
+            groups[level].setdefault(action.tobytes(), (action, []))[1].append(qubits)
+        for every, group in zip(levels, groups, strict=True):
+            every.gates = [Gates(action=action, qubits=np.array(qubits).T) for action, qubits in group.values()]
+        for number, (place, _) in enumerate(self._measurements):
+            levels[place].measured.append(number)
+        for place, qubit in self._resets:
+            levels[place].resets.append(qubit)
+        lines = [
+            part.format(*qubits) if isinstance(part, str) else self._bound(part, values, bound).stim.format(*qubits)
+            for part, qubits in self._reference
+        ]
+        return Program(
+            num_qubits=self.num_qubits,
+            num_clbits=self.num_clbits,
+            levels=levels,
+            measurements=[measurement for _, measurement in self._measurements],
+            errors=self._errors,
+            reference="\n".join(lines),
+        )
+
+    def _bound(self, part: _Part, values: Sequence[float], known: dict[int, CliffordGate]) -> CliffordGate:
+        if isinstance(part, CliffordGate):
+            return part
+        if id(part) not in known:
+            angles = [values[self._columns[a]] if isinstance(a, ParameterExpression) else a for a in part.params]
+            gate = clifford_gate(with_angles(part, angles))
+            if gate is None:
+                message = f"{part.name} with the angles {angles} is no Clifford gate."
+                raise InternalError(message)
+            known[id(part)] = gate
+        return known[id(part)]
+
+    def _read(self, operation: Instruction, qubits: tuple[int, ...], clbits: Sequence[int]) -> None:
+        name = operation.name
+        if name == "barrier":
+            return
+        if name == "measure":
+            self._measure(qubits[0], clbits[0])
+            return
+        if name.startswith("reset") and len(qubits) == 1:
+            # Devices have further kinds, as reset_2, with the same effect.
+            self._waiting[qubits[0]].clear()
+            self._resets.append((self._level(qubits), qubits[0]))
+            self._reference.append(("R {0}", qubits))
+        elif not isinstance(operation, Delay):
+            self._gate(operation, qubits)
+        self._err([] if self._noise is None else errors_of(self._noise, operation, qubits), qubits)
+
+    def _gate(self, operation: Instruction, qubits: tuple[int, ...]) -> None:
+        varies = any(isinstance(angle, ParameterExpression) for angle in operation.params)
+        part: _Part | None = operation if varies else clifford_gate(operation)
+        if part is None:
+            message = f"{operation.name} is no Clifford gate."
+            raise InternalError(message)
+        self._reference.append((part, qubits))
+        if isinstance(part, CliffordGate) and part.keeps:
+            return
+        if len(qubits) == 1:
+            self._waiting[qubits[0]].append(part)
+        else:
+            self._flush(qubits)
+            self._gates.append((self._level(qubits), qubits, (part,)))
+
+    def _err(self, errors: Sequence[QuantumError], qubits: tuple[int, ...]) -> None:
+        channel = pauli_channel(errors)
+        if channel is not None:
+            self._flush(qubits)
+            # Errors come first on their level, so they may stand where the next gates do.
+            level = max(self._next[qubit] for qubit in qubits)
+            for qubit in qubits:
+                self._next[qubit] = level
+            self._errors.append(Error(qubits=qubits, channel=channel, level=level))
+
+    def _measure(self, qubit: int, clbit: int) -> None:
+        misread = (0.0, 0.0)
+        if self._noise is not None:
+            error = gate_error(self._noise, ("measure", (qubit,)))
+            self._err([] if error is None else [error], (qubit,))
+            matrix = readout_matrix(self._noise, qubit)
+            misread = misread if matrix is None else (float(matrix[0, 1]), float(matrix[1, 0]))
+        self._flush((qubit,))
+        level = self._level((qubit,), at_least=self._next_of_bit[clbit])
+        self._next_of_bit[clbit] = level + 1
+        self._measured[qubit] = len(self._measurements)
+        self._measurements.append((level, Measurement(qubit=qubit, clbit=clbit, misread=misread, last=True)))
+        self._reference.append(("M {0}", (qubit,)))
+
+    def _level(self, qubits: tuple[int, ...], *, at_least: int = 0) -> int:
+        level = max(at_least, *(self._next[qubit] for qubit in qubits))
+        for qubit in qubits:
+            self._next[qubit] = level + 1
+            if qubit in self._measured:
+                number = self._measured.pop(qubit)
+                place, measurement = self._measurements[number]
+                self._measurements[number] = place, replace(measurement, last=False)
+        return level
+
+    def _flush(self, qubits: tuple[int, ...]) -> None:
+        for qubit in qubits:
+            parts = tuple(self._waiting[qubit])
+            self._waiting[qubit].clear()
+            if all(isinstance(part, CliffordGate) for part in parts):
+                action = reduce(_after, (part.action for part in parts if isinstance(part, CliffordGate)), _ONE)
+                if (action == _ONE).all():
+                    continue
+            self._gates.append((self._level((qubit,)), (qubit,), parts))
+
+
+def _after(first: Action, second: Action) -> Action:
+    """Return what `second` does after `first`."""
+    product: Action = (second.astype(np.uint8) @ first.astype(np.uint8) % 2).astype(np.bool_)
+    return product

@@ -1,0 +1,250 @@
+"""Chooses how each part of a circuit is simulated: exactly, as cheaply as that can be done, else by what is left.
+
+There is no method for all circuits: a state vector takes 2^n numbers, a matrix product state as many as there is
+entanglement (Vidal, 2003, https://doi.org/10.1103/PhysRevLett.91.147902), and Clifford circuits take n^2 bits, however
+entangled they are (Aaronson, Gottesman, 2004, https://doi.org/10.1103/PhysRevA.70.052328). In this order:
+
+    one qubit                                          product, exact
+    Clifford gates, Pauli errors, 12 qubits or more    Clifford frames, exact, if they take less time
+    what the executor can hold                         whatever it takes, exact
+    Clifford gates, other errors                       Clifford frames, the errors twirled over the Pauli operators
+
+What is approximate says so in `Plan.noise`; nothing is approximate that some method here does exactly, unless the
+options ask for it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Instruction, QuantumCircuit
+
+from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
+from qiskit_runtime_server.machine import in_words
+from qiskit_runtime_server.simulation.clifford.frames import block_bytes, sample
+from qiskit_runtime_server.simulation.clifford.lowering import Lowering
+from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
+from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
+
+FRAMES: Final = "clifford-frames"
+PRODUCT: Final = "product"
+
+# For fewer qubits, exact probabilities cost less.
+_LEAST_QUBITS: Final = 12
+
+# What a gate or an error takes to be written, and in a block of shots.
+_SECONDS_TO_WRITE: Final = 2e-5
+_SECONDS_PER_BLOCK: Final = 1e-5
+_SHOTS_OF_A_BLOCK: Final = 4096
+
+
+class Noise(StrEnum):
+    """What becomes of a device's errors, as results call it."""
+
+    NONE = "none"
+    DEVICE = "device"
+    TWIRLED = "pauli-twirled"
+
+
+class Method(StrEnum):
+    """What the option `simulator.method` takes."""
+
+    AUTOMATIC = "automatic"
+    CLIFFORD = "clifford"
+    EXECUTOR = "executor"
+
+
+class Approximation(StrEnum):
+    """What the option `simulator.approximation` takes."""
+
+    NONE = "none"
+    TWIRLED_NOISE = "twirled-noise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a job's options say of how it is simulated.
+
+    Attributes:
+        method: Which methods may be taken for parts of more than one qubit.
+        approximation: None: errors are twirled only where nothing else can run the circuit.
+    """
+
+    method: Method = Method.AUTOMATIC
+    approximation: Approximation | None = None
+
+
+AUTOMATIC: Final = Wish()
+"""What jobs without options wish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a part of a circuit is simulated.
+
+    Attributes:
+        qubits: Of the device.
+        method: As results call it.
+        noise: What becomes of the errors.
+        seconds: About how long all rows and shots take.
+        memory_bytes: What they take beside their bits.
+        truncation_error: What is left out of the state, 0 for all methods that there are.
+    """
+
+    qubits: tuple[int, ...]
+    method: str
+    noise: Noise
+    seconds: float = 0.0
+    memory_bytes: int = 0
+    truncation_error: float = 0.0
+
+    @property
+    def approximates(self) -> bool:
+        """Whether the distribution of the outcomes is not the one that was asked for."""
+        return self.noise is Noise.TWIRLED or self.truncation_error > 0
+
+    def document(self) -> dict[str, object]:
+        """Return what a result's metadata say of it."""
+        return {
+            "qubits": list(self.qubits),
+            "method": self.method,
+            "noise": str(self.noise),
+            "truncation_error": self.truncation_error,
+        }
+
+    def __str__(self) -> str:
+        """Return the plan as a line of a job's log has it."""
+        count = len(self.qubits)
+        what = f"{count} qubit{'s' * (count != 1)} by {self.method}"
+        errors = ", errors twirled over the Pauli operators" if self.noise is Noise.TWIRLED else ""
+        time = "for a time that is not known" if math.isinf(self.seconds) else f"about {self.seconds:.2g} s"
+        return f"{what}{errors}: {time}, {in_words(self.memory_bytes)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some rows of a task.
+
+    Attributes:
+        rows: Their numbers in the task.
+        lowering: For frames; None for the executor.
+    """
+
+    rows: NDArray[np.intp]
+    plan: Plan
+    lowering: Lowering | None = None
+
+    def sample(self, task: SampleTask, executor: Simulator) -> BitTensor:
+        """Return the bits of the part's rows."""
+        part = replace(task, parameter_values=task.parameter_values[self.rows], seeds=task.seeds[self.rows])
+        if self.lowering is None:
+            return executor.sample(part)[:, :, : task.circuit.num_clbits]
+        return sample(self.lowering, part.parameter_values, part.shots, part.seeds)
+
+
+def planned(task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish) -> list[Part]:
+    """Return how a task of several qubits is run, its rows in parts.
+
+    Args:
+        task: One component of a circuit.
+        qubits: Its qubits' numbers on the device.
+        executor: Runs what is not done here.
+        wish: What the options say.
+
+    Raises:
+        CircuitTooLargeError: If there is no method; the message says what would run.
+        UnsupportedOptionError: If the options want one that cannot run the circuit.
+    """
+    everything = np.arange(len(task.seeds))
+    if wish.method is Method.EXECUTOR or not _is_looked_at(task, wish):
+        return [_by_executor(task, qubits, everything, executor)]
+    clifford = clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values)
+    if wish.method is Method.CLIFFORD and not clifford.all():
+        message = (
+            f"Option simulator.method: clifford cannot run {len(qubits)} entangled qubits of the circuit, which have"
+            " gates other than Clifford gates."
+        )
+        raise UnsupportedOptionError(message)
+    found = []
+    if clifford.any():
+        found.append(_of_clifford(task, qubits, np.flatnonzero(clifford), executor, wish))
+    if not clifford.all():
+        found.append(_by_executor(task, qubits, np.flatnonzero(~clifford), executor))
+    return found
+
+
+def _is_looked_at(task: SampleTask, wish: Wish) -> bool:
+    """Return whether frames are worth a look."""
+    if any(part.is_control_flow() or part.name == "store" for part in task.circuit.data):
+        return False
+    asked = wish.method is Method.CLIFFORD or wish.approximation is Approximation.TWIRLED_NOISE
+    return asked or task.circuit.num_qubits >= _LEAST_QUBITS
+
+
+def _gates(circuit: QuantumCircuit) -> Sequence[Instruction]:
+    return [instruction.operation for instruction in circuit.data]
+
+
+def _of_clifford(
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: Simulator, wish: Wish
+) -> Part:
+    """Return how rows with Clifford gates only are run."""
+    lowering = Lowering(task.circuit, task.noise)
+    frames = Part(rows=rows, plan=_frames(task, qubits, len(rows), lowering), lowering=lowering)
+    if frames.plan.approximates and wish.approximation is Approximation.NONE:
+        return _without_frames(task, qubits, rows, executor, wish)
+    if wish.method is Method.CLIFFORD or (
+        frames.plan.approximates and wish.approximation is Approximation.TWIRLED_NOISE
+    ):
+        return frames
+    try:
+        exact = _by_executor(task, qubits, rows, executor)
+    except CircuitTooLargeError:
+        return frames
+    if frames.plan.approximates or exact.plan.seconds <= frames.plan.seconds:
+        return exact
+    return frames
+
+
+def _without_frames(
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: Simulator, wish: Wish
+) -> Part:
+    if wish.method is Method.CLIFFORD:
+        message = (
+            "Option simulator.method: clifford is exact for Pauli errors only, and simulator.approximation is none:"
+            " twirled-noise would run the circuit."
+        )
+        raise UnsupportedOptionError(message)
+    try:
+        return _by_executor(task, qubits, rows, executor)
+    except CircuitTooLargeError as error:
+        message = f"{error} Its gates are Clifford gates: it would run with simulator.approximation: twirled-noise."
+        raise CircuitTooLargeError(message) from error
+
+
+def _by_executor(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: Simulator) -> Part:
+    offer = executor.offer(replace(task, parameter_values=task.parameter_values[rows], seeds=task.seeds[rows]))
+    plan = Plan(
+        qubits=tuple(qubits),
+        method=offer.method,
+        noise=Noise.NONE if task.noise is None else Noise.DEVICE,
+        seconds=offer.seconds * len(rows),
+        memory_bytes=offer.memory_bytes,
+    )
+    return Part(rows=rows, plan=plan)
+
+
+def _frames(task: SampleTask, qubits: Sequence[int], rows: int, lowering: Lowering) -> Plan:
+    blocks = -(-task.shots // _SHOTS_OF_A_BLOCK)
+    noise = Noise.DEVICE if lowering.exact else Noise.TWIRLED
+    return Plan(
+        qubits=tuple(qubits),
+        method=FRAMES,
+        noise=Noise.NONE if task.noise is None else noise,
+        seconds=len(task.circuit.data) * (_SECONDS_TO_WRITE + blocks * _SECONDS_PER_BLOCK) * rows,
+        memory_bytes=block_bytes(len(qubits), task.shots),
+    )

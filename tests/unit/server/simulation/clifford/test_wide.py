@@ -1,0 +1,141 @@
+"""Clifford circuits of 40 to 127 qubits: against Aer's stabilizer method, and against closed forms."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
+from scipy.stats import chi2_contingency, norm
+
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.planner import Method, Plan, Wish
+from qiskit_runtime_server.simulation.seeds import SeedPath
+
+SHOTS = 20_000
+
+
+def noisy(misread: float = 0.02) -> NoiseModel:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.004, 2), ["cx", "cz"])
+    model.add_all_qubit_quantum_error(pauli_error([("X", 0.002), ("Z", 0.01), ("I", 0.988)]), ["h", "s", "sx"])
+    model.add_all_qubit_readout_error(ReadoutError([[1 - misread, misread], [2 * misread, 1 - 2 * misread]]))
+    return model
+
+
+def frames(circuit: QuantumCircuit, model: NoiseModel | None, shots: int = SHOTS) -> NDArray[np.bool_]:
+    noise = None if model is None else DeviceNoise.from_model(model, circuit.num_qubits)
+    told: list[Plan] = []
+    bits = engine.sample(
+        AerExecutor(threads=1),
+        circuit,
+        np.empty((1, 0)),
+        shots,
+        noise=noise,
+        seeds=SeedPath((11,)),
+        wish=Wish(method=Method.CLIFFORD),
+        report=told.append,
+    )
+    assert {plan.method for plan in told} <= {"clifford-frames", "product"}
+    found: NDArray[np.bool_] = bits[0]
+    return found
+
+
+def stabilizer(circuit: QuantumCircuit, model: NoiseModel, shots: int) -> NDArray[np.bool_]:
+    """Return the shots of Aer alone."""
+    result = AerSimulator(method="stabilizer", noise_model=model, seed_simulator=3).run(
+        circuit, shots=shots, memory=True
+    )
+    rows = [[bit == "1" for bit in reversed(row)] for row in result.result().get_memory()]
+    return np.array(rows, dtype=np.bool_)
+
+
+def local_cliffords(num_qubits: int, depth: int, rng: np.random.Generator) -> QuantumCircuit:
+    """Return random layers on a line, with resets and measurements between them."""
+    circuit = QuantumCircuit(num_qubits, num_qubits)
+    for layer in range(depth):
+        for qubit in range(num_qubits):
+            getattr(circuit, str(rng.choice(["h", "s", "sx", "x", "id"])))(qubit)
+        for qubit in range(layer % 2, num_qubits - 1, 2):
+            getattr(circuit, str(rng.choice(["cx", "cz"])))(qubit, qubit + 1)
+        for qubit in rng.choice(num_qubits, 3, replace=False).tolist():
+            circuit.reset(qubit) if rng.random() < 0.5 else circuit.measure(qubit, qubit)
+    circuit.measure(range(num_qubits), range(num_qubits))
+    return circuit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_qubits", [40, 127])
+def test_shots_agree_with_those_of_aers_stabilizer_states(num_qubits: int) -> None:
+    rng = np.random.default_rng(num_qubits)
+    circuit = local_cliffords(num_qubits, 5, rng)
+    model = noisy()
+    ours, theirs = frames(circuit, model), stabilizer(circuit, model, 2000)
+    found = []
+    # Parities of neighbours, which show correlations, and of random sets of bits.
+    sets = [[qubit, qubit + 1, qubit + 2] for qubit in range(0, num_qubits - 2, 2)]
+    sets += [rng.choice(num_qubits, int(rng.integers(1, 6)), replace=False).tolist() for _ in range(40)]
+    for places in sets:
+        codes = [bits[:, places] @ (1 << np.arange(len(places))) for bits in (ours, theirs)]
+        table = np.array([np.bincount(code, minlength=1 << len(places)) for code in codes])
+        table = table[:, table.sum(axis=0) > 20]
+        if table.shape[1] > 1:
+            found.append(chi2_contingency(table).pvalue)
+    assert len(found) > 25
+    assert min(found) > 1e-3 / len(found)
+
+
+def ghz(num_qubits: int, angle: float | None = None) -> QuantumCircuit:
+    """Return a GHZ state, measured in the basis of cos(angle) X + sin(angle) Y of each qubit, or in that of Z."""
+    circuit = QuantumCircuit(num_qubits, num_qubits)
+    circuit.h(0)
+    for one, other in pairwise(range(num_qubits)):
+        circuit.cx(one, other)
+    if angle is not None:
+        for qubit in range(num_qubits):
+            circuit.rz(-angle, qubit)
+            circuit.h(qubit)
+    circuit.measure(range(num_qubits), range(num_qubits))
+    return circuit
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_the_parity_of_a_ghz_state_oscillates(quarter: int) -> None:
+    """<P(a)^n> = cos(n a) on n qubits: Bollinger et al., 1996, https://doi.org/10.1103/PhysRevA.54.R4649."""
+    bits = frames(ghz(127, quarter * math.pi / 2), None)
+    parity = 1 - 2 * (bits.sum(axis=1) % 2).mean()
+    wanted = math.cos(127 * quarter * math.pi / 2)
+    assert abs(parity - wanted) < 6 / math.sqrt(SHOTS)
+    assert parity == pytest.approx(round(wanted)) or round(wanted) == 0
+
+
+def test_a_ghz_state_decays_as_its_errors_say() -> None:
+    """Parity is the product of the eigenvalues of all errors that it meets: (1-p) for each depolarised gate."""
+    num_qubits, chance = 100, 0.004
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(chance, 2), "cx")
+    bits = frames(ghz(num_qubits, 0.0), model, 100_000)
+    parity = 1 - 2 * (bits.sum(axis=1) % 2)
+    wanted = (1 - chance) ** (num_qubits - 1)
+    error = math.sqrt((1 - wanted**2) / len(bits))
+    assert 2 * norm.sf(abs(parity.mean() - wanted) / error) > 1e-4
+
+
+def test_a_bit_is_misread_as_often_as_its_value_says() -> None:
+    circuit = QuantumCircuit(100, 100)
+    for qubit in range(0, 100, 2):
+        circuit.x(qubit)
+    for qubit in range(99):
+        circuit.cz(qubit, qubit + 1)
+    circuit.measure(range(100), range(100))
+    model = NoiseModel()
+    model.add_all_qubit_readout_error(ReadoutError([[0.97, 0.03], [0.11, 0.89]]))
+    bits = frames(circuit, model)
+    ones, zeros = bits[:, ::2].mean(), bits[:, 1::2].mean()
+    assert abs(zeros - 0.03) < 6 * math.sqrt(0.03 * 0.97 / bits.size * 2)
+    assert abs(ones - 0.89) < 6 * math.sqrt(0.11 * 0.89 / bits.size * 2)

@@ -1,0 +1,192 @@
+"""Which method the planner chooses for each kind of circuit, and that no plan approximates without saying so."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit_aer.noise import NoiseModel, amplitude_damping_error, depolarizing_error
+
+from kit.quantum.clifford_circuits import clifford_case
+from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator
+from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.simulation.planner import Approximation, Method, Noise, Plan, Wish
+from qiskit_runtime_server.simulation.seeds import SeedPath
+
+AER = AerExecutor(memory_bytes=2**30, threads=1)
+
+
+def damped(strength: float = 0.01) -> NoiseModel:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(amplitude_damping_error(strength), ["h", "sx", "rz"])
+    return model
+
+
+def depolarized() -> NoiseModel:
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(depolarizing_error(0.01, 2), ["cx", "cz"])
+    return model
+
+
+def brickwork(num_qubits: int, depth: int, angle: float | Parameter = math.pi / 2) -> QuantumCircuit:
+    """Return layers of gates on a ring: Clifford gates if the angle is a multiple of pi/2."""
+    circuit = QuantumCircuit(num_qubits, num_qubits)
+    for _ in range(depth):
+        for qubit in range(num_qubits):
+            circuit.h(qubit)
+            circuit.rz(angle, qubit)
+        for qubit in range(num_qubits):
+            circuit.cx(qubit, (qubit + 1) % num_qubits)
+    circuit.measure(range(num_qubits), range(num_qubits))
+    return circuit
+
+
+def plans_of(
+    circuit: QuantumCircuit,
+    model: NoiseModel | None,
+    wish: Wish | None = None,
+    values: tuple[tuple[float, ...], ...] = ((),),
+    executor: Simulator = AER,
+) -> list[Plan]:
+    noise = None if model is None else DeviceNoise.from_model(model, circuit.num_qubits)
+    table = np.array(values, dtype=np.float64).reshape(len(values), -1)
+    return list(engine.plans(executor, circuit, table, 100, noise=noise, wish=wish or Wish()))
+
+
+@pytest.mark.parametrize(
+    ("circuit", "model", "method", "noise"),
+    [
+        (brickwork(50, 6), None, "clifford-frames", Noise.NONE),
+        (brickwork(50, 6), depolarized(), "clifford-frames", Noise.DEVICE),
+        (brickwork(50, 6), damped(), "clifford-frames", Noise.TWIRLED),
+        (brickwork(14, 6), damped(), "statevector", Noise.DEVICE),
+        (brickwork(4, 2), damped(), "density-matrix", Noise.DEVICE),
+        (brickwork(4, 2), None, "statevector", Noise.NONE),
+        (brickwork(14, 2, 0.3), None, "statevector", Noise.NONE),
+        (brickwork(40, 1, 0.3), None, "matrix-product-state", Noise.NONE),
+    ],
+)
+def test_each_kind_of_circuit_has_its_method(
+    circuit: QuantumCircuit, model: NoiseModel | None, method: str, noise: Noise
+) -> None:
+    (plan,) = plans_of(circuit, model)
+    assert (plan.method, plan.noise) == (method, noise)
+    assert plan.qubits == tuple(range(circuit.num_qubits)) or set(plan.qubits) == set(range(circuit.num_qubits))
+    assert plan.seconds > 0
+    assert plan.memory_bytes > 0
+    assert plan.approximates == (noise is Noise.TWIRLED)
+
+
+def test_single_qubits_are_a_product() -> None:
+    circuit = QuantumCircuit(3, 3)
+    circuit.h(0)
+    circuit.measure(range(3), range(3))
+    (plan,) = plans_of(circuit, damped())
+    assert (plan.method, plan.qubits, plan.noise) == ("product", (0, 1, 2), Noise.DEVICE)
+
+
+def test_rows_of_a_sweep_that_are_clifford_circuits_run_as_such() -> None:
+    values = ((0.0,), (math.pi / 2,), (0.3,))
+    found = plans_of(brickwork(20, 4, Parameter("a")), None, values=values)
+    assert [plan.method for plan in found] == ["clifford-frames", "statevector"]
+
+
+def test_a_circuit_that_fits_runs_twirled_only_if_the_options_say_so() -> None:
+    circuit, model = brickwork(14, 6), damped()
+    wish = Wish(approximation=Approximation.TWIRLED_NOISE)
+    assert [plan.noise for plan in plans_of(circuit, model)] == [Noise.DEVICE]
+    assert [plan.noise for plan in plans_of(circuit, model, wish)] == [Noise.TWIRLED]
+    assert [plan.noise for plan in plans_of(brickwork(4, 2), model, wish)] == [Noise.TWIRLED]
+    assert [plan.noise for plan in plans_of(circuit, depolarized(), wish)] == [Noise.DEVICE]
+
+
+def test_without_approximations_the_refusal_says_what_would_run() -> None:
+    with pytest.raises(CircuitTooLargeError, match=r"simulator\.approximation: twirled-noise"):
+        plans_of(brickwork(50, 6), damped(), Wish(approximation=Approximation.NONE))
+
+
+def test_the_method_of_clifford_circuits_can_be_asked_for_and_is_refused_for_others() -> None:
+    wish = Wish(method=Method.CLIFFORD)
+    assert [plan.method for plan in plans_of(brickwork(4, 2), depolarized(), wish)] == ["clifford-frames"]
+    with pytest.raises(UnsupportedOptionError, match="other than Clifford gates"):
+        plans_of(brickwork(4, 2, 0.3), None, wish)
+    with pytest.raises(UnsupportedOptionError, match="exact for Pauli errors only"):
+        plans_of(brickwork(4, 2), damped(), Wish(method=Method.CLIFFORD, approximation=Approximation.NONE))
+
+
+def test_the_executor_alone_can_be_asked_for() -> None:
+    wish = Wish(method=Method.EXECUTOR)
+    assert [plan.method for plan in plans_of(brickwork(14, 6), None, wish)] == ["stabilizer"]
+    with pytest.raises(CircuitTooLargeError):
+        plans_of(brickwork(50, 6), damped(), wish)
+
+
+def test_control_flow_is_the_executors() -> None:
+    circuit = brickwork(14, 3)
+    with circuit.if_test((0, 1)):
+        circuit.x(1)
+    circuit.measure(1, 1)
+    assert [plan.method for plan in plans_of(circuit, None)] == ["stabilizer"]
+
+
+class Recording(Simulator):
+    """Offers whatever it is told to, and runs nothing."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def offer(self, task: SampleTask) -> Offer:
+        if task.circuit.num_qubits > self._most:
+            message = "too large"
+            raise CircuitTooLargeError(message)
+        return Offer(method="its own", seconds=1e9, memory_bytes=1)
+
+    def sample(self, task: SampleTask) -> BitTensor:
+        return np.zeros((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(["ideal", "pauli", "damped"]),
+    method=st.sampled_from(Method),
+    approximation=st.sampled_from([None, *Approximation]),
+    most=st.sampled_from([0, 100]),
+)
+def test_no_plan_approximates_without_saying_so_or_against_the_options(
+    seed: int, kind: str, method: Method, approximation: Approximation | None, most: int
+) -> None:
+    case = clifford_case(np.random.default_rng(seed), most=14, noisy=kind == "pauli")
+    model = damped() if kind == "damped" else case.model
+    damaged = kind == "damped" and any(name in case.circuit.count_ops() for name in ("h", "sx", "rz"))
+    wish = Wish(method=method, approximation=approximation)
+    try:
+        found = plans_of(case.circuit, model, wish, (tuple(case.values),), Recording(most))
+    except (CircuitTooLargeError, UnsupportedOptionError):
+        # What has an exact method is refused only if the options stand against it.
+        assert damaged or method is Method.EXECUTOR or most == 0
+        return
+    for plan in found:
+        twirled = damaged and plan.method == "clifford-frames"
+        assert plan.approximates == twirled
+        assert (plan.noise is Noise.TWIRLED) == twirled
+        if twirled:
+            assert approximation is not Approximation.NONE
+            asked = approximation is Approximation.TWIRLED_NOISE or method is Method.CLIFFORD
+            assert asked or most == 0
+
+
+def test_shots_of_the_engine_are_those_of_the_plans() -> None:
+    circuit = brickwork(50, 4, Parameter("a"))
+    values = np.array([[0.0], [math.pi / 2]])
+    told: list[Plan] = []
+    bits = engine.sample(Recording(0), circuit, values, 300, noise=None, seeds=SeedPath((5,)), report=told.append)
+    assert [plan.method for plan in told] == ["clifford-frames"]
+    assert bits.shape == (2, 300, 50)
+    later = engine.sample(Recording(0), circuit, values[1:], 300, noise=None, seeds=SeedPath((5,)), first=1)
+    assert (later[0] == bits[1]).all()
