@@ -31,8 +31,7 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 from qiskit_aer.noise.passes import LocalNoisePass, RelaxationNoisePass
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-
-# Aer has no public way to read or to cut a noise model. The private names used instead are pinned by the tests.
+from qiskit_runtime_server.simulation import noise_models
 
 Use = tuple[str, tuple[int, ...]]
 """What an instruction's errors are called, see `error_name`, and its qubits."""
@@ -138,14 +137,14 @@ def error_name(operation: Instruction) -> str:
 def gate_error(model: NoiseModel, use: Use) -> QuantumError | None:
     """Return what `model` does besides an instruction; before it if that is a measurement, else after it."""
     label, qubits = use
-    return model._local_quantum_errors.get(label, {}).get(qubits, model._default_quantum_errors.get(label))
+    return noise_models.local_errors(model).get(label, {}).get(qubits, noise_models.default_errors(model).get(label))
 
 
 def errors_of(model: NoiseModel, operation: Instruction, qubits: tuple[int, ...]) -> list[QuantumError]:
     """Return all that a model cut by `DeviceNoise` does after an instruction, in order."""
     errors = [gate_error(model, (error_name(operation), qubits))]
     if isinstance(operation, Delay):
-        errors += [noise_pass.error(operation, qubits[0]) for noise_pass in model._custom_noise_passes]
+        errors += [noise_pass.error(operation, qubits[0]) for noise_pass in noise_models.passes(model)]
     return [error for error in errors if error is not None]
 
 
@@ -157,7 +156,7 @@ def error_channel(model: NoiseModel, operation: Instruction, qubits: tuple[int, 
 
 def readout_matrix(model: NoiseModel, qubit: int) -> NDArray[np.float64] | None:
     """Return the probabilities to read the bit of the column when it is that of the row, shape (2, 2)."""
-    error: ReadoutError | None = model._local_readout_errors.get((qubit,), model._default_readout_error)
+    error = noise_models.readout_error(model, qubit)
     return None if error is None else np.asarray(error.probabilities, dtype=np.float64)
 
 
@@ -188,8 +187,7 @@ class _UnreadNoise(DeviceNoise):
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         model = self._noise._cut(qubits, uses)
-        model._local_readout_errors = {}
-        model._default_readout_error = None
+        noise_models.remove_readout_errors(model)
         return model
 
 
@@ -216,7 +214,7 @@ class _CalibratedNoise(DeviceNoise):
                 model.add_readout_error(readout, [place], warnings=False)
         # Without these properties Aer's model has no such pass either.
         if self._target.qubit_properties and any(label == "delay" for label, _ in uses):
-            model._custom_noise_passes.append(DelayNoisePass(self._relaxed, qubits))
+            noise_models.passes(model).append(DelayNoisePass(self._relaxed, qubits))
         return model
 
     def _uses(self, qubits: tuple[int, ...]) -> frozenset[Use]:
@@ -269,48 +267,49 @@ class _ModelNoise(DeviceNoise):
     def __init__(self, model: NoiseModel, num_qubits: int) -> None:
         super().__init__()
         self._model = model
-        for noise_pass in model._custom_noise_passes:
+        for noise_pass in noise_models.passes(model):
             if not isinstance(noise_pass, RelaxationNoisePass):
                 message = f"Option simulator.noise_model: its pass {type(noise_pass).__name__} is not supported."
                 raise UnsupportedOptionError(message)
         # Qubits that no gate joins are simulated apart.
-        if any(len(group) > 1 for group in model._local_readout_errors):
+        if any(len(group) > 1 for group in noise_models.local_readout_errors(model)):
             message = "Option simulator.noise_model: readout errors of several qubits at once are not supported."
             raise UnsupportedOptionError(message)
         missing = [qubit for qubit in model.noise_qubits if qubit >= num_qubits]
         if missing:
             message = f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
             raise InvalidInputError(message)
-        self._relaxations = [_relaxation_of(noise_pass) for noise_pass in model._custom_noise_passes]
+        self._relaxations = [_relaxation_of(noise_pass) for noise_pass in noise_models.passes(model)]
 
     @property
     def labels(self) -> frozenset[str]:
-        return frozenset(self._model._default_quantum_errors) | frozenset(self._model._local_quantum_errors)
+        return frozenset(noise_models.default_errors(self._model)) | frozenset(noise_models.local_errors(self._model))
 
     def _cut(self, qubits: tuple[int, ...], uses: frozenset[Use] | None) -> NoiseModel:
         labels = None if uses is None else {label for label, _ in uses}
         model = NoiseModel(basis_gates=self._model.basis_gates)
-        for label, error in self._model._default_quantum_errors.items():
+        for label, error in noise_models.default_errors(self._model).items():
             if labels is None or label in labels:
                 model.add_all_qubit_quantum_error(error, label, warnings=False)
-        if self._model._default_readout_error is not None:
-            model.add_all_qubit_readout_error(self._model._default_readout_error, warnings=False)
+        misread = noise_models.default_readout_error(self._model)
+        if misread is not None:
+            model.add_all_qubit_readout_error(misread, warnings=False)
         self._add_local_errors(model, {qubit: place for place, qubit in enumerate(qubits)}, labels)
         if labels is None or "delay" in labels:
-            model._custom_noise_passes.extend(DelayNoisePass(relaxation, qubits) for relaxation in self._relaxations)
+            noise_models.passes(model).extend(DelayNoisePass(relaxation, qubits) for relaxation in self._relaxations)
         return model
 
     def _add_local_errors(self, model: NoiseModel, places: dict[int, int], labels: set[str] | None) -> None:
-        for label, errors in self._model._local_quantum_errors.items():
+        for label, errors in noise_models.local_errors(self._model).items():
             for group, error in errors.items() if labels is None or label in labels else ():
                 if all(qubit in places for qubit in group):
                     model.add_quantum_error(error, label, [places[qubit] for qubit in group], warnings=False)
-        for group, error in self._model._local_readout_errors.items():
+        for group, error in noise_models.local_readout_errors(self._model).items():
             if all(qubit in places for qubit in group):
                 model.add_readout_error(error, [places[qubit] for qubit in group], warnings=False)
 
 
 def _relaxation_of(noise_pass: RelaxationNoisePass) -> Relaxation:
     return lru_cache(maxsize=_KEPT_CHANNELS)(
-        lambda duration, unit, qubit: noise_pass._thermal_relaxation_error(Delay(duration, unit), [qubit])
+        lambda duration, unit, qubit: noise_models.relaxation(noise_pass, Delay(duration, unit), qubit)
     )

@@ -32,6 +32,7 @@ from qiskit.quantum_info import Kraus
 from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.simulation.noise import errors_of
+from qiskit_runtime_server.simulation.noise_models import readout_error
 from qiskit_runtime_server.simulation.statevector.channels import channel
 
 Steps = Sequence[tuple[Instruction, Sequence[int]]]
@@ -130,7 +131,7 @@ def reading_errors(noise: NoiseModel | None, num_qubits: int) -> NoiseModel | No
         return None
     model = NoiseModel()
     for qubit in range(num_qubits):
-        error = noise._local_readout_errors.get((qubit,), noise._default_readout_error)
+        error = readout_error(noise, qubit)
         if error is not None:
             model.add_readout_error(error, [qubit], warnings=False)
     return None if model.is_ideal() else model

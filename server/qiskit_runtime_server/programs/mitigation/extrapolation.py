@@ -26,8 +26,9 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 from qiskit_mitigation import PEA, GateFolding, MitigationTask
-from qiskit_mitigation.zne.extrapolation import _build_model_spec
 from scipy.optimize import curve_fit
+
+from qiskit_runtime_server.programs.private_names import extrapolation_model
 
 Floats = NDArray[np.float64]
 
@@ -173,7 +174,7 @@ def _exponentials(name: str, x: Floats, at: Floats, cases: Sequence[Means]) -> F
         with warnings.catch_warnings():
             # That the errors of parameters cannot be estimated, which nobody asks for.
             warnings.simplefilter("ignore")
-            model, start, bounds = _build_model_spec(name, x, y[0], weights[0])
+            model, start, bounds = extrapolation_model(name, x, y[0], weights[0])
             optimum, _ = curve_fit(model, x, y[0], p0=start, sigma=1 / weights[0], bounds=bounds)
     except (RuntimeError, ValueError, np.linalg.LinAlgError):
         # The library gives no value then either.

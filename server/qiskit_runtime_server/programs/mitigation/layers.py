@@ -16,10 +16,10 @@ from typing import Final, Self
 from qiskit.circuit import CircuitInstruction, QuantumCircuit, QuantumRegister
 from qiskit.quantum_info import PauliLindbladMap, PauliList
 from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
-from qiskit_mitigation import PEC
 from samplomatic.annotations import InjectNoise
 from samplomatic.utils import find_unique_box_instructions, get_annotation
 
+from qiskit_runtime_server.programs.private_names import boxed_layers
 from qiskit_runtime_server.programs.wire.codec import damage
 
 Gates = frozenset[tuple[str, tuple[int, ...]]]
@@ -35,6 +35,7 @@ class Layer:
 
     Attributes:
         box: Of the circuit it was found in, without the random gates.
+        places: Of the box's qubits in that circuit, whose qubits rise with those of the device.
         ref: What the box calls its noise.
         qubits: Of the device, rising.
         gates: On qubits of the device.
@@ -42,6 +43,7 @@ class Layer:
     """
 
     box: CircuitInstruction
+    places: tuple[int, ...]
     ref: str
     qubits: tuple[int, ...]
     gates: Gates
@@ -53,25 +55,28 @@ class Layer:
         own = [qubits[place] for place in places]
         return cls(
             box=box,
+            places=tuple(places),
             ref=get_annotation(box.operation, InjectNoise).ref,
             qubits=tuple(sorted(own)),
             gates=_gates(box.operation.body, own),
             occurrences=occurrences,
         )
 
+    @property
+    def _ranks(self) -> list[int]:
+        """Which of the layer's qubits each qubit of the box is."""
+        return [sorted(self.places).index(place) for place in self.places]
+
     def instruction(self, num_qubits: int) -> CircuitInstruction:
         """Return the box on a device of `num_qubits` qubits."""
         device = QuantumRegister(num_qubits, "q")
-        narrow = sorted(self.box.qubits, key=lambda qubit: qubit._index)
-        where = dict(zip(narrow, self.qubits, strict=True))
-        return CircuitInstruction(self.box.operation, [device[where[qubit]] for qubit in self.box.qubits])
+        return CircuitInstruction(self.box.operation, [device[self.qubits[rank]] for rank in self._ranks])
 
     def circuit(self) -> QuantumCircuit:
         """Return the gates on as many qubits as the layer has, in their order."""
         circuit = QuantumCircuit(len(self.qubits))
         body = self.box.operation.body
-        narrow = sorted(self.box.qubits, key=lambda qubit: qubit._index)
-        where = dict(zip(body.qubits, (narrow.index(qubit) for qubit in self.box.qubits), strict=True))
+        where = dict(zip(body.qubits, self._ranks, strict=True))
         for instruction in body.data:
             if instruction.name != "barrier":
                 circuit.append(instruction.operation, [where[qubit] for qubit in instruction.qubits])
@@ -94,7 +99,7 @@ def found_layers(circuits: Iterable[QuantumCircuit], strategy: str, qubits: Sequ
     places: dict[object, int] = {}
     for circuit in circuits:
         with damage("a circuit cannot be twirled"):
-            boxed = PEC._box_circuit(circuit, {**boxing, "measure_annotations": "all"})
+            boxed = boxed_layers(circuit, {**boxing, "measure_annotations": "all"})
         places.update({qubit: place for place, qubit in enumerate(boxed.qubits)})
         boxes += [box for box in boxed if box.name == "box" and get_annotation(box.operation, InjectNoise) is not None]
     counts = Counter(get_annotation(box.operation, InjectNoise).ref for box in boxes)

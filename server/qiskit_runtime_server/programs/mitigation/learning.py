@@ -37,9 +37,8 @@ from qiskit_noise_learning.analysis import (
 )
 from qiskit_noise_learning.models import split_pauli_lindblad_model
 from qiskit_noise_learning.protocols import prepare_vanilla_program, process_vanilla_result
-from qiskit_noise_learning.protocols.vanilla import _fraction_kept, _success_rates
 
-from qiskit_runtime_server.programs import run_items
+from qiskit_runtime_server.programs import private_names, run_items
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.options.mitigation import Checks, LayerLearning
 from qiskit_runtime_server.programs.prepared import PreparedDevice
@@ -79,8 +78,7 @@ class Learned:
 
     def fractions_kept(self) -> dict[int, float]:
         """Return the share of shots that passed all checks, for each number of pairs of layers."""
-        kept: dict[int, float] = _fraction_kept(self._fit.raw_data)
-        return kept
+        return private_names.fractions_kept(self._fit.raw_data)
 
     def success_rates(self) -> dict[int, dict[int, float]]:
         """Return for each number of pairs of layers how often the check flipped each qubit; 1 where none was made.
@@ -88,8 +86,7 @@ class Learned:
         It is the check after the circuit or, where there is none, the one before.
         """
         identifier = _AFTER if self._checks.post.enable or not self._checks.pre.enable else _before
-        rates: dict[int, dict[int, float]] = _success_rates(self._fit.raw_data, identifier)
-        return rates
+        return private_names.success_rates(self._fit.raw_data, identifier)
 
 
 def learned(

@@ -12,11 +12,9 @@ https://doi.org/10.1038/s41586-023-06096-3).
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from qiskit.circuit import CircuitInstruction
@@ -30,7 +28,6 @@ from qiskit_ibm_runtime.options_models import EstimatorOptions
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
-from qiskit_mitigation.zne import gate_folding
 
 from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, errors_of
@@ -41,10 +38,8 @@ from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_q
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
 from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience
 from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.programs.private_names import folding_by
 from qiskit_runtime_server.programs.wire.codec import damage
-from qiskit_runtime_server.simulation.seeds import SeedPath
-
-_FoldingPass: Final = gate_folding.GateFoldingPass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +110,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     options, pub, methods, planned = prepared.options, plan.pub, plan.methods, plan.randomizations
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
     seeds = options.seeds.pub(index)
-    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), _folding_by(seeds.folding):
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding_by(seeds.folding.generator()):
         program, _ = prepare([_narrow(pub, qubits)], _options(prepared, methods, planned, noise))
     # Cancelling errors takes more randomizations than were asked for.
     drawn = replace(planned, number=program.items[0].shape[0]) if methods.pec else planned
@@ -165,16 +160,6 @@ def _with_errors(data: DataBin, errors: Errors) -> DataBin:
         "fit_stds_extrapolated": data.stds_extrapolated,
     }
     return DataBin(**fields, shape=shape)
-
-
-@contextmanager
-def _folding_by(seeds: SeedPath) -> Iterator[None]:
-    """Let `seeds` choose the gates that are folded once more than others, for which the library takes no seed."""
-    gate_folding.GateFoldingPass = partial(_FoldingPass, seed=seeds.generator())
-    try:
-        yield
-    finally:
-        gate_folding.GateFoldingPass = _FoldingPass
 
 
 def _about(

@@ -6,7 +6,7 @@ https://github.com/Qiskit/ibm-quantum-schemas/blob/main/schemas/sampler_result_v
 https://github.com/Qiskit/ibm-quantum-schemas/blob/main/schemas/estimator_result_v2_schema.json
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from qiskit_ibm_runtime.execution_span.execution_span import ExecutionSpan
 from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
 
 from qiskit_runtime_server.errors import InternalError, TooManyShotsError
+from qiskit_runtime_server.programs.private_names import data_slices
 
 MAX_TEXT_BYTES: Final = 256 * 2**20
 """Of all samples of a result; as many bits take up to 40 times as much room as text."""
@@ -128,10 +129,9 @@ def _numbers(array: NDArray[Any]) -> object:
 
 def _span(span: ExecutionSpan) -> list[object]:
     """Return when data was taken, and which: for each pub its shape and, for each axis, from where to where."""
-    slices: Mapping[int, Any] = span._data_slices
     parts = {
         str(index): [[part.start, part.stop] if isinstance(part, slice) else part for part in place]
-        for index, place in slices.items()
+        for index, place in data_slices(span).items()
     }
     return [_date(span.start), _date(span.stop), parts]
 

@@ -1,0 +1,73 @@
+"""What the libraries of error mitigation and the client have no public names for.
+
+This is the only module of `programs` that uses private names of other distributions, or puts something in the place of
+their names. An upgrade that changes one fails in its tests, and there alone (`test_private_names.py`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import QuantumCircuit
+from qiskit_ibm_runtime.execution_span.execution_span import ExecutionSpan
+from qiskit_mitigation import PEC
+from qiskit_mitigation.zne import extrapolation, gate_folding
+from qiskit_noise_learning.protocols import vanilla
+
+_FoldingPass: Final = gate_folding.GateFoldingPass
+
+
+def boxed_layers(circuit: QuantumCircuit, options: Mapping[str, Any]) -> QuantumCircuit:
+    """Return `circuit` with its layers in boxes that say how they are twirled, and what their noise is called.
+
+    Args:
+        circuit: Without control flow.
+        options: Of samplomatic's pass manager for boxes.
+    """
+    return PEC._box_circuit(circuit, dict(options))
+
+
+@contextmanager
+def folding_by(generator: np.random.Generator) -> Iterator[None]:
+    """Let `generator` choose the gates that are folded once more than others, for which the library takes no seed."""
+    gate_folding.GateFoldingPass = partial(_FoldingPass, seed=generator)
+    try:
+        yield
+    finally:
+        gate_folding.GateFoldingPass = _FoldingPass
+
+
+def extrapolation_model(
+    name: str, factors: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[Callable[..., Any], Any, Any]:
+    """Return the function of an extrapolator, where its fit starts, and the bounds of its parameters."""
+    model, start, bounds = extrapolation._build_model_spec(name, factors, values, weights)
+    return model, start, bounds
+
+
+def fractions_kept(raw_data: object) -> dict[int, float]:
+    """Return the share of shots that passed all checks, for each number of pairs of layers."""
+    fractions: dict[int, float] = vanilla._fraction_kept(raw_data)
+    return fractions
+
+
+def success_rates(
+    raw_data: object, identifier: Callable[[Iterable[str]], Iterator[tuple[str, ...]]]
+) -> dict[int, dict[int, float]]:
+    """Return for each number of pairs of layers how often a check flipped each qubit.
+
+    Args:
+        raw_data: Of a fit.
+        identifier: Yields the registers of checks among registers, each with the register that it checks.
+    """
+    rates: dict[int, dict[int, float]] = vanilla._success_rates(raw_data, identifier)
+    return rates
+
+
+def data_slices(span: ExecutionSpan) -> Mapping[int, Any]:
+    """Return which data was taken in a span: by the numbers of pubs, their shapes and a slice of each axis."""
+    slices: Mapping[int, Any] = span._data_slices
+    return slices

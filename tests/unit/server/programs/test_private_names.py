@@ -1,0 +1,105 @@
+"""Each private name of the client and of the libraries of mitigation does what is expected of it, in one module."""
+
+import ast
+import inspect
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qiskit.circuit import QuantumCircuit, QuantumRegister
+from qiskit_ibm_runtime.execution_span import DoubleSliceSpan
+from qiskit_mitigation.zne import gate_folding
+from samplomatic import Twirl
+from samplomatic.annotations import InjectNoise
+from samplomatic.utils import get_annotation
+
+import qiskit_runtime_server
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.programs import private_names
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
+from qiskit_runtime_server.programs.mitigation.learning import learned
+from qiskit_runtime_server.programs.options.mitigation import Check, Checks, LayerLearning
+from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.simulation.seeds import SeedPath
+
+SERVER = Path(qiskit_runtime_server.__file__).parent
+
+
+def test_layers_are_boxed_and_their_noise_is_named() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.cx(0, 1)
+    options = {"enable_gates": True, "enable_measures": True, "twirling_strategy": "active"}
+    boxed = private_names.boxed_layers(circuit, {**options, "measure_annotations": "all"})
+    noisy = [part for part in boxed if part.name == "box" and get_annotation(part.operation, InjectNoise) is not None]
+    assert len(noisy) == 1
+
+
+def test_a_generator_takes_the_place_of_the_seed_of_folding_and_leaves_it_again() -> None:
+    original, generator = gate_folding.GateFoldingPass, np.random.default_rng(1)
+    assert inspect.signature(original.__init__).parameters["seed"].default is None
+    with private_names.folding_by(generator):
+        folding = gate_folding.GateFoldingPass
+        assert (folding.func, folding.keywords) == (original, {"seed": generator})
+        folding(noise_factor=1.5)
+    assert gate_folding.GateFoldingPass is original
+
+
+def test_what_was_learned_says_which_shots_it_kept_and_how_often_checks_flipped() -> None:
+    circuit = QuantumCircuit(QuantumRegister(5, "q"))
+    with circuit.box([Twirl()]):
+        circuit.cx(0, 1)
+    learning = LayerLearning(num_randomizations=2, shots_per_randomization=16, layer_pair_depths=(0, 1))
+    prepared = PreparedDevice.of(SimulatedShots(AerExecutor(threads=1)), Options(), "fake_manila")
+    checks = Checks(post=Check(enable=True, x_pulse_type="rx"))
+    found = learned(prepared, circuit.data[0], learning, SeedPath((1,)), checks=checks)
+    assert set(found.fractions_kept()) == {0, 1}
+    assert all(0.5 < share < 1 for share in found.fractions_kept().values())
+    assert all(0.8 < rate <= 1 for rates in found.success_rates().values() for rate in rates.values())
+    assert {len(rates) for rates in found.success_rates().values()} == {3}
+
+
+@pytest.mark.parametrize(
+    ("name", "curve"), [("exponential", lambda x: 0.9 * np.exp(-0.2 * x)), ("linear", lambda x: 0.9 - 0.1 * x)]
+)
+def test_an_extrapolator_is_a_function_with_a_start_and_bounds(name: str, curve: object) -> None:
+    assert callable(curve)
+    factors = np.array([1.0, 3.0, 5.0])
+    values = curve(factors)
+    model, start, bounds = private_names.extrapolation_model(name, factors, values, np.ones(3))
+    assert np.shape(model(factors, *start)) == (3,)
+    assert len(bounds) == 2
+
+
+def test_a_span_says_which_data_it_has() -> None:
+    now = datetime.now(UTC)
+    span = DoubleSliceSpan(now, now, {0: ((2, 3), slice(0, 2), slice(1, 3))})
+    assert private_names.data_slices(span) == {0: ((2, 3), slice(0, 2), slice(1, 3))}
+
+
+def test_no_other_module_uses_a_private_name_of_them() -> None:
+    private = {node.attr for node in _attributes(SERVER / "programs/private_names.py") if node.attr.startswith("_")}
+    assert private == {"_box_circuit", "_build_model_spec", "_fraction_kept", "_success_rates", "_data_slices"}
+    for path in SERVER.rglob("*.py"):
+        if path.name != "private_names.py":
+            assert {node.attr for node in _attributes(path)}.isdisjoint(private), path
+
+
+def test_no_module_imports_a_private_name() -> None:
+    for path in SERVER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("qiskit_runtime_server"):
+                private = [name.name for name in node.names if name.name.startswith("_")]
+                assert not private or node.module == "__future__", f"{path}: {node.module}.{private}"
+
+
+def test_the_page_about_dependencies_lists_them() -> None:
+    page = (SERVER.parents[1] / "docs/reference/dependencies.md").read_text()
+    for module in ("programs/private_names.py", "simulation/noise_models.py"):
+        names = {node.attr for node in _attributes(SERVER / module) if node.attr.startswith("_")}
+        assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def _attributes(path: Path) -> list[ast.Attribute]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
