@@ -21,18 +21,11 @@ from qiskit_ibm_runtime import EstimatorV2, QiskitRuntimeService, SamplerV2
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
 
 from benchmarks.table import Row, compared, sample, shown
+from kit.quantum.circuits import isa_bell
 from kit.server.server_process import ServerProcess, running_server
 from qiskit_runtime_server.client import connect
 
 THREADS = 16
-
-
-def bell(backend: BackendV2) -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return generate_preset_pass_manager(backend=backend, optimization_level=1).run(circuit)
 
 
 def run_sampler(backend: BackendV2, circuit: QuantumCircuit) -> object:
@@ -45,7 +38,7 @@ def bell_rows(service: QiskitRuntimeService, count: int) -> Iterator[Row]:
     for name, goal in goals.items():
         remote = service.backend(f"{name}@aer")
         local = FakeProviderForBackendV2().backend(name)
-        circuit = bell(local)
+        circuit = isa_bell(local)
         ours = sample(partial(run_sampler, remote, circuit), count=count)
         peer = sample(partial(run_sampler, local, circuit), count=3)
         yield compared(f"Bell, 1,024 shots, {name} ({local.num_qubits} qubits)", ours, peer, goal)
@@ -97,7 +90,7 @@ def throughput_row(url: str, seconds: float) -> Row:
     """Sixteen client threads that send Bell jobs one after the other."""
     times: list[float] = []
     failures: list[str] = []
-    circuit = bell(FakeProviderForBackendV2().backend("fake_sherbrooke"))
+    circuit = isa_bell(FakeProviderForBackendV2().backend("fake_sherbrooke"))
     services = [connect(url, f"thread-{number}") for number in range(THREADS)]
     backends = [service.backend("fake_sherbrooke@aer") for service in services]
     end = time.perf_counter() + seconds

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
 
-from benchmarks.clients import THREADS, bell, run_sampler
+from benchmarks.clients import THREADS, run_sampler
 from benchmarks.table import Row, sample, shown
+from kit.quantum.circuits import isa_bell
 from kit.server.cluster_processes import Cluster, Plugins, shared_by_apis
 from kit.server.http_jobs import end_of, signed_in, submit
 from kit.server.large_jobs import cancelled, largest_that_fits, state_bytes
@@ -39,7 +40,7 @@ def _overhead_row(count: int) -> Row:
     with _cluster() as (cluster, shared), running_server(cluster.data_dir, "--executor=aer=1") as alone:
         executor = cluster.executor(name="aer")
         api = cluster.api(executor.url, name="aer", **shared)
-        circuit = bell(FakeProviderForBackendV2().backend("fake_manila"))
+        circuit = isa_bell(FakeProviderForBackendV2().backend("fake_manila"))
         runs = {
             url: partial(run_sampler, connect(url).backend("fake_manila@aer"), circuit) for url in (api.url, alone.url)
         }

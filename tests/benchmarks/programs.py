@@ -23,6 +23,7 @@ from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
 from benchmarks.table import Row, compared, sample, shown
+from kit.quantum.circuits import ghz, isa_circuit
 from kit.server.server_process import running_server
 from qiskit_runtime_server.client import connect
 from qiskit_runtime_server.executors import AerExecutor
@@ -45,16 +46,6 @@ class WatchedExecutor(AerExecutor):
         bits = super().sample(task)
         self.seconds += time.perf_counter() - start
         return bits
-
-
-def ghz(num_qubits: int, backend: BackendV2, *, measured: bool = True) -> QuantumCircuit:
-    circuit = QuantumCircuit(num_qubits)
-    circuit.h(0)
-    for qubit in range(num_qubits - 1):
-        circuit.cx(qubit, qubit + 1)
-    if measured:
-        circuit.measure_all()
-    return generate_preset_pass_manager(backend=backend, optimization_level=1, seed_transpiler=1).run(circuit)
 
 
 def run_twirled(backend: BackendV2, circuit: QuantumCircuit) -> RuntimeJobV2:
@@ -82,7 +73,7 @@ def twirled_rows(service: QiskitRuntimeService, count: int) -> Iterator[Row]:
     remote = service.backend("fake_sherbrooke@aer")
     local = FakeProviderForBackendV2().backend("fake_sherbrooke")
     for num_qubits, goal in ((4, "20 x"), (10, "2 x, hoped for 3 x")):
-        circuit = ghz(num_qubits, local)
+        circuit = isa_circuit(ghz(num_qubits), local)
         ours = sample(partial(run_twirled, remote, circuit), count=count)
         peer = sample(partial(run_twirled, local, circuit), count=min(count, 3), warm_up=0)
         job = run_twirled(remote, circuit)
@@ -97,7 +88,7 @@ def twirled_rows(service: QiskitRuntimeService, count: int) -> Iterator[Row]:
 def all_z_row(service: QiskitRuntimeService, count: int) -> Row:
     """Ten qubits and one observable, where local mode runs out of memory."""
     remote = service.backend("fake_sherbrooke@aer")
-    circuit = ghz(10, remote, measured=False)
+    circuit = isa_circuit(ghz(10, measured=False), remote)
     observable = SparsePauliOp("Z" * 10).apply_layout(circuit.layout)
 
     def run(backend: BackendV2) -> object:

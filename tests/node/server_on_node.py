@@ -11,10 +11,10 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from qiskit import QuantumCircuit
-from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService, RuntimeJobV2, SamplerV2
+from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeJobV2, SamplerV2
 
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually
+from kit.quantum.circuits import isa_bell
 from node.inside import HOST
 from node.node import Node
 from qiskit_runtime_server.client import connect
@@ -121,15 +121,6 @@ def _reachable() -> bool:
         return False
 
 
-def bell(backend: IBMBackend) -> QuantumCircuit:
-    """Return a Bell circuit for a device."""
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return generate_preset_pass_manager(backend=backend, optimization_level=1).run(circuit)
-
-
 def long_circuit(layers: int) -> QuantumCircuit:
     """Return a circuit for fake_quantum_sim of 24 qubits that takes almost a second for each layer on two cores."""
     circuit = QuantumCircuit(24)
@@ -159,7 +150,7 @@ def jobs_in_flight(service: QiskitRuntimeService, backend_name: str, count: int)
         Returns what part of them has been submitted.
     """
     backend = service.backend(backend_name)
-    isa = bell(backend)
+    isa = isa_bell(backend)
     submitted: list[RuntimeJobV2] = []
 
     def submit() -> None:

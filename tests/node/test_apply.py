@@ -13,9 +13,10 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_ibm_runtime import EstimatorV2, IBMBackend, SamplerV2, Session, executor_sampler
 
 from kit.kubernetes.client import eventually
+from kit.quantum.circuits import isa_bell
 from kit.server.server_process import running_server
 from node.figures import Figures
-from node.server_on_node import TOKEN, URL, Lab, bell, correct
+from node.server_on_node import TOKEN, URL, Lab, correct
 from qiskit_runtime_server.client import connect, environment
 
 pytestmark = pytest.mark.smoke
@@ -26,7 +27,7 @@ ROUNDS = 20
 def test_counts_come_through_the_ingress_soon_after_apply(lab: Lab, figures: Figures) -> None:
     began = time.monotonic()
     backend = lab.service().backend("fake_marrakesh@aer")
-    assert correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024))
+    assert correct(SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024))
     figures.add("from there to first counts, client included", time.monotonic() - began, "s")
 
 
@@ -52,7 +53,7 @@ def test_every_device_is_listed_with_every_executor(lab: Lab) -> None:
 
 def test_an_ideal_estimator_is_exact_within_its_precision(lab: Lab) -> None:
     backend = lab.service().backend("fake_quantum_sim@aer")
-    circuit = bell(backend).remove_final_measurements(inplace=False)
+    circuit = isa_bell(backend).remove_final_measurements(inplace=False)
     observable = SparsePauliOp("ZZ").apply_layout(circuit.layout) if circuit.layout else SparsePauliOp("ZZ")
     estimator = EstimatorV2(mode=backend, options={"resilience_level": 0})
     value = estimator.run([(circuit, observable)], precision=0.02).result()[0].data.evs
@@ -62,13 +63,13 @@ def test_an_ideal_estimator_is_exact_within_its_precision(lab: Lab) -> None:
 
 def test_the_sampler_that_runs_in_the_client_works(lab: Lab) -> None:
     backend = lab.service().backend("fake_marrakesh@aer")
-    assert correct(executor_sampler.SamplerV2(mode=backend).run([bell(backend)], shots=1024))
+    assert correct(executor_sampler.SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024))
 
 
 def test_a_session_takes_jobs_until_it_is_closed(lab: Lab) -> None:
     backend = lab.service().backend("fake_marrakesh@aer")
     with Session(backend=backend) as session:
-        jobs = [SamplerV2(mode=session).run([bell(backend)], shots=1024) for _ in range(2)]
+        jobs = [SamplerV2(mode=session).run([isa_bell(backend)], shots=1024) for _ in range(2)]
         assert all(correct(job) for job in jobs)
     details = session.details()
     assert details
@@ -82,7 +83,7 @@ def test_jobs_reach_the_executor_that_the_backend_names(lab: Lab) -> None:
     before = {role: lab.runs(role) for role in ("executor-aer", "executor-second")}
     for name, count in (("fake_manila@aer", 3), ("fake_manila@second", 2)):
         backend = service.backend(name)
-        assert all(correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024)) for _ in range(count))
+        assert all(correct(SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024)) for _ in range(count))
     eventually(lambda: lab.runs("executor-aer") - before["executor-aer"] == 3, 10)
     assert lab.runs("executor-second") - before["executor-second"] == 2
 
@@ -107,7 +108,7 @@ def test_a_round_trip_through_the_ingress_costs_little_more_than_one_to_a_proces
 
 def _round_trip(backend: IBMBackend) -> float:
     """Return the median of warm round trips, in seconds."""
-    isa = bell(backend)
+    isa = isa_bell(backend)
     sampler = SamplerV2(mode=backend)
     seconds = []
     for _ in range(ROUNDS):

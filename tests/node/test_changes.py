@@ -8,8 +8,9 @@ import pytest
 from qiskit_ibm_runtime import SamplerV2
 
 from kit.kubernetes.client import eventually
+from kit.quantum.circuits import isa_bell
 from node.node import NAME
-from node.server_on_node import URL, Lab, bell, correct, jobs_in_flight
+from node.server_on_node import URL, Lab, correct, jobs_in_flight
 
 GPU = {"name": "custatevec", "type": "custatevec", "gpu": {"count": 1}}
 
@@ -42,7 +43,7 @@ def test_a_change_of_the_gpu_image_rolls_within_one_gpu(lab: Lab, other_tag: str
     # No GPU is behind it: the container says so in its last line, and nothing else suffers.
     eventually(lambda: "GPU" in _message(lab, "custatevec"), 120)
     backend = lab.service().backend("fake_manila@aer")
-    assert correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024))
+    assert correct(SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024))
     _remove_executor(lab, "custatevec")
 
 
@@ -64,7 +65,7 @@ def test_changes_of_tokens_devices_and_slots_drop_no_job(lab: Lab) -> None:
 
 def test_a_suspended_server_has_no_pods_and_keeps_its_history(lab: Lab) -> None:
     backend = lab.service().backend("fake_manila@aer")
-    job = SamplerV2(mode=backend).run([bell(backend)], shots=1024)
+    job = SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024)
     assert correct(job)
     lab.change({"suspend": True})
     eventually(lambda: not lab.kubernetes.list("Pod"), 120)
@@ -77,7 +78,7 @@ def test_jobs_outlive_the_server_and_the_operator_in_the_volume(
     lab: Lab, helm: Callable[..., str], operator: Callable[[], None]
 ) -> None:
     backend = lab.service().backend("fake_manila@aer")
-    job = SamplerV2(mode=backend).run([bell(backend)], shots=1024)
+    job = SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024)
     assert correct(job)
     lab.kubernetes.delete("RuntimeServer", "lab")
     kinds = ("Deployment", "ReplicaSet", "Pod", "Service", "Ingress", "NetworkPolicy", "PodDisruptionBudget")

@@ -6,9 +6,10 @@ import pytest
 from qiskit_ibm_runtime import SamplerV2
 
 from kit.kubernetes.client import eventually
+from kit.quantum.circuits import isa_bell
 from node.figures import Figures
 from node.node import ADDRESS, Node
-from node.server_on_node import Lab, bell, correct, long_circuit
+from node.server_on_node import Lab, correct, long_circuit
 
 DATABASE_USER = 999
 
@@ -26,7 +27,7 @@ def clustered(lab: Lab) -> Lab:
 
 def test_every_pod_has_the_memory_that_it_needs(clustered: Lab, node: Node, figures: Figures) -> None:
     backend = clustered.service().backend("fake_sherbrooke@aer")
-    assert all(correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024)) for _ in range(10))
+    assert all(correct(SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024)) for _ in range(10))
 
     def held_by_ours() -> dict[str, float]:
         held = {name: megabytes for name, megabytes in node.memory().items() if "postgresql" not in name}
@@ -44,7 +45,7 @@ def test_jobs_that_ran_or_waited_finish_after_the_node_lost_power(clustered: Lab
     running = [SamplerV2(mode=backend).run([long_circuit(layers=20)], shots=100) for _ in range(2)]
     eventually(lambda: all(job.status() == "RUNNING" for job in running), 60)
     noisy = clustered.service().backend("fake_manila@aer")
-    waiting = [SamplerV2(mode=noisy).run([bell(noisy)], shots=1024) for _ in range(20)]
+    waiting = [SamplerV2(mode=noisy).run([isa_bell(noisy)], shots=1024) for _ in range(20)]
     node.stop_hard()
     node.start()
     service = clustered.service(seconds=240)
@@ -74,5 +75,5 @@ def test_an_executor_reaches_neither_the_api_server_nor_the_database_nor_anythin
     assert not reaches(api_name, executor["status"]["podIP"], 9090)
     assert not reaches(api_name, other_api, 9090)
     backend = clustered.service().backend("fake_manila@aer")
-    assert correct(SamplerV2(mode=backend).run([bell(backend)], shots=1024))
+    assert correct(SamplerV2(mode=backend).run([isa_bell(backend)], shots=1024))
     eventually(lambda: clustered.condition("Available")["status"] == "True", 60)

@@ -6,7 +6,6 @@ written: circuits as QPY, and params of each program. `python -m kit.faults.dama
 
 import base64
 import binascii
-import io
 import json
 import random
 import zlib
@@ -17,8 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from ibm_quantum_schemas.common.annotation_serializer import AnnotationSerializer
-from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3, qpy, transpile
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3, transpile
 from qiskit.circuit import (
     AncillaRegister,
     AnnotatedOperation,
@@ -43,6 +41,8 @@ from qiskit_ibm_runtime.options_models import ExecutorOptions, NoiseLearnerV3Opt
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 from samplomatic import ChangeBasis, InjectNoise, Twirl, build
+
+from kit.quantum.circuits import in_qpy
 
 FOLDER: Final = Path(__file__).parent / "documents"
 VERSIONS: Final = (13, 15, 17, 18)
@@ -193,12 +193,6 @@ def versions_of(name: str) -> tuple[int, ...]:
     return VERSIONS[1:] if name == "boxes" else VERSIONS
 
 
-def in_qpy(circuit: QuantumCircuit, version: int) -> bytes:
-    stream = io.BytesIO()
-    qpy.dump(circuit, stream, version=version, annotation_factories={"samplomatic": AnnotationSerializer})
-    return stream.getvalue()
-
-
 def estimator() -> Any:  # noqa: ANN401 - whatever the client's encoder takes
     pub = EstimatorPub.coerce((parametrised(), [{"ZZ": 1.0, "XI": 0.5}, {"0+": 1.0}], [[0.1] * 5, [0.2] * 5], 0.3))
     model = NoiseModel()
@@ -281,7 +275,7 @@ def write_all() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, make in CIRCUITS.items():
         for version in versions_of(name):
-            (FOLDER / f"{name}.{version}.qpy").write_bytes(in_qpy(make(), version))
+            (FOLDER / f"{name}.{version}.qpy").write_bytes(in_qpy(make(), version=version))
     for name, document in DOCUMENTS.items():
         (FOLDER / f"{name}.json").write_text(json.dumps(document(), cls=RuntimeEncoder, indent=1) + "\n")
 

@@ -35,6 +35,13 @@ def pauli_device(layers: Mapping[tuple[int, int], Mapping[str, float]], misread:
     return model
 
 
+def misreading(zero: float, one: float) -> NoiseModel:
+    """Return a noise model that reads a 0, and a 1, as the other with these probabilities, and does nothing else."""
+    model = NoiseModel()
+    model.add_all_qubit_readout_error(ReadoutError([[1 - zero, zero], [one, 1 - one]]))
+    return model
+
+
 def _channel(rates: Mapping[str, float]) -> QuantumError:
     """Return the channel as probabilities, to full precision; Aer's own conversion drops small ones."""
     paulis = PauliList(["".join(letters) for letters in product("IXYZ", repeat=2)])

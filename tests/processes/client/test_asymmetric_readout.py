@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from qiskit.circuit import QuantumCircuit
-from qiskit_ibm_runtime import EstimatorV2, Executor, IBMBackend, NoiseLearner, SamplerV2
+from qiskit_ibm_runtime import EstimatorV2, Executor, IBMBackend, NoiseLearner, QiskitRuntimeService, SamplerV2
 from qiskit_ibm_runtime.exceptions import RuntimeJobFailureError
 from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The .* is deprecated:Deprecation
 
 
 @pytest.fixture(scope="module")
-def manila(server: ServerProcess) -> IBMBackend:
-    return connect(server.url, "readout").backend("fake_manila@aer")
+def service(server: ServerProcess) -> QiskitRuntimeService:
+    return connect(server.url, "readout")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from samplomatic import Twirl, build
 
+from kit.quantum.circuits import ghz
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.client import connect
 
@@ -33,21 +34,6 @@ def service(server: ServerProcess) -> QiskitRuntimeService:
 @pytest.fixture(scope="module")
 def ideal(service: QiskitRuntimeService) -> IBMBackend:
     return service.backend("fake_quantum_sim@aer")
-
-
-@pytest.fixture(scope="module")
-def manila(service: QiskitRuntimeService) -> IBMBackend:
-    return service.backend("fake_manila@aer")
-
-
-def ghz(num_qubits: int, *, measured: bool = True) -> QuantumCircuit:
-    circuit = QuantumCircuit(num_qubits)
-    circuit.h(0)
-    for qubit in range(num_qubits - 1):
-        circuit.cx(qubit, qubit + 1)
-    if measured:
-        circuit.measure_all()
-    return circuit
 
 
 def isa(backend: IBMBackend, circuit: QuantumCircuit) -> QuantumCircuit:

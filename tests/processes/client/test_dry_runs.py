@@ -22,11 +22,6 @@ def service(server: ServerProcess) -> QiskitRuntimeService:
 
 
 @pytest.fixture(scope="module")
-def manila(service: QiskitRuntimeService) -> IBMBackend:
-    return service.backend("fake_manila@aer")
-
-
-@pytest.fixture(scope="module")
 def flipped(manila: IBMBackend) -> QuantumCircuit:
     circuit = QuantumCircuit(2)
     circuit.x([0, 1])

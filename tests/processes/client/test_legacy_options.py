@@ -2,7 +2,7 @@
 
 import pytest
 from qiskit.circuit import ClassicalRegister, QuantumCircuit
-from qiskit_ibm_runtime import EstimatorV2, IBMBackend, RuntimeJobFailureError, SamplerV2
+from qiskit_ibm_runtime import EstimatorV2, IBMBackend, QiskitRuntimeService, RuntimeJobFailureError, SamplerV2
 from qiskit_ibm_runtime.execution_span import TwirledSliceSpanV2
 
 from kit.server.server_process import ServerProcess
@@ -33,8 +33,8 @@ def sherbrooke(server: ServerProcess) -> IBMBackend:
 
 
 @pytest.fixture(scope="module")
-def manila(server: ServerProcess) -> IBMBackend:
-    return connect(server.url, "legacy-options").backend("fake_manila@aer")
+def service(server: ServerProcess) -> QiskitRuntimeService:
+    return connect(server.url, "legacy-options")
 
 
 def dynamic() -> QuantumCircuit:

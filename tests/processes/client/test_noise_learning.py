@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from qiskit.circuit import QuantumCircuit
-from qiskit_ibm_runtime import EstimatorV2, IBMBackend
+from qiskit_ibm_runtime import EstimatorV2, IBMBackend, QiskitRuntimeService
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.executor_noise_learner import NoiseLearnerV3 as ClientSideNoiseLearner
 from qiskit_ibm_runtime.noise_learner import NoiseLearner
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:The (NoiseLearner|Estimator).*:D
 
 
 @pytest.fixture(scope="module")
-def manila(server: ServerProcess) -> IBMBackend:
-    return connect(server.url, "noise-learning").backend("fake_manila@aer")
+def service(server: ServerProcess) -> QiskitRuntimeService:
+    return connect(server.url, "noise-learning")
 
 
 def bell() -> QuantumCircuit:

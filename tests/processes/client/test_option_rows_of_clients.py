@@ -19,6 +19,7 @@ from qiskit_ibm_runtime.results import QuantumProgramResult
 from samplomatic.quantum_program import QuantumProgramItem, SamplexItem
 from samplomatic.serialization import samplex_to_json
 
+from kit.quantum.circuits import idling
 from kit.server.option_rows import Test, Verdict, proves
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.client import connect
@@ -36,23 +37,6 @@ def service(server: ServerProcess) -> QiskitRuntimeService:
     return connect(server.url, "options")
 
 
-@pytest.fixture(scope="module")
-def manila(service: QiskitRuntimeService) -> IBMBackend:
-    return service.backend("fake_manila@aer")
-
-
-def idling() -> QuantumCircuit:
-    """Qubit 0 is excited, and waits for two others."""
-    circuit = QuantumCircuit(5)
-    circuit.x(0)
-    circuit.barrier()
-    for _ in range(5):
-        circuit.cx(1, 2)
-    circuit.barrier()
-    circuit.cx(0, 1)
-    return circuit
-
-
 Submit = Callable[..., RuntimeJobV2]
 
 
@@ -61,7 +45,7 @@ def submit(manila: IBMBackend) -> Submit:
     def run(
         program: str, circuit: QuantumCircuit | None = None, values: Sequence[float] = (), **options: Any
     ) -> RuntimeJobV2:
-        circuit = idling() if circuit is None else circuit
+        circuit = idling(5) if circuit is None else circuit
         options = {**options, "simulator": {"seed_simulator": 5, **options.get("simulator", {})}}
         if program == SAMPLER:
             measured = circuit.copy()
@@ -302,12 +286,12 @@ class TestEstimator:
         sizes = {}
         for name, pec in {"full": {}, "capped": {"max_overhead": 1.05}, "none": {"noise_gain": 1.0}}.items():
             estimator = Estimator(mode=manila, options={"resilience": {"pec_mitigation": True, "pec": pec}})
-            layers = estimator.find_unique_layers([(idling(), "IIIZZ")])
+            layers = estimator.find_unique_layers([(idling(5), "IIIZZ")])
             errors = [
                 PauliLindbladMap.from_sparse_list([("X", [0], 0.01)], num_qubits=len(layer.qubits)) for layer in layers
             ]
             estimator.options.resilience.layer_noise_model = list(zip(layers, errors, strict=True))
-            job = estimator.run([(idling(), "IIIZZ")])
+            job = estimator.run([(idling(5), "IIIZZ")])
             job.result()
             sizes[name] = job.inputs["quantum_program"].items[0].shape[0]
         assert sizes["full"] > sizes["capped"] >= sizes["none"]
@@ -360,7 +344,7 @@ class TestExecutor:
         assert "simulator" not in job.inputs["options"]
 
     def _program(self) -> QuantumProgram:
-        measured = idling()
+        measured = idling(5)
         measured.measure_all()
         program = QuantumProgram(shots=20)
         program.append_circuit_item(measured)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from kit.server.cluster_processes import Cluster, wait_until
-from kit.server.http_jobs import circuit_of, end_of, signed_in, submit, when
+from kit.server.http_jobs import end_of, signed_in, submit_named, when
 from kit.server.scraped import scraped
 from kit.server.server_process import ServerProcess, StartServer
 from qiskit_runtime_server.backends.catalog import Catalog
@@ -16,10 +16,6 @@ INTERNAL = {"QRS_INTERNAL_PORT": "0", "QRS_LOAD_KEY": "a load key"}
 
 def load(api: ServerProcess, key: str = "a load key") -> httpx.Response:
     return httpx.get(f"{api.internal_url}/internal/load", headers={"Authorization": f"Bearer {key}"}, timeout=60)
-
-
-def submit_named(client: httpx.Client, name: str) -> str:
-    return submit(client, circuit_of(name), backend="fake_manila@counted")
 
 
 def test_the_load_says_what_waits_what_runs_and_how_long_the_oldest_has_waited(cluster: Cluster) -> None:

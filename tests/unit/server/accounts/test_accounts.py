@@ -24,13 +24,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr("qiskit_runtime_server.accounts.token_folder.time.monotonic", lambda: now[0])
-    return now
-
-
 def test_every_line_of_a_file_is_a_token_of_its_account(folder: Path) -> None:
     tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
     assert [tokens.account_of(token).id for token in ("alice-1", "alice-2", "bob-1")] == ["alice", "alice", "bob"]

@@ -45,13 +45,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [1000.0]
-    monkeypatch.setattr("qiskit_runtime_server.accounts.token_folder.time.monotonic", lambda: now[0])
-    return now
-
-
 def found(tokens: TokenFolder, token: str) -> Account | None:
     return tokens.find(fingerprint(token))
 

@@ -5,6 +5,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 import pytest
@@ -26,15 +27,8 @@ ReportOf = Callable[[int, str], Report | Failed]
 @pytest.fixture(scope="module")
 def report_of() -> Iterator[ReportOf]:
     """Return a function that runs a case on an executor, once."""
-    known: dict[tuple[int, str], Report | Failed] = {}
     with CaseProcess(sampled, SECONDS) as process:
-
-        def report(seed: int, name: str) -> Report | Failed:
-            if (seed, name) not in known:
-                known[seed, name] = process.call(seed, name, SHOTS)
-            return known[seed, name]
-
-        yield report
+        yield cache(lambda seed, name: process.call(seed, name, SHOTS))
 
 
 @pytest.mark.parametrize("name", EXECUTORS)

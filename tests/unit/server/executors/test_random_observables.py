@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -31,15 +32,8 @@ EstimatesOf = Callable[[int, str], Estimates | Failed]
 @pytest.fixture(scope="module")
 def estimates_of() -> Iterator[EstimatesOf]:
     """Return a function that estimates the observable of a seed on an executor, once."""
-    known: dict[tuple[int, str], Estimates | Failed] = {}
     with CaseProcess(estimated, SECONDS) as process:
-
-        def estimates(seed: int, name: str) -> Estimates | Failed:
-            if (seed, name) not in known:
-                known[seed, name] = process.call(seed, name, REPETITIONS)
-            return known[seed, name]
-
-        yield estimates
+        yield cache(lambda seed, name: process.call(seed, name, REPETITIONS))
 
 
 @pytest.mark.parametrize("name", EXECUTORS)

@@ -23,6 +23,7 @@ from qiskit_ibm_runtime.noise_learner_v3.converters import noise_learner_v3_inpu
 from qiskit_ibm_runtime.options_models import NoiseLearnerV3Options
 from samplomatic import Twirl
 
+from kit.quantum.circuits import bell
 from kit.quantum.recording_executor import RecordingExecutor
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.backends.fake import fake_files
@@ -94,15 +95,6 @@ def prepared(ones: Sequence[int], qubits: Sequence[int] = range(5)) -> QuantumCi
     return circuit
 
 
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(5, 2)
-    circuit.rz(np.pi / 2, 0)
-    circuit.sx(0)
-    circuit.rz(np.pi / 2, 0)
-    circuit.cx(0, 1)
-    return circuit
-
-
 def confusion(qubits: Sequence[int]) -> NDArray[np.float64]:
     """Return the probabilities to read the outcome of the column when that of the row is there, first qubit lowest."""
     matrices = [np.array([[1 - a, a], [b, 1 - b]]) for a, b in (MISREAD[qubit] for qubit in reversed(qubits))]
@@ -137,7 +129,7 @@ class TestSampler:
             check(found, np.array([1 - mean, mean])[[value, 1 - value]])
 
     def test_a_bell_pair_is_misread_more_where_it_is_one(self, executor: RecordingExecutor) -> None:
-        circuit = bell()
+        circuit = bell(5, 2)
         circuit.measure([0, 1], [0, 1])
         expected = np.array([0.5, 0, 0, 0.5]) @ confusion([0, 1])
         check(shares(sample(executor, circuit, ASYMMETRIC), 2), expected)
@@ -168,8 +160,8 @@ class TestSampler:
         assert shares(result, 1)[0] == pytest.approx(mean, abs=5 * spread)
 
     def test_the_result_says_so(self, executor: RecordingExecutor) -> None:
-        assert sample(executor, bell(), ASYMMETRIC).metadata["noise"] == {"readout": "asymmetric"}
-        assert "noise" not in sample(executor, bell(), {}).metadata
+        assert sample(executor, bell(5, 2), ASYMMETRIC).metadata["noise"] == {"readout": "asymmetric"}
+        assert "noise" not in sample(executor, bell(5, 2), {}).metadata
 
 
 class TestEstimator:
@@ -184,19 +176,19 @@ class TestEstimator:
     def test_a_pair_has_the_value_that_its_outcomes_give(self, executor: RecordingExecutor) -> None:
         outcomes = np.array([0.5, 0, 0, 0.5]) @ confusion([0, 1])
         expected = outcomes @ np.array([1, -1, -1, 1])
-        value = float(estimate(executor, bell(), ["IIIZZ"], resilience_level=0, **ASYMMETRIC)[0].data.evs[0])
+        value = float(estimate(executor, bell(5, 2), ["IIIZZ"], resilience_level=0, **ASYMMETRIC)[0].data.evs[0])
         assert value == pytest.approx(expected, abs=5 / np.sqrt(SHOTS))
 
     def test_trex_takes_the_errors_out(self, executor: RecordingExecutor) -> None:
         options = {"resilience_level": 1, "twirling": {"num_randomizations": 2000}, **ASYMMETRIC}
         options["resilience"] = {"measure_noise_learning": {"num_randomizations": 2000}}
-        data = estimate(executor, bell(), ["IIIZZ", "IIIXX"], **options)[0].data
+        data = estimate(executor, bell(5, 2), ["IIIZZ", "IIIXX"], **options)[0].data
         # 2000 randomizations of two qubits whose rates differ by up to 29 %, and as many for the calibration.
         assert data.evs == pytest.approx([1, 1], abs=5 * 2 * 0.29 / np.sqrt(2000))
 
     def test_the_result_says_so(self, executor: RecordingExecutor) -> None:
-        assert estimate(executor, bell(), ["IIIZZ"], **ASYMMETRIC).metadata["noise"] == {"readout": "asymmetric"}
-        assert "noise" not in estimate(executor, bell(), ["IIIZZ"]).metadata
+        assert estimate(executor, bell(5, 2), ["IIIZZ"], **ASYMMETRIC).metadata["noise"] == {"readout": "asymmetric"}
+        assert "noise" not in estimate(executor, bell(5, 2), ["IIIZZ"]).metadata
 
 
 def prepared_bare(ones: Sequence[int]) -> QuantumCircuit:

@@ -28,6 +28,7 @@ from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpans
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
+from kit.quantum.circuits import in_qpy
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, JobError, UnsupportedOptionError
 from qiskit_runtime_server.programs.wire import codec
 
@@ -62,12 +63,6 @@ def with_array(text: str) -> bytes:
     return document([[bell(), {"__type__": "ndarray", "__value__": text}, None]])
 
 
-def in_qpy(circuit: QuantumCircuit | list[QuantumCircuit], version: int = 17) -> bytes:
-    stream = io.BytesIO()
-    qpy.dump(circuit, stream, version=version)
-    return stream.getvalue()
-
-
 def read_sampler(data: bytes) -> list[SamplerPub]:
     return [codec.sampler_pub(pub, f"pubs[{i}]") for i, pub in enumerate(codec.decode_params(data).pubs)]
 
@@ -81,7 +76,7 @@ def round_trip(result: PrimitiveResult[Any]) -> Any:  # noqa: ANN401 - whatever 
 
 
 # Made once, as names and ids in them are new every time, and damage is drawn by place.
-INTACT_CIRCUITS = [in_qpy(bell(), version) for version in (13, 15, 17, 18)]
+INTACT_CIRCUITS = [in_qpy(bell(), version=version) for version in (13, 15, 17, 18)]
 INTACT_DOCUMENT = document(
     [[rotation(), [{"ZZ": 1.0, "0+": 0.5}], np.array([[0.5, 1.5]]), 0.1]], {"simulator": {"seed_simulator": 3}}
 )
@@ -129,7 +124,7 @@ class TestParams:
 
     def test_every_qpy_version_that_clients_write_is_read(self) -> None:
         for version in range(13, qpy.common.QPY_VERSION + 1):
-            (pub,) = read_sampler(with_circuit(in_qpy(bell(), version)))
+            (pub,) = read_sampler(with_circuit(in_qpy(bell(), version=version)))
             assert pub.circuit == bell()
 
     @given(
@@ -249,11 +244,11 @@ class TestHostileParams:
 
     def test_a_qpy_with_many_circuits_is_refused(self) -> None:
         with pytest.raises(InvalidInputError, match="the QPY holds 2"):
-            codec.decode_params(with_circuit(in_qpy([bell(), bell()])))
+            codec.decode_params(with_circuit(in_qpy(bell(), bell())))
 
     @pytest.mark.parametrize("version", [13, 17])
     def test_a_circuit_that_announces_a_billion_qubits_is_refused(self, version: int) -> None:
-        data = in_qpy(QuantumCircuit(0x1234, 0x5678), version)
+        data = in_qpy(QuantumCircuit(0x1234, 0x5678), version=version)
         for bits in (b"\x00\x00\x12\x34", b"\x00\x00\x56\x78"):
             with pytest.raises(InvalidInputError, match="at most 100000"):
                 codec.decode_params(with_circuit(data.replace(bits, b"\x7f" + bits[1:], 1)))
@@ -418,4 +413,4 @@ class TestResults:
 
 
 def test_the_qpy_header_is_where_the_check_looks_for_it() -> None:
-    assert struct.unpack_from("!6sB", in_qpy(bell(), 15)) == (b"QISKIT", 15)
+    assert struct.unpack_from("!6sB", in_qpy(bell(), version=15)) == (b"QISKIT", 15)

@@ -15,8 +15,9 @@ from qiskit.qpy.exceptions import UnsupportedFeatureForVersion
 from qiskit.quantum_info import SparseObservable
 from qiskit_ibm_runtime.fake_provider import FakeSherbrooke
 
-from kit.faults.damaged_documents import CIRCUITS, VERSIONS, in_qpy, intact, versions_of
+from kit.faults.damaged_documents import CIRCUITS, VERSIONS, intact, versions_of
 from kit.faults.damaged_jobs import read_with_counts, run_jobs
+from kit.quantum.circuits import in_qpy
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.programs.wire import codec, qasm, qpy_structure
 from qiskit_runtime_server.programs.wire.qpy_structure import check_structure
@@ -181,7 +182,7 @@ def test_a_walk_through_a_circuit_ends_where_the_circuit_does(make: Callable[[],
     written = 0
     for version in versions:
         try:
-            data = in_qpy(make(), version)
+            data = in_qpy(make(), version=version)
         except UnsupportedFeatureForVersion:
             continue
         assert check_structure(data, version, begin_of(data), lambda _: None) == len(data)
@@ -191,7 +192,7 @@ def test_a_walk_through_a_circuit_ends_where_the_circuit_does(make: Callable[[],
 
 
 def test_what_all_circuits_of_a_job_announce_is_counted_together() -> None:
-    data = in_qpy(QuantumCircuit(50_000, 40_000), 18)
+    data = in_qpy(QuantumCircuit(50_000, 40_000), version=18)
     reader = codec.Reader()
     for _ in range(codec.MAX_ANNOUNCED // 180_000):
         codec.check_qpy(data, 1, reader)
@@ -200,7 +201,7 @@ def test_what_all_circuits_of_a_job_announce_is_counted_together() -> None:
 
 
 def test_circuits_that_overlap_are_refused() -> None:
-    one = bytearray(in_qpy(QuantumCircuit(1), 18))
+    one = bytearray(in_qpy(QuantumCircuit(1), version=18))
     one[10:18] = (2).to_bytes(8, "big")
     (start,) = struct.unpack_from("!Q", one, struct.calcsize("!6sBBBBQcc"))
     twice = one[:28] + struct.pack("!Q", start + 8) + one[28:]
@@ -257,7 +258,7 @@ def test_a_loop_of_more_rounds_than_can_be_counted_is_refused() -> None:
         circuit.x(0)
     for version in VERSIONS:
         limits, longer = struct.pack("!qq", 0x1234, 0x5678), struct.pack("!qq", -(2**63), 2**63 - 1)
-        data = in_qpy(circuit, version)
+        data = in_qpy(circuit, version=version)
         assert limits in data
         with pytest.raises(InvalidInputError, match=r"pub: .*too large"), codec.damage("pub"):
             codec.read_circuits(data.replace(limits, longer), 1, codec.Reader())
@@ -275,7 +276,7 @@ def test_a_delay_whose_unit_was_lost_is_refused_with_advice(duration: float) -> 
             ),
             codec.damage("pub"),
         ):
-            codec.read_circuits(in_qpy(circuit, version), 1, codec.Reader())
+            codec.read_circuits(in_qpy(circuit, version=version), 1, codec.Reader())
 
 
 def test_delays_in_dt_are_read_as_they_were() -> None:
@@ -283,7 +284,7 @@ def test_delays_in_dt_are_read_as_they_were() -> None:
     circuit.delay(100, 0, "dt")
     circuit.delay(16.0, 0, "dt")
     for version in VERSIONS:
-        (read,) = codec.read_circuits(in_qpy(circuit, version), 1, codec.Reader())
+        (read,) = codec.read_circuits(in_qpy(circuit, version=version), 1, codec.Reader())
         assert [(item.operation.duration, item.operation.unit) for item in read.data] == [(100, "dt"), (16, "dt")]
 
 

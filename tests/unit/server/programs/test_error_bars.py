@@ -14,10 +14,11 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import DataBin
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArrayLike
-from qiskit_aer.noise import NoiseModel, ReadoutError, pauli_error
+from qiskit_aer.noise import NoiseModel, pauli_error
 from qiskit_mitigation.zne.extrapolation import _process_extrapolated_expectation_values
 
-from kit.quantum.pauli_noise import known_layer, pauli_device, symmetric
+from kit.quantum.circuits import bell
+from kit.quantum.pauli_noise import known_layer, misreading, pauli_device, symmetric
 from kit.quantum.repeated_estimates import CASES, Coverage, fields, fitted, repeated
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.mitigation import error_bars, rewritten
@@ -43,21 +44,6 @@ def run(
     pubs = [EstimatorPub.coerce((circuit, observables))] * count
     result = AerExecutor().execute_estimator(pubs, {**options, "simulator": simulator}, "fake_manila")
     return [pub.data for pub in result]
-
-
-def misreading(zero: float, one: float) -> NoiseModel:
-    model = NoiseModel()
-    model.add_all_qubit_readout_error(ReadoutError([[1 - zero, zero], [one, 1 - one]]))
-    return model
-
-
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(5)
-    circuit.rz(np.pi / 2, 0)
-    circuit.sx(0)
-    circuit.rz(np.pi / 2, 0)
-    circuit.cx(0, 1)
-    return circuit
 
 
 @cache

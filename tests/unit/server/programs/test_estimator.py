@@ -13,6 +13,7 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp, Statevector
 from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 
+from kit.quantum.circuits import bell
 from kit.quantum.plain_executor import PlainExecutor, Run
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
 from qiskit_runtime_server.executors.aer import AerExecutor
@@ -37,15 +38,6 @@ def ansatz() -> QuantumCircuit:
             circuit.rz(next(angles), qubit)
         for qubit in range(3):
             circuit.cx(qubit, qubit + 1)
-    return circuit
-
-
-def bell(num_qubits: int = 2) -> QuantumCircuit:
-    circuit = QuantumCircuit(num_qubits)
-    circuit.rz(math.pi / 2, 0)
-    circuit.sx(0)
-    circuit.rz(math.pi / 2, 0)
-    circuit.cx(0, 1)
     return circuit
 
 
@@ -103,7 +95,7 @@ class TestValues:
         np.testing.assert_array_equal(result.data.stds, 0.0)
 
     def test_identities_are_exact_and_take_no_shots(self, estimate: Run, executor: PlainExecutor) -> None:
-        (result,) = estimate([(bell(), {"II": -1.25}, None, None)])
+        (result,) = estimate([(bell(2), {"II": -1.25}, None, None)])
         assert result.data.evs == -1.25
         assert result.data.stds == 0
         assert executor.tasks == []
@@ -186,14 +178,14 @@ class TestErrors:
         self, estimate: Run, observable: dict[str, float], deviation: float
     ) -> None:
         repetitions = np.empty((300, 0))
-        (result,) = estimate([(bell(), observable, repetitions, 0.1)])
+        (result,) = estimate([(bell(2), observable, repetitions, 0.1)])
         wanted = deviation / math.sqrt(100)
         # The spread of 300 values is known to 4 %, the mean of 300 standard errors much better.
         assert abs(result.data.evs.std() - wanted) <= 0.2 * wanted
         assert abs(result.data.stds.mean() - wanted) <= 0.05 * wanted
 
     def test_they_come_without_ensembles_twice(self, estimate: Run) -> None:
-        (result,) = estimate([(bell(), "ZI")])
+        (result,) = estimate([(bell(2), "ZI")])
         assert result.data.ensemble_standard_error == result.data.stds > 0
 
     def test_many_bits_are_counted_like_few(self, estimate: Run) -> None:
@@ -235,7 +227,7 @@ class TestShots:
         shots: int,
         target: float,
     ) -> None:
-        (result,) = estimate([(bell(), "ZI", None, precision)], **options)
+        (result,) = estimate([(bell(2), "ZI", None, precision)], **options)
         assert result.metadata["shots"] == shots
         assert result.metadata["target_precision"] == pytest.approx(target)
         assert {task.shots for task in executor.tasks} <= {shots}
@@ -257,19 +249,19 @@ class TestShots:
     def test_only_what_is_needed_is_measured(
         self, observables: ObservablesArrayLike, values: tuple[int, ...], configurations: int
     ) -> None:
-        pub = EstimatorPub.coerce((bell(), observables, np.empty((*values, 0))))
+        pub = EstimatorPub.coerce((bell(2), observables, np.empty((*values, 0))))
         assert num_configurations(pub) == configurations
 
     @pytest.mark.parametrize("precision", [0.0009, 1e-5, 1e-12, 1e-300])
     def test_a_precision_out_of_reach_is_refused(self, estimate: Run, precision: float) -> None:
         with pytest.raises(TooManyShotsError, match="precision"):
-            estimate([(bell(), "ZZ", None, precision)])
+            estimate([(bell(2), "ZZ", None, precision)])
         with pytest.raises(TooManyShotsError, match="precision"):
-            estimate([(bell(), "ZZ")], default_precision=precision)
+            estimate([(bell(2), "ZZ")], default_precision=precision)
 
     def test_a_precision_of_zero_is_refused(self, estimate: Run) -> None:
         with pytest.raises(InvalidInputError, match="precision must be greater than 0"):
-            estimate([(bell(), "ZZ", None, 0.0)])
+            estimate([(bell(2), "ZZ", None, 0.0)])
 
     def test_a_gate_that_the_device_lacks_is_refused(self, estimate: Run) -> None:
         circuit = QuantumCircuit(5)
@@ -280,7 +272,7 @@ class TestShots:
 
 class TestSeeds:
     def test_the_same_seed_gives_the_same_values(self, estimate: Run) -> None:
-        pub = (bell(), {"ZI": 1, "IX": 1})
+        pub = (bell(2), {"ZI": 1, "IX": 1})
         options: dict[str, Any] = {"seed_estimator": 3}
         first, second = (estimate([pub], **options)[0].data for _ in range(2))
         assert first.evs == second.evs
@@ -288,7 +280,7 @@ class TestSeeds:
         assert estimate([pub], seed_estimator=3, simulator={"seed_simulator": 8})[0].data.evs != first.evs
 
     def test_a_pub_has_the_same_values_whatever_follows_it(self, estimate: Run) -> None:
-        pub = (bell(), "ZI")
+        pub = (bell(2), "ZI")
         assert estimate([pub])[0].data.evs == estimate([pub, pub])[0].data.evs
 
     def test_large_jobs_are_run_in_parts(self, estimate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +295,7 @@ class TestSeeds:
 
 class TestMetadata:
     def test_the_client_decodes_all_of_it(self, estimate: Run) -> None:
-        circuit = bell()
+        circuit = bell(2)
         circuit.metadata = {"name": "bell"}
         got = ResultDecoder.decode(
             encode_result(estimate([(circuit, "ZI", None, 0.1), (circuit, ["ZI", "XX"])])).decode()
@@ -322,7 +314,7 @@ class TestMetadata:
 
     @pytest.mark.parametrize("options", [{}, {"resilience_level": 0}])
     def test_it_says_that_nothing_was_mitigated(self, estimate: Run, options: dict[str, Any]) -> None:
-        metadata = estimate([(bell(), "ZI")], **options).metadata
+        metadata = estimate([(bell(2), "ZI")], **options).metadata
         assert metadata["resilience_level"] == 0
         assert metadata["resilience"] == {"measure_mitigation": False, "zne_mitigation": False, "pec_mitigation": False}
         assert metadata["twirling"] == {"enable_gates": False, "enable_measure": False}

@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import io
 import json
 import struct
 import zlib
@@ -13,14 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from qiskit import qpy
-from qiskit.circuit import Parameter, QuantumCircuit
-from qiskit.quantum_info import PauliLindbladMap
-from qiskit_ibm_runtime.options_models import ExecutorOptions
-from qiskit_ibm_runtime.quantum_program import QuantumProgram
-from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
-from samplomatic import InjectNoise, Twirl, build
+from qiskit.circuit import QuantumCircuit
 
+from kit.faults import damaged_documents
+from kit.quantum.circuits import in_qpy
 from qiskit_runtime_server.errors import InvalidInputError, JobError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
@@ -33,25 +28,7 @@ Params = dict[str, Any]
 
 def written(version: str = "v2.0") -> Params:
     """Return what the client writes for one circuit item and one samplex item."""
-    circuit = QuantumCircuit(1, 1)
-    circuit.rz(Parameter("a"), 0)
-    circuit.measure(0, 0)
-    boxed = QuantumCircuit(2)
-    with boxed.box([Twirl(), InjectNoise("errors")]):
-        boxed.rx(Parameter("b") * 2, 0)
-        boxed.cx(0, 1)
-    with boxed.box([Twirl()]):
-        boxed.measure_all()
-    template, samplex = build(boxed)
-    program = QuantumProgram(shots=3)
-    program.append_circuit_item(circuit, circuit_arguments=np.zeros((2, 1)))
-    arguments = {
-        "parameter_values": [0.5],
-        "pauli_lindblad_maps.errors": PauliLindbladMap.from_sparse_list([("X", [0], 0.1)], 2),
-    }
-    program.append_samplex_item(template, samplex, samplex_arguments=arguments, shape=(2,))
-    params = QUANTUM_PROGRAM_PARAMS_CONVERTERS[version].encoder(program, ExecutorOptions())
-    document: Params = params.model_dump(mode="json")
+    document: Params = damaged_documents.executor(version)
     return document
 
 
@@ -60,12 +37,6 @@ WRITTEN = {version: written(version) for version in ("v0.1", "v1.0", "v2.0")}
 
 def packed(data: bytes) -> str:
     return base64.b64encode(zlib.compress(data)).decode()
-
-
-def in_qpy(*circuits: QuantumCircuit, version: int = 17) -> bytes:
-    stream = io.BytesIO()
-    qpy.dump(list(circuits), stream, version=version)
-    return stream.getvalue()
 
 
 def put(*path: str | int, to: object) -> Callable[[Params], None]:

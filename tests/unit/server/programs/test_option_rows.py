@@ -9,10 +9,10 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_ibm_runtime.options_models.zne import ExtrapolatorType
 
-from kit.quantum.pauli_noise import known_layer, pauli_device, symmetric
+from kit.quantum.circuits import bell, idling
+from kit.quantum.pauli_noise import known_layer, misreading, pauli_device, symmetric
 from kit.quantum.recording_executor import RecordingExecutor
 from kit.server.option_rows import proves
 from qiskit_runtime_server.errors import InvalidInputError, JobError, NotIsaError, UnsupportedOptionError
@@ -78,33 +78,6 @@ def run(program: str, circuit: QuantumCircuit | None = None, **changes: Any) -> 
         return Outcome(executor.execute_sampler([SamplerPub.coerce(measured)], options, backend), executor)
     pub = EstimatorPub.coerce((circuit, observable))
     return Outcome(executor.execute_estimator([pub], options, backend), executor)
-
-
-def idling() -> QuantumCircuit:
-    """Qubit 0 is excited, and waits for two others."""
-    circuit = QuantumCircuit(5)
-    circuit.x(0)
-    circuit.barrier()
-    for _ in range(3):
-        circuit.cx(1, 2)
-    circuit.barrier()
-    circuit.cx(0, 1)
-    return circuit
-
-
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(5)
-    circuit.rz(np.pi / 2, 0)
-    circuit.sx(0)
-    circuit.rz(np.pi / 2, 0)
-    circuit.cx(0, 1)
-    return circuit
-
-
-def misreading(zero: float, one: float) -> NoiseModel:
-    model = NoiseModel()
-    model.add_all_qubit_readout_error(ReadoutError([[1 - zero, zero], [one, 1 - one]]))
-    return model
 
 
 def each(option: str, note: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from qiskit_runtime_server.backends.names import ExecutorName
+from kit.server.store_calls import AER, HERE, LEASE, added
 from qiskit_runtime_server.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -16,23 +16,15 @@ from qiskit_runtime_server.errors import (
     SessionNotFoundError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session, SessionId
-from qiskit_runtime_server.messages.messages import Holder, Metrics
+from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Store
 
 ALICE = AccountId("alice")
 BOB = AccountId("bob")
-AER = ExecutorName("aer")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.5))
 
 NewJob = Callable[..., Job]
 NewSession = Callable[..., Session]
-
-
-async def added(store: Store, *jobs: Job) -> None:
-    for job in jobs:
-        await store.jobs.add(job, b"{}")
 
 
 async def ids(store: Store, query: JobQuery) -> list[str]:

@@ -7,21 +7,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert
 
+from kit.server.store_calls import AER, HERE, LEASE
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
-from qiskit_runtime_server.messages.messages import Holder, Metrics
+from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.sql.rows import job_row
 from qiskit_runtime_server.store.sql.schema import jobs, ledger
 from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
-AER = ExecutorName("aer")
 GPU = ExecutorName("custatevec")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 TODAY = timedelta(days=1)
 
 NewJob = Callable[..., Job]

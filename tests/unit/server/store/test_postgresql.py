@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.server.postgresql_server import PostgresqlServer
-from qiskit_runtime_server.backends.names import ExecutorName
+from kit.server.store_calls import AER, HERE, LEASE, claimed
 from qiskit_runtime_server.errors import (
     InvalidStateError,
     MalformedRequestError,
@@ -26,16 +26,13 @@ from qiskit_runtime_server.errors import (
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session
-from qiskit_runtime_server.messages.messages import Holder, Metrics
-from qiskit_runtime_server.store.port import Claim, JobQuery, Load, Store
+from qiskit_runtime_server.messages.messages import Metrics
+from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.postgresql.database import CONNECTIONS, PostgresqlDatabase, open_postgresql
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
 from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE = AccountId("alice")
-AER = ExecutorName("aer")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.5))
 
 NewJob = Callable[..., Job]
@@ -56,12 +53,6 @@ async def opened_store(url: str, **options: Any) -> AsyncIterator[SqlStore]:
 def writer(store: SqlStore) -> AsyncEngine:
     assert isinstance(store.database, PostgresqlDatabase)
     return store.database.writer
-
-
-async def claimed(store: Store, lease: timedelta = LEASE) -> Claim:
-    claim = await store.queue.claim(AER, HERE, lease=lease)
-    assert claim is not None
-    return claim
 
 
 # The start

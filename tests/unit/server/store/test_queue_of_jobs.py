@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Protocol
 
 import pytest
 
+from kit.server.store_calls import AER, HERE, LEASE, added, claimed
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InternalError, WorkerDiedError
@@ -21,15 +21,12 @@ from qiskit_runtime_server.jobs import (
     RetryReason,
     Session,
 )
-from qiskit_runtime_server.messages.messages import Holder, Metrics
+from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
 from qiskit_runtime_server.store.port import Claim, Load, Store
 
 ALICE, BOB, CAROL = (AccountId(name) for name in ("alice", "bob", "carol"))
-AER = ExecutorName("aer")
 GPU = ExecutorName("custatevec")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED)
 
 NewJob = Callable[..., Job]
@@ -42,17 +39,6 @@ class OpenedStore(Protocol):
 
 
 NewSession = Callable[..., Session]
-
-
-async def added(store: Store, *jobs: Job) -> None:
-    for job in jobs:
-        await store.jobs.add(job, b"{}")
-
-
-async def claimed(store: Store, executor: ExecutorName = AER) -> Claim:
-    claim = await store.queue.claim(executor, HERE, lease=LEASE)
-    assert claim is not None
-    return claim
 
 
 async def claimed_ids(store: Store, count: int) -> list[str]:

@@ -3,26 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 
 from kit.server.postgresql_server import PostgresqlServer
+from kit.server.store_calls import AER, claimed
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import MAX_LOSSES, AccountId, Job, JobState, Outcome, RetryReason
-from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.hub import Hub
-from qiskit_runtime_server.store.port import Claim, Ended, Queued, Signal, Store
+from qiskit_runtime_server.store.port import Ended, Queued, Signal, Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
 from qiskit_runtime_server.store.postgresql.notifications import Notifications
 
 ALICE = AccountId("alice")
-AER = ExecutorName("aer")
 GPU = ExecutorName("custatevec")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED)
 
 NewJob = Callable[..., Job]
@@ -62,12 +58,6 @@ async def watching(store: Store) -> AsyncIterator[Watcher]:
         yield watcher
     finally:
         await watcher.stop()
-
-
-async def claimed(store: Store) -> Claim:
-    claim = await store.queue.claim(AER, HERE, lease=LEASE)
-    assert claim is not None
-    return claim
 
 
 async def test_every_arrival_and_every_end_of_a_job_is_signalled(store: Store, new_job: NewJob) -> None:

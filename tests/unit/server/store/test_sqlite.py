@@ -21,11 +21,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from kit.server.store_calls import AER, HERE, LEASE
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, Session
-from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import JobQuery, Store
 from qiskit_runtime_server.store.sql import migration
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
@@ -33,9 +32,6 @@ from qiskit_runtime_server.store.sql.store import SqliteDatabase, SqlStore, open
 from qiskit_runtime_server.store.sqlite.folder import file_system_type, take_folder
 
 ALICE = AccountId("alice")
-AER = ExecutorName("aer")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED)
 
 

@@ -4,21 +4,17 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Protocol
 
+from kit.server.store_calls import AER, HERE, LEASE
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
-from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.fair_share import Counts
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE = AccountId("alice")
-AER = ExecutorName("aer")
-HERE = Holder(endpoint="here", boot_id="1")
-LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED)
 
 NewJob = Callable[..., Job]

@@ -85,3 +85,11 @@ def task_of(
 def task() -> Callable[..., SampleTask]:
     """Return a function that makes tasks."""
     return task_of
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Fresh inputs for every run; the seed is in the failure's output."""
+    seed = np.random.SeedSequence().entropy
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)

@@ -19,14 +19,6 @@ BOUNDS = {"single": 1e-5, "double": 1e-12}
 PRECISIONS = pytest.mark.parametrize("precision", list(BOUNDS))
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    """Fresh inputs for every run; the seed is in the failure's output."""
-    seed = np.random.SeedSequence().entropy
-    print(f"seed {seed}")
-    return np.random.default_rng(seed)
-
-
 def distance(got: NDArray[np.complex128], wanted: NDArray[np.complex128]) -> float:
     return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
 

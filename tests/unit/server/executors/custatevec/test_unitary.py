@@ -32,13 +32,6 @@ STANDARD = {
 }
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    seed = np.random.SeedSequence().entropy
-    print(f"seed {seed}")
-    return np.random.default_rng(seed)
-
-
 def in_a_batch(
     states: States, circuit: QuantumCircuit, values: NDArray[np.float64], fusion: int
 ) -> NDArray[np.complex128]:
