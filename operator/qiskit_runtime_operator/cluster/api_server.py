@@ -18,6 +18,7 @@ from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER
 from qiskit_runtime_operator.status.notes import Note
 
 _JSON: Final = "application/json"
+_JSON_PATCH: Final = "application/json-patch+json"
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"  # which JSON is, too
 _PAGE: Final = 500
@@ -162,15 +163,22 @@ class Cluster:
             self._metrics.written(kind, "delete")
 
     async def write_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> Manifest | None:
-        """Write the whole status of a RuntimeServer; None if that is gone, or another one of its name."""
+        """Replace the status of a RuntimeServer; None if that is gone, or another one of its name.
+
+        A JSON patch, because an older CRD leaves out fields that it does not have. Server-side apply would refuse them.
+        """
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]
         path = f"{collection_path(SERVERS, namespace)}/{name}/status"
-        metadata = {"name": name, "namespace": namespace, "uid": uid}
-        body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
-        query = {"fieldManager": MANAGER, "force": "true"}
         try:
-            written = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
-        except (StaleError, _MissingError):
-            return None
+            written = await self._write("PATCH", path, patch, query={"fieldManager": MANAGER}, content_type=_JSON_PATCH)
+        except RefusedError:
+            live = await self.get(SERVERS, namespace, name)
+            if live is None or live["metadata"]["uid"] != uid:
+                return None
+            raise
         self._metrics.written(SERVERS, "status")
         return written
 

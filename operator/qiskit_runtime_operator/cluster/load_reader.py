@@ -13,7 +13,6 @@ import aiohttp
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError
 from qiskit_runtime_operator.resource.kinds import SECRETS
-from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.resource.names import LOAD_KEY, Key, keys_name
 from qiskit_runtime_operator.resource.urls import load_url
 from qiskit_runtime_operator.status.load import Load
@@ -42,9 +41,9 @@ class LoadReader:
         self._keys: dict[Key, str] = {}
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def read(self, servers: Iterable[RuntimeServer]) -> list[Key]:
+    async def read(self, servers: Iterable[Key]) -> list[Key]:
         """Ask the apis of these RuntimeServers, forget the others, and return those whose load has changed."""
-        asked = {Key(server.namespace, server.name): load_url(server) for server in servers}
+        asked = {key: load_url(key) for key in servers}
         answers = await asyncio.gather(*(self._load_of(key, url) for key, url in asked.items()))
         loads = {key: load for key, load in zip(asked, answers, strict=True) if load is not None}
         changed = [key for key in {*loads, *self.loads} if loads.get(key) != self.loads.get(key)]

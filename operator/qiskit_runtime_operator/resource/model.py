@@ -4,7 +4,7 @@ The schema in crds/ has the same fields and defaults; a test compares them. It d
 what does not go together; here are only what those who got past an older schema could get wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
@@ -18,6 +18,9 @@ from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, 
 from qiskit_runtime_operator.resource.quantities import canonical
 
 Manifest = dict[str, Any]
+
+# What a CRD that is newer than this operator may bring along: a field, or a member of an enumeration.
+_UNKNOWN: Final = ("unexpected_keyword_argument", "enum")
 
 # By name as well as by alias, so that `dataclasses.replace` works.
 _STRICT: Final = ConfigDict(
@@ -227,13 +230,19 @@ _SPEC: Final = TypeAdapter(Spec)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeServer:
-    """One RuntimeServer."""
+    """One RuntimeServer.
+
+    Attributes:
+        ignored: The fields of the object's spec that this operator does not know, as in `spec.api.colour`, or whose
+            value it does not know: those have their default in `spec`. The CRD is newer than the operator.
+    """
 
     name: str
     namespace: str
     uid: str
     generation: int
     spec: Spec
+    ignored: tuple[str, ...] = ()
 
     @classmethod
     def from_object(cls, body: Mapping[str, Any]) -> Self:
@@ -243,16 +252,14 @@ class RuntimeServer:
             InvalidSpecError: If its spec makes no sense; the message names the fields.
         """
         metadata = body["metadata"]
-        try:
-            spec = _SPEC.validate_python(body["spec"])
-        except ValidationError as error:
-            raise InvalidSpecError("; ".join(map(_problem, error.errors()))) from error
+        spec, ignored = _understood(body["spec"])
         server = cls(
             name=metadata["name"],
             namespace=metadata["namespace"],
             uid=metadata["uid"],
             generation=metadata["generation"],
             spec=spec,
+            ignored=ignored,
         )
         _check(server)
         return server
@@ -270,9 +277,39 @@ def is_owned(manifest: Manifest, uid: str) -> bool:
     return any(owner["uid"] == uid and owner.get("controller", False) for owner in owners)
 
 
+def _understood(spec: Mapping[str, Any]) -> tuple[Spec, tuple[str, ...]]:
+    """Return what is understood of `spec`, and the fields that are not."""
+    ignored: list[str] = []
+    while True:
+        try:
+            return _SPEC.validate_python(spec), tuple(sorted(ignored))
+        except ValidationError as error:
+            problems = error.errors()
+            unknown = [problem["loc"] for problem in problems if problem["type"] in _UNKNOWN]
+            if not unknown:
+                raise InvalidSpecError("; ".join(map(_problem, problems))) from error
+        ignored += map(_path, unknown)
+        for location in unknown:
+            spec = _without(spec, location)
+
+
+def _without(part: Any, location: Sequence[int | str]) -> Any:  # noqa: ANN401 - any part of a spec
+    """Return a copy of a part of a spec that lacks what is at `location`."""
+    first, *rest = location
+    if not rest:
+        return {key: value for key, value in part.items() if key != first}
+    if isinstance(part, Mapping):
+        return {**part, first: _without(part[first], rest)}
+    return [_without(item, rest) if index == first else item for index, item in enumerate(part)]
+
+
 def _problem(error: Mapping[str, Any]) -> str:
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in ("spec", *error["loc"]))
-    return f"{field.removeprefix('.')}: {error['msg']}"
+    return f"{_path(error['loc'])}: {error['msg']}"
+
+
+def _path(location: Sequence[int | str]) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"spec{''.join(parts)}"
 
 
 def _check(server: RuntimeServer) -> None:

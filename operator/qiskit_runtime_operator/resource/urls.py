@@ -1,7 +1,7 @@
 """Where a RuntimeServer is reached."""
 
 from qiskit_runtime_operator.resource.model import RuntimeServer
-from qiskit_runtime_operator.resource.names import api_name
+from qiskit_runtime_operator.resource.names import Key, api_name
 from qiskit_runtime_operator.resource.ports import API_PORT, INTERNAL_PORT
 
 
@@ -12,13 +12,13 @@ def public_url(server: RuntimeServer) -> str:
         return f"http{'s' * bool(ingress.tls_secret_name)}://{ingress.host}"
     if gateway is not None and gateway.hostnames:
         return f"{gateway.scheme}://{gateway.hostnames[0]}"
-    return f"http://{_host(server)}:{API_PORT}"
+    return f"http://{_host(Key(server.namespace, server.name))}:{API_PORT}"
 
 
-def load_url(server: RuntimeServer) -> str:
-    """Return where the api says how busy the executors are, to who shows the load key."""
-    return f"http://{_host(server)}:{INTERNAL_PORT}/internal/load"
+def load_url(key: Key) -> str:
+    """Return where the api of a RuntimeServer says how busy the executors are, to who shows the load key."""
+    return f"http://{_host(key)}:{INTERNAL_PORT}/internal/load"
 
 
-def _host(server: RuntimeServer) -> str:
-    return f"{api_name(server.name)}.{server.namespace}.svc"
+def _host(key: Key) -> str:
+    return f"{api_name(key.name)}.{key.namespace}.svc"

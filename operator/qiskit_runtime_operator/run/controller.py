@@ -16,7 +16,6 @@ from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.errors import (
     ClusterError,
-    InvalidSpecError,
     LeadershipLostError,
     OperatorError,
     RefusedError,
@@ -24,7 +23,6 @@ from qiskit_runtime_operator.errors import (
 from qiskit_runtime_operator.metrics import WorkMetrics
 from qiskit_runtime_operator.render import DefaultImages, RenderContext
 from qiskit_runtime_operator.resource.kinds import OptionalApi, ResourceKind, watched_kinds
-from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
 from qiskit_runtime_operator.settings import Settings
@@ -120,8 +118,10 @@ class Controller:
             key = await self._queue.get()
             try:
                 with metrics.reconciles.time():
-                    await self._reconciler.reconcile(key)
+                    again = await self._reconciler.reconcile(key)
                 self._queue.succeeded(key)
+                if again:
+                    self._queue.add(key)
             except LeadershipLostError:
                 raise
             except ClusterError as error:
@@ -189,15 +189,12 @@ class Controller:
     def _collections(self) -> Iterator[tuple[ResourceKind, str | None]]:
         return ((kind, namespace) for kind in self._kinds for namespace in self._namespaces)
 
-    def _serving(self) -> Iterator[RuntimeServer]:
+    def _serving(self) -> Iterator[Key]:
         """Iterate over the RuntimeServers whose api is ready."""
         for key in self._inventory.servers():
             body = self._inventory.server(key)
             if body is not None and body["status"].get("api", {}).get("ready"):
-                try:
-                    yield RuntimeServer.from_object(body)
-                except InvalidSpecError:
-                    continue  # its status says so
+                yield key
 
 
 async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:

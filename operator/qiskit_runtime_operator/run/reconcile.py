@@ -29,7 +29,7 @@ from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_o
 from qiskit_runtime_operator.resource.names import Key, data_name, keys_name
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.load import Load
-from qiskit_runtime_operator.status.notes import Note, taken_back, transitions
+from qiskit_runtime_operator.status.notes import Note, ignored, taken_back, transitions
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 from qiskit_runtime_operator.watch import fingerprint
 from qiskit_runtime_operator.watch.inventory import Inventory, Known, Ref
@@ -44,6 +44,15 @@ class _Applied:
     uid: str
     wanted: bytes
     live: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reported:
+    """The last status that was written, and what the API server made of it: an older CRD has not all of its fields."""
+
+    uid: str
+    sent: Manifest
+    kept: Manifest
 
 
 @dataclass(kw_only=True, slots=True)
@@ -66,10 +75,12 @@ class Reconciler:
     random: Callable[[int], str]
     now: Callable[[], datetime]
     _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
+    _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
+    _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
     _keyed: set[str] = field(default_factory=set, init=False)
 
-    async def reconcile(self, key: Key) -> None:
-        """Make one pass.
+    async def reconcile(self, key: Key) -> bool:
+        """Make one pass, and tell whether another one is due: the spec was changed, unseen, while this one ran.
 
         Raises:
             ClusterError: If it has to be repeated; also if something was refused, after the status has said so.
@@ -77,20 +88,36 @@ class Reconciler:
         body = self.inventory.server(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._applied.pop(key, None)
-            return
-        try:
-            server = RuntimeServer.from_object(body)
-        except InvalidSpecError as error:
-            generation = body["metadata"]["generation"]
-            await self._report(key, refuse(error, generation, previous=body["status"], now=self.now()))
-            return
+            self._understood.pop(key, None)
+            self._reported.pop(key, None)
+            return False
+        server, invalid = await self._understand(key, body)
+        if server is None:
+            deployments = tuple(known.body for _, known in self.inventory.parts(key, "Deployment"))
+            generation, previous = body["metadata"]["generation"], body["status"]
+            return await self._report(key, refuse(invalid, generation, deployments, previous=previous, now=self.now()))
         context = replace(self.context, scaled_elsewhere=scaled_elsewhere(self._bodies(server, "Deployment")))
         refusals = await self._converge(server, context)
         deployments, pods = (tuple(self._bodies(server, kind)) for kind in ("Deployment", "Pod"))
-        observed = Observed(deployments=deployments, pods=pods, refusals=refusals, load=self.loads.get(key))
-        await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
-        if refusals:
+        load = self.loads.get(key)
+        observed = Observed(deployments=deployments, pods=pods, refusals=refusals, load=load, invalid=invalid)
+        again = await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
+        if refusals and not again:
             raise RefusedError("; ".join(map(str, refusals)))
+        return again
+
+    async def _understand(self, key: Key, body: Manifest) -> tuple[RuntimeServer | None, str]:
+        """Return the RuntimeServer, or as it was when its spec last made sense, and why that is not now."""
+        metadata, last = body["metadata"], self._understood.get(key)
+        try:
+            server = RuntimeServer.from_object(body)
+        except InvalidSpecError as error:
+            same = last is not None and last.uid == metadata["uid"]
+            return (replace(last, generation=metadata["generation"]) if last and same else None), str(error)
+        if server.ignored and (last is None or last.ignored != server.ignored):
+            await self._tell(key, server.uid, (ignored(server.ignored),))
+        self._understood[key] = server
+        return server, ""
 
     def look_for_keys(self) -> None:
         """Do not take for granted any more that the Secrets with keys are there: they are not watched."""
@@ -204,15 +231,21 @@ class Reconciler:
             self.inventory.drop(ref)
             applied.pop(ref, None)
 
-    async def _report(self, key: Key, status: Manifest) -> None:
+    async def _report(self, key: Key, status: Manifest) -> bool:
+        """Write the status, and tell whether the answer shows another spec than the one that it is about."""
         body = self.inventory.server(key)
         if body is None or status == body["status"]:
-            return
+            return False
         uid = body["metadata"]["uid"]
+        if self._reported.get(key) == _Reported(uid=uid, sent=status, kept=body["status"]):
+            return False
         written = await self.cluster.write_status(key.namespace, key.name, uid, status)
-        if written is not None:
-            self.inventory.see(SERVERS, None, written)
-            await self._tell(key, uid, transitions(body["status"], status))
+        if written is None:
+            return False
+        changed = self.inventory.see(SERVERS, None, written) is not None
+        self._reported[key] = _Reported(uid=uid, sent=status, kept=written.get("status", {}))
+        await self._tell(key, uid, transitions(body["status"], status))
+        return changed
 
     async def _tell(self, key: Key, uid: str, notes: Iterable[Note]) -> None:
         for note in notes:

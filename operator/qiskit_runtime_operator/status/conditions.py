@@ -34,6 +34,8 @@ class Reason(StrEnum):
     API_SHORT = "ApiShort"
     EXECUTOR_SHORT = "ExecutorShort"
     INVALID_SPEC = "InvalidSpec"
+    # The CRD is newer than the operator: what it does not know, it leaves undone.
+    FIELDS_IGNORED = "FieldsIgnored"
     # Not made: an object of that name is somebody else's.
     NAME_TAKEN = "NameTaken"
     # Not made: the API server refuses it, for a quota, a policy or a webhook.

@@ -31,6 +31,7 @@ _WARNINGS: Final = {
     Reason.API_SHORT,
     Reason.EXECUTOR_SHORT,
     Reason.INVALID_SPEC,
+    Reason.FIELDS_IGNORED,
     Reason.NAME_TAKEN,
     Reason.WRITE_REFUSED,
     Reason.GATEWAY_API_MISSING,
@@ -51,6 +52,12 @@ def transitions(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[No
     )
 
 
+def ignored(fields: Iterable[str]) -> Note:
+    """Return what to say when a RuntimeServer has fields that this operator does not know."""
+    message = f"This operator is older than the CRD and ignores {', '.join(fields)}: upgrade it."
+    return Note(type=NoteType.WARNING, reason=Reason.FIELDS_IGNORED, message=message)
+
+
 def taken_back(kind: str, name: str, managers: Iterable[str]) -> Note:
     """Return what to say when fields of the operator's own, which these managers had changed, were set again."""
     who = ", ".join(sorted(managers))
@@ -67,7 +74,9 @@ def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _state(condition: Mapping[str, Any]) -> tuple[str, str]:
-    return condition["status"], condition["reason"]
+    # `ignored` tells of these, also when something else is the condition's reason.
+    reason = Reason.AS_WANTED if condition["reason"] == Reason.FIELDS_IGNORED else condition["reason"]
+    return condition["status"], reason
 
 
 def _note(condition: Mapping[str, Any]) -> Note:

@@ -1,18 +1,24 @@
 """The status of a RuntimeServer: from what is seen in the cluster to what is written down. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from qiskit_runtime_operator.errors import InvalidSpecError
 from qiskit_runtime_operator.render.api_settings import api_volumes
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.metadata import api_selector
 from qiskit_runtime_operator.render.pods import snapshot_volumes
 from qiskit_runtime_operator.resource.kinds import OptionalApi
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, Workload
-from qiskit_runtime_operator.resource.names import API, COMPONENT_LABEL, EXECUTOR_LABEL, api_name, executor_name
+from qiskit_runtime_operator.resource.names import (
+    API,
+    COMPONENT_LABEL,
+    EXECUTOR,
+    EXECUTOR_LABEL,
+    api_name,
+    executor_name,
+)
 from qiskit_runtime_operator.resource.urls import public_url
 from qiskit_runtime_operator.status.conditions import Condition, ConditionType, Reason, condition_documents
 from qiskit_runtime_operator.status.load import Load
@@ -45,12 +51,14 @@ class Observed:
         pods: Its pods; those of Deployments that are not short may be left out.
         refusals: What could not be made in the last pass.
         load: What the api last said, if it answers.
+        invalid: Why the spec, as it is now, is not what the RuntimeServer was made from; empty if it is.
     """
 
     deployments: Sequence[Manifest]
     pods: Sequence[Manifest] = ()
     refusals: Sequence[Refusal] = ()
     load: Load | None = None
+    invalid: str = ""
 
 
 def observe(
@@ -58,10 +66,13 @@ def observe(
 ) -> Manifest:
     """Return the whole status; it equals `previous` if nothing has changed."""
     api, executors = _api_pool(server, observed), _executor_pools(server, observed)
+    observed = replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
     conditions = (
         _available(server, api, executors),
         _progressing((api, *executors)),
-        _degraded(api, executors, (*observed.refusals, *_missing_apis(server, context))),
+        _degraded(
+            server, api, executors, replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
+        ),
     )
     return {
         "observedGeneration": server.generation,
@@ -79,17 +90,29 @@ def observe(
     }
 
 
-def refuse(error: InvalidSpecError, generation: int, *, previous: Mapping[str, Any], now: datetime) -> Manifest:
-    """Return the status of a RuntimeServer whose spec makes no sense; what it had before goes on."""
+def refuse(
+    invalid: str,
+    generation: int,
+    deployments: Sequence[Manifest],
+    *,
+    previous: Mapping[str, Any],
+    now: datetime,
+) -> Manifest:
+    """Return the status of a RuntimeServer whose spec never made sense to this operator; what is there stays."""
     known = previous.get("conditions", [])
-    available = any(item["type"] == ConditionType.AVAILABLE and item["status"] == "True" for item in known)
+    ready = {
+        deployment["metadata"].get("labels", {}).get(COMPONENT_LABEL)
+        for deployment in deployments
+        if deployment.get("status", {}).get("readyReplicas")
+    }
+    available = {API, EXECUTOR} <= ready
     states = {
         ConditionType.AVAILABLE: available,
         ConditionType.PROGRESSING: False,
         ConditionType.DEGRADED: True,
     }
     conditions = (
-        Condition(type=kind, status=status, reason=Reason.INVALID_SPEC, message=str(error))
+        Condition(type=kind, status=status, reason=Reason.INVALID_SPEC, message=invalid)
         for kind, status in states.items()
     )
     documents = condition_documents(conditions, known, generation=generation, now=now)
@@ -156,16 +179,21 @@ def _progressing(pools: Sequence[Pool]) -> Condition:
     return Condition(type=ConditionType.PROGRESSING, status=status, reason=reason, message=message)
 
 
-def _degraded(api: Pool, executors: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
-    problems = [(refusal.reason, str(refusal)) for refusal in refusals]
+def _degraded(server: RuntimeServer, api: Pool, executors: Sequence[Pool], observed: Observed) -> Condition:
+    problems = [(Reason.INVALID_SPEC, f"{observed.invalid}; the last spec that made sense stays in force")] * bool(
+        observed.invalid
+    )
+    problems += [(refusal.reason, str(refusal)) for refusal in observed.refusals]
     problems += [(Reason.API_SHORT, str(api))] * api.short
     problems += [(Reason.EXECUTOR_SHORT, str(pool)) for pool in executors if pool.short]
-    if not problems:
-        return Condition(
-            type=ConditionType.DEGRADED, status=False, reason=Reason.AS_WANTED, message="Everything is as wanted."
-        )
-    message = "; ".join(message for _, message in problems)
-    return Condition(type=ConditionType.DEGRADED, status=True, reason=problems[0][0], message=message)
+    notices = [(Reason.FIELDS_IGNORED, _ignored(server.ignored))] * bool(server.ignored)
+    reason, _ = (*problems, *notices, (Reason.AS_WANTED, ""))[0]
+    message = "; ".join(message for _, message in (*problems, *notices)) or "Everything is as wanted."
+    return Condition(type=ConditionType.DEGRADED, status=bool(problems), reason=reason, message=message)
+
+
+def _ignored(fields: Sequence[str]) -> str:
+    return f"ignored, for this operator is older than the CRD and does not know them: {', '.join(fields)}"
 
 
 def _missing_apis(server: RuntimeServer, context: RenderContext) -> Iterator[Refusal]:

@@ -22,6 +22,7 @@ from qiskit_runtime_operator.resource.names import KIND, Key
 from qiskit_runtime_operator.watch import fingerprint
 
 _DELETED: Final = "DELETED"
+_CHANGED: Final = ("ADDED", "MODIFIED")
 
 
 class Ref(NamedTuple):
@@ -86,7 +87,12 @@ class Inventory:
         self._deleted: set[str] = set()
 
     def see(self, kind: ResourceKind, change: str | None, body: Manifest) -> Key | None:
-        """Take in what a watch says.
+        """Take in an object.
+
+        Args:
+            kind: Its kind.
+            change: What a watch says of it; None if it comes from a list, or from the answer to a write.
+            body: The object.
 
         Returns:
             The RuntimeServer to look after, or None if nothing has changed that could matter to it.
@@ -95,6 +101,9 @@ class Inventory:
         before = self._objects.get(ref)
         known = Known.of(kind, body, before)
         if before is not None and known.version < before.version:
+            return None
+        # A watch shows an object by the schema of the time when the watch began; lists and writes by the one in force.
+        if before is not None and known.version == before.version and change in _CHANGED:
             return None
         if change == _DELETED:
             self._deleted.add(known.uid)

@@ -11,7 +11,6 @@ import aiohttp
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from kit.kubernetes.runtime_servers import runtime_server
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.status.load import ExecutorLoad, Load
@@ -85,11 +84,11 @@ async def reading(api: Api, keys: Secrets) -> AsyncIterator[LoadReader]:
 async def test_the_load_is_read_with_the_key_and_changes_are_told() -> None:
     api, keys = Api(), Secrets("right")
     async with reading(api, keys) as reader:
-        assert await reader.read([runtime_server()]) == [LAB]
+        assert await reader.read([LAB]) == [LAB]
         assert reader.loads == {LAB: Load(executors={"aer": ExecutorLoad(queued=1, running=2)})}
-        assert await reader.read([runtime_server()]) == []
+        assert await reader.read([LAB]) == []
         api.queued = 5
-        assert await reader.read([runtime_server()]) == [LAB]
+        assert await reader.read([LAB]) == [LAB]
         assert api.asked[0] == "lab-api.research.svc:9090/internal/load"
         assert keys.reads == 1
 
@@ -97,15 +96,15 @@ async def test_the_load_is_read_with_the_key_and_changes_are_told() -> None:
 async def test_a_key_that_is_not_right_any_more_is_read_again() -> None:
     api, keys = Api(), Secrets("old")
     async with reading(api, keys) as reader:
-        assert await reader.read([runtime_server()]) == []
+        assert await reader.read([LAB]) == []
         keys.load_key = "right"
-        assert await reader.read([runtime_server()]) == [LAB]
+        assert await reader.read([LAB]) == [LAB]
         assert keys.reads == 2
 
 
 async def test_what_an_api_that_is_gone_said_is_forgotten() -> None:
     api = Api()
     async with reading(api, Secrets("right")) as reader:
-        await reader.read([runtime_server()])
+        await reader.read([LAB])
         assert await reader.read([]) == [LAB]
         assert reader.loads == {}

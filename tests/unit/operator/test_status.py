@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.kubernetes.runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers
-from qiskit_runtime_operator.errors import InvalidSpecError
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.status.conditions import MAX_MESSAGE, ConditionType, Reason
@@ -242,11 +241,37 @@ def test_since_when_a_condition_holds_changes_only_with_it() -> None:
 def test_a_spec_that_makes_no_sense_leaves_what_is_available_available() -> None:
     server = runtime_server()
     before = status_of(server, Observed(deployments=deployments(server)))
-    after = refuse(InvalidSpecError("spec.api: no"), 2, previous=before, now=LATER)
+    there = deployments(server)
+    after = refuse("spec.api: no", 2, there, previous=before, now=LATER)
     assert condition(after, ConditionType.AVAILABLE) == ("True", Reason.INVALID_SPEC)
     assert condition(after, ConditionType.DEGRADED) == ("True", Reason.INVALID_SPEC)
     assert (after["observedGeneration"], after["executors"]) == (2, before["executors"])
-    assert refuse(InvalidSpecError("spec.api: no"), 2, previous=after, now=LATER + timedelta(hours=1)) == after
+    assert refuse("spec.api: no", 2, there, previous=after, now=LATER + timedelta(hours=1)) == after
+
+
+def test_a_spec_that_makes_no_sense_is_not_available_when_its_pods_are_gone() -> None:
+    server = runtime_server()
+    before = status_of(server, Observed(deployments=deployments(server)))
+    gone = [deployment for deployment in deployments(server) if deployment["metadata"]["name"] != "lab-api"]
+    after = refuse("spec.api: no", 2, gone, previous=before, now=LATER)
+    assert condition(after, ConditionType.AVAILABLE) == ("False", Reason.INVALID_SPEC)
+
+
+def test_what_a_newer_crd_adds_is_said_and_is_no_fault() -> None:
+    executor = {**AER, "priority": 3, "gpu": None}
+    server = runtime_server({"executors": [executor], "database": {"sqlite": {"retention": "Archive"}}})
+    status = status_of(server, Observed(deployments=deployments(server)))
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.FIELDS_IGNORED)
+    assert "spec.database.sqlite.retention, spec.executors[0].priority" in status["conditions"][2]["message"]
+    before = status_of(runtime_server(), Observed(deployments=deployments(server)))
+    assert transitions(before, status) == transitions(status, before) == ()
+
+
+def test_the_last_spec_that_made_sense_is_said_to_be_in_force() -> None:
+    server = runtime_server()
+    status = status_of(server, Observed(deployments=deployments(server), invalid="spec.api: no"))
+    assert condition(status, ConditionType.AVAILABLE) == ("True", Reason.READY)
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.INVALID_SPEC)
 
 
 def test_long_words_are_cut() -> None:
