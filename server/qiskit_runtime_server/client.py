@@ -14,6 +14,8 @@ from qiskit_runtime_server.errors import MalformedRequestError, RequestError
 if TYPE_CHECKING:
     from qiskit_ibm_runtime import QiskitRuntimeService
 
+__all__ = ["connect", "environment", "platform_variables", "save_account", "sign_in"]
+
 ACCOUNT_NAME = "qiskit-runtime-server"
 _CHANNEL = "ibm_quantum_platform"
 _API = "/api/v1"
