@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
-from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire import reading
 
 VERSION: Final = "v0.1"
 
@@ -19,14 +19,14 @@ def execute(document: bytes) -> bytes:
         UnsupportedOptionError: If it has an option: there are none.
     """
     start = datetime.now(UTC)
-    params = codec.as_object(codec.parse(document), "params")
+    params = reading.as_object(reading.parse(document), "params")
     if params.get("schema_version") != VERSION:
         message = f"Params are of schema version {params.get('schema_version')!r}; this server reads {VERSION}."
         raise InvalidInputError(message)
-    codec.check_parts(params, {"schema_version", "options"})
-    options = codec.as_object(params.get("options") or {}, "options")
-    codec.check_parts(options, {"experimental"}, "options")
-    for name in codec.as_object(options.get("experimental") or {}, "Option experimental"):
+    reading.check_parts(params, {"schema_version", "options"})
+    options = reading.as_object(params.get("options") or {}, "options")
+    reading.check_parts(options, {"experimental"}, "options")
+    for name in reading.as_object(options.get("experimental") or {}, "Option experimental"):
         message = f"Option experimental.{name} is unknown to this server; calibrations have no options."
         raise UnsupportedOptionError(message)
     return msgspec.json.encode({"schema_version": VERSION, "start": start, "stop": datetime.now(UTC)})

@@ -28,7 +28,7 @@ from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.run_items import parameter_values, registers
 from qiskit_runtime_server.programs.sampler import MAX_RESULT_BYTES
-from qiskit_runtime_server.programs.wire import codec, samplexes
+from qiskit_runtime_server.programs.wire import samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import (
     DTYPES,
     CircuitItem,
@@ -37,6 +37,7 @@ from qiskit_runtime_server.programs.wire.quantum_program import (
     QuantumProgram,
     Wire,
 )
+from qiskit_runtime_server.programs.wire.results import SAMPLE_BYTES, compression_level
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 _POINT_BYTES: Final = 16
@@ -246,7 +247,7 @@ def _tensor(array: NDArray[Any], wire: Wire) -> dict[str, Any]:
 
 def _text(data: bytes | bytearray, wire: Wire) -> str:
     if wire.compressed:
-        data = zlib.compress(data, level=codec.compression_level(memoryview(data)[: codec.SAMPLE_BYTES]))
+        data = zlib.compress(data, level=compression_level(memoryview(data)[:SAMPLE_BYTES]))
     return base64.b64encode(data).decode("ascii")
 
 

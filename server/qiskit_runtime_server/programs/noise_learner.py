@@ -34,8 +34,10 @@ from qiskit_runtime_server.programs.options.options import (
     noise_learner_v3_options,
 )
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire import qpy, reading
+from qiskit_runtime_server.programs.wire.params import supports_qiskit
 from qiskit_runtime_server.programs.wire.plain import as_json
+from qiskit_runtime_server.programs.wire.results import encode_result
 
 _BASES: Final = 9
 """How many measurement bases show all errors of pairs of qubits."""
@@ -74,7 +76,7 @@ def execute(source: ShotSource, document: bytes, backend_name: str, seed: int) -
     Raises:
         JobError: If the job cannot be run as it is.
     """
-    params = codec.as_object(codec.parse(document), "params")
+    params = reading.as_object(reading.parse(document), "params")
     if "schema_version" in params:
         return _learn_boxes(source, params, backend_name, seed)
     return _learn_circuits(source, params, backend_name, seed)
@@ -82,13 +84,13 @@ def execute(source: ShotSource, document: bytes, backend_name: str, seed: int) -
 
 def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
     """Find the layers in circuits, and learn the most frequent."""
-    codec.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
-    reader = codec.Reader()
+    reading.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
+    reader = reading.Reader()
     circuits = reader.read(params.get("circuits"), "circuits")
     if not isinstance(circuits, list) or not circuits:
         raise InvalidInputError("Params have no circuits: a non-empty list is needed.")
-    given = dict(codec.as_object(reader.read(params.get("options") or {}, "options"), "options"))
-    encode = codec.encode_result if codec.supports_qiskit(given.pop("support_qiskit", True)) else as_json
+    given = dict(reading.as_object(reader.read(params.get("options") or {}, "options"), "options"))
+    encode = encode_result if supports_qiskit(given.pop("support_qiskit", True)) else as_json
     options, learning = noise_learner_options(given, seed)
     prepared = PreparedDevice.of(source, options, backend_name)
     searchable = [
@@ -134,13 +136,13 @@ def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: st
     if not isinstance(version, str) or version not in _ENCODERS:
         message = f"Params are of schema version {version!r}; this server reads {', '.join(_ENCODERS)}."
         raise InvalidInputError(message)
-    codec.check_parts(params, {"schema_version", "instructions", "options", "version"})
+    reading.check_parts(params, {"schema_version", "instructions", "options", "version"})
     boxes = _boxes(params.get("instructions"))
-    given = codec.as_object(codec.Reader().read(params.get("options") or {}, "options"), "options")
+    given = reading.as_object(reading.Reader().read(params.get("options") or {}, "options"), "options")
     options, learning, checks = noise_learner_v3_options(given, seed)
     prepared = PreparedDevice.of(source, options, backend_name)
     for index, box in enumerate(boxes):
-        with codec.damage(f"instructions[{index}]"):
+        with reading.damage(f"instructions[{index}]"):
             validate_instruction(box, prepared.device.target)
     data = [
         _result(box, learned(prepared, _layer(box), learning, options.seeds.layer(index), checks=checks), version)
@@ -154,10 +156,10 @@ def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: st
 
 
 def _boxes(document: object) -> Sequence[CircuitInstruction]:
-    text = codec.as_object(document, "instructions").get("circuit_b64")
-    with codec.damage("instructions: QPY cannot be read"):
-        reader = codec.Reader()
-        (circuit,) = codec.read_circuits(reader.plain(text), 1, reader)
+    text = reading.as_object(document, "instructions").get("circuit_b64")
+    with reading.damage("instructions: QPY cannot be read"):
+        reader = reading.Reader()
+        (circuit,) = qpy.read_circuits(reader.plain(text), 1, reader.announce)
     if not circuit.data:
         raise InvalidInputError("Params have no instructions.")
     return list(circuit.data)

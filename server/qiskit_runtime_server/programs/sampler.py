@@ -30,7 +30,7 @@ from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_q
 from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
 from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.wire.codec import damage
+from qiskit_runtime_server.programs.wire.reading import damage
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 
 MAX_RESULT_BYTES: Final = 256 * 2**20

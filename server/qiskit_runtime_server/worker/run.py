@@ -31,9 +31,10 @@ from qiskit_runtime_server.programs.options.options import (
     sampler_options,
     with_seed,
 )
-from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire.params import decode_params, estimator_pub, sampler_pub
 from qiskit_runtime_server.programs.wire.plain import encode_plain
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
+from qiskit_runtime_server.programs.wire.results import encode_result
 from qiskit_runtime_server.simulation.contract import Simulator
 from qiskit_runtime_server.worker import selftest
 
@@ -161,7 +162,7 @@ class _Primitive:
     executions: Callable[[Any, Mapping[str, Any]], int]
 
     def __call__(self, job: _Job) -> _Outcome:
-        params = codec.decode_params(job.task.params, self.goal)
+        params = decode_params(job.task.params, self.goal)
         pubs = [self.pub(pub, f"pubs[{index}]", params.goal) for index, pub in enumerate(params.pubs)]
         check_size((pub.circuit for pub in pubs), job.task.max_qubits)
         if params.transpilation:
@@ -172,7 +173,7 @@ class _Primitive:
         else:
             result = self._run(job, pubs, self.options(params.options, job.task.seed))
         return _Outcome(
-            document=encode_plain(result) if params.plain else codec.encode_result(result),
+            document=encode_plain(result) if params.plain else encode_result(result),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
             num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
         )
@@ -230,7 +231,7 @@ _PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
     ProgramName.SAMPLER: _Primitive(
         method="execute_sampler",
         goal="shots",
-        pub=codec.sampler_pub,
+        pub=sampler_pub,
         options=sampler_options,
         methods=sampler_methods,
         execute=sampler.execute,
@@ -239,7 +240,7 @@ _PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
     ProgramName.ESTIMATOR: _Primitive(
         method="execute_estimator",
         goal="precision",
-        pub=codec.estimator_pub,
+        pub=estimator_pub,
         options=estimator_options,
         methods=estimator_methods,
         execute=estimator.execute,

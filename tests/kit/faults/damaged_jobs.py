@@ -127,7 +127,7 @@ def read_with_counts(name: str, version: int) -> str:
 def _counts(name: str, version: int) -> None:
     from kit.faults.damaged_documents import intact  # noqa: PLC0415 - the parent needs nothing of this
     from qiskit_runtime_server.errors import InvalidInputError  # noqa: PLC0415 - as above
-    from qiskit_runtime_server.programs.wire import codec  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.programs.wire import qpy, reading  # noqa: PLC0415 - as above
     from qiskit_runtime_server.worker.child import _limit_memory  # noqa: PLC0415 - as above
 
     warnings.simplefilter("ignore")
@@ -141,8 +141,8 @@ def _counts(name: str, version: int) -> None:
             damaged = data[:place] + number.to_bytes(size, "big") + data[place + size :]
             begin = time.process_time()
             try:
-                with codec.damage("circuit"):
-                    codec.read_circuits(damaged, 1, codec.Reader())
+                with reading.damage("circuit"):
+                    qpy.read_circuits(damaged, 1, reading.Reader().announce)
             except InvalidInputError:
                 pass
             assert time.process_time() - begin < LONG_SECONDS

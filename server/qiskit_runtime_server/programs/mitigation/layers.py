@@ -20,7 +20,7 @@ from samplomatic.annotations import InjectNoise
 from samplomatic.utils import find_unique_box_instructions, get_annotation
 
 from qiskit_runtime_server.programs.private_names import boxed_layers
-from qiskit_runtime_server.programs.wire.codec import damage
+from qiskit_runtime_server.programs.wire.reading import damage
 
 Gates = frozenset[tuple[str, tuple[int, ...]]]
 """Gates by their names and qubits of the device."""

@@ -42,7 +42,7 @@ from qiskit_runtime_server.programs import private_names, run_items
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.options.mitigation import Checks, LayerLearning
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.wire.codec import damage
+from qiskit_runtime_server.programs.wire.reading import damage
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 

@@ -39,7 +39,7 @@ from qiskit_runtime_server.programs.mitigation.plan import Plan, support
 from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.private_names import folding_by
-from qiskit_runtime_server.programs.wire.codec import damage
+from qiskit_runtime_server.programs.wire.reading import damage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,11 @@ from samplomatic.tensor_interface import TensorInterface
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.options.options import executor_options
-from qiskit_runtime_server.programs.wire import codec, qasm, samplexes
+from qiskit_runtime_server.programs.wire import qasm, qpy, reading, samplexes
+from qiskit_runtime_server.programs.wire.params import MAX_PARAMETER_SETS
 from qiskit_runtime_server.simulation.planner import Wish
 
-MAX_ELEMENTS: Final = codec.MAX_PARAMETER_SETS
+MAX_ELEMENTS: Final = MAX_PARAMETER_SETS
 MAX_CHUNKS: Final = 100_000
 MAX_DECIMALS: Final = 17
 """More than a double has."""
@@ -160,13 +161,13 @@ def decode_program(document: bytes) -> QuantumProgram:
         InvalidInputError: If the document is damaged, too large once unpacked, or makes no sense.
         UnsupportedOptionError: If it asks for something that is not simulated; the message names it.
     """
-    params = codec.as_object(codec.parse(document), "params")
+    params = reading.as_object(reading.parse(document), "params")
     wire = _wire(params.get("schema_version"))
-    codec.check_parts(params, {"schema_version", "quantum_program", "options"}, "params")
-    program = codec.as_object(params.get("quantum_program"), "quantum_program")
-    codec.check_parts(program, _PROGRAM_PARTS, "quantum_program")
+    reading.check_parts(params, {"schema_version", "quantum_program", "options"}, "params")
+    program = reading.as_object(params.get("quantum_program"), "quantum_program")
+    reading.check_parts(program, _PROGRAM_PARTS, "quantum_program")
     _check_depth(program.get("passthrough_data"))
-    options = codec.as_object(params.get("options") or {}, "options")
+    options = reading.as_object(params.get("options") or {}, "options")
     rep_delay, seed, asymmetric_readout, wish = _options(options)
     simulator = _simulator(program.get("passthrough_data"))
     where = "passthrough_data.post_processor.options.simulator"
@@ -206,7 +207,7 @@ _ITEM_PARTS: Final = {
 def _check_depth(value: object) -> None:
     """Check that data which is only sent back is not nested so deeply that sending it back fails."""
     level = [value]
-    for _ in range(codec.MAX_DEPTH):
+    for _ in range(reading.MAX_DEPTH):
         level = [
             inner
             for outer in level
@@ -215,17 +216,17 @@ def _check_depth(value: object) -> None:
         ]
         if not level:
             return
-    raise InvalidInputError(f"passthrough_data is nested deeper than {codec.MAX_DEPTH} levels.")
+    raise InvalidInputError(f"passthrough_data is nested deeper than {reading.MAX_DEPTH} levels.")
 
 
 def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool, Wish]:
     """Return the repetition delay, the seed, and whether readout is asymmetric."""
     known = {"init_qubits", "rep_delay", "experimental", "scheduler_timing", "stretch_values"}
-    codec.check_parts(options, known, "options")
+    reading.check_parts(options, known, "options")
     if options.get("init_qubits") not in (None, True):
         message = "Option init_qubits: false is not supported: every shot of a simulation starts in the ground state."
         raise UnsupportedOptionError(message)
-    experimental = codec.as_object(options.get("experimental") or {}, "Option experimental")
+    experimental = reading.as_object(options.get("experimental") or {}, "Option experimental")
     rep_delay = options.get("rep_delay")
     if rep_delay is not None and (isinstance(rep_delay, bool) or not isinstance(rep_delay, int | float)):
         raise InvalidInputError(f"Option rep_delay must be a number of seconds; it is {rep_delay!r}.")
@@ -277,11 +278,11 @@ class _Items:
 
     def __init__(self, wire: Wire, program: Mapping[str, Any]) -> None:
         self._wire = wire
-        self._reader = codec.Reader()
+        self._reader = reading.Reader()
         documents = program.get("items")
         if not isinstance(documents, list) or not documents:
             raise InvalidInputError("quantum_program.items must be a non-empty list.")
-        items = [codec.as_object(document, f"items[{index}]") for index, document in enumerate(documents)]
+        items = [reading.as_object(document, f"items[{index}]") for index, document in enumerate(documents)]
         circuits = self._circuits(program.get("circuits"), items)
         self.items = tuple(
             self._item(document, circuit, f"items[{index}]")
@@ -294,25 +295,25 @@ class _Items:
             where = [f"items[{index}].circuit" for index in range(len(items))]
             return list(
                 chain.from_iterable(
-                    self._qpy(codec.as_object(item.get("circuit"), name).get("circuit_b64"), 1, name)
+                    self._qpy(reading.as_object(item.get("circuit"), name).get("circuit_b64"), 1, name)
                     for item, name in zip(items, where, strict=True)
                 )
             )
-        document = codec.as_object(shared, "quantum_program.circuits")
+        document = reading.as_object(shared, "quantum_program.circuits")
         if "b64_data" not in document and "data" in document:
             return self._qasm(document["data"], len(items))
         return self._qpy(document.get("b64_data"), len(items), "quantum_program.circuits")
 
     def _qpy(self, text: object, number: int, where: str) -> list[QuantumCircuit]:
-        with codec.damage(f"{where}: QPY cannot be read"):
-            return codec.read_circuits(self._bytes(text), number, self._reader)
+        with reading.damage(f"{where}: QPY cannot be read"):
+            return qpy.read_circuits(self._bytes(text), number, self._reader.announce)
 
     def _qasm(self, texts: object, number: int) -> list[QuantumCircuit]:
         where = "quantum_program.circuits.data"
         if not isinstance(texts, list) or len(texts) != number or not all(isinstance(text, str) for text in texts):
             raise InvalidInputError(f"{where} must be a list of OpenQASM texts, one for each of {number} items.")
-        with codec.damage(f"{where}: a circuit cannot be read"):
-            return [qasm.read_circuit(text, codec.MAX_BITS) for text in texts]
+        with reading.damage(f"{where}: a circuit cannot be read"):
+            return [qasm.read_circuit(text, qpy.MAX_BITS) for text in texts]
 
     def _bytes(self, text: object) -> bytes:
         return self._reader.unpack(text) if self._wire.compressed else self._reader.plain(text)
@@ -321,7 +322,7 @@ class _Items:
         kind = document.get("item_type")
         if not isinstance(kind, str) or kind not in _ITEM_PARTS:
             raise InvalidInputError(f"{where}.item_type must be 'circuit' or 'samplex', not {kind!r}.")
-        codec.check_parts(document, _ITEM_PARTS[kind], where)
+        reading.check_parts(document, _ITEM_PARTS[kind], where)
         chunk_size = document.get("chunk_size", "auto")
         chunk_size = None if chunk_size == "auto" else _whole(chunk_size, 1, f"{where}.chunk_size")
         if kind == "samplex":
@@ -342,9 +343,9 @@ class _Items:
     def _samplex_item(
         self, document: Mapping[str, Any], circuit: QuantumCircuit, chunk_size: int | None, where: str
     ) -> SamplexItem:
-        text = codec.as_object(document.get("samplex"), f"{where}.samplex").get("samplex_json")
+        text = reading.as_object(document.get("samplex"), f"{where}.samplex").get("samplex_json")
         samplex = samplexes.decode_samplex(text, self._reader, f"{where}.samplex")
-        values = codec.as_object(document.get("samplex_arguments") or {}, f"{where}.samplex_arguments")
+        values = reading.as_object(document.get("samplex_arguments") or {}, f"{where}.samplex_arguments")
         arguments = samplexes.bound(
             samplex,
             {name: self._argument(value, f"{where}.samplex_arguments.{name}") for name, value in values.items()},
@@ -366,17 +367,17 @@ class _Items:
             raise InvalidInputError(f"{where} must be a number, a tensor or a Pauli Lindblad map.")
         if "sparse_terms" not in value:
             return self._tensor(value, where)
-        with codec.damage(f"{where}: the Pauli Lindblad map cannot be read"):
+        with reading.damage(f"{where}: the Pauli Lindblad map cannot be read"):
             terms = [(paulis, qubits, rate) for paulis, qubits, rate in value["sparse_terms"]]
             return PauliLindbladMap.from_sparse_list(terms, value["num_qubits"])
 
     def _tensor(self, value: object, where: str) -> NDArray[Any]:
-        document = codec.as_object(value, where)
+        document = reading.as_object(value, where)
         shape = document.get("shape")
         name = document.get("dtype")
         if not isinstance(name, str) or name not in self._wire.dtypes:
             raise InvalidInputError(f"{where}: tensors of dtype {name!r} are not supported.")
-        with codec.damage(f"{where}: the tensor cannot be read"):
+        with reading.damage(f"{where}: the tensor cannot be read"):
             sizes = tuple(_whole(size, 0, f"{where}: its shape") for size in _list(shape))
             data = self._bytes(document.get("data"))
             if name == "bool":
@@ -402,7 +403,7 @@ def _list(value: object) -> list[Any]:
 
 def _shape(wanted: object, given: tuple[int, ...], where: str) -> tuple[int, ...]:
     """Return the shape of an item whose arguments have the shape `given`."""
-    with codec.damage(f"{where}.shape"):
+    with reading.damage(f"{where}.shape"):
         sizes = tuple(_whole(size, 0, f"{where}.shape") for size in _list([] if wanted is None else wanted))
         if math.prod(sizes) > MAX_ELEMENTS:
             raise ValueError(f"{math.prod(sizes)} elements; at most {MAX_ELEMENTS} are accepted.")

@@ -27,7 +27,7 @@ from qiskit_runtime_server.programs.device.isa import check_circuit, check_rzz_v
 from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.programs.wire.codec import sampler_pub
+from qiskit_runtime_server.programs.wire.params import sampler_pub
 
 # Every kind of device: with cx, cz, ecr and rzz; with and without control flow; with other qubits than wires; ideal.
 DEVICES = [

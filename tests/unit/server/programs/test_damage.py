@@ -19,7 +19,7 @@ from kit.faults.damaged_documents import CIRCUITS, VERSIONS, intact, versions_of
 from kit.faults.damaged_jobs import read_with_counts, run_jobs
 from kit.quantum.circuits import in_qpy
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.wire import codec, qasm, qpy_structure
+from qiskit_runtime_server.programs.wire import qasm, qpy, qpy_structure, reading
 from qiskit_runtime_server.programs.wire.qpy_structure import check_structure
 from qiskit_runtime_server.programs.wire.well_formed import check_instructions
 
@@ -71,7 +71,7 @@ def test_circuits_inside_of_circuits_may_be_no_larger_than_those_around_them(
                 damaged = bytearray(data)
                 damaged[place + offset : place + offset + 4] = (2**31).to_bytes(4, "big")
                 with pytest.raises(ValueError, match="at most 100000 are accepted"):
-                    codec.check_qpy(bytes(damaged), 1, codec.Reader())
+                    qpy.check_qpy(bytes(damaged), 1, reading.Reader().announce)
 
 
 def observable() -> QuantumCircuit:
@@ -186,18 +186,18 @@ def test_a_walk_through_a_circuit_ends_where_the_circuit_does(make: Callable[[],
         except UnsupportedFeatureForVersion:
             continue
         assert check_structure(data, version, begin_of(data), lambda _: None) == len(data)
-        codec.read_circuits(data, 1, codec.Reader())
+        qpy.read_circuits(data, 1, reading.Reader().announce)
         written += 1
     assert written >= 2
 
 
 def test_what_all_circuits_of_a_job_announce_is_counted_together() -> None:
     data = in_qpy(QuantumCircuit(50_000, 40_000), version=18)
-    reader = codec.Reader()
-    for _ in range(codec.MAX_ANNOUNCED // 180_000):
-        codec.check_qpy(data, 1, reader)
+    reader = reading.Reader()
+    for _ in range(reading.MAX_ANNOUNCED // 180_000):
+        qpy.check_qpy(data, 1, reader.announce)
     with pytest.raises(ValueError, match="more than 4000000 bits in all"):
-        codec.check_qpy(data, 1, reader)
+        qpy.check_qpy(data, 1, reader.announce)
 
 
 def test_circuits_that_overlap_are_refused() -> None:
@@ -207,7 +207,7 @@ def test_circuits_that_overlap_are_refused() -> None:
     twice = one[:28] + struct.pack("!Q", start + 8) + one[28:]
     twice[20:28] = struct.pack("!Q", start + 8)
     with pytest.raises(ValueError, match="overlap"):
-        codec.check_qpy(bytes(twice), 2, codec.Reader())
+        qpy.check_qpy(bytes(twice), 2, reading.Reader().announce)
 
 
 def containing(operation: Instruction, *bits: int, clbits: tuple[int, ...] = ()) -> QuantumCircuit:
@@ -248,7 +248,7 @@ THREE, TRUE = expr.lift(3, types.Uint(2)), expr.lift(True)  # noqa: FBT003 - pos
     ],
 )
 def test_instructions_that_do_not_fit_their_operations_are_refused(circuit: QuantumCircuit, reason: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"pub: (.* )?{reason}"), codec.damage("pub"):
+    with pytest.raises(InvalidInputError, match=f"pub: (.* )?{reason}"), reading.damage("pub"):
         check_instructions(circuit)
 
 
@@ -260,8 +260,8 @@ def test_a_loop_of_more_rounds_than_can_be_counted_is_refused() -> None:
         limits, longer = struct.pack("!qq", 0x1234, 0x5678), struct.pack("!qq", -(2**63), 2**63 - 1)
         data = in_qpy(circuit, version=version)
         assert limits in data
-        with pytest.raises(InvalidInputError, match=r"pub: .*too large"), codec.damage("pub"):
-            codec.read_circuits(data.replace(limits, longer), 1, codec.Reader())
+        with pytest.raises(InvalidInputError, match=r"pub: .*too large"), reading.damage("pub"):
+            qpy.read_circuits(data.replace(limits, longer), 1, reading.Reader().announce)
 
 
 @pytest.mark.parametrize("duration", [100, 0.5])
@@ -274,9 +274,9 @@ def test_a_delay_whose_unit_was_lost_is_refused_with_advice(duration: float) -> 
             pytest.raises(
                 InvalidInputError, match=f"a delay of {float(duration)} has lost its unit, as QPY keeps none"
             ),
-            codec.damage("pub"),
+            reading.damage("pub"),
         ):
-            codec.read_circuits(in_qpy(circuit, version=version), 1, codec.Reader())
+            qpy.read_circuits(in_qpy(circuit, version=version), 1, reading.Reader().announce)
 
 
 def test_delays_in_dt_are_read_as_they_were() -> None:
@@ -284,7 +284,7 @@ def test_delays_in_dt_are_read_as_they_were() -> None:
     circuit.delay(100, 0, "dt")
     circuit.delay(16.0, 0, "dt")
     for version in VERSIONS:
-        (read,) = codec.read_circuits(in_qpy(circuit, version=version), 1, codec.Reader())
+        (read,) = qpy.read_circuits(in_qpy(circuit, version=version), 1, reading.Reader().announce)
         assert [(item.operation.duration, item.operation.unit) for item in read.data] == [(100, "dt"), (16, "dt")]
 
 

@@ -18,7 +18,7 @@ from kit.quantum.plain_executor import PlainExecutor, Run
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.estimator import num_configurations
-from qiskit_runtime_server.programs.wire.codec import encode_result
+from qiskit_runtime_server.programs.wire.results import encode_result
 
 OBSERVABLES = [
     SparseObservable.from_list([("ZZZZ", 1.0), ("XXXX", 0.5), ("YIYI", -0.3), ("IIII", 2.0)]),

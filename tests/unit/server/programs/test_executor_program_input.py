@@ -20,7 +20,7 @@ from qiskit_runtime_server.errors import InvalidInputError, JobError, Unsupporte
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
 from qiskit_runtime_server.programs.device.shots import SimulatedShots
-from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire import reading
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
 Params = dict[str, Any]
@@ -198,9 +198,9 @@ def test_older_versions_have_fewer_kinds_of_tensors_and_no_compression() -> None
 
 def test_the_limit_holds_for_all_parts_together(monkeypatch: pytest.MonkeyPatch) -> None:
     document = json.dumps(WRITTEN["v2.0"]).encode()
-    monkeypatch.setattr(codec, "MAX_UNPACKED", 20_000)
+    monkeypatch.setattr(reading, "MAX_UNPACKED", 20_000)
     decode_program(document)
-    monkeypatch.setattr(codec, "MAX_UNPACKED", 2_000)
+    monkeypatch.setattr(reading, "MAX_UNPACKED", 2_000)
     with pytest.raises(InvalidInputError, match="unpacks to more than"):
         decode_program(document)
 

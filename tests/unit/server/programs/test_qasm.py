@@ -15,7 +15,8 @@ from qiskit_runtime_server.errors import InvalidInputError, NotIsaError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.programs import executor_program
 from qiskit_runtime_server.programs.device.shots import SimulatedShots
-from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire import reading
+from qiskit_runtime_server.programs.wire.params import decode_params, estimator_pub, sampler_pub
 from qiskit_runtime_server.programs.wire.qasm import MAX_CHARACTERS, read_circuit
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 
@@ -89,7 +90,7 @@ def test_a_gate_that_only_has_a_known_name_is_none_of_the_devices(definition: st
     ],
 )
 def test_text_that_cannot_be_read_is_refused_with_a_reason(text: str, words: str) -> None:
-    with pytest.raises(InvalidInputError, match=words), codec.damage("circuit"):
+    with pytest.raises(InvalidInputError, match=words), reading.damage("circuit"):
         read_circuit(text, 100)
 
 
@@ -109,7 +110,7 @@ FRAGMENTS = [
 @given(st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=5), max_size=8))
 def test_any_text_is_read_or_refused(parts: list[str]) -> None:
     try:
-        with codec.damage("circuit"):
+        with reading.damage("circuit"):
             read_circuit(" ".join(parts), 100)
     except InvalidInputError:
         pass
@@ -117,13 +118,13 @@ def test_any_text_is_read_or_refused(parts: list[str]) -> None:
 
 def test_pubs_take_text_in_place_of_a_circuit() -> None:
     angled = f"{HEAD} input float a; bit[1] c; rz(a) $0; c[0] = measure $0;"
-    params = codec.decode_params(json.dumps({"pubs": [[FLIP, [], 100], [angled, [[0.1], [0.2]]]]}).encode())
-    pubs = [codec.sampler_pub(pub, "pub") for pub in params.pubs]
+    params = decode_params(json.dumps({"pubs": [[FLIP, [], 100], [angled, [[0.1], [0.2]]]]}).encode())
+    pubs = [sampler_pub(pub, "pub") for pub in params.pubs]
     assert pubs[1].shape == (2,)
     first, second = AerExecutor(threads=1).execute_sampler(pubs, {}, "fake_quantum_sim")
     assert first.data.c.get_counts() == {"01": 100}
     assert second.data.c.shape == (2,)
-    pub = codec.estimator_pub([f"{HEAD} qubit[2] q; x q[0];", [{"IZ": 1.0}, {"ZI": 1.0}]], "pub")
+    pub = estimator_pub([f"{HEAD} qubit[2] q; x q[0];", [{"IZ": 1.0}, {"ZI": 1.0}]], "pub")
     (result,) = AerExecutor(threads=1).execute_estimator([pub], {"resilience_level": 0}, "fake_quantum_sim")
     np.testing.assert_array_equal(result.data.evs, [-1, 1])
 
@@ -142,7 +143,7 @@ def test_pubs_take_text_in_place_of_a_circuit() -> None:
 def test_observables_of_the_devices_width_are_of_the_qubits_that_a_text_names(
     text: str, observable: str, value: int
 ) -> None:
-    pub = codec.estimator_pub([f"{HEAD} {text}", {observable: 1.0}], "pub")
+    pub = estimator_pub([f"{HEAD} {text}", {observable: 1.0}], "pub")
     options = {"resilience_level": 0, "simulator": {"seed_simulator": 1}}
     (result,) = AerExecutor(threads=1).execute_estimator([pub], options, "fake_manila")
     # The device errs by a few per cent.
@@ -152,7 +153,7 @@ def test_observables_of_the_devices_width_are_of_the_qubits_that_a_text_names(
 def test_observables_that_no_qubit_of_the_text_can_have_are_refused() -> None:
     for text, observable in (("x $3; id $4;", "ZZ"), ("qubit[2] q; x q[0];", "IIIZZ")):
         with pytest.raises(InvalidInputError, match="number of qubits"):
-            codec.estimator_pub([f"{HEAD} {text}", {observable: 1.0}], "pub")
+            estimator_pub([f"{HEAD} {text}", {observable: 1.0}], "pub")
 
 
 def program(texts: object) -> bytes:

@@ -14,7 +14,7 @@ from qiskit_ibm_runtime.execution_span import ExecutionSpans
 
 from kit.quantum.plain_executor import PlainExecutor, Run
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
-from qiskit_runtime_server.programs.wire.codec import encode_result
+from qiskit_runtime_server.programs.wire.results import encode_result
 
 IDEAL = {"noise_model": NoiseModel()}
 

@@ -30,7 +30,9 @@ from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from kit.quantum.circuits import in_qpy
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, JobError, UnsupportedOptionError
-from qiskit_runtime_server.programs.wire import codec
+from qiskit_runtime_server.programs.wire import reading
+from qiskit_runtime_server.programs.wire.params import decode_params, estimator_pub, sampler_pub
+from qiskit_runtime_server.programs.wire.results import encode_result
 
 
 def bell() -> QuantumCircuit:
@@ -64,15 +66,15 @@ def with_array(text: str) -> bytes:
 
 
 def read_sampler(data: bytes) -> list[SamplerPub]:
-    return [codec.sampler_pub(pub, f"pubs[{i}]") for i, pub in enumerate(codec.decode_params(data).pubs)]
+    return [sampler_pub(pub, f"pubs[{i}]") for i, pub in enumerate(decode_params(data).pubs)]
 
 
 def read_estimator(data: bytes) -> list[EstimatorPub]:
-    return [codec.estimator_pub(pub, f"pubs[{i}]") for i, pub in enumerate(codec.decode_params(data).pubs)]
+    return [estimator_pub(pub, f"pubs[{i}]") for i, pub in enumerate(decode_params(data).pubs)]
 
 
 def round_trip(result: PrimitiveResult[Any]) -> Any:  # noqa: ANN401 - whatever the client makes of it
-    return ResultDecoder.decode(codec.encode_result(result).decode())
+    return ResultDecoder.decode(encode_result(result).decode())
 
 
 # Made once, as names and ids in them are new every time, and damage is drawn by place.
@@ -116,11 +118,11 @@ class TestParams:
         model = NoiseModel()
         model.add_all_qubit_quantum_error(depolarizing_error(0.01, 1), ["x", "sx"])
         model.add_all_qubit_readout_error(ReadoutError([[0.9, 0.1], [0.2, 0.8]]))
-        options = codec.decode_params(document([bell()], {"simulator": {"noise_model": model}})).options
+        options = decode_params(document([bell()], {"simulator": {"noise_model": model}})).options
         assert options["simulator"]["noise_model"] == model
 
     def test_resilience_level_joins_the_options(self) -> None:
-        assert codec.decode_params(document([[bell()]], resilience_level=2)).options == {"resilience_level": 2}
+        assert decode_params(document([[bell()]], resilience_level=2)).options == {"resilience_level": 2}
 
     def test_every_qpy_version_that_clients_write_is_read(self) -> None:
         for version in range(13, qpy.common.QPY_VERSION + 1):
@@ -171,58 +173,58 @@ class TestHostileParams:
     def test_values_that_would_load_classes_are_refused(self, tag: str) -> None:
         value = {"__type__": tag, "__module__": "qiskit.quantum_info.operators", "__class__": "Pauli", "__value__": {}}
         with pytest.raises(UnsupportedOptionError, match=rf"pubs\[0\]\[1\]: values of type '{tag}"):
-            codec.decode_params(document([[bell(), value]]))
+            decode_params(document([[bell(), value]]))
 
     def test_unknown_parts_are_refused_by_name(self) -> None:
         with pytest.raises(UnsupportedOptionError, match="shots_per_pub"):
-            codec.decode_params(document([[bell()]], shots_per_pub=3))
+            decode_params(document([[bell()]], shots_per_pub=3))
 
     @pytest.mark.parametrize(("said", "plain"), [({"support_qiskit": False}, True), ({"support_qiskit": True}, False)])
     def test_a_client_says_which_results_it_reads(self, said: dict[str, Any], plain: bool) -> None:  # noqa: FBT001
-        assert codec.decode_params(document([[bell()]], **said)).plain is plain
+        assert decode_params(document([[bell()]], **said)).plain is plain
 
     def test_a_client_that_says_nothing_of_qiskit_gets_plain_json(self) -> None:
         params = json.loads(document([[bell()]]))
         del params["support_qiskit"]
-        assert codec.decode_params(json.dumps(params).encode()).plain
+        assert decode_params(json.dumps(params).encode()).plain
         with pytest.raises(InvalidInputError, match="support_qiskit must be true or false"):
-            codec.decode_params(document([[bell()]], support_qiskit="no"))
+            decode_params(document([[bell()]], support_qiskit="no"))
 
     def test_shots_and_precision_of_all_pubs_belong_to_their_programs(self) -> None:
-        assert codec.decode_params(document([[bell()]], shots=7)).goal == 7
-        assert codec.decode_params(document([[bell()]], precision=0.1), "precision").goal == 0.1
+        assert decode_params(document([[bell()]], shots=7)).goal == 7
+        assert decode_params(document([[bell()]], precision=0.1), "precision").goal == 0.1
         with pytest.raises(UnsupportedOptionError, match="'precision'"):
-            codec.decode_params(document([[bell()]], precision=1), "shots")
+            decode_params(document([[bell()]], precision=1), "shots")
         with pytest.raises(UnsupportedOptionError, match="'shots'"):
-            codec.decode_params(document([[bell()]], shots=1), "precision")
-        assert codec.sampler_pub([bell(), None, 3], "pub", 7).shots == 3
-        assert codec.sampler_pub([bell()], "pub", 7).shots == 7
+            decode_params(document([[bell()]], shots=1), "precision")
+        assert sampler_pub([bell(), None, 3], "pub", 7).shots == 3
+        assert sampler_pub([bell()], "pub", 7).shots == 7
         with pytest.raises(InvalidInputError, match="shots must be a positive integer"):
-            codec.sampler_pub([bell()], "pub", 0)
+            sampler_pub([bell()], "pub", 0)
 
     def test_only_a_level_of_transpilation_is_taken(self) -> None:
         level = {"optimization_level": 1}
-        params = codec.decode_params(document([[bell()]], {"transpilation": level, "default_shots": 5}))
+        params = decode_params(document([[bell()]], {"transpilation": level, "default_shots": 5}))
         assert params.transpilation == level
         assert params.options == {"default_shots": 5}
         with pytest.raises(UnsupportedOptionError, match=r"options\.transpilation has an unknown part 'layout'"):
-            codec.decode_params(document([[bell()]], {"transpilation": {"layout": [1]}}))
+            decode_params(document([[bell()]], {"transpilation": {"layout": [1]}}))
 
     def test_a_pub_may_be_a_bare_circuit(self) -> None:
-        assert codec.sampler_pub(bell(), "pub").circuit == bell()
+        assert sampler_pub(bell(), "pub").circuit == bell()
         text = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
-        assert codec.sampler_pub(text, "pub").circuit.count_ops() == {"x": 1, "measure": 1}
+        assert sampler_pub(text, "pub").circuit.count_ops() == {"x": 1, "measure": 1}
 
     def test_a_circuit_that_unpacks_to_gigabytes_is_refused_before_it_does(self) -> None:
         with pytest.raises(InvalidInputError, match=r"pubs\[0\]\[0\].*more than 256 MiB"):
-            codec.decode_params(with_circuit(bytes(300 * 2**20)))
+            decode_params(with_circuit(bytes(300 * 2**20)))
 
     def test_the_limit_holds_for_all_parts_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(codec, "MAX_UNPACKED", 100_000)
+        monkeypatch.setattr(reading, "MAX_UNPACKED", 100_000)
         values = np.zeros((30, 10, 2, 10))
-        codec.decode_params(document([[bell(), values]]))
+        decode_params(document([[bell(), values]]))
         with pytest.raises(InvalidInputError, match="unpacks to more"):
-            codec.decode_params(document([[bell(), values]] * 3))
+            decode_params(document([[bell(), values]] * 3))
 
     @pytest.mark.parametrize(
         ("version", "reason"), [(12, "upgrade the client"), (19, "this server runs Qiskit"), (255, "255")]
@@ -231,7 +233,7 @@ class TestHostileParams:
         data = bytearray(in_qpy(bell()))
         data[6] = version
         with pytest.raises(InvalidInputError, match=reason) as caught:
-            codec.decode_params(with_circuit(bytes(data)))
+            decode_params(with_circuit(bytes(data)))
         assert f"version {version}" in str(caught.value)
         assert f"13 to {qpy.common.QPY_VERSION}" in str(caught.value)
         assert qiskit.__version__ in str(caught.value)
@@ -240,32 +242,32 @@ class TestHostileParams:
         data = in_qpy(bell())
         for length in (0, 5, 7, 20, len(data) // 2, len(data) - 3):
             with pytest.raises(InvalidInputError, match="QuantumCircuit cannot be read"):
-                codec.decode_params(with_circuit(data[:length]))
+                decode_params(with_circuit(data[:length]))
 
     def test_a_qpy_with_many_circuits_is_refused(self) -> None:
         with pytest.raises(InvalidInputError, match="the QPY holds 2"):
-            codec.decode_params(with_circuit(in_qpy(bell(), bell())))
+            decode_params(with_circuit(in_qpy(bell(), bell())))
 
     @pytest.mark.parametrize("version", [13, 17])
     def test_a_circuit_that_announces_a_billion_qubits_is_refused(self, version: int) -> None:
         data = in_qpy(QuantumCircuit(0x1234, 0x5678), version=version)
         for bits in (b"\x00\x00\x12\x34", b"\x00\x00\x56\x78"):
             with pytest.raises(InvalidInputError, match="at most 100000"):
-                codec.decode_params(with_circuit(data.replace(bits, b"\x7f" + bits[1:], 1)))
+                decode_params(with_circuit(data.replace(bits, b"\x7f" + bits[1:], 1)))
 
     def test_an_array_with_an_absurd_shape_is_refused(self) -> None:
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(header, {"shape": (10**15,), "fortran_order": False, "descr": "<f8"})
         text = base64.b64encode(zlib.compress(header.getvalue())).decode()
         with pytest.raises(InvalidInputError, match=r"pubs\[0\]\[1\].*an array of shape"):
-            codec.decode_params(with_array(text))
+            decode_params(with_array(text))
 
     def test_an_array_of_objects_is_not_unpickled(self) -> None:
         stream = io.BytesIO()
         np.save(stream, np.array([{"a": 1}], dtype=object), allow_pickle=True)
         text = base64.b64encode(zlib.compress(stream.getvalue())).decode()
         with pytest.raises(InvalidInputError, match="dtype object"):
-            codec.decode_params(with_array(text))
+            decode_params(with_array(text))
 
     def test_endless_parameter_sets_without_parameters_are_refused(self) -> None:
         with pytest.raises(InvalidInputError, match="parameter sets"):
@@ -324,7 +326,7 @@ class TestHostileParams:
         data = model.to_dict()
         data["errors"][0]["instructions"][0][0]["qubits"] = [10**9]
         with pytest.raises(InvalidInputError, match="more than 8 qubits"):
-            codec.noise_model(data)
+            reading.noise_model(data)
 
     @given(st.data())
     @settings(max_examples=150, deadline=None)
@@ -355,7 +357,7 @@ class TestHostileParams:
                 st.lists(inner, max_size=4)
                 | st.dictionaries(
                     st.sampled_from(["__type__", "__value__", "data", "shape", "errors"]) | st.text(),
-                    inner | st.sampled_from(sorted(codec._TAGS)),
+                    inner | st.sampled_from(sorted(reading._TAGS)),
                     max_size=4,
                 )
             ),
@@ -409,7 +411,7 @@ class TestResults:
 
     def test_what_clients_cannot_read_is_an_error_of_the_server(self) -> None:
         with pytest.raises(InternalError, match="cannot be sent"):
-            codec.encode_result(PrimitiveResult([PubResult(DataBin(evs=np.asarray(0.5)), {"what": object()})]))
+            encode_result(PrimitiveResult([PubResult(DataBin(evs=np.asarray(0.5)), {"what": object()})]))
 
 
 def test_the_qpy_header_is_where_the_check_looks_for_it() -> None:
