@@ -170,14 +170,16 @@ def _twirled(
 ) -> dict[str, NDArray[np.bool_]]:
     """Return the bits of every register from variants that a samplex draws."""
     qubits = used_qubits([pub.circuit], prepared.options.twirling.strategy)
-    narrow = narrowed(pub.circuit, qubits)
+    circuit = narrowed(pub.circuit, qubits)
     twirling = asdict(prepared.options.twirling) | {
         "num_randomizations": randomizations.number,
         "shots_per_randomization": randomizations.shots,
     }
     options = SamplerOptions(twirling=twirling)
     with damage(f"pubs[{index}]: it cannot be twirled"):
-        program, _ = prepare([SamplerPub(narrow, pub.parameter_values, pub.shots)], options, shots=randomizations.total)
+        program, _ = prepare(
+            [SamplerPub(circuit, pub.parameter_values, pub.shots)], options, shots=randomizations.total
+        )
     result = run_items.run(prepared, program, prepared.options.seeds.pub(index), qubits=qubits)
     (item,) = result
     undo_twirling(item)

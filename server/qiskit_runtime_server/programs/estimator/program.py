@@ -63,9 +63,9 @@ def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: 
     if plan.direct:
         data = _estimate_pub(prepared, plan, index)
         return PubResult(data, plan.metadata(plan.randomizations, {}) | {"simulation": prepared.simulated()})
-    made = mitigated(prepared, plan, noise, index)
-    metadata = plan.metadata(made.randomizations, made.resilience)
-    return PubResult(made.data, metadata | {"simulation": prepared.simulated()})
+    outcome = mitigated(prepared, plan, noise, index)
+    metadata = plan.metadata(outcome.randomizations, outcome.resilience)
+    return PubResult(outcome.data, metadata | {"simulation": prepared.simulated()})
 
 
 def num_configurations(pub: EstimatorPub) -> int:

@@ -142,8 +142,8 @@ def _checking(device: Device, checks: Checks) -> PassManager | None:
 
 def _dropping(checks: Checks) -> AnalysisStage | None:
     """Return what drops the shots that fail a check; the client's own forgets a check after that is alone."""
-    made = [(_before, checks.pre), (_AFTER, checks.post)]
-    stages = [FlipPostSelect(identifier, check.strategy) for identifier, check in made if check.enable]
+    checked = [(_before, checks.pre), (_AFTER, checks.post)]
+    stages = [FlipPostSelect(identifier, check.strategy) for identifier, check in checked if check.enable]
     return None if not stages else stages[0] if len(stages) == 1 else stages[0] + stages[1]
 
 

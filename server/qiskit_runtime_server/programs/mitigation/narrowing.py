@@ -35,14 +35,14 @@ def used_qubits(circuits: Iterable[QuantumCircuit], strategy: str, others: Itera
 def narrowed(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
     """Return `circuit` with nothing but `qubits`, in this order; nothing but barriers may act on others."""
     kept = {circuit.qubits[qubit]: place for place, qubit in enumerate(qubits) if qubit < circuit.num_qubits}
-    narrow = QuantumCircuit(len(qubits), metadata=circuit.metadata, global_phase=circuit.global_phase)
-    narrow.add_bits(bit for bit in circuit.clbits)
+    result = QuantumCircuit(len(qubits), metadata=circuit.metadata, global_phase=circuit.global_phase)
+    result.add_bits(bit for bit in circuit.clbits)
     for register in circuit.cregs:
-        narrow.add_register(register)
+        result.add_register(register)
     for instruction in circuit.data:
         places = [kept[qubit] for qubit in instruction.qubits if qubit in kept]
         if instruction.name != "barrier":
-            narrow.append(instruction.operation, places, instruction.clbits)
+            result.append(instruction.operation, places, instruction.clbits)
         elif places:
-            narrow.barrier(places)
-    return narrow
+            result.barrier(places)
+    return result

@@ -77,11 +77,11 @@ def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
     options = prepared.options
     methods, fallback = estimator_methods(options), ""
     readouts = prepared.readouts({qubit: qubit for qubit in support(pub.observables)})
-    simple = readouts is not None
-    obstacle = _obstacle(pub, methods, simple=simple)
+    independent = readouts is not None
+    obstacle = _obstacle(pub, methods, independent=independent)
     if obstacle and options.resilience.level is None:
         methods, fallback = estimator_methods(options, 0), obstacle
-        obstacle = _obstacle(pub, methods, simple=simple)
+        obstacle = _obstacle(pub, methods, independent=independent)
     if obstacle:
         message = f"{where}: {methods.names()} cannot be used for {obstacle}."
         raise UnsupportedOptionError(message)
@@ -102,15 +102,15 @@ def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
     )
 
 
-def _obstacle(pub: EstimatorPub, methods: Methods, *, simple: bool) -> str:
-    """Return what in the pub stands against `methods`, or ""; `simple` says that bits are misread one by one."""
+def _obstacle(pub: EstimatorPub, methods: Methods, *, independent: bool) -> str:
+    """Return what in the pub stands against `methods`, or ""; `independent` says that bits are misread one by one."""
     circuit = pub.circuit
     dynamic = circuit.has_control_flow_op() or "store" in circuit.count_ops()
     if dynamic and (methods.twirls or methods.rewrites or methods.decouple):
         return "circuits with control flow"
     if methods.trex and _has_projectors(pub):
         return "observables with projectors"
-    if methods.rewrites or (methods.twirls and not simple):
+    if methods.rewrites or (methods.twirls and not independent):
         operations = without_final_measurements(circuit).count_ops()
         if "reset" in operations or "measure" in operations:
             return "circuits with reset or measurements in their middle"

@@ -78,7 +78,7 @@ def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> Layer
     """Return the errors of all layers of the pubs' circuits: those that the job brings along, or learned ones."""
     options = prepared.options
     qubits = _qubits(pubs, options.twirling.strategy)
-    layers = found_layers([_narrow(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
+    layers = found_layers([_narrowed_pub(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
     known, learning = options.resilience.layer_noise_model, options.resilience.layer_noise_learning
     errors: list[PauliLindbladMap | None] = []
     for number, layer in enumerate(layers):
@@ -111,7 +111,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
     seeds = options.seeds.pub(index)
     with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding_by(seeds.folding.generator()):
-        program, _ = prepare([_narrow(pub, qubits)], _options(prepared, methods, planned, noise))
+        program, _ = prepare([_narrowed_pub(pub, qubits)], _options(prepared, methods, planned, noise))
     # Cancelling errors takes more randomizations than were asked for.
     drawn = replace(planned, number=program.items[0].shape[0]) if methods.pec else planned
     learning = options.resilience.measure_noise_learning
@@ -228,7 +228,7 @@ def _qubits(pubs: Iterable[EstimatorPub], strategy: str) -> list[int]:
     return used_qubits([without_final_measurements(pub.circuit) for pub in pubs], strategy, measured) or [0]
 
 
-def _narrow(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
+def _narrowed_pub(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
     """Return `pub` on nothing but `qubits`, without precision."""
     circuit = narrowed(without_final_measurements(pub.circuit), qubits)
     observables = [

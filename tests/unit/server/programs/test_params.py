@@ -1,4 +1,4 @@
-"""The codec reads what clients send, refuses everything else with a reason, and writes what clients read."""
+"""What clients send is read, everything else is refused with a reason, and results are what clients read."""
 
 import base64
 import io
