@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from qiskit_runtime_operator.status.conditions import Reason
+from qiskit_runtime_operator.status.conditions import MEANINGS, Reason
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "charts" / "qiskit-runtime-operator"
@@ -36,7 +36,11 @@ def resource_page() -> str:
         "",
         *_part("spec", schema["properties"]["spec"]),
         *_part("status", schema["properties"]["status"]),
-        "Reasons of conditions and Events: " + ", ".join(f"`{reason}`" for reason in Reason) + ".",
+        "## Reasons of conditions and Events",
+        "",
+        "| reason | what it means, and what to do |",
+        "|---|---|",
+        *(f"| `{reason}` | {_escaped(MEANINGS[reason])} |" for reason in Reason),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -182,8 +182,8 @@ class Cluster:
         self._metrics.written(SERVERS, "status")
         return written
 
-    async def post_event(self, namespace: str, name: str, uid: str, note: Note) -> None:
-        """Tell those who look at a RuntimeServer what happened to it."""
+    async def post_event(self, namespace: str, name: str, uid: str, note: Note, count: int = 1) -> None:
+        """Tell those who look at a RuntimeServer what happened to it, and how often it did."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         event = {
             "apiVersion": "v1",
@@ -202,7 +202,7 @@ class Cluster:
             "source": {"component": MANAGER},
             "firstTimestamp": now,
             "lastTimestamp": now,
-            "count": 1,
+            "count": count,
         }
         await self.create(EVENTS, event)
 

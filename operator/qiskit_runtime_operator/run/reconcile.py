@@ -27,6 +27,7 @@ from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
 from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVERS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
 from qiskit_runtime_operator.resource.names import Key, data_name, keys_name
+from qiskit_runtime_operator.run.repairs import Occurrences, Repairs
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_operator.status.notes import Note, ignored, taken_back, transitions
@@ -77,6 +78,8 @@ class Reconciler:
     _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
     _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
+    _repairs: Repairs = field(default_factory=Repairs, init=False)
+    _occurrences: Occurrences = field(default_factory=Occurrences, init=False)
     _keyed: set[str] = field(default_factory=set, init=False)
 
     async def reconcile(self, key: Key) -> bool:
@@ -169,7 +172,11 @@ class Reconciler:
         applied = self._last(server)
         last, known = applied.get(ref), self.inventory.find(ref)
         if last and known and last == _Applied(uid=known.uid, wanted=wanted, live=known.applied):
-            return None
+            return self._contested(ref)
+        # Wanted as before: somebody else has changed or deleted it.
+        repairs = last is not None and last.wanted == wanted
+        if repairs and not self._repairs.may(ref, self.now()):
+            return self._contested(ref)
         known = await self._look_up(kind, ref)
         if known is not None and not _is_ours(server, known, last):
             return self._taken(server, known, ref.name)
@@ -186,7 +193,15 @@ class Reconciler:
                 return _refused(kind, ref.name, error)
         self.inventory.see(kind, None, live)
         applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=fingerprint.of_applied(live))
-        return None
+        if repairs:
+            self._repairs.done(ref, self.now())
+        return self._contested(ref)
+
+    def _contested(self, ref: Ref) -> Refusal | None:
+        """Say who changes an object again and again, if somebody does."""
+        who = self._repairs.contested_by(ref, self.now())
+        message = f"{who} changes or deletes it again and again; it is set back at most once a minute"
+        return Refusal(kind=ref.kind, name=ref.name, reason=Reason.CONTESTED, message=message) if who else None
 
     def _taken(self, server: RuntimeServer, known: Known, name: str) -> Refusal:
         """Say whose the name is; what the last RuntimeServer of this name left will be gone in a moment."""
@@ -211,12 +226,18 @@ class Reconciler:
             if uid is None:
                 raise StaleError(str(conflict)) from conflict
             live = await self.cluster.apply(kind, manifest, uid=uid, force=True)
-            note = taken_back(kind.kind, manifest["metadata"]["name"], conflict.managers)
-            await self._tell(Key(server.namespace, server.name), server.uid, (note,))
+            await self._tell_taken_back(server, Ref.of(kind, manifest), conflict.managers)
             return live
         except StaleError:
             self.inventory.drop(Ref.of(kind, manifest))
             raise
+
+    async def _tell_taken_back(self, server: RuntimeServer, ref: Ref, managers: tuple[str, ...]) -> None:
+        self._repairs.name(ref, managers)
+        note = taken_back(ref.kind, ref.name, managers)
+        count = self._occurrences.due(f"{server.uid} {note.message}", self.now())
+        if count:
+            await self._tell(Key(server.namespace, server.name), server.uid, (note,), count)
 
     async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> None:
         key = Key(server.namespace, server.name)
@@ -229,6 +250,7 @@ class Reconciler:
             if known is not None and _is_ours(server, known, applied.get(ref)):
                 await self.cluster.delete(known.kind, ref.namespace, ref.name, known.uid)
             self.inventory.drop(ref)
+            self._repairs.forget(ref)
             applied.pop(ref, None)
 
     async def _report(self, key: Key, status: Manifest) -> bool:
@@ -247,10 +269,10 @@ class Reconciler:
         await self._tell(key, uid, transitions(body["status"], status))
         return changed
 
-    async def _tell(self, key: Key, uid: str, notes: Iterable[Note]) -> None:
+    async def _tell(self, key: Key, uid: str, notes: Iterable[Note], count: int = 1) -> None:
         for note in notes:
             try:
-                await self.cluster.post_event(key.namespace, key.name, uid, note)
+                await self.cluster.post_event(key.namespace, key.name, uid, note, count)
             except ClusterError as error:
                 log.warning("%s/%s: the Event %s could not be written: %s", *key, note.reason, error)
 

@@ -21,7 +21,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a condition is as it is, or an Event was written."""
+    """Why a condition is as it is, or an Event was written; `MEANINGS` explains each."""
 
     READY = "Ready"
     SUSPENDED = "Suspended"
@@ -34,15 +34,65 @@ class Reason(StrEnum):
     API_SHORT = "ApiShort"
     EXECUTOR_SHORT = "ExecutorShort"
     INVALID_SPEC = "InvalidSpec"
-    # The CRD is newer than the operator: what it does not know, it leaves undone.
     FIELDS_IGNORED = "FieldsIgnored"
-    # Not made: an object of that name is somebody else's.
     NAME_TAKEN = "NameTaken"
-    # Not made: the API server refuses it, for a quota, a policy or a webhook.
     WRITE_REFUSED = "WriteRefused"
+    CONTESTED = "Contested"
     GATEWAY_API_MISSING = "GatewayApiMissing"
-    # Of Events only: somebody else had changed what is the operator's.
     TAKEN_BACK = "TakenBack"
+
+
+MEANINGS: Final[Mapping[Reason, str]] = {
+    Reason.READY: "The api and at least one executor pod are ready: clients are served.",
+    Reason.SUSPENDED: "`spec.suspend` is true: all pods are stopped, the data is kept. Set it to false to go on.",
+    Reason.API_NOT_READY: (
+        "No pod of the api is ready, so nobody is served. The message says why, in the words of scheduler and kubelet; "
+        "the last line of a container that ended is there, too."
+    ),
+    Reason.NO_EXECUTOR_READY: (
+        "The api takes jobs, but no pod of any executor is ready, so none is run. The message says why: most often a "
+        "node without room, a missing GPU, or an image that cannot be pulled."
+    ),
+    Reason.ROLLING_OUT: "Pods of a new version are being started, and those of the old one stopped. Wait.",
+    Reason.ROLLED_OUT: "All pods are of the wanted version.",
+    Reason.STALLED: (
+        "A roll-out has not got on for `progressDeadlineSeconds`. The message says why new pods do not become ready; "
+        "the old ones go on serving. Mend the cause, or set the RuntimeServer back to what it was."
+    ),
+    Reason.AS_WANTED: "All that the RuntimeServer asks for is there.",
+    Reason.API_SHORT: "Fewer pods of the api are ready than wanted. During a roll-out that passes by itself.",
+    Reason.EXECUTOR_SHORT: "Fewer pods of an executor are ready than wanted; its jobs wait longer.",
+    Reason.INVALID_SPEC: (
+        "The spec makes no sense to this operator; the message names the field. The CRD refuses most of that before it "
+        "is stored, so CRD and operator are of different releases: bring both to the same one. What was made from the "
+        "last spec that made sense is kept and repaired as long as the operator runs."
+    ),
+    Reason.FIELDS_IGNORED: (
+        "The CRD is newer than the operator, which ignores the fields that the message names and uses their defaults. "
+        "Upgrade the operator; during an upgrade, that passes by itself."
+    ),
+    Reason.NAME_TAKEN: (
+        "An object of a name that the RuntimeServer needs belongs to somebody else, and is left untouched. Delete it, "
+        "or give the RuntimeServer another name."
+    ),
+    Reason.WRITE_REFUSED: (
+        "The API server refuses an object, for a quota, a policy, a webhook or a missing right; the message has its "
+        "words. The operator tries again, after at most five minutes."
+    ),
+    Reason.CONTESTED: (
+        "Somebody changes or deletes an object of the RuntimeServer again and again; the message names the field "
+        "manager, if it is known. After ten repairs in a row the object is set back once a minute only. Stop one of "
+        "the two: a GitOps tool, for one, must not manage what the operator makes."
+    ),
+    Reason.GATEWAY_API_MISSING: (
+        "`spec.gateway` is given, but the cluster does not have the Gateway API. Install it, or use `spec.ingress`."
+    ),
+    Reason.TAKEN_BACK: (
+        "An Event only: somebody had changed fields that the RuntimeServer determines, and the operator set them back. "
+        "Change the RuntimeServer instead. What recurs within five minutes is one Event with a count."
+    ),
+}
+"""What a reason means, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ _WARNINGS: Final = {
     Reason.FIELDS_IGNORED,
     Reason.NAME_TAKEN,
     Reason.WRITE_REFUSED,
+    Reason.CONTESTED,
     Reason.GATEWAY_API_MISSING,
 }
 # Pods of a new version are not ready at first; that is news only when nothing moves any more.
@@ -61,7 +62,7 @@ def ignored(fields: Iterable[str]) -> Note:
 def taken_back(kind: str, name: str, managers: Iterable[str]) -> Note:
     """Return what to say when fields of the operator's own, which these managers had changed, were set again."""
     who = ", ".join(sorted(managers))
-    message = f"{kind} {name}: fields that {who} had changed are as the RuntimeServer says again."
+    message = f"{kind} {name}: {who} had changed fields that the RuntimeServer determines; they were set back."
     return Note(type=NoteType.WARNING, reason=Reason.TAKEN_BACK, message=message)
 
 
