@@ -8,6 +8,7 @@ https://doi.org/10.1017/CBO9780511976667).
                                             q2 as a coin that shows 1 with the probability that `single_qubits` gives
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     first: int = 0,
     wish: Wish = AUTOMATIC,
     report: Callable[[Plan], None] = lambda _plan: None,
+    most_seconds: float = math.inf,
 ) -> BitTensor:
     """Take `shots` of `circuit` for every row of `parameter_values`.
 
@@ -62,6 +64,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         first: The number of the first row: rows give the same bits in whatever batches they come.
         wish: What the options say of the methods.
         report: Told of each part's plan before it is run.
+        most_seconds: What may be planned to take longer is not run by that method.
 
     Returns:
         Bits of shape ``(n, shots, circuit.num_clbits)``; the last axis is little-endian. Unwritten bits are False.
@@ -81,7 +84,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             alone += work.component.qubits
             continue
         clbits = work.component.clbits
-        for part in planned(work.task, work.component.qubits, executor, wish):
+        for part in planned(work.task, work.component.qubits, executor, wish, most_seconds):
             report(part.plan)
             for row, found in zip(part.rows.tolist(), part.sample(work.task, executor), strict=True):
                 bits[row][:, clbits] = found[:, : len(clbits)]
@@ -101,13 +104,15 @@ def plans(  # noqa: PLR0913 - as in `sample`
     *,
     noise: DeviceNoise | None,
     wish: Wish = AUTOMATIC,
+    most_seconds: float = math.inf,
 ) -> Iterator[Plan]:
     """Yield the plans that `sample` would report; arguments and errors as there."""
     alone: list[int] = []
     rows = slice(0, len(parameter_values))
     for work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows):
         if work.chance is None:
-            yield from (part.plan for part in planned(work.task, work.component.qubits, executor, wish))
+            parts = planned(work.task, work.component.qubits, executor, wish, most_seconds)
+            yield from (part.plan for part in parts)
         else:
             alone += work.component.qubits
     if alone:

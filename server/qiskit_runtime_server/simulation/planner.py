@@ -28,7 +28,7 @@ from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.simulation.clifford.frames import block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
-from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator
 
 FRAMES: Final = "clifford-frames"
 PRODUCT: Final = "product"
@@ -146,7 +146,9 @@ class Part:
         return sample(self.lowering, part.parameter_values, part.shots, part.seeds)
 
 
-def planned(task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish) -> list[Part]:
+def planned(
+    task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish, most_seconds: float = math.inf
+) -> list[Part]:
     """Return how a task of several qubits is run, its rows in parts.
 
     Args:
@@ -154,14 +156,16 @@ def planned(task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: 
         qubits: Its qubits' numbers on the device.
         executor: Runs what is not done here.
         wish: What the options say.
+        most_seconds: A method that takes longer counts as none; one whose time is not known does not.
 
     Raises:
         CircuitTooLargeError: If there is no method; the message says what would run.
         UnsupportedOptionError: If the options want one that cannot run the circuit.
     """
+    limited = _Limited(executor, most_seconds)
     everything = np.arange(len(task.seeds))
     if wish.method is Method.EXECUTOR or not _is_looked_at(task, wish):
-        return [_by_executor(task, qubits, everything, executor)]
+        return [_by_executor(task, qubits, everything, limited)]
     clifford = clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values)
     if wish.method is Method.CLIFFORD and not clifford.all():
         message = (
@@ -171,10 +175,35 @@ def planned(task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: 
         raise UnsupportedOptionError(message)
     found = []
     if clifford.any():
-        found.append(_of_clifford(task, qubits, np.flatnonzero(clifford), executor, wish))
+        found.append(_of_clifford(task, qubits, np.flatnonzero(clifford), limited, wish))
     if not clifford.all():
-        found.append(_by_executor(task, qubits, np.flatnonzero(~clifford), executor))
+        found.append(_by_executor(task, qubits, np.flatnonzero(~clifford), limited))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Limited:
+    """An executor, and how long it may take."""
+
+    executor: Simulator
+    most_seconds: float
+
+    def offer(self, task: SampleTask) -> Offer:
+        """Return how the executor would run all rows of a task.
+
+        Raises:
+            CircuitTooLargeError: If it cannot, or not in time.
+        """
+        offer = self.executor.offer(task)
+        seconds = offer.seconds * len(task.seeds)
+        if math.isfinite(seconds) and seconds > self.most_seconds:
+            message = (
+                f"{task.circuit.num_qubits} qubits of the circuit are entangled: by {offer.method} their simulation"
+                f" would take about {seconds:.2g} s, far longer than the job may run. Fewer qubits, shots or gates, or"
+                " a GPU, would make it shorter."
+            )
+            raise CircuitTooLargeError(message)
+        return replace(offer, seconds=seconds)
 
 
 def _is_looked_at(task: SampleTask, wish: Wish) -> bool:
@@ -190,7 +219,7 @@ def _gates(circuit: QuantumCircuit) -> Sequence[Instruction]:
 
 
 def _of_clifford(
-    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: Simulator, wish: Wish
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
 ) -> Part:
     """Return how rows with Clifford gates only are run."""
     lowering = Lowering(task.circuit, task.noise)
@@ -211,7 +240,7 @@ def _of_clifford(
 
 
 def _without_frames(
-    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: Simulator, wish: Wish
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
 ) -> Part:
     if wish.method is Method.CLIFFORD:
         message = (
@@ -226,13 +255,13 @@ def _without_frames(
         raise CircuitTooLargeError(message) from error
 
 
-def _by_executor(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: Simulator) -> Part:
+def _by_executor(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited) -> Part:
     offer = executor.offer(replace(task, parameter_values=task.parameter_values[rows], seeds=task.seeds[rows]))
     plan = Plan(
         qubits=tuple(qubits),
         method=offer.method,
         noise=Noise.NONE if task.noise is None else Noise.DEVICE,
-        seconds=offer.seconds * len(rows),
+        seconds=offer.seconds,
         memory_bytes=offer.memory_bytes,
     )
     return Part(rows=rows, plan=plan)

@@ -20,6 +20,7 @@ from qiskit_runtime_server.simulation.noise import DeviceNoise
 _ASYMMETRIC: Final = "Option experimental.noise.readout: asymmetric"
 
 _KEPT: Final = 8
+_PAIR: Final = 2
 _SHOWN: Final = 5
 # What calibrations call the probability to read 1 after 0 was prepared, and the other way round.
 _ONE_FOR_ZERO: Final = "prob_meas1_prep0"
@@ -65,6 +66,16 @@ class Device:
         document = msgspec.json.decode(properties_document(self._metadata, self.name))
         properties = None if document is None else properties_from_server_data(document, use_fractional_gates=None)
         return convert_to_target(configuration, properties)
+
+    @cached_property
+    def broken_pairs(self) -> frozenset[tuple[int, int]]:
+        """Pairs of qubits with a gate whose calibrated error is 1: nothing is left of the state behind it."""
+        return frozenset(
+            qubits
+            for name in self.target.operation_names
+            for qubits, properties in (self.target[name] or {}).items()
+            if qubits is not None and len(qubits) == _PAIR and properties is not None and (properties.error or 0) >= 1
+        )
 
     @cached_property
     def noise(self) -> DeviceNoise | None:

@@ -59,8 +59,18 @@ class DryRun:
     ) -> BitTensor:
         """Draw bits for every row, shape ``(rows, shots, circuit.num_clbits)``."""
         number = len(parameter_values)
+        if noise is not None:
+            self._journal.look_at(circuit, device)
         try:
-            for plan in engine.plans(self._simulator, circuit, parameter_values, shots, noise=noise, wish=wish):
+            for plan in engine.plans(
+                self._simulator,
+                circuit,
+                parameter_values,
+                shots,
+                noise=noise,
+                wish=wish,
+                most_seconds=self._journal.most_seconds,
+            ):
                 self._journal.add(plan)
         except CircuitTooLargeError as error:
             # A device could run it.

@@ -12,7 +12,6 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime.results import QuantumProgramResult
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
@@ -30,33 +29,48 @@ PATIENCE: Final = 4
 
 
 class Journal:
-    """Tells a job's log how its circuits are simulated: each way once, before it is begun."""
+    """Tells a job's log how its circuits are simulated: each way once, before it is begun.
+
+    Attributes:
+        most_seconds: What a plan may take.
+    """
 
     def __init__(self, log: Log = lambda _level, _line: None, seconds: float = math.inf) -> None:
         """Take where lines go, and how long the job may run."""
         self._log = log
-        self._seconds = seconds
+        self.most_seconds = seconds * PATIENCE
         self._told: set[tuple[object, ...]] = set()
+        self._broken: set[tuple[int, ...]] = set()
 
     def warn(self, line: str) -> None:
         """Tell of something else."""
         self._log(logging.WARNING, line)
 
-    def add(self, plan: Plan) -> None:
-        """Tell of a plan.
+    def look_at(self, circuit: QuantumCircuit, device: Device) -> None:
+        """Tell of gates of a circuit that the device's calibration says are broken; once for each pair of qubits."""
+        found = device.broken_pairs and _pairs(circuit) & device.broken_pairs
+        new = sorted(found - self._broken) if found else []
+        if new:
+            self._broken.update(new)
+            names = ", ".join(f"{one}-{other}" for one, other in new)
+            self.warn(
+                f"The circuit uses couplers of {device.name} whose calibrated error is 1, behind which nothing is left"
+                f" of the state: {names}. Choose another layout."
+            )
 
-        Raises:
-            CircuitTooLargeError: If it takes far longer than the job may.
-        """
+    def add(self, plan: Plan) -> None:
+        """Tell of a plan."""
         key = (plan.qubits, plan.method, plan.noise)
         if key not in self._told:
             self._told.add(key)
             self._log(logging.WARNING if plan.approximates else logging.INFO, f"Simulates {plan}.")
-        if math.isfinite(plan.seconds) and plan.seconds > self._seconds * PATIENCE:
-            message = (
-                f"The simulation of {plan} would take far longer than the {self._seconds:.0f} s that the job may run."
-            )
-            raise CircuitTooLargeError(message)
+
+
+def _pairs(circuit: QuantumCircuit) -> set[tuple[int, ...]]:
+    """Return the pairs of qubits that gates of a circuit join, those in blocks left out."""
+    places = {qubit: place for place, qubit in enumerate(circuit.qubits)}
+    pairs = (instruction.qubits for instruction in circuit.data if len(instruction.qubits) == 2)  # noqa: PLR2004
+    return {tuple(places[qubit] for qubit in pair) for pair in pairs}
 
 
 class ShotSource(Protocol):
@@ -137,7 +151,7 @@ class SimulatedShots:
         parameter_values: NDArray[np.float64],
         shots: int,
         *,
-        device: Device,  # noqa: ARG002 - its noise says enough
+        device: Device,
         rep_delay: float | None,  # noqa: ARG002 - every shot starts in the ground state
         noise: DeviceNoise | None,
         seeds: SeedPath,
@@ -150,6 +164,8 @@ class SimulatedShots:
         Raises:
             CircuitTooLargeError: If a part of it would take longer than the job may.
         """
+        if noise is not None:
+            self._journal.look_at(circuit, device)
 
         def begin(plan: Plan) -> None:
             self._journal.add(plan)
@@ -165,6 +181,7 @@ class SimulatedShots:
             first=first,
             wish=wish,
             report=begin,
+            most_seconds=self._journal.most_seconds,
         )
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:

@@ -295,10 +295,26 @@ def test_the_log_of_a_dry_run_tells_the_plan_and_what_would_be_refused() -> None
     lines.clear()
     run_program(task(executor, [bell()], backend_name=name, seconds=1e-9), executor, lines.append)
     (line,) = lines
-    assert line.startswith("This would be refused: The simulation of 2 qubits by statevector")
+    assert line.startswith("This would be refused: 2 qubits of the circuit are entangled: by statevector")
 
 
 def test_a_plan_that_takes_far_longer_than_the_job_may_is_refused_before_it_starts() -> None:
     executor = PlainExecutor()
-    with pytest.raises(CircuitTooLargeError, match="far longer than the 0 s that the job may run"):
+    with pytest.raises(CircuitTooLargeError, match="by statevector their simulation would take about"):
         run_program(task(executor, [bell()], seconds=1e-9), executor, lambda _: None)
+
+
+def test_the_log_warns_of_layouts_on_broken_couplers() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    broken, sound = QuantumCircuit(127, 1), QuantumCircuit(127, 1)
+    for circuit, pair in ((broken, (6, 5)), (sound, (1, 0))):
+        circuit.ecr(*pair)
+        circuit.measure(pair[0], 0)
+    digest = executor.catalog.get("fake_sherbrooke", ideal_qubits=executor.capabilities().num_qubits).digest
+    fields = {"backend_name": "fake_sherbrooke@aer", "calibration_digest": digest}
+    run_program(task(executor, [sound], **fields), executor, lines.append)
+    assert not lines
+    run_program(task(executor, [broken, broken], **fields), executor, lines.append)
+    (line,) = lines
+    assert "couplers of fake_sherbrooke whose calibrated error is 1" in line
+    assert "6-5" in line

@@ -135,6 +135,23 @@ def test_control_flow_is_the_executors() -> None:
     assert [plan.method for plan in plans_of(circuit, None)] == ["stabilizer"]
 
 
+def test_what_takes_far_too_long_exactly_runs_twirled_or_is_refused() -> None:
+    def planned_for(circuit: QuantumCircuit, wish: Wish, most: float) -> list[Plan]:
+        noise = DeviceNoise.from_model(damped(), circuit.num_qubits)
+        values = np.empty((1, 0))
+        return list(engine.plans(AER, circuit, values, 100, noise=noise, wish=wish, most_seconds=most))
+
+    slow = brickwork(14, 6)
+    (plan,) = planned_for(slow, Wish(), 1e9)
+    assert plan.method == "statevector"
+    (plan,) = planned_for(slow, Wish(), plan.seconds / 2)
+    assert (plan.method, plan.noise) == ("clifford-frames", Noise.TWIRLED)
+    with pytest.raises(CircuitTooLargeError, match=r"far longer than the job may run\..* twirled-noise"):
+        planned_for(slow, Wish(approximation=Approximation.NONE), 1e-3)
+    with pytest.raises(CircuitTooLargeError, match="far longer than the job may run"):
+        planned_for(brickwork(14, 6, 0.3), Wish(), 1e-3)
+
+
 class Recording(Simulator):
     """Offers whatever it is told to, and runs nothing."""
 
