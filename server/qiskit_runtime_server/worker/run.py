@@ -53,7 +53,7 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     Raises:
         JobError: If the job cannot be run as it is.
     """
-    level = logging.getLevelNamesMapping().get(task.log_level, logging.WARNING)
+    level = logging.getLevelNamesMapping().get(task.log_level.upper(), logging.WARNING)
     if level > logging.WARNING:
         log = _silently
     if task.program_id == SELF_TEST:

@@ -14,10 +14,12 @@ from kit.server.client_environments import (
     without_environment,
 )
 from kit.server.cloud_takeover import cloud_takeover
+from kit.server.http_jobs import signed_in
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.client import environment
 
 SCRIPT = Path(__file__).with_name("client_script.py")
+QRMI_SCRIPT = Path(__file__).with_name("qrmi_script.py")
 EXECUTOR_SCRIPT = Path(__file__).with_name("executor_0_46_script.py")
 
 
@@ -27,7 +29,8 @@ def runs_well(client: str, script: Path, variables: Mapping[str, str]) -> None:
         python = Path(sys.executable) if client == "0.51" else python_with(f"client-{client}")
     except EnvironmentUnavailableError as error:
         without_environment(error)
-    assert installed_version(python, "qiskit-ibm-runtime").startswith(client)
+    package, version = ("qrmi", "0.26.") if client == "qrmi" else ("qiskit-ibm-runtime", client)
+    assert installed_version(python, package).startswith(version)
     assert run_script(python, script, variables).endswith("all well\n")
 
 
@@ -46,3 +49,23 @@ def test_client_0_46_works_where_the_names_of_the_cloud_lead_here(
 ) -> None:
     with cloud_takeover(server.url, tmp_path) as variables:
         runs_well("0.46", script, {"QISKIT_IBM_TOKEN": f"client-{script.stem}", **variables})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("kind", "prefix"), [("ibm-quantum-compute-service", "QCS"), ("qiskit-runtime-service", "QRS")]
+)
+def test_qrmi_works_unmodified(server: ServerProcess, kind: str, prefix: str) -> None:
+    account = f"qrmi-{prefix}"
+    with signed_in(server.url, account) as client:
+        instance = client.get("/instances/usage").raise_for_status().json()["instance_id"]
+    variables = {
+        "ENDPOINT": f"{server.url}/api/v1",
+        "IAM_ENDPOINT": server.url,
+        "IAM_APIKEY": account,
+        "SERVICE_CRN": instance,
+    }
+    named = {f"fake_manila@aer_QRMI_IBM_{prefix}_{name}": value for name, value in variables.items()}
+    job = {"QRMI_JOB_QPU_RESOURCES": "fake_manila@aer", "QRMI_JOB_QPU_TYPES": kind}
+    runs_well("qrmi", QRMI_SCRIPT, named | job)

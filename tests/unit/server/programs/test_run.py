@@ -116,6 +116,14 @@ def test_an_estimator_task_counts_every_configuration() -> None:
     assert completed.metrics.executions == 2 * 3 * 100
 
 
+@pytest.mark.parametrize(("level", "number"), [("debug", 1), ("INFO", 1), ("warning", 0), ("Error", 0)])
+def test_levels_of_logs_are_spelled_in_any_case(level: str, number: int) -> None:
+    lines: list[str] = []
+    executor = PlainExecutor()
+    run_program(task(executor, [(measured(), [0.5], 30)], log_level=level), executor, lines.append)
+    assert len(lines) == number
+
+
 def test_every_attempt_at_a_job_gives_the_same_bits() -> None:
     executor = PlainExecutor()
     pubs = [(measured(), [0.7])]
