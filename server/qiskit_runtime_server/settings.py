@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     `NAME` or `NAME=SLOTS` has slots of this process. `NAME=URL` is an executor service; its host may stand for several.
     """
 
+    default_executor: str | None = None
+    """Executor on which devices have their plain name, too, so that scripts with a fixed name run as they are.
+
+    With `aer`, `fake_torino` is a backend beside `fake_torino@aer`, and so is a snapshot called `ibm_torino`.
+    """
+
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of executors, by their names, as JSON: `{"custatevec": {"precision": "double"}}`."""
 

@@ -129,7 +129,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
             "executors": [
                 {**AER, "drainSeconds": 900, "slots": 3, "options": {"precision": "double", "devices": [0, 1]}}
             ],
-            "backends": {"include": ["fake_*", "lab"], "snapshots": [{"configMap": "may"}]},
+            "backends": {"include": ["fake_*", "lab"], "defaultExecutor": "aer", "snapshots": [{"configMap": "may"}]},
             "database": {"postgresql": {"urlSecretRef": {"name": "database"}, "preparedStatements": False}},
         }
     )
@@ -141,6 +141,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     assert not is_loopback(settings.host)
     assert settings.anonymous is True
     assert settings.backends == ("fake_*", "lab")
+    assert settings.default_executor == "aer"
     assert settings.database_url is not None
     assert settings.database_prepared_statements is False
     options = environment(server, pods["lab-executor-aer"])["QRS_EXECUTOR_OPTIONS"]

@@ -29,6 +29,7 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "give either sqlite or postgresql": {"database": {"sqlite": {}, **POSTGRESQL}},
     "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
     "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
+    "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
     "some settings are the operator's": {"executors": [{**AER, "settings": {"QRS_EXECUTOR_KEY": "mine"}}]},
     "Services are called": {"executors": [{"name": "a" * 40, "type": "aer"}]},
 }

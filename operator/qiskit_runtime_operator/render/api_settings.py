@@ -25,10 +25,16 @@ def settings(server: RuntimeServer) -> dict[str, str]:
         "QRS_INTERNAL_PORT": str(INTERNAL_PORT),
         "QRS_DRAIN": str(int(DRAIN.total_seconds())),
         "QRS_BACKENDS": " ".join(server.spec.backends.include),
+        **_plain_names(server),
         **snapshot_settings(server),
         **_access_settings(server),
         **_database_settings(server),
     }
+
+
+def _plain_names(server: RuntimeServer) -> dict[str, str]:
+    executor = server.spec.backends.default_executor
+    return {} if executor is None else {"QRS_DEFAULT_EXECUTOR": executor}
 
 
 def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:

@@ -139,6 +139,7 @@ class Backends:
     """Which devices are offered."""
 
     include: tuple[str, ...] = ("*",)
+    default_executor: str | None = None
     snapshots: tuple[Snapshot, ...] = ()
 
 

@@ -14,7 +14,7 @@ from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
-from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError
+from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError, StartupError
 from qiskit_runtime_server.jobs import AccountId, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
@@ -33,6 +33,17 @@ class Services:
     endings: Endings
     metrics: JobMetrics
     budget: ByteBudget
+
+    def __post_init__(self) -> None:
+        """Check that the default executor is offered.
+
+        Raises:
+            StartupError: If it is not.
+        """
+        name = self.settings.default_executor
+        if name is not None and name not in self.pools:
+            offered = ", ".join(sorted(self.pools))
+            raise StartupError(f"QRS_DEFAULT_EXECUTOR: {name!r} is none of the executors here, which are {offered}.")
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
@@ -55,7 +66,7 @@ class Services:
         return pair, self.catalog.outline(pair.metadata, ideal_qubits=ideal_qubits)
 
     async def _pair(self, backend: str) -> tuple[VirtualBackend, int]:
-        pair = VirtualBackend.parse(backend)
+        pair = VirtualBackend.parse(backend, self.settings.default_executor)
         pool = self.pools.get(pair.executor)
         if pool is None:
             offered = ", ".join(sorted(self.pools))

@@ -34,6 +34,11 @@ def is_metadata_name(name: str) -> bool:
     return re.fullmatch(_METADATA, name) is not None
 
 
+def metadata_of(backend: str) -> MetadataName:
+    """Return the device that `backend` names, be it with its executor or, where that goes without saying, without."""
+    return VirtualBackend.parse(backend).metadata if "@" in backend else MetadataName(backend)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualBackend:
     """A device description together with the executor that simulates it."""
@@ -42,12 +47,18 @@ class VirtualBackend:
     executor: ExecutorName
 
     @classmethod
-    def parse(cls, name: str) -> Self:
+    def parse(cls, name: str, default_executor: str | None = None) -> Self:
         """Return the pair that `name` spells.
 
+        Args:
+            name: Of the form `metadata@executor`.
+            default_executor: That of a name without `@`; without it there is none such.
+
         Raises:
-            BackendNotFoundError: If `name` is not of the form `metadata@executor`.
+            BackendNotFoundError: If `name` is of another form.
         """
+        if default_executor is not None and is_metadata_name(name):
+            return cls(metadata=MetadataName(name), executor=ExecutorName(default_executor))
         match = _PATTERN.fullmatch(name)
         if match is None:
             message = f"Backend {name!r} not found: names have the form metadata@executor, as in fake_manila@aer."

@@ -12,7 +12,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run
+from qiskit_runtime_server.backends.names import is_dry_run, metadata_of
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor, replaces
 from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Metrics, Task
@@ -92,7 +92,7 @@ def check_calibration(task: Task, executor: Simulator) -> None:
         CalibrationMissingError: If it is another one, or there is none.
     """
     try:
-        metadata = VirtualBackend.parse(task.backend_name).metadata
+        metadata = metadata_of(task.backend_name)
         known = executor.catalog.get(metadata, ideal_qubits=executor.capabilities().num_qubits).digest
     except BackendNotFoundError as error:
         raise CalibrationMissingError(f"This executor does not have the job's device: {error}") from error

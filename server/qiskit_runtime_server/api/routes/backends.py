@@ -10,7 +10,6 @@ from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import (
-    ExecutorName,
     MetadataName,
     VirtualBackend,
     dry_run_name,
@@ -43,7 +42,9 @@ async def list_backends(
         names = services.catalog.names()
         for name in [*names, *(_dry_runs(names) if include_mocks else ())]:
             outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
-            devices.append(_summary(name, outline, executor, load))
+            devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load))
+            if executor == services.settings.default_executor:
+                devices.append(_summary(name, outline, load))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
         return {"devices": [device["name"] for device in devices]}
     return {"devices": devices}
@@ -112,10 +113,10 @@ def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
     return sorted(MetadataName(name) for name in found if name is not None)
 
 
-def _summary(name: MetadataName, outline: Outline, executor: ExecutorName, load: Load) -> dict[str, Any]:
+def _summary(name: str, outline: Outline, load: Load) -> dict[str, Any]:
     kind = {"class": "mock"} if is_dry_run(name) else {}
     return kind | {
-        "name": str(VirtualBackend(metadata=name, executor=executor)),
+        "name": name,
         "status": {"name": "paused", "reason": _DRAINING}
         if load.draining
         else {"name": "online", "reason": "available"},

@@ -13,7 +13,7 @@ from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
 from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
 
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, configuration_document, properties_document
-from qiskit_runtime_server.backends.names import VirtualBackend
+from qiskit_runtime_server.backends.names import metadata_of
 from qiskit_runtime_server.errors import InternalError, UnsupportedOptionError
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 
@@ -132,7 +132,7 @@ def load_device(catalog: Catalog, backend_name: str, *, ideal_qubits: int) -> De
     Raises:
         BackendNotFoundError: If there is none of that name.
     """
-    name = VirtualBackend.parse(backend_name).metadata if "@" in backend_name else backend_name
+    name = metadata_of(backend_name)
     metadata = catalog.get(name, ideal_qubits=ideal_qubits)
     key = metadata.digest, metadata.num_qubits
     # Taken out and put back, so that the one used longest ago comes first.

@@ -10,7 +10,7 @@ import pytest
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
 
 from qiskit_runtime_server.backends.catalog import Catalog, Outline, configuration_document, properties_document
-from qiskit_runtime_server.backends.names import VirtualBackend, dry_run_name
+from qiskit_runtime_server.backends.names import VirtualBackend, dry_run_name, metadata_of
 from qiskit_runtime_server.errors import BackendNotFoundError
 
 IDEAL = {"fake_quantum_sim", "statevector_simulator"}
@@ -141,6 +141,16 @@ def test_a_virtual_backend_is_a_pair_of_names(name: str) -> None:
     backend = VirtualBackend.parse(name)
     assert str(backend) == name
     assert (backend.metadata, backend.executor) == tuple(name.split("@"))
+
+
+def test_a_name_without_an_executor_is_that_of_the_default_one() -> None:
+    backend = VirtualBackend.parse("fake_manila", "aer")
+    assert (backend.metadata, backend.executor) == ("fake_manila", "aer")
+    assert VirtualBackend.parse("fake_manila@gpu", "aer").executor == "gpu"
+    assert {metadata_of("fake_manila"), metadata_of("fake_manila@gpu")} == {"fake_manila"}
+    for name in ("", "a/b", "@aer", "fake_manila@"):
+        with pytest.raises(BackendNotFoundError):
+            VirtualBackend.parse(name, "aer")
 
 
 @pytest.mark.parametrize(
