@@ -83,7 +83,7 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
     }
     secret = {"name": "database"}
     postgresql = {"postgresql": {"urlSecretRef": secret, "directUrlSecretRef": secret}}
-    snapshots = {"database": postgresql, "backends": {"snapshots": [{"configMap": "may"}]}}
+    snapshots = {"database": postgresql, "backends": {"defaultExecutor": "aer", "snapshots": [{"configMap": "may"}]}}
     rendered = {
         name
         for server in (runtime_server(tokens), runtime_server(snapshots))
