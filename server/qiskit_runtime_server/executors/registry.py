@@ -7,6 +7,7 @@ from qiskit_runtime_server.errors import StartupError, UnknownExecutorError
 from qiskit_runtime_server.executors.base import BaseExecutor
 
 GROUP: Final = "qiskit_runtime_server.executors"
+_METHODS: Final = ("sample", "execute_sampler", "execute_estimator")
 
 
 def installed() -> list[str]:
@@ -39,6 +40,11 @@ def _loaded(entry: EntryPoint) -> type[BaseExecutor]:
         raise StartupError(message) from error
     if not (isinstance(executor, type) and issubclass(executor, BaseExecutor)):
         message = f"The executor {entry.name!r} ({_origin(entry)}) is not a subclass of BaseExecutor."
+        raise StartupError(message)
+    if not any(getattr(executor, name) is not getattr(BaseExecutor, name) for name in _METHODS):
+        message = (
+            f"The executor {entry.name!r} ({_origin(entry)}) can run nothing: it has none of {', '.join(_METHODS)}."
+        )
         raise StartupError(message)
     return executor
 

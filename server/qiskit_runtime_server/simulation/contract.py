@@ -148,3 +148,17 @@ class Simulator:
         """
         message = f"{type(self).__name__} does not give exact expectation values."
         raise UnsupportedOptionError(message)
+
+
+def sampled(simulator: Simulator, task: SampleTask) -> BitTensor:
+    """Return what a simulator samples.
+
+    Raises:
+        ValueError: If that does not have the shape that `Simulator.sample` promises.
+    """
+    bits = simulator.sample(task)
+    wanted = (len(task.parameter_values), task.shots, task.circuit.num_clbits)
+    if np.shape(bits) != wanted:
+        message = f"{type(simulator).__name__}.sample() returned bits of shape {np.shape(bits)}, wanted {wanted}."
+        raise ValueError(message)
+    return bits

@@ -28,7 +28,7 @@ from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.simulation.clifford.frames import block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
-from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, sampled
 
 FRAMES: Final = "clifford-frames"
 PRODUCT: Final = "product"
@@ -142,7 +142,7 @@ class Part:
         """Return the bits of the part's rows."""
         part = replace(task, parameter_values=task.parameter_values[self.rows], seeds=task.seeds[self.rows])
         if self.lowering is None:
-            return executor.sample(part)[:, :, : task.circuit.num_clbits]
+            return sampled(executor, part)
         return sample(self.lowering, part.parameter_values, part.shots, part.seeds)
 
 

@@ -43,6 +43,12 @@ def test_a_plug_in_must_be_an_executor(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.load("bad")
 
 
+def test_a_plug_in_that_runs_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, bad="qiskit_runtime_server.executors.base:BaseExecutor")
+    with pytest.raises(StartupError, match=r"'bad'.*none of sample, execute_sampler, execute_estimator"):
+        registry.load("bad")
+
+
 def test_two_plug_ins_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = EntryPoints(
         EntryPoint("twin", value, registry.GROUP)

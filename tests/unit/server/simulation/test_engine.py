@@ -262,6 +262,20 @@ def test_instructions_that_aer_does_not_know_are_refused_by_name() -> None:
         sample(circuit)
 
 
+class Short(BaseExecutor):
+    def sample(self, task: SampleTask) -> BitTensor:
+        return np.zeros((3, 3), dtype=bool)
+
+
+def test_bits_of_a_wrong_shape_are_named() -> None:
+    circuit = QuantumCircuit(2, 2)
+    circuit.rx(0.3, 0)
+    circuit.cx(0, 1)
+    circuit.measure([0, 1], [0, 1])
+    with pytest.raises(ValueError, match=r"Short.sample\(\) returned bits of shape \(3, 3\), wanted \(1, 100, 2\)"):
+        sample(circuit, executor=Short(), shots=100)
+
+
 def test_an_executor_can_be_sent_to_another_process() -> None:
     executor = AerExecutor(memory_bytes=2**28, threads=2)
     copy = pickle.loads(pickle.dumps(executor))  # noqa: S301 - our own bytes
