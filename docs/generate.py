@@ -33,9 +33,10 @@ def rest_page() -> str:
         "# REST API",
         "",
         "Made from the code by `make docs`. The runtime's paths are served under "
-        + ", ".join(f"`{prefix}`" for prefix in PREFIXES)
-        + "; only the first is shown. Every call but the token's, the plan's and the probes' needs",
-        "`Authorization: Bearer <access token>` (or `apikey <token>`). Errors are JSON with keys `error` and `errors`.",
+        + ", ".join(f"`{prefix}`" for prefix in PREFIXES if prefix)
+        + ", and without any of these; only the first is shown. Every call but the token's, the plan's and the",
+        "probes' needs `Authorization: Bearer <access token>` (or `apikey <token>`). Errors are JSON with keys `error`",
+        "and `errors`.",
         "",
     ]
     tags: dict[str, list[str]] = {}

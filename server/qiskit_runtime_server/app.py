@@ -18,8 +18,9 @@ from qiskit_runtime_server.settings import Settings
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
 
-# Clients take a URL with "experimental" in it verbatim; the others are for `url_resolver` and for people.
-PREFIXES = ("/api/v1", "/experimental/api/v1", "/v1")
+# Clients take a URL with "experimental" in it verbatim; the others are for `url_resolver` and for people. The channel
+# `ibm_cloud` of clients up to 0.43 has none.
+PREFIXES = ("/api/v1", "/experimental/api/v1", "/v1", "")
 
 
 def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: Settings | None = None) -> FastAPI:

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 # The control electronics of older devices took 8192 shots; a simulator need not, and newer devices have this limit.
 MIN_MAX_SHOTS = 100_000
 
+MAX_EXPERIMENTS = 300
+"""Circuits of a job, for clients that count them; this server counts shots and bytes."""
+
 # Parsed documents of a large device take some 5 MB; more than a few would be felt in the api process.
 _PARSED = 8
 
@@ -232,8 +235,18 @@ class Catalog:
 
 
 def configuration_document(metadata: Metadata, served_name: str) -> bytes:
-    """Return the configuration as JSON, for a virtual backend called `served_name`."""
-    return msgspec.json.encode({**metadata.configuration, "backend_name": served_name})
+    """Return the configuration as JSON, for a virtual backend called `served_name`.
+
+    It says what clients ask for and what simulators need not know, so that it is no part of the device's digest: how
+    many circuits a job may have, which clients up to 0.43 read of every device, and the feature by which clients look
+    for devices that run dynamic circuits.
+    """
+    said = metadata.configuration
+    features = said.get("supported_features") or []
+    if "if_else" in said.get("supported_instructions", ()):
+        features = list(dict.fromkeys([*features, "qasm3", "dynamic_circuits"]))
+    served = {"max_experiments": MAX_EXPERIMENTS, **said, "supported_features": features, "backend_name": served_name}
+    return msgspec.json.encode(served)
 
 
 def properties_document(metadata: Metadata, served_name: str) -> bytes:

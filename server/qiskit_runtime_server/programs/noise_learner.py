@@ -4,7 +4,7 @@ The legacy form finds the layers in circuits; the others get each layer as a box
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from qiskit.circuit import BoxOp, CircuitInstruction, QuantumCircuit
@@ -90,7 +90,7 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     if not isinstance(circuits, list) or not circuits:
         raise InvalidInputError("Params have no circuits: a non-empty list is needed.")
     given = dict(reading.as_object(reader.read(params.get("options") or {}, "options"), "options"))
-    encode = encode_result if supports_qiskit(given.pop("support_qiskit", True)) else as_json
+    plain = not supports_qiskit(given.pop("support_qiskit", True))
     options, learning = noise_learner_options(given, seed)
     prepared = PreparedDevice.of(source, options, backend_name)
     searchable = [
@@ -110,9 +110,11 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     ]
     # A noise model is large, and clients warn when they read it.
     said = {name: value for name, value in given.items() if name != "simulator"}
+    said = {**asdict(learning), "twirling_strategy": options.twirling.strategy, **said}
     metadata = {"backend": backend_name, "input_options": said, "num_layers_found": len(layers)}
+    result = {"data": data, "metadata": metadata}
     return LearningResult(
-        document=encode({"data": data, "metadata": metadata}),
+        document=as_json(result) if plain else encode_result(result, reader.qpy_version),
         executions=len(chosen) * _shots(learning),
         num_qubits=tuple(len(layer.qubits) for layer in chosen),
     )

@@ -1,5 +1,6 @@
 """Unmodified clients of several versions, each in an environment of its own, over HTTP."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.client import environment
 
 SCRIPT = Path(__file__).with_name("client_script.py")
+OLD_SCRIPT = Path(__file__).with_name("old_client_script.py")
 QRMI_SCRIPT = Path(__file__).with_name("qrmi_script.py")
 EXECUTOR_SCRIPT = Path(__file__).with_name("executor_0_46_script.py")
 
@@ -49,6 +51,22 @@ def test_client_0_46_works_where_the_names_of_the_cloud_lead_here(
 ) -> None:
     with cloud_takeover(server.url, tmp_path) as variables:
         runs_well("0.46", script, {"QISKIT_IBM_TOKEN": f"client-{script.stem}", **variables})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(os.environ.get("ALL_CLIENTS") != "true", reason="make conformance runs the clients of 2025")
+@pytest.mark.parametrize("channel", ["ibm_quantum_platform", "ibm_cloud"])
+@pytest.mark.parametrize("client", ["0.40", "0.43"])
+def test_clients_of_2025_work_on_both_of_their_channels(
+    server: ServerProcess, client: str, channel: str, tmp_path: Path
+) -> None:
+    account = f"client-{client}-{channel}"
+    with signed_in(server.url, account) as api:
+        instance = api.get("/instances/usage").raise_for_status().json()["instance_id"]
+    said = {"QISKIT_IBM_TOKEN": account, "QISKIT_IBM_CHANNEL": channel, "QISKIT_IBM_INSTANCE": instance}
+    with cloud_takeover(server.url, tmp_path) as variables:
+        runs_well(client, OLD_SCRIPT, said | variables)
 
 
 @pytest.mark.slow

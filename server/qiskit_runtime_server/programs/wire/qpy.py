@@ -48,6 +48,11 @@ def read_circuits(data: bytes, number: int, announce: Callable[[int], None]) -> 
     return list(circuits)
 
 
+def version_of(data: bytes) -> int:
+    """Return the version of the format that a QPY file is in, which has been checked."""
+    return data[len(b"QISKIT")]
+
+
 def check_qpy(data: bytes, number: int, announce: Callable[[int], None]) -> None:
     """Check that a QPY file can be read safely: its version, its number of circuits, and all sizes in it.
 

@@ -43,7 +43,7 @@ from samplomatic.exceptions import (
 
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError, is_panic
 from qiskit_runtime_server.programs.wire.npy import read_array
-from qiskit_runtime_server.programs.wire.qpy import read_circuits
+from qiskit_runtime_server.programs.wire.qpy import read_circuits, version_of
 
 MAX_UNPACKED: Final = 256 * 2**20
 MAX_DEPTH: Final = 64
@@ -136,10 +136,12 @@ class Reader:
     Attributes:
         left: What may still be unpacked, in bytes.
         bits_left: What circuits may still announce.
+        qpy_version: The oldest format of a circuit so far; None without circuits. Its writer may read no newer one.
     """
 
     left: int = field(default_factory=lambda: MAX_UNPACKED)
     bits_left: int = field(default_factory=lambda: MAX_ANNOUNCED)
+    qpy_version: int | None = None
 
     def read(self, value: object, where: str, depth: int = 0) -> Any:  # noqa: ANN401 - what the client sent
         """Return `value` with everything in it that has a tag decoded."""
@@ -219,7 +221,11 @@ def real_numbers(values: object, where: str) -> NDArray[np.float64]:
 
 
 def _circuit(reader: Reader, value: object) -> QuantumCircuit:
-    return read_circuits(reader.unpack(value), 1, reader.announce)[0]
+    data = reader.unpack(value)
+    (circuit,) = read_circuits(data, 1, reader.announce)
+    version = version_of(data)
+    reader.qpy_version = version if reader.qpy_version is None else min(version, reader.qpy_version)
+    return circuit
 
 
 def _array(reader: Reader, value: object) -> NDArray[Any]:

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit import qpy
+from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import DataBin
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
@@ -16,15 +18,20 @@ SAMPLE_BYTES: Final = 2**16
 WORTHWHILE: Final = 0.9
 
 
-def encode_result(result: object) -> bytes:
+def encode_result(result: object, qpy_version: int | None = None) -> bytes:
     """Return the document that the client's decoder turns back into `result`.
+
+    Args:
+        result: Of a program.
+        qpy_version: The format of circuits in it; by default that of the newest clients. Older ones read no newer
+            format than they write.
 
     Raises:
         InternalError: If an executor put something into it that clients cannot read.
     """
     document = io.BytesIO()
     try:
-        for chunk in _ResultEncoder().iterencode(result):
+        for chunk in _ResultEncoder(qpy_version).iterencode(result):
             document.write(chunk.encode())
     except (TypeError, ValueError) as error:
         message = f"The result cannot be sent to the client: {error}"
@@ -35,17 +42,33 @@ def encode_result(result: object) -> bytes:
 class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client library has no types
     """The client's encoder with faster arrays; numbers in data bins become 0-d arrays, whose `shape` clients read."""
 
+    def __init__(self, qpy_version: int | None) -> None:
+        super().__init__()
+        self._qpy_version = qpy_version
+
     def default(self, obj: object) -> object:
         if isinstance(obj, np.ndarray) and obj.dtype != object:
             return {"__type__": "ndarray", "__value__": _packed(obj)}
         if isinstance(obj, np.generic):
             return obj.item()
+        if isinstance(obj, QuantumCircuit) and self._qpy_version is not None:
+            file = io.BytesIO()
+            qpy.dump(obj, file, RuntimeEncoder, version=self._qpy_version)
+            return {
+                "__type__": "QuantumCircuit",
+                "__value__": base64.b64encode(zlib.compress(file.getvalue())).decode(),
+            }
         if isinstance(obj, DataBin):
             numbers = (int, float, complex, np.generic)
             fields = {name: np.asarray(value) if isinstance(value, numbers) else value for name, value in obj.items()}
             return {
                 "__type__": "DataBin",
-                "__value__": {"field_names": list(fields), "shape": obj.shape, "fields": fields},
+                "__value__": {
+                    "field_names": list(fields),
+                    "field_types": [str(type(value)) for value in fields.values()],
+                    "shape": obj.shape,
+                    "fields": fields,
+                },
             }
         return super().default(obj)
 

@@ -73,7 +73,8 @@ def test_documents_carry_the_name_under_which_they_are_served(catalog: Catalog) 
     properties = json.loads(properties_document(metadata, "fake_manila@aer"))
     assert configuration.pop("backend_name") == properties.pop("backend_name") == "fake_manila@aer"
     assert metadata.properties is not None
-    assert configuration == {key: value for key, value in metadata.configuration.items() if key != "backend_name"}
+    assert configuration.pop("supported_features")[:3] == metadata.configuration["supported_features"]
+    assert configuration.items() <= metadata.configuration.items()
     assert properties == {key: value for key, value in metadata.properties.items() if key != "backend_name"}
 
 
@@ -159,6 +160,17 @@ def test_a_name_without_an_executor_is_that_of_the_default_one() -> None:
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(BackendNotFoundError, match="metadata@executor"):
         VirtualBackend.parse(name)
+
+
+def test_every_document_says_what_clients_look_for(catalog: Catalog) -> None:
+    dynamic = 0
+    for name in catalog.names():
+        said = json.loads(configuration_document(catalog.get(name, ideal_qubits=9), f"{name}@aer"))
+        assert said["max_experiments"] > 0
+        has_branches = "if_else" in said.get("supported_instructions", ())
+        assert ("dynamic_circuits" in said["supported_features"]) >= has_branches
+        dynamic += has_branches
+    assert dynamic > 30
 
 
 def test_every_device_is_there_for_dry_runs_too(catalog: Catalog) -> None:

@@ -1,12 +1,17 @@
 """What the noise learner learns agrees with the truth, which only a simulator knows."""
 
+import io
 import json
+import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
+from ibm_quantum_schemas.noise_learner_v2.version_0_1 import ResultsModel
 from numpy.typing import NDArray
+from qiskit import qpy
 from qiskit.circuit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit.classical import expr
 from qiskit.quantum_info import QubitSparsePauliList
@@ -158,6 +163,26 @@ class TestCircuits:
             (instruction,) = layer.circuit.data
             pair = [layer.qubits[layer.circuit.find_bit(qubit).index] for qubit in instruction.qubits]
             assert pair in ([0, 1], [1, 2])
+
+    @pytest.mark.parametrize("version", [13, 14, 17])
+    def test_layers_come_in_the_format_of_the_request(self, version: int) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(2, 1)
+        file = io.BytesIO()
+        qpy.dump(circuit, file, version=version)
+        tagged = {"__type__": "QuantumCircuit", "__value__": b64encode(zlib.compress(file.getvalue())).decode()}
+        options = {"num_randomizations": 1, "layer_pair_depths": [0, 1], "support_qiskit": True}
+        params = json.dumps({"circuits": [tagged], "options": options}).encode()
+        result = json.loads(execute(SimulatedShots(AerExecutor()), params, "fake_manila@aer", 5).document)
+        data = zlib.decompress(b64decode(result["data"][0]["__value__"]["circuit"]["__value__"]))
+        assert data[:7] == b"QISKIT" + bytes([version])
+        assert ResultsModel.model_validate(result).metadata.input_options.model_dump() == {
+            "max_layers_to_learn": 4,
+            "shots_per_randomization": 128,
+            "num_randomizations": 1,
+            "layer_pair_depths": [0, 1],
+            "twirling_strategy": "active-accum",
+        }
 
     def test_a_client_without_qiskit_reads_texts_and_lists(self) -> None:
         circuit = QuantumCircuit(5)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import qiskit
+from ibm_quantum_schemas.estimator.version_0_1.primitive_result import PrimitiveResultWrapperModel as EstimatorResult
+from ibm_quantum_schemas.sampler.version_0_1 import PrimitiveResultWrapperModel as SamplerResult
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.primitives import DataBin, PrimitiveResult, PubResult, StatevectorEstimator, StatevectorSampler
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
@@ -114,6 +116,16 @@ def test_an_estimator_task_counts_every_configuration() -> None:
     completed = run_program(task(executor, [pub], program_id="estimator", options=options), executor, print)
     assert result(completed)[0].data.evs.shape == (3,)
     assert completed.metrics.executions == 2 * 3 * 100
+
+
+def test_results_are_of_the_platforms_schemas() -> None:
+    executor = PlainExecutor()
+    sampled = run_program(task(executor, [(measured(), [0.5], 30)]), executor, print)
+    SamplerResult.model_validate_json(sampled.result)
+    pub = (circuit(), {"IIIIZ": 1.0}, [0.5], 0.1)
+    options = {"resilience_level": 0}
+    estimated = run_program(task(executor, [pub], program_id="estimator", options=options), executor, print)
+    EstimatorResult.model_validate_json(estimated.result)
 
 
 @pytest.mark.parametrize(("level", "number"), [("debug", 1), ("INFO", 1), ("warning", 0), ("Error", 0)])
