@@ -7,24 +7,26 @@ in the reference, as they change frames by signs alone (Knill, 2005, https://doi
     rz(pi/2) q0; sx q0; rz(pi/2) q0; x q1; cz q0, q1      level 0: one gate on q0; level 1: cz
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Delay, Instruction, ParameterExpression, QuantumCircuit
-from qiskit_aer.noise import NoiseModel, QuantumError
+from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.errors import InternalError
 from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
 from qiskit_runtime_server.simulation.clifford.recognition import CliffordGate, clifford_gate, with_angles
-from qiskit_runtime_server.simulation.noise import errors_of, gate_error, readout_matrix
+from qiskit_runtime_server.simulation.noise import error_name, errors_of, gate_error, readout_matrix
 
 Action = NDArray[np.bool_]
 _Part: TypeAlias = "CliffordGate | Instruction"
-_ONE: Final = np.eye(2, dtype=np.bool_)
+_ONE: Final = np.eye(2, dtype=np.bool_).tobytes()
+_KEPT: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,7 @@ class Lowering:
         # The last measurement of each qubit to which nothing has happened since.
         self._measured: dict[int, int] = {}
         self._errors: list[Error] = []
+        self._channels: dict[tuple[str, tuple[int, ...]], PauliChannel | None] = {}
         self._reference: list[tuple[_Part | str, tuple[int, ...]]] = []
         qubits = {qubit: number for number, qubit in enumerate(circuit.qubits)}
         clbits = {clbit: number for number, clbit in enumerate(circuit.clbits)}
@@ -147,7 +150,7 @@ class Lowering:
         groups: list[dict[bytes, tuple[Action, list[tuple[int, ...]]]]] = [{} for _ in levels]
         bound: dict[int, CliffordGate] = {}
         for level, qubits, parts in self._gates:
-            action = reduce(_after, (self._bound(part, values, bound).action for part in parts))
+            action = _product(tuple(self._bound(part, values, bound).action.tobytes() for part in parts))
             groups[level].setdefault(action.tobytes(), (action, []))[1].append(qubits)
         for every, group in zip(levels, groups, strict=True):
             every.gates = [Gates(action=action, qubits=np.array(qubits).T) for action, qubits in group.values()]
@@ -194,7 +197,18 @@ class Lowering:
             self._reference.append(("R {0}", qubits))
         elif not isinstance(operation, Delay):
             self._gate(operation, qubits)
-        self._err([] if self._noise is None else errors_of(self._noise, operation, qubits), qubits)
+        self._err(self._channel(operation, qubits), qubits)
+
+    def _channel(self, operation: Instruction, qubits: tuple[int, ...]) -> PauliChannel | None:
+        """Return the errors of an instruction, which are the same for all of its name but for delays."""
+        if self._noise is None:
+            return None
+        if isinstance(operation, Delay):
+            return pauli_channel(errors_of(self._noise, operation, qubits))
+        key = error_name(operation), qubits
+        if key not in self._channels:
+            self._channels[key] = pauli_channel(errors_of(self._noise, operation, qubits))
+        return self._channels[key]
 
     def _gate(self, operation: Instruction, qubits: tuple[int, ...]) -> None:
         varies = any(isinstance(angle, ParameterExpression) for angle in operation.params)
@@ -211,8 +225,7 @@ class Lowering:
             self._flush(qubits)
             self._gates.append((self._level(qubits), qubits, (part,)))
 
-    def _err(self, errors: Sequence[QuantumError], qubits: tuple[int, ...]) -> None:
-        channel = pauli_channel(errors)
+    def _err(self, channel: PauliChannel | None, qubits: tuple[int, ...]) -> None:
         if channel is not None:
             self._flush(qubits)
             # Errors come first on their level, so they may stand where the next gates do.
@@ -225,7 +238,7 @@ class Lowering:
         misread = (0.0, 0.0)
         if self._noise is not None:
             error = gate_error(self._noise, ("measure", (qubit,)))
-            self._err([] if error is None else [error], (qubit,))
+            self._err(None if error is None else pauli_channel([error]), (qubit,))
             matrix = readout_matrix(self._noise, qubit)
             misread = misread if matrix is None else (float(matrix[0, 1]), float(matrix[1, 0]))
         self._flush((qubit,))
@@ -249,14 +262,19 @@ class Lowering:
         for qubit in qubits:
             parts = tuple(self._waiting[qubit])
             self._waiting[qubit].clear()
-            if all(isinstance(part, CliffordGate) for part in parts):
-                action = reduce(_after, (part.action for part in parts if isinstance(part, CliffordGate)), _ONE)
-                if (action == _ONE).all():
-                    continue
+            fixed = [part.action.tobytes() for part in parts if isinstance(part, CliffordGate)]
+            if len(fixed) == len(parts) and (not parts or _product(tuple(fixed)).tobytes() == _ONE):
+                continue
             self._gates.append((self._level((qubit,)), (qubit,), parts))
 
 
-def _after(first: Action, second: Action) -> Action:
-    """Return what `second` does after `first`."""
-    product: Action = (second.astype(np.uint8) @ first.astype(np.uint8) % 2).astype(np.bool_)
-    return product
+# Circuits are made of few different gates.
+@lru_cache(maxsize=_KEPT)
+def _product(actions: tuple[bytes, ...]) -> Action:
+    """Return what gates of the same qubits do one after the other, given by the elements of their actions."""
+    first, *others = (np.frombuffer(action, dtype=np.bool_) for action in actions)
+    size = math.isqrt(len(first))
+    product = first.reshape(size, size).astype(np.uint8)
+    for action in others:
+        product = action.reshape(size, size).astype(np.uint8) @ product % 2
+    return product.astype(np.bool_)

@@ -37,15 +37,12 @@ class CliffordGate:
     Attributes:
         action: Shape ``(2k, 2k)``, what it does to the column of bits ``(x0, x1, ..., z0, z1, ...)`` of a product.
         stim: Its gates as lines for Stim, where ``{0}``, ``{1}`` stand for its qubits.
+        keeps: Whether it keeps all products but for signs, as Pauli gates do.
     """
 
     action: NDArray[np.bool_]
     stim: str
-
-    @property
-    def keeps(self) -> bool:
-        """Whether it keeps all products but for signs, as Pauli gates do."""
-        return bool((self.action == np.eye(len(self.action), dtype=np.bool_)).all())
+    keeps: bool
 
 
 def clifford_gate(operation: Instruction) -> CliffordGate | None:
@@ -138,4 +135,6 @@ def _of_matrix(elements: bytes, num_qubits: int) -> CliffordGate | None:
     )
     gates = stim.Tableau.from_conjugated_generators(xs=xs, zs=zs).to_circuit()
     lines = [f"{part.name} " + " ".join(f"{{{target.value}}}" for target in part.targets_copy()) for part in gates]
-    return CliffordGate(action=np.asarray(found.symplectic_matrix.T, dtype=np.bool_), stim="\n".join(lines))
+    action = np.asarray(found.symplectic_matrix.T, dtype=np.bool_)
+    keeps = bool((action == np.eye(len(action), dtype=np.bool_)).all())
+    return CliffordGate(action=action, stim="\n".join(lines), keeps=keeps)

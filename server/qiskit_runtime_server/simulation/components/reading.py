@@ -64,7 +64,7 @@ class Reader:
         clbits = tuple(scope[clbit] for clbit in instruction.clbits)
         if name == "box":
             return self.steps(operation.blocks[0], qubits, clbits)
-        if isinstance(operation, ControlFlowOp):
+        if instruction.is_control_flow():
             return self._control_flow(operation, qubits, clbits, scope)
         if isinstance(operation, Store):
             return [self._store(operation, scope)]
