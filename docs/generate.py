@@ -119,7 +119,7 @@ def operator_metrics_page() -> str:
         WriteMetrics(registry),
         WorkMetrics(registry),
         LeaderMetrics(registry, lambda: False),
-        WatchMetrics(registry, tuple),
+        WatchMetrics(registry, tuple, dict),
     )
     lines = [
         "# Metrics of the operator",
@@ -144,8 +144,8 @@ def _metrics_table(role: str, measures: Sequence[object]) -> Iterator[str]:
 
 def _metric_rows(measures: Sequence[object]) -> Iterator[str]:
     parts = [part for of_one in measures for part in (of_one, *vars(of_one).values()) if hasattr(part, "describe")]
-    for metric in parts:
-        (family,) = metric.describe()
+    described = [(part, family) for part in parts for family in part.describe()]
+    for metric, family in described:
         name = family.name + "_total" * (family.type == "counter")
         # The library has no public way to ask for these.
         labels = ", ".join(f"`{label}`" for label in getattr(metric, "_labelnames", getattr(family, "_labelnames", ())))

@@ -6,6 +6,7 @@ OperatorError
 │   ├── ConflictError     other managers have fields of an object: take them, if the object is ours
 │   ├── StaleError        something else is there than was known: look again
 │   └── RefusedError      the API server will not do it as things are: say so in the status, try again later
+│       └── MissingError  there is no such object, or no such collection
 ├── LeadershipLostError   another replica may be working: write nothing more and end
 └── StartupError          the operator cannot begin: end and say why
 """
@@ -52,6 +53,10 @@ class StaleError(ClusterError):
 
 class RefusedError(ClusterError):
     """The API server will not do it: forbidden, invalid, over quota, or against a webhook's will."""
+
+
+class MissingError(RefusedError):
+    """There is no such object; for a collection: the cluster does not have the kind."""
 
 
 class LeadershipLostError(OperatorError):

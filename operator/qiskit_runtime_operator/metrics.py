@@ -1,6 +1,6 @@
 """What the operator tells Prometheus."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -50,21 +50,33 @@ class LeaderMetrics:
 
 
 class WatchMetrics(Collector):
-    """How long ago each watch last had a sign of life."""
+    """How long ago each watch last had a sign of life, and which are refused."""
 
-    def __init__(self, registry: CollectorRegistry, ages: Callable[[], Iterable[tuple[str, float]]]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ages: Callable[[], Iterable[tuple[str, float]]],
+        refusals: Callable[[], Mapping[str, str]],
+    ) -> None:
         self._ages = ages
+        self._refusals = refusals
         registry.register(self)
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the metric without values."""
+        """Yield the metrics without values."""
         yield GaugeMetricFamily(
             "qro_watch_age_seconds", "Time since the last event, or connection, of a watch.", labels=["path"]
         )
+        yield GaugeMetricFamily(
+            "qro_watch_refused", "1 if the API server refuses to list or watch this collection.", labels=["path"]
+        )
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the metric."""
-        (family,) = self.describe()
+        """Yield the metrics."""
+        ages, refused = self.describe()
+        refusals = self._refusals()
         for path, age in self._ages():
-            family.add_metric([path], age)
-        yield family
+            ages.add_metric([path], age)
+            refused.add_metric([path], float(path in refusals))
+        yield ages
+        yield refused

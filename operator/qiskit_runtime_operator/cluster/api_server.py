@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from qiskit_runtime_operator.errors import ClusterError, ConflictError, RefusedError, StaleError
+from qiskit_runtime_operator.errors import ClusterError, ConflictError, MissingError, RefusedError, StaleError
 from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.resource.kinds import EVENTS, SERVERS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest
@@ -158,7 +158,7 @@ class Cluster:
     async def delete(self, kind: ResourceKind, namespace: str, name: str, uid: str) -> None:
         """Delete the object with this UID; what it owns goes after it. It may be gone already."""
         body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
-        with suppress(StaleError, _MissingError):
+        with suppress(StaleError, MissingError):
             await self._write("DELETE", f"{collection_path(kind, namespace)}/{name}", body)
             self._metrics.written(kind, "delete")
 
@@ -209,7 +209,7 @@ class Cluster:
     async def _find(self, path: str, query: Mapping[str, str] | None = None) -> Manifest | None:
         try:
             return await self._send("GET", path, limit=self._limit, query=query)
-        except _MissingError:
+        except MissingError:
             return None
 
     async def _write(
@@ -247,10 +247,6 @@ class Cluster:
         raise _failure(f"{method} {path}", answer.status, answer.headers.get("Retry-After", ""), said)
 
 
-class _MissingError(RefusedError):
-    """There is no such object."""
-
-
 def _failure(what: str, code: int, retry_after: str, content: bytes) -> ClusterError:
     status = _status_of(content)
     message = status.get("message") or f"{what}: HTTP {code}"
@@ -259,7 +255,7 @@ def _failure(what: str, code: int, retry_after: str, content: bytes) -> ClusterE
     if managers:
         return ConflictError(message, managers)
     if code == HTTPStatus.NOT_FOUND:
-        return _MissingError(message)
+        return MissingError(message)
     if code == HTTPStatus.CONFLICT:
         return StaleError(message)
     if code in _PASSING:

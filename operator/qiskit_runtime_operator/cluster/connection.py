@@ -37,13 +37,17 @@ class Connection:
         self._ssl = info.as_ssl_context() if self.server.startswith("https:") else None
         self._take(info)
 
-    def session(self, traces: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
+    def session(
+        self,
+        traces: Sequence[aiohttp.TraceConfig] = (),
+        middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
+    ) -> aiohttp.ClientSession:
         """Return a new session for requests to the API server; it follows the credentials as they change."""
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or False),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
             headers={"User-Agent": "qiskit-runtime-operator"},
-            middlewares=(self._authorize,),
+            middlewares=(*middlewares, self._authorize),
             trace_configs=list(traces),
         )
 

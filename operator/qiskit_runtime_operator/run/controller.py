@@ -5,6 +5,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
@@ -17,6 +18,7 @@ from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.errors import (
     ClusterError,
     LeadershipLostError,
+    MissingError,
     OperatorError,
     RefusedError,
 )
@@ -87,11 +89,12 @@ class Controller:
         """
         metrics.depth.set_function(self._queue.__len__)
         watchdog.expect(collection_path(kind, namespace) for kind, namespace in self._collections())
-        await until_answered(self._list)
+        await until_answered(partial(self._begin, watchdog))
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(self._resync()),
+                group.create_task(self._resync(watchdog)),
                 group.create_task(self._list_afresh(watchdog)),
+                group.create_task(self._tell_refusals(watchdog)),
                 group.create_task(self._read_loads()),
                 *(group.create_task(self._reconcile(metrics)) for _ in range(self._settings.workers)),
             ]
@@ -135,7 +138,7 @@ class Controller:
             finally:
                 self._queue.done(key)
 
-    async def _resync(self) -> None:
+    async def _resync(self, watchdog: Watchdog) -> None:
         """Queue all RuntimeServers every now and then, for ever: the watches may have missed something."""
         while True:
             for key in self._inventory.servers():
@@ -146,7 +149,7 @@ class Controller:
                     raise OperatorError(
                         "the optional APIs of the cluster have changed since the start: restart to watch them"
                     )
-                await self._list()
+                await self._list(watchdog)
             except ClusterError as error:
                 log.warning("the resync is not complete: %s", error)
             self._reconciler.look_for_keys()
@@ -169,9 +172,43 @@ class Controller:
                 for key in keys:
                     self._queue.add(key)
 
-    async def _list(self) -> None:
+    async def _begin(self, watchdog: Watchdog) -> None:
+        """List everything for the first time.
+
+        Raises:
+            RefusedError: If nothing can be listed, or if the cluster does not have a kind, for it would never be
+                watched.
+        """
+        refusals = await self._list(watchdog)
+        missing = [refusal for refusal in refusals if isinstance(refusal, MissingError)]
+        if missing or len(refusals) == len(list(self._collections())):
+            raise (missing or refusals)[0]
+
+    async def _list(self, watchdog: Watchdog) -> list[RefusedError]:
+        """List everything, and return why some collections were refused."""
+        refusals = []
         for kind, namespace in self._collections():
-            await self._list_one(kind, namespace)
+            try:
+                await self._list_one(kind, namespace)
+            except RefusedError as error:
+                watchdog.refuse(collection_path(kind, namespace), str(error))
+                refusals.append(error)
+        return refusals
+
+    async def _tell_refusals(self, watchdog: Watchdog) -> None:
+        """Queue, for ever, the RuntimeServers of which a kind cannot be watched since a moment ago, or can be again."""
+        collections = {collection_path(*collection): collection for collection in self._collections()}
+        while True:
+            path = await watchdog.retold.get()
+            why = watchdog.refusals().get(path)
+            log.warning(
+                "%s can be watched again" if why is None else "%s cannot be watched: %s", *filter(None, (path, why))
+            )
+            kind, namespace = collections[path]
+            self._reconciler.set_unwatched(kind, namespace, why)
+            for key in self._inventory.servers():
+                if namespace in (None, key.namespace):
+                    self._queue.add(key)
 
     async def _list_one(self, kind: ResourceKind, namespace: str | None) -> list[Key]:
         """List a collection and return the RuntimeServers to look after."""

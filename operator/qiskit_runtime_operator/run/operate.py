@@ -80,7 +80,7 @@ def _leadership(
 
 def _measure(registry: CollectorRegistry, leadership: Leadership, watchdog: Watchdog) -> WorkMetrics:
     LeaderMetrics(registry, leadership.leads)
-    WatchMetrics(registry, watchdog.ages)
+    WatchMetrics(registry, watchdog.ages, watchdog.refusals)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     return WorkMetrics(registry)

@@ -78,6 +78,7 @@ class Reconciler:
     _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
     _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
+    _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
     _repairs: Repairs = field(default_factory=Repairs, init=False)
     _occurrences: Occurrences = field(default_factory=Occurrences, init=False)
     _keyed: set[str] = field(default_factory=set, init=False)
@@ -103,11 +104,26 @@ class Reconciler:
         refusals = await self._converge(server, context)
         deployments, pods = (tuple(self._bodies(server, kind)) for kind in ("Deployment", "Pod"))
         load = self.loads.get(key)
-        observed = Observed(deployments=deployments, pods=pods, refusals=refusals, load=load, invalid=invalid)
+        seen = (*refusals, *self._unwatched_in(key.namespace))
+        observed = Observed(deployments=deployments, pods=pods, refusals=seen, load=load, invalid=invalid)
         again = await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
         if refusals and not again:
             raise RefusedError("; ".join(map(str, refusals)))
         return again
+
+    def set_unwatched(self, kind: ResourceKind, namespace: str | None, why: str | None) -> None:
+        """Say why the objects of a kind cannot be watched, in one namespace or in all; None if they can."""
+        if why is None:
+            self._unwatched.pop((kind.plural, namespace), None)
+        else:
+            message = f"cannot be watched, and what happens to them goes unnoticed: {why}"
+            refusal = Refusal(kind=kind.kind, name="objects", reason=Reason.WATCH_REFUSED, message=message)
+            self._unwatched[kind.plural, namespace] = refusal
+
+    def _unwatched_in(self, namespace: str) -> Iterator[Refusal]:
+        for (_, where), refusal in sorted(self._unwatched.items(), key=lambda item: item[0][0]):
+            if where in (None, namespace):
+                yield refusal
 
     async def _understand(self, key: Key, body: Manifest) -> tuple[RuntimeServer | None, str]:
         """Return the RuntimeServer, or as it was when its spec last made sense, and why that is not now."""

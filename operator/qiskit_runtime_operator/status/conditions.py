@@ -37,6 +37,7 @@ class Reason(StrEnum):
     FIELDS_IGNORED = "FieldsIgnored"
     NAME_TAKEN = "NameTaken"
     WRITE_REFUSED = "WriteRefused"
+    WATCH_REFUSED = "WatchRefused"
     CONTESTED = "Contested"
     GATEWAY_API_MISSING = "GatewayApiMissing"
     TAKEN_BACK = "TakenBack"
@@ -78,6 +79,10 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.WRITE_REFUSED: (
         "The API server refuses an object, for a quota, a policy, a webhook or a missing right; the message has its "
         "words. The operator tries again, after at most five minutes."
+    ),
+    Reason.WATCH_REFUSED: (
+        "The API server does not let the operator list or watch a kind of objects in this namespace, so changes of "
+        "them go unnoticed. Most often a Role or RoleBinding is missing; [these are needed](permissions.md)."
     ),
     Reason.CONTESTED: (
         "Somebody changes or deletes an object of the RuntimeServer again and again; the message names the field "

@@ -35,6 +35,7 @@ _WARNINGS: Final = {
     Reason.NAME_TAKEN,
     Reason.WRITE_REFUSED,
     Reason.CONTESTED,
+    Reason.WATCH_REFUSED,
     Reason.GATEWAY_API_MISSING,
 }
 # Pods of a new version are not ready at first; that is news only when nothing moves any more.

@@ -26,7 +26,7 @@ def handlers(
 
     @kopf.on.login(registry=registry)
     async def login(**_: object) -> kopf.AiohttpSession:
-        session = connection.session((watchdog.trace(),))
+        session = connection.session((watchdog.trace(),), (watchdog.outlast,))
         return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
     def watch(kind: ResourceKind) -> None:

@@ -1,12 +1,25 @@
-"""Watches the watches: one that neither tells anything nor is renewed for long has died without a word."""
+"""Watches the watches: which of them have died without a word, and which the API server refuses.
+
+A watch that neither tells anything nor is renewed for long is silent: something is broken, and the operator should be
+restarted. One that is refused (403, 404: a right was withheld, a namespace or a CRD deleted) is not; the others go on.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from types import SimpleNamespace
+from typing import Final
 
 import aiohttp
+
+from qiskit_runtime_operator.backoff import Backoff
+
+_REFUSED: Final = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_BACKOFF: Final = Backoff(first=timedelta(seconds=1), longest=timedelta(minutes=1))
+# Of what the API server says; it is shown in the status.
+_WORDS: Final = 300
 
 
 class Watchdog:
@@ -21,6 +34,7 @@ class Watchdog:
 
     Attributes:
         afresh: The watches that have begun with a list: they do not tell what was deleted before it.
+        retold: The collections that are refused since a moment ago, or not any more.
     """
 
     def __init__(self, bound: timedelta, clock: Callable[[], float]) -> None:
@@ -28,7 +42,9 @@ class Watchdog:
         self._clock = clock
         self._seen: dict[str, float] = {}
         self._listed: set[str] = set()
+        self._refused: dict[str, str] = {}
         self.afresh: asyncio.Queue[str] = asyncio.Queue()
+        self.retold: asyncio.Queue[str] = asyncio.Queue()
 
     def expect(self, paths: Iterable[str]) -> None:
         """Say which watches there will be; those that never begin count from now."""
@@ -46,8 +62,38 @@ class Watchdog:
         return [(path, now - seen) for path, seen in self._seen.items()]
 
     def silent(self) -> list[str]:
-        """Return the watches that are too old, a line for each."""
-        return [f"nothing heard of {path} for {age:.0f} s" for path, age in self.ages() if age > self._bound]
+        """Return the watches that are too old, a line for each; those that are refused count only if all are."""
+        refused = {} if len(self._refused) == len(self._seen) else self._refused
+        old = [(path, age) for path, age in self.ages() if age > self._bound and path not in refused]
+        return [f"nothing heard of {path} for {age:.0f} s" for path, age in old]
+
+    def refuse(self, path: str, why: str) -> None:
+        """Note that the API server refuses to list or watch a collection, in its words."""
+        if path in self._seen and self._refused.get(path) != why:
+            self._refused[path] = why
+            self.retold.put_nowait(path)
+
+    def allow(self, path: str) -> None:
+        """Note that the API server lists or watches a collection."""
+        if self._refused.pop(path, None) is not None:
+            self.retold.put_nowait(path)
+
+    def refusals(self) -> Mapping[str, str]:
+        """Return the collections that are refused, and why."""
+        return self._refused
+
+    async def outlast(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Repeat a request of a watch that is refused, as a middleware of the session that watches, until it is not."""
+        path, failures = request.url.path, 0
+        while True:
+            answer = await handler(request)
+            if path not in self._seen or answer.status not in _REFUSED:
+                return answer
+            self.refuse(path, f"HTTP {answer.status}: {(await answer.text())[:_WORDS]}")
+            failures += 1
+            await asyncio.sleep(_BACKOFF.delay(failures, random.random()).total_seconds())  # noqa: S311 - no secret
 
     def trace(self) -> aiohttp.TraceConfig:
         """Return what tells this watchdog of the watches that a session begins."""
@@ -61,6 +107,7 @@ class Watchdog:
         path = what.url.path
         if path not in self._seen or what.response.status != HTTPStatus.OK:
             return
+        self.allow(path)
         if "watch" not in what.url.query:
             self._listed.add(path)
             return

@@ -20,3 +20,20 @@ def test_what_nobody_watches_is_not_missed() -> None:
     watchdog = Watchdog(timedelta(seconds=60), lambda: 0.0)
     watchdog.seen("/api/v1/nodes")
     assert watchdog.ages() == []
+
+
+def test_what_is_refused_is_not_silent_unless_all_is() -> None:
+    now = [100.0]
+    watchdog = Watchdog(timedelta(seconds=60), lambda: now[0])
+    watchdog.expect(["/api/v1/pods", "/api/v1/services"])
+    watchdog.refuse("/api/v1/pods", "HTTP 403: no")
+    now[0] += 50
+    watchdog.seen("/api/v1/services")
+    now[0] += 50
+    assert watchdog.silent() == []
+    assert watchdog.refusals() == {"/api/v1/pods": "HTTP 403: no"}
+    watchdog.refuse("/api/v1/services", "HTTP 403: no")
+    assert len(watchdog.silent()) == 1
+    watchdog.allow("/api/v1/pods")
+    assert len(watchdog.silent()) == 1
+    assert [watchdog.retold.get_nowait() for _ in range(3)] == ["/api/v1/pods", "/api/v1/services", "/api/v1/pods"]
