@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from qiskit.circuit import CircuitInstruction
+from qiskit.circuit import CircuitInstruction, Gate, QuantumCircuit
 from qiskit.primitives import DataBin
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
@@ -28,7 +28,9 @@ from qiskit_ibm_runtime.options_models import EstimatorOptions
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
+from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES
 
+from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
@@ -108,6 +110,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         index: Of the pub.
     """
     options, pub, methods, planned = prepared.options, plan.pub, plan.methods, plan.randomizations
+    not_folded = _not_folded(pub.circuit, index) if methods.zne and not methods.pea else []
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
     seeds = options.seeds.pub(index)
     with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding_by(seeds.folding.generator()):
@@ -127,7 +130,26 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
     errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
     data = _with_errors(rename_databin_fields(raw, task).data, errors)
-    return Mitigated(data=data, randomizations=drawn, resilience=_about(task, raw.metadata, data, noise))
+    about = _about(task, raw.metadata, data, noise)
+    if not_folded:
+        about["zne"]["gates_not_folded"] = not_folded
+    return Mitigated(data=data, randomizations=drawn, resilience=about)
+
+
+def _not_folded(circuit: QuantumCircuit, index: int) -> list[str]:
+    """Return the gates of several qubits whose errors folding leaves as they are, by name.
+
+    Raises:
+        UnsupportedOptionError: If there are no others: values would be extrapolated from equal circuits.
+    """
+    gates = [each.operation for each in circuit.data if isinstance(each.operation, Gate) and len(each.qubits) > 1]
+    names = sorted({gate.name for gate in gates if not isinstance(gate, SUPPORTED_FOLDED_GATES)})
+    if names and len(names) == len({gate.name for gate in gates}):
+        raise UnsupportedOptionError(
+            f"pubs[{index}]: resilience.zne_mitigation amplifies errors by folding ecr, cx, cy, cz and swap, "
+            f"and the circuit has only {', '.join(names)}."
+        )
+    return names
 
 
 def _calibration(result: QuantumProgramResult) -> Calibration:

@@ -232,6 +232,23 @@ class TestExtrapolation:
         assert raw_error == pytest.approx(1 - shrunk(RATES, 4), abs=0.03)
         assert error < 0.3 * raw_error
 
+    @pytest.mark.parametrize("amplifier", ["gate_folding", "gate_folding_front", "gate_folding_back"])
+    def test_what_cannot_be_amplified_is_refused(self, mitigate: Run, amplifier: str) -> None:
+        circuit = QuantumCircuit(2)
+        circuit.sx([0, 1])
+        circuit.rzz(0.4, 0, 1)
+        options = {"zne_mitigation": True, "zne": {"amplifier": amplifier}}
+        with pytest.raises(UnsupportedOptionError, match=r"pubs\[0\].*zne_mitigation.*rzz"):
+            mitigate([(circuit, "ZZ")], backend="fake_fractional", resilience=options)
+
+    def test_gates_that_stay_as_they_are_beside_others_are_named(self, mitigate: Run) -> None:
+        circuit = QuantumCircuit(3)
+        circuit.sx([0, 1])
+        circuit.rzz(0.4, 0, 1)
+        circuit.cx(1, 2)
+        (result,) = mitigate([(circuit, "ZZZ")], backend="fake_fractional", resilience={"zne_mitigation": True})
+        assert result.metadata["resilience"]["zne"]["gates_not_folded"] == ["rzz"]
+
 
 ACTIVE = {"strategy": "active", "enable_gates": True}
 
