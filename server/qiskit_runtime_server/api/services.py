@@ -15,7 +15,7 @@ from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError, StartupError
-from qiskit_runtime_server.jobs import AccountId, JobState
+from qiskit_runtime_server.jobs import AccountId
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Store
 
@@ -48,7 +48,6 @@ class Services:
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
-        self.metrics.ended(job.executor, JobState.CANCELLED)
         self.dispatcher.end_run(job.id)
 
     async def metadata(self, backend: str) -> Metadata:

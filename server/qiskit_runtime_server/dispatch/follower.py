@@ -87,11 +87,7 @@ class Follower:
     async def requeue(self, claim: Claim, why: RetryReason, reason: str) -> None:
         """Bring the job back to its place in the queue, or fail it with `reason` if that has been once too often."""
         job = await insist(partial(self._store.queue.give_back, claim, why, reason=reason))
-        if job is None:
-            return
-        if job.state.terminal:
-            self._metrics.ended(job.executor, job.state)
-        else:
+        if job is not None and not job.state.terminal:
             self._metrics.retried(job.executor, why)
 
     async def _started(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
@@ -153,9 +149,7 @@ class Follower:
             await self._write_end(claim, failed, None)
 
     async def _write_end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
-        if await insist(partial(self._store.queue.finish, claim, outcome, result)):
-            self._metrics.ended(claim.job.executor, outcome.state, run_seconds=outcome.metrics.seconds)
-        else:
+        if not await insist(partial(self._store.queue.finish, claim, outcome, result)):
             logger.info("The end of job %s under fence %d is void: it ended otherwise, or was taken over.", *claim.key)
             self._metrics.result_refused(claim.job.executor)
 

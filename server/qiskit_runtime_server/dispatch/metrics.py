@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import Job, JobState, RetryReason
 from qiskit_runtime_server.metrics import SECONDS
-from qiskit_runtime_server.store.port import Swept
+from qiskit_runtime_server.store.port import Signals, Swept
 
 _BY_EXECUTOR = ("executor",)
 
@@ -80,11 +80,16 @@ class JobMetrics:
             waited = max(0.0, (job.started - job.created).total_seconds())
             self._queue_seconds.labels(job.executor).observe(waited)
 
-    def ended(self, executor: ExecutorName, state: JobState, *, run_seconds: float | None = None) -> None:
-        """Count a job that came to a terminal state."""
-        self._ended.labels(executor, state.lower()).inc()
-        if run_seconds is not None:
-            self._run_seconds.labels(executor, state.lower()).observe(run_seconds)
+    def count_ends(self, signals: Signals) -> None:
+        """Count every job that comes to a terminal state from now on."""
+        signals.on_end(self._count_end)
+
+    def _count_end(self, job: Job) -> None:
+        state = job.state.lower()
+        self._ended.labels(job.executor, state).inc()
+        # Nobody knows how long the last run of a job took that failed because its runs were lost.
+        if job.state in {JobState.COMPLETED, JobState.FAILED} and job.metrics.seconds > 0:
+            self._run_seconds.labels(job.executor, state).observe(job.metrics.seconds)
 
     def retried(self, executor: ExecutorName, why: RetryReason) -> None:
         """Count a job that went back to the queue."""

@@ -43,6 +43,7 @@ async def run_services(
     pools = pools_of(settings, executors, budget)
     metrics.expect(pools)
     store = await _open_store(settings)
+    metrics.count_ends(store.signals)
     try:
         await all_or_none(pool.start() for pool in pools.values())
         await all_or_none(run_selftest(name, pool) for name, pool in pools.items() if isinstance(pool, Slots))

@@ -6,7 +6,7 @@ other accounts; None, where it is allowed, stands for all of them. Every method 
 `MalformedRequestError` for a value that the database cannot hold, such as text with a NUL character.
 """
 
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -314,7 +314,14 @@ class Ledger(Protocol):
 
 
 class Signals(Protocol):
-    """Wake-ups for those who would otherwise only poll."""
+    """Tells what happens to jobs: every end to who counts them, wake-ups to those who would otherwise only poll."""
+
+    def on_end(self, listener: Callable[[Job], None]) -> None:
+        """Have `listener` told of each job that comes to a terminal state by a call on this store.
+
+        It is given the job as it is then, once and after the commit, also if the job is deleted with that. Whoever ends
+        a job, and however, is counted here and nowhere else.
+        """
 
     def watch(self) -> AsyncGenerator[Signal, None]:
         """Yield what happens in any replica from the first step on, after it was committed.

@@ -78,16 +78,19 @@ def test_an_api_counts_what_becomes_of_its_jobs(cluster: Cluster) -> None:
         assert seen['qrs_jobs{executor="counted",state="running"}'] == 1
         assert seen['qrs_slots_busy{executor="counted"}'] == 1
         client.post(f"/jobs/{running}/cancel").raise_for_status()
+        deleted = submit_named(client, "nap 60")
+        when(client, deleted, {"Running"})
+        client.delete(f"/jobs/{deleted}").raise_for_status()
     seen = scraped(api.internal_url)
     assert seen["qrs_store_up"] == 1
     assert seen['qrs_jobs{executor="counted",state="running"}'] == 0
     ended = {state: seen[f'qrs_jobs_ended_total{{executor="counted",state="{state}"}}'] for state in
              ("completed", "failed", "cancelled")}  # fmt: skip
-    assert ended == {"completed": 1, "failed": 2, "cancelled": 1}
+    assert ended == {"completed": 1, "failed": 2, "cancelled": 2}
     assert seen['qrs_job_retries_total{executor="counted",why="worker_died"}'] == 2
-    assert seen['qrs_job_queue_seconds_count{executor="counted"}'] == 4
+    assert seen['qrs_job_queue_seconds_count{executor="counted"}'] == 5
     assert seen['qrs_job_run_seconds_count{executor="counted",state="completed"}'] == 1
-    assert seen['qrs_http_requests_total{method="POST",route="/jobs",status="200"}'] == 4
+    assert seen['qrs_http_requests_total{method="POST",route="/jobs",status="200"}'] == 5
     assert seen['qrs_http_requests_total{method="POST",route="/jobs/{job_id}/cancel",status="204"}'] == 1
 
 

@@ -22,6 +22,7 @@ from qiskit_runtime_server.store.fair_share import Counts, age
 from qiskit_runtime_server.store.hub import Hub
 from qiskit_runtime_server.store.port import (
     DocumentKind,
+    Ended,
     UsageDay,
 )
 
@@ -106,7 +107,7 @@ class State:
             self.sessions[job.session_id] = change(self.sessions[job.session_id])
 
     def end(self, kept: Kept, job: Job, now: datetime) -> None:
-        """Keep a job as it has ended, and count that for its account, its session and its instance's day."""
+        """Keep a job as it has ended, tell of it, and count it for account, session and instance."""
         ran = kept.job.state is JobState.RUNNING
         kept.job = job
         if ran:
@@ -115,6 +116,8 @@ class State:
         else:
             self.count(job, lambda counts: fair_share.left(counts, job))
         self.note(job, lambda session: session.with_job_ended(now))
+        self.hub.ended(job)
+        self.hub.announce(Ended(job_id=job.id))
 
     def used(self, day: date, account: AccountId, instance: str) -> float:
         """Return the slot time of an instance's jobs that have ended on one day."""

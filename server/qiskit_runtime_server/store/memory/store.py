@@ -89,17 +89,17 @@ class MemoryJobs(Part):
         kept = self._state.find(account, job_id)
         before, now = kept.job, self._state.now()
         self._state.end(kept, cancelled(before, now, reason=reason), now)
-        self._state.hub.announce(Ended(job_id=before.id))
         return before
 
     async def delete(self, account: AccountId, job_id: str) -> Job:
         """See `JobStore.delete`."""
         kept = self._state.find(account, job_id)
         before, now = kept.job, self._state.now()
-        if not before.state.terminal:
-            self._state.end(kept, cancelled(before, now, reason="Deleted by its owner."), now)
         del self._state.jobs[before.id]
-        self._state.hub.announce(Ended(job_id=before.id))
+        if before.state.terminal:
+            self._state.hub.announce(Ended(job_id=before.id))
+        else:
+            self._state.end(kept, cancelled(before, now, reason="Deleted by its owner."), now)
         return before
 
     async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
@@ -193,10 +193,9 @@ class MemoryQueue(Part):
         kept, now = self._state.held(*claim.key), self._state.now()
         if kept is None:
             return False
-        self._state.end(kept, ended(kept.job, outcome, now), now)
         if result is not None:
             kept.documents[DocumentKind.RESULT] = result
-        self._state.hub.announce(Ended(job_id=claim.job.id))
+        self._state.end(kept, ended(kept.job, outcome, now), now)
         return True
 
     async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
@@ -207,7 +206,6 @@ class MemoryQueue(Part):
         job = set_back(kept.job, why, now, reason=reason)
         if job.state.terminal:
             self._state.end(kept, job, now)
-            self._state.hub.announce(Ended(job_id=job.id))
         else:
             kept.job = job
             self._state.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=True))

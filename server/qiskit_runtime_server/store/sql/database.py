@@ -11,8 +11,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.hub import Hub
-from qiskit_runtime_server.store.port import Signal
+from qiskit_runtime_server.store.port import Ended, Signal
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK
 
 P = ParamSpec("P")
@@ -73,6 +74,11 @@ class Database(ABC):
     def in_doubt(self) -> bool:
         """Return whether an earlier run of this call may have been committed."""
         return False
+
+    def announce_end(self, job: Job) -> None:
+        """Tell who counts them, and everybody who watches, that a job has ended; the end has just been committed."""
+        self.hub.ended(job)
+        self.announce(Ended(job_id=job.id))
 
     def announce(self, signal: Signal) -> None:
         """Tell everybody who watches what has just been committed."""

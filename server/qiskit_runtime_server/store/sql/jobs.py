@@ -96,31 +96,41 @@ class SqlJobs(SqlPart):
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
         """See `JobStore.cancel`."""
 
-        def cancel(connection: Connection) -> Job:
+        def cancel(connection: Connection) -> tuple[Job, Job]:
             job = _read(connection, account, job_id, locked=True)
             if job.state is JobState.CANCELLED and self._database.in_doubt():
-                return job
-            self._cancel(connection, job, reason)
-            return job
+                return job, job
+            return job, self._cancel(connection, job, reason)
 
-        job = await self._database.change(cancel)
-        self._database.announce(Ended(job_id=job.id))
-        return job
+        before, after = await self._database.change(cancel)
+        self._database.announce_end(after)
+        return before
 
-    @uninterrupted
     async def delete(self, account: AccountId, job_id: str) -> Job:
         """See `JobStore.delete`."""
+        return await self._delete(account, job_id, [])
 
-        def delete(connection: Connection) -> Job:
-            job = _read(connection, account, job_id, locked=True)
-            if not job.state.terminal:
-                self._cancel(connection, job, "Deleted by its owner.")
+    @uninterrupted
+    async def _delete(self, account: AccountId, job_id: str, found: list[tuple[Job, Job]]) -> Job:
+        """Delete a job; `found` keeps it as it was and as it ended, should nobody know whether that was committed."""
+
+        def delete(connection: Connection) -> tuple[Job, Job]:
+            try:
+                job = _read(connection, account, job_id, locked=True)
+            except JobNotFoundError:
+                if not found or not self._database.in_doubt():
+                    raise
+                return found[-1]
+            found.append((job, job if job.state.terminal else self._cancel(connection, job, "Deleted by its owner.")))
             connection.execute(_DELETE, {"job_id": job.id})
-            return job
+            return found[-1]
 
-        job = await self._database.change(delete)
-        self._database.announce(Ended(job_id=job.id))
-        return job
+        before, after = await self._database.change(delete)
+        if before.state.terminal:
+            self._database.announce(Ended(job_id=before.id))
+        else:
+            self._database.announce_end(after)
+        return before
 
     @uninterrupted
     async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
@@ -134,9 +144,11 @@ class SqlJobs(SqlPart):
 
         await self._database.change(replace)
 
-    def _cancel(self, connection: Connection, job: Job, reason: str) -> None:
+    def _cancel(self, connection: Connection, job: Job, reason: str) -> Job:
         now = self._database.now(connection).utc
-        transitions.end(connection, cancelled(job, now, reason=reason), now, ran=job.state is JobState.RUNNING)
+        after = cancelled(job, now, reason=reason)
+        transitions.end(connection, after, now, ran=job.state is JobState.RUNNING)
+        return after
 
 
 def _check_session(connection: Connection, session: Select[*tuple[Any, ...]], job: Job) -> None:

@@ -10,7 +10,7 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import Job, JobId, Outcome, RetryReason, ended, set_back, taken_over
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
-from qiskit_runtime_server.store.port import Claim, DocumentKind, Ended, Queued
+from qiskit_runtime_server.store.port import Claim, DocumentKind, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
@@ -61,7 +61,7 @@ _HELD = (
     .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
     .with_for_update()
 )
-_ENDED = select(jobs.c.id).where(
+_ENDED = select(*JOB_COLUMNS).where(
     jobs.c.id == bindparam("of_job"),
     jobs.c.fence == bindparam("under_fence"),
     jobs.c.state == bindparam("in_state"),
@@ -127,18 +127,19 @@ class SqlQueue(SqlPart):
         """See `QueueStore.finish`."""
         rows = [] if result is None else await packed(result)
 
-        def end(connection: Connection) -> bool:
+        def end(connection: Connection) -> Job | None:
             held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
-                return self._database.in_doubt() and _has_ended(connection, claim, outcome)
-            job, now = job_of(held), held["now"]
-            transitions.end(connection, ended(job, outcome, now), now, ran=True, result_bytes=size_of(rows))
+                return _as_ended(connection, claim, outcome) if self._database.in_doubt() else None
+            job, now = ended(job_of(held), outcome, held["now"]), held["now"]
+            transitions.end(connection, job, now, ran=True, result_bytes=size_of(rows))
             write_document(connection, claim.job.id, DocumentKind.RESULT, rows)
-            return True
+            return job
 
-        if has_ended := await self._database.change(end):
-            self._database.announce(Ended(job_id=claim.job.id))
-        return has_ended
+        job = await self._database.change(end)
+        if job is not None:
+            self._database.announce_end(job)
+        return job is not None
 
     @uninterrupted
     async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
@@ -149,8 +150,10 @@ class SqlQueue(SqlPart):
             return None if held is None else _put_back(connection, job_of(held), why, reason, held["now"])
 
         job = await self._database.change(put_back)
-        if job is not None:
-            self._database.announce(Ended(job_id=job.id) if job.state.terminal else Queued(executor=job.executor))
+        if job is not None and job.state.terminal:
+            self._database.announce_end(job)
+        elif job is not None:
+            self._database.announce(Queued(executor=job.executor))
         return job
 
     @uninterrupted
@@ -208,9 +211,7 @@ def _next_queued(connection: Connection, executor: ExecutorName) -> _Next | None
     return None
 
 
-def _has_ended(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
-    """Return whether the job ended like that under that claim."""
-    ended = connection.scalar(
-        _ENDED, {"of_job": claim.job.id, "under_fence": claim.job.fence, "in_state": outcome.state}
-    )
-    return ended is not None
+def _as_ended(connection: Connection, claim: Claim, outcome: Outcome) -> Job | None:
+    """Return the job if it ended like that under that claim."""
+    row = _first(connection, _ENDED, of_job=claim.job.id, under_fence=claim.job.fence, in_state=outcome.state)
+    return None if row is None else job_of(row)

@@ -20,6 +20,7 @@ from kit.server.postgresql_server import PostgresqlServer
 from kit.server.store_calls import AER, HERE, LEASE, claimed
 from qiskit_runtime_server.errors import (
     InvalidStateError,
+    JobNotFoundError,
     MalformedRequestError,
     StartupError,
     StoreFullError,
@@ -463,6 +464,33 @@ async def test_a_cut_line_neither_undoes_nor_denies_a_cancellation(
     assert (await cut_off.ledger.load())[AER] == Load()
     with pytest.raises(InvalidStateError):
         await cut_off.jobs.cancel(ALICE, job.id, reason="enough")
+
+
+@both_ways
+async def test_a_cut_line_neither_denies_a_deletion_nor_hides_an_end(
+    cut_off: SqlStore, line: Line, new_job: NewJob, cut: str
+) -> None:
+    ends: list[Job] = []
+    cut_off.signals.on_end(ends.append)
+    jobs = [new_job() for _ in range(3)]
+    for job in jobs:
+        await cut_off.jobs.add(job, b"{}")
+    claim = await claimed(cut_off)
+    line.cut = cut
+    assert await cut_off.queue.finish(claim, COMPLETED, None)
+    line.cut = cut
+    await cut_off.jobs.cancel(ALICE, jobs[1].id, reason="enough")
+    line.cut = cut
+    assert (await cut_off.jobs.delete(ALICE, jobs[2].id)).id == jobs[2].id
+    assert line.cut is None
+    assert (await cut_off.ledger.load())[AER] == Load()
+    with pytest.raises(JobNotFoundError):
+        await cut_off.jobs.delete(ALICE, jobs[2].id)
+    assert [(job.id, job.state) for job in ends] == [
+        (jobs[0].id, JobState.COMPLETED),
+        (jobs[1].id, JobState.CANCELLED),
+        (jobs[2].id, JobState.CANCELLED),
+    ]
 
 
 @both_ways
