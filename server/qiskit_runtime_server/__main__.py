@@ -147,10 +147,10 @@ def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as
     table = Table("account", "role", "tokens", "instance", "plan", "weight", "running", "queued", "s per day", "qubits")
     for account, tokens in listed(folder):
         for instance in account.instances:
-            terms = instance.terms
-            limits = (terms.running, terms.queued, terms.seconds_per_day, terms.qubits)
+            granted = instance.limits
+            limits = (granted.running, granted.queued, granted.seconds_per_day, granted.qubits)
             shown = ("-" if limit is None else f"{limit:g}" for limit in limits)
-            who = (account.id, account.role, str(tokens), instance.name, instance.plan, str(terms.weight))
+            who = (account.id, account.role, str(tokens), instance.name, instance.plan, str(granted.weight))
             table.add_row(*who, *shown)
     Console().print(table)
 

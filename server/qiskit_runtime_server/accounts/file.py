@@ -97,7 +97,7 @@ class AccountsFile(BaseModel):
         for section in (self.defaults, account, instance):
             given |= section.model_dump(exclude_unset=True, exclude={"role", "instances", "name"})
         plan = given.pop("plan", DEFAULT_INSTANCE.plan)
-        return Instance(name=instance.name, plan=plan, terms=AccountLimits(**given))
+        return Instance(name=instance.name, plan=plan, limits=AccountLimits(**given))
 
 
 def is_account_name(name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NewType, Protocol
 
 import jwt
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
+from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId
 
@@ -27,11 +27,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """What clients select by CRN: a plan, and the terms under which its jobs are accepted."""
+    """What clients select by CRN: a plan, and the limits of its jobs."""
 
     name: str = "default"
     plan: str = "self-hosted"
-    terms: AccountLimits = DEFAULT_TERMS
+    limits: AccountLimits = NO_LIMITS
 
 
 DEFAULT_INSTANCE = Instance()

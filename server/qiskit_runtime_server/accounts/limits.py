@@ -7,7 +7,7 @@ from qiskit_runtime_server.errors import LimitError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountLimits:
-    """Under which terms a job is accepted; None is no limit.
+    """What an account, or one of its instances, may take of the executors; None is no limit.
 
     Attributes:
         weight: How many turns the account gets while another of weight 1 gets one.
@@ -45,4 +45,4 @@ class AccountLimits:
             )
 
 
-DEFAULT_TERMS = AccountLimits()
+NO_LIMITS = AccountLimits()

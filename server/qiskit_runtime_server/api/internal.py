@@ -33,7 +33,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
     async def refresh() -> None:
         loads: Mapping[ExecutorName, Load] | None = None
         try:
-            loads = await services.store.ledger.load()
+            loads = await services.store.counts.load()
         except StoreUnavailableError as error:
             logger.warning("The metrics say nothing about the queue: %s", error)
         gauges.show(services.pools, loads, datetime.now(UTC))
@@ -44,7 +44,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
         if expected is None or not hmac.compare_digest(given, expected):
             return JSONResponse({"error": "The load key is missing or wrong."}, HTTPStatus.UNAUTHORIZED)
         try:
-            loads = await services.store.ledger.load()
+            loads = await services.store.counts.load()
         except StoreUnavailableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
         executors = load_document(services.pools, loads, datetime.now(UTC))

@@ -22,7 +22,7 @@ from qiskit_runtime_server.roles.process import is_loopback
 from qiskit_runtime_server.roles.selftest import run_selftest
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Retention, Store
-from qiskit_runtime_server.store.sql.store import open_sqlite
+from qiskit_runtime_server.store.sqlite.database import open_sqlite
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
+from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, Outcome, RetryReason, Session, SessionId
 from qiskit_runtime_server.messages.messages import Holder
@@ -147,7 +147,7 @@ Signal = Queued | Ended
 class JobStore(Protocol):
     """Jobs as their owners see them."""
 
-    async def add(self, job: Job, params: bytes | memoryview, terms: AccountLimits = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, limits: AccountLimits = NO_LIMITS) -> None:
         """Keep a new job as Queued; weight and limit of running jobs hold for all jobs of the account from then on.
 
         Raises:
@@ -294,7 +294,7 @@ class Archive(Protocol):
         """
 
 
-class Ledger(Protocol):
+class CountStore(Protocol):
     """Counts that are kept up to date with every transition, so that reading them costs nothing."""
 
     async def load(self) -> Mapping[ExecutorName, Load]:
@@ -338,7 +338,7 @@ class Store(Protocol):
     queue: QueueStore
     sessions: SessionStore
     archive: Archive
-    ledger: Ledger
+    counts: CountStore
     signals: Signals
 
     async def close(self) -> None:

@@ -19,8 +19,9 @@ from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, JobQuery, Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
 from qiskit_runtime_server.store.sql.rows import job_row
-from qiskit_runtime_server.store.sql.schema import EPOCH, documents, jobs, ledger
-from qiskit_runtime_server.store.sql.store import SqlStore, open_sqlite
+from qiskit_runtime_server.store.sql.schema import EPOCH, counts, documents, jobs
+from qiskit_runtime_server.store.sql.store import SqlStore
+from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
 JOBS = 100_000
 ACCOUNTS = 1_000
@@ -83,7 +84,7 @@ async def fill(store: SqlStore) -> None:
     """Queue many jobs of many accounts past the store's methods."""
     accounts = [AccountId(f"account-{number}") for number in range(ACCOUNTS)]
     rows = [job_row(_job(accounts[number % ACCOUNTS])) for number in range(JOBS)]
-    counts = {"queued": JOBS // ACCOUNTS, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
+    row_of_counts = {"queued": JOBS // ACCOUNTS, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
 
     def add(connection: Connection) -> None:
         for start in range(0, JOBS, 1000):  # A statement must not take longer than a server may be silent.
@@ -92,8 +93,8 @@ async def fill(store: SqlStore) -> None:
             params = [{"job_id": row["id"], "kind": "params", "seq": 0, "data": b"{}"} for row in some]
             connection.execute(insert(documents), params)
         connection.execute(
-            insert(ledger),
-            [{"executor": AER, "account": account, "last_served": EPOCH, **counts} for account in accounts],
+            insert(counts),
+            [{"executor": AER, "account": account, "waiting_since": EPOCH, **row_of_counts} for account in accounts],
         )
 
     await store.database.change(add)
@@ -114,8 +115,8 @@ async def measured(store: Store) -> Milliseconds:
         await timed(times, "add", store.jobs.add(job, PARAMS))
         await timed(times, "get", store.jobs.get(job.account, job.id))
         await timed(times, "first page", store.jobs.find(job.account, JobQuery()))
-        await timed(times, "load", store.ledger.load())
-        await timed(times, "seconds used", store.ledger.seconds_used(job.account))
+        await timed(times, "load", store.counts.load())
+        await timed(times, "seconds used", store.counts.seconds_used(job.account))
         claim = await timed(times, "claim", store.queue.claim(AER, HERE, lease=LEASE))
         assert isinstance(claim, Claim)
         await timed(times, "params", store.documents.params(claim.job.id))

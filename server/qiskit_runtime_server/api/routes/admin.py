@@ -45,7 +45,7 @@ async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsL
 @router.get("/executors")
 async def list_executors(_: Admin, services: TheServices) -> dict[str, Any]:
     """List the executors of this api: what waits and runs, the slots it knows, and whether they drain."""
-    loads = await services.store.ledger.load()
+    loads = await services.store.counts.load()
     return {
         "executors": [
             {
@@ -76,5 +76,5 @@ async def list_usage(
 ) -> dict[str, Any]:
     """List slot time by day (UTC), account, instance and executor, deleted jobs included; by default of 30 days."""
     until = until or datetime.now(UTC).date()
-    days = await services.store.ledger.usage(since or until - _USAGE_DAYS, until)
+    days = await services.store.counts.usage(since or until - _USAGE_DAYS, until)
     return {"usage": [asdict(day) for day in days]}

@@ -34,7 +34,7 @@ async def list_backends(
     include_mocks: bool = False,
 ) -> dict[str, Any]:
     """List all virtual backends, also those for dry runs on demand; clients before 2025-01-01 get names only."""
-    loads = await services.store.ledger.load()
+    loads = await services.store.counts.load()
     devices = []
     for executor, pool in services.pools.items():
         load = loads.get(executor, Load())
@@ -79,7 +79,7 @@ async def properties(
 async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
     """Return whether the backend takes jobs, and how many are queued for its executor."""
     pair, outline = await services.outline(name)
-    load = (await services.store.ledger.load()).get(pair.executor, Load())
+    load = (await services.store.counts.load()).get(pair.executor, Load())
     return {
         "backend_name": name,
         "backend_version": outline.backend_version,

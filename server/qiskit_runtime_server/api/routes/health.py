@@ -18,6 +18,6 @@ async def live() -> dict[str, str]:
 @router.get("/ready")
 async def ready(services: TheServices) -> dict[str, Any]:
     """Answer when the store answers; the executors' slots have been warm before anybody listened."""
-    await services.store.ledger.load()
+    await services.store.counts.load()
     executors = {name: {"slots": pool.size, "idle": pool.idle} for name, pool in services.pools.items()}
     return {"status": "ready", "executors": executors}

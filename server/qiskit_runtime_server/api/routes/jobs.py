@@ -95,7 +95,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> dic
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
         try:
-            await services.store.jobs.add(job, params, caller.instance.terms)
+            await services.store.jobs.add(job, params, caller.instance.limits)
         except StoreUnavailableError:
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdrawals.begin(job)
@@ -178,7 +178,7 @@ async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[st
         "qiskit_version": job.metrics.qiskit_version,
         "estimated_start_time": None,
         "estimated_completion_time": None,
-        "position_in_queue": await services.store.ledger.queue_position(job) if queued else None,
+        "position_in_queue": await services.store.counts.queue_position(job) if queued else None,
     }
 
 
@@ -254,7 +254,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         runtime=submission.runtime,
         log_level=submission.log_level,
         params_bytes=len(params),
-        max_qubits=caller.instance.terms.qubits,
+        max_qubits=caller.instance.limits.qubits,
     )
     return job, params
 

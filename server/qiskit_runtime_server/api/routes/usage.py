@@ -16,12 +16,12 @@ async def usage(caller: Caller, services: TheServices) -> dict[str, Any]:
 
     An instance without a limit is told what all jobs of its account have taken.
     """
-    ledger, limit = services.store.ledger, caller.instance.terms.seconds_per_day
+    counts, limit = services.store.counts, caller.instance.limits.seconds_per_day
     view = {"instance_id": caller.crn, "plan_id": plan_id(caller.instance)}
     if limit is None:
-        used = await ledger.seconds_used(caller.id)
+        used = await counts.seconds_used(caller.id)
         return view | {"usage_consumed_seconds": used, "usage_limit_reached": False}
-    used = await ledger.seconds_used_today(caller.id, caller.crn)
+    used = await counts.seconds_used_today(caller.id, caller.crn)
     return view | {
         "usage_consumed_seconds": used,
         "usage_limit_seconds": limit,

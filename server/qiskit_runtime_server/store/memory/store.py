@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, timedelta
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
+from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN, ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import (
@@ -35,12 +35,12 @@ from qiskit_runtime_server.store.memory.state import Kept, Part, State, refuse_s
 from qiskit_runtime_server.store.port import (
     Archive,
     Claim,
+    CountStore,
     DocumentKind,
     DocumentStore,
     Ended,
     JobQuery,
     JobStore,
-    Ledger,
     Load,
     Queued,
     QueueStore,
@@ -55,7 +55,7 @@ _PIECE_BYTES = 1 << 20
 class MemoryJobs(Part):
     """A `JobStore`."""
 
-    async def add(self, job: Job, params: bytes | memoryview, terms: AccountLimits = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, limits: AccountLimits = NO_LIMITS) -> None:
         """See `JobStore.add`."""
         state, now = self._state, self._state.now()
         refuse_surrogates(getattr(job, part.name) for part in fields(job))
@@ -63,13 +63,13 @@ class MemoryJobs(Part):
             state.session(job.account, job.session_id).check_accepts_jobs(now)
         of_instance = [job.account, job.instance]
         queued = [kept for kept in state.jobs.values() if kept.job.state is JobState.QUEUED]
-        terms.check_queued(job.instance, sum([kept.job.account, kept.job.instance] == of_instance for kept in queued))
-        terms.check_seconds(job.instance, state.used(now.date(), job.account, job.instance))
+        limits.check_queued(job.instance, sum([kept.job.account, kept.job.instance] == of_instance for kept in queued))
+        limits.check_seconds(job.instance, state.used(now.date(), job.account, job.instance))
         if job.id in state.jobs:
             raise ValueError(f"The ids of jobs are unique, and there is a job {job.id}.")
         job = replace(job, created=job.created.astimezone(UTC))
         state.jobs[job.id] = Kept(job=job, documents={DocumentKind.PARAMS: bytes(params)})
-        state.count(job, lambda counts: fair_share.arrived(counts, job, terms, now))
+        state.count(job, lambda counts: fair_share.arrived(counts, job, limits, now))
         state.note(job, Session.with_job_queued)
         state.hub.announce(Queued(executor=job.executor))
 
@@ -243,29 +243,29 @@ class MemorySessions(Part):
         return [job.id for job in sorted(jobs, key=age) if job.state is JobState.QUEUED]
 
 
-class MemoryLedger(Part):
-    """A `Ledger`."""
+class MemoryCounts(Part):
+    """A `CountStore`."""
 
     async def load(self) -> Mapping[ExecutorName, Load]:
-        """See `Ledger.load`."""
+        """See `CountStore.load`."""
         names = self._state.counts.keys() | self._state.draining
         return {name: self._load(name) for name in sorted(names)}
 
     async def queue_position(self, job: Job) -> int:
-        """See `Ledger.queue_position`."""
+        """See `CountStore.queue_position`."""
         queued = self._state.in_state(JobState.QUEUED, job.executor)
         return 1 + sum(age(kept.job) < age(job) for kept in queued)
 
     async def seconds_used(self, account: AccountId) -> float:
-        """See `Ledger.seconds_used`."""
+        """See `CountStore.seconds_used`."""
         return sum(day.seconds for day in self._state.days.values() if day.account == account)
 
     async def seconds_used_today(self, account: AccountId, instance: str) -> float:
-        """See `Ledger.seconds_used_today`."""
+        """See `CountStore.seconds_used_today`."""
         return self._state.used(self._state.now().date(), account, instance)
 
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
-        """See `Ledger.usage`."""
+        """See `CountStore.usage`."""
         return [day for key, day in sorted(self._state.days.items()) if since <= key[0] <= until]
 
     def _load(self, executor: ExecutorName) -> Load:
@@ -288,7 +288,7 @@ class MemoryStore:
         self.queue: QueueStore = MemoryQueue(state)
         self.sessions: SessionStore = MemorySessions(state)
         self.archive: Archive = MemoryArchive(state)
-        self.ledger: Ledger = MemoryLedger(state)
+        self.counts: CountStore = MemoryCounts(state)
         self.signals: Signals = state.hub
 
     def __str__(self) -> str:

@@ -48,23 +48,23 @@ def charge(connection: Connection, job: Job, seconds: float, now: datetime) -> N
         connection.execute(_CHARGE, more)
 
 
-def refuse_beyond(connection: Connection, job: Job, terms: AccountLimits, *, arrived: int) -> None:
+def refuse_beyond(connection: Connection, job: Job, limits: AccountLimits, *, arrived: int) -> None:
     """Check the limits of the job's instance.
 
     Args:
         connection: In the transaction that adds the job.
         job: To be accepted.
-        terms: With the limits.
+        limits: Of the instance.
         arrived: 1 if the job is among those that are queued already.
 
     Raises:
         LimitError: If it goes beyond one.
     """
     of_instance = {"of_account": job.account, "of_instance": job.instance}
-    if terms.queued is not None:
+    if limits.queued is not None:
         queued = (connection.scalar(_QUEUED, of_instance) or 0) - arrived
-        terms.check_queued(job.instance, queued)
-    if terms.seconds_per_day is not None:
+        limits.check_queued(job.instance, queued)
+    if limits.seconds_per_day is not None:
         today = connection.scalars(ASK_CLOCK).one().date()
         used = connection.scalar(USED_TODAY, {**of_instance, "of_day": today}) or 0.0
-        terms.check_seconds(job.instance, used)
+        limits.check_seconds(job.instance, used)

@@ -11,17 +11,17 @@ from qiskit_runtime_server.jobs import AccountId, Job
 from qiskit_runtime_server.store.port import Load, UsageDay
 from qiskit_runtime_server.store.sql.accounting import USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.sql.schema import IS_QUEUED, executors, jobs, ledger, usage_days
+from qiskit_runtime_server.store.sql.schema import IS_QUEUED, counts, executors, jobs, usage_days
 
 _OLDEST_QUEUED = (
-    select(func.min(jobs.c.created)).where(IS_QUEUED, jobs.c.executor == ledger.c.executor).scalar_subquery()
+    select(func.min(jobs.c.created)).where(IS_QUEUED, jobs.c.executor == counts.c.executor).scalar_subquery()
 )
 _LOAD = select(
-    ledger.c.executor,
-    func.sum(ledger.c.queued).label("queued"),
-    func.sum(ledger.c.running).label("running"),
+    counts.c.executor,
+    func.sum(counts.c.queued).label("queued"),
+    func.sum(counts.c.running).label("running"),
     _OLDEST_QUEUED.label("oldest_queued"),
-).group_by(ledger.c.executor)
+).group_by(counts.c.executor)
 _ITS_AGE = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
 _OLDER = (
     select(func.count())
@@ -35,33 +35,33 @@ _DAYS = (
     .where(usage_days.c.day.between(bindparam("since"), bindparam("until")))
     .order_by(*usage_days.c["day", "account", "instance", "executor"])
 )
-_SECONDS = select(func.coalesce(func.sum(ledger.c.seconds), 0.0)).where(ledger.c.account == bindparam("of_account"))
+_SECONDS = select(func.coalesce(func.sum(counts.c.seconds), 0.0)).where(counts.c.account == bindparam("of_account"))
 
 
-class SqlLedger(SqlPart):
-    """A `Ledger`."""
+class SqlCounts(SqlPart):
+    """A `CountStore`."""
 
     @uninterrupted
     async def load(self) -> Mapping[ExecutorName, Load]:
-        """See `Ledger.load`."""
+        """See `CountStore.load`."""
         return await self._database.read(_load)
 
     @uninterrupted
     async def queue_position(self, job: Job) -> int:
-        """See `Ledger.queue_position`."""
+        """See `CountStore.queue_position`."""
         age = {"its_created": job.created, "its_id": job.id}
         which = {"at_executor": job.executor, **age}
         return 1 + await self._database.read(lambda connection: connection.scalars(_OLDER, which).one())
 
     @uninterrupted
     async def seconds_used(self, account: AccountId) -> float:
-        """See `Ledger.seconds_used`."""
+        """See `CountStore.seconds_used`."""
         which = {"of_account": account}
         return await self._database.read(lambda connection: connection.scalars(_SECONDS, which).one())
 
     @uninterrupted
     async def seconds_used_today(self, account: AccountId, instance: str) -> float:
-        """See `Ledger.seconds_used_today`."""
+        """See `CountStore.seconds_used_today`."""
 
         def used(connection: Connection) -> float:
             today = self._database.now(connection).utc.date()
@@ -73,7 +73,7 @@ class SqlLedger(SqlPart):
 
     @uninterrupted
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
-        """See `Ledger.usage`."""
+        """See `CountStore.usage`."""
         days = {"since": since, "until": until}
         rows = await self._database.read(lambda connection: connection.execute(_DAYS, days).mappings().all())
         return [UsageDay(**row) for row in rows]

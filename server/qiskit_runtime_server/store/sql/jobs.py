@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from qiskit_runtime_server.accounts.limits import DEFAULT_TERMS, AccountLimits
+from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN
 from qiskit_runtime_server.errors import JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, cancelled
@@ -59,7 +59,7 @@ class SqlJobs(SqlPart):
     """A `JobStore`."""
 
     @uninterrupted
-    async def add(self, job: Job, params: bytes | memoryview, terms: AccountLimits = DEFAULT_TERMS) -> None:
+    async def add(self, job: Job, params: bytes | memoryview, limits: AccountLimits = NO_LIMITS) -> None:
         """See `JobStore.add`."""
         rows = await packed(params)
 
@@ -67,14 +67,14 @@ class SqlJobs(SqlPart):
             if self._database.in_doubt() and connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
                 return
             _check_session(connection, _SESSION, job)
-            refuse_beyond(connection, job, terms, arrived=0)
+            refuse_beyond(connection, job, limits, arrived=0)
             connection.execute(_ADD, job_row(job) | {"stored_bytes": size_of(rows)})
             _add_tags(connection, job, job.tags)
             write_document(connection, job.id, DocumentKind.PARAMS, rows)
-            transitions.arrive(connection, job, terms)
+            transitions.arrive(connection, job, limits)
             _check_session(connection, _SESSION_LOCKED, job)
             # Again, now that no other transaction can count as well.
-            refuse_beyond(connection, job, terms, arrived=1)
+            refuse_beyond(connection, job, limits, arrived=1)
 
         await self._database.change(add)
         self._database.announce(Queued(executor=job.executor))

@@ -12,7 +12,9 @@ def migrate(connection: Connection) -> None:
     """Run the migrations that are missing, inside the connection's transaction.
 
     A schema of the next minor release is left as it is, for servers of both releases run beside each other while one
-    replaces the other: migrations only add what the release before can do without.
+    replaces the other: migrations only add what the release before can do without, and where they rename something on
+    PostgreSQL, it is there under both names. A folder belongs to one server, so what opens it next has the newer schema
+    to itself; an older release than the one that migrated a folder may not find what it looks for.
 
     Raises:
         StartupError: If a newer release has written the database.

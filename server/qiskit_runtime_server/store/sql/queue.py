@@ -23,16 +23,16 @@ from qiskit_runtime_server.store.sql.schema import (
     IS_QUEUED_IN_SESSION,
     IS_RUNNING,
     MAY_RUN,
+    counts,
     executors,
     jobs,
-    ledger,
 )
 
 _IS_DRAINING = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
 _TURNS = (
-    select(ledger.c.account, ledger.c.queued_in_sessions, ledger.c.session_claims_in_row, CLOCK.label("now"))
-    .where(ledger.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
-    .order_by(ledger.c.share, ledger.c.last_served)
+    select(counts.c.account, counts.c.queued_in_sessions, counts.c.session_claims_in_row, CLOCK.label("now"))
+    .where(counts.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
+    .order_by(counts.c.share, counts.c.waiting_since)
 )
 # Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
 # all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.

@@ -31,12 +31,12 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-NO_LIMIT = 2**31 - 1
+UNLIMITED = 2**31 - 1
 """Stands for no limit in columns that are compared."""
 
 
@@ -167,30 +167,30 @@ documents = Table(
     Column("codec", String, comment="How data is compressed; null if it is not"),
 )
 
-# One row for every account that ever sent a job to the executor. Rows are never deleted. `last_served` says since when
-# the account waits for its turn, see `transitions`.
-ledger = Table(
-    "ledger",
+# `fair_share.Counts` as rows, and the slot time used: one row for every account that ever sent a job to the executor.
+# Rows are never deleted.
+counts = Table(
+    "counts",
     metadata,
     Column("executor", String, primary_key=True),
     Column("account", String, primary_key=True),
     Column("queued", Integer, nullable=False),
     Column("queued_in_sessions", Integer, nullable=False),
     Column("running", Integer, nullable=False),
-    Column("last_served", UtcDateTime, nullable=False),
+    Column("waiting_since", UtcDateTime, nullable=False),
     Column("seconds", Double, nullable=False, comment="Slot time of jobs that have ended"),
     Column("jobs", Integer, nullable=False, comment="That have ended after running"),
     Column("weight", Integer, nullable=False, server_default="1"),
-    Column("max_running", Integer, nullable=False, server_default=str(NO_LIMIT)),
+    Column("max_running", Integer, nullable=False, server_default=str(UNLIMITED)),
     Column("share", Double, nullable=False, server_default="0", comment="Running jobs by weight"),
     Column("claims_in_turn", Integer, nullable=False, server_default="0"),
     Column("session_claims_in_row", Integer, nullable=False, server_default="0"),
 )
 
-MAY_RUN = and_(ledger.c.queued > literal_column("0"), ledger.c.running < ledger.c.max_running)
+MAY_RUN = and_(counts.c.queued > literal_column("0"), counts.c.running < counts.c.max_running)
 
-Index("ledger_of_account", ledger.c.account)
-_partial_index("ledger_turn", ledger.c.executor, ledger.c.share, ledger.c.last_served, where=MAY_RUN)
+Index("counts_of_account", counts.c.account)
+_partial_index("counts_turn", counts.c.executor, counts.c.share, counts.c.waiting_since, where=MAY_RUN)
 
 # One row for every job that ended after running, also of those that were deleted since. Rows are never deleted.
 slot_times = Table(

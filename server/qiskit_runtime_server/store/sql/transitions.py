@@ -1,7 +1,7 @@
 """What a change of a job's state writes: the job's row, the counts of its account and the times of its session.
 
-The caller has locked the job's row. Rows are always locked in the order job, ledger, session, day, so that transactions
-cannot deadlock; a claim, which looks at the ledger first, takes only what is not locked.
+The caller has locked the job's row. Rows are always locked in the order job, counts, session, day, so that transactions
+cannot deadlock; a claim, which looks at the counts first, takes only what is not locked.
 
 An account's turn lasts for as many claims as its weight says. It then waits for its next turn since the end of what it
 ran, as one that had nothing queued does since its job arrived (docs/decisions/0007).
@@ -18,7 +18,7 @@ from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there
 from qiskit_runtime_server.store.sql.database import Now
 from qiskit_runtime_server.store.sql.rows import json_text
-from qiskit_runtime_server.store.sql.schema import CLOCK, EPOCH, NO_LIMIT, jobs, ledger, sessions
+from qiskit_runtime_server.store.sql.schema import CLOCK, EPOCH, UNLIMITED, counts, jobs, sessions
 
 
 def _update_job(*columns: str) -> Update:
@@ -31,43 +31,45 @@ _REQUEUE = _update_job("state", "started", "worker_deaths", "losses")
 _END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
     stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes")
 )
-_OF_ACCOUNT = update(ledger).where(
-    ledger.c.executor == bindparam("of_executor"), ledger.c.account == bindparam("of_account")
+_OF_ACCOUNT = update(counts).where(
+    counts.c.executor == bindparam("of_executor"), counts.c.account == bindparam("of_account")
 )
-_NOW = bindparam("now", type_=ledger.c.last_served.type)
+_NOW = bindparam("now", type_=counts.c.waiting_since.type)
 _WEIGHT: BindParameter[float] = bindparam("new_weight", type_=Double())
-_MORE_IN_SESSIONS = ledger.c.queued_in_sessions + bindparam("more_in_sessions")
-_TURN_IS_OVER = ledger.c.claims_in_turn >= ledger.c.weight
-_WAS_IDLE = and_(ledger.c.queued == 0, ledger.c.running == 0)
+_MORE_IN_SESSIONS = counts.c.queued_in_sessions + bindparam("more_in_sessions")
+_TURN_IS_OVER = counts.c.claims_in_turn >= counts.c.weight
+_WAS_IDLE = and_(counts.c.queued == 0, counts.c.running == 0)
 _ARRIVED = _OF_ACCOUNT.values(
-    queued=ledger.c.queued + 1,
+    queued=counts.c.queued + 1,
     queued_in_sessions=_MORE_IN_SESSIONS,
     weight=bindparam("new_weight"),
     max_running=bindparam("new_max_running"),
-    share=ledger.c.running / _WEIGHT,
-    last_served=case((ledger.c.queued == 0, CLOCK), else_=ledger.c.last_served),
-    claims_in_turn=case((_WAS_IDLE, 0), else_=ledger.c.claims_in_turn),
+    share=counts.c.running / _WEIGHT,
+    waiting_since=case((counts.c.queued == 0, CLOCK), else_=counts.c.waiting_since),
+    claims_in_turn=case((_WAS_IDLE, 0), else_=counts.c.claims_in_turn),
 )
-_STARTED = _OF_ACCOUNT.where(ledger.c.running < ledger.c.max_running).values(
-    queued=ledger.c.queued - 1,
+_STARTED = _OF_ACCOUNT.where(counts.c.running < counts.c.max_running).values(
+    queued=counts.c.queued - 1,
     queued_in_sessions=_MORE_IN_SESSIONS,
-    running=ledger.c.running + 1,
-    share=(ledger.c.running + 1) / cast(ledger.c.weight, Double),
-    claims_in_turn=ledger.c.claims_in_turn + 1,
+    running=counts.c.running + 1,
+    share=(counts.c.running + 1) / cast(counts.c.weight, Double),
+    claims_in_turn=counts.c.claims_in_turn + 1,
     session_claims_in_row=bindparam("new_in_row"),
 )
 _STOPPED = _OF_ACCOUNT.values(
-    queued=ledger.c.queued + bindparam("more_queued"),
+    queued=counts.c.queued + bindparam("more_queued"),
     queued_in_sessions=_MORE_IN_SESSIONS,
-    running=ledger.c.running - 1,
-    share=(ledger.c.running - 1) / cast(ledger.c.weight, Double),
-    last_served=case((_TURN_IS_OVER, _NOW), else_=ledger.c.last_served),
-    claims_in_turn=case((_TURN_IS_OVER, 0), else_=ledger.c.claims_in_turn),
-    seconds=ledger.c.seconds + bindparam("more_seconds"),
-    jobs=ledger.c.jobs + bindparam("more_jobs"),
+    running=counts.c.running - 1,
+    share=(counts.c.running - 1) / cast(counts.c.weight, Double),
+    waiting_since=case((_TURN_IS_OVER, _NOW), else_=counts.c.waiting_since),
+    claims_in_turn=case((_TURN_IS_OVER, 0), else_=counts.c.claims_in_turn),
+    seconds=counts.c.seconds + bindparam("more_seconds"),
+    jobs=counts.c.jobs + bindparam("more_jobs"),
 )
-_LEFT = _OF_ACCOUNT.values(queued=ledger.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
-_OPEN_ACCOUNT = insert(ledger).values(queued=0, queued_in_sessions=0, running=0, last_served=EPOCH, seconds=0.0, jobs=0)
+_LEFT = _OF_ACCOUNT.values(queued=counts.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
+_OPEN_ACCOUNT = insert(counts).values(
+    queued=0, queued_in_sessions=0, running=0, waiting_since=EPOCH, seconds=0.0, jobs=0
+)
 _TIME = sessions.c.created.type
 _NOTE = (
     update(sessions)
@@ -81,9 +83,9 @@ _NOTE = (
 )
 
 
-def arrive(connection: Connection, job: Job, terms: AccountLimits) -> None:
+def arrive(connection: Connection, job: Job, limits: AccountLimits) -> None:
     """Account for a job that has just been added to the queue."""
-    values = {"new_weight": terms.weight, "new_max_running": NO_LIMIT if terms.running is None else terms.running}
+    values = {"new_weight": limits.weight, "new_max_running": UNLIMITED if limits.running is None else limits.running}
     if not _count(connection, _ARRIVED, job, more=1, **values):
         insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
         _count(connection, _ARRIVED, job, more=1, **values)

@@ -57,10 +57,10 @@ def test_a_file_gives_roles_instances_and_limits_and_what_it_leaves_out_comes_fr
     assert bob is not None
     research, teaching = alice.instances
     assert (alice.role, research.plan, teaching.plan) == (Role.ADMIN, "self-hosted", "open")
-    assert research.terms == AccountLimits(weight=3, running=2, queued=None, qubits=25)
-    assert teaching.terms == AccountLimits(weight=3, running=2, queued=5, seconds_per_day=600, qubits=25)
+    assert research.limits == AccountLimits(weight=3, running=2, queued=None, qubits=25)
+    assert teaching.limits == AccountLimits(weight=3, running=2, queued=5, seconds_per_day=600, qubits=25)
     assert bob.role is Role.USER
-    assert [instance.terms for instance in bob.instances] == [AccountLimits(queued=100, qubits=25)]
+    assert [instance.limits for instance in bob.instances] == [AccountLimits(queued=100, qubits=25)]
     assert set(tokens.plans()) == {"self-hosted", "open"}
 
 

@@ -34,7 +34,8 @@ from qiskit_runtime_server.messages.messages import (
     Task,
 )
 from qiskit_runtime_server.store.port import Claim, Queued, Store
-from qiskit_runtime_server.store.sql.store import SqlStore, open_sqlite
+from qiskit_runtime_server.store.sql.store import SqlStore
+from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
 NAME = ExecutorName("played")
 ME = AccountId("me")

@@ -27,8 +27,8 @@ from qiskit_runtime_server.store.memory.state import State
 from qiskit_runtime_server.store.memory.store import MemoryStore
 from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
-from qiskit_runtime_server.store.sql.schema import NO_LIMIT, documents, ledger, metadata, slot_times
-from qiskit_runtime_server.store.sql.store import open_sqlite
+from qiskit_runtime_server.store.sql.schema import UNLIMITED, counts, documents, metadata, slot_times
+from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
 
 @dataclass
@@ -76,11 +76,11 @@ class SqlTables:
                 queued_in_sessions=row[3],
                 running=row[4],
                 weight=row[5],
-                max_running=None if row[6] == NO_LIMIT else row[6],
+                max_running=None if row[6] == UNLIMITED else row[6],
                 claims_in_turn=row[7],
                 session_claims_in_row=row[8],
             )
-            for row in await self.rows(select(*ledger.c[*COUNTS]))
+            for row in await self.rows(select(*counts.c[*COUNTS]))
         }
 
     async def slot_seconds(self) -> dict[AccountId, float]:

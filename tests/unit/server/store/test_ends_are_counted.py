@@ -85,7 +85,7 @@ async def test_a_job_that_is_deleted_while_it_runs_is_counted(store: Store, new_
     await claimed(store, job)
     await delete_job(job.id, OWNER, counted.services)
     assert counted.ends() == {"cancelled": 1}
-    [day] = await store.ledger.usage(job.created.date(), job.created.date().max)
+    [day] = await store.counts.usage(job.created.date(), job.created.date().max)
     assert day.jobs == 1
 
 

@@ -165,7 +165,7 @@ async def test_cancelling_a_running_job_voids_its_claim_and_charges_for_its_time
     assert await store.documents.result(job.id) is None
     used = (await store.jobs.get(ALICE, job.id)).metrics.seconds
     assert 0.02 <= used < 10
-    assert await store.ledger.seconds_used(ALICE) == pytest.approx(used)
+    assert await store.counts.seconds_used(ALICE) == pytest.approx(used)
 
 
 async def test_a_deleted_job_is_gone_with_its_documents_but_not_from_the_bill(store: Store, new_job: NewJob) -> None:
@@ -186,8 +186,8 @@ async def test_a_deleted_job_is_gone_with_its_documents_but_not_from_the_bill(st
     assert await ids(store, JobQuery(tags=("x",))) == []
     assert not await store.queue.finish(second, COMPLETED, b"late")
     assert await store.queue.give_back(second, RetryReason.LOST, reason="late") is None
-    assert await store.ledger.seconds_used(ALICE) >= 1.5
-    assert (await store.ledger.load())[AER] == Load()
+    assert await store.counts.seconds_used(ALICE) >= 1.5
+    assert (await store.counts.load())[AER] == Load()
 
 
 async def test_unknown_jobs_have_no_documents(store: Store) -> None:

@@ -15,7 +15,7 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.sql.rows import job_row
-from qiskit_runtime_server.store.sql.schema import jobs, ledger
+from qiskit_runtime_server.store.sql.schema import counts, jobs
 from qiskit_runtime_server.store.sql.store import SqlStore
 
 ALICE, BOB = AccountId("alice"), AccountId("bob")
@@ -25,8 +25,8 @@ TODAY = timedelta(days=1)
 NewJob = Callable[..., Job]
 
 
-async def run(store: Store, job: Job, seconds: float, terms: AccountLimits | None = None) -> None:
-    await store.jobs.add(job, b"{}", terms or AccountLimits())
+async def run(store: Store, job: Job, seconds: float, limits: AccountLimits | None = None) -> None:
+    await store.jobs.add(job, b"{}", limits or AccountLimits())
     claim = await store.queue.claim(job.executor, HERE, lease=LEASE)
     assert claim is not None
     assert claim.job.id == job.id
@@ -35,38 +35,38 @@ async def run(store: Store, job: Job, seconds: float, terms: AccountLimits | Non
 
 
 async def test_no_more_jobs_wait_than_the_instance_may_have(store: Store, new_job: NewJob) -> None:
-    terms = AccountLimits(queued=2)
+    limits = AccountLimits(queued=2)
     for executor in (AER, GPU):
-        await store.jobs.add(new_job(executor=executor), b"{}", terms)
+        await store.jobs.add(new_job(executor=executor), b"{}", limits)
     with pytest.raises(LimitError, match="crn:alice has 2 queued jobs; its limit is 2"):
-        await store.jobs.add(refused := new_job(), b"{}", terms)
-    assert (await store.ledger.load())[AER].queued == 1
-    await store.jobs.add(new_job(instance="crn:other"), b"{}", terms)
+        await store.jobs.add(refused := new_job(), b"{}", limits)
+    assert (await store.counts.load())[AER].queued == 1
+    await store.jobs.add(new_job(instance="crn:other"), b"{}", limits)
     claim = await store.queue.claim(GPU, HERE, lease=LEASE)
     assert claim is not None
-    await store.jobs.add(refused, b"{}", terms)
+    await store.jobs.add(refused, b"{}", limits)
 
 
 async def test_submissions_at_once_do_not_get_past_the_limit(store: Store, new_job: NewJob) -> None:
-    terms = AccountLimits(queued=5)
-    await store.jobs.add(new_job(), b"{}", terms)
+    limits = AccountLimits(queued=5)
+    await store.jobs.add(new_job(), b"{}", limits)
     results = await asyncio.gather(
-        *(store.jobs.add(new_job(), b"{}", terms) for _ in range(20)), return_exceptions=True
+        *(store.jobs.add(new_job(), b"{}", limits) for _ in range(20)), return_exceptions=True
     )
     assert sum(result is None for result in results) == 4
     assert sum(isinstance(result, LimitError) for result in results) == 16
-    assert (await store.ledger.load())[AER].queued == 5
+    assert (await store.counts.load())[AER].queued == 5
 
 
 async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: Store, new_job: NewJob) -> None:
-    terms = AccountLimits(seconds_per_day=10)
-    await run(store, new_job(), 9.5, terms)
-    await run(store, new_job(executor=GPU), 3.25, terms)
+    limits = AccountLimits(seconds_per_day=10)
+    await run(store, new_job(), 9.5, limits)
+    await run(store, new_job(executor=GPU), 3.25, limits)
     with pytest.raises(LimitError, match=r"crn:alice has used 12.8 s of slot time today; its limit is 10 s per day"):
-        await store.jobs.add(new_job(), b"{}", terms)
-    await store.jobs.add(new_job(instance="crn:other"), b"{}", terms)
-    await store.jobs.add(new_job(account=BOB), b"{}", terms)
-    assert await store.ledger.seconds_used_today(ALICE, "crn:alice") == 12.75
+        await store.jobs.add(new_job(), b"{}", limits)
+    await store.jobs.add(new_job(instance="crn:other"), b"{}", limits)
+    await store.jobs.add(new_job(account=BOB), b"{}", limits)
+    assert await store.counts.seconds_used_today(ALICE, "crn:alice") == 12.75
 
 
 async def test_slot_time_is_kept_by_day_for_good(store: Store, new_job: NewJob) -> None:
@@ -78,18 +78,18 @@ async def test_slot_time_is_kept_by_day_for_good(store: Store, new_job: NewJob) 
     await store.jobs.cancel(ALICE, queued.id, reason="enough")
     await store.jobs.delete(ALICE, job.id)
     now = datetime.now(UTC).date()
-    days = await store.ledger.usage(now - TODAY, now + TODAY)
+    days = await store.counts.usage(now - TODAY, now + TODAY)
     found = [(day.account, day.instance, day.executor, day.seconds, day.jobs) for day in days]
     assert found == [(ALICE, "crn:alice", AER, 5.0, 2), (BOB, "crn:bob", GPU, 1.5, 1)]
     assert abs(days[0].day - now) <= TODAY
-    assert await store.ledger.usage(now - 3 * TODAY, now - 2 * TODAY) == []
+    assert await store.counts.usage(now - 3 * TODAY, now - 2 * TODAY) == []
 
 
 async def test_an_executor_that_drains_keeps_its_jobs_queued_until_it_is_told_to_go_on(
     store: Store, new_job: NewJob
 ) -> None:
     await store.queue.drain(AER, draining=True)
-    assert (await store.ledger.load())[AER] == Load(draining=True)
+    assert (await store.counts.load())[AER] == Load(draining=True)
     job = new_job()
     await store.jobs.add(job, b"{}")
     await store.jobs.add(new_job(executor=GPU), b"{}")
@@ -97,7 +97,7 @@ async def test_an_executor_that_drains_keeps_its_jobs_queued_until_it_is_told_to
     assert await store.queue.claim(GPU, HERE, lease=LEASE) is not None
     for _ in range(2):
         await store.queue.drain(AER, draining=False)
-    assert not (await store.ledger.load())[AER].draining
+    assert not (await store.counts.load())[AER].draining
     claim = await store.queue.claim(AER, HERE, lease=LEASE)
     assert claim is not None
     assert claim.job.id == job.id
@@ -127,15 +127,22 @@ async def test_jobs_that_a_server_of_the_schema_before_has_added_are_served(
     store = sql_store
     job = new_job()
     row = {name: value for name, value in job_row(job).items() if name not in {"params_bytes", "max_qubits"}}
-    counts = {"queued": 1, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
+    row_of_counts = {
+        "waiting_since": job.created,
+        "queued": 1,
+        "queued_in_sessions": 0,
+        "running": 0,
+        "seconds": 0.0,
+        "jobs": 0,
+    }
 
     def add(connection: Connection) -> None:
         connection.execute(insert(jobs), row)
-        connection.execute(insert(ledger), {"executor": AER, "account": ALICE, "last_served": job.created, **counts})
+        connection.execute(insert(counts), {"executor": AER, "account": ALICE, **row_of_counts})
 
     await store.database.change(add)
     claim = await store.queue.claim(AER, HERE, lease=LEASE)
     assert claim is not None
     assert (claim.job.id, claim.job.max_qubits) == (job.id, None)
     assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.0)), b"{}")
-    assert await store.ledger.seconds_used_today(ALICE, job.instance) == 1.0
+    assert await store.counts.seconds_used_today(ALICE, job.instance) == 1.0

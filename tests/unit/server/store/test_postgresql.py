@@ -30,6 +30,7 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome,
 from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.postgresql.database import CONNECTIONS, PostgresqlDatabase, open_postgresql
+from qiskit_runtime_server.store.sql import migration
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
 from qiskit_runtime_server.store.sql.store import SqlStore
 
@@ -66,7 +67,7 @@ async def test_several_replicas_start_at_once_on_an_empty_database(new_database:
         for store, job in zip(stores, jobs, strict=True):
             await store.jobs.add(job, b"{}")
         for store in stores:
-            assert (await store.ledger.load())[AER].queued == len(jobs)
+            assert (await store.counts.load())[AER].queued == len(jobs)
             await store.close()
 
 
@@ -95,6 +96,45 @@ async def test_a_database_of_the_next_minor_release_still_serves(
         assert row["version_num"] == newer
 
 
+async def test_servers_of_the_revision_before_go_on_under_the_old_names_of_the_counts(
+    new_database: NewDatabase, run_sql: RunSql, new_job: NewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they run on `ledger`, with what they had written before the table was renamed."""
+    async with new_database() as url:
+        with monkeypatch.context() as before:
+            before.setattr(migration, "HEAD", "0004")
+            async with opened_store(url):
+                pass
+        await run_sql(
+            url,
+            "INSERT INTO ledger (executor, account, queued, queued_in_sessions, running, last_served, seconds, jobs)"
+            " VALUES ('aer', 'alice', 0, 0, 0, '2026-01-01', 7.5, 3)",
+        )
+        async with opened_store(url) as store:
+            assert await store.counts.seconds_used(ALICE) == 7.5
+            job = new_job()
+            await store.jobs.add(job, b"{}")
+            turns = (
+                "SELECT account, queued, last_served FROM ledger WHERE executor = 'aer' AND queued > 0"
+                " AND running < max_running ORDER BY share, last_served LIMIT 1 FOR UPDATE SKIP LOCKED"
+            )
+            [turn] = await run_sql(url, turns)
+            assert (turn["account"], turn["queued"]) == (ALICE, 1)
+            assert turn["last_served"].year > 2025
+            taken = "UPDATE ledger SET queued = queued - 1, running = running + 1, claims_in_turn = claims_in_turn + 1"
+            where = " WHERE executor = 'aer' AND account = 'alice' AND running < max_running"
+            assert len(await run_sql(url, taken + where + " RETURNING share, weight, max_running")) == 1
+            assert (await store.counts.load())[AER].running == 1
+            await run_sql(
+                url,
+                "INSERT INTO ledger"
+                " (executor, account, queued, queued_in_sessions, running, last_served, seconds, jobs)"
+                " VALUES ('aer', 'bob', 0, 0, 0, '1970-01-01', 0, 0)",
+            )
+            await store.jobs.add(new_job(account=AccountId("bob")), b"{}")
+            assert (await claimed(store)).job.account == "bob"
+
+
 async def test_a_database_of_a_later_release_is_refused(new_database: NewDatabase, run_sql: RunSql) -> None:
     async with new_database() as url:
         await with_version(url, f"{int(HEAD) + 200:04}", run_sql)
@@ -105,7 +145,7 @@ async def test_a_database_of_a_later_release_is_refused(new_database: NewDatabas
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql+asyncpg", "postgresql+psycopg"])
 async def test_urls_are_read_as_other_programs_spell_them(postgresql_server: PostgresqlServer, scheme: str) -> None:
     async with opened_store(postgresql_server.url().replace("postgresql", scheme, 1)) as store:
-        await store.ledger.load()
+        await store.counts.load()
 
 
 async def test_the_host_that_takes_writes_is_found_among_several(
@@ -113,7 +153,7 @@ async def test_the_host_that_takes_writes_is_found_among_several(
 ) -> None:
     url = postgresql_server.url()
     async with opened_store(url.replace("host=", f"host={tmp_path},")) as store:
-        await store.ledger.load()
+        await store.counts.load()
 
 
 @pytest.mark.parametrize(
@@ -170,9 +210,9 @@ async def test_leases_and_times_are_the_databases(
 
 @pytest.mark.usefixtures("jumping_clocks")
 async def test_the_clocks_of_this_process_do_jump_in_these_tests() -> None:
-    from qiskit_runtime_server.store.sql import store  # noqa: PLC0415 - after the fixture
+    from qiskit_runtime_server.store.sqlite import database  # noqa: PLC0415 - after the fixture
 
-    seen = {round((vars(store)["datetime"].now(UTC) - datetime.now(UTC)).total_seconds() / 3600) for _ in range(50)}
+    seen = {round((vars(database)["datetime"].now(UTC) - datetime.now(UTC)).total_seconds() / 3600) for _ in range(50)}
     assert seen == {-1, 1}
 
 
@@ -300,7 +340,7 @@ async def test_no_job_is_lost_when_the_database_restarts_or_crashes_under_load(
             submitted.append(job.id)
 
     async def run(store: Store) -> None:
-        while not (stop.is_set() and (await store.ledger.load())[AER] == Load()):
+        while not (stop.is_set() and (await store.counts.load())[AER] == Load()):
             claim = await store.queue.claim(AER, HERE, lease=lease)
             if claim is not None:
                 if await store.queue.finish(claim, COMPLETED, claim.job.id.encode()):
@@ -328,7 +368,7 @@ async def test_no_job_is_lost_when_the_database_restarts_or_crashes_under_load(
             assert await two.documents.result(job_id) == job_id.encode()
         rows = await run_sql(own_server.url(), "SELECT id FROM jobs WHERE state = 'Completed'")
         assert {row["id"] for row in rows} == set(submitted)
-        assert await one.ledger.seconds_used(ALICE) == pytest.approx(1.5 * len(submitted))
+        assert await one.counts.seconds_used(ALICE) == pytest.approx(1.5 * len(submitted))
 
 
 async def test_a_start_waits_for_the_database(own_server: PostgresqlServer) -> None:
@@ -345,7 +385,7 @@ async def test_a_database_that_stays_away_is_reported_and_used_again_when_it_is_
     async with opened_store(own_server.url(), patience=timedelta(seconds=1)) as store:
         own_server.stop()
         job = new_job()
-        for call in (store.jobs.add(job, b"{}"), store.ledger.load()):
+        for call in (store.jobs.add(job, b"{}"), store.counts.load()):
             with pytest.raises(StoreUnavailableError, match="is away"):
                 await call
         own_server.start()
@@ -431,7 +471,7 @@ async def test_a_job_is_added_once_although_the_line_is_cut_at_its_commit(
     await cut_off.jobs.add(job, b"{}")
     assert line.cut is None
     assert await cut_off.jobs.get(ALICE, job.id) == job
-    assert (await cut_off.ledger.load())[AER].queued == 1
+    assert (await cut_off.counts.load())[AER].queued == 1
     # Later calls are not in doubt.
     with pytest.raises(IntegrityError):
         await cut_off.jobs.add(job, b"{}")
@@ -448,7 +488,7 @@ async def test_a_job_ends_once_although_the_line_is_cut_at_its_commit(
     assert await cut_off.queue.finish(claim, COMPLETED, b"result")
     assert line.cut is None
     assert await cut_off.documents.result(job.id) == b"result"
-    assert await cut_off.ledger.seconds_used(ALICE) == 1.5
+    assert await cut_off.counts.seconds_used(ALICE) == 1.5
     assert not await cut_off.queue.finish(claim, COMPLETED, b"result")
 
 
@@ -461,7 +501,7 @@ async def test_a_cut_line_neither_undoes_nor_denies_a_cancellation(
     line.cut = cut
     assert (await cut_off.jobs.cancel(ALICE, job.id, reason="enough")).id == job.id
     assert line.cut is None
-    assert (await cut_off.ledger.load())[AER] == Load()
+    assert (await cut_off.counts.load())[AER] == Load()
     with pytest.raises(InvalidStateError):
         await cut_off.jobs.cancel(ALICE, job.id, reason="enough")
 
@@ -483,7 +523,7 @@ async def test_a_cut_line_neither_denies_a_deletion_nor_hides_an_end(
     line.cut = cut
     assert (await cut_off.jobs.delete(ALICE, jobs[2].id)).id == jobs[2].id
     assert line.cut is None
-    assert (await cut_off.ledger.load())[AER] == Load()
+    assert (await cut_off.counts.load())[AER] == Load()
     with pytest.raises(JobNotFoundError):
         await cut_off.jobs.delete(ALICE, jobs[2].id)
     assert [(job.id, job.state) for job in ends] == [
@@ -520,7 +560,7 @@ async def test_a_claim_that_was_cut_off_is_made_again_or_taken_over(
     await cut_off.queue.give_back(taken, RetryReason.LOST, reason="gone")
     again = await claimed(cut_off)
     assert again.job.losses == 1
-    assert (await cut_off.ledger.load())[AER] == Load(running=1)
+    assert (await cut_off.counts.load())[AER] == Load(running=1)
 
 
 async def test_a_database_that_does_not_answer_is_not_waited_for_without_end(

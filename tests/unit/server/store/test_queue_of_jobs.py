@@ -233,7 +233,7 @@ async def test_a_finished_job_keeps_how_it_ended(store: Store, new_job: NewJob) 
     assert ended.metrics == metrics
     assert ended.started == claim.job.started
     assert ended.finished is not None
-    assert await store.ledger.seconds_used(ALICE) == 2.5
+    assert await store.counts.seconds_used(ALICE) == 2.5
 
 
 async def test_a_job_ends_whatever_its_process_says_about_that(store: Store, new_job: NewJob) -> None:
@@ -312,24 +312,24 @@ async def test_a_job_that_is_given_back_has_its_old_place(store: Store, new_job:
 
 
 @pytest.mark.parametrize(
-    ("setback", "limit", "code"),
+    ("why", "limit", "code"),
     [
         (RetryReason.WORKER_DIED, MAX_WORKER_DEATHS, WorkerDiedError.code),
         (RetryReason.LOST, MAX_LOSSES, InternalError.code),
     ],
 )
 async def test_one_setback_too_many_fails_the_job(
-    store: Store, new_job: NewJob, setback: RetryReason, limit: int, code: int
+    store: Store, new_job: NewJob, why: RetryReason, limit: int, code: int
 ) -> None:
     job = new_job()
     await added(store, job)
     for number in range(1, limit):
         claim = await claimed(store)
-        given = await store.queue.give_back(claim, setback, reason="gone")
+        given = await store.queue.give_back(claim, why, reason="gone")
         assert given is not None
         assert given.state is JobState.QUEUED
         assert given.worker_deaths + given.losses == number
-    failed = await store.queue.give_back(await claimed(store), setback, reason="Gone too often.")
+    failed = await store.queue.give_back(await claimed(store), why, reason="Gone too often.")
     assert failed == await store.jobs.get(ALICE, job.id)
     assert failed is not None
     assert (failed.state, failed.reason, failed.reason_code) == (JobState.FAILED, "Gone too often.", code)
@@ -346,17 +346,17 @@ async def test_a_start_that_did_not_happen_costs_nothing(store: Store, new_job: 
 
 
 async def test_the_load_tells_what_waits_and_since_when(store: Store, new_job: NewJob) -> None:
-    assert await store.ledger.load() == {}
+    assert await store.counts.load() == {}
     jobs = [new_job() for _ in range(3)]
     await added(store, *jobs, new_job(account=BOB, executor=GPU))
     claim = await claimed(store)
-    load = await store.ledger.load()
+    load = await store.counts.load()
     assert load[AER] == Load(queued=2, running=1, oldest_queued=jobs[1].created)
     assert load[GPU].queued == 1
     await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), None)
     for job in jobs[1:]:
         await store.jobs.cancel(ALICE, job.id, reason="enough")
-    assert (await store.ledger.load())[AER] == Load()
+    assert (await store.counts.load())[AER] == Load()
 
 
 async def test_a_queue_position_counts_the_older_jobs_of_the_executor(store: Store, new_job: NewJob) -> None:
@@ -364,8 +364,8 @@ async def test_a_queue_position_counts_the_older_jobs_of_the_executor(store: Sto
     younger_twin = new_job(created=twin.created)
     await added(store, oldest, other, twin, younger_twin)
     jobs = (oldest, other, twin, younger_twin)
-    assert [await store.ledger.queue_position(job) for job in jobs] == [1, 1, 2, 3]
+    assert [await store.counts.queue_position(job) for job in jobs] == [1, 1, 2, 3]
 
 
 async def test_an_account_that_never_ran_anything_has_used_nothing(store: Store) -> None:
-    assert await store.ledger.seconds_used(ALICE) == 0.0
+    assert await store.counts.seconds_used(ALICE) == 0.0

@@ -28,7 +28,8 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome,
 from qiskit_runtime_server.store.port import JobQuery, Store
 from qiskit_runtime_server.store.sql import migration
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
-from qiskit_runtime_server.store.sql.store import SqliteDatabase, SqlStore, open_sqlite
+from qiskit_runtime_server.store.sql.store import SqlStore
+from qiskit_runtime_server.store.sqlite.database import SqliteDatabase, open_sqlite
 from qiskit_runtime_server.store.sqlite.folder import file_system_type, take_folder
 
 ALICE = AccountId("alice")
@@ -43,7 +44,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from qiskit_runtime_server.jobs import Job
-from qiskit_runtime_server.store.sql.store import open_sqlite
+from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
 JOB = Job(
     id="", account="alice", instance="", program_id="sampler", backend="fake_manila@aer", executor="aer",
@@ -62,11 +63,11 @@ asyncio.run(main())
 REPORT_MEMORY = """
 import asyncio, re, sys
 from pathlib import Path
-from qiskit_runtime_server.store.sql.store import open_sqlite
+from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
 async def main():
     store = await open_sqlite(Path(sys.argv[1]))
-    await store.ledger.load()
+    await store.counts.load()
     print("alembic" in sys.modules, re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
     await store.close()
 
@@ -242,7 +243,7 @@ async def test_no_answered_job_is_lost_when_the_process_is_killed(folder: Path) 
     for job_id in answered:
         assert (await store.jobs.get(ALICE, job_id)).state is JobState.QUEUED
         assert await store.documents.params(JobId(job_id)) == b"x" * 10_000
-    assert (await store.ledger.load())[AER].queued == len((await store.jobs.find(ALICE, JobQuery(limit=100_000)))[0])
+    assert (await store.counts.load())[AER].queued == len((await store.jobs.find(ALICE, JobQuery(limit=100_000)))[0])
     await store.close()
 
 
@@ -271,7 +272,7 @@ async def test_a_restart_takes_over_every_running_job_at_once(folder: Path, new_
 
 def spelled(sql: str) -> str:
     """Return SQL without what may be written in different ways; predicates may have the table's name or not."""
-    return re.sub(r"[\s\"]+|jobs\.|ledger\.", "", sql)
+    return re.sub(r"[\s\"]+|jobs\.|counts\.", "", sql)
 
 
 def parts(sql: str) -> set[str]:
@@ -297,6 +298,27 @@ async def test_migrations_make_the_schema_that_the_queries_use(migrated_folder: 
 
 def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(Path(migration.__file__).parents[1] / "migrations")).get_heads() == [HEAD]
+
+
+async def test_the_counts_of_the_revision_before_are_kept_when_they_are_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_job: NewJob
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(migration, "HEAD", "0004")
+        await (await open_sqlite(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute(
+            "INSERT INTO ledger (executor, account, queued, queued_in_sessions, running, last_served, seconds, jobs)"
+            " VALUES ('aer', 'alice', 0, 0, 0, '2026-01-01 00:00:00.000000', 7.5, 3)"
+        )
+    connection.close()
+    store = await open_sqlite(tmp_path)
+    try:
+        assert await store.counts.seconds_used(ALICE) == 7.5
+        await store.jobs.add(new_job(), b"{}")
+        assert await store.queue.claim(AER, HERE, lease=LEASE) is not None
+    finally:
+        await store.close()
 
 
 async def test_a_folder_of_a_newer_release_is_refused_and_left_alone(folder: Path) -> None:
@@ -390,9 +412,9 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
             await store.documents.result(job.id)
             for query in (JobQuery(), JobQuery(pending=True), JobQuery(tags=("x",)), JobQuery(session_id=session.id)):
                 await store.jobs.find(ALICE, query)
-            await store.ledger.queue_position(job)
-            await store.ledger.seconds_used(ALICE)
-            await store.ledger.seconds_used_today(ALICE, job.instance)
+            await store.counts.queue_position(job)
+            await store.counts.seconds_used(ALICE)
+            await store.counts.seconds_used_today(ALICE, job.instance)
             await store.sessions.queued_jobs(session.id)
             with pytest.raises(InvalidStateError):
                 await store.jobs.cancel(ALICE, job.id, reason="late")
@@ -405,7 +427,7 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
             plans |= {(statement, step[-1]) for step in steps}
     connection.close()
     assert len(plans) > 20
-    whole = [plan for plan in plans if re.match(r"SCAN (jobs|documents|job_tags|sessions|ledger)", plan[1])]
+    whole = [plan for plan in plans if re.match(r"SCAN (jobs|documents|job_tags|sessions|counts)", plan[1])]
     sorting = [plan for plan in plans if "TEMP B-TREE" in plan[1] and "count_over_all_pages" not in plan[0]]
     assert whole == []
     assert sorting == []

@@ -68,7 +68,7 @@ ENDS = [JobState.COMPLETED, JobState.FAILED]
 accounts = st.sampled_from(ACCOUNTS)
 executors = st.sampled_from(EXECUTORS)
 numbers = st.integers(0, 10**6)
-TERMS = dict(zip(ACCOUNTS, (AccountLimits(), AccountLimits(weight=2), AccountLimits(running=1)), strict=True))
+LIMITS = dict(zip(ACCOUNTS, (AccountLimits(), AccountLimits(weight=2), AccountLimits(running=1)), strict=True))
 
 
 @dataclass
@@ -140,7 +140,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Learn that a job has been added."""
         queue = job.executor, job.account
         counts = self.counts.get(queue, Counts())
-        self.counts[queue] = fair_share.arrived(counts, job, TERMS[job.account], self.instant())
+        self.counts[queue] = fair_share.arrived(counts, job, LIMITS[job.account], self.instant())
         self.known[job.id] = Known(job)
 
     def stop(self, job: Job, *, queued_again: bool) -> None:
@@ -165,7 +165,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Learn that a job is queued again: its account goes on with its turn, as if it had waited all the while."""
         for (executor, account), allowed in self.may_overtake.items():
             if executor == job.executor and account != job.account:
-                allowed[job.account] = max(allowed[job.account], TERMS[job.account].weight)
+                allowed[job.account] = max(allowed[job.account], LIMITS[job.account].weight)
 
     def is_waiting(self, queue: Queue) -> bool:
         return bool(self.of(queue, JobState.QUEUED)) and not self.of(queue, JobState.RUNNING)
@@ -198,7 +198,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(account=accounts, executor=executors, age=st.integers(0, 3), params=st.binary(max_size=8))
     def submit(self, account: AccountId, executor: ExecutorName, age: int, params: bytes) -> None:
         job = self.new_job(account=account, executor=executor, created=START - timedelta(seconds=age))
-        self.do(self.store.jobs.add(job, params, TERMS[account]))
+        self.do(self.store.jobs.add(job, params, LIMITS[account]))
         assert self.do(self.store.documents.params(job.id)) == params
         self.arrive(job)
 
@@ -208,7 +208,7 @@ class StoreMachine(RuleBasedStateMachine):
         session = self.sessions[number % len(self.sessions)]
         job = self.new_job(account=session.account, executor=executor, session_id=session.id)
         if session.closed is None:
-            self.do(self.store.jobs.add(job, b"{}", TERMS[session.account]))
+            self.do(self.store.jobs.add(job, b"{}", LIMITS[session.account]))
             self.arrive(job)
         else:
             with pytest.raises(InvalidStateError):
@@ -312,16 +312,16 @@ class StoreMachine(RuleBasedStateMachine):
             assert known.job.state is state
 
     @precondition(lambda self: self.claims)
-    @rule(number=numbers, setback=st.sampled_from(RetryReason))
-    def give_back(self, number: int, setback: RetryReason) -> None:
+    @rule(number=numbers, why=st.sampled_from(RetryReason))
+    def give_back(self, number: int, why: RetryReason) -> None:
         claim = self.claims[number % len(self.claims)]
         expected = self.holds(claim)
-        given = self.do(self.store.queue.give_back(claim, setback, reason="gone"))
+        given = self.do(self.store.queue.give_back(claim, why, reason="gone"))
         assert (given is not None) == expected
         if given is None:
             return
         known = self.known[claim.job.id]
-        assert given == set_back(known.job, setback, given.finished or START, reason="gone")
+        assert given == set_back(known.job, why, given.finished or START, reason="gone")
         if given.state.terminal:
             self.end(known)
             assert known.job == given
@@ -365,7 +365,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.may_overtake.pop(queue, None)
             elif queue not in self.may_overtake:
                 others = [account for account in ACCOUNTS if self.of((executor, account), JobState.QUEUED)]
-                self.may_overtake[queue] = Counter({account: TERMS[account].weight for account in others})
+                self.may_overtake[queue] = Counter({account: LIMITS[account].weight for account in others})
 
     @invariant()
     def every_job_is_as_the_model_says(self) -> None:
@@ -393,7 +393,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_load_adds_up(self) -> None:
-        load = self.do(self.store.ledger.load())
+        load = self.do(self.store.counts.load())
         for executor in EXECUTORS:
             jobs = [known.job for known in self.known.values() if known.job.executor == executor]
             waiting = [job.created for job in jobs if job.state is JobState.QUEUED]
@@ -409,10 +409,10 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def the_bill_covers_every_job_that_ran(self) -> None:
         for account in ACCOUNTS:
-            assert self.do(self.store.ledger.seconds_used(account)) == pytest.approx(self.seconds[account])
+            assert self.do(self.store.counts.seconds_used(account)) == pytest.approx(self.seconds[account])
         expected = {account: self.seconds[account] for account in ACCOUNTS}
         by_day: defaultdict[AccountId, float] = defaultdict(float)
-        for day in self.do(self.store.ledger.usage(date.min, date.max)):
+        for day in self.do(self.store.counts.usage(date.min, date.max)):
             by_day[day.account] += day.seconds
         for kept in (by_day, self.do(self.opened.slot_seconds())):
             assert {account: kept.get(account, 0.0) for account in ACCOUNTS} == pytest.approx(expected)

@@ -33,7 +33,7 @@ async def assert_counts_are_right(opened: OpenedStore) -> None:
     counts = (await opened.counts()).values()
     found, _ = await opened.store.jobs.find(None, JobQuery(limit=10_000))
     recount = Counter(job.state for job in found)
-    load = (await opened.store.ledger.load())[AER]
+    load = (await opened.store.counts.load())[AER]
     queued, running = sum(count.queued for count in counts), sum(count.running for count in counts)
     assert (queued, running) == (recount[JobState.QUEUED], recount[JobState.RUNNING])
     assert (load.queued, load.running) == (queued, running)
@@ -63,7 +63,7 @@ async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
 
     async def watch() -> None:
         for _ in range(20):
-            await store.ledger.load()
+            await store.counts.load()
             await store.jobs.find(AccountId("account-1"), JobQuery(pending=True))
 
     async with asyncio.timeout(200):
@@ -74,7 +74,7 @@ async def test_many_callers_at_once_neither_block_nor_disturb_each_other(
         )
     assert sum(count for count in counts if isinstance(count, int)) + await run() == 150
     await assert_counts_are_right(opened)
-    assert (await store.ledger.load())[AER] == Load()
+    assert (await store.counts.load())[AER] == Load()
 
 
 async def test_calls_that_are_cancelled_at_any_moment_still_happen_wholly(
