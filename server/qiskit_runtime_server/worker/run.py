@@ -173,7 +173,7 @@ class _Primitive:
         else:
             result = self._run(job, pubs, self.options(params.options, job.task.seed))
         return _Outcome(
-            document=encode_plain(result) if params.plain else encode_result(result),
+            document=encode_plain(result) if params.plain else encode_result(result, params.qpy_version),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
             num_qubits=tuple(pub.circuit.num_qubits for pub in pubs),
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime import EstimatorV2, IBMBackend, QiskitRuntimeService
@@ -42,9 +43,14 @@ def test_layers_of_circuits_are_learned_and_used(manila: IBMBackend) -> None:
         "twirling": {"strategy": "active"},
         "resilience": {"pec_mitigation": True, "layer_noise_model": known},
     }
-    (result,) = EstimatorV2(manila, options=options).run([(bell(), "IIZZI")]).result()
+    estimated = EstimatorV2(manila, options=options).run([(bell(), "IIZZI")]).result()
+    (result,) = estimated
     assert result.metadata["resilience"]["layer_noise"]["layers_learned"] == 0
     assert result.metadata["resilience"]["layer_noise"]["layers_without_noise"] == 0
+    (said,) = estimated.metadata["resilience"]["layer_noise_model"]
+    assert said.qubits == layer.qubits
+    assert said.circuit == layer.circuit
+    np.testing.assert_allclose(said.error.rates, layer.error.rates)
     # The spread over seeds is 0.02.
     assert float(result.data.evs) == pytest.approx(1, abs=0.1)
 

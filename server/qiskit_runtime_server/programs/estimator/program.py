@@ -56,7 +56,10 @@ def execute(
     layered = [plan.pub for plan in plans if plan.methods.needs_layers]
     noise = layer_noise(prepared, layered) if layered else None
     results = [_run(prepared, plan, noise, index) for index, plan in enumerate(plans)]
-    return PrimitiveResult(results, _job_metadata(prepared.options))
+    metadata = _job_metadata(prepared.options)
+    if noise is not None:
+        metadata["resilience"]["layer_noise_model"] = list(noise.layers)
+    return PrimitiveResult(results, metadata)
 
 
 def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:

@@ -29,6 +29,9 @@ Gates = frozenset[tuple[str, tuple[int, ...]]]
 _SYMMETRIC: Final = frozenset({"cz", "rzz", "swap", "iswap"})
 
 
+LayerKey = tuple[Gates, tuple[int, ...]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """A set of two-qubit gates that are done at once, and the qubits that are twirled along.
@@ -66,6 +69,11 @@ class Layer:
     def _ranks(self) -> list[int]:
         """Which of the layer's qubits each qubit of the box is."""
         return [sorted(self.places).index(place) for place in self.places]
+
+    @property
+    def key(self) -> LayerKey:
+        """What tells it from other layers: its gates, and the qubits that are twirled along."""
+        return self.gates, self.qubits
 
     def instruction(self, num_qubits: int) -> CircuitInstruction:
         """Return the box on a device of `num_qubits` qubits."""
@@ -124,8 +132,10 @@ def known_errors(layer: Layer, known: Iterable[LayerError]) -> PauliLindbladMap 
     return None
 
 
-def layer_error(layer: Layer, errors: PauliLindbladMap) -> LayerError:
-    """Return what was learned of a layer, for its qubits in rising order, in the form of the legacy noise learner."""
+def layer_error(layer: Layer, errors: PauliLindbladMap | None) -> LayerError:
+    """Return what is known of a layer, for its qubits in rising order, in the form of the legacy noise learner."""
+    if errors is None:
+        return LayerError(layer.circuit(), list(layer.qubits), None)
     labels, rates = [], []
     for letters, places, rate in errors.to_sparse_list():
         label = dict(zip(places, letters, strict=True))

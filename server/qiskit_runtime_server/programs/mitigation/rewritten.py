@@ -25,7 +25,7 @@ from qiskit.quantum_info import PauliLindbladMap
 from qiskit_ibm_runtime.decoders.executor_estimator.post_processor_v0_1 import rename_databin_fields
 from qiskit_ibm_runtime.executor_estimator.prepare import prepare
 from qiskit_ibm_runtime.options_models import EstimatorOptions
-from qiskit_ibm_runtime.results import QuantumProgramResult
+from qiskit_ibm_runtime.results import LayerError, QuantumProgramResult
 from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
 from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES
@@ -34,7 +34,7 @@ from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
-from qiskit_runtime_server.programs.mitigation.layers import Layer, found_layers, known_errors
+from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
 from qiskit_runtime_server.programs.mitigation.learning import learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
@@ -51,12 +51,17 @@ class LayerNoise:
     Attributes:
         qubits: Of the device, for those of the narrowed circuits.
         model: For each layer, its box in the narrowed circuits and its errors; none where nothing is known.
+        layers: What the result says of each layer; no errors where nothing is known.
+        overheads: Of each layer whose errors are known, by what it is: gamma = exp(2 * sum of rates), the factor by
+            which cancelling all of them makes standard errors grow (Nature Physics 19, 1116, equation 5).
         learned: How many layers were learned for this job.
         unknown: How many layers are taken to be free of errors.
     """
 
     qubits: Sequence[int]
     model: Sequence[tuple[CircuitInstruction, PauliLindbladMap]]
+    layers: Sequence[LayerError]
+    overheads: Mapping[LayerKey, float]
     learned: int
     unknown: int
 
@@ -95,6 +100,12 @@ def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> Layer
     return LayerNoise(
         qubits=qubits,
         model=[(layer.box, error or _no_errors(layer)) for layer, error in zip(layers, errors, strict=True)],
+        layers=[layer_error(layer, error) for layer, error in zip(layers, errors, strict=True)],
+        overheads={
+            layer.key: float(np.exp(2 * error.rates.sum()))
+            for layer, error in zip(layers, errors, strict=True)
+            if error is not None
+        },
         learned=0 if known is not None else len(layers) - unknown,
         unknown=unknown,
     )
@@ -130,7 +141,10 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
     errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
     data = _with_errors(rename_databin_fields(raw, task).data, errors)
-    about = _about(task, raw.metadata, data, noise)
+    about = _about(task, raw.metadata, data)
+    if noise is not None:
+        layers = found_layers([_narrowed_pub(pub, qubits).circuit], options.twirling.strategy, qubits)
+        about["layer_noise"] = _about_layers(task, layers, noise)
     if not_folded:
         about["zne"]["gates_not_folded"] = not_folded
     return Mitigated(data=data, randomizations=drawn, resilience=about)
@@ -184,22 +198,27 @@ def _with_errors(data: DataBin, errors: Errors) -> DataBin:
     return DataBin(**fields, shape=shape)
 
 
-def _about(
-    task: MitigationTask, metadata: Mapping[str, Any], data: DataBin, noise: LayerNoise | None
-) -> dict[str, Any]:
+def _about(task: MitigationTask, metadata: Mapping[str, Any], data: DataBin) -> dict[str, Any]:
     """Return what the result says about the mitigation of a pub."""
     about: dict[str, Any] = {}
     if isinstance(task, GateFolding | PEA):
         chosen = [set(names) for names in metadata["selected_extrapolators"]]
         names = [name.pop() if len(name) == 1 else "multiple" for name in chosen]
         about["zne"] = {"extrapolator": np.array(names, dtype=object).reshape(data.evs.shape).tolist()}
-    if noise is not None:
-        about["layer_noise"] = {
-            "noise_overhead": getattr(task, "gamma", None),
-            "layers_learned": noise.learned,
-            "layers_without_noise": noise.unknown,
-        }
     return about
+
+
+def _about_layers(task: MitigationTask, layers: Sequence[Layer], noise: LayerNoise) -> dict[str, Any]:
+    """Return what the result says about the layers of a pub, and about those of all pubs that had no errors."""
+    mitigated_ones = [layer for layer in layers if layer.key in noise.overheads]
+    return {
+        "noise_overhead": getattr(task, "gamma", None),
+        "total_mitigated_layers": sum(layer.occurrences for layer in mitigated_ones),
+        "unique_mitigated_layers": len(mitigated_ones),
+        "unique_mitigated_layers_noise_overhead": [noise.overheads[layer.key] for layer in mitigated_ones],
+        "layers_learned": noise.learned,
+        "layers_without_noise": noise.unknown,
+    }
 
 
 def _options(

@@ -30,6 +30,7 @@ class Params:
         goal: What pubs get that say neither shots (of a sampler) nor precision (of an estimator): before the options'
             default, as the argument of a client's `run`.
         plain: Whether the result is to be plain JSON, see `plain`.
+        qpy_version: The oldest format of a circuit; None without circuits.
         transpilation: What a client says of it, which is nothing that is done: circuits come transpiled.
     """
 
@@ -37,6 +38,7 @@ class Params:
     options: dict[str, Any]
     goal: Any = None
     plain: bool = False
+    qpy_version: int | None = None
     transpilation: Mapping[str, Any] | None = None
 
 
@@ -65,9 +67,11 @@ def decode_params(document: bytes, goal: str = "shots") -> Params:
     if transpilation is not None:
         # The guides of IBM's REST API send it.
         check_parts(as_object(transpilation, "options.transpilation"), {"optimization_level"}, "options.transpilation")
+    read = [reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)]
     return Params(
         transpilation=transpilation,
-        pubs=[reader.read(pub, f"pubs[{index}]") for index, pub in enumerate(pubs)],
+        pubs=read,
+        qpy_version=reader.qpy_version,
         options=options,
         goal=params.get(goal),
         plain=not supports_qiskit(params.get("support_qiskit", False)),

@@ -455,9 +455,19 @@ class TestPec:
     def test_layer_noise_model(self) -> None:
         known = run(ESTIMATOR, bell(), **PEC).pub.metadata["resilience"]["layer_noise"]
         assert (known["layers_learned"], known["layers_without_noise"]) == (0, 0)
+        overhead = np.exp(2 * sum(RATES.values()))
+        assert (known["total_mitigated_layers"], known["unique_mitigated_layers"]) == (1, 1)
+        assert known["unique_mitigated_layers_noise_overhead"] == pytest.approx([overhead])
+        twice = bell()
+        twice.barrier()
+        twice.cx(0, 1)
+        again = run(ESTIMATOR, twice, **PEC).pub.metadata["resilience"]["layer_noise"]
+        assert (again["total_mitigated_layers"], again["unique_mitigated_layers"]) == (2, 1)
+        assert again["noise_overhead"] == pytest.approx(overhead**2)
         other = {**PEC, "resilience__layer_noise_model": [known_layer((1, 2), RATES)]}
         unknown = run(ESTIMATOR, bell(), **other).pub.metadata["resilience"]["layer_noise"]
         assert (unknown["layers_learned"], unknown["layers_without_noise"]) == (0, 1)
+        assert (unknown["total_mitigated_layers"], unknown["unique_mitigated_layers"]) == (0, 0)
 
     @proves(ESTIMATOR, "resilience.layer_noise_learning.max_layers_to_learn", "null sets no limit")
     def test_max_layers_to_learn(self) -> None:
