@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     """How often ended jobs that are over one of the limits above are removed."""
 
     max_seconds: Annotated[int, Field(gt=0)] = 3 * 60 * 60
-    """How many seconds a job may run: the most that it may ask for, and what holds if it does not ask."""
+    """How many seconds a job may run: the most that it gets if it asks for more, and what holds if it does not ask."""
 
     hold: Duration = timedelta(seconds=1)
     """A status call of a job that is younger than this is answered when the job ends; 0 answers every call at once."""

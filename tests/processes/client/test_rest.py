@@ -219,6 +219,15 @@ def _shape(values: object) -> tuple[int, ...]:
     return (len(values), *_shape(values[0])) if isinstance(values, list) else ()
 
 
+def test_a_job_that_asks_for_too_much_time_gets_what_there_is(client: httpx.Client, resulting_qasm: str) -> None:
+    costs = []
+    for said in ({"cost": 100_000}, {"cost": 20}, {}):
+        job = {"program_id": "sampler", "backend": BACKEND, "params": {"pubs": [[resulting_qasm]]}, **said}
+        job_id = client.post("/jobs", json=job).raise_for_status().json()["id"]
+        costs.append(client.get(f"/jobs/{job_id}").json()["cost"])
+    assert costs == [10_800, 20, 10_800]
+
+
 class TestCClient:
     """What https://github.com/Qiskit/qiskit-ibm-runtime-c sends: a pub is a circuit, and shots may be null."""
 

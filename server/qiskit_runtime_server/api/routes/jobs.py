@@ -89,7 +89,8 @@ _TAGS = msgspec.json.Decoder(Tags)
 async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
     """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance.
 
-    With `start_session`, true or "True", it opens a session of its own, for `session_time` seconds.
+    It may run for `cost` seconds, or for as long as the server allows if that is less. With `start_session`, true or
+    "True", it opens a session of its own, for `session_time` seconds.
     """
     with services.budget.share() as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
@@ -228,8 +229,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
     pair, device = await services.outline(submission.backend)
     check_calibration(device, submission.calibration_id)
     limit = services.settings.max_seconds
-    if submission.cost is not None and submission.cost > limit:
-        raise MalformedRequestError(f"A max_execution_time of {submission.cost} s is over the limit of {limit} s.")
+    cost = None if submission.cost is None else min(submission.cost, limit)
     await _check_session(submission, caller, services)
     session_id = SessionId(submission.session_id) if submission.session_id else None
     if submission.starts_session:
@@ -244,12 +244,12 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         backend=submission.backend,
         executor=pair.executor,
         created=datetime.now(UTC),
-        max_seconds=submission.cost or limit,
+        max_seconds=cost or limit,
         seed=secrets.randbits(63),
         calibration_digest=device.digest,
         session_id=session_id,
         tags=tuple(submission.tags),
-        cost=submission.cost,
+        cost=cost,
         private=submission.private,
         runtime=submission.runtime,
         log_level=submission.log_level,
