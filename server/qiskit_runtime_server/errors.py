@@ -33,6 +33,7 @@ ServerError
 └── StartupError               the server cannot start
     ├── AccountsFileError      accounts.toml makes no sense; a server that runs goes on with what it said before
     ├── DataDirectoryError     the folder is in use, or of a kind that loses data
+    │   └── DataDirectoryInUseError another server has it
     └── UnknownExecutorError   no executor of that name is installed
 """
 

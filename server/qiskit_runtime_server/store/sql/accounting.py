@@ -8,10 +8,14 @@ from sqlalchemy.exc import IntegrityError
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import Job
-from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_QUEUED, jobs, slot_times, usage_days
+from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_PENDING, IS_QUEUED, jobs, slot_times, usage_days
 
 _KEEP = insert(slot_times)
+"""Keeps for good what one job has used."""
+
 _OPEN_DAY = insert(usage_days).values(seconds=0.0, jobs=0)
+"""Begins the sums of an instance on an executor and a day."""
+
 _OF_INSTANCE = (
     usage_days.c.account == bindparam("of_account"),
     usage_days.c.instance == bindparam("of_instance"),
@@ -22,12 +26,19 @@ _CHARGE = (
     .where(*_OF_INSTANCE, usage_days.c.executor == bindparam("of_executor"))
     .values(seconds=usage_days.c.seconds + bindparam("more_seconds"), jobs=usage_days.c.jobs + 1)
 )
+"""Adds a job to the sums of its instance on its executor and day. Primary key of `usage_days`."""
+
 _QUEUED = (
     select(func.count())
     .select_from(jobs)
-    .where(IS_QUEUED, jobs.c.account == bindparam("of_account"), jobs.c.instance == bindparam("of_instance"))
+    # IS_PENDING follows from IS_QUEUED and is what the index is for: without it, ended jobs would be read too.
+    .where(IS_PENDING, IS_QUEUED)
+    .where(jobs.c.account == bindparam("of_account"), jobs.c.instance == bindparam("of_instance"))
 )
+"""How many queued jobs an instance has. Index `jobs_pending`."""
+
 USED_TODAY = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
+"""The slot time of an instance on one day, on all executors. Primary key of `usage_days`."""
 
 
 def insert_unless_there(connection: Connection, statement: Insert, key: dict[str, object]) -> None:

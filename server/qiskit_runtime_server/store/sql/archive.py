@@ -15,24 +15,35 @@ _BATCH_JOBS = 20
 _BATCH_BYTES = 4 << 20
 
 _OLDEST = select(jobs.c.id, jobs.c.stored_bytes).where(IS_ENDED).order_by(jobs.c.finished, jobs.c.id).limit(_BATCH_JOBS)
+"""Base of the next and of `_OLDER`: a few ended jobs with their sizes, those first that ended first."""
+
 _OLD = _OLDEST.where(jobs.c.finished <= bindparam("before"))
+"""The oldest jobs among those that ended before a time. Index `jobs_ended`."""
+
 _OF_ACCOUNT = (IS_ENDED, jobs.c.account == bindparam("of_account"))
 _NEWEST_FIRST = (jobs.c.finished.desc(), jobs.c.id.desc())
 
 _TOO_MANY = (
     select(jobs.c.account).where(IS_ENDED).group_by(jobs.c.account).having(func.count() > bindparam("most")).limit(1)
 )
+"""An account that has more ended jobs than it may; reads the whole index. Index `jobs_ended_of_account`."""
+
 _LAST_TO_KEEP = (
     select(jobs.c.finished, jobs.c.id).where(*_OF_ACCOUNT).order_by(*_NEWEST_FIRST).offset(bindparam("newer")).limit(1)
 )
+"""The oldest ended job of an account that is still to be kept. Index `jobs_ended_of_account`."""
+
 _OLDER = _OLDEST.where(
     *_OF_ACCOUNT,
     tuple_(jobs.c.finished, jobs.c.id) < tuple_(bindparam("its_end", type_=jobs.c.finished.type), bindparam("its_id")),
 )
+"""The oldest jobs of an account among those that ended before one of them. Index `jobs_ended_of_account`."""
 
 _SIZES = (
     select(jobs.c.account, func.sum(jobs.c.stored_bytes).label("stored_bytes")).where(IS_ENDED).group_by(jobs.c.account)
 )
+"""How much the ended jobs of each account take; reads the whole index. Index `jobs_ended_of_account`."""
+
 _ADDED_UP = (
     select(
         jobs.c.id,
@@ -49,6 +60,7 @@ _BEYOND = (
     .order_by(_ADDED_UP.c.finished, _ADDED_UP.c.id)
     .limit(_BATCH_JOBS)
 )
+"""The oldest jobs of an account that take, with all newer ones, more than is allowed. Index `jobs_ended_of_account`."""
 
 _LOCK = (
     select(jobs.c.id)
@@ -56,7 +68,10 @@ _LOCK = (
     .order_by(jobs.c.id)
     .with_for_update(skip_locked=True)
 )
+"""Those of some ended jobs that nobody else is about to remove. Primary key of `jobs`."""
+
 _DELETE = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+"""Removes jobs; documents and tags go with them. Primary key of `jobs`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

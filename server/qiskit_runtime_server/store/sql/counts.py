@@ -22,6 +22,8 @@ _LOAD = select(
     func.sum(counts.c.running).label("running"),
     _OLDEST_QUEUED.label("oldest_queued"),
 ).group_by(counts.c.executor)
+"""What waits and runs on every executor, and since when; reads the whole table of counts. Index `jobs_queued`."""
+
 _ITS_AGE = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
 _OLDER = (
     select(func.count())
@@ -29,13 +31,20 @@ _OLDER = (
     .where(IS_QUEUED, jobs.c.executor == bindparam("at_executor"))
     .where(tuple_(jobs.c.created, jobs.c.id) < _ITS_AGE)
 )
+"""How many queued jobs of an executor are older than one. Index `jobs_queued`."""
+
 _DRAINING = select(executors.c.name).where(executors.c.draining)
+"""The executors that drain; reads the whole table, which has a row for each executor."""
+
 _DAYS = (
     select(usage_days)
     .where(usage_days.c.day.between(bindparam("since"), bindparam("until")))
     .order_by(*usage_days.c["day", "account", "instance", "executor"])
 )
+"""What was used on the days between two, by day, account, instance and executor. Index `usage_days_by_day`."""
+
 _SECONDS = select(func.coalesce(func.sum(counts.c.seconds), 0.0)).where(counts.c.account == bindparam("of_account"))
+"""The slot time of an account on all executors. Index `counts_of_account`."""
 
 
 class SqlCounts(SqlPart):

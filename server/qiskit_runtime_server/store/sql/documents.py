@@ -18,20 +18,34 @@ _PORTION = 2
 
 _THIS = (documents.c.job_id == bindparam("of_job"), documents.c.kind == bindparam("of_kind"))
 _WRITE = insert(documents)
+"""Keeps one row of a document."""
+
 _READ = (
     select(documents.c.codec, documents.c.data)
     .where(*_THIS, documents.c.seq >= bindparam("from_seq"), documents.c.seq < bindparam("to_seq"))
     .order_by(documents.c.seq)
 )
+"""A few consecutive rows of a document, in order. Primary key of `documents`."""
+
 _FIRST = select(documents.c.seq).where(*_THIS, documents.c.seq == bindparam("first"))
+"""Whether a document has its first row. Primary key of `documents`."""
+
 _FORGET = delete(documents).where(*_THIS)
+"""Removes a document. Primary key of `documents`."""
+
 _NEXT_SEQ = select(func.coalesce(func.max(documents.c.seq) + 1, 0)).where(*_THIS)
+"""The number of the next row of a document. Primary key of `documents`."""
+
 _LOCK = select(jobs.c.id).where(jobs.c.id == bindparam("of_job")).with_for_update()
+"""Locks a job, if it is there. Primary key of `jobs`."""
+
 _GROW = (
     update(jobs)
     .where(jobs.c.id == bindparam("of_job"))
     .values(stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes"))
 )
+"""Adds to the size of a job's documents. Primary key of `jobs`."""
+
 _RECOUNT = (
     update(jobs)
     .where(jobs.c.id == bindparam("of_job"))
@@ -41,6 +55,7 @@ _RECOUNT = (
         .scalar_subquery()
     )
 )
+"""Sums up the size of a job's documents. Primary key of `documents`."""
 
 
 def write_document(

@@ -1,4 +1,17 @@
-"""Jobs as dispatchers see them, in SQL."""
+"""Jobs as dispatchers see them, in SQL.
+
+The queue is the rows of `jobs` that are Queued; any number of dispatchers, in any number of processes, claim from it.
+
+- A claim is one transaction: it takes the first account in the order of turns (an index keeps that order, see
+  `store.fair_share`), of this account the job that is next, and makes it Running. `FOR UPDATE SKIP LOCKED` lets
+  claimers side by side pass over each other's rows instead of waiting; SQLite has one writer at a time.
+- Each claim raises the job's fence, a number. Whoever finishes, renews or gives back says under which fence, and does
+  nothing where the job has another one by now: of two that believe to hold a job, only the later one can write.
+- A claim comes with a lease, a time on the store's own clock, which its holder renews. When it runs out, the holder may
+  be dead: `take_over` gives the job to another dispatcher under the next fence. A slow holder that was not taken over
+  may still renew. So a job is never lost, may run twice, and ends once.
+- `finish` writes result, state and counts together, so a job has ended with its result, or not at all.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -34,6 +47,8 @@ _TURNS = (
     .where(counts.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
     .order_by(counts.c.share, counts.c.waiting_since)
 )
+"""The accounts that may run one more job, in the order of turns; none where it drains. Index `counts_turn`."""
+
 # Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
 # all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.
 _PASSES = (_TURNS.limit(1).with_for_update(skip_locked=True), _TURNS.limit(8))
@@ -44,11 +59,23 @@ _OLDEST = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
+"""Base of the two below: the oldest job of an account on an executor that no other transaction has locked."""
+
 _OLDEST_OF_ALL = _OLDEST.where(IS_QUEUED)
+"""The oldest queued job of an account. Index `jobs_next`."""
+
 _OLDEST_IN_SESSION = _OLDEST.where(IS_QUEUED_IN_SESSION)
+"""The oldest queued job of an account that is in a session. Index `jobs_next_in_session`."""
+
 _LEASE = update(jobs).where(jobs.c.id == bindparam("of_job"))
+"""Base of the two below: changes a claim."""
+
 _TAKE = _LEASE.values(lease_until=bindparam("until"), fence=bindparam("new_fence"))
+"""Gives a running job a new lease under a new fence. Primary key of `jobs`."""
+
 _EXTEND = _LEASE.values(lease_until=bindparam("until"))
+"""Gives a running job a new lease. Primary key of `jobs`."""
+
 _LOST = (
     select(*JOB_COLUMNS, jobs.c.endpoint, jobs.c.boot_id)
     .where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"), jobs.c.lease_until <= bindparam("now"))
@@ -56,20 +83,30 @@ _LOST = (
     .limit(1)
     .with_for_update(skip_locked=True)
 )
+"""The running job of an executor whose lease ran out first. Index `jobs_leases`."""
+
 _HELD = (
     select(*JOB_COLUMNS, CLOCK.label("now"))
     .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
     .with_for_update()
 )
+"""The running job of a claim that still holds, and the time. Primary key of `jobs`."""
+
 _ENDED = select(*JOB_COLUMNS).where(
     jobs.c.id == bindparam("of_job"),
     jobs.c.fence == bindparam("under_fence"),
     jobs.c.state == bindparam("in_state"),
 )
+"""A job that ended under a fence and in a state. Primary key of `jobs`."""
+
 _HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
+"""Base of `renew`, which adds the claims: those among them that still hold. Primary key of `jobs`."""
 
 _OPEN_EXECUTOR = insert(executors).values(draining=False)
+"""Adds an executor that does not drain."""
+
 _DRAIN = update(executors).where(executors.c.name == bindparam("of_executor")).values(draining=bindparam("is_draining"))
+"""Has an executor drain, or go on. Primary key of `executors`."""
 
 
 class SqlQueue(SqlPart):

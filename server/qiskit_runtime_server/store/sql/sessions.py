@@ -11,17 +11,28 @@ from qiskit_runtime_server.store.sql.rows import session_of, session_row
 from qiskit_runtime_server.store.sql.schema import CLOCK, IS_QUEUED, jobs, sessions
 
 _ADD = insert(sessions)
+"""Adds a session."""
+
 _OF_OWNER = select(sessions).where(
     sessions.c.id == bindparam("of_session"), sessions.c.account == bindparam("of_account")
 )
+"""A session, if it is the account's. Primary key of `sessions`."""
+
 _KNOWN = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
+"""Whether there is a session. Primary key of `sessions`."""
+
 _OF_OWNER_LOCKED = _OF_OWNER.with_for_update(key_share=True)
+"""The same as `_OF_OWNER`, locked so that no job joins it before this transaction ends. Primary key of `sessions`."""
+
 _CLOSE = (
     update(sessions).where(sessions.c.id == bindparam("of_session"), sessions.c.closed.is_(None)).values(closed=CLOCK)
 )
+"""Closes a session that is not closed. Primary key of `sessions`."""
+
 _QUEUED_JOBS = (
     select(jobs.c.id).where(jobs.c.session_id == bindparam("of_session"), IS_QUEUED).order_by(jobs.c.created, jobs.c.id)
 )
+"""The queued jobs of a session, the oldest first; reads all of its jobs. Index `jobs_of_session`."""
 
 
 class SqlSessions(SqlPart):

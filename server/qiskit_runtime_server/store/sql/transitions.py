@@ -27,13 +27,21 @@ def _update_job(*columns: str) -> Update:
 
 
 _START = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
+"""Has a job run under a lease. Primary key of `jobs`."""
+
 _REQUEUE = _update_job("state", "started", "worker_deaths", "losses")
+"""Has a job wait again. Primary key of `jobs`."""
+
 _END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
     stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes")
 )
+"""Has a job end. Primary key of `jobs`."""
+
 _OF_ACCOUNT = update(counts).where(
     counts.c.executor == bindparam("of_executor"), counts.c.account == bindparam("of_account")
 )
+"""Base of the four below: changes the counts of an account on an executor."""
+
 _NOW = bindparam("now", type_=counts.c.waiting_since.type)
 _WEIGHT: BindParameter[float] = bindparam("new_weight", type_=Double())
 _MORE_IN_SESSIONS = counts.c.queued_in_sessions + bindparam("more_in_sessions")
@@ -48,6 +56,8 @@ _ARRIVED = _OF_ACCOUNT.values(
     waiting_since=case((counts.c.queued == 0, CLOCK), else_=counts.c.waiting_since),
     claims_in_turn=case((_WAS_IDLE, 0), else_=counts.c.claims_in_turn),
 )
+"""`fair_share.arrived` in SQL. Primary key of `counts`."""
+
 _STARTED = _OF_ACCOUNT.where(counts.c.running < counts.c.max_running).values(
     queued=counts.c.queued - 1,
     queued_in_sessions=_MORE_IN_SESSIONS,
@@ -56,6 +66,8 @@ _STARTED = _OF_ACCOUNT.where(counts.c.running < counts.c.max_running).values(
     claims_in_turn=counts.c.claims_in_turn + 1,
     session_claims_in_row=bindparam("new_in_row"),
 )
+"""`fair_share.claimed` in SQL, if the account may run one more job. Primary key of `counts`."""
+
 _STOPPED = _OF_ACCOUNT.values(
     queued=counts.c.queued + bindparam("more_queued"),
     queued_in_sessions=_MORE_IN_SESSIONS,
@@ -66,10 +78,16 @@ _STOPPED = _OF_ACCOUNT.values(
     seconds=counts.c.seconds + bindparam("more_seconds"),
     jobs=counts.c.jobs + bindparam("more_jobs"),
 )
+"""`fair_share.stopped` in SQL, with the slot time that the job has used. Primary key of `counts`."""
+
 _LEFT = _OF_ACCOUNT.values(queued=counts.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
+"""`fair_share.left` in SQL. Primary key of `counts`."""
+
 _OPEN_ACCOUNT = insert(counts).values(
     queued=0, queued_in_sessions=0, running=0, waiting_since=EPOCH, seconds=0.0, jobs=0
 )
+"""Begins the counts of an account on an executor."""
+
 _TIME = sessions.c.created.type
 _NOTE = (
     update(sessions)
@@ -81,6 +99,7 @@ _NOTE = (
         last_job_completed=func.coalesce(bindparam("completed", type_=_TIME), sessions.c.last_job_completed),
     )
 )
+"""Keeps in a session when its jobs started and ended, and how many are active. Primary key of `sessions`."""
 
 
 def arrive(connection: Connection, job: Job, limits: AccountLimits) -> None:
