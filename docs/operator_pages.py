@@ -156,9 +156,9 @@ def chart_page() -> str:
         *(f"| `{path}` | {default} | {meaning} |" for path, default, meaning in _values(text)),
         "",
         "Upgrading the release rolls the pods of every RuntimeServer that does not pin `spec.image`, as these run the",
-        "images of the operator's own version. A Job brings the definition of RuntimeServers up to date before that.",
+        "images of the operator's own version. A Job brings the CRD up to date before that.",
         "",
-        "Uninstalling it leaves the definition, the RuntimeServers and all that belongs to them; nobody looks after",
+        "Uninstalling it leaves the CRD, the RuntimeServers and all that belongs to them; nobody looks after",
         "them then. `kubectl delete crd runtimeservers.runtimeserver.dev` deletes them all, but for the volumes that",
         "are to be retained.",
     ]
