@@ -2,16 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import OperationalError
 
-from qiskit_runtime_server.backends.names import ExecutorName
+from kit.server.played_pool import DONE, HOLDER, NAME, PlayedPool
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import dispatcher as dispatcher_module
 from qiskit_runtime_server.dispatch import store_calls
@@ -21,98 +20,27 @@ from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.errors import StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import (
-    Capabilities,
-    Completed,
-    Event,
     Failed,
     HandedBack,
     Heartbeat,
-    Holder,
     Log,
-    Metrics,
     Started,
-    Task,
 )
+from qiskit_runtime_server.store.memory.state import State
+from qiskit_runtime_server.store.memory.store import MemoryStore
 from qiskit_runtime_server.store.port import Claim, Queued, Store
-from qiskit_runtime_server.store.sql.store import SqlStore
-from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
-NAME = ExecutorName("played")
 ME = AccountId("me")
-HOLDER = Holder(endpoint="http://executor", boot_id="first")
-DONE = Completed(metrics=Metrics(seconds=1), result=b"result")
-Play = list[Event | Exception | None]
-
-
-class PlayedPool:
-    """A lasting pool whose runs do what the test says; None in a play means that nothing happens any more.
-
-    Attributes:
-        plays: What the runs do, one after the other.
-        log: What the dispatcher did.
-    """
-
-    def __init__(self, *plays: Play) -> None:
-        self.plays = list(plays)
-        self.log: list[str] = []
-        self.size = self.idle = 1
-        self._free = asyncio.Semaphore(1)
-
-    async def capabilities(self) -> Capabilities:
-        return Capabilities(num_qubits=5)
-
-    async def reserve(self) -> "PlayedReservation":
-        await self._free.acquire()
-        return PlayedReservation(self, self._free.release)
-
-    def attach(self, holder: Holder) -> "PlayedReservation":
-        assert holder == HOLDER
-        return PlayedReservation(self, lambda: None)
-
-    def end_everywhere(self, job_id: str) -> None:
-        self.log.append("end everywhere")
-
-
-class PlayedReservation:
-    def __init__(self, pool: PlayedPool, release: Callable[[], None]) -> None:
-        self.holder = HOLDER
-        self.release = release
-        self._pool = pool
-        self._detached = False
-
-    def detach(self) -> bool:
-        self._detached = True
-        return True
-
-    async def run(self, task: Task) -> AsyncGenerator[Event, None]:
-        self._pool.log.append(f"run {task.fence}")
-        async for event in self._events():
-            yield event
-
-    async def follow(self, job_id: str, fence: int) -> AsyncGenerator[Event, None]:
-        self._pool.log.append(f"follow {fence}")
-        async for event in self._events():
-            yield event
-
-    async def _events(self) -> AsyncGenerator[Event, None]:
-        try:
-            for event in self._pool.plays.pop(0):
-                if event is None:
-                    await asyncio.Event().wait()
-                elif isinstance(event, Exception):
-                    raise event
-                else:
-                    yield event
-        except (GeneratorExit, asyncio.CancelledError):
-            self._pool.log.append("left" if self._detached else "ended")
-            raise
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    opened = await open_sqlite(tmp_path)
-    yield opened
-    await opened.close()
+def state() -> State:
+    return State()
+
+
+@pytest.fixture
+def store(state: State) -> Store:
+    return MemoryStore(state)
 
 
 @pytest.fixture
@@ -224,7 +152,7 @@ async def test_a_job_that_arrives_is_not_waited_for_by_polling(
 
 
 async def test_jobs_of_other_replicas_are_looked_for_once_for_many_signals(
-    store: SqlStore, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+    state: State, store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher_module, "_POLL_SECONDS", 60)
     monkeypatch.setattr(dispatcher_module, "_OTHERS_FIRST_SECONDS", 1)
@@ -242,12 +170,14 @@ async def test_jobs_of_other_replicas_are_looked_for_once_for_many_signals(
     dispatch(PlayedPool([DONE]))
     await answered.wait()
     for _ in range(100):
-        store.database.hub.announce(Queued(executor=NAME, elsewhere=True))
+        state.hub.announce(Queued(executor=NAME, elsewhere=True))
     await asyncio.sleep(2)
     assert claims == 2
-    monkeypatch.setattr(store.database, "announce", lambda _signal: None)
+    announce = state.hub.announce
+    monkeypatch.setattr(state.hub, "announce", lambda _signal: None)
     job = await add_job(store)
-    store.database.hub.announce(Queued(executor=NAME, elsewhere=True))
+    monkeypatch.setattr(state.hub, "announce", announce)
+    state.hub.announce(Queued(executor=NAME, elsewhere=True))
     await when(store, job, JobState.COMPLETED)
 
 

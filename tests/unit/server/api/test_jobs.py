@@ -1,0 +1,174 @@
+"""The routes of jobs: what they answer, to whom, and what they refuse."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from kit.server.api_in_process import BACKEND, Api, body, submit
+
+ROUTES = [
+    ("GET", ""),
+    ("DELETE", ""),
+    ("POST", "/cancel"),
+    ("GET", "/results"),
+    ("GET", "/metrics"),
+    ("GET", "/logs"),
+    ("PUT", "/tags"),
+]
+
+
+async def test_a_job_is_accepted_and_shown_as_it_was_sent(api: Api) -> None:
+    job = await submit(api.alice, tags=["a"], cost=60, params={"pubs": [], "x": 1.5})
+    shown = (await api.alice.get(f"/jobs/{job}")).json()
+    assert shown["status"] == "Queued"
+    assert (shown["backend"], shown["program"], shown["tags"], shown["cost"]) == (BACKEND, {"id": "sampler"}, ["a"], 60)
+    assert shown["params"] == {"pubs": [], "x": 1.5}
+    assert "params" not in (await api.alice.get(f"/jobs/{job}", params={"exclude_params": True})).json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"program_id": "circuit-runner"}, 404, "circuit-runner"),
+        ({"backend": "fake_nowhere@played"}, 404, "fake_nowhere"),
+        ({"backend": "fake_manila@nothing"}, 404, "played"),
+        ({"cost": 10**6}, 400, "max_execution_time"),
+        ({"cost": 0}, 400, "cost"),
+        ({"runtime": "image"}, 400, "image"),
+        ({"calibration_id": "of yesterday"}, 404, "of yesterday"),
+        ({"session_id": "none"}, 404, "none"),
+        ({"start_session": True, "session_id": "other"}, 400, "session_id"),
+        ({"tags": ["x"] * 65}, 400, "tags"),
+    ],
+)
+async def test_a_job_that_makes_no_sense_is_refused_by_name(
+    api: Api, changes: dict[str, object], status: int, words: str
+) -> None:
+    answer = await api.alice.post("/jobs", json=body(**changes))
+    assert answer.status_code == status
+    assert words in answer.json()["error"]["message"]
+    assert (await api.alice.get("/jobs")).json()["count"] == 0
+
+
+async def test_a_body_that_is_no_json_or_has_no_params_is_refused(api: Api) -> None:
+    assert (await api.alice.post("/jobs", content=b"{")).status_code == 400
+    assert (await api.alice.post("/jobs", json={"program_id": "sampler", "backend": BACKEND})).status_code == 400
+
+
+async def test_one_job_more_than_may_wait_is_refused(api: Api) -> None:
+    for _ in range(2):
+        await submit(api.bob)
+    assert (await api.bob.post("/jobs", json=body())).status_code == 429
+    await api.start_next()
+    await submit(api.bob)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_jobs_of_others_are_not_there_and_without_a_token_nothing_is(api: Api, method: str, path: str) -> None:
+    job = await submit(api.alice)
+    content = b'{"tags": []}' if method == "PUT" else None
+    refused = await api.bob.request(method, f"/jobs/{job}{path}", content=content)
+    unknown = await api.bob.request(method, f"/jobs/none{path}", content=content)
+    assert (refused.status_code, unknown.status_code) == (404, 404)
+    assert refused.json()["error"]["message"].replace(job, "none") == unknown.json()["error"]["message"]
+    anonymous = await api.nobody.request(method, f"/api/v1/jobs/{job}{path}", content=content)
+    assert anonymous.status_code == 401
+    assert (await api.alice.get(f"/jobs/{job}")).json()["status"] == "Queued"
+
+
+async def test_a_result_is_nothing_until_there_is_one(api: Api) -> None:
+    job = await submit(api.alice)
+    assert (await api.alice.get(f"/jobs/{job}/results")).status_code == 204
+    await api.end_next(result=b'{"counts": 3}')
+    answer = await api.alice.get(f"/jobs/{job}/results")
+    assert (answer.status_code, answer.content) == (200, b'{"counts": 3}')
+    assert (await api.ada.get(f"/jobs/{job}/results")).content == answer.content
+
+
+async def test_a_private_result_is_read_once_and_by_its_owner_only(api: Api) -> None:
+    job = await submit(api.alice, private=True)
+    await api.end_next()
+    assert (await api.ada.get(f"/jobs/{job}/results")).status_code == 403
+    assert (await api.alice.get(f"/jobs/{job}/results")).status_code == 200
+    assert (await api.alice.get(f"/jobs/{job}/results")).status_code == 204
+    assert "params" not in (await api.alice.get(f"/jobs/{job}")).json()
+
+
+async def test_metrics_follow_the_job(api: Api) -> None:
+    await submit(api.bob)
+    job = await submit(api.alice)
+    queued = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    assert queued["position_in_queue"] == 2
+    assert queued["timestamps"]["running"] is None
+    await api.end_next()
+    await api.end_next(seconds=4)
+    ended = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    assert ended["position_in_queue"] is None
+    assert ended["usage"] == {"quantum_seconds": 4, "seconds": 4, "qpu_charge_time_seconds": 4, "status": "final"}
+    assert ended["timestamps"]["finished"] >= ended["timestamps"]["running"] >= ended["timestamps"]["created"]
+    assert ended["executions"] == 10
+
+
+async def test_a_job_is_cancelled_once_by_its_owner_or_an_admin(api: Api) -> None:
+    first, second = await submit(api.alice), await submit(api.alice)
+    assert (await api.alice.post(f"/jobs/{first}/cancel")).status_code == 204
+    assert (await api.alice.post(f"/jobs/{first}/cancel")).status_code == 409
+    assert (await api.ada.post(f"/jobs/{second}/cancel")).status_code == 204
+    shown = (await api.alice.get(f"/jobs/{second}")).json()
+    assert (shown["status"], shown["state"]["reason"]) == ("Cancelled", "Cancelled by ada, an admin.")
+
+
+async def test_a_deleted_job_is_gone(api: Api) -> None:
+    job = await submit(api.alice)
+    assert (await api.alice.delete(f"/jobs/{job}")).status_code == 204
+    assert (await api.alice.get(f"/jobs/{job}")).status_code == 404
+
+
+async def test_a_log_is_text_from_the_start(api: Api) -> None:
+    job = await submit(api.alice)
+    assert (await api.alice.get(f"/jobs/{job}/logs")).text == ""
+    claim = await api.start_next()
+    await api.store.documents.append_log(claim.job.id, "a line\n")
+    answer = await api.alice.get(f"/jobs/{job}/logs")
+    assert (answer.text, answer.headers["content-type"]) == ("a line\n", "text/plain; charset=utf-8")
+
+
+async def test_tags_are_replaced(api: Api) -> None:
+    job = await submit(api.alice, tags=["old"])
+    assert (await api.alice.put(f"/jobs/{job}/tags", json={"tags": ["new", "er"]})).status_code == 204
+    assert (await api.alice.get(f"/jobs/{job}")).json()["tags"] == ["new", "er"]
+    assert (await api.alice.put(f"/jobs/{job}/tags", json={"tags": "new"})).status_code == 400
+
+
+async def test_listings_show_pages_of_the_callers_own_jobs_as_they_are_asked_for(api: Api) -> None:
+    jobs = [await submit(api.alice, tags=[str(number % 2)]) for number in range(5)]
+    await submit(api.bob)
+
+    async def listed(**wanted: object) -> list[str]:
+        answer = await api.alice.get("/jobs", params=wanted)  # type: ignore[arg-type] - numbers and words
+        assert answer.status_code == 200, answer.text
+        return [job["id"] for job in answer.json()["jobs"]]
+
+    assert await listed() == jobs[::-1]
+    assert await listed(limit=2, offset=1) == jobs[::-1][1:3]
+    assert await listed(sort="ASC", tags="1") == jobs[1::2]
+    await api.alice.post(f"/jobs/{jobs[0]}/cancel")
+    assert await listed(pending=True, sort="ASC") == jobs[1:]
+    assert (await api.alice.get("/jobs", params={"limit": 0})).status_code == 400
+
+
+async def test_a_status_call_waits_for_the_end_of_a_young_job(api: Api) -> None:
+    patient = replace(api.services, settings=api.services.settings.model_copy(update={"hold": timedelta(seconds=30)}))
+    job = await submit(api.alice)
+
+    async def end() -> None:
+        await asyncio.sleep(0.05)
+        claim = await api.end_next()
+        api.services.endings.announce(claim.job.id)
+
+    api.app.state.services = patient
+    async with asyncio.timeout(20):
+        answer, _ = await asyncio.gather(api.alice.get(f"/jobs/{job}"), end())
+    assert answer.json()["status"] == "Completed"

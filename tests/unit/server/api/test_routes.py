@@ -1,0 +1,136 @@
+"""The routes beside those of jobs: accounts, backends, sessions, usage, administration, health."""
+
+import pytest
+
+from kit.server.api_in_process import BACKEND, Api, submit
+from kit.server.played_pool import NAME
+
+TEACHING = "crn:v1:bluemix:public:quantum-computing:us-east:a/alice:teaching::"
+
+
+async def test_a_token_is_traded_for_an_access_token_that_opens_the_api(api: Api) -> None:
+    answer = (await api.nobody.post("/identity/token", data={"apikey": "alice"})).json()
+    headers = {"Authorization": f"Bearer {answer['access_token']}"}
+    assert (await api.nobody.get("/api/v1/backends", headers=headers)).status_code == 200
+    wrong = await api.nobody.post("/identity/token", data={"apikey": "mallory"})
+    assert (wrong.status_code, wrong.json()["errorCode"]) == (400, "BXNIM0415E")
+    forged = {"Authorization": f"Bearer {answer['access_token'][:-2]}xx"}
+    assert (await api.nobody.get("/api/v1/backends", headers=forged)).status_code == 401
+
+
+async def test_instances_are_found_and_their_plans_described(api: Api) -> None:
+    headers = {"Authorization": "apikey alice"}
+    items = (await api.nobody.post("/v3/resources/search", headers=headers)).json()["items"]
+    assert [item["name"] for item in items] == ["research", "teaching"]
+    plan = await api.nobody.get(f"/{items[1]['service_plan_unique_id']}")
+    assert plan.json()["overview_ui"]["en"]["display_name"] == "open"
+    assert (await api.nobody.get("/qiskit-runtime-server-gold")).status_code == 404
+
+
+@pytest.mark.parametrize("prefix", ["/api/v1", "/experimental/api/v1", "/v1"])
+async def test_backends_are_listed_under_every_prefix(api: Api, prefix: str) -> None:
+    headers = {"Authorization": "apikey alice"}
+    devices = (await api.nobody.get(f"{prefix}/backends", headers=headers)).json()["devices"]
+    assert {device["name"] for device in devices} == {BACKEND, f"fake_quantum_sim@{NAME}"}
+
+
+async def test_a_backend_is_described_and_one_that_is_not_there_is_not(api: Api) -> None:
+    configuration = (await api.alice.get(f"/backends/{BACKEND}/configuration")).json()
+    assert (configuration["backend_name"], configuration["n_qubits"]) == (BACKEND, 5)
+    assert len((await api.alice.get(f"/backends/{BACKEND}/properties")).json()["qubits"]) == 5
+    assert (await api.alice.get(f"/backends/fake_quantum_sim@{NAME}/properties")).json() is None
+    assert (await api.alice.get(f"/backends/{BACKEND}/defaults")).json() is None
+    for path in ("configuration", "properties", "status", "defaults"):
+        assert (await api.alice.get(f"/backends/fake_nowhere@{NAME}/{path}")).status_code == 404
+
+
+async def test_an_executor_that_drains_is_said_to_be_paused(api: Api) -> None:
+    await submit(api.alice)
+    status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()
+    assert (status["status"], status["length_queue"]) == ("active", 1)
+    changed = await api.ada.patch(f"/admin/executors/{NAME}", json={"draining": True})
+    assert changed.status_code == 204
+    assert (await api.alice.get(f"/backends/{BACKEND}/status")).json()["status"] == "paused"
+    [executor] = (await api.ada.get("/admin/executors")).json()["executors"]
+    assert executor == {"name": NAME, "queued": 1, "running": 0, "slots": 1, "draining": True}
+    assert (await api.ada.patch("/admin/executors/none", json={"draining": True})).status_code == 404
+
+
+async def test_a_session_takes_jobs_until_it_is_closed(api: Api) -> None:
+    session = (await api.alice.post("/sessions", json={"backend": BACKEND, "max_ttl": 60})).json()
+    assert (session["state"], session["accepting_jobs"], session["max_ttl"]) == ("open", True, 60)
+    await submit(api.alice, session_id=session["id"])
+    await api.start_next()
+    assert (await api.alice.get(f"/sessions/{session['id']}")).json()["state"] == "active"
+    closed = await api.alice.patch(f"/sessions/{session['id']}", json={"accepting_jobs": False})
+    assert closed.status_code == 204
+    refused = await api.alice.post(
+        "/jobs", json={"program_id": "sampler", "backend": BACKEND, "params": {}, "session_id": session["id"]}
+    )
+    assert refused.status_code == 409
+    assert (await api.alice.patch(f"/sessions/{session['id']}", json={"accepting_jobs": True})).status_code == 400
+    assert (await api.bob.get(f"/sessions/{session['id']}")).status_code == 404
+
+
+async def test_a_session_that_is_cancelled_takes_its_queued_jobs_with_it(api: Api) -> None:
+    session = (await api.alice.post("/sessions", json={"backend": BACKEND, "mode": "batch"})).json()["id"]
+    running, queued = [await submit(api.alice, session_id=session) for _ in range(2)]
+    await api.start_next()
+    assert (await api.alice.delete(f"/sessions/{session}/close")).status_code == 204
+    assert (await api.alice.get(f"/jobs/{queued}")).json()["status"] == "Cancelled"
+    assert (await api.alice.get(f"/jobs/{running}")).json()["status"] == "Running"
+
+
+async def test_a_job_may_open_its_session_itself(api: Api) -> None:
+    answer = await api.alice.post(
+        "/jobs",
+        json={"program_id": "sampler", "backend": BACKEND, "params": {}, "start_session": True, "session_time": 30},
+    )
+    session = (await api.alice.get(f"/sessions/{answer.json()['session_id']}")).json()
+    assert (session["mode"], session["max_ttl"]) == ("dedicated", 30)
+
+
+async def test_usage_is_that_of_the_instance_and_of_its_limit(api: Api) -> None:
+    teaching = {"Service-CRN": TEACHING}
+    answer = await api.alice.post(
+        "/jobs", json={"program_id": "sampler", "backend": BACKEND, "params": {}}, headers=teaching
+    )
+    assert answer.status_code == 200
+    await api.end_next(seconds=40)
+    used = (await api.alice.get("/instances/usage", headers=teaching)).json()
+    assert (used["usage_consumed_seconds"], used["usage_limit_seconds"], used["usage_remaining_seconds"]) == (
+        40,
+        100,
+        60,
+    )
+    assert "usage_limit_seconds" not in (await api.alice.get("/instances/usage")).json()
+    assert (await api.alice.get("/instances/usage", headers={"Service-CRN": "crn:other"})).status_code == 404
+    [day] = (await api.ada.get("/admin/usage")).json()["usage"]
+    assert (day["account"], day["seconds"], day["jobs"]) == ("alice", 40, 1)
+
+
+@pytest.mark.parametrize("path", ["/admin/jobs", "/admin/executors", "/admin/usage"])
+async def test_only_admins_may_administer(api: Api, path: str) -> None:
+    assert (await api.bob.get(path)).status_code == 403
+    assert (await api.ada.get(path)).status_code == 200
+
+
+async def test_admins_list_everybodys_jobs_or_those_of_one(api: Api) -> None:
+    await submit(api.alice)
+    job = await submit(api.bob)
+    assert (await api.ada.get("/admin/jobs")).json()["count"] == 2
+    [only] = (await api.ada.get("/admin/jobs", params={"account": "bob"})).json()["jobs"]
+    assert (only["id"], only["account"]) == (job, "bob")
+
+
+async def test_probes_answer_without_a_token(api: Api) -> None:
+    assert (await api.nobody.get("/health/live")).json() == {"status": "alive"}
+    ready = (await api.nobody.get("/health/ready")).json()
+    assert ready["executors"] == {NAME: {"slots": 1, "idle": 1}}
+
+
+async def test_what_is_not_there_is_said_in_the_shape_of_every_error(api: Api) -> None:
+    answer = await api.nobody.get("/api/v2/jobs")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == 404
+    assert answer.json()["errors"][0]["message"] == answer.json()["error"]["message"]
