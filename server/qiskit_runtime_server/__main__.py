@@ -138,11 +138,11 @@ def _set_up(**given: object) -> "Settings":
 
 @cli.command()
 def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as for --tokens.")]) -> None:
-    """List the accounts of a folder of tokens, or say what is wrong with its accounts.toml."""
+    """List the accounts of a folder of tokens, and say what is wrong with it; exits with 1 if anything is."""
     from rich.console import Console  # noqa: PLC0415 - see above
     from rich.table import Table  # noqa: PLC0415
 
-    from qiskit_runtime_server.accounts.token_folder import listed  # noqa: PLC0415
+    from qiskit_runtime_server.accounts.token_folder import listed, problems  # noqa: PLC0415
 
     table = Table("account", "role", "tokens", "instance", "plan", "weight", "running", "queued", "s per day", "qubits")
     for account, tokens in listed(folder):
@@ -153,6 +153,11 @@ def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as
             who = (account.id, account.role, str(tokens), instance.name, instance.plan, str(granted.weight))
             table.add_row(*who, *shown)
     Console().print(table)
+    wrong = problems(folder)
+    for problem in wrong:
+        typer.echo(f"warning: {problem}", err=True)
+    if wrong:
+        raise typer.Exit(1)
 
 
 @cli.command()

@@ -4,7 +4,7 @@ import logging
 import re
 import stat
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ _RECHECK_SECONDS = 1.0
 # A file that was written less than this ago may be written again without a later time of modification.
 _SETTLED_SECONDS = 2.0
 _HASHED = "sha256:"
+_DROPPED = "no account can be called so, or it is no file: it does not count."
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,17 +35,22 @@ class _Content:
 class TokenFolder:
     """One file per account: the file's name is the account's, each line a token, or `sha256:` and its hash.
 
-    Blank lines and those that begin with # do not count. `accounts.toml` says more about the accounts; while it makes
-    no sense, what it said before holds. The folder is looked at again at most once a second, so that a token works, or
-    stops working, within two seconds of the change. A folder that cannot be read changes nothing.
+    Blank lines and those that begin with # do not count. `accounts.toml` says more about the accounts. The folder is
+    looked at again at most once a second, so that a token works, or stops working, within two seconds of the change.
+    From the start on, a folder that cannot be read changes nothing, and while `accounts.toml` makes no sense, what it
+    said before holds.
+
+    Raises:
+        AccountsFileError: If the folder cannot be read, or `accounts.toml` makes no sense, when there is nothing before
+            that could hold: without it nobody has a limit, and no admin is one.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._content = _Content()
-        self._seen: object = None
         self._checked = time.monotonic()
-        self._refresh()
+        seen = _names(folder)
+        self._content = _content(folder, seen, _accounts_file(folder, seen))
+        self._seen: object = seen if _settled(seen) else None
 
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that lists the token."""
@@ -69,9 +75,15 @@ class TokenFolder:
                 logger.warning("The token folder cannot be read, so the accounts stay as they are: %s", error)
             self._seen = str(error)
             return
-        if seen != self._seen:
-            self._content = _content(self._folder, seen, self._content.file)
-            self._seen = seen if _settled(seen) else None
+        if seen == self._seen:
+            return
+        try:
+            file = _accounts_file(self._folder, seen)
+        except AccountsFileError as error:
+            logger.error("%s; what it said before holds.", error)  # noqa: TRY400 - it says all
+            file = self._content.file
+        self._content = _content(self._folder, seen, file)
+        self._seen = seen if _settled(seen) else None
 
 
 def listed(folder: Path) -> list[tuple[Account, int]]:
@@ -80,13 +92,34 @@ def listed(folder: Path) -> list[tuple[Account, int]]:
     Raises:
         AccountsFileError: If the folder cannot be read, or that file makes no sense.
     """
-    try:
-        names = dict(_files(folder))
-    except OSError as error:
-        raise AccountsFileError(f"The token folder cannot be read: {error}") from error
-    file = AccountsFile.read(folder / FILE_NAME) if FILE_NAME in names else AccountsFile()
+    names = _names(folder)
+    file = _accounts_file(folder, names)
     tokens = {name: len(set(_fingerprints(folder / name))) for name in filter(is_account_name, names)}
     return [(file.account(name), tokens.get(name, 0)) for name in sorted(file.accounts.keys() | tokens.keys())]
+
+
+def problems(folder: Path) -> list[str]:
+    """Return what keeps somebody out, or was surely not meant: a line each, which begins with the name.
+
+    Errors as those of `listed`.
+    """
+    found = [f"{name}: {_DROPPED}" for name in _dropped(folder)]
+    owners: dict[Fingerprint, str] = {}
+    names = _names(folder)
+    for name in filter(is_account_name, names):
+        reports: list[str] = []
+        tokens = list(_read_tokens(folder / name, reports.append))
+        if not tokens and not reports:
+            reports.append(f"{name}: it has no token, so nobody can use it.")
+        twice = sorted({owners.setdefault(token, name) for token in tokens} - {name})
+        found += reports
+        found += [
+            f"{name}: it has a token that is one of {owner} too, and is taken for the latter's." for owner in twice
+        ]
+    missing = sorted(_accounts_file(folder, names).accounts.keys() - names.keys())
+    return found + [
+        f"{name}: it has no token, only a section in {FILE_NAME}, so nobody can use it." for name in missing
+    ]
 
 
 _Status = tuple[int, int, int]
@@ -108,8 +141,24 @@ def _settled(seen: Mapping[str, _Status]) -> bool:
     return time.time() - newest / 1e9 > _SETTLED_SECONDS
 
 
-def _content(folder: Path, names: Collection[str], before: AccountsFile) -> _Content:
-    file = _accounts_file(folder / FILE_NAME, before) if FILE_NAME in names else AccountsFile()
+def _names(folder: Path) -> dict[str, _Status]:
+    try:
+        return dict(_files(folder))
+    except OSError as error:
+        raise AccountsFileError(f"The token folder cannot be read: {error}") from error
+
+
+def _dropped(folder: Path) -> Iterator[str]:
+    """Yield the names in the folder that do not count, but for hidden ones, of which mounted Secrets have some."""
+    counted = _names(folder).keys()
+    return (path.name for path in sorted(folder.iterdir()) if path.name not in counted and path.name[0] != ".")
+
+
+def _accounts_file(folder: Path, names: Collection[str]) -> AccountsFile:
+    return AccountsFile.read(folder / FILE_NAME) if FILE_NAME in names else AccountsFile()
+
+
+def _content(folder: Path, names: Collection[str], file: AccountsFile) -> _Content:
     accounts: dict[Fingerprint, Account] = {}
     for name in filter(is_account_name, names):
         account = file.account(name)
@@ -120,21 +169,17 @@ def _content(folder: Path, names: Collection[str], before: AccountsFile) -> _Con
     return _Content(accounts=accounts, plans=plans, file=file)
 
 
-def _accounts_file(path: Path, before: AccountsFile) -> AccountsFile:
-    """Return what a file says or, if it makes no sense, what it said before: a slip must lock nobody out."""
-    try:
-        return AccountsFile.read(path)
-    except AccountsFileError as error:
-        logger.error("%s; what it said before holds, which after a start is nothing.", error)  # noqa: TRY400 - it says all
-        return before
-
-
 def _fingerprints(path: Path) -> Iterator[Fingerprint]:
     """Yield the tokens in a file; none if it cannot be read, which must not lock everybody else out."""
+    return _read_tokens(path, lambda problem: logger.warning("Account %s", problem))
+
+
+def _read_tokens(path: Path, report: Callable[[str], None]) -> Iterator[Fingerprint]:
+    """Yield the tokens in a file, and report what is none; the report begins with the account's name."""
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        logger.warning("The token file %s cannot be read, so its tokens do not work: %s", path, error)
+        report(f"{path.name}: its file cannot be read, so its tokens do not work: {error}")
         return
     for number, line in enumerate(lines, start=1):
         if not line.startswith(_HASHED):
@@ -143,4 +188,4 @@ def _fingerprints(path: Path) -> Iterator[Fingerprint]:
         elif _DIGEST.fullmatch(digest := line.removeprefix(_HASHED).strip().lower()):
             yield Fingerprint(digest)
         else:
-            logger.warning("Line %d of %s is no SHA-256 in hexadecimal, so it is no token.", number, path)
+            report(f"{path.name}: Line {number} of its file is no SHA-256 in hexadecimal, so it is no token.")

@@ -1,7 +1,6 @@
 """Accounts from a folder: what may stand there, what it does, and what happens while it is changed or wrong."""
 
 import hashlib
-import logging
 import os
 import subprocess
 import sys
@@ -12,9 +11,8 @@ import pytest
 from qiskit_runtime_server.accounts.file import AccountsFile
 from qiskit_runtime_server.accounts.identity import Account, Role, fingerprint, identity
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.accounts.token_folder import TokenFolder
-from qiskit_runtime_server.errors import AccountsFileError, NotFoundError
-from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.accounts.token_folder import TokenFolder, problems
+from qiskit_runtime_server.errors import AccountsFileError, NotFoundError, StartupError
 
 FILE = """
 [defaults]
@@ -147,10 +145,37 @@ def test_a_slip_in_the_file_changes_nothing_and_locks_nobody_out(
     assert alice.role is Role.USER
 
 
-def test_a_start_with_a_broken_file_lets_everybody_in_as_users(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (folder / "accounts.toml").write_text("rubbish")
-    assert found(TokenFolder(folder), "alice-1") == Account(id=AccountId("alice"))
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+def test_a_slip_in_the_file_stops_a_start_as_limits_and_admins_would_be_lost(folder: Path) -> None:
+    (folder / "accounts.toml").write_text(FILE + "rubbish")
+    with pytest.raises(StartupError, match=r"accounts\.toml: Expected"):
+        TokenFolder(folder)
+
+
+def test_a_folder_that_cannot_be_read_stops_a_start(folder: Path) -> None:
+    with pytest.raises(StartupError, match="cannot be read"):
+        TokenFolder(folder / "alice")
+
+
+def test_what_is_wrong_with_a_folder_is_found_before_its_users_find_it(folder: Path) -> None:
+    (folder / "accounts.toml").write_text("[accounts.alice]\n[accounts.carol]\n")
+    assert [problem.partition(":")[0] for problem in problems(folder)] == ["carol"]
+    (folder / "bob").write_text("alice-1\nsha256:short\n")
+    (folder / "dora").write_text("# nothing yet\n")
+    (folder / "eve@uni").write_text("eve-1")
+    (folder / "old").mkdir()
+    (folder / ".hidden").write_text("x")
+    (folder / "binary").write_bytes(b"\xff\xfe")
+    found_now = sorted(problems(folder))
+    assert [problem.partition(":")[0] for problem in found_now] == [
+        "binary",
+        "bob",
+        "bob",
+        "carol",
+        "dora",
+        "eve@uni",
+        "old",
+    ]
+    assert not any(token in " ".join(found_now) for token in ("alice-1", "eve-1"))
 
 
 def test_a_folder_that_is_gone_changes_nothing_until_it_is_back(
@@ -227,6 +252,11 @@ def test_a_folder_can_be_checked_before_a_server_reads_it(folder: Path) -> None:
         ["bob", "user", "1", "default", "self-hosted", "1", "-", "100", "-", "25"],
         ["carol", "user", "0", "default", "self-hosted", "1", "-", "100", "-", "25"],
     ]
+    assert done.returncode == 1
+    assert "carol: it has no token" in done.stderr
+    (folder / "carol").write_text("carol-1")
+    right = command(str(folder))
+    assert (right.returncode, right.stderr) == (0, "")
     (folder / "accounts.toml").write_text("[accounts.alice]\nqeued = 3")
     refused = command(str(folder))
     assert refused.returncode != 0
