@@ -3,11 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -74,13 +74,36 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """What is known of a device without holding its documents; attributes as in `Metadata`."""
+    """What is known of a device without holding its documents; attributes as in `Metadata`.
+
+    Attributes:
+        processor_type: Its family, revision and, of some, segment; all are text. Empty where that is not known.
+        clops: How many layers of circuits a second the hardware runs; None where that is not known.
+    """
 
     name: MetadataName
     num_qubits: int
     max_shots: int
     backend_version: str
     digest: str
+    processor_type: Mapping[str, str] = field(default_factory=dict)
+    clops: int | None = None
+
+    @classmethod
+    def of(cls, metadata: Metadata) -> Self:
+        """Return the outline of a device."""
+        said = metadata.configuration
+        # Some documents say "None", as text.
+        clops = said.get("clops_h")
+        return cls(
+            name=metadata.name,
+            num_qubits=metadata.num_qubits,
+            max_shots=metadata.max_shots,
+            backend_version=said["backend_version"],
+            digest=metadata.digest,
+            processor_type={part: str(value) for part, value in (said.get("processor_type") or {}).items()},
+            clops=clops if isinstance(clops, int) else None,
+        )
 
 
 class _Files(NamedTuple):
@@ -162,13 +185,7 @@ class Catalog:
         if known is not None and known[0] == key:
             return known[1]
         metadata = self.get(name, ideal_qubits=ideal_qubits)
-        outline = Outline(
-            name=metadata.name,
-            num_qubits=metadata.num_qubits,
-            max_shots=metadata.max_shots,
-            backend_version=metadata.configuration["backend_version"],
-            digest=metadata.digest,
-        )
+        outline = Outline.of(metadata)
         self._outlines[name] = (key, outline)
         return outline
 

@@ -219,6 +219,19 @@ def _shape(values: object) -> tuple[int, ...]:
     return (len(values), *_shape(values[0])) if isinstance(values, list) else ()
 
 
+def test_the_list_says_what_is_known_of_each_processor(client: httpx.Client) -> None:
+    listed = client.get("/backends", headers={"IBM-API-Version": "2025-01-01"}).raise_for_status().json()["devices"]
+    devices = {device["name"]: device for device in listed}
+    assert devices["fake_marrakesh@aer"]["processor_type"] == {"family": "Heron", "revision": "2"}
+    assert devices["fake_marrakesh@aer"]["clops"] == {"type": "hardware", "value": 195_000}
+    assert devices["fake_armonk@aer"]["processor_type"]["revision"] == "1.2"
+    assert all(isinstance(device["clops"]["value"], int) for device in listed if "clops" in device)
+    assert not {"processor_type", "clops"} & devices["fake_quantum_sim@aer"].keys()
+    assert {device["is_simulator"] for device in listed} == {False}
+    names = client.get("/backends", headers={"IBM-API-Version": "2024-01-01"}).raise_for_status().json()["devices"]
+    assert names == list(devices)
+
+
 def test_a_job_that_asks_for_too_much_time_gets_what_there_is(client: httpx.Client, resulting_qasm: str) -> None:
     costs = []
     for said in ({"cost": 100_000}, {"cost": 20}, {}):

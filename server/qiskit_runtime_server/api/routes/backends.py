@@ -114,7 +114,12 @@ def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
 
 
 def _summary(name: str, outline: Outline, load: Load) -> dict[str, Any]:
-    kind = {"class": "mock"} if is_dry_run(name) else {}
+    # Devices stand for hardware: clients give simulators neither sessions nor calibration.
+    kind: dict[str, Any] = {"is_simulator": False} | ({"class": "mock"} if is_dry_run(name) else {})
+    if outline.processor_type:
+        kind["processor_type"] = outline.processor_type
+    if outline.clops is not None:
+        kind["clops"] = {"type": "hardware", "value": outline.clops}
     return kind | {
         "name": name,
         "status": {"name": "paused", "reason": _DRAINING}

@@ -114,6 +114,8 @@ def test_an_outline_agrees_with_its_documents(catalog: Catalog) -> None:
         max_shots=100_000,
         backend_version=metadata.configuration["backend_version"],
         digest=metadata.digest,
+        processor_type={"family": "Heron", "revision": "2"},
+        clops=195_000,
     )
 
 
