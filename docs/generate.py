@@ -69,7 +69,8 @@ def operator_settings_page() -> str:
     lines = [
         "# Settings of the operator",
         "",
-        "Made from the code by `make docs`. The chart sets those that its values speak of.",
+        "Made from the code by `make docs`. The chart sets those that its values speak of. A variable that begins with",
+        "`QRO_` and is not in this table keeps the operator from starting.",
         "",
         *_settings_table(OperatorSettings),
     ]

@@ -7,7 +7,8 @@ import os
 import platform
 from contextlib import suppress
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -32,10 +33,13 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+_PREFIX: Final = "QRO_"
+
+
 class Settings(BaseSettings):
     """What can be set."""
 
-    model_config = SettingsConfigDict(env_prefix="QRO_", extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     namespaces: Words = ()
     """Namespaces whose RuntimeServers are reconciled; all namespaces, if this is empty."""
@@ -93,8 +97,14 @@ class Settings(BaseSettings):
         """Return the settings from `given` and, where it says nothing, from the environment.
 
         Raises:
-            StartupError: If one is missing or makes no sense; the message names it.
+            StartupError: If one is missing, unknown, or makes no sense; the message names it.
         """
+        known = {f"{_PREFIX}{name.upper()}" for name in cls.model_fields}
+        for name in sorted(os.environ):
+            if name.upper().startswith(_PREFIX) and name.upper() not in known:
+                nearest = get_close_matches(name.upper(), known, n=1)
+                hint = f": do you mean {nearest[0]}?" if nearest else ""
+                raise StartupError(f"{name} is no setting of the operator{hint}")
         try:
             return cls(**given)
         except ValidationError as error:

@@ -61,6 +61,16 @@ def test_what_is_refused_is_said_in_the_words_of_the_api_server(lab: Lab, proxy:
     assert set(lab.parts("Deployment")) == MADE["Deployment"]
 
 
+def test_an_update_that_is_refused_is_not_said_to_be_rolled_out(lab: Lab, proxy: ApiServerProxy) -> None:
+    lab.apply(suspend=True)
+    eventually(lambda: lab.condition("Progressing").get("reason") == "RolledOut")
+    proxy.inject(Fault(method="PATCH", path="/deployments/lab-api", times=None, status=403, reason="a policy"))
+    lab.apply(suspend=True, api={"priorityClassName": "high"})
+    progressing = eventually(lambda: (c := lab.condition("Progressing"))["reason"] == "WriteRefused" and c)
+    assert progressing["status"] == "False"
+    assert "injected: a policy" in progressing["message"]
+
+
 @pytest.mark.parametrize(
     "fault",
     [

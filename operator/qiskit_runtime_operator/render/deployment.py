@@ -25,6 +25,7 @@ def deployment(server: RuntimeServer, context: RenderContext, pods: Pods, strate
             "selector": {"matchLabels": dict(pods.selector)},
             "strategy": strategy,
             "revisionHistoryLimit": _OLD_VERSIONS_KEPT,
+            "progressDeadlineSeconds": int(pods.patience.total_seconds()),
             "template": pod_template(server, pods),
         },
     }

@@ -14,7 +14,7 @@ SNAPSHOTS: Final = "/etc/qiskit-runtime-server/snapshots"
 # Nobody; its files in volumes belong to the group of the same number.
 _USER: Final = 10001
 _TMP: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
-_STARTUP_SECONDS: Final = 600
+_STARTUP: Final = timedelta(minutes=10)
 # What a server does after its last job before it is gone.
 _FAREWELL: Final = timedelta(seconds=30)
 
@@ -69,6 +69,16 @@ class Pods:
     stop_delay: timedelta = timedelta()
     drain: timedelta
 
+    @property
+    def grace(self) -> timedelta:
+        """How long Kubernetes lets a pod take to end."""
+        return self.stop_delay + self.drain + _FAREWELL
+
+    @property
+    def patience(self) -> timedelta:
+        """How long one step of a roll-out may take: an old pod ends as slowly as it may, and a new one starts."""
+        return self.grace + _STARTUP
+
 
 def pod_template(server: RuntimeServer, pods: Pods) -> Manifest:
     """Return the template of the pods, which fulfils the restricted Pod Security Standard."""
@@ -82,7 +92,7 @@ def pod_template(server: RuntimeServer, pods: Pods) -> Manifest:
                 "enableServiceLinks": False,
                 "securityContext": _pod_security(),
                 "imagePullSecrets": [{"name": name} for name in server.spec.image.pull_secrets],
-                "terminationGracePeriodSeconds": _seconds(pods.stop_delay + pods.drain + _FAREWELL),
+                "terminationGracePeriodSeconds": _seconds(pods.grace),
                 **_placement(pods),
                 "containers": [_container(server, pods)],
                 "volumes": [{"name": volume.name, **volume.source} for volume in _volumes(pods)],
@@ -143,7 +153,7 @@ def _container(server: RuntimeServer, pods: Pods) -> Manifest:
             "envFrom": [{"configMapRef": {"name": pods.env_from}}] if pods.env_from else [],
             "resources": _resources(pods),
             "volumeMounts": [_mount(volume) for volume in _volumes(pods)],
-            "startupProbe": _probe("live", period=2, failures=_STARTUP_SECONDS // 2),
+            "startupProbe": _probe("live", period=2, failures=_seconds(_STARTUP) // 2),
             "livenessProbe": _probe("live", period=10, failures=6),
             "readinessProbe": _probe("ready", period=5, failures=3),
             "lifecycle": _lifecycle(pods.stop_delay),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from qiskit_runtime_operator.render.api_settings import api_volumes
 from qiskit_runtime_operator.render.context import RenderContext
@@ -23,6 +23,8 @@ from qiskit_runtime_operator.resource.urls import public_url
 from qiskit_runtime_operator.status.conditions import Condition, ConditionType, Reason, condition_documents
 from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_operator.status.rollout import Pool
+
+_NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ def observe(
     observed = replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
     conditions = (
         _available(server, api, executors),
-        _progressing((api, *executors)),
+        _progressing((api, *executors), observed.refusals),
         _degraded(
             server, api, executors, replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
         ),
@@ -167,10 +169,14 @@ def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool]) -> C
     return condition(Reason.READY, "The api and at least one executor are ready.")
 
 
-def _progressing(pools: Sequence[Pool]) -> Condition:
+def _progressing(pools: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
+    refused = [refusal for refusal in refusals if refusal.kind == "Deployment" and refusal.reason in _NOT_WRITTEN]
     stalled = [str(pool) for pool in pools if pool.stalled]
     rolling = [pool.name for pool in pools if not pool.rolled_out]
-    if stalled:
+    if refused:
+        # Its pods are what was asked for before.
+        status, reason, message = False, refused[0].reason, "; ".join(map(str, refused))
+    elif stalled:
         status, reason, message = False, Reason.STALLED, "; ".join(stalled)
     elif rolling:
         status, reason, message = True, Reason.ROLLING_OUT, f"Rolling out {', '.join(rolling)}."

@@ -241,3 +241,13 @@ def test_an_ingress_tells_a_known_controller_how_large_requests_are_and_users_ha
     assert ingress["metadata"]["annotations"][limit] == "101m"
     spec["ingress"]["annotations"] = {limit: "1g"}
     assert only("Ingress", render(runtime_server(spec), CONTEXT), "lab-api")["metadata"]["annotations"][limit] == "1g"
+
+
+@given(server=runtime_servers, context=contexts)
+def test_a_roll_out_that_drains_as_asked_is_not_stalled(server: RuntimeServer, context: RenderContext) -> None:
+    for manifest in render(server, context):
+        if manifest["kind"] == "Deployment":
+            pod = manifest["spec"]["template"]["spec"]
+            probe = pod["containers"][0]["startupProbe"]
+            start = probe["periodSeconds"] * probe["failureThreshold"]
+            assert manifest["spec"]["progressDeadlineSeconds"] >= pod["terminationGracePeriodSeconds"] + start
