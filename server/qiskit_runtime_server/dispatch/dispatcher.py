@@ -25,6 +25,7 @@ from typing import Final
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
@@ -147,6 +148,7 @@ class Dispatcher:
             reservation.release()
             raise
         if claim is not None:
+            job_log.started(claim.job)
             self._metrics.started(claim.job)
             self._follow(FollowedRun(claim=claim, reservation=reservation))
             return

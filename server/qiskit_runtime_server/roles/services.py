@@ -12,6 +12,7 @@ from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
@@ -44,6 +45,7 @@ async def run_services(
     metrics.expect(pools)
     store = await _open_store(settings)
     metrics.count_ends(store.signals)
+    store.signals.on_end(job_log.ended)
     try:
         await all_or_none(pool.start() for pool in pools.values())
         await all_or_none(run_selftest(name, pool) for name, pool in pools.items() if isinstance(pool, Slots))

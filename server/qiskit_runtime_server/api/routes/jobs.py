@@ -16,6 +16,7 @@ from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.backends.names import dry_run_name
+from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.errors import (
     JobNotFoundError,
     MalformedRequestError,
@@ -101,6 +102,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> dic
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdrawals.begin(job)
             raise
+    job_log.accepted(job)
     return {"id": job.id, "backend": job.backend} | ({"session_id": job.session_id} if job.session_id else {})
 
 
