@@ -163,7 +163,7 @@ class Cluster:
             self._metrics.written(kind, "delete")
 
     async def write_status(self, namespace: str, name: str, uid: str, status: Mapping[str, Any]) -> Manifest | None:
-        """Replace the status of a RuntimeServer; None if that is gone, or another one of its name.
+        """Replace the status of a RuntimeServer; None if that is gone. RefusedError if another one has its name by now.
 
         A JSON patch, because an older CRD leaves out fields that it does not have. Server-side apply would refuse them.
         """
@@ -174,11 +174,8 @@ class Cluster:
         path = f"{collection_path(SERVERS, namespace)}/{name}/status"
         try:
             written = await self._write("PATCH", path, patch, query={"fieldManager": MANAGER}, content_type=_JSON_PATCH)
-        except RefusedError:
-            live = await self.get(SERVERS, namespace, name)
-            if live is None or live["metadata"]["uid"] != uid:
-                return None
-            raise
+        except (StaleError, MissingError):
+            return None
         self._metrics.written(SERVERS, "status")
         return written
 
