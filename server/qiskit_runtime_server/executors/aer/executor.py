@@ -301,13 +301,16 @@ class AerExecutor(BaseExecutor):
         """Return how Aer takes shots, and about how many seconds it needs for a row."""
         circuit = task.circuit
         bond = _bond_bound(circuit)
+        # Aer evolves a circuit once for all shots if there is no chance before its last measurements.
+        once = self._is_ideal(task) and terminal_measurements(circuit) is not None
         if bond is not None:
             product = _SECONDS_PER_TENSOR + _SECONDS_PER_PRODUCT * bond**3
-            bond_seconds = task.shots * _length(circuit) * product
+            length = _length(circuit)
+            bond_seconds = product * (length + task.shots * circuit.num_qubits if once else task.shots * length)
             if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= _SMALL_BOND:
                 return "matrix_product_state", bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
-            return "statevector", dense_seconds
+            return "statevector", _dense_seconds(circuit, 1) if once else dense_seconds
         if bond is not None and bond <= _LARGEST_BOND:
             return "matrix_product_state", bond_seconds
         needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits

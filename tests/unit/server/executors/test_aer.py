@@ -34,6 +34,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor, executor
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.simulation.noise import DeviceNoise
+from qiskit_runtime_server.testing import sample_task
 
 Shots = Callable[..., np.ndarray]
 Expect = Callable[..., None]
@@ -423,3 +424,23 @@ def test_a_tree_with_a_measurement_on_its_way_ends() -> None:
         AerExecutor(threads=1).execute_sampler([pub], {"simulator": {"seed_simulator": 11}}, "fake_guadalupe")
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(("num_qubits", "method"), [(25, "statevector"), (60, "matrix-product-state")])
+def test_a_circuit_that_is_evolved_once_for_all_shots_is_not_said_to_take_as_many_times_longer(
+    num_qubits: int, method: str
+) -> None:
+    circuit = QuantumCircuit(num_qubits, num_qubits)
+    for layer in range(4 if num_qubits == 25 else 1):
+        circuit.ry(0.3, range(num_qubits))
+        for qubit in range(layer % 2, num_qubits - 1, 2 if num_qubits == 25 else 1):
+            circuit.cx(qubit, qubit + 1)
+    circuit.measure(range(num_qubits), range(num_qubits))
+    aer = AerExecutor().fitted(memory_bytes=2**30, threads=1)
+    one, many = (aer.offer(sample_task(circuit, shots=shots)) for shots in (1, 1000))
+    assert one.method == many.method == method
+    # Drawing from the state that is there takes time as well, from that of a product each time.
+    assert many.seconds < (1.01 if method == "statevector" else 500) * one.seconds
+    on_the_way = circuit.compose(circuit)
+    one, many = (aer.offer(sample_task(on_the_way, shots=shots)) for shots in (1, 1000))
+    assert many.seconds > 900 * one.seconds
