@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit, QuantumRegister
+from qiskit.circuit import ClassicalRegister, Clbit, Parameter, QuantumCircuit, QuantumRegister
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp
@@ -117,6 +117,19 @@ class ExecutorConformance:
         circuit.cx(1, 2)
         circuit.measure([0, 1, 2], [2, 0, 1])
         assert_distributed(executor.sample(sample_task(circuit)), {"011": 1.0})
+
+    def test_bits_may_be_in_no_register_or_in_several(self, executor: BaseExecutor) -> None:
+        """Registers are names for bits; the last axis has all bits of the circuit, once each."""
+        bits = [Clbit() for _ in range(3)]
+        circuit = QuantumCircuit(QuantumRegister(2), bits)
+        circuit.add_register(
+            ClassicalRegister(bits=bits[1:], name="some"), ClassicalRegister(bits=bits[1:2], name="one")
+        )
+        circuit.x(0)
+        circuit.cx(0, 1)
+        circuit.reset(1)
+        circuit.measure([0, 1, 0], bits)
+        assert_distributed(executor.sample(sample_task(circuit)), {"101": 1.0})
 
     def test_columns_belong_to_the_circuits_parameters(self, executor: BaseExecutor) -> None:
         """Columns are in the order of ``circuit.parameters``, which is not that of the gates."""

@@ -35,5 +35,6 @@ def _bits(task: SampleTask, values: NDArray[np.float64], seed: int) -> BitTensor
     circuit: QuantumCircuit = task.circuit.assign_parameters(values) if values.size else task.circuit
     simulator = AerSimulator(noise_model=task.noise)
     result = simulator.run(circuit, shots=task.shots, memory=True, seed_simulator=seed).result()
-    memory = [shot.replace(" ", "")[::-1] for shot in result.get_memory()]
-    return np.array([[bit == "1" for bit in shot] for shot in memory], dtype=bool)
+    return np.array(
+        [[bool(int(shot, 16) >> bit & 1) for bit in range(circuit.num_clbits)] for shot in result.data()["memory"]]
+    )

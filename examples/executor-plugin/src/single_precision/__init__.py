@@ -56,6 +56,6 @@ class SinglePrecisionExecutor(BaseExecutor):
             # Aer takes seeds of 31 bits; a plain remainder would give 3 and 3 + 2**31 the same shots.
             seed_simulator=int(np.random.default_rng(seed).integers(2**31)),
         )
-        memory = simulator.run(circuit, shots=task.shots, memory=True).result().get_memory()
-        # Aer writes the last bit first, and a space between registers.
-        return np.array([[bit == "1" for bit in reversed(shot.replace(" ", ""))] for shot in memory], dtype=bool)
+        # A number for each shot: get_memory() would leave out bits that are in no register.
+        memory = simulator.run(circuit, shots=task.shots, memory=True).result().data()["memory"]
+        return np.array([[bool(int(shot, 16) >> bit & 1) for bit in range(circuit.num_clbits)] for shot in memory])
