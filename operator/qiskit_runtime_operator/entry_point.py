@@ -6,8 +6,9 @@ came while it was importing was lost, and the pod stayed until its grace period 
 
 import os
 import signal
+from typing import Final
 
-_FIRST_PROCESS = 1
+_FIRST_PROCESS: Final = 1
 
 
 def main() -> None:

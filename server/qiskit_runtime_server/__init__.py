@@ -1,7 +1,7 @@
 """A self-hosted Qiskit Runtime: unmodified clients submit jobs, simulators run them."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.app import create_app
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "create_app"]
 
-_MODULES = {"Settings": "settings", "create_app": "app"}
+_MODULES: Final = {"Settings": "settings", "create_app": "app"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, FastAPI
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Clients take a URL with "experimental" in it verbatim; the others are for `url_resolver` and for people. The channel
 # `ibm_cloud` of clients up to 0.43 has none.
-PREFIXES = ("/api/v1", "/experimental/api/v1", "/v1", "")
+PREFIXES: Final = ("/api/v1", "/experimental/api/v1", "/v1", "")
 
 
 def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: Settings | None = None) -> FastAPI:

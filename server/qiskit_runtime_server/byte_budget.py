@@ -2,11 +2,11 @@
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from qiskit_runtime_server.errors import BusyError
 
-_SMALL_BYTES = 64 * 1024
+_SMALL_BYTES: Final = 64 * 1024
 
 
 class ByteBudget:

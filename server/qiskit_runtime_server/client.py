@@ -6,7 +6,7 @@ process talks to one platform at a time: a server of yours or IBM's.
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from qiskit_runtime_server.errors import MalformedRequestError, RequestError
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "environment", "platform_variables", "save_account", "sign_in"]
 
-ACCOUNT_NAME = "qiskit-runtime-server"
-_CHANNEL = "ibm_quantum_platform"
-_API = "/api/v1"
+ACCOUNT_NAME: Final = "qiskit-runtime-server"
+_CHANNEL: Final = "ibm_quantum_platform"
+_API: Final = "/api/v1"
 # Clients take a URL with the word "experimental" as it is; of any other they make a host name of IBM Cloud's pattern.
-_VERBATIM_API = "/experimental/api/v1"
+_VERBATIM_API: Final = "/experimental/api/v1"
 # The library's word for "the first instance of this account", which spares the user a warning.
-_ANY_INSTANCE = "auto"
-_KEY_NOT_FOUND = "BXNIM0415E"
-_PATIENCE = 15.0  # seconds
+_ANY_INSTANCE: Final = "auto"
+_KEY_NOT_FOUND: Final = "BXNIM0415E"
+_PATIENCE: Final = 15.0  # seconds
 
 
 def connect(

@@ -9,7 +9,7 @@ holder under the one after; `set_back` returns it to the queue, or fails it when
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 import msgspec
 
@@ -21,10 +21,10 @@ JobId = NewType("JobId", str)
 SessionId = NewType("SessionId", str)
 AccountId = NewType("AccountId", str)
 
-MAX_WORKER_DEATHS = 3
+MAX_WORKER_DEATHS: Final = 3
 """With how many deaths of its worker process a job fails."""
 
-MAX_LOSSES = 10
+MAX_LOSSES: Final = 10
 """With how many runs lost with an executor, a stream or a node a job fails."""
 
 

@@ -2,16 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 # For the supervisor, the interpreters of the workers, and the page cache that a simulation should not push out.
-_RESERVE = 0.2
-_CORES_PER_SLOT = 4
+_RESERVE: Final = 0.2
+_CORES_PER_SLOT: Final = 4
 
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_STEP = 1024
+_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_STEP: Final = 1024
 
-_CGROUP = Path("/sys/fs/cgroup")
-_MEMORY_LIMITS = (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes")
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_MEMORY_LIMITS: Final = (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes")
 
 
 def usable_bytes() -> int:

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from typing import Final
 
 
 class Format(StrEnum):
@@ -34,13 +35,13 @@ def _powershell(value: str) -> str:
 
 
 # JSON's strings are Python's, and those of files of variables.
-_SETTING: Mapping[Format, Callable[[Mapping[str, str]], str]] = {
+_SETTING: Final[Mapping[Format, Callable[[Mapping[str, str]], str]]] = {
     Format.SH: _lines(lambda name, value: f"export {name}={shlex.quote(value)}"),
     Format.POWERSHELL: _lines(lambda name, value: f"$env:{name} = {_powershell(value)}"),
     Format.PYTHON: lambda variables: f"import os\n\nos.environ.update({json.dumps(dict(variables), indent=4)})",
     Format.DOTENV: _lines(lambda name, value: f"{name}={json.dumps(value)}"),
 }
-_UNSETTING: Mapping[Format, Callable[[list[str]], str]] = {
+_UNSETTING: Final[Mapping[Format, Callable[[list[str]], str]]] = {
     Format.SH: lambda names: f"unset {' '.join(names)}",
     Format.POWERSHELL: lambda names: f"Remove-Item -ErrorAction Ignore {', '.join(f'Env:{name}' for name in names)}",
     Format.PYTHON: lambda names: f"import os\n\nfor name in {json.dumps(names)}:\n    os.environ.pop(name, None)",

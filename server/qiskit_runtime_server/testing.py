@@ -16,6 +16,7 @@ Statistical tests have fixed seeds and fail a right executor with a probability 
 
 import pickle
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import pytest
@@ -33,8 +34,8 @@ from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, Expect
 
 __all__ = ["ExecutorConformance", "assert_distributed", "sample_task"]
 
-SHOTS = 4096
-_LEAST_P_VALUE = 1e-6
+SHOTS: Final = 4096
+_LEAST_P_VALUE: Final = 1e-6
 
 
 def sample_task(

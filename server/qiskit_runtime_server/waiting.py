@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 # 2 to the power of more than 1023 is no float.
-_MAX_DOUBLINGS = 60
+_MAX_DOUBLINGS: Final = 60
 
 
 class News:

@@ -1,6 +1,9 @@
 """What CONTRIBUTING.md says of the layout: no circle of imports, and rooms that can be looked over."""
 
+import ast
+import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import grimp
@@ -11,6 +14,7 @@ from kit import ROOT
 
 PACKAGES = {"server": "qiskit_runtime_server", "operator": "qiskit_runtime_operator"}
 MOST_MODULES = 16
+TYPES = ("TypeVar(", "ParamSpec(")
 
 
 @pytest.mark.parametrize("package", PACKAGES.values())
@@ -36,3 +40,21 @@ def test_no_folder_has_more_modules_than_one_can_look_over(folder: str, package:
 def test_programs_has_eight_modules_beside_its_folders() -> None:
     programs = Path(ROOT / "server" / PACKAGES["server"] / "programs")
     assert len([path for path in programs.glob("*.py") if path.name != "__init__.py"]) <= 8
+
+
+def test_constants_of_modules_are_final() -> None:
+    modules = [path for folder, package in PACKAGES.items() for path in (ROOT / folder / package).rglob("*.py")]
+    assert [f"{path.relative_to(ROOT)}: {name}" for path in modules for name in _not_final(path)] == []
+
+
+def _not_final(module: Path) -> Iterator[str]:
+    for statement in ast.parse(module.read_text()).body:
+        if isinstance(statement, ast.AnnAssign) and not ast.unparse(statement.annotation).startswith("Final"):
+            names = ast.unparse(statement.target)
+        elif isinstance(statement, ast.Assign) and not ast.unparse(statement.value).startswith(
+            ("TypeVar(", "ParamSpec(")
+        ):
+            names = ", ".join(map(ast.unparse, statement.targets))
+        else:
+            continue
+        yield from re.findall(r"\b_?[A-Z][A-Z0-9_]*\b(?!\[)", names)

@@ -1,6 +1,7 @@
 """Names, labels and owners of what is rendered."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import (
@@ -14,7 +15,7 @@ from qiskit_runtime_operator.resource.names import (
     MANAGER,
 )
 
-_APP = "qiskit-runtime-server"
+_APP: Final = "qiskit-runtime-server"
 
 
 def instance_selector(server: RuntimeServer) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,9 +12,9 @@ from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId
 
-FILE_NAME = "accounts.toml"
+FILE_NAME: Final = "accounts.toml"
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 def _unlimited(value: object) -> object:

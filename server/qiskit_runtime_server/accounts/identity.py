@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import Final, NewType, Protocol
 
 import jwt
 
@@ -15,7 +15,7 @@ from qiskit_runtime_server.jobs import AccountId
 
 Fingerprint = NewType("Fingerprint", str)
 
-_ALGORITHM = "HS256"
+_ALGORITHM: Final = "HS256"
 
 
 class Role(StrEnum):
@@ -34,7 +34,7 @@ class Instance:
     limits: AccountLimits = NO_LIMITS
 
 
-DEFAULT_INSTANCE = Instance()
+DEFAULT_INSTANCE: Final = Instance()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

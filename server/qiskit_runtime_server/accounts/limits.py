@@ -1,6 +1,7 @@
 """What an account is granted: its share of the executors, and its limits."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from qiskit_runtime_server.errors import LimitError
 
@@ -45,4 +46,4 @@ class AccountLimits:
             )
 
 
-NO_LIMITS = AccountLimits()
+NO_LIMITS: Final = AccountLimits()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name
 from qiskit_runtime_server.accounts.identity import Account, Fingerprint, fingerprint
@@ -15,12 +16,12 @@ from qiskit_runtime_server.errors import AccountsFileError
 
 logger = logging.getLogger(__name__)
 
-_RECHECK_SECONDS = 1.0
+_RECHECK_SECONDS: Final = 1.0
 # A file that was written less than this ago may be written again without a later time of modification.
-_SETTLED_SECONDS = 2.0
-_HASHED = "sha256:"
-_DROPPED = "no account can be called so, or it is no file: it does not count."
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_SETTLED_SECONDS: Final = 2.0
+_HASHED: Final = "sha256:"
+_DROPPED: Final = "no account can be called so, or it is no file: it does not count."
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

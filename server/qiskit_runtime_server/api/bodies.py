@@ -1,7 +1,7 @@
 """Reading request bodies, within limits."""
 
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -11,7 +11,7 @@ from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError
 
 BodyT = TypeVar("BodyT")
 
-SMALL = 64 * 1024
+SMALL: Final = 64 * 1024
 
 
 async def read(request: Request, *, limit: int, share: Share | None = None) -> bytearray:

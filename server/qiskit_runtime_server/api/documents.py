@@ -1,12 +1,13 @@
 """Answers that hold a document of any size, sent while it is read."""
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
-_PIECE_BYTES = 1 << 20
-JSON = "application/json"
+_PIECE_BYTES: Final = 1 << 20
+JSON: Final = "application/json"
 
 
 async def document_response(

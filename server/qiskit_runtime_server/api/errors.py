@@ -3,6 +3,7 @@
 import logging
 import uuid
 from http import HTTPStatus
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,7 +25,7 @@ from qiskit_runtime_server.errors import (
 logger = logging.getLogger(__name__)
 
 # Nothing permanent is a 5xx: clients repeat those for 15 seconds, POST included.
-STATUS: dict[type[ServerError], HTTPStatus] = {
+STATUS: Final[dict[type[ServerError], HTTPStatus]] = {
     RequestError: HTTPStatus.BAD_REQUEST,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
@@ -34,7 +35,7 @@ STATUS: dict[type[ServerError], HTTPStatus] = {
     InvalidStateError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_RETRY_AFTER_SECONDS = 1
+_RETRY_AFTER_SECONDS: Final = 1
 
 
 def status_of(error: ServerError) -> HTTPStatus:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,8 +13,8 @@ from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.metrics import SECONDS
 from qiskit_runtime_server.store.port import Load
 
-_METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
-_BROKEN_OFF = "499"
+_METHODS: Final = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+_BROKEN_OFF: Final = "499"
 
 
 class HttpMetrics:

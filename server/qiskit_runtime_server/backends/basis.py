@@ -5,10 +5,10 @@ that take as many pulses there: rz, sx and x = u3(pi, 0, pi).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
-_NEW_NAMES = {"u1": "rz", "u2": "sx", "u3": "x"}
-_NEW_GATES: dict[str, dict[str, Any]] = {
+_NEW_NAMES: Final = {"u1": "rz", "u2": "sx", "u3": "x"}
+_NEW_GATES: Final[dict[str, dict[str, Any]]] = {
     "rz": {"name": "rz", "parameters": ["theta"], "qasm_def": "gate rz(theta) q { U(0, 0, theta) q; }"},
     "sx": {"name": "sx", "parameters": [], "qasm_def": "gate sx q { U(pi/2, 3*pi/2, pi/2) q; }"},
     "x": {"name": "x", "parameters": [], "qasm_def": "gate x q { U(pi, 0, pi) q; }"},

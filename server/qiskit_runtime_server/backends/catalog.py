@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -21,16 +21,16 @@ from qiskit_runtime_server.errors import BackendNotFoundError, StartupError
 logger = logging.getLogger(__name__)
 
 # The control electronics of older devices took 8192 shots; a simulator need not, and newer devices have this limit.
-MIN_MAX_SHOTS = 100_000
+MIN_MAX_SHOTS: Final = 100_000
 
-MAX_EXPERIMENTS = 300
+MAX_EXPERIMENTS: Final = 300
 """Circuits of a job, for clients that count them; this server counts shots and bytes."""
 
 # Parsed documents of a large device take some 5 MB; more than a few would be felt in the api process.
-_PARSED = 8
+_PARSED: Final = 8
 
 # What clients demand of every configuration, and what older devices and snapshots may lack.
-_DEFAULTS: Mapping[str, Any] = {
+_DEFAULTS: Final[Mapping[str, Any]] = {
     "online_date": "1970-01-01T00:00:00+00:00",
     "conditional": False,
     "open_pulse": False,

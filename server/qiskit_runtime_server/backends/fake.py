@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from qiskit_runtime_server.errors import StartupError
 
-_PREFIX = "fake_"
+_PREFIX: Final = "fake_"
 
 
 def fake_files() -> dict[str, tuple[Path, Path]]:

@@ -1,14 +1,14 @@
 """The ideal device: no errors, every pair of qubits coupled, as large as the executor's memory allows."""
 
-from typing import Any
+from typing import Any, Final
 
-IDEAL_NAMES = ("fake_quantum_sim", "statevector_simulator")
+IDEAL_NAMES: Final = ("fake_quantum_sim", "statevector_simulator")
 
 # Unless they ask for fractional gates, clients drop every gate with parameters but rz and p: the others must be
 # universal without them. Wherever a device has rzz, clients hold it to angles in [0, pi/2]: better not to have it.
 # Nor p, u and ry: samplomatic 0.21, which twirls circuits in clients, mixes up fixed angles of theirs on neighbouring
 # qubits.
-_GATES = {
+_GATES: Final = {
     "id": (),
     "x": (),
     "y": (),
@@ -31,8 +31,8 @@ _GATES = {
     "cry": ("theta",),
     "crz": ("theta",),
 }
-_CONTROL_FLOW = ("if_else", "for_loop", "while_loop", "switch_case")
-_OTHERS = ("measure", "reset", "delay")
+_CONTROL_FLOW: Final = ("if_else", "for_loop", "while_loop", "switch_case")
+_OTHERS: Final = ("measure", "reset", "delay")
 
 
 def ideal_configuration(name: str, num_qubits: int) -> dict[str, Any]:

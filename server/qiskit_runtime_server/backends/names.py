@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import NewType, Self
+from typing import Final, NewType, Self
 
 from qiskit_runtime_server.errors import BackendNotFoundError
 
@@ -10,12 +10,12 @@ MetadataName = NewType("MetadataName", str)
 ExecutorName = NewType("ExecutorName", str)
 
 # Clients put names into URL paths without quoting them.
-_METADATA = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_PATTERN = re.compile(rf"(?P<metadata>{_METADATA})@(?P<executor>[a-z0-9]([a-z0-9-]*[a-z0-9])?)")
+_METADATA: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_PATTERN: Final = re.compile(rf"(?P<metadata>{_METADATA})@(?P<executor>[a-z0-9]([a-z0-9-]*[a-z0-9])?)")
 
 
 # What clients put in the place of everything before the first underscore when they ask for a dry run.
-DRY_RUN = "mock_"
+DRY_RUN: Final = "mock_"
 
 
 def dry_run_name(name: str) -> str | None:

@@ -13,15 +13,15 @@ passed over: Kubernetes keeps its own links there.
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from qiskit_runtime_server.backends.names import is_metadata_name
 from qiskit_runtime_server.errors import BackendNotFoundError
 
-_CONFIGURATION = "configuration.json"
-_PROPERTIES = "properties.json"
+_CONFIGURATION: Final = "configuration.json"
+_PROPERTIES: Final = "properties.json"
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 _Qubit = Annotated[int, msgspec.Meta(ge=0)]

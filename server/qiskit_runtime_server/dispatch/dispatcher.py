@@ -37,8 +37,8 @@ from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
 from qiskit_runtime_server.waiting import News, cancelled
 
-_POLL_SECONDS = 1.0
-_OTHERS_FIRST_SECONDS = 0.1
+_POLL_SECONDS: Final = 1.0
+_OTHERS_FIRST_SECONDS: Final = 0.1
 _RENEWALS_PER_LEASE: Final = 3
 
 logger = logging.getLogger(__name__)

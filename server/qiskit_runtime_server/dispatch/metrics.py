@@ -1,6 +1,7 @@
 """What a dispatcher counts for Prometheus; each replica counts its own part."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -9,7 +10,7 @@ from qiskit_runtime_server.jobs import Job, JobState, RetryReason
 from qiskit_runtime_server.metrics import SECONDS
 from qiskit_runtime_server.store.port import Signals, Swept
 
-_BY_EXECUTOR = ("executor",)
+_BY_EXECUTOR: Final = ("executor",)
 
 
 class JobMetrics:

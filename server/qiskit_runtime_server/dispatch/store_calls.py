@@ -4,18 +4,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from qiskit_runtime_server.errors import ServerError, StoreFullError, UnavailableError
 from qiskit_runtime_server.store.port import Claim
 from qiskit_runtime_server.waiting import Backoff
 
 # How long a job that runs, or a result, is held on to while the store is away.
-_INSIST_SECONDS = 600.0
+_INSIST_SECONDS: Final = 600.0
 # The same while its disk is full, which passes less often.
-_INSIST_ON_ROOM_SECONDS = 60.0
-_FIRST_RETRY_SECONDS = 0.1
-_LAST_RETRY_SECONDS = 1.0
+_INSIST_ON_ROOM_SECONDS: Final = 60.0
+_FIRST_RETRY_SECONDS: Final = 0.1
+_LAST_RETRY_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from datetime import timedelta
+from typing import Final
 
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.store.port import Archive, Retention
 
 # At most this part of the time is spent on sweeping; the store has more to do.
-_SHARE = 0.2
-_SHORTEST_PAUSE_SECONDS = 0.02
+_SHARE: Final = 0.2
+_SHORTEST_PAUSE_SECONDS: Final = 0.02
 
 logger = logging.getLogger(__name__)
 

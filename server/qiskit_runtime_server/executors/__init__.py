@@ -1,7 +1,7 @@
 """Simulators: the contract, ours, and how others plug theirs in. A plug-in needs no other module than this one."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.errors import (
@@ -32,7 +32,7 @@ __all__ = [
     "UnsupportedOptionError",
 ]
 
-_MODULES = {
+_MODULES: Final = {
     "AerExecutor": "executors.aer",
     "BaseExecutor": "executors.base",
     "BitTensor": "simulation.contract",

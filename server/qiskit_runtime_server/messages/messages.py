@@ -6,32 +6,32 @@ added, with defaults; unknown ones are ignored.
 
 import struct
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
-LENGTH = struct.Struct(">Q")
+LENGTH: Final = struct.Struct(">Q")
 """Stands in front of every message of a stream."""
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES: Final = 1 << 20
 """How much of a large message is handed on at a time."""
 
-BOOT_ID = "QRS-Boot-Id"
+BOOT_ID: Final = "QRS-Boot-Id"
 """Header with which an api says which start of the executor it means."""
 
-OCCUPANCY = "QRS-Occupancy"
+OCCUPANCY: Final = "QRS-Occupancy"
 """Header with which an executor says, as JSON, how busy it is."""
 
-POSITION = "QRS-Position"
+POSITION: Final = "QRS-Position"
 """Header with which an executor says which of a run's events, heartbeats not counted, a stream begins with."""
 
-SELF_TEST = "self-test"
+SELF_TEST: Final = "self-test"
 """The program that shows whether an executor simulates rightly; clients cannot ask for it."""
 
 # https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
-_NO_BYTES = b"\xc4\x00"
-_BYTES = struct.Struct(">BI")
-_BYTES_TYPE = 0xC6
+_NO_BYTES: Final = b"\xc4\x00"
+_BYTES: Final = struct.Struct(">BI")
+_BYTES_TYPE: Final = 0xC6
 
 MessageT = TypeVar("MessageT")
 

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Final
 
 from fastapi import FastAPI
 from rich.console import Console
@@ -17,7 +18,7 @@ from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
 
 # Clients poll every half second; whoever waited for a job that ended in the drain fetches its result within this.
-_FAREWELL_SECONDS = 2.0
+_FAREWELL_SECONDS: Final = 2.0
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:

@@ -6,17 +6,17 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from qiskit_runtime_server.errors import StartupError
 
-_GRACE_SECONDS = 5
-_BACKLOG = 2048
+_GRACE_SECONDS: Final = 5
+_BACKLOG: Final = 2048
 # Longer than clients and ingresses keep idle connections, so that they never send into one that is being closed.
-_KEEP_ALIVE_SECONDS = 75
+_KEEP_ALIVE_SECONDS: Final = 75
 
 
 class _Server(uvicorn.Server):

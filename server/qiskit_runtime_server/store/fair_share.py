@@ -14,11 +14,12 @@ executor, changes it in the same steps, and is compared with this module by a pr
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import AccountId, Job
 
-SESSION_CLAIMS_IN_ROW = 4
+SESSION_CLAIMS_IN_ROW: Final = 4
 """After how many claims of session jobs in a row the account's oldest job is next."""
 
 

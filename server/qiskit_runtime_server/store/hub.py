@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from typing import Final
 
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.port import Signal
 
 # For a watcher that is slower than this, signals are lost: they are wake-ups, and whoever waits also polls.
-_BACKLOG = 1_000
+_BACKLOG: Final = 1_000
 
 
 class Hub:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,12 +23,12 @@ from qiskit_runtime_server.messages.messages import LENGTH, Completed, Event, Fa
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG: Final = 1
 # Messages quote what clients send, which may be megabytes.
-_MAX_REASON = 2_000
-_MAX_LOG = 100_000
+_MAX_REASON: Final = 2_000
+_MAX_LOG: Final = 100_000
 # More than any job may take; timers of the kernel have a largest value.
-_MOST_SECONDS = 1e7
+_MOST_SECONDS: Final = 1e7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What an executor service tells Prometheus."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -8,8 +9,8 @@ from qiskit_runtime_server.messages.messages import Completed, Failed, HandedBac
 from qiskit_runtime_server.metrics import SECONDS
 
 # Of a run that was ended before it came to an end of its own: cancelled, taken over elsewhere, or given up.
-_STOPPED = "stopped"
-_ENDS = ("completed", "failed", "worker_died", "handed_back", _STOPPED)
+_STOPPED: Final = "stopped"
+_ENDS: Final = ("completed", "failed", "worker_died", "handed_back", _STOPPED)
 
 
 class ExecutorMetrics:

@@ -11,7 +11,7 @@ import signal
 import socket
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -19,7 +19,7 @@ from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Pieces, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 
-_EVENTS: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+_EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 
 
 class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected, like EOFError itself

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Final
 
 from qiskit_runtime_server.errors import InternalError, NoFreeSlotError
 from qiskit_runtime_server.messages.messages import (
@@ -26,8 +27,8 @@ from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.slots import HEARTBEAT_SECONDS, Slot, Slots
 
 # How many ended jobs are remembered, so that a start that arrives after the end is refused.
-_ENDED_KEPT = 10_000
-_HAND_BACK_SECONDS = 3.0
+_ENDED_KEPT: Final = 10_000
+_HAND_BACK_SECONDS: Final = 3.0
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from qiskit_runtime_server.simulation.contract import ExpectationTask
 
 _SHOTS: Final = 200
 # A fair coin leaves these bounds in one of 10^12 tests of this many shots.
-_FEWEST, _MOST = 0.25, 0.75
+_FEWEST: Final = 0.25
+_MOST: Final = 0.75
 _PRECISION: Final = 0.05
 # Single precision has seven digits.
 _TOLERANCE: Final = 1e-4

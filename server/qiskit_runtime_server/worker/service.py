@@ -7,7 +7,7 @@ one attaches again. Only `worker.runs` knows how long that may take.
 import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.applications import Starlette
@@ -33,8 +33,8 @@ from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, Unknow
 if TYPE_CHECKING:
     pass
 
-_TASKS = msgspec.msgpack.Decoder(Task)
-_CONFIRMATIONS = msgspec.json.Decoder(Confirmation)
+_TASKS: Final = msgspec.msgpack.Decoder(Task)
+_CONFIRMATIONS: Final = msgspec.json.Decoder(Confirmation)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
@@ -25,11 +25,11 @@ from qiskit_runtime_server.waiting import Backoff, KeptTasks
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 
-HEARTBEAT_SECONDS = 2.0
-_START_SECONDS = 120.0
-_MIN_BACKOFF_SECONDS = 0.5
-_MAX_BACKOFF_SECONDS = 30.0
-_OVERDUE = "A simulation was ended that took so much longer than it should that it seemed to go on for ever."
+HEARTBEAT_SECONDS: Final = 2.0
+_START_SECONDS: Final = 120.0
+_MIN_BACKOFF_SECONDS: Final = 0.5
+_MAX_BACKOFF_SECONDS: Final = 30.0
+_OVERDUE: Final = "A simulation was ended that took so much longer than it should that it seemed to go on for ever."
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import aiohttp
 from aiohttp import web
 
-_HOP_BY_HOP: Final = {"host", "connection", "transfer-encoding", "content-encoding", "content-length"}
-_START_SECONDS: Final = 60
+_HOP_BY_HOP = {"host", "connection", "transfer-encoding", "content-encoding", "content-length"}
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any, Final
+from typing import Any
 
-_START_SECONDS: Final = 120.0
+_START_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm3, transpile
@@ -44,8 +44,8 @@ from samplomatic import ChangeBasis, InjectNoise, Twirl, build
 
 from kit.quantum.circuits import in_qpy
 
-FOLDER: Final = Path(__file__).parent / "documents"
-VERSIONS: Final = (13, 15, 17, 18)
+FOLDER = Path(__file__).parent / "documents"
+VERSIONS = (13, 15, 17, 18)
 
 
 def bell() -> QuantumCircuit:
@@ -182,7 +182,7 @@ def long() -> QuantumCircuit:
     return circuit
 
 
-CIRCUITS: Final[Mapping[str, Callable[[], QuantumCircuit]]] = {
+CIRCUITS: Mapping[str, Callable[[], QuantumCircuit]] = {
     make.__name__: make
     for make in (bell, parametrised, control_flow, variables, own_gates, laid_out, delays, boxes, long)
 }
@@ -260,7 +260,7 @@ def noise_learner_of_boxes() -> Any:  # noqa: ANN401 - as above
     return document | {"schema_version": "v0.3", "options": options}
 
 
-DOCUMENTS: Final[Mapping[str, Callable[[], Any]]] = {
+DOCUMENTS: Mapping[str, Callable[[], Any]] = {
     "estimator": estimator,
     "sampler of text": sampler_of_text,
     "executor v0.2": lambda: executor("v0.2"),
@@ -291,7 +291,7 @@ def intact_document(name: str) -> str:
     return (FOLDER / f"{name}.json").read_text()
 
 
-INTERESTING: Final = (
+INTERESTING = (
     0,
     1,
     2,
@@ -368,13 +368,13 @@ def repeated(data: bytearray, random_: random.Random) -> bytearray:
     return data[:start] + piece * random_.choice((2, 3, 50)) + data[start:]
 
 
-DAMAGES: Final = (
+DAMAGES = (
     flipped, flipped, overwritten, overwritten, truncated, inserted, removed, recounted, recounted, recounted, swapped,
     repeated,
 )  # fmt: skip
 
 
-ODD_VALUES: Final[tuple[object, ...]] = (
+ODD_VALUES: tuple[object, ...] = (
     None, True, -1, 0, 1, 2**31, 2**62, 10**30, 1e308, -0.5, "", "0", "A" * 40, [], [[]], {},
     [None], {"__type__": "set"},
 )  # fmt: skip

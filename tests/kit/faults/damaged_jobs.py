@@ -19,18 +19,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 from kit import environment
 
-MEMORY_BYTES: Final = 2**30
+MEMORY_BYTES = 2**30
 """What a job may use; a slot of a worker is hardly smaller."""
-LONG_SECONDS: Final = 1.0
-LARGE_BYTES: Final = 400 * 2**20
+LONG_SECONDS = 1.0
+LARGE_BYTES = 400 * 2**20
 """A job of a few kilobytes needs less, whatever is said in it."""
-_START_SECONDS: Final = 150.0
-_HANGS_SECONDS: Final = 30.0
-_SIMULATION_SECONDS: Final = 1
+_START_SECONDS = 150.0
+_HANGS_SECONDS = 30.0
+_SIMULATION_SECONDS = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ from qiskit_runtime_server.executors.base import BaseExecutor, SampleTask
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 
-EXECUTORS: Final = ("aer", "custatevec", "aer-alone")
-FALSE_ALARM: Final = 1e-6
+EXECUTORS = ("aer", "custatevec", "aer-alone")
+FALSE_ALARM = 1e-6
 
 
 class AerAlone(AerExecutor):

@@ -3,19 +3,18 @@
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
 
-QUARTER: Final = math.pi / 2
+QUARTER = math.pi / 2
 
-_ONE: Final = ("h", "s", "sdg", "x", "y", "z", "sx", "sxdg", "id")
-_TWO: Final = ("cx", "cy", "cz", "swap", "ecr", "iswap", "dcx")
-_TURNS: Final = ("rx", "ry", "rz", "p")
-_TURNS_OF_TWO: Final = ("rzz", "rxx", "ryy", "rzx")
+_ONE = ("h", "s", "sdg", "x", "y", "z", "sx", "sxdg", "id")
+_TWO = ("cx", "cy", "cz", "swap", "ecr", "iswap", "dcx")
+_TURNS = ("rx", "ry", "rz", "p")
+_TURNS_OF_TWO = ("rzz", "rxx", "ryy", "rzx")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,21 +8,21 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Clbit, Parameter
 from qiskit.circuit.classical import expr, types
 
-COINS: Final = 2
-QUBITS: Final = 3
+COINS = 2
+QUBITS = 3
 """Without those of the coins, which come first."""
-WIDTHS: Final = (3, 2)
+WIDTHS = (3, 2)
 """Of the registers after that of the coins; a bit without a register comes last."""
-MOST_STEPS: Final = 300
-BITS: Final = COINS + sum(WIDTHS) + 1
-REGISTERS: Final = ((0, 2), (2, 3), (5, 2))
+MOST_STEPS = 300
+BITS = COINS + sum(WIDTHS) + 1
+REGISTERS = ((0, 2), (2, 3), (5, 2))
 """Where each register begins, and its width."""
 
 

@@ -6,7 +6,7 @@ Python bool, a Float a Python float.
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from qiskit.circuit import ClassicalRegister, Clbit
@@ -23,12 +23,12 @@ class UndefinedError(ArithmeticError):
     """Qiskit leaves open what the expression is worth: a division by zero, or an index that is no bit's."""
 
 
-_BITWISE: Final[Mapping[Any, Callable[[Any, Any], Any]]] = {
+_BITWISE: Mapping[Any, Callable[[Any, Any], Any]] = {
     expr.Binary.Op.BIT_AND: operator.and_,
     expr.Binary.Op.BIT_OR: operator.or_,
     expr.Binary.Op.BIT_XOR: operator.xor,
 }
-_COMPARED: Final[Mapping[Any, Callable[[Any, Any], bool]]] = {
+_COMPARED: Mapping[Any, Callable[[Any, Any], bool]] = {
     expr.Binary.Op.EQUAL: operator.eq,
     expr.Binary.Op.NOT_EQUAL: operator.ne,
     expr.Binary.Op.LESS: operator.lt,
@@ -36,7 +36,7 @@ _COMPARED: Final[Mapping[Any, Callable[[Any, Any], bool]]] = {
     expr.Binary.Op.GREATER: operator.gt,
     expr.Binary.Op.GREATER_EQUAL: operator.ge,
 }
-_ARITHMETIC: Final[Mapping[Any, Callable[[Any, Any], Any]]] = {
+_ARITHMETIC: Mapping[Any, Callable[[Any, Any], Any]] = {
     expr.Binary.Op.ADD: operator.add,
     expr.Binary.Op.SUB: operator.sub,
     expr.Binary.Op.MUL: operator.mul,

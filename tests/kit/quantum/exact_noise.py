@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +25,16 @@ from kit.quantum.kronecker import kronecker_product
 
 Matrix = NDArray[np.complex128]
 
-_PAULIS: Final[Mapping[str, Matrix]] = {
+_PAULIS: Mapping[str, Matrix] = {
     "I": np.eye(2, dtype=complex),
     "X": np.array([[0, 1], [1, 0]], dtype=complex),
     "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),
     "Z": np.array([[1, 0], [0, -1]], dtype=complex),
 }
-_RESET: Final = (np.array([[1, 0], [0, 0]], dtype=complex), np.array([[0, 1], [0, 0]], dtype=complex))
-_SECONDS: Final = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
+_RESET = (np.array([[1, 0], [0, 0]], dtype=complex), np.array([[0, 1], [0, 0]], dtype=complex))
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
 # Aer hands these to its simulator without their labels.
-_LABELS_DO_NOT_COUNT: Final = frozenset({"measure", "reset"})
+_LABELS_DO_NOT_COUNT = frozenset({"measure", "reset"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Final
 from uuid import UUID
 
 import numpy as np
@@ -43,10 +42,10 @@ from kit.quantum.exact_expressions import Memory, Value
 from kit.quantum.exact_noise import Channel, Errors, Matrix
 from kit.quantum.kronecker import kronecker_product
 
-MAX_QUBITS: Final = 8
-MAX_ROUNDS: Final = 2000
+MAX_QUBITS = 8
+MAX_ROUNDS = 2000
 """Of a while loop."""
-NEGLIGIBLE: Final = 1e-12
+NEGLIGIBLE = 1e-12
 """The weight that a while loop may still have when it is left."""
 
 Key = tuple[int, tuple[tuple[UUID, Value], ...]]
@@ -57,9 +56,9 @@ Branches = dict[Key, Matrix]
 Observable = Mapping[str, float]
 """Coefficients of products of Pauli matrices and projectors (0, 1, +, -, r, l); qubit 0 is the rightmost letter."""
 
-_PROJECTORS: Final = tuple(np.diag(diagonal).astype(complex) for diagonal in ([1, 0], [0, 1]))
-_RESET: Final = Channel(kraus=(_PROJECTORS[0], np.array([[0, 1], [0, 0]], dtype=complex)))
-_LETTERS: Final[Mapping[str, Matrix]] = {
+_PROJECTORS = tuple(np.diag(diagonal).astype(complex) for diagonal in ([1, 0], [0, 1]))
+_RESET = Channel(kraus=(_PROJECTORS[0], np.array([[0, 1], [0, 0]], dtype=complex)))
+_LETTERS: Mapping[str, Matrix] = {
     "I": np.eye(2, dtype=complex),
     "X": np.array([[0, 1], [1, 0]], dtype=complex),
     "Y": np.array([[0, -1j], [1j, 0]], dtype=complex),

@@ -1,14 +1,13 @@
 """Whether shots come from a known distribution: chi-square with rare outcomes pooled."""
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 from scipy.stats import binom, chi2
 
-IMPOSSIBLE: Final = 1e-12
+IMPOSSIBLE = 1e-12
 """A chance below this is rounding; no shot may have such an outcome."""
-LEAST_EXPECTED: Final = 25
+LEAST_EXPECTED = 25
 """Counts of a bin, so that p-values are close to uniform."""
 
 

@@ -9,7 +9,6 @@ import resource
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -19,7 +18,7 @@ from qiskit_runtime_server.errors import JobError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import SampleTask
 
-SHOTS: Final = 3
+SHOTS = 3
 
 
 def chain(num_qubits: int, measured: int) -> QuantumCircuit:
@@ -62,7 +61,7 @@ def damped() -> NoiseModel:
     return model
 
 
-CASES: Final[Mapping[str, tuple[Callable[[int], QuantumCircuit], bool]]] = {
+CASES: Mapping[str, tuple[Callable[[int], QuantumCircuit], bool]] = {
     "ideal probabilities": (lambda n: chain(n, 12), False),
     "density evolution": (lambda n: chain(n, n), True),
     "state vector": (mesh, False),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +43,12 @@ from kit.quantum.random_noise import RandomNoise, user_noise
 
 T = TypeVar("T")
 
-IDEAL: Final = "statevector_simulator"
-MAX_QUBITS: Final = 6
-MAX_BITS: Final = 7
+IDEAL = "statevector_simulator"
+MAX_QUBITS = 6
+MAX_BITS = 7
 
 # With cx, ecr, cz, rzz and rx, and u1, u2, u3 that the server turns into rz, sx, x.
-_DEVICES: Final[Mapping[str, Callable[[], BackendV2]]] = {
+_DEVICES: Mapping[str, Callable[[], BackendV2]] = {
     "fake_manila": FakeManilaV2,
     "fake_jakarta": FakeJakartaV2,
     "fake_fractional": FakeFractionalBackend,
@@ -57,13 +57,13 @@ _DEVICES: Final[Mapping[str, Callable[[], BackendV2]]] = {
     "fake_torino": FakeTorino,
     "fake_sherbrooke": FakeSherbrooke,
 }
-_IDEAL_GATES: Final = (
+_IDEAL_GATES = (
     "id", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "rz", "cx", "cy", "cz", "swap", "rx", "cp", "crx",
     "cry", "crz",
 )  # fmt: skip
-_IDEAL_CONTROL_FLOW: Final = frozenset({"if_else", "for_loop", "while_loop", "switch_case"})
-_STANDARD: Final = get_standard_gate_name_mapping()
-_UNITS: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "ps": 1e12}
+_IDEAL_CONTROL_FLOW = frozenset({"if_else", "for_loop", "while_loop", "switch_case"})
+_STANDARD = get_standard_gate_name_mapping()
+_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "ps": 1e12}
 
 
 class Feature(StrEnum):
@@ -201,7 +201,7 @@ def random_case(
     )
 
 
-_SHARES: Final = {Feature.ARITHMETIC: 0.12, Feature.WHILES: 0.35, Feature.BOXES: 0.3, Feature.SWITCHES: 0.4}
+_SHARES = {Feature.ARITHMETIC: 0.12, Feature.WHILES: 0.35, Feature.BOXES: 0.3, Feature.SWITCHES: 0.4}
 
 
 @dataclass(frozen=True, kw_only=True)

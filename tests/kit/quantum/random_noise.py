@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
 
 import numpy as np
 from qiskit.circuit.library import RXGate, RYGate, RZGate, RZZGate
@@ -27,7 +26,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from kit.quantum.exact_noise import Errors, Relaxation
 
-_NO_GATES: Final = ("measure", "reset", "delay", "id")
+_NO_GATES = ("measure", "reset", "delay", "id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +168,7 @@ def _phase_amplitude(rng: np.random.Generator) -> QuantumError:
     return phase_amplitude_damping_error(float(rng.uniform(0.02, 0.2)), float(rng.uniform(0.02, 0.2)), 0.1)
 
 
-_SINGLE: Final[Mapping[str, Callable[[np.random.Generator], QuantumError]]] = {
+_SINGLE: Mapping[str, Callable[[np.random.Generator], QuantumError]] = {
     "depolarizing": lambda rng: depolarizing_error(float(rng.uniform(0.01, 0.2)), 1),
     "Pauli": lambda rng: _pauli(rng, ["X", "Y", "Z"]),
     "amplitude damping": lambda rng: amplitude_damping_error(
@@ -182,7 +181,7 @@ _SINGLE: Final[Mapping[str, Callable[[np.random.Generator], QuantumError]]] = {
     "Kraus mixture": _mixture,
     "reset": lambda rng: reset_error(float(rng.uniform(0.01, 0.15)), float(rng.uniform(0, 0.1))),
 }
-_DOUBLE: Final[Mapping[str, Callable[[np.random.Generator], QuantumError]]] = {
+_DOUBLE: Mapping[str, Callable[[np.random.Generator], QuantumError]] = {
     "depolarizing": lambda rng: depolarizing_error(float(rng.uniform(0.01, 0.2)), 2),
     "Pauli": lambda rng: _pauli(rng, ["IX", "YI", "ZZ", "XY"]),
     "coherent": lambda rng: coherent_unitary_error(Operator(RZZGate(float(rng.uniform(-0.6, 0.6)))).data),

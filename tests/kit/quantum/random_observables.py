@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,12 @@ from kit.quantum.exact_reference import measured_values
 from kit.quantum.random_circuits import RandomCase, random_case
 from qiskit_runtime_server.errors import InternalError, JobError
 
-SHOTS: Final = 4096
+SHOTS = 4096
 """Of each basis."""
 
 # What the server turns X and Y into Z with where there are rz and sx; all devices of the cases have both.
-_ROTATIONS: Final = {"X": (RZGate(math.pi / 2), SXGate()), "Y": (SXGate(),)}
-_LETTERS: Final = {"X": "X+-", "Y": "Yrl", "Z": "ZZ01"}
+_ROTATIONS = {"X": (RZGate(math.pi / 2), SXGate()), "Y": (SXGate(),)}
+_LETTERS = {"X": "X+-", "Y": "Yrl", "Z": "ZZ01"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ in the same way.
 import itertools
 import sys
 import warnings
-from typing import Final
 
 from scipy.stats import kstest
 
@@ -16,9 +15,9 @@ from kit.quantum.case_runs import EXECUTORS, Report, sampled
 from kit.quantum.circuit_shrinking import Path, shrunk, smaller
 from kit.quantum.random_circuits import random_case
 
-_SHOTS: Final = 4000
-_SECONDS: Final = 60.0
-_TOLD_EVERY: Final = 100
+_SHOTS = 4000
+_SECONDS = 60.0
+_TOLD_EVERY = 100
 
 
 def failure(report: Report | Failed) -> str | None:

@@ -4,21 +4,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-ROOT: Final = Path(__file__).parents[3]
-FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES: Final = [
+ROOT = Path(__file__).parents[3]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [
     ROOT / "README.md",
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions"),
 ]
 
-KUBERNETES: Final = "needs a cluster; the tests of the chart, the control plane and the node do the same"
-GPU: Final = "needs a GPU"
-INSTALLS: Final = "installs packages; CI does so before it tests"
-FRAGMENT: Final = "a line of a program that is shown elsewhere"
+KUBERNETES = "needs a cluster; the tests of the chart, the control plane and the node do the same"
+GPU = "needs a GPU"
+INSTALLS = "installs packages; CI does so before it tests"
+FRAGMENT = "a line of a program that is shown elsewhere"
 
-NOT_RUN: Final = {
+NOT_RUN = {
     ("README.md", "make demo"): "test_the_demo_runs_once_and_leaves_nothing_behind runs what it runs",
     ("README.md", 'pip install ".[all]"'): INSTALLS,
     ("docs/explanation/physics/noise-model.md", "generate_preset_pass_manager"): FRAGMENT,

@@ -1,16 +1,15 @@
 """The calls that tests of a store make most often, and the executor, the holder and the lease that these name."""
 
 from datetime import timedelta
-from typing import Final
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, Store
 
-AER: Final = ExecutorName("aer")
-HERE: Final = Holder(endpoint="here", boot_id="1")
-LEASE: Final = timedelta(seconds=30)
+AER = ExecutorName("aer")
+HERE = Holder(endpoint="here", boot_id="1")
+LEASE = timedelta(seconds=30)
 
 
 async def added(store: Store, *jobs: Job) -> None:

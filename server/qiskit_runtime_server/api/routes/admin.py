@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -18,7 +18,7 @@ from qiskit_runtime_server.store.port import Load
 router = APIRouter(prefix="/admin", tags=["admin"])
 
 
-_USAGE_DAYS = timedelta(days=30)
+_USAGE_DAYS: Final = timedelta(days=30)
 
 
 class ExecutorChange(msgspec.Struct):
@@ -27,7 +27,7 @@ class ExecutorChange(msgspec.Struct):
     draining: bool
 
 
-_CHANGES = msgspec.json.Decoder(ExecutorChange)
+_CHANGES: Final = msgspec.json.Decoder(ExecutorChange)
 
 
 class AccountsListing(Listing):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Response
 
@@ -21,8 +21,8 @@ from qiskit_runtime_server.store.port import Load
 
 router = APIRouter(prefix="/backends", tags=["backends"])
 
-_DRAINING = "An admin has paused this executor: jobs wait."
-_FIRST_VERSION_WITH_OBJECTS = "2025-01-01"
+_DRAINING: Final = "An admin has paused this executor: jobs wait."
+_FIRST_VERSION_WITH_OBJECTS: Final = "2025-01-01"
 
 
 @router.get("")

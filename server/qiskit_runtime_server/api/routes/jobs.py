@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -28,8 +28,8 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionI
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery
 
-_MAX_LIMIT = 200
-_TEXT = "text/plain"
+_MAX_LIMIT: Final = 200
+_TEXT: Final = "text/plain"
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -82,8 +82,8 @@ class Listing(BaseModel):
     sort: Literal["ASC", "DESC"] = "DESC"
 
 
-_SUBMISSIONS = msgspec.json.Decoder(Submission)
-_TAGS = msgspec.json.Decoder(Tags)
+_SUBMISSIONS: Final = msgspec.json.Decoder(Submission)
+_TAGS: Final = msgspec.json.Decoder(Tags)
 
 
 @router.post("")

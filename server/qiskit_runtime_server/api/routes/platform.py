@@ -1,7 +1,7 @@
 """What stands in for IBM Cloud around the runtime: tokens, the search for instances, the catalogue of plans."""
 
 import time
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
@@ -12,7 +12,7 @@ from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 
-_PLAN_PREFIX = "qiskit-runtime-server-"
+_PLAN_PREFIX: Final = "qiskit-runtime-server-"
 
 router = APIRouter(tags=["platform"])
 

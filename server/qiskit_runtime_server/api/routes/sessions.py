@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -30,8 +30,8 @@ class Change(msgspec.Struct, kw_only=True):
     accepting_jobs: bool
 
 
-_NEW_SESSIONS = msgspec.json.Decoder(NewSession)
-_CHANGES = msgspec.json.Decoder(Change)
+_NEW_SESSIONS: Final = msgspec.json.Decoder(NewSession)
+_CHANGES: Final = msgspec.json.Decoder(Change)
 
 
 @router.post("")

@@ -28,13 +28,13 @@ from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
 
-_RESOLVE_SECONDS = 2.0
-_RETRY_SECONDS = 0.5
-_CALL_SECONDS = 5.0
+_RESOLVE_SECONDS: Final = 2.0
+_RETRY_SECONDS: Final = 0.5
+_CALL_SECONDS: Final = 5.0
 # An executor looks once a second for runs that nobody asks for, and ends them one after the other.
-_GIVING_UP_SECONDS = 3.0
+_GIVING_UP_SECONDS: Final = 3.0
 # How long requests wait, after the start, to learn what an executor can do.
-_ACQUAINTANCE_SECONDS = 3.0
+_ACQUAINTANCE_SECONDS: Final = 3.0
 # Circuits for a small ideal device fit a larger one, not the other way round.
 _CAPABILITIES_OF_ANY: Final = Capabilities(num_qubits=20)
 

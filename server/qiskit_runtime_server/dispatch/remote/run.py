@@ -46,7 +46,7 @@ _OCCUPANCY_HEADER: Final = msgspec.json.Decoder(Occupancy)
 # No such run, it belongs to a later claim, or the executor has been started anew.
 _GONE: Final = {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}
 # A process that is there accepts connections; for this long it may be something in between that refuses.
-_REFUSED_SECONDS = 3.0
+_REFUSED_SECONDS: Final = 3.0
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.programs.wire import qpy, reading
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
-PARAMETER_VALUES = "parameter_values"
-_RANDOMIZATIONS = "num_randomizations"
+PARAMETER_VALUES: Final = "parameter_values"
+_RANDOMIZATIONS: Final = "num_randomizations"
 
 
 def decode_samplex(text: object, reader: reading.Reader, where: str) -> Samplex:

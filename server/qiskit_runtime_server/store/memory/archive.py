@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
+from typing import Final
 
 from qiskit_runtime_server.jobs import (
     AccountId,
@@ -15,8 +16,8 @@ from qiskit_runtime_server.store.port import (
     Swept,
 )
 
-_BATCH_JOBS = 20
-_BATCH_BYTES = 4 << 20
+_BATCH_JOBS: Final = 20
+_BATCH_BYTES: Final = 4 << 20
 
 
 class MemoryArchive(Part):

@@ -8,6 +8,7 @@ jobs where the SQL stores have an index. No method gives control away before it 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, timedelta
+from typing import Final
 
 from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN, ExecutorName
@@ -49,7 +50,7 @@ from qiskit_runtime_server.store.port import (
     UsageDay,
 )
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES: Final = 1 << 20
 
 
 class MemoryJobs(Part):

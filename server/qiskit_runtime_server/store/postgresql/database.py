@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import asyncpg
@@ -32,27 +32,27 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_READERS = 4
-_WRITERS = 8
-CONNECTIONS = _READERS + _WRITERS + 1
+_READERS: Final = 4
+_WRITERS: Final = 8
+CONNECTIONS: Final = _READERS + _WRITERS + 1
 """The most connections that a store has open, but for the moment of its start."""
 
-_APPLICATION = "qiskit-runtime-server"
-_OLDEST_RELEASE = 14
-_CONNECT_SECONDS = 5.0
-_POOL_SECONDS = 15.0
-_CACHED_STATEMENTS = 100
+_APPLICATION: Final = "qiskit-runtime-server"
+_OLDEST_RELEASE: Final = 14
+_CONNECT_SECONDS: Final = 5.0
+_POOL_SECONDS: Final = 15.0
+_CACHED_STATEMENTS: Final = 100
 # A process that is stopped in the midst of a transaction must not keep its rows locked.
-_IDLE_IN_TRANSACTION = "10s"
-_MIGRATION_LOCK = int.from_bytes(b"qrs-mig")
-_FIRST_PAUSE_SECONDS = 0.05
-_LONGEST_PAUSE_SECONDS = 1.0
+_IDLE_IN_TRANSACTION: Final = "10s"
+_MIGRATION_LOCK: Final = int.from_bytes(b"qrs-mig")
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
-_FITNESS = text(
+_FITNESS: Final = text(
     "SELECT current_setting('server_version_num')::int / 10000 AS release,"
     " current_setting('server_encoding') AS encoding, current_setting('synchronous_commit') AS commit"
 )
-_ERRORS = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+_ERRORS: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _in_doubt: ContextVar[bool] = ContextVar("in_doubt", default=False)
 

@@ -1,5 +1,7 @@
 """Tells what an error of PostgreSQL means for the call that met it."""
 
+from typing import Final
+
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -7,12 +9,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from qiskit_runtime_server.store.sql.database import CommitInDoubtError
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_CONNECTION_LOST = ("08", "57P")
-_READ_ONLY = "25006"  # A primary that has become a standby.
-_TOO_MANY_CONNECTIONS = "53300"
-_DISK_FULL = "53100"
-_TRY_AGAIN = {"40001", "40P01"}
-_BAD_VALUE = "22"
+_CONNECTION_LOST: Final = ("08", "57P")
+_READ_ONLY: Final = "25006"  # A primary that has become a standby.
+_TOO_MANY_CONNECTIONS: Final = "53300"
+_DISK_FULL: Final = "53100"
+_TRY_AGAIN: Final = {"40001", "40P01"}
+_BAD_VALUE: Final = "22"
 
 
 def sqlstate(error: BaseException) -> str:

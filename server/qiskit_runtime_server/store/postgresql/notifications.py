@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 import asyncpg
 
@@ -16,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 
-_CHANNEL = "qiskit_runtime_server"
-_SEND = "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS message"
-_MAX_PENDING = 10_000
-_HEARTBEAT_SECONDS = 15
-_ANSWER_SECONDS = 5
-_RECONNECT_SECONDS = 0.5
+_CHANNEL: Final = "qiskit_runtime_server"
+_SEND: Final = "SELECT pg_notify($1, message) FROM unnest($2::text[]) AS message"
+_MAX_PENDING: Final = 10_000
+_HEARTBEAT_SECONDS: Final = 15
+_ANSWER_SECONDS: Final = 5
+_RECONNECT_SECONDS: Final = 0.5
 
 
 class Notifications:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, Insert, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -10,25 +11,25 @@ from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_PENDING, IS_QUEUED, jobs, slot_times, usage_days
 
-_KEEP = insert(slot_times)
+_KEEP: Final = insert(slot_times)
 """Keeps for good what one job has used."""
 
-_OPEN_DAY = insert(usage_days).values(seconds=0.0, jobs=0)
+_OPEN_DAY: Final = insert(usage_days).values(seconds=0.0, jobs=0)
 """Begins the sums of an instance on an executor and a day."""
 
-_OF_INSTANCE = (
+_OF_INSTANCE: Final = (
     usage_days.c.account == bindparam("of_account"),
     usage_days.c.instance == bindparam("of_instance"),
     usage_days.c.day == bindparam("of_day"),
 )
-_CHARGE = (
+_CHARGE: Final = (
     update(usage_days)
     .where(*_OF_INSTANCE, usage_days.c.executor == bindparam("of_executor"))
     .values(seconds=usage_days.c.seconds + bindparam("more_seconds"), jobs=usage_days.c.jobs + 1)
 )
 """Adds a job to the sums of its instance on its executor and day. Primary key of `usage_days`."""
 
-_QUEUED = (
+_QUEUED: Final = (
     select(func.count())
     .select_from(jobs)
     # IS_PENDING follows from IS_QUEUED and is what the index is for: without it, ended jobs would be read too.
@@ -37,7 +38,7 @@ _QUEUED = (
 )
 """How many queued jobs an instance has. Index `jobs_pending`."""
 
-USED_TODAY = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
+USED_TODAY: Final = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
 """The slot time of an instance on one day, on all executors. Primary key of `usage_days`."""
 
 

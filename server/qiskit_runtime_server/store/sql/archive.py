@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
 
@@ -11,40 +11,42 @@ from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.schema import IS_ENDED, jobs
 
 # What one transaction removes at most: others wait meanwhile where one writes at a time.
-_BATCH_JOBS = 20
-_BATCH_BYTES = 4 << 20
+_BATCH_JOBS: Final = 20
+_BATCH_BYTES: Final = 4 << 20
 
-_OLDEST = select(jobs.c.id, jobs.c.stored_bytes).where(IS_ENDED).order_by(jobs.c.finished, jobs.c.id).limit(_BATCH_JOBS)
+_OLDEST: Final = (
+    select(jobs.c.id, jobs.c.stored_bytes).where(IS_ENDED).order_by(jobs.c.finished, jobs.c.id).limit(_BATCH_JOBS)
+)
 """Base of the next and of `_OLDER`: a few ended jobs with their sizes, those first that ended first."""
 
-_OLD = _OLDEST.where(jobs.c.finished <= bindparam("before"))
+_OLD: Final = _OLDEST.where(jobs.c.finished <= bindparam("before"))
 """The oldest jobs among those that ended before a time. Index `jobs_ended`."""
 
-_OF_ACCOUNT = (IS_ENDED, jobs.c.account == bindparam("of_account"))
-_NEWEST_FIRST = (jobs.c.finished.desc(), jobs.c.id.desc())
+_OF_ACCOUNT: Final = (IS_ENDED, jobs.c.account == bindparam("of_account"))
+_NEWEST_FIRST: Final = (jobs.c.finished.desc(), jobs.c.id.desc())
 
-_TOO_MANY = (
+_TOO_MANY: Final = (
     select(jobs.c.account).where(IS_ENDED).group_by(jobs.c.account).having(func.count() > bindparam("most")).limit(1)
 )
 """An account that has more ended jobs than it may; reads the whole index. Index `jobs_ended_of_account`."""
 
-_LAST_TO_KEEP = (
+_LAST_TO_KEEP: Final = (
     select(jobs.c.finished, jobs.c.id).where(*_OF_ACCOUNT).order_by(*_NEWEST_FIRST).offset(bindparam("newer")).limit(1)
 )
 """The oldest ended job of an account that is still to be kept. Index `jobs_ended_of_account`."""
 
-_OLDER = _OLDEST.where(
+_OLDER: Final = _OLDEST.where(
     *_OF_ACCOUNT,
     tuple_(jobs.c.finished, jobs.c.id) < tuple_(bindparam("its_end", type_=jobs.c.finished.type), bindparam("its_id")),
 )
 """The oldest jobs of an account among those that ended before one of them. Index `jobs_ended_of_account`."""
 
-_SIZES = (
+_SIZES: Final = (
     select(jobs.c.account, func.sum(jobs.c.stored_bytes).label("stored_bytes")).where(IS_ENDED).group_by(jobs.c.account)
 )
 """How much the ended jobs of each account take; reads the whole index. Index `jobs_ended_of_account`."""
 
-_ADDED_UP = (
+_ADDED_UP: Final = (
     select(
         jobs.c.id,
         jobs.c.stored_bytes,
@@ -54,7 +56,7 @@ _ADDED_UP = (
     .where(*_OF_ACCOUNT)
     .subquery()
 )
-_BEYOND = (
+_BEYOND: Final = (
     select(_ADDED_UP.c.id, _ADDED_UP.c.stored_bytes)
     .where(_ADDED_UP.c.with_newer > bindparam("allowed"))
     .order_by(_ADDED_UP.c.finished, _ADDED_UP.c.id)
@@ -62,7 +64,7 @@ _BEYOND = (
 )
 """The oldest jobs of an account that take, with all newer ones, more than is allowed. Index `jobs_ended_of_account`."""
 
-_LOCK = (
+_LOCK: Final = (
     select(jobs.c.id)
     .where(IS_ENDED, jobs.c.id.in_(bindparam("ids", expanding=True)))
     .order_by(jobs.c.id)
@@ -70,7 +72,7 @@ _LOCK = (
 )
 """Those of some ended jobs that nobody else is about to remove. Primary key of `jobs`."""
 
-_DELETE = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+_DELETE: Final = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 """Removes jobs; documents and tags go with them. Primary key of `jobs`."""
 
 

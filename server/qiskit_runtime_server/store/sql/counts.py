@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_
 
@@ -13,10 +14,10 @@ from qiskit_runtime_server.store.sql.accounting import USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.schema import IS_QUEUED, counts, executors, jobs, usage_days
 
-_OLDEST_QUEUED = (
+_OLDEST_QUEUED: Final = (
     select(func.min(jobs.c.created)).where(IS_QUEUED, jobs.c.executor == counts.c.executor).scalar_subquery()
 )
-_LOAD = select(
+_LOAD: Final = select(
     counts.c.executor,
     func.sum(counts.c.queued).label("queued"),
     func.sum(counts.c.running).label("running"),
@@ -24,8 +25,8 @@ _LOAD = select(
 ).group_by(counts.c.executor)
 """What waits and runs on every executor, and since when; reads the whole table of counts. Index `jobs_queued`."""
 
-_ITS_AGE = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
-_OLDER = (
+_ITS_AGE: Final = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
+_OLDER: Final = (
     select(func.count())
     .select_from(jobs)
     .where(IS_QUEUED, jobs.c.executor == bindparam("at_executor"))
@@ -33,17 +34,19 @@ _OLDER = (
 )
 """How many queued jobs of an executor are older than one. Index `jobs_queued`."""
 
-_DRAINING = select(executors.c.name).where(executors.c.draining)
+_DRAINING: Final = select(executors.c.name).where(executors.c.draining)
 """The executors that drain; reads the whole table, which has a row for each executor."""
 
-_DAYS = (
+_DAYS: Final = (
     select(usage_days)
     .where(usage_days.c.day.between(bindparam("since"), bindparam("until")))
     .order_by(*usage_days.c["day", "account", "instance", "executor"])
 )
 """What was used on the days between two, by day, account, instance and executor. Index `usage_days_by_day`."""
 
-_SECONDS = select(func.coalesce(func.sum(counts.c.seconds), 0.0)).where(counts.c.account == bindparam("of_account"))
+_SECONDS: Final = select(func.coalesce(func.sum(counts.c.seconds), 0.0)).where(
+    counts.c.account == bindparam("of_account")
+)
 """The slot time of an account on all executors. Index `counts_of_account`."""
 
 

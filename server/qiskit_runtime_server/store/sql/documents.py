@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from functools import partial
 from io import BytesIO
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
@@ -14,39 +15,39 @@ from qiskit_runtime_server.store.sql.packing import PackedRow, packed, size_of, 
 from qiskit_runtime_server.store.sql.schema import documents, jobs
 
 # How many rows are read or written at a time.
-_PORTION = 2
+_PORTION: Final = 2
 
-_THIS = (documents.c.job_id == bindparam("of_job"), documents.c.kind == bindparam("of_kind"))
-_WRITE = insert(documents)
+_THIS: Final = (documents.c.job_id == bindparam("of_job"), documents.c.kind == bindparam("of_kind"))
+_WRITE: Final = insert(documents)
 """Keeps one row of a document."""
 
-_READ = (
+_READ: Final = (
     select(documents.c.codec, documents.c.data)
     .where(*_THIS, documents.c.seq >= bindparam("from_seq"), documents.c.seq < bindparam("to_seq"))
     .order_by(documents.c.seq)
 )
 """A few consecutive rows of a document, in order. Primary key of `documents`."""
 
-_FIRST = select(documents.c.seq).where(*_THIS, documents.c.seq == bindparam("first"))
+_FIRST: Final = select(documents.c.seq).where(*_THIS, documents.c.seq == bindparam("first"))
 """Whether a document has its first row. Primary key of `documents`."""
 
-_FORGET = delete(documents).where(*_THIS)
+_FORGET: Final = delete(documents).where(*_THIS)
 """Removes a document. Primary key of `documents`."""
 
-_NEXT_SEQ = select(func.coalesce(func.max(documents.c.seq) + 1, 0)).where(*_THIS)
+_NEXT_SEQ: Final = select(func.coalesce(func.max(documents.c.seq) + 1, 0)).where(*_THIS)
 """The number of the next row of a document. Primary key of `documents`."""
 
-_LOCK = select(jobs.c.id).where(jobs.c.id == bindparam("of_job")).with_for_update()
+_LOCK: Final = select(jobs.c.id).where(jobs.c.id == bindparam("of_job")).with_for_update()
 """Locks a job, if it is there. Primary key of `jobs`."""
 
-_GROW = (
+_GROW: Final = (
     update(jobs)
     .where(jobs.c.id == bindparam("of_job"))
     .values(stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes"))
 )
 """Adds to the size of a job's documents. Primary key of `jobs`."""
 
-_RECOUNT = (
+_RECOUNT: Final = (
     update(jobs)
     .where(jobs.c.id == bindparam("of_job"))
     .values(

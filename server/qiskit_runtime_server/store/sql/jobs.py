@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -32,40 +32,40 @@ from qiskit_runtime_server.store.sql.packing import packed, size_of
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
 from qiskit_runtime_server.store.sql.schema import CLOCK, IS_PENDING, job_tags, jobs, sessions
 
-_OF_ANYBODY = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"))
+_OF_ANYBODY: Final = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"))
 """A job. Primary key of `jobs`."""
 
-_OF_OWNER = _OF_ANYBODY.where(jobs.c.account == bindparam("account_id"))
+_OF_OWNER: Final = _OF_ANYBODY.where(jobs.c.account == bindparam("account_id"))
 """A job, if it is the account's. Primary key of `jobs`."""
 
-_KNOWN = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
+_KNOWN: Final = select(jobs.c.id).where(jobs.c.id == bindparam("job_id"))
 """Whether there is a job. Primary key of `jobs`."""
 
-_SESSION = select(sessions, CLOCK.label("now")).where(
+_SESSION: Final = select(sessions, CLOCK.label("now")).where(
     sessions.c.id == bindparam("session_id"), sessions.c.account == bindparam("account_id")
 )
 """A session of the account, and the time. Primary key of `sessions`."""
 
 # Not against those who have just referred to the session in a job of theirs: they may wait for this transaction.
-_SESSION_LOCKED = _SESSION.with_for_update(key_share=True)
+_SESSION_LOCKED: Final = _SESSION.with_for_update(key_share=True)
 """The same, locked so that it is not closed before this transaction ends. Primary key of `sessions`."""
 
-_ADD = insert(jobs)
+_ADD: Final = insert(jobs)
 """Adds a job."""
 
-_DELETE = delete(jobs).where(jobs.c.id == bindparam("job_id"))
+_DELETE: Final = delete(jobs).where(jobs.c.id == bindparam("job_id"))
 """Removes a job; its documents and tags go with it. Primary key of `jobs`."""
 
-_ADD_TAGS = insert(job_tags)
+_ADD_TAGS: Final = insert(job_tags)
 """Adds a tag of a job, by which it is found."""
 
-_DELETE_TAGS = delete(job_tags).where(job_tags.c.job_id == bindparam("of_job"))
+_DELETE_TAGS: Final = delete(job_tags).where(job_tags.c.job_id == bindparam("of_job"))
 """Removes all tags of a job. Index `job_tags_of_job`."""
 
-_SET_TAGS = update(jobs).where(jobs.c.id == bindparam("of_job")).values(tags=bindparam("new_tags"))
+_SET_TAGS: Final = update(jobs).where(jobs.c.id == bindparam("of_job")).values(tags=bindparam("new_tags"))
 """Replaces the tags that a job shows. Primary key of `jobs`."""
 
-_CONDITIONS: dict[str, ColumnElement[bool]] = {
+_CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {
     **{name: jobs.c[name] == bindparam(name) for name in ("account", "backend", "program_id", "session_id")},
     "no_dry_runs": not_(jobs.c.backend.startswith(DRY_RUN, autoescape=True)),
     "pending": IS_PENDING,

@@ -1,11 +1,13 @@
 """Brings a database to the schema of this release."""
 
+from typing import Final
+
 from sqlalchemy import Connection, inspect, text
 
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.store.sql.schema import HEAD
 
-_SCRIPTS = "qiskit_runtime_server.store:migrations"
+_SCRIPTS: Final = "qiskit_runtime_server.store:migrations"
 
 
 def migrate(connection: Connection) -> None:

@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import zstandard
 
-ROW_BYTES = 1 << 20
+ROW_BYTES: Final = 1 << 20
 """How much of a document one row holds, before compression."""
 
-ZSTD = "zstd"
+ZSTD: Final = "zstd"
 
 # What short jobs send and get is smaller; compressing it would cost time and bring nothing.
-_SMALLEST = 4096
+_SMALLEST: Final = 4096
 # Most of a document is base64 of what is compressed already: only its entropy can be coded, which the lowest level does
 # as well as any, at 350 MB/s and more; zlib takes 20 times as long.
-_LEVEL = 1
+_LEVEL: Final = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ The queue is the rows of `jobs` that are Queued; any number of dispatchers, in a
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, insert, select, tuple_, update
 
@@ -41,8 +42,8 @@ from qiskit_runtime_server.store.sql.schema import (
     jobs,
 )
 
-_IS_DRAINING = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
-_TURNS = (
+_IS_DRAINING: Final = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
+_TURNS: Final = (
     select(counts.c.account, counts.c.queued_in_sessions, counts.c.session_claims_in_row, CLOCK.label("now"))
     .where(counts.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
     .order_by(counts.c.share, counts.c.waiting_since)
@@ -51,8 +52,8 @@ _TURNS = (
 
 # Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
 # all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.
-_PASSES = (_TURNS.limit(1).with_for_update(skip_locked=True), _TURNS.limit(8))
-_OLDEST = (
+_PASSES: Final = (_TURNS.limit(1).with_for_update(skip_locked=True), _TURNS.limit(8))
+_OLDEST: Final = (
     select(*JOB_COLUMNS)
     .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
     .order_by(jobs.c.created, jobs.c.id)
@@ -61,22 +62,22 @@ _OLDEST = (
 )
 """Base of the two below: the oldest job of an account on an executor that no other transaction has locked."""
 
-_OLDEST_OF_ALL = _OLDEST.where(IS_QUEUED)
+_OLDEST_OF_ALL: Final = _OLDEST.where(IS_QUEUED)
 """The oldest queued job of an account. Index `jobs_next`."""
 
-_OLDEST_IN_SESSION = _OLDEST.where(IS_QUEUED_IN_SESSION)
+_OLDEST_IN_SESSION: Final = _OLDEST.where(IS_QUEUED_IN_SESSION)
 """The oldest queued job of an account that is in a session. Index `jobs_next_in_session`."""
 
-_LEASE = update(jobs).where(jobs.c.id == bindparam("of_job"))
+_LEASE: Final = update(jobs).where(jobs.c.id == bindparam("of_job"))
 """Base of the two below: changes a claim."""
 
-_TAKE = _LEASE.values(lease_until=bindparam("until"), fence=bindparam("new_fence"))
+_TAKE: Final = _LEASE.values(lease_until=bindparam("until"), fence=bindparam("new_fence"))
 """Gives a running job a new lease under a new fence. Primary key of `jobs`."""
 
-_EXTEND = _LEASE.values(lease_until=bindparam("until"))
+_EXTEND: Final = _LEASE.values(lease_until=bindparam("until"))
 """Gives a running job a new lease. Primary key of `jobs`."""
 
-_LOST = (
+_LOST: Final = (
     select(*JOB_COLUMNS, jobs.c.endpoint, jobs.c.boot_id)
     .where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"), jobs.c.lease_until <= bindparam("now"))
     .order_by(jobs.c.lease_until)
@@ -85,27 +86,29 @@ _LOST = (
 )
 """The running job of an executor whose lease ran out first. Index `jobs_leases`."""
 
-_HELD = (
+_HELD: Final = (
     select(*JOB_COLUMNS, CLOCK.label("now"))
     .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
     .with_for_update()
 )
 """The running job of a claim that still holds, and the time. Primary key of `jobs`."""
 
-_ENDED = select(*JOB_COLUMNS).where(
+_ENDED: Final = select(*JOB_COLUMNS).where(
     jobs.c.id == bindparam("of_job"),
     jobs.c.fence == bindparam("under_fence"),
     jobs.c.state == bindparam("in_state"),
 )
 """A job that ended under a fence and in a state. Primary key of `jobs`."""
 
-_HOLDING = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
+_HOLDING: Final = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
 """Base of `renew`, which adds the claims: those among them that still hold. Primary key of `jobs`."""
 
-_OPEN_EXECUTOR = insert(executors).values(draining=False)
+_OPEN_EXECUTOR: Final = insert(executors).values(draining=False)
 """Adds an executor that does not drain."""
 
-_DRAIN = update(executors).where(executors.c.name == bindparam("of_executor")).values(draining=bindparam("is_draining"))
+_DRAIN: Final = (
+    update(executors).where(executors.c.name == bindparam("of_executor")).values(draining=bindparam("is_draining"))
+)
 """Has an executor drain, or go on. Primary key of `executors`."""
 
 

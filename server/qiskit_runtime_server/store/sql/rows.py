@@ -1,7 +1,7 @@
 """Jobs and sessions as rows, and back."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import RowMapping
@@ -11,12 +11,12 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session,
 from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.sql.schema import jobs
 
-JOB_COLUMNS = tuple(
+JOB_COLUMNS: Final = tuple(
     column for column in jobs.c if column.name not in {"lease_until", "endpoint", "boot_id", "stored_bytes"}
 )
 
-_TAGS = msgspec.json.Decoder(tuple[str, ...])
-_METRICS = msgspec.json.Decoder(Metrics)
+_TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
+_METRICS: Final = msgspec.json.Decoder(Metrics)
 
 
 def json_text(value: object) -> str:

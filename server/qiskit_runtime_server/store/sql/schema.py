@@ -4,6 +4,7 @@ A change here needs a migration; a test compares the two.
 """
 
 from datetime import UTC, datetime
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -31,12 +32,12 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD = "0005"
+HEAD: Final = "0005"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-UNLIMITED = 2**31 - 1
+UNLIMITED: Final = 2**31 - 1
 """Stands for no limit in columns that are compared."""
 
 
@@ -57,10 +58,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
 
-CLOCK = func.clock_timestamp(type_=UtcDateTime())
+CLOCK: Final = func.clock_timestamp(type_=UtcDateTime())
 """The store's clock: PostgreSQL's own, which goes on within a transaction; a function of ours on SQLite."""
 
-ASK_CLOCK = select(CLOCK)
+ASK_CLOCK: Final = select(CLOCK)
 
 metadata = MetaData()
 
@@ -126,18 +127,18 @@ def _state(state: JobState) -> ColumnElement[str]:
     return literal_column(f"'{state}'", String)
 
 
-IS_QUEUED = jobs.c.state == _state(JobState.QUEUED)
-IS_RUNNING = jobs.c.state == _state(JobState.RUNNING)
-IS_PENDING = jobs.c.state.in_([_state(JobState.QUEUED), _state(JobState.RUNNING)])
-IS_ENDED = jobs.c.state.not_in([_state(JobState.QUEUED), _state(JobState.RUNNING)])
-IS_QUEUED_IN_SESSION = and_(IS_QUEUED, jobs.c.session_id.is_not(None))
+IS_QUEUED: Final = jobs.c.state == _state(JobState.QUEUED)
+IS_RUNNING: Final = jobs.c.state == _state(JobState.RUNNING)
+IS_PENDING: Final = jobs.c.state.in_([_state(JobState.QUEUED), _state(JobState.RUNNING)])
+IS_ENDED: Final = jobs.c.state.not_in([_state(JobState.QUEUED), _state(JobState.RUNNING)])
+IS_QUEUED_IN_SESSION: Final = and_(IS_QUEUED, jobs.c.session_id.is_not(None))
 
 
 def _partial_index(name: str, *columns: Column[object], where: object) -> Index:
     return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
-_AGE = (jobs.c.created, jobs.c.id)
+_AGE: Final = (jobs.c.created, jobs.c.id)
 Index("jobs_of_account", jobs.c.account, *_AGE)
 Index("jobs_of_session", jobs.c.session_id, *_AGE)
 _partial_index("jobs_pending", jobs.c.account, *_AGE, where=IS_PENDING)
@@ -187,7 +188,7 @@ counts = Table(
     Column("session_claims_in_row", Integer, nullable=False, server_default="0"),
 )
 
-MAY_RUN = and_(counts.c.queued > literal_column("0"), counts.c.running < counts.c.max_running)
+MAY_RUN: Final = and_(counts.c.queued > literal_column("0"), counts.c.running < counts.c.max_running)
 
 Index("counts_of_account", counts.c.account)
 _partial_index("counts_turn", counts.c.executor, counts.c.share, counts.c.waiting_since, where=MAY_RUN)

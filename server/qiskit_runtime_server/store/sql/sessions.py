@@ -1,6 +1,7 @@
 """Sessions as their owners see them, in SQL."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -10,26 +11,26 @@ from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import session_of, session_row
 from qiskit_runtime_server.store.sql.schema import CLOCK, IS_QUEUED, jobs, sessions
 
-_ADD = insert(sessions)
+_ADD: Final = insert(sessions)
 """Adds a session."""
 
-_OF_OWNER = select(sessions).where(
+_OF_OWNER: Final = select(sessions).where(
     sessions.c.id == bindparam("of_session"), sessions.c.account == bindparam("of_account")
 )
 """A session, if it is the account's. Primary key of `sessions`."""
 
-_KNOWN = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
+_KNOWN: Final = select(sessions.c.id).where(sessions.c.id == bindparam("of_session"))
 """Whether there is a session. Primary key of `sessions`."""
 
-_OF_OWNER_LOCKED = _OF_OWNER.with_for_update(key_share=True)
+_OF_OWNER_LOCKED: Final = _OF_OWNER.with_for_update(key_share=True)
 """The same as `_OF_OWNER`, locked so that no job joins it before this transaction ends. Primary key of `sessions`."""
 
-_CLOSE = (
+_CLOSE: Final = (
     update(sessions).where(sessions.c.id == bindparam("of_session"), sessions.c.closed.is_(None)).values(closed=CLOCK)
 )
 """Closes a session that is not closed. Primary key of `sessions`."""
 
-_QUEUED_JOBS = (
+_QUEUED_JOBS: Final = (
     select(jobs.c.id).where(jobs.c.session_id == bindparam("of_session"), IS_QUEUED).order_by(jobs.c.created, jobs.c.id)
 )
 """The queued jobs of a session, the oldest first; reads all of its jobs. Index `jobs_of_session`."""

@@ -8,7 +8,7 @@ ran, as one that had nothing queued does since its job arrived (docs/decisions/0
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, func, insert, update
 
@@ -26,28 +26,28 @@ def _update_job(*columns: str) -> Update:
     return update(jobs).where(jobs.c.id == bindparam("of_job")).values(values)
 
 
-_START = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
+_START: Final = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
 """Has a job run under a lease. Primary key of `jobs`."""
 
-_REQUEUE = _update_job("state", "started", "worker_deaths", "losses")
+_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses")
 """Has a job wait again. Primary key of `jobs`."""
 
-_END = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
+_END: Final = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
     stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes")
 )
 """Has a job end. Primary key of `jobs`."""
 
-_OF_ACCOUNT = update(counts).where(
+_OF_ACCOUNT: Final = update(counts).where(
     counts.c.executor == bindparam("of_executor"), counts.c.account == bindparam("of_account")
 )
 """Base of the four below: changes the counts of an account on an executor."""
 
-_NOW = bindparam("now", type_=counts.c.waiting_since.type)
-_WEIGHT: BindParameter[float] = bindparam("new_weight", type_=Double())
-_MORE_IN_SESSIONS = counts.c.queued_in_sessions + bindparam("more_in_sessions")
-_TURN_IS_OVER = counts.c.claims_in_turn >= counts.c.weight
-_WAS_IDLE = and_(counts.c.queued == 0, counts.c.running == 0)
-_ARRIVED = _OF_ACCOUNT.values(
+_NOW: Final = bindparam("now", type_=counts.c.waiting_since.type)
+_WEIGHT: Final[BindParameter[float]] = bindparam("new_weight", type_=Double())
+_MORE_IN_SESSIONS: Final = counts.c.queued_in_sessions + bindparam("more_in_sessions")
+_TURN_IS_OVER: Final = counts.c.claims_in_turn >= counts.c.weight
+_WAS_IDLE: Final = and_(counts.c.queued == 0, counts.c.running == 0)
+_ARRIVED: Final = _OF_ACCOUNT.values(
     queued=counts.c.queued + 1,
     queued_in_sessions=_MORE_IN_SESSIONS,
     weight=bindparam("new_weight"),
@@ -58,7 +58,7 @@ _ARRIVED = _OF_ACCOUNT.values(
 )
 """`fair_share.arrived` in SQL. Primary key of `counts`."""
 
-_STARTED = _OF_ACCOUNT.where(counts.c.running < counts.c.max_running).values(
+_STARTED: Final = _OF_ACCOUNT.where(counts.c.running < counts.c.max_running).values(
     queued=counts.c.queued - 1,
     queued_in_sessions=_MORE_IN_SESSIONS,
     running=counts.c.running + 1,
@@ -68,7 +68,7 @@ _STARTED = _OF_ACCOUNT.where(counts.c.running < counts.c.max_running).values(
 )
 """`fair_share.claimed` in SQL, if the account may run one more job. Primary key of `counts`."""
 
-_STOPPED = _OF_ACCOUNT.values(
+_STOPPED: Final = _OF_ACCOUNT.values(
     queued=counts.c.queued + bindparam("more_queued"),
     queued_in_sessions=_MORE_IN_SESSIONS,
     running=counts.c.running - 1,
@@ -80,16 +80,16 @@ _STOPPED = _OF_ACCOUNT.values(
 )
 """`fair_share.stopped` in SQL, with the slot time that the job has used. Primary key of `counts`."""
 
-_LEFT = _OF_ACCOUNT.values(queued=counts.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
+_LEFT: Final = _OF_ACCOUNT.values(queued=counts.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
 """`fair_share.left` in SQL. Primary key of `counts`."""
 
-_OPEN_ACCOUNT = insert(counts).values(
+_OPEN_ACCOUNT: Final = insert(counts).values(
     queued=0, queued_in_sessions=0, running=0, waiting_since=EPOCH, seconds=0.0, jobs=0
 )
 """Begins the counts of an account on an executor."""
 
-_TIME = sessions.c.created.type
-_NOTE = (
+_TIME: Final = sessions.c.created.type
+_NOTE: Final = (
     update(sessions)
     .where(sessions.c.id == bindparam("of_session"))
     .values(

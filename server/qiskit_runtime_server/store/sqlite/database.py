@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, update
 from sqlalchemy.exc import OperationalError
@@ -23,14 +23,14 @@ from qiskit_runtime_server.store.sql.store import SqlStore
 from qiskit_runtime_server.store.sqlite.folder import FolderLock, take_folder
 
 logger = logging.getLogger(__name__)
-_FILE_NAME = "store.db"
-_FOLDER_CHECK_SECONDS = 0.5
-_READERS = 2
-_BUSY_MILLISECONDS = 10_000
-_WAL_BYTES_KEPT = 64 << 20
+_FILE_NAME: Final = "store.db"
+_FOLDER_CHECK_SECONDS: Final = 0.5
+_READERS: Final = 2
+_BUSY_MILLISECONDS: Final = 10_000
+_WAL_BYTES_KEPT: Final = 64 << 20
 # https://www.sqlite.org/rescode.html
-_PRIMARY_CODE = 0xFF
-_AWAY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
+_PRIMARY_CODE: Final = 0xFF
+_AWAY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
 
 T = TypeVar("T")
 

@@ -4,12 +4,13 @@ import fcntl
 import os
 import re
 from pathlib import Path
+from typing import Final
 
 from qiskit_runtime_server.errors import DataDirectoryError, DataDirectoryInUseError
 
-_LOCK_NAME = "lock"
-_MOUNTS = Path("/proc/self/mounts")
-_NETWORK_FILE_SYSTEM = re.compile(
+_LOCK_NAME: Final = "lock"
+_MOUNTS: Final = Path("/proc/self/mounts")
+_NETWORK_FILE_SYSTEM: Final = re.compile(
     r"(fuse\.)?(9p|afp|afs|beegfs|ceph|cephfs|cifs|davfs2?|gcsfuse|glusterfs|gpfs|juicefs|lustre|ncpfs|nfs4?|orangefs"
     r"|pvfs2|rclone|s3fs|smb2|smb3|smbfs|sshfs)"
 )

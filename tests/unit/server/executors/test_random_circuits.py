@@ -6,7 +6,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Final
 
 import pytest
 from qiskit.circuit import QuantumCircuit
@@ -16,9 +15,9 @@ from kit.faults.case_process import CaseProcess, Failed
 from kit.quantum.case_runs import EXECUTORS, Report, sampled
 from kit.quantum.random_circuits import Feature, NoiseKind, random_case
 
-CASES: Final = range(100)
-SHOTS: Final = 3000
-SECONDS: Final = 30.0
+CASES = range(100)
+SHOTS = 3000
+SECONDS = 30.0
 """For one case on one executor, the first one's imports included."""
 
 ReportOf = Callable[[int, str], Report | Failed]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Final
 
 import numpy as np
 import pytest
@@ -20,10 +19,10 @@ from kit.quantum.exact_noise import Errors
 from kit.quantum.exact_reference import measured_values
 from kit.quantum.random_observables import Estimates, described, estimated
 
-CASES: Final = range(30)
-REPETITIONS: Final = 8
-SECONDS: Final = 60.0
-FALSE_ALARM: Final = 1e-4
+CASES = range(30)
+REPETITIONS = 8
+SECONDS = 60.0
+FALSE_ALARM = 1e-4
 """How likely a test of all cases together would fail by chance, for seeds taken at random; they are fixed."""
 
 EstimatesOf = Callable[[int, str], Estimates | Failed]
@@ -100,7 +99,7 @@ def dynamic() -> QuantumCircuit:
     return circuit
 
 
-TERMS: Final = {"ZZ": 1.0, "IX": -0.5, "1I": 0.7, "Z0": 0.3}
+TERMS = {"ZZ": 1.0, "IX": -0.5, "1I": 0.7, "Z0": 0.3}
 """Two bases: Z of both qubits, and X of the first."""
 
 

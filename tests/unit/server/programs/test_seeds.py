@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,8 +29,8 @@ from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, Sample
 from qiskit_runtime_server.messages.messages import Capabilities, Task
 from qiskit_runtime_server.worker.run import run_program
 
-QUICK: Final = {"num_randomizations": 2, "shots_per_randomization": 16, "layer_pair_depths": [0, 1, 4]}
-TWIRLED: Final = {"num_randomizations": 4, "shots_per_randomization": 8}
+QUICK = {"num_randomizations": 2, "shots_per_randomization": 16, "layer_pair_depths": [0, 1, 4]}
+TWIRLED = {"num_randomizations": 4, "shots_per_randomization": 8}
 
 
 @dataclass
@@ -134,7 +134,7 @@ def estimated(executor: BaseExecutor, options: Mapping[str, Any], backend: str =
     return [float(value) for value in result[0].data.evs.ravel()]
 
 
-SAMPLED: Final[Mapping[str, tuple[str, Mapping[str, Any], str, list[str]]]] = {
+SAMPLED: Mapping[str, tuple[str, Mapping[str, Any], str, list[str]]] = {
     "plain": (
         "fake_manila",
         {},
@@ -161,7 +161,7 @@ SAMPLED: Final[Mapping[str, tuple[str, Mapping[str, Any], str, list[str]]]] = {
     ),
 }
 
-ESTIMATED: Final[Mapping[str, tuple[str, Mapping[str, Any], str, list[float]]]] = {
+ESTIMATED: Mapping[str, tuple[str, Mapping[str, Any], str, list[float]]] = {
     "level 0": ("fake_manila", {"resilience_level": 0}, "2:a3dd6e9a58d2db5e", [0.625, 0.671875, 0.125, 0.3125]),
     "level 1": (
         "fake_manila",

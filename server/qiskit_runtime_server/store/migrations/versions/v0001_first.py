@@ -1,14 +1,16 @@
 """The first schema."""
 
+from typing import Final
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0001"
 down_revision = None
 
-_QUEUED = "state = 'Queued'"
-_PENDING = "state IN ('Queued', 'Running')"
-_RUNNING = "state = 'Running'"
+_QUEUED: Final = "state = 'Queued'"
+_PENDING: Final = "state IN ('Queued', 'Running')"
+_RUNNING: Final = "state = 'Running'"
 
 
 def upgrade() -> None:

@@ -1,12 +1,14 @@
 """Accounts wait for turns, by weight."""
 
+from typing import Final
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0002"
 down_revision = "0001"
 
-_MAY_RUN = sa.text("queued > 0 AND running < max_running")
+_MAY_RUN: Final = sa.text("queued > 0 AND running < max_running")
 
 
 def upgrade() -> None:

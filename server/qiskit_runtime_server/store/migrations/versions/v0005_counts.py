@@ -1,12 +1,14 @@
 """The counts of accounts on executors are called that, and say since when an account waits for its turn."""
 
+from typing import Final
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
 down_revision = "0004"
 
-_MAY_RUN = sa.text("queued > 0 AND running < max_running")
+_MAY_RUN: Final = sa.text("queued > 0 AND running < max_running")
 
 
 def upgrade() -> None:
