@@ -158,6 +158,5 @@ def address_of(url: str) -> str:
     """Return scheme, host and any path in front of the API, without what a user may have copied behind it."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        message = f"{url!r} is not the address of a server; one looks like http://localhost:8000."
-        raise MalformedRequestError(message)
+        raise MalformedRequestError(f"{url!r} is not the address of a server; one looks like http://localhost:8000.")
     return url.rstrip("/").removesuffix(_VERBATIM_API).removesuffix(_API)

@@ -58,3 +58,14 @@ def _not_final(module: Path) -> Iterator[str]:
         else:
             continue
         yield from re.findall(r"\b_?[A-Z][A-Z0-9_]*\b(?!\[)", names)
+
+
+def test_errors_are_raised_with_their_message_in_place() -> None:
+    modules = [path for folder, package in PACKAGES.items() for path in (ROOT / folder / package).rglob("*.py")]
+    raised = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and node.exc and ast.unparse(node.exc).endswith("(message)")
+    ]
+    assert raised == []

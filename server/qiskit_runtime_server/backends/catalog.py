@@ -132,8 +132,7 @@ class Catalog:
             StartupError: If `snapshots` is not a folder.
         """
         if snapshots is not None and not snapshots.is_dir():
-            message = f"The snapshots folder {snapshots} does not exist."
-            raise StartupError(message)
+            raise StartupError(f"The snapshots folder {snapshots} does not exist.")
         self._snapshots = snapshots
         self._include = include
         self._fakes: dict[str, _Files] | None = None
@@ -207,8 +206,7 @@ class Catalog:
             files = self._fake_files().get(name) or self._snapshot_files().get(name)
             if files is not None:
                 return files
-        message = f"There is no device {name!r}."
-        raise BackendNotFoundError(message)
+        raise BackendNotFoundError(f"There is no device {name!r}.")
 
     def _fake_files(self) -> dict[str, _Files]:
         if self._fakes is None:

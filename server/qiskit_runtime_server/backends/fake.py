@@ -26,6 +26,7 @@ def _folder() -> Path:
     # The spec of a top-level package is found without running any of its code.
     spec = find_spec("qiskit_ibm_runtime")
     if spec is None or not spec.submodule_search_locations:
-        message = "The fake devices are part of qiskit-ibm-runtime, which is not installed here (--no-deps is enough)."
-        raise StartupError(message)
+        raise StartupError(
+            "The fake devices are part of qiskit-ibm-runtime, which is not installed here (--no-deps is enough)."
+        )
     return Path(spec.submodule_search_locations[0]) / "fake_provider" / "backends"

@@ -61,8 +61,9 @@ class VirtualBackend:
             return cls(metadata=MetadataName(name), executor=ExecutorName(default_executor))
         match = _PATTERN.fullmatch(name)
         if match is None:
-            message = f"Backend {name!r} not found: names have the form metadata@executor, as in fake_manila@aer."
-            raise BackendNotFoundError(message)
+            raise BackendNotFoundError(
+                f"Backend {name!r} not found: names have the form metadata@executor, as in fake_manila@aer."
+            )
         return cls(metadata=MetadataName(match["metadata"]), executor=ExecutorName(match["executor"]))
 
     def __str__(self) -> str:

@@ -100,8 +100,9 @@ def read_snapshot(
         BackendNotFoundError: If a document cannot be used; the message names the file and says why.
     """
     if not is_metadata_name(name):
-        message = f"{configuration}: {name!r} cannot be a backend's name: letters, digits, '.', '_' and '-' can."
-        raise BackendNotFoundError(message)
+        raise BackendNotFoundError(
+            f"{configuration}: {name!r} cannot be a backend's name: letters, digits, '.', '_' and '-' can."
+        )
     raw = _read(configuration)
     shape = _checked(configuration, raw, _Configuration)
     calibration = None if properties is None else _read(properties)
@@ -115,8 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        message = f"{path}: {error}"
-        raise BackendNotFoundError(message) from error
+        raise BackendNotFoundError(f"{path}: {error}") from error
     return document
 
 
@@ -124,8 +124,7 @@ def _checked(path: Path, document: dict[str, Any], shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(document, shape)
     except msgspec.ValidationError as error:
-        message = f"{path}: {error}"
-        raise BackendNotFoundError(message) from error
+        raise BackendNotFoundError(f"{path}: {error}") from error
 
 
 def _check_configuration(path: Path, shape: _Configuration) -> None:
@@ -135,16 +134,16 @@ def _check_configuration(path: Path, shape: _Configuration) -> None:
 
 def _check_properties(path: Path, shape: _Properties, configuration: _Configuration) -> None:
     if len(shape.qubits) != configuration.n_qubits:
-        message = f"{path}: describes {len(shape.qubits)} qubits, the configuration {configuration.n_qubits}"
-        raise BackendNotFoundError(message)
+        raise BackendNotFoundError(
+            f"{path}: describes {len(shape.qubits)} qubits, the configuration {configuration.n_qubits}"
+        )
     _check_qubits(path, [gate.qubits for gate in shape.gates], configuration.n_qubits)
 
 
 def _check_qubits(path: Path, groups: list[Any], num_qubits: int) -> None:
     outside = next((list(group) for group in groups if any(qubit >= num_qubits for qubit in group)), None)
     if outside is not None:
-        message = f"{path}: {outside} names a qubit that a device of {num_qubits} does not have"
-        raise BackendNotFoundError(message)
+        raise BackendNotFoundError(f"{path}: {outside} names a qubit that a device of {num_qubits} does not have")
 
 
 def _completed(configuration: dict[str, Any], properties: dict[str, Any] | None) -> dict[str, Any]:

@@ -24,11 +24,9 @@ def load(name: str) -> type[BaseExecutor]:
     """
     found = list(entry_points(group=GROUP, name=name))
     if not found:
-        message = f"No executor {name!r} is installed; there are: {', '.join(installed()) or 'none'}."
-        raise UnknownExecutorError(message)
+        raise UnknownExecutorError(f"No executor {name!r} is installed; there are: {', '.join(installed()) or 'none'}.")
     if len({entry.value for entry in found}) > 1:
-        message = f"The executor {name!r} is installed more than once: {', '.join(map(_origin, found))}."
-        raise StartupError(message)
+        raise StartupError(f"The executor {name!r} is installed more than once: {', '.join(map(_origin, found))}.")
     return _loaded(found[0])
 
 
@@ -36,16 +34,15 @@ def _loaded(entry: EntryPoint) -> type[BaseExecutor]:
     try:
         executor = entry.load()
     except Exception as error:
-        message = f"The executor {entry.name!r} ({_origin(entry)}) cannot be loaded: {type(error).__name__}: {error}"
-        raise StartupError(message) from error
+        raise StartupError(
+            f"The executor {entry.name!r} ({_origin(entry)}) cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
     if not (isinstance(executor, type) and issubclass(executor, BaseExecutor)):
-        message = f"The executor {entry.name!r} ({_origin(entry)}) is not a subclass of BaseExecutor."
-        raise StartupError(message)
+        raise StartupError(f"The executor {entry.name!r} ({_origin(entry)}) is not a subclass of BaseExecutor.")
     if not any(getattr(executor, name) is not getattr(BaseExecutor, name) for name in _METHODS):
-        message = (
+        raise StartupError(
             f"The executor {entry.name!r} ({_origin(entry)}) can run nothing: it has none of {', '.join(_METHODS)}."
         )
-        raise StartupError(message)
     return executor
 
 

@@ -21,12 +21,14 @@ def execute(document: bytes) -> bytes:
     start = datetime.now(UTC)
     params = reading.as_object(reading.parse(document), "params")
     if params.get("schema_version") != VERSION:
-        message = f"Params are of schema version {params.get('schema_version')!r}; this server reads {VERSION}."
-        raise InvalidInputError(message)
+        raise InvalidInputError(
+            f"Params are of schema version {params.get('schema_version')!r}; this server reads {VERSION}."
+        )
     reading.check_parts(params, {"schema_version", "options"})
     options = reading.as_object(params.get("options") or {}, "options")
     reading.check_parts(options, {"experimental"}, "options")
     for name in reading.as_object(options.get("experimental") or {}, "Option experimental"):
-        message = f"Option experimental.{name} is unknown to this server; calibrations have no options."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            f"Option experimental.{name} is unknown to this server; calibrations have no options."
+        )
     return msgspec.json.encode({"schema_version": VERSION, "start": start, "stop": datetime.now(UTC)})

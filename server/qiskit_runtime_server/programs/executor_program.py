@@ -99,8 +99,9 @@ def _check_names(program: QuantumProgram, item: Item, where: str) -> None:
     names += [] if isinstance(item, CircuitItem) else [spec.name for spec in item.samplex.outputs().specs]
     for name, number in Counter(names).items():
         if number > 1:
-            message = f"{where}: the result would have two parts called {name!r}; rename a classical register."
-            raise InvalidInputError(message)
+            raise InvalidInputError(
+                f"{where}: the result would have two parts called {name!r}; rename a classical register."
+            )
 
 
 def _check_size(program: QuantumProgram) -> None:
@@ -147,8 +148,9 @@ def _metadata(prepared: PreparedDevice, program: QuantumProgram, item: Item) -> 
     timing = None
     if program.scheduler_timing:
         if prepared.device.target.dt is None:
-            message = f"Option scheduler_timing is not supported: {prepared.device.name} has no durations."
-            raise UnsupportedOptionError(message)
+            raise UnsupportedOptionError(
+                f"Option scheduler_timing is not supported: {prepared.device.name} has no durations."
+            )
         planned = schedule(item.circuit, prepared.device.target)
         timing = {"timing": planned.text(), "circuit_duration": planned.duration}
     return {"scheduler_timing": timing, "stretch_values": [] if program.stretch_values else None}
@@ -236,8 +238,7 @@ class _PointWriter:
 def _tensor(array: NDArray[Any], wire: Wire) -> dict[str, Any]:
     name = _NAMES.get(array.dtype)
     if name is None or name not in wire.dtypes:
-        message = f"A samplex drew values of dtype {array.dtype}, which schema {wire.version} cannot carry."
-        raise InternalError(message)
+        raise InternalError(f"A samplex drew values of dtype {array.dtype}, which schema {wire.version} cannot carry.")
     if name == "bool":
         data = np.packbits(array.reshape(-1), bitorder="little").tobytes()
     else:

@@ -127,8 +127,7 @@ def _searchable(circuit: object, prepared: PreparedDevice, options: Options, whe
     isa.check_circuit(circuit, prepared.device, options, where)
     contents = opened(circuit)
     if contents.has_control_flow_op() or "store" in contents.count_ops():
-        message = f"{where}: layers of circuits with control flow are not supported."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{where}: layers of circuits with control flow are not supported.")
     return without_final_measurements(contents)
 
 
@@ -136,8 +135,7 @@ def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: st
     """Learn each of the boxes that are there."""
     version = params["schema_version"]
     if not isinstance(version, str) or version not in _ENCODERS:
-        message = f"Params are of schema version {version!r}; this server reads {', '.join(_ENCODERS)}."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"Params are of schema version {version!r}; this server reads {', '.join(_ENCODERS)}.")
     reading.check_parts(params, {"schema_version", "instructions", "options", "version"})
     boxes = _boxes(params.get("instructions"))
     given = reading.as_object(reading.Reader().read(params.get("options") or {}, "options"), "options")

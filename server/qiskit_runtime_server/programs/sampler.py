@@ -105,8 +105,7 @@ def _span(
 
 def _check_methods(circuit: QuantumCircuit, methods: Methods, where: str) -> None:
     if methods.twirls and (circuit.has_control_flow_op() or "store" in circuit.count_ops()):
-        message = f"{where}: {methods.names()} cannot be used for circuits with control flow."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{where}: {methods.names()} cannot be used for circuits with control flow.")
 
 
 def _check(pub: SamplerPub, shots: int, prepared: PreparedDevice, where: str) -> None:

@@ -33,8 +33,7 @@ def evaluated(
     for i, expression in enumerate(expressions):
         result[:, i] = _evaluated(expression, columns, values)
     if not np.isfinite(result).all():
-        message = "An angle of a circuit has no finite value."
-        raise InvalidInputError(message)
+        raise InvalidInputError("An angle of a circuit has no finite value.")
     return result
 
 
@@ -66,5 +65,4 @@ def _value(expression: ParameterExpression, parameters: Sequence[Parameter], row
     try:
         return float(expression.bind(dict(zip(parameters, row.tolist(), strict=True))))
     except (TypeError, ValueError, ZeroDivisionError, CircuitError) as error:
-        message = f"The angle {expression} has no value for {row.tolist()}: {error}"
-        raise InvalidInputError(message) from error
+        raise InvalidInputError(f"The angle {expression} has no value for {row.tolist()}: {error}") from error

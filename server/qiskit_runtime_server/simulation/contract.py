@@ -134,8 +134,7 @@ class Simulator:
         Raises:
             CircuitTooLargeError: If the state does not fit into this executor's memory.
         """
-        message = f"{type(self).__name__} runs only the sampler and estimator programs."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{type(self).__name__} runs only the sampler and estimator programs.")
 
     def expectation_values(self, task: ExpectationTask) -> NDArray[np.float64]:  # noqa: ARG002 - for those that can
         """Return the exact value of each observable for every row of `task.parameter_values`.
@@ -146,8 +145,7 @@ class Simulator:
         Raises:
             CircuitTooLargeError: If the state does not fit into this executor's memory.
         """
-        message = f"{type(self).__name__} does not give exact expectation values."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{type(self).__name__} does not give exact expectation values.")
 
 
 def sampled(simulator: Simulator, task: SampleTask) -> BitTensor:
@@ -159,6 +157,7 @@ def sampled(simulator: Simulator, task: SampleTask) -> BitTensor:
     bits = simulator.sample(task)
     wanted = (len(task.parameter_values), task.shots, task.circuit.num_clbits)
     if np.shape(bits) != wanted:
-        message = f"{type(simulator).__name__}.sample() returned bits of shape {np.shape(bits)}, wanted {wanted}."
-        raise ValueError(message)
+        raise ValueError(
+            f"{type(simulator).__name__}.sample() returned bits of shape {np.shape(bits)}, wanted {wanted}."
+        )
     return bits

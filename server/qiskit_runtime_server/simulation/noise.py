@@ -252,8 +252,7 @@ class _CalibratedNoise(DeviceNoise):
 
     def _relaxation(self, duration: float, unit: str, qubit: int) -> QuantumError | None:
         if unit == "dt" and self._target.dt is None:
-            message = f"A delay of {duration} dt has no length: the device has no dt."
-            raise InvalidInputError(message)
+            raise InvalidInputError(f"A delay of {duration} dt has no length: the device has no dt.")
         seconds = duration * self._target.dt if unit == "dt" else apply_prefix(duration, unit)
         known = self._target.qubit_properties[qubit]
         t1 = math.inf if known.t1 is None else known.t1
@@ -269,16 +268,19 @@ class _ModelNoise(DeviceNoise):
         self._model = model
         for noise_pass in noise_models.passes(model):
             if not isinstance(noise_pass, RelaxationNoisePass):
-                message = f"Option simulator.noise_model: its pass {type(noise_pass).__name__} is not supported."
-                raise UnsupportedOptionError(message)
+                raise UnsupportedOptionError(
+                    f"Option simulator.noise_model: its pass {type(noise_pass).__name__} is not supported."
+                )
         # Qubits that no gate joins are simulated apart.
         if any(len(group) > 1 for group in noise_models.local_readout_errors(model)):
-            message = "Option simulator.noise_model: readout errors of several qubits at once are not supported."
-            raise UnsupportedOptionError(message)
+            raise UnsupportedOptionError(
+                "Option simulator.noise_model: readout errors of several qubits at once are not supported."
+            )
         missing = [qubit for qubit in model.noise_qubits if qubit >= num_qubits]
         if missing:
-            message = f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
-            raise InvalidInputError(message)
+            raise InvalidInputError(
+                f"Option simulator.noise_model has errors of qubits {missing}; there are {num_qubits} qubits."
+            )
         self._relaxations = [_relaxation_of(noise_pass) for noise_pass in noise_models.passes(model)]
 
     @property

@@ -168,11 +168,10 @@ def planned(
         return [_by_executor(task, qubits, everything, limited)]
     clifford = clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values)
     if wish.method is Method.CLIFFORD and not clifford.all():
-        message = (
+        raise UnsupportedOptionError(
             f"Option simulator.method: clifford cannot run {len(qubits)} entangled qubits of the circuit, which have"
             " gates other than Clifford gates."
         )
-        raise UnsupportedOptionError(message)
     found = []
     if clifford.any():
         found.append(_of_clifford(task, qubits, np.flatnonzero(clifford), limited, wish))
@@ -197,12 +196,11 @@ class _Limited:
         offer = self.executor.offer(task)
         seconds = offer.seconds * len(task.seeds)
         if math.isfinite(seconds) and seconds > self.most_seconds:
-            message = (
+            raise CircuitTooLargeError(
                 f"{task.circuit.num_qubits} qubits of the circuit are entangled: by {offer.method} their simulation"
                 f" would take about {seconds:.2g} s, far longer than the job may run. Fewer qubits, shots or gates, or"
                 " a GPU, would make it shorter."
             )
-            raise CircuitTooLargeError(message)
         return replace(offer, seconds=seconds)
 
 
@@ -243,16 +241,16 @@ def _without_frames(
     task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
 ) -> Part:
     if wish.method is Method.CLIFFORD:
-        message = (
+        raise UnsupportedOptionError(
             "Option simulator.method: clifford is exact for Pauli errors only, and simulator.approximation is none:"
             " twirled-noise would run the circuit."
         )
-        raise UnsupportedOptionError(message)
     try:
         return _by_executor(task, qubits, rows, executor)
     except CircuitTooLargeError as error:
-        message = f"{error} Its gates are Clifford gates: it would run with simulator.approximation: twirled-noise."
-        raise CircuitTooLargeError(message) from error
+        raise CircuitTooLargeError(
+            f"{error} Its gates are Clifford gates: it would run with simulator.approximation: twirled-noise."
+        ) from error
 
 
 def _by_executor(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited) -> Part:

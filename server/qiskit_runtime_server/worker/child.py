@@ -94,8 +94,7 @@ def _executor(spec: WorkerSpec) -> "BaseExecutor":
         try:
             executor = registry.load(executor)(**spec.options)
         except TypeError as error:
-            message = f"The executor {executor!r} does not take these options: {error}"
-            raise StartupError(message) from error
+            raise StartupError(f"The executor {executor!r} does not take these options: {error}") from error
     executor = executor.fitted(memory_bytes=spec.memory_bytes, threads=spec.threads)
     executor.catalog = Catalog(snapshots=spec.snapshots)
     executor.time_limit = _time_limit

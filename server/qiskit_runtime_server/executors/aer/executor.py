@@ -207,11 +207,10 @@ class AerExecutor(BaseExecutor):
         unknown = obstacle(circuit)
         most = self._interpreter.capabilities().num_qubits
         if unknown is not None and circuit.num_qubits > most:
-            message = (
+            raise CircuitTooLargeError(
                 f"{circuit.num_qubits} qubits of the circuit are entangled; for circuits with {unknown} there is room"
                 f" for {most}."
             )
-            raise CircuitTooLargeError(message)
         decides = any(part.is_control_flow() for part in circuit.data)
         limit = _INTERPRETED_IDEAL_QUBITS if decides and task.noise is None else _INTERPRETED_QUBITS
         return unknown is not None or circuit.num_qubits <= min(limit, most)
@@ -293,8 +292,7 @@ class AerExecutor(BaseExecutor):
         else:
             results = self._run([circuit.assign_parameters(row) for row in rows], "statevector", seconds, shots=1)
         if len(results) != len(rows):
-            message = f"The simulator returned {len(results)} results for {len(rows)} sets of values."
-            raise InternalError(message)
+            raise InternalError(f"The simulator returned {len(results)} results for {len(rows)} sets of values.")
         return results
 
     def _sampling_method(self, task: SampleTask, dense_seconds: float) -> tuple[str, float]:
@@ -314,11 +312,10 @@ class AerExecutor(BaseExecutor):
         if bond is not None and bond <= _LARGEST_BOND:
             return "matrix_product_state", bond_seconds
         needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits
-        message = (
+        raise CircuitTooLargeError(
             f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {in_words(needed)}, and there"
             f" are {in_words(int(self._memory_bytes * _STATE_SHARE))}, enough for {self.capabilities().num_qubits}."
         )
-        raise CircuitTooLargeError(message)
 
     def _sampled(self, task: SampleTask, method: str, seconds: float) -> BitTensor:
         """Have Aer take the shots."""
@@ -334,8 +331,7 @@ class AerExecutor(BaseExecutor):
             (result,) = self._run([circuit], method, seconds, **options)
             counts: dict[str, int] = getattr(result.data, "counts", {})
             if sum(counts.values()) != task.shots:
-                message = f"The simulator took {sum(counts.values())} of {task.shots} shots."
-                raise InternalError(message)
+                raise InternalError(f"The simulator took {sum(counts.values())} of {task.shots} shots.")
             rows.append(_shuffled(counts, circuit.num_clbits, seed)[:, : task.circuit.num_clbits])
         return np.array(rows, dtype=np.bool_).reshape(len(rows), task.shots, task.circuit.num_clbits)
 
@@ -358,18 +354,16 @@ class AerExecutor(BaseExecutor):
                     .result()
                 )
         except AerError as error:
-            message = f"The circuit cannot be simulated: {error}"
-            raise InvalidInputError(message) from error
+            raise InvalidInputError(f"The circuit cannot be simulated: {error}") from error
         except RuntimeError as error:
-            message = f"The simulator failed: {error}"
-            raise InternalError(message) from error
+            raise InternalError(f"The simulator failed: {error}") from error
         if not result.success:
             reason = "; ".join({str(part.status) for part in result.results if not part.success}) or str(result.status)
             if "memory" in reason.lower() or "bad_alloc" in reason:
-                message = f"{circuits[0].num_qubits} qubits do not fit into {in_words(self._memory_bytes)}: {reason}"
-                raise OutOfMemoryError(message)
-            message = f"The simulator failed: {reason}"
-            raise InternalError(message)
+                raise OutOfMemoryError(
+                    f"{circuits[0].num_qubits} qubits do not fit into {in_words(self._memory_bytes)}: {reason}"
+                )
+            raise InternalError(f"The simulator failed: {reason}")
         return list(result.results)
 
     def _megabytes(self, circuit: QuantumCircuit, method: str) -> int:

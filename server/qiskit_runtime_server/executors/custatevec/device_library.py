@@ -99,17 +99,16 @@ def load(*, single: bool) -> Library:
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError as error:
-        message = "The executor custatevec needs an NVIDIA GPU, and this machine has no NVIDIA driver (libcuda.so.1)."
-        raise StartupError(message) from error
+        raise StartupError(
+            "The executor custatevec needs an NVIDIA GPU, and this machine has no NVIDIA driver (libcuda.so.1)."
+        ) from error
     cupy, sv, ex = _modules()
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        message = f"The executor custatevec needs an NVIDIA GPU: {error}."
-        raise StartupError(message) from error
+        raise StartupError(f"The executor custatevec needs an NVIDIA GPU: {error}.") from error
     if count == 0:
-        message = "The executor custatevec needs an NVIDIA GPU, and the driver shows none."
-        raise StartupError(message)
+        raise StartupError("The executor custatevec needs an NVIDIA GPU, and the driver shows none.")
     return Library.of(cupy, sv, ex, single=single)
 
 
@@ -123,9 +122,9 @@ def _modules() -> tuple[ModuleType, ModuleType, ModuleType]:
         found = int(custatevec.get_version())
     except (ImportError, OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        message = f"The executor custatevec needs CuPy and cuStateVec: {_EXTRA}. {type(error).__name__}: {reason}"
-        raise StartupError(message) from error
+        raise StartupError(
+            f"The executor custatevec needs CuPy and cuStateVec: {_EXTRA}. {type(error).__name__}: {reason}"
+        ) from error
     if found < _OLDEST:
-        message = f"The executor custatevec needs cuStateVec {_OLDEST} or later, this is {found}: {_EXTRA}."
-        raise StartupError(message)
+        raise StartupError(f"The executor custatevec needs cuStateVec {_OLDEST} or later, this is {found}: {_EXTRA}.")
     return cupy, custatevec, custatevecEx

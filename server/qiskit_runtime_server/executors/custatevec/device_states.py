@@ -90,8 +90,7 @@ class DeviceStates(States):
         count = library.cupy.cuda.runtime.getDeviceCount()
         for number in self._options.devices:
             if not 0 <= number < count:
-                message = f"There is no GPU {number}: the driver shows {count}."
-                raise StartupError(message)
+                raise StartupError(f"There is no GPU {number}: the driver shows {count}.")
         library.cupy.cuda.Device(self._options.devices[0]).use()
         return library
 
@@ -166,8 +165,7 @@ class DeviceStates(States):
             library.ex.communicator_initialize(library.sv.CommunicatorType.OPENMPI)
         except library.sv.cuStateVecError as error:
             if error.status != already:
-                message = f"The executor's option processes needs Open MPI: {error}."
-                raise StartupError(message) from error
+                raise StartupError(f"The executor's option processes needs Open MPI: {error}.") from error
         return int(library.ex.communicator_create())
 
     @cached_property
@@ -176,8 +174,9 @@ class DeviceStates(States):
             return 1
         count, _, _ = self._library.ex.communicator_get_size_and_rank()
         if count < 2 or count & (count - 1):  # noqa: PLR2004 - more than one
-            message = f"The executor's option processes needs an MPI launcher with 2, 4, 8, ... processes, not {count}."
-            raise StartupError(message)
+            raise StartupError(
+                f"The executor's option processes needs an MPI launcher with 2, 4, 8, ... processes, not {count}."
+            )
         return int(count)
 
     @contextmanager

@@ -52,8 +52,7 @@ class Options:
         """
         known = {field.name for field in fields(cls)}
         if unknown := given.keys() - known:
-            message = f"The executor has no option {min(unknown)!r}; there are: {', '.join(sorted(known))}."
-            raise StartupError(message)
+            raise StartupError(f"The executor has no option {min(unknown)!r}; there are: {', '.join(sorted(known))}.")
         if "devices" in given:
             given = given | {"devices": tuple(given["devices"])}
         options = cls(**given)
@@ -77,8 +76,9 @@ class Options:
             if value is not None and not (isinstance(value, int) and least <= value <= most):
                 raise self._wrong(name, f"an integer from {least} to {most}")
         if (self.processes, count > 1, self.host_qubits > 0).count(True) > 1:
-            message = "Of the executor's options devices, host_qubits and processes only one can enlarge a state."
-            raise StartupError(message)
+            raise StartupError(
+                "Of the executor's options devices, host_qubits and processes only one can enlarge a state."
+            )
 
     def _wrong(self, name: str, right: str) -> StartupError:
         return StartupError(f"The executor's option {name} is {getattr(self, name)!r}; it takes {right}.")

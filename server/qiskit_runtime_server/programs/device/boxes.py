@@ -21,17 +21,15 @@ def check_box(box: BoxOp, where: str) -> None:
         InvalidInputError: If it has a duration, or an annotation other than a tag.
     """
     if box.duration is not None:
-        message = f"{where}: boxes with a duration cannot be simulated: give them delays instead."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"{where}: boxes with a duration cannot be simulated: give them delays instead.")
     # Of the annotations that there are, a tag is the only one that asks for nothing.
     asked = [type(annotation).__name__ for annotation in box.annotations if not isinstance(annotation, Tag)]
     if asked:
-        message = (
+        raise InvalidInputError(
             f"{where}: a box has the annotation {asked[0]}, which only a samplex follows: build one with"
             " samplomatic.build and run it with Executor, or take the annotations off with"
             " samplomatic.utils.strip_annotations."
         )
-        raise InvalidInputError(message)
 
 
 def opened(circuit: QuantumCircuit) -> QuantumCircuit:

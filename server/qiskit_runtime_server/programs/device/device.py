@@ -61,8 +61,7 @@ class Device:
         document = msgspec.json.decode(configuration_document(self._metadata, self.name))
         configuration = configuration_from_server_data(document, use_fractional_gates=None)
         if configuration is None:
-            message = f"The configuration of {self.name} cannot be read."
-            raise InternalError(message)
+            raise InternalError(f"The configuration of {self.name} cannot be read.")
         document = msgspec.json.decode(properties_document(self._metadata, self.name))
         properties = None if document is None else properties_from_server_data(document, use_fractional_gates=None)
         return convert_to_target(configuration, properties)
@@ -91,17 +90,17 @@ class Device:
         """
         properties = self._metadata.properties
         if properties is None:
-            message = f"{_ASYMMETRIC} is not supported: {self.name} is an ideal device, no bit is misread."
-            raise UnsupportedOptionError(message)
+            raise UnsupportedOptionError(
+                f"{_ASYMMETRIC} is not supported: {self.name} is an ideal device, no bit is misread."
+            )
         measured = sorted(qubit for (qubit,) in self.target["measure"])
         known = {qubit: _readout(properties["qubits"][qubit]) for qubit in measured}
         missing = [qubit for qubit, readout in known.items() if readout is None]
         if missing:
-            message = (
+            raise UnsupportedOptionError(
                 f"{_ASYMMETRIC} is not supported: the calibration of {self.name} has no {_ONE_FOR_ZERO} and"
                 f" {_ZERO_FOR_ONE} between 0 and 1 for {_spelled(missing)}."
             )
-            raise UnsupportedOptionError(message)
         readouts = {qubit: readout for qubit, readout in known.items() if readout is not None}
         return DeviceNoise.from_target(self.target, readouts)
 

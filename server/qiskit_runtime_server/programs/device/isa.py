@@ -129,8 +129,9 @@ def check_rep_delay(options: Options, device: Device) -> None:
     if options.rep_delay is None:
         return
     if not device.configuration.get("dynamic_reprate_enabled"):
-        message = f"Option execution.rep_delay is not supported: {device.name} has a fixed repetition delay."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            f"Option execution.rep_delay is not supported: {device.name} has a fixed repetition delay."
+        )
     microseconds: Sequence[float] = device.configuration.get("rep_delay_range") or (0.0, np.inf)
     if not microseconds[0] <= options.rep_delay * 1e6 <= microseconds[1]:
         raise InvalidInputError(
@@ -153,8 +154,9 @@ def _instructions(
         yield name, qubits, operation
         for body in operation.blocks if block and operation is not None else ():
             if body.num_qubits != len(qubits):
-                message = f"A block of {name} has {body.num_qubits} qubits; the instruction acts on {len(qubits)}."
-                raise InvalidInputError(message)
+                raise InvalidInputError(
+                    f"A block of {name} has {body.num_qubits} qubits; the instruction acts on {len(qubits)}."
+                )
             yield from _instructions(body, dict(zip(body.qubits, qubits, strict=True)))
 
 
@@ -244,8 +246,7 @@ def _combinations(
     rounds = [sorted(loops[parameters[i]]) for i in looped]
     number = math.prod(map(len, rounds))
     if len(rows) * number > MAX_INSTRUCTIONS:
-        message = f"{where}: loops with angles of rzz gates have more than {MAX_INSTRUCTIONS} rounds."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"{where}: loops with angles of rzz gates have more than {MAX_INSTRUCTIONS} rounds.")
     table = np.empty((len(rows) * number, len(parameters)))
     table[:, own] = np.repeat(rows, number, axis=0)
     table[:, looped] = np.tile(np.array(list(product(*rounds))).reshape(number, len(rounds)), (len(rows), 1))
@@ -258,8 +259,7 @@ def _values(
     try:
         return evaluated([angle], parameters, table)[:, 0]
     except InvalidInputError as error:
-        message = f"{where}: an rzz gate: {error}"
-        raise InvalidInputError(message) from error
+        raise InvalidInputError(f"{where}: an rzz gate: {error}") from error
 
 
 def _calibrated(device: Device) -> bool:

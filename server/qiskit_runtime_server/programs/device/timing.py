@@ -118,8 +118,7 @@ class _Scheduler:
     def _count(self, number: int = 1) -> None:
         self._left -= number
         if self._left < 0:
-            message = f"The circuit has more than {MAX_INSTRUCTIONS} instructions, loops unrolled."
-            raise InvalidInputError(message)
+            raise InvalidInputError(f"The circuit has more than {MAX_INSTRUCTIONS} instructions, loops unrolled.")
 
 
 def _duration(instruction: CircuitInstruction, qubits: tuple[int, ...], target: Target) -> int:
@@ -138,8 +137,7 @@ def _delay(instruction: CircuitInstruction, target: Target) -> int:
         raise InvalidInputError(f"A delay makes no sense: {error.message}") from error
     duration, unit = delay.duration, delay.unit
     if not isinstance(duration, int | float):
-        message = f"The delay {duration} has no value: delays need numbers."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"The delay {duration} has no value: delays need numbers.")
     return round(duration if unit == "dt" else apply_prefix(duration, unit) / target.dt)
 
 

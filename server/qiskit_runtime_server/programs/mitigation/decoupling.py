@@ -25,13 +25,13 @@ def decoupled(circuit: QuantumCircuit, device: Device, decoupling: Decoupling, w
     """
     option = "Option dynamical_decoupling.enable is not supported"
     if circuit.has_control_flow_op():
-        message = f"{option} for circuits with control flow ({where})."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{option} for circuits with control flow ({where}).")
     try:
         scheduled: QuantumCircuit = generate_dd_pass_manager(device, decoupling).run(_on_one_register(circuit))
     except TranspilerError as error:
-        message = f"{option} here: {where} cannot be scheduled on {device.name}: {error.message}"
-        raise UnsupportedOptionError(message) from error
+        raise UnsupportedOptionError(
+            f"{option} here: {where} cannot be scheduled on {device.name}: {error.message}"
+        ) from error
     return scheduled
 
 

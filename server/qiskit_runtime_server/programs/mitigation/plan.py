@@ -83,8 +83,7 @@ def plan_for(prepared: PreparedDevice, pub: EstimatorPub, where: str) -> Plan:
         methods, fallback = estimator_methods(options, 0), obstacle
         obstacle = _obstacle(pub, methods, independent=independent)
     if obstacle:
-        message = f"{where}: {methods.names()} cannot be used for {obstacle}."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{where}: {methods.names()} cannot be used for {obstacle}.")
     precision, shots = shots_for_precision(pub, options)
     randomizations = Randomizations(1, shots)
     if methods.twirls:

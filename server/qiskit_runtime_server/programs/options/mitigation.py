@@ -223,8 +223,9 @@ def decide(twirling: Twirling, decoupling: Decoupling, resilience: Resilience, l
         # Nobody asked for mitigation, and somebody for no twirling.
         trex = False
     if zne and pec:
-        message = "Options resilience.zne_mitigation and resilience.pec_mitigation are not supported together."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            "Options resilience.zne_mitigation and resilience.pec_mitigation are not supported together."
+        )
     layered = "resilience.pec_mitigation" if pec else "resilience.zne.amplifier: pea"
     _check_needed(pec or pea, layered, "twirling.enable_gates", twirling.enable_gates)
     _check_needed(pec or pea, layered, "twirling.enable_measure", twirling.enable_measure)
@@ -247,5 +248,4 @@ def _first(value: bool | None, default: bool) -> bool:  # noqa: FBT001 - an opti
 
 def _check_needed(used: bool, one: str, other: str, value: bool | None) -> None:  # noqa: FBT001 - two switches
     if used and value is False:
-        message = f"Option {one} is not supported with {other}: false, as it is made of it."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"Option {one} is not supported with {other}: false, as it is made of it.")

@@ -173,11 +173,10 @@ def noise_learner_v3_options(options: Mapping[str, Any], seed: int) -> tuple[Opt
 
 def _of(values: Mapping[str, Any], seed: int | None) -> Options:
     if rules.READOUT in values and "simulator.noise_model" in values:
-        message = (
+        raise InvalidInputError(
             f"Option {rules.READOUT} cannot be combined with simulator.noise_model, which has readout errors of its"
             " own."
         )
-        raise InvalidInputError(message)
     given = (values.get("seed_estimator"), values.get("simulator.seed_simulator"))
     own = tuple(number for number in given if number is not None)
     return Options(

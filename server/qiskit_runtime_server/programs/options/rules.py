@@ -34,8 +34,7 @@ def checked_values(options: Mapping[str, Any], rules: Mapping[str, Rule]) -> dic
         if rule is None:
             nearest = get_close_matches(path, rules, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else "."
-            message = f"Option {path} is unknown to this server{hint}"
-            raise UnsupportedOptionError(message)
+            raise UnsupportedOptionError(f"Option {path} is unknown to this server{hint}")
         values[path] = rule(value, f"Option {path}")
     return values
 
@@ -93,8 +92,7 @@ def _switch(*, supported: bool, why: str) -> Rule:
         if not isinstance(value, bool):
             raise InvalidInputError(f"{name} must be true or false; it is {value!r}.")
         if value is not supported:
-            message = f"{name}: {str(value).lower()} is not supported: {why}"
-            raise UnsupportedOptionError(message)
+            raise UnsupportedOptionError(f"{name}: {str(value).lower()} is not supported: {why}")
         return value
 
     return check
@@ -147,8 +145,9 @@ def _layers(value: object, name: str) -> list[LayerError]:
 
 def _measurement_type(value: object, name: str) -> str:
     if value != "classified":
-        message = f"{name}: {value!r} is not supported: this server simulates bits, not measurement traces."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            f"{name}: {value!r} is not supported: this server simulates bits, not measurement traces."
+        )
     return "classified"
 
 

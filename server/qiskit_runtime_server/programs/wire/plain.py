@@ -54,8 +54,7 @@ def as_json(document: object) -> bytes:
     try:
         return msgspec.json.encode(document, enc_hook=_plain)
     except (TypeError, ValueError) as error:
-        message = f"The result cannot be sent to the client: {error}"
-        raise InternalError(message) from error
+        raise InternalError(f"The result cannot be sent to the client: {error}") from error
 
 
 def _check_size(result: PrimitiveResult[Any]) -> None:
@@ -117,8 +116,7 @@ def _plain(value: object) -> object:  # noqa: PLR0911 - one form for each type
         return value.to_labels()
     if isinstance(value, NoiseModel):
         return value.to_dict(serializable=True)
-    message = f"objects of type {type(value).__name__} have no form in JSON."
-    raise TypeError(message)
+    raise TypeError(f"objects of type {type(value).__name__} have no form in JSON.")
 
 
 def _numbers(array: NDArray[Any]) -> object:

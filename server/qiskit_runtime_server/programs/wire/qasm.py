@@ -40,18 +40,15 @@ def read_circuit(text: str, max_bits: int) -> QuantumCircuit:
         ValueError: If it is none, or too large; the message says where.
     """
     if len(text) > MAX_CHARACTERS:
-        message = f"the OpenQASM text has {len(text)} characters; at most {MAX_CHARACTERS} are accepted."
-        raise ValueError(message)
+        raise ValueError(f"the OpenQASM text has {len(text)} characters; at most {MAX_CHARACTERS} are accepted.")
     try:
         program = openqasm3.parse(text)
         _Limits(max_bits).visit(program)
         circuit = convert(program)
     except QASM3ParsingError as error:
-        message = f"the OpenQASM text is not valid: {str(error) or 'it ends too early'}"
-        raise ValueError(message) from error
+        raise ValueError(f"the OpenQASM text is not valid: {str(error) or 'it ends too early'}") from error
     except ConversionError as error:
-        message = f"line {error}"
-        raise ValueError(message) from error
+        raise ValueError(f"line {error}") from error
     if any(not circuit.find_bit(bit).registers for bit in circuit.clbits):
         raise ValueError("a classical bit outside of an array has no place in results: declare bit[1] in place of bit.")
     check_instructions(circuit)
@@ -98,16 +95,14 @@ class _Limits(QASMVisitor[None]):
         called = (statement for statement in node.body if isinstance(statement, ast.QuantumGate))
         size = 1 + sum(self._sizes.get(statement.name.name, 1) for statement in called)
         if size > MAX_DEFINED:
-            message = (
+            raise ValueError(
                 f"gate {node.name.name!r} has more than {MAX_DEFINED} instructions, those of gates in it included."
             )
-            raise ValueError(message)
         self._sizes[node.name.name] = size
         self.generic_visit(node)
 
     def visit_QuantumGateModifier(self, node: ast.QuantumGateModifier) -> None:  # noqa: N802 - as above
-        message = f"the modifier {node.modifier.name} is not supported: use the gates that the device has."
-        raise ValueError(message)
+        raise ValueError(f"the modifier {node.modifier.name} is not supported: use the gates that the device has.")
 
     def _count(self, kind: str, size: ast.Expression | None) -> None:
         self._left[kind] -= size.value if isinstance(size, ast.IntegerLiteral) else 1
@@ -115,8 +110,7 @@ class _Limits(QASMVisitor[None]):
             self._refuse(kind)
 
     def _refuse(self, kind: str) -> None:
-        message = f"the OpenQASM text has too many {kind}; at most {self._most} are accepted."
-        raise ValueError(message)
+        raise ValueError(f"the OpenQASM text has too many {kind}; at most {self._most} are accepted.")
 
 
 def _with_standard_gates(circuit: QuantumCircuit) -> QuantumCircuit:

@@ -192,8 +192,7 @@ def decode_program(document: bytes) -> QuantumProgram:
 def _wire(version: object) -> Wire:
     wire = WIRES.get(version) if isinstance(version, str) else None
     if wire is None:
-        message = f"Params are of schema version {version!r}; this server reads {', '.join(WIRES)}."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"Params are of schema version {version!r}; this server reads {', '.join(WIRES)}.")
     return wire
 
 
@@ -224,8 +223,9 @@ def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool
     known = {"init_qubits", "rep_delay", "experimental", "scheduler_timing", "stretch_values"}
     reading.check_parts(options, known, "options")
     if options.get("init_qubits") not in (None, True):
-        message = "Option init_qubits: false is not supported: every shot of a simulation starts in the ground state."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            "Option init_qubits: false is not supported: every shot of a simulation starts in the ground state."
+        )
     experimental = reading.as_object(options.get("experimental") or {}, "Option experimental")
     rep_delay = options.get("rep_delay")
     if rep_delay is not None and (isinstance(rep_delay, bool) or not isinstance(rep_delay, int | float)):
@@ -245,8 +245,9 @@ def _switch(options: Mapping[str, Any], name: str, wire: Wire) -> bool:
     if value not in (None, False, True):
         raise InvalidInputError(f"Option {name} must be true or false; it is {value!r}.")
     if value and not wire.item_metadata:
-        message = f"Option {name} is not supported in schema {wire.version}: its results have no place for it."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            f"Option {name} is not supported in schema {wire.version}: its results have no place for it."
+        )
     return bool(value)
 
 
@@ -258,8 +259,9 @@ def _simulator(passthrough: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         return {}
     if value.get("layer_noise_model") is not None:
-        message = "Option simulator.layer_noise_model is not supported: noise comes from the device."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(
+            "Option simulator.layer_noise_model is not supported: noise comes from the device."
+        )
     return value
 
 

@@ -105,8 +105,7 @@ def as_object(value: object, where: str) -> dict[str, Any]:
 def check_parts(value: Mapping[str, Any], known: Set[str], where: str = "params") -> None:
     """Raise UnsupportedOptionError if `value` has a part that is not in `known`; the message names it."""
     for key in value.keys() - known:
-        message = f"{where} has an unknown part {key!r}; known are {', '.join(sorted(known))}."
-        raise UnsupportedOptionError(message)
+        raise UnsupportedOptionError(f"{where} has an unknown part {key!r}; known are {', '.join(sorted(known))}.")
 
 
 @contextlib.contextmanager
@@ -164,8 +163,7 @@ class Reader:
             tag = f"{tag} {value.get('__class__')}"
         decode = _TAGS.get(tag) if isinstance(tag, str) else None
         if decode is None:
-            message = f"{where}: values of type {tag!r} are not supported here."
-            raise UnsupportedOptionError(message)
+            raise UnsupportedOptionError(f"{where}: values of type {tag!r} are not supported here.")
         if "__value__" not in value:
             raise InvalidInputError(f"{where}: a {tag} without a value.")
         with damage(f"{where}: {tag} cannot be read"):

@@ -34,8 +34,7 @@ def encode_result(result: object, qpy_version: int | None = None) -> bytes:
         for chunk in _ResultEncoder(qpy_version).iterencode(result):
             document.write(chunk.encode())
     except (TypeError, ValueError) as error:
-        message = f"The result cannot be sent to the client: {error}"
-        raise InternalError(message) from error
+        raise InternalError(f"The result cannot be sent to the client: {error}") from error
     return document.getvalue()
 
 

@@ -178,8 +178,7 @@ class Lowering:
             angles = [values[self._columns[a]] if isinstance(a, ParameterExpression) else a for a in part.params]
             gate = clifford_gate(with_angles(part, angles))
             if gate is None:
-                message = f"{part.name} with the angles {angles} is no Clifford gate."
-                raise InternalError(message)
+                raise InternalError(f"{part.name} with the angles {angles} is no Clifford gate.")
             known[id(part)] = gate
         return known[id(part)]
 
@@ -214,8 +213,7 @@ class Lowering:
         varies = any(isinstance(angle, ParameterExpression) for angle in operation.params)
         part: _Part | None = operation if varies else clifford_gate(operation)
         if part is None:
-            message = f"{operation.name} is no Clifford gate."
-            raise InternalError(message)
+            raise InternalError(f"{operation.name} is no Clifford gate.")
         self._reference.append((part, qubits))
         if isinstance(part, CliffordGate) and part.keeps:
             return

@@ -87,8 +87,7 @@ class Reader:
         if isinstance(operation, ForLoopOp):
             return self._for_loop(operation, qubits, clbits, scope)
         if not isinstance(operation, IfElseOp | WhileLoopOp | SwitchCaseOp):
-            message = f"Control flow of the kind {operation.name} cannot be simulated."
-            raise InvalidInputError(message)
+            raise InvalidInputError(f"Control flow of the kind {operation.name} cannot be simulated.")
         bodies = [self.steps(block, qubits, clbits) for block in operation.blocks]
         condition = operation.target if isinstance(operation, SwitchCaseOp) else operation.condition
         return [_control(operation, bodies, _bits_of(condition, scope), scope)]
@@ -98,8 +97,7 @@ class Reader:
     ) -> list[Step]:
         indices, parameter, body = loop.params
         if not isinstance(indices, range | tuple | list) or not isinstance(parameter, Parameter | None):
-            message = "For loops over run-time values cannot be simulated."
-            raise InvalidInputError(message)
+            raise InvalidInputError("For loops over run-time values cannot be simulated.")
         if not _has_jump(body):
             return self._unrolled(body, indices, parameter, qubits, clbits)
         steps = self.steps(body, qubits, clbits)
@@ -128,14 +126,14 @@ class Reader:
             # Some mistakes show only when an operation is looked at.
             return self.steps(body.assign_parameters({parameter: index}), qubits, clbits)
         except (CircuitError, ArithmeticError, TypeError, ValueError) as error:
-            message = f"The body of a loop makes no sense for {parameter.name} = {index}: {error}"
-            raise InvalidInputError(message) from error
+            raise InvalidInputError(
+                f"The body of a loop makes no sense for {parameter.name} = {index}: {error}"
+            ) from error
 
     def _count(self, number: int) -> None:
         self._left -= number
         if self._left < 0:
-            message = f"The circuit has more than {MAX_INSTRUCTIONS} instructions, loops unrolled."
-            raise InvalidInputError(message)
+            raise InvalidInputError(f"The circuit has more than {MAX_INSTRUCTIONS} instructions, loops unrolled.")
 
 
 def _control(

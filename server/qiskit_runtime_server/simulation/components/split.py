@@ -29,8 +29,9 @@ def split(circuit: QuantumCircuit, labels: frozenset[str] = frozenset()) -> list
         InvalidInputError: If it has more than `MAX_INSTRUCTIONS`, or a construct that cannot be simulated.
     """
     if circuit.num_stretches or circuit.num_input_vars:
-        message = "Circuits with stretches or input variables cannot be simulated: give all of them values first."
-        raise InvalidInputError(message)
+        raise InvalidInputError(
+            "Circuits with stretches or input variables cannot be simulated: give all of them values first."
+        )
     steps = Reader().steps(circuit, range(circuit.num_qubits), range(circuit.num_clbits))
     groups = _groups(_effective(steps))
     written = [group for group in groups if any(bit >= 0 for step in group for bit in step.writes)]

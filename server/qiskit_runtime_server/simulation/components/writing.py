@@ -146,8 +146,7 @@ class Writer:
         if not any(isinstance(angle, ParameterExpression | expr.Expr) for angle in operation.params):
             return operation
         if isinstance(operation, Delay):
-            message = f"The delay {operation.duration} has no value: delays need numbers."
-            raise InvalidInputError(message)
+            raise InvalidInputError(f"The delay {operation.duration} has no value: delays need numbers.")
         # Copying in depth takes as long as all the rest here; only controlled gates keep angles in a gate of their own.
         bare = operation.copy() if isinstance(operation, ControlledGate) else copy(operation)
         bare.params = [self._bare(angle) for angle in operation.params]
@@ -195,8 +194,7 @@ class _Translator(expr.ExprVisitor):  # type: ignore[misc]  # Qiskit has no type
         return expr.Index(node.target.accept(self), node.index.accept(self), node.type)
 
     def visit_generic(self, node: expr.Expr, /) -> expr.Expr:
-        message = f"Expressions with {type(node).__name__} cannot be simulated."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"Expressions with {type(node).__name__} cannot be simulated.")
 
 
 def _variables(circuit: QuantumCircuit) -> list[expr.Var]:
@@ -214,5 +212,4 @@ def _storage(variable: expr.Var, name: str) -> ClassicalRegister:
         return ClassicalRegister(1, name)
     if isinstance(variable.type, types.Uint):
         return ClassicalRegister(variable.type.width, name)
-    message = f"Variables of the type {variable.type} cannot be simulated."
-    raise InvalidInputError(message)
+    raise InvalidInputError(f"Variables of the type {variable.type} cannot be simulated.")

@@ -31,8 +31,7 @@ Value = Callable[[Sequence[bool]], int]
 
 def _divided(left: int, right: int) -> int:
     if right == 0:
-        message = "A circuit divides by zero."
-        raise InvalidInputError(message)
+        raise InvalidInputError("A circuit divides by zero.")
     return left // right
 
 
@@ -72,8 +71,7 @@ class Expression:
         try:
             self._value = self._compiled(source)
         except RecursionError as error:
-            message = "A classical expression is nested too deeply to be simulated."
-            raise InvalidInputError(message) from error
+            raise InvalidInputError("A classical expression is nested too deeply to be simulated.") from error
 
     def holds(self, bits: Bits) -> Bits:
         """Return for each row of `bits`, of which there may be none, whether the value is not 0.
@@ -177,8 +175,7 @@ class _Compiler(expr.ExprVisitor):  # type: ignore[misc]  # Qiskit has no types
         return lambda row: target(row) >> checked_index(index(row), width) & 1
 
     def visit_generic(self, node: expr.Expr, /) -> Value:
-        message = f"Expressions with {type(node).__name__} of the type {node.type} cannot be simulated."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"Expressions with {type(node).__name__} of the type {node.type} cannot be simulated.")
 
     def _whole(self, node: expr.Expr) -> Value:
         """Return an operand, which must be a truth value or an integer."""
@@ -202,6 +199,7 @@ def checked_index(index: int, width: int) -> int:
         InvalidInputError: If it has not.
     """
     if index >= width:
-        message = f"A circuit asks for bit {index} of an integer of {width} bits: there are bits 0 to {width - 1}."
-        raise InvalidInputError(message)
+        raise InvalidInputError(
+            f"A circuit asks for bit {index} of an integer of {width} bits: there are bits 0 to {width - 1}."
+        )
     return index

@@ -48,8 +48,9 @@ def fixed_matrix(operation: Instruction) -> Matrices:
         known = operation.to_matrix() if hasattr(operation, "__array__") else Operator(operation).data
         return np.asarray(known, dtype=np.complex128)
     except QiskitError as error:
-        message = f"The instruction {operation.name} cannot be simulated: it has no unitary matrix."
-        raise InvalidInputError(message) from error
+        raise InvalidInputError(
+            f"The instruction {operation.name} cannot be simulated: it has no unitary matrix."
+        ) from error
 
 
 def matrices(operation: Instruction, angles: Floats) -> Matrices:
@@ -59,8 +60,9 @@ def matrices(operation: Instruction, angles: Floats) -> Matrices:
         return build(angles)
     if not hasattr(operation, "__array__"):
         # Its definition has the parameters that it was made with, not the angles that it got since.
-        message = f"The instruction {operation.name} cannot be simulated: it has angles, and no matrix of its own."
-        raise InvalidInputError(message)
+        raise InvalidInputError(
+            f"The instruction {operation.name} cannot be simulated: it has angles, and no matrix of its own."
+        )
     rows, places = np.unique(angles, axis=0, return_inverse=True)
     table = [fixed_matrix(_with_angles(operation, row)) for row in rows.tolist()]
     return np.array(table)[places.ravel()]

@@ -154,8 +154,7 @@ class _Reader:
         elif operation.name == "box":
             yield from self.items(operation.blocks[0], qubits, clbits)
         else:
-            message = f"Control flow of the kind {operation.name} cannot be simulated."
-            raise InvalidInputError(message)
+            raise InvalidInputError(f"Control flow of the kind {operation.name} cannot be simulated.")
 
 
 @dataclass(slots=True)
@@ -274,7 +273,6 @@ def _assignment(store: Store, scope: Scope) -> Assign:
         target, place = target.target, Expression(target.index, scope)
     resource = target.var if isinstance(target, expr.Var) else None
     if not isinstance(resource, Clbit | ClassicalRegister):
-        message = f"A store into {store.lvalue} cannot be simulated."
-        raise InvalidInputError(message)
+        raise InvalidInputError(f"A store into {store.lvalue} cannot be simulated.")
     clbits = (scope[resource],) if isinstance(resource, Clbit) else tuple(scope[bit] for bit in resource)
     return Assign(clbits=clbits, value=Expression(store.rvalue, scope), place=place)

@@ -79,8 +79,7 @@ class NumPyStates(States):
     def _check(self, num_qubits: int, room: int) -> None:
         size = room * self._dtype.itemsize << num_qubits
         if size > self._free_bytes:
-            message = shortage(room, num_qubits, size, self._free_bytes)
-            raise OutOfMemoryError(message)
+            raise OutOfMemoryError(shortage(room, num_qubits, size, self._free_bytes))
 
 
 class NumPyQueue(Queue):

@@ -73,8 +73,7 @@ class OneState:
             InvalidInputError: If it does.
         """
         if program.ends or not all(map(_is_certain, program.steps)):
-            message = "Only circuits of nothing but gates have exact expectation values."
-            raise InvalidInputError(message)
+            raise InvalidInputError("Only circuits of nothing but gates have exact expectation values.")
         self._begin(program.steps)
 
     def run(self, run: Run, shots: Integers) -> None:  # noqa: ARG002 - there is only one

@@ -108,11 +108,10 @@ class StateVectors(Simulator):
         memory = self._states.device().memory_bytes
         needed = self._amplitude_bytes << num_qubits
         if needed > memory:
-            message = (
+            raise CircuitTooLargeError(
                 f"{num_qubits} qubits of the circuit are entangled: their state needs {in_words(needed)}, and there are"
                 f" {in_words(memory)}, enough for {qubits_in(memory, self._amplitude_bytes)}."
             )
-            raise CircuitTooLargeError(message)
 
     def _room(self, num_qubits: int) -> int:
         """Return how many states of a batch fit into the device."""
