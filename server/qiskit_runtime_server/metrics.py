@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from typing import Final
 
-from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +17,8 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 6
 
 def new_registry() -> CollectorRegistry:
     """Return a registry that tells the release, and the memory, the CPU time and the open files of the process."""
+    # Each counter and histogram would have a second series that says when it was made.
+    disable_created_metrics()
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)

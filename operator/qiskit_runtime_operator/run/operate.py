@@ -10,7 +10,13 @@ from datetime import timedelta
 from typing import Any, Final
 
 import aiohttp
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Connection
@@ -41,6 +47,8 @@ async def operate(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Each counter and histogram would have a second series that says when it was made.
+    disable_created_metrics()
     connection, registry = Connection(), CollectorRegistry()
     watchdog = Watchdog(settings.watch_renewal * _WATCH_SLACK, time.monotonic)
     async with connection.session() as http, aiohttp.ClientSession() as outside:
