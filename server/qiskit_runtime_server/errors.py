@@ -19,6 +19,7 @@ ServerError
 │   │   └── TooManyShotsError
 │   ├── UnsupportedOptionError an option that is not honoured, by name
 │   ├── CircuitTooLargeError   a circuit cannot fit into this executor's memory
+│   │   └── CircuitTooLongError   a circuit cannot be simulated within the job's time
 │   ├── OutOfMemoryError       a circuit did not fit into this executor's memory
 │   ├── CalibrationMissingError the executor does not have the calibration that the job was accepted with
 │   ├── MaxTimeError           the job ran into its deadline
@@ -138,6 +139,12 @@ class CircuitTooLargeError(JobError):
     """A circuit cannot fit into this executor's memory."""
 
     code = 1109
+
+
+class CircuitTooLongError(CircuitTooLargeError):
+    """A circuit cannot be simulated within the job's time, by what is known before it is begun."""
+
+    code = 1305
 
 
 class OutOfMemoryError(JobError):

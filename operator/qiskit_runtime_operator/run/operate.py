@@ -48,7 +48,7 @@ async def operate(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Each counter and histogram would have a second series that says when it was made.
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
     connection, registry = Connection(), CollectorRegistry()
     watchdog = Watchdog(settings.watch_renewal * _WATCH_SLACK, time.monotonic)
     async with connection.session() as http, aiohttp.ClientSession() as outside:

@@ -11,7 +11,7 @@ class AccountLimits:
     """What an account, or one of its instances, may take of the executors; None is no limit.
 
     Attributes:
-        weight: How many turns the account gets while another of weight 1 gets one.
+        weight: How many claims make a turn of the account, while one makes a turn of an account of weight 1.
         running: How many of the account's jobs run at a time on one executor; the others wait.
         queued: How many jobs of the instance may wait.
         seconds_per_day: Slot time of the instance after which no job is accepted until the next day (UTC) begins.

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Instruction, QuantumCircuit
 
-from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
+from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError, UnsupportedOptionError
 from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.simulation.clifford.frames import block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
@@ -32,6 +32,9 @@ from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTa
 
 FRAMES: Final = "clifford-frames"
 PRODUCT: Final = "product"
+
+PATIENCE: Final = 4
+"""Estimates of times are rough: only what would take so many times longer than a job may is refused for that."""
 
 # For fewer qubits, exact probabilities cost less.
 _LEAST_QUBITS: Final = 12
@@ -191,15 +194,16 @@ class _Limited:
         """Return how the executor would run all rows of a task.
 
         Raises:
-            CircuitTooLargeError: If it cannot, or not in time.
+            CircuitTooLargeError: If it cannot.
+            CircuitTooLongError: If it cannot in time.
         """
         offer = self.executor.offer(task)
         seconds = offer.seconds * len(task.seeds)
         if math.isfinite(seconds) and seconds > self.most_seconds:
-            raise CircuitTooLargeError(
+            raise CircuitTooLongError(
                 f"{task.circuit.num_qubits} qubits of the circuit are entangled: by {offer.method} their simulation"
-                f" would take about {seconds:.2g} s, far longer than the job may run. Fewer qubits, shots or gates, or"
-                " a GPU, would make it shorter."
+                f" would take about {seconds:.2g} s with a limit of {self.most_seconds / PATIENCE:g} s, far longer than"
+                " the job may run. Fewer qubits, shots or gates, or a GPU, would make it shorter."
             )
         return replace(offer, seconds=seconds)
 
@@ -248,7 +252,7 @@ def _without_frames(
     try:
         return _by_executor(task, qubits, rows, executor)
     except CircuitTooLargeError as error:
-        raise CircuitTooLargeError(
+        raise type(error)(
             f"{error} Its gates are Clifford gates: it would run with simulator.approximation: twirled-noise."
         ) from error
 

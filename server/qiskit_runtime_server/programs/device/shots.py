@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +16,13 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Plan, Wish
+from qiskit_runtime_server.simulation.planner import PATIENCE, Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 Log = Callable[[int, str], None]
 """Takes a level, as of `logging`, and a line for people."""
 
 Report = Callable[[Plan], None]
-
-PATIENCE: Final = 4
-"""Estimates of times are rough: only what would take so many times longer than a job may is refused for that."""
 
 
 class Journal:
