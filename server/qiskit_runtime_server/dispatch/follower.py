@@ -150,7 +150,9 @@ class Follower:
 
     async def _write_end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
         if not await insist(partial(self._store.queue.finish, claim, outcome, result)):
-            logger.info("The end of job %s under fence %d is void: it ended otherwise, or was taken over.", *claim.key)
+            logger.info(
+                "Job %s is not ours any more under fence %d: it ended otherwise, or was taken over.", *claim.key
+            )
             self._metrics.result_refused(claim.job.executor)
 
 

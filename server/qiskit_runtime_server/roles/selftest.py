@@ -32,7 +32,7 @@ async def run_selftest(executor: str, slots: Slots) -> Passed:
     """Have each slot of the executor of this name run the test.
 
     Raises:
-        StartupError: If one of them does not pass; the message says why, and the log has the traceback.
+        StartupError: If one of them does not pass; the message says why, and the log has the traceback at level debug.
     """
     task = Task(
         job_id=SELF_TEST,
@@ -60,6 +60,6 @@ async def _run(executor: str, slots: Slots, task: Task) -> Passed:
         return Passed(seconds=time.monotonic() - start, methods=msgspec.json.decode(last.result, type=list[str]))
     for event in events:
         if isinstance(event, Log):
-            logger.error("The self-test of executor %s: %s", executor, event.text)
+            logger.debug("The self-test of executor %s: %s", executor, event.text)
     reason = last.reason if isinstance(last, Failed) else "it gave no result"
     raise StartupError(f"Executor {executor!r} failed its self-test: {reason}")

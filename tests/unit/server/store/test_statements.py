@@ -45,9 +45,9 @@ def statements() -> Iterator[Statement]:
         module = importlib.import_module(f"{sql.__name__}.{file.stem}")
         body = ast.parse(file.read_text()).body
         for node, after in zip(body, [*body[1:], None], strict=True):
-            if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
                 continue
-            name = node.targets[0].id
+            name = node.target.id
             value = getattr(module, name)
             if isinstance(value, Select | Update | Delete | Insert) and name != "ASK_CLOCK":
                 text = (
