@@ -182,6 +182,11 @@ def applied(registry: CollectorRegistry) -> float:
 )
 @given(spec=specs, first=actions, second=actions)
 @example(
+    spec={"executors": [AER]},
+    first=[("change a container", number) for number in range(40)],
+    second=[{"executors": [GPU]}, *(("change a container", number) for number in range(40))],
+)
+@example(
     spec={"executors": [AER, GPU]},
     first=[{"executors": [AER]}, *(("remove the owner", number) for number in range(40))],
     second=[{"executors": [GPU]}, *(("remove labels", number) for number in range(40))],
