@@ -49,4 +49,9 @@ class BaseExecutor(Simulator):
 
 def replaces(executor: BaseExecutor, method: str) -> bool:
     """Return whether `executor` runs pubs in a way of its own, by overriding this method of `BaseExecutor`."""
-    return getattr(type(executor), method) is not getattr(BaseExecutor, method)
+    return overrides(type(executor), method)
+
+
+def overrides(executor: type[BaseExecutor], method: str) -> bool:
+    """Return whether a class has a method of its own in the place of `BaseExecutor`'s."""
+    return getattr(executor, method) is not getattr(BaseExecutor, method)

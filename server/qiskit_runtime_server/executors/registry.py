@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from qiskit_runtime_server.errors import StartupError, UnknownExecutorError
-from qiskit_runtime_server.executors.base import BaseExecutor
+from qiskit_runtime_server.executors.base import BaseExecutor, overrides
 
 GROUP: Final = "qiskit_runtime_server.executors"
 _METHODS: Final = ("sample", "execute_sampler", "execute_estimator")
@@ -39,7 +39,7 @@ def _loaded(entry: EntryPoint) -> type[BaseExecutor]:
         ) from error
     if not (isinstance(executor, type) and issubclass(executor, BaseExecutor)):
         raise StartupError(f"The executor {entry.name!r} ({_origin(entry)}) is not a subclass of BaseExecutor.")
-    if not any(getattr(executor, name) is not getattr(BaseExecutor, name) for name in _METHODS):
+    if not any(overrides(executor, name) for name in _METHODS):
         raise StartupError(
             f"The executor {entry.name!r} ({_origin(entry)}) can run nothing: it has none of {', '.join(_METHODS)}."
         )

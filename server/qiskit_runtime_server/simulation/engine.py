@@ -10,7 +10,6 @@ https://doi.org/10.1017/CBO9780511976667).
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,20 +24,6 @@ from qiskit_runtime_server.simulation.planner import AUTOMATIC, PRODUCT, Noise, 
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What there is to do for one component.
-
-    Attributes:
-        chance: That the bit of a single qubit is 1, for each row; None if there is more to it than that.
-        task: Everything else.
-    """
-
-    component: Component
-    chance: NDArray[np.float64] | None
-    task: SampleTask
-
-
 def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     executor: Simulator,
     circuit: QuantumCircuit,
@@ -50,7 +35,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     first: int = 0,
     wish: Wish = AUTOMATIC,
     report: Callable[[Plan], None] = lambda _plan: None,
-    most_seconds: float = math.inf,
+    limit_seconds: float = math.inf,
 ) -> BitTensor:
     """Take `shots` of `circuit` for every row of `parameter_values`.
 
@@ -64,7 +49,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         first: The number of the first row: rows give the same bits in whatever batches they come.
         wish: What the options say of the methods.
         report: Told of each part's plan before it is run.
-        most_seconds: What may be planned to take longer is not run by that method.
+        limit_seconds: How long the job may run; see `planned`.
 
     Returns:
         Bits of shape ``(n, shots, circuit.num_clbits)``; the last axis is little-endian. Unwritten bits are False.
@@ -78,15 +63,15 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
     single: dict[int, NDArray[np.float64]] = {}
     alone: list[int] = []
-    for work in _works(circuit, parameter_values, shots, noise, seeds, rows):
-        if work.chance is not None:
-            single[work.component.clbits[0]] = work.chance
-            alone += work.component.qubits
+    for component, work in _works(circuit, parameter_values, shots, noise, seeds, rows):
+        clbits = component.clbits
+        if not isinstance(work, SampleTask):
+            single[clbits[0]] = work
+            alone += component.qubits
             continue
-        clbits = work.component.clbits
-        for part in planned(work.task, work.component.qubits, executor, wish, most_seconds):
+        for part in planned(work, component.qubits, executor, wish, limit_seconds):
             report(part.plan)
-            for row, found in zip(part.rows.tolist(), part.sample(work.task, executor), strict=True):
+            for row, found in zip(part.rows.tolist(), part.sample(work, executor), strict=True):
                 bits[row][:, clbits] = found[:, : len(clbits)]
     if single:
         report(_product(alone, noise))
@@ -104,17 +89,16 @@ def plans(  # noqa: PLR0913 - as in `sample`
     *,
     noise: DeviceNoise | None,
     wish: Wish = AUTOMATIC,
-    most_seconds: float = math.inf,
+    limit_seconds: float = math.inf,
 ) -> Iterator[Plan]:
     """Yield the plans that `sample` would report; arguments and errors as there."""
     alone: list[int] = []
     rows = slice(0, len(parameter_values))
-    for work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows):
-        if work.chance is None:
-            parts = planned(work.task, work.component.qubits, executor, wish, most_seconds)
-            yield from (part.plan for part in parts)
+    for component, work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows):
+        if isinstance(work, SampleTask):
+            yield from (part.plan for part in planned(work, component.qubits, executor, wish, limit_seconds))
         else:
-            alone += work.component.qubits
+            alone += component.qubits
     if alone:
         yield _product(alone, noise)
 
@@ -126,20 +110,24 @@ def _works(  # noqa: PLR0913, PLR0917 - as in `sample`
     noise: DeviceNoise | None,
     seeds: SeedPath,
     rows: slice,
-) -> Iterator[_Work]:
-    """Yield what there is to do for each component."""
+) -> Iterator[tuple[Component, SampleTask | NDArray[np.float64]]]:
+    """Yield each component, and what to sample of it: for a single qubit only how likely its bit is 1 in each row."""
     for number, component in enumerate(split(circuit, frozenset() if noise is None else noise.labels)):
         values = evaluated(component.angles, circuit.parameters, parameter_values)
         model = None if noise is None else noise.restricted_to(component.qubits, component.uses)
-        task = SampleTask(
-            circuit=component.circuit,
-            parameter_values=values,
-            shots=shots,
-            noise=model,
-            seeds=seeds.component(number).rows(rows),
+        chances = single_qubits.chance_of_one(component.circuit, values, model)
+        yield (
+            component,
+            SampleTask(
+                circuit=component.circuit,
+                parameter_values=values,
+                shots=shots,
+                noise=model,
+                seeds=seeds.component(number).rows(rows),
+            )
+            if chances is None
+            else chances,
         )
-        chance = single_qubits.chance_of_one(component.circuit, values, model)
-        yield _Work(component=component, chance=chance, task=task)
 
 
 def _product(qubits: Sequence[int], noise: DeviceNoise | None) -> Plan:

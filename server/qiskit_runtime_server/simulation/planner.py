@@ -25,7 +25,7 @@ from qiskit.circuit import Instruction, QuantumCircuit
 
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError, UnsupportedOptionError
 from qiskit_runtime_server.machine import in_words
-from qiskit_runtime_server.simulation.clifford.frames import block_bytes, sample
+from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, sampled
@@ -42,7 +42,6 @@ _LEAST_QUBITS: Final = 12
 # What a gate or an error takes to be written, and in a block of shots.
 _SECONDS_TO_WRITE: Final = 2e-5
 _SECONDS_PER_BLOCK: Final = 1e-5
-_SHOTS_OF_A_BLOCK: Final = 4096
 
 
 class Noise(StrEnum):
@@ -150,7 +149,7 @@ class Part:
 
 
 def planned(
-    task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish, most_seconds: float = math.inf
+    task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish, limit_seconds: float = math.inf
 ) -> list[Part]:
     """Return how a task of several qubits is run, its rows in parts.
 
@@ -159,13 +158,14 @@ def planned(
         qubits: Its qubits' numbers on the device.
         executor: Runs what is not done here.
         wish: What the options say.
-        most_seconds: A method that takes longer counts as none; one whose time is not known does not.
+        limit_seconds: How long the job may run. A method that takes `PATIENCE` times longer counts as none; one whose
+            time is not known does not.
 
     Raises:
         CircuitTooLargeError: If there is no method; the message says what would run.
         UnsupportedOptionError: If the options want one that cannot run the circuit.
     """
-    limited = _Limited(executor, most_seconds)
+    limited = _Limited(executor, limit_seconds)
     everything = np.arange(len(task.seeds))
     if wish.method is Method.EXECUTOR or not _is_looked_at(task, wish):
         return [_by_executor(task, qubits, everything, limited)]
@@ -185,10 +185,10 @@ def planned(
 
 @dataclass(frozen=True, slots=True)
 class _Limited:
-    """An executor, and how long it may take."""
+    """An executor, and how long the job may run."""
 
     executor: Simulator
-    most_seconds: float
+    limit_seconds: float
 
     def offer(self, task: SampleTask) -> Offer:
         """Return how the executor would run all rows of a task.
@@ -199,10 +199,10 @@ class _Limited:
         """
         offer = self.executor.offer(task)
         seconds = offer.seconds * len(task.seeds)
-        if math.isfinite(seconds) and seconds > self.most_seconds:
+        if math.isfinite(seconds) and seconds > PATIENCE * self.limit_seconds:
             raise CircuitTooLongError(
                 f"{task.circuit.num_qubits} qubits of the circuit are entangled: by {offer.method} their simulation"
-                f" would take about {seconds:.2g} s with a limit of {self.most_seconds / PATIENCE:g} s, far longer than"
+                f" would take about {seconds:.2g} s with a limit of {self.limit_seconds:g} s, far longer than"
                 " the job may run. Fewer qubits, shots or gates, or a GPU, would make it shorter."
             )
         return replace(offer, seconds=seconds)
@@ -270,7 +270,7 @@ def _by_executor(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp]
 
 
 def _frames(task: SampleTask, qubits: Sequence[int], rows: int, lowering: Lowering) -> Plan:
-    blocks = -(-task.shots // _SHOTS_OF_A_BLOCK)
+    blocks = -(-task.shots // BLOCK_SHOTS)
     noise = Noise.DEVICE if lowering.exact else Noise.TWIRLED
     return Plan(
         qubits=tuple(qubits),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kit import ROOT
+from kit import ROOT, environment
 
 EXAMPLE = ROOT / "examples" / "executor-plugin"
 
@@ -17,8 +17,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("plugin")
     options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target")
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(folder), str(EXAMPLE)], check=True)
-    path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": path}
+    return environment(folder)
 
 
 def test_its_own_tests_pass(installed: dict[str, str]) -> None:

@@ -69,7 +69,7 @@ class DryRun:
                 shots,
                 noise=noise,
                 wish=wish,
-                most_seconds=self._journal.most_seconds,
+                limit_seconds=self._journal.limit_seconds,
             ):
                 self._journal.add(plan)
         except CircuitTooLargeError as error:

@@ -16,7 +16,7 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import PATIENCE, Plan, Wish
+from qiskit_runtime_server.simulation.planner import Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 Log = Callable[[int, str], None]
@@ -29,13 +29,13 @@ class Journal:
     """Tells a job's log how its circuits are simulated: each way once, before it is begun.
 
     Attributes:
-        most_seconds: What a plan may take.
+        limit_seconds: How long the job may run.
     """
 
     def __init__(self, log: Log = lambda _level, _line: None, seconds: float = math.inf) -> None:
         """Take where lines go, and how long the job may run."""
         self._log = log
-        self.most_seconds = seconds * PATIENCE
+        self.limit_seconds = seconds
         self._told: set[tuple[object, ...]] = set()
         self._broken: set[tuple[int, ...]] = set()
 
@@ -178,7 +178,7 @@ class SimulatedShots:
             first=first,
             wish=wish,
             report=begin,
-            most_seconds=self._journal.most_seconds,
+            limit_seconds=self._journal.limit_seconds,
         )
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:

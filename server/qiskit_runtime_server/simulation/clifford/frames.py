@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from qiskit_runtime_server.simulation.clifford.lowering import Gates, Lowering, Measurement, Program
 from qiskit_runtime_server.simulation.clifford.random_flips import Events, Source, Table, Words
 
-_MOST: Final = 4096
+BLOCK_SHOTS: Final = 4096
 _WORD: Final = 64
 
 
@@ -49,7 +49,7 @@ def sample(lowering: Lowering, values: NDArray[np.float64], shots: int, seeds: N
 def block_bytes(num_qubits: int, shots: int) -> int:
     """Return about how much memory the frames of a block of shots take, without their bits."""
     # Two bits for each qubit and shot, and some 40 bytes for each error that happens, a few in each shot.
-    return min(_MOST, shots) * (num_qubits // 4 + 400)
+    return min(BLOCK_SHOTS, shots) * (num_qubits // 4 + 400)
 
 
 class Frames:
@@ -59,7 +59,7 @@ class Frames:
         """Prepare to take so many shots."""
         self._program = program
         self._shots = shots
-        self._width = min(_MOST, max(_WORD, 1 << (shots - 1).bit_length()))
+        self._width = min(BLOCK_SHOTS, max(_WORD, 1 << (shots - 1).bit_length()))
         self._reference = stim.Circuit(program.reference).reference_sample()
         self._flips = _Flips(program, self._width)
         misread = np.array([m.misread for m in program.measurements], dtype=np.float64).reshape(-1, 2)

@@ -16,7 +16,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Approximation, Method, Noise, Plan, Wish
+from qiskit_runtime_server.simulation.planner import PATIENCE, Approximation, Method, Noise, Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 AER = AerExecutor(memory_bytes=2**30, threads=1)
@@ -136,15 +136,15 @@ def test_control_flow_is_the_executors() -> None:
 
 
 def test_what_takes_far_too_long_exactly_runs_twirled_or_is_refused() -> None:
-    def planned_for(circuit: QuantumCircuit, wish: Wish, most: float) -> list[Plan]:
+    def planned_for(circuit: QuantumCircuit, wish: Wish, limit: float) -> list[Plan]:
         noise = DeviceNoise.from_model(damped(), circuit.num_qubits)
         values = np.empty((1, 0))
-        return list(engine.plans(AER, circuit, values, 100, noise=noise, wish=wish, most_seconds=most))
+        return list(engine.plans(AER, circuit, values, 100, noise=noise, wish=wish, limit_seconds=limit))
 
     slow = brickwork(14, 6)
     (plan,) = planned_for(slow, Wish(), 1e9)
     assert plan.method == "statevector"
-    (plan,) = planned_for(slow, Wish(), plan.seconds / 2)
+    (plan,) = planned_for(slow, Wish(), plan.seconds / (2 * PATIENCE))
     assert (plan.method, plan.noise) == ("clifford-frames", Noise.TWIRLED)
     with pytest.raises(CircuitTooLargeError, match=r"far longer than the job may run\..* twirled-noise"):
         planned_for(slow, Wish(approximation=Approximation.NONE), 1e-3)
