@@ -1,9 +1,14 @@
 """How tasks wait: for news, before the next try, and for nobody."""
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # 2 to the power of more than 1023 is no float.
 _MAX_DOUBLINGS: Final = 60
@@ -72,25 +77,31 @@ def backoff_seconds(failures: int, *, first: float, most: float) -> float:
 
 
 class KeptTasks:
-    """Tasks that nobody awaits; the event loop itself would not keep them from being collected."""
+    """Tasks that may outlive those who began them; the event loop itself would not keep them from being collected."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` in the background."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def ended(self) -> None:
+        """Return when all have ended, however they do."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
     async def cancel(self) -> None:
         """Cancel what still runs, and return when it has ended."""
         await cancelled(*self._tasks)
 
 
-async def cancelled(*tasks: asyncio.Task[None]) -> None:
-    """Cancel these tasks, and return when they have ended, however they do."""
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel these tasks, and return when they have ended; errors of theirs that nobody has seen are logged."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for end in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(end, Exception):
+            logger.error("A task failed before it was cancelled.", exc_info=end)

@@ -71,5 +71,7 @@ def _login() -> kopf.ConnectionInfo:
     except (kopf.LoginError, OSError, KeyError) as error:
         raise StartupError(f"no way to the API server: {error}") from error
     if info is None:
-        raise StartupError("no way to the API server: neither a service account nor a kubeconfig (KUBECONFIG)")
+        raise StartupError(
+            "no credentials for the API server: neither a service account nor a kubeconfig (KUBECONFIG) was found"
+        )
     return info

@@ -50,7 +50,9 @@ async def _replace(cluster: Cluster, name: str, wanted: Manifest) -> Manifest:
 async def _read(cluster: Cluster, name: str) -> Manifest:
     live = await cluster.get(CRDS, None, name)
     if live is None:
-        raise StartupError(f"there is no {name} to bring up to date: kubectl apply --server-side -f it first")
+        raise StartupError(
+            f"the CRD {name} is not installed, so it cannot be upgraded: kubectl apply --server-side it first"
+        )
     return live
 
 

@@ -155,4 +155,4 @@ class Leadership:
         if lease is not None:
             self._lease = await self._cluster.replace(LEASES, manifest)
         elif not await self._cluster.create(LEASES, manifest):
-            raise StaleError("somebody else was faster")
+            raise StaleError("another operator has changed it first")

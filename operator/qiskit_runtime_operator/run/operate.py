@@ -127,7 +127,7 @@ async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, None]
 
 
 def _end_by_force(reason: str) -> None:
-    log.error("%s; this takes too long to end in an orderly way", reason)
+    log.error("%s; the shutdown takes too long and is cut short", reason)
     os._exit(1)
 
 

@@ -81,7 +81,7 @@ class TokenFolder:
         try:
             file = _accounts_file(self._folder, seen)
         except AccountsFileError as error:
-            logger.error("%s; what it said before holds.", error)  # noqa: TRY400 - it says all
+            logger.error("%s; the accounts of its last valid state stay in force.", error)  # noqa: TRY400 - it says all
             file = self._content.file
         self._content = _content(self._folder, seen, file)
         self._seen = seen if _settled(seen) else None
@@ -165,7 +165,7 @@ def _content(folder: Path, names: Collection[str], file: AccountsFile) -> _Conte
         account = file.account(name)
         for token in _fingerprints(folder / name):
             if (owner := accounts.setdefault(token, account)) is not account:
-                logger.warning("A token of %s is one of %s too, and is taken for the latter's.", name, owner.id)
+                logger.warning("Accounts %s and %s have the same token, which signs in the latter.", name, owner.id)
     plans = {instance.plan for account in accounts.values() for instance in account.instances}
     return _Content(accounts=accounts, plans=plans, file=file)
 

@@ -65,7 +65,7 @@ def utc(time: datetime | None) -> datetime | None:
     try:
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except OverflowError as error:
-        raise MalformedRequestError(f"{time} is outside of the calendar.") from error
+        raise MalformedRequestError(f"The time {time} is out of range: years 1 to 9999 are accepted.") from error
 
 
 def timestamp(time: datetime | None) -> str | None:

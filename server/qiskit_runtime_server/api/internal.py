@@ -35,7 +35,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
         try:
             loads = await services.store.counts.load()
         except StoreUnavailableError as error:
-            logger.warning("The metrics say nothing about the queue: %s", error)
+            logger.warning("The metrics of the queue are left out, as the store cannot be read: %s", error)
         gauges.show(services.pools, loads, datetime.now(UTC))
         gauges.show_held(services.budget.held)
 

@@ -187,7 +187,11 @@ class Dispatcher:
         run.reservation.release()
         del self._runs[run.claim.key]
         if not task.cancelled() and (error := task.exception()):
-            logger.error("The run of job %s broke; its lease will run out.", run.claim.job.id, exc_info=error)
+            logger.error(
+                "Following the run of job %s failed; it is tried again when the job's lease has run out.",
+                run.claim.job.id,
+                exc_info=error,
+            )
 
     def _stop_following(self, job_id: JobId) -> bool:
         """Stop following the runs of a job that has ended otherwise; return whether there are any here."""
@@ -218,7 +222,9 @@ class Dispatcher:
             try:
                 await self._end_leases(handed)
             except UnavailableError as error:
-                logger.warning("They will be taken up when their leases have run out: %s", error)
+                logger.warning(
+                    "Their leases could not be released, so others take them over when those have run out: %s", error
+                )
 
     async def _end_leases(self, keys: Collection[tuple[JobId, int]]) -> None:
         await self._store.queue.renew(keys, lease=timedelta(0))
@@ -231,5 +237,5 @@ async def _forever(step: Callable[[], Awaitable[None]]) -> None:
         except Exception as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from error  # the error came in its way
-            logger.exception("The dispatcher stumbled and goes on in %g s.", _POLL_SECONDS)
+            logger.exception("A step of the dispatcher failed; the next try is in %g s.", _POLL_SECONDS)
             await asyncio.sleep(_POLL_SECONDS)

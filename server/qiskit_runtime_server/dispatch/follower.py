@@ -135,7 +135,7 @@ class Follower:
         try:
             await insist(partial(self._store.documents.append_log, job_id, text))
         except StoreFullError as error:
-            logger.warning("Job %s loses a part of its log: %s", job_id, error)
+            logger.warning("A part of the log of job %s could not be stored and is lost: %s", job_id, error)
 
     async def _end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
         try:

@@ -31,7 +31,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except Exception:
-                logger.exception("The sweep of ended jobs stumbled and goes on in %g s.", self._every)
+                logger.exception("The sweep of ended jobs failed; the next try is in %g s.", self._every)
             await asyncio.sleep(self._every)
 
     async def sweep(self) -> None:

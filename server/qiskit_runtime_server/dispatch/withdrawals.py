@@ -40,7 +40,12 @@ class Withdrawals:
         except JobNotFoundError:
             return
         except UnavailableError as error:
-            logger.warning("Job %s, whose submission was in doubt, runs if it exists: %s", job.id, error)
+            logger.warning(
+                "The submission of job %s failed, perhaps after it was stored; it could not be withdrawn, so it runs if"
+                " it was: %s",
+                job.id,
+                error,
+            )
             return
         self._end_run(job.id)
-        logger.info("Job %s, whose submission was in doubt, is withdrawn.", job.id)
+        logger.info("The submission of job %s failed after it was stored; the job is withdrawn.", job.id)

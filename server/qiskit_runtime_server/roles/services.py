@@ -87,7 +87,9 @@ async def _open_store(settings: Settings) -> Store:
     if settings.database_url is None:
         return await open_sqlite(settings.data_dir, wait=settings.data_dir_wait)
     if settings.signing_key is None:
-        raise StartupError("Servers that share a database must sign alike: set QRS_SIGNING_KEY, the same for all.")
+        raise StartupError(
+            "Servers that share a database need the same signing key: set QRS_SIGNING_KEY, the same for all."
+        )
     from qiskit_runtime_server.store.postgresql.database import open_postgresql  # noqa: PLC0415 - SQLite does without asyncpg
 
     direct_url = settings.database_direct_url

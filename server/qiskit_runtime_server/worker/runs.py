@@ -158,7 +158,7 @@ class Run:
                     if not isinstance(event, Heartbeat):
                         self._add(event)
         except Exception as error:
-            logger.exception("The run of job %s broke.", self.job_id)
+            logger.exception("The run of job %s failed in this executor, not in its program.", self.job_id)
             self._add(Failed(reason=f"{type(error).__name__}: {error}", code=InternalError.code, worker_died=True))
 
 
@@ -253,7 +253,7 @@ class Runs:
         try:
             return self._runs[job_id]
         except KeyError:
-            raise UnknownRunError(f"Job {job_id} is not here.") from None
+            raise UnknownRunError(f"Job {job_id} is unknown to this executor.") from None
 
     def attach(self, run: Run, fence: int) -> None:
         """Hand a run to the dispatcher with `fence`; errors as those of `Run.take`."""
@@ -333,7 +333,9 @@ class Runs:
     async def _expire(self) -> None:
         while True:
             for run in [run for run in self._runs.values() if run.silent_seconds > self._kept_seconds]:
-                logger.warning("Nobody has asked for job %s for %g s: it ends.", run.job_id, self._kept_seconds)
+                logger.warning(
+                    "No api has asked for job %s for %g s: its run is ended.", run.job_id, self._kept_seconds
+                )
                 self._metrics.expired.inc()
                 await self._remove(run)
             await asyncio.sleep(min(self._kept_seconds / 4, 1.0))

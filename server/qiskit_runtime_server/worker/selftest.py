@@ -76,7 +76,9 @@ def _check_sampler(executor: BaseExecutor, seed: int) -> None:
     wanted = np.stack([coin, coin, coin ^ np.array([[False], [True]]), np.ones_like(coin)], axis=2)
     wrong = int((shots != wanted).any(axis=2).sum())
     if wrong:
-        raise InternalError(f"The sampler returned {wrong} of {2 * _SHOTS} shots of an ideal circuit that cannot be.")
+        raise InternalError(
+            f"The sampler returned {wrong} of {2 * _SHOTS} shots with outcomes that the ideal circuit cannot have."
+        )
     ones = coin.mean(axis=1)
     if not ((ones > _FEWEST) & (ones < _MOST)).all():
         raise InternalError(f"The sampler returned a share of {ones.tolist()} ones for a fair coin in two sets.")

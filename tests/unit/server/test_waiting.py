@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from qiskit_runtime_server.waiting import Backoff, KeptTasks, News
+from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 
 
 def test_waits_double_up_to_the_longest_and_begin_again_after_a_success() -> None:
@@ -54,3 +54,31 @@ async def test_kept_tasks_are_cancelled_together_also_those_that_have_not_begun(
     await tasks.cancel()
     assert ends == ["first"]
     assert late.cancelled()
+
+
+async def test_an_error_that_nobody_has_seen_is_logged_when_its_task_is_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def broken() -> None:
+        raise RuntimeError("a mistake")
+
+    task = asyncio.create_task(broken())
+    await asyncio.sleep(0)
+    await cancelled(task)
+    assert "RuntimeError: a mistake" in caplog.text
+
+
+async def test_kept_tasks_are_waited_for_also_those_that_fail() -> None:
+    tasks = KeptTasks()
+
+    async def late() -> int:
+        await asyncio.sleep(0.01)
+        return 7
+
+    async def broken() -> None:
+        raise RuntimeError("a mistake")
+
+    first, second = tasks.begin(late()), tasks.begin(broken())
+    await tasks.ended()
+    assert first.result() == 7
+    assert isinstance(second.exception(), RuntimeError)

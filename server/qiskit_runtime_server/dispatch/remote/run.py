@@ -227,11 +227,13 @@ class RemoteReservation:
             self._asked = False
             if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 seconds = self._endpoint.rest()
-                logger.warning("%s to job %s and gets no jobs for %g s.", problem, self._job_id, seconds)
+                logger.warning(
+                    "%s when it was given job %s, and is given no jobs for %g s.", problem, self._job_id, seconds
+                )
             raise NoFreeSlotError(f"{problem}.")
         if response.status_code in _GONE:
             self._asked = False
-            raise RunLost(f"{problem}: the run is not there any more.")
+            raise RunLost(f"{problem}: it does not know the run any more.")
         response.raise_for_status()
 
     async def _confirm(self) -> None:
@@ -244,7 +246,9 @@ class RemoteReservation:
                     f"{self._job_url}/lease", content=msgspec.json.encode(confirmation), headers=self._headers
                 )
             except httpx.HTTPError as error:
-                logger.info("%s did not hear that job %s is followed: %r", self.holder.endpoint, self._job_id, error)
+                logger.info(
+                    "%s could not be told that job %s is still followed: %r", self.holder.endpoint, self._job_id, error
+                )
             else:
                 if answer.is_success:
                     self._heard = time.monotonic()
@@ -264,7 +268,7 @@ async def end(
     try:
         await client.delete(f"{endpoint}/v1/jobs/{job_id}", params=params, headers=headers)
     except httpx.HTTPError as error:
-        logger.info("%s did not hear that job %s is done with: %r", endpoint, job_id, error)
+        logger.info("%s could not be told to forget job %s: %r", endpoint, job_id, error)
 
 
 def _is_refused(error: BaseException | None) -> bool:

@@ -193,8 +193,8 @@ def _check_own_gate(gate: Gate, qubits: tuple[int, ...], device: Device, where: 
     known = device.target.operation_from_name(gate.name)
     if isinstance(known, Gate) and gate.base_class is not known.base_class:
         raise NotIsaError(
-            f"{where}: {_spelled(gate.name, qubits)} is a gate of the circuit's own that is only called like one of"
-            f" {device.name}. {_advice(device)}"
+            f"{where}: {_spelled(gate.name, qubits)} is a gate that the circuit defines itself, and only has the name"
+            f" of one of {device.name}. {_advice(device)}"
         )
 
 

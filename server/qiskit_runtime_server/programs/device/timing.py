@@ -134,7 +134,7 @@ def _delay(instruction: CircuitInstruction, target: Target) -> int:
     try:
         delay = instruction.operation
     except CircuitError as error:  # its length comes from a loop, and is looked at only here
-        raise InvalidInputError(f"A delay makes no sense: {error.message}") from error
+        raise InvalidInputError(f"A delay is invalid: {error.message}") from error
     duration, unit = delay.duration, delay.unit
     if not isinstance(duration, int | float):
         raise InvalidInputError(f"The delay {duration} has no value: delays need numbers.")

@@ -119,7 +119,7 @@ def estimator_pub(values: object, where: str, precision: object = None) -> Estim
     circuit, observables, parameter_values, own = _parts(values, 4, where)
     precision = precision if own is None else own
     if observables is None:
-        raise InvalidInputError(f"{where}: no observables.")
+        raise InvalidInputError(f"{where}: the pub has no observables.")
     if precision is not None:
         precision = _positive(precision, f"{where}: precision")
     circuit = _circuit_in(circuit, where)

@@ -315,7 +315,7 @@ class _Walk:
     def _skip(self, size: int) -> None:
         self.place += size
         if self.place > self._end:
-            raise ValueError("something in it is longer than the data.")
+            raise ValueError("a part of it is announced to be longer than the data that follows.")
 
     def _unpack(self, form: struct.Struct) -> tuple[Any, ...]:
         place = self.place

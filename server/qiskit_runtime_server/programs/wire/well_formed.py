@@ -206,7 +206,7 @@ class _Types(expr.ExprVisitor):  # type: ignore[misc]  # Qiskit has no types
 
     def _check(self, node: expr.Expr, agrees: bool) -> None:  # noqa: FBT001 - reads well where it is called
         if not agrees:
-            raise ValueError(f"an expression makes no sense: {str(node)[:200]}")
+            raise ValueError(f"an expression is invalid: {str(node)[:200]}")
 
 
 def _agree(op: expr.Binary.Op, left: types.Type, right: types.Type, result: types.Type) -> bool:

@@ -126,9 +126,7 @@ class Reader:
             # Some mistakes show only when an operation is looked at.
             return self.steps(body.assign_parameters({parameter: index}), qubits, clbits)
         except (CircuitError, ArithmeticError, TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"The body of a loop makes no sense for {parameter.name} = {index}: {error}"
-            ) from error
+            raise InvalidInputError(f"The body of a loop is invalid for {parameter.name} = {index}: {error}") from error
 
     def _count(self, number: int) -> None:
         self._left -= number

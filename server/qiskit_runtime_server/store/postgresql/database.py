@@ -193,10 +193,10 @@ class PostgresqlDatabase(Database):
                 if not passes(error):
                     raise
                 if pause and time.monotonic() > deadline:
-                    raise StoreUnavailableError(f"The database {self._name} is away: {_text(error)}") from error
+                    raise StoreUnavailableError(f"The database {self._name} does not answer: {_text(error)}") from error
                 if isinstance(error, CommitInDoubtError):
                     _in_doubt.set(True)
-                logger.info("The database %s was away for a call, which is made again: %s", self._name, _text(error))
+                logger.info("The database %s did not answer a call, which is repeated: %s", self._name, _text(error))
             await asyncio.sleep(pause)
             pause = min(2 * pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 

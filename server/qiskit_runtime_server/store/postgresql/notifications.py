@@ -12,6 +12,7 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import JobId
 from qiskit_runtime_server.store.hub import Hub
 from qiskit_runtime_server.store.port import Ended, Queued, Signal
+from qiskit_runtime_server.waiting import cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +48,7 @@ class Notifications:
 
     async def close(self) -> None:
         """Send nothing any more and close the connection."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await cancelled(self._task)
 
     async def _run(self) -> None:
         connected = True
@@ -60,14 +59,18 @@ class Notifications:
                     await connection.add_listener(_CHANNEL, self._receive)
                     connection.add_termination_listener(lambda _: self._called.set())
                     if not connected:
-                        logger.info("Wake-ups from other replicas arrive again.")
+                        logger.info("Notifications of new and ended jobs arrive from other replicas again.")
                     connected = True
                     await self._work(connection)
                 finally:
                     connection.terminate()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
                 if connected:
-                    logger.warning("Wake-ups from other replicas are away until the database is back: %s", error)
+                    logger.warning(
+                        "Notifications from other replicas are off until the database is back, and the store is polled"
+                        " instead: %s",
+                        error,
+                    )
                 connected = False
                 await asyncio.sleep(_RECONNECT_SECONDS)
 

@@ -15,6 +15,7 @@ from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.hub import Hub
 from qiskit_runtime_server.store.port import Ended, Signal
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK
+from qiskit_runtime_server.waiting import KeptTasks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +46,7 @@ class Database(ABC):
 
     def __init__(self) -> None:
         self.hub = Hub()
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls = KeptTasks()
 
     @abstractmethod
     async def read(self, query: Callable[[Connection], T]) -> T:
@@ -86,7 +87,7 @@ class Database(ABC):
 
     async def come_to_rest(self) -> None:
         """Wait for the calls that are under way, also those whose callers have gone."""
-        await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._calls.ended()
 
     @abstractmethod
     async def close(self) -> None:
@@ -94,10 +95,7 @@ class Database(ABC):
 
     def start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `call` as a task that `close` waits for."""
-        task = asyncio.create_task(call)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        return task
+        return self._calls.begin(call)
 
 
 class SqlPart:
