@@ -65,6 +65,7 @@ class Approximation(StrEnum):
 
     NONE = "none"
     TWIRLED_NOISE = "twirled-noise"
+    TRUNCATED = "truncated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +75,12 @@ class Wish:
     Attributes:
         method: Which methods may be taken for parts of more than one qubit.
         approximation: None: errors are twirled only where nothing else can run the circuit.
+        max_truncation_error: The most that what is left out may change a result, where leaving out is allowed.
     """
 
     method: Method = Method.AUTOMATIC
     approximation: Approximation | None = None
+    max_truncation_error: float = 0.02
 
 
 AUTOMATIC: Final = Wish()

@@ -202,10 +202,18 @@ def _wish(values: Mapping[str, Any]) -> Wish:
     The client has no such options of its own. It sends experimental ones among its own where it has a section of their
     name, and else in one that is called experimental.
     """
-    method, approximation = (
+    method, approximation, error = (
         values.get(f"simulator.{name}", values.get(f"experimental.simulator.{name}")) for name in rules.METHODS
     )
-    return Wish(method=Method(method or Method.AUTOMATIC), approximation=approximation and Approximation(approximation))
+    if error is not None and approximation != Approximation.TRUNCATED:
+        raise InvalidInputError(
+            "Option simulator.max_truncation_error is for simulator.approximation: truncated, which is not given."
+        )
+    return Wish(
+        method=Method(method or Method.AUTOMATIC),
+        approximation=approximation and Approximation(approximation),
+        max_truncation_error=Wish().max_truncation_error if error is None else error,
+    )
 
 
 def _resilience(values: Mapping[str, Any]) -> Resilience:

@@ -199,7 +199,11 @@ _STRATEGY: Final = _choice("active", "active-accum", "active-circuit", "all")
 READOUT: Final = "experimental.noise.readout"
 ASYMMETRIC: Final = "asymmetric"
 
-METHODS: Final[Mapping[str, Rule]] = {"method": _choice(*Method), "approximation": _choice(*Approximation)}
+METHODS: Final[Mapping[str, Rule]] = {
+    "method": _choice(*Method),
+    "approximation": _choice(*Approximation),
+    "max_truncation_error": _number(zero=False),
+}
 """What the section `simulator` says of how circuits are simulated."""
 
 _EXPERIMENTAL: Final[Mapping[str, Rule]] = {

@@ -137,7 +137,8 @@ class TestBoth:
     @each(
         "experimental",
         "`noise: {readout: asymmetric}`: 0 and 1 are misread as often as calibrated;"
-        " `simulator: {method, approximation}`: how [circuits are simulated](../explanation/methods.md); nothing else",
+        " `simulator: {method, approximation, max_truncation_error}`: how"
+        " [circuits are simulated](../explanation/methods.md); nothing else",
     )
     def test_experimental(self, program: str) -> None:
         # The client merges what it has a section for with it.

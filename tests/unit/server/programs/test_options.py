@@ -22,6 +22,7 @@ from qiskit_runtime_server.programs.options.options import (
     sampler_options,
     with_seed,
 )
+from qiskit_runtime_server.simulation.planner import Approximation, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 # Not of the programs: the client sends these beside the params, or not at all.
@@ -285,3 +286,16 @@ def test_the_seed_of_the_task_is_used_only_where_the_job_has_none() -> None:
 def test_a_coupling_map_may_be_an_object_or_pairs() -> None:
     for pairs in ([[0, 1], [1, 2]], CouplingMap([[0, 1], [1, 2]])):
         assert sampler_options({"simulator": {"coupling_map": pairs}}).coupling_map == frozenset({(0, 1), (1, 2)})
+
+
+def test_a_truncation_error_is_taken_only_where_truncation_is_asked_for() -> None:
+    truncated = {"approximation": "truncated"}
+    assert sampler_options({"simulator": truncated}).wish == Wish(approximation=Approximation.TRUNCATED)
+    for section in ("simulator", "experimental"):
+        simulator = {**truncated, "max_truncation_error": 0.1}
+        options = {"simulator": simulator} if section == "simulator" else {"experimental": {"simulator": simulator}}
+        assert estimator_options(options).wish.max_truncation_error == 0.1
+    with pytest.raises(InvalidInputError, match=r"max_truncation_error is for simulator\.approximation: truncated"):
+        estimator_options({"simulator": {"max_truncation_error": 0.1}})
+    with pytest.raises(InvalidInputError, match=r"max_truncation_error must be a positive number"):
+        estimator_options({"simulator": {**truncated, "max_truncation_error": 0}})
