@@ -3,60 +3,24 @@
 A test compares them with what is here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from fastapi.openapi.utils import get_openapi
 from operator_pages import chart_page, permissions_page, resource_page
 from option_pages import options_page
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
+from rest_pages import rest_page
 
 from qiskit_runtime_operator.metrics import LeaderMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.settings import Settings as OperatorSettings
-from qiskit_runtime_server import Settings, create_app
+from qiskit_runtime_server import Settings
 from qiskit_runtime_server.api.metrics import HttpMetrics, QueueGauges
-from qiskit_runtime_server.app import PREFIXES
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 
 REFERENCE = Path(__file__).parent / "reference"
-
-
-def rest_page() -> str:
-    """Return the page on the REST API."""
-    app = create_app(settings=Settings(_env_file=None))
-    schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    lines = [
-        "# REST API",
-        "",
-        "Made from the code by `make docs`. The runtime's paths are served under "
-        + ", ".join(f"`{prefix}`" for prefix in PREFIXES if prefix)
-        + ", and without any of these; only the first is shown. Every call but the token's, the plan's and the",
-        "probes' needs `Authorization: Bearer <access token>` (or `apikey <token>`). Errors are JSON with keys `error`",
-        "and `errors`.",
-        "",
-    ]
-    tags: dict[str, list[str]] = {}
-    for path, operations in schema["paths"].items():
-        for method, operation in operations.items():
-            tags.setdefault(operation["tags"][0], []).extend(_operation(method, path, operation))
-    for tag, body in tags.items():
-        lines += [f"## {tag.capitalize()}", "", *body]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[str]:
-    yield f"### `{method.upper()} {path}`"
-    yield ""
-    yield operation["description"]
-    yield ""
-    queries = [parameter for parameter in operation.get("parameters", []) if parameter["in"] == "query"]
-    if queries:
-        yield "Query: " + ", ".join(f"`{query['name']}`" for query in queries) + "."
-        yield ""
 
 
 def settings_page() -> str:

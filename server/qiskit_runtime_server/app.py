@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from fastapi import APIRouter, FastAPI
 
-from qiskit_runtime_server.api import errors
+from qiskit_runtime_server.api import errors, pages
 from qiskit_runtime_server.api.metrics import CountedRequests, HttpMetrics
-from qiskit_runtime_server.api.routes import admin, backends, health, jobs, platform, sessions, usage
+from qiskit_runtime_server.api.routes import admin, backends, health, instances, jobs, platform, sessions
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.metrics import new_registry
 from qiskit_runtime_server.roles.services import run_services
@@ -40,15 +40,26 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
         async with run_services(settings, metrics, executors) as app.state.services:
             yield
 
-    app = FastAPI(title="Qiskit Runtime Server", version=version("qiskit-runtime-server"), lifespan=lifespan)
+    # The framework's own pages load scripts from elsewhere.
+    app = FastAPI(
+        title="Qiskit Runtime Server",
+        version=version("qiskit-runtime-server"),
+        lifespan=lifespan,
+        openapi_url="/openapi.json" if settings.api_docs else None,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.state.registry = registry
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
     errors.install(app)
     runtime = APIRouter()
-    for module in (backends, jobs, sessions, usage, admin):
+    for module in (backends, jobs, sessions, instances, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])
     app.include_router(health.router)
     app.include_router(platform.router)
+    app.include_router(pages.home)
+    if settings.api_docs:
+        app.include_router(pages.docs)
     return app

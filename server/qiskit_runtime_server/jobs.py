@@ -204,6 +204,9 @@ def _printable(reason: str | None) -> str | None:
     return reason.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
+_KEPT_CHANGES: Final = 100
+
+
 class SessionMode(StrEnum):
     """Spelled as on the wire."""
 
@@ -230,6 +233,9 @@ class Session:
         max_ttl: How long after its first job's start it stops accepting jobs.
         active_jobs: Its jobs that are queued or running.
         first_job_started: When its first job started; a session without has not started its clock.
+        changes: The newest states that it came into after it was opened, up to its last job; later ones follow from
+            the time.
+        seconds: Slot time of its jobs that have ended.
     """
 
     id: SessionId
@@ -245,6 +251,8 @@ class Session:
     first_job_started: datetime | None = None
     last_job_started: datetime | None = None
     last_job_completed: datetime | None = None
+    changes: tuple[tuple[SessionState, datetime], ...] = ()
+    seconds: float = 0.0
 
     def expires(self) -> datetime | None:
         """Return when `max_ttl` runs out, or None while no job has started."""
@@ -264,25 +272,63 @@ class Session:
         if not self.accepts_jobs(now):
             raise InvalidStateError(f"Session {self.id} accepts no more jobs.")
 
-    def with_job_queued(self) -> "Session":
+    def with_job_queued(self, now: datetime) -> "Session":
         """Return the session after one more job was added to it."""
-        return replace(self, active_jobs=self.active_jobs + 1)
+        changes, idle_since = self.changes, self._inactive_since(now)
+        if idle_since is not None:
+            changes = (*changes, (SessionState.INACTIVE, idle_since))[-_KEPT_CHANGES:]
+        return replace(self, active_jobs=self.active_jobs + 1, changes=changes)
 
     def with_job_started(self, now: datetime) -> "Session":
         """Return the session after one of its jobs began to run."""
-        return replace(self, first_job_started=self.first_job_started or now, last_job_started=now)
+        changes = self.changes
+        if not changes or changes[-1][0] is not SessionState.ACTIVE:
+            changes = (*changes, (SessionState.ACTIVE, now))[-_KEPT_CHANGES:]
+        return replace(self, first_job_started=self.first_job_started or now, last_job_started=now, changes=changes)
 
-    def with_job_ended(self, now: datetime) -> "Session":
-        """Return the session after one of its jobs came to a terminal state."""
-        return replace(self, active_jobs=self.active_jobs - 1, last_job_completed=now)
+    def with_job_ended(self, now: datetime, seconds: float) -> "Session":
+        """Return the session after one of its jobs came to a terminal state, having taken `seconds` of slot time."""
+        return replace(self, active_jobs=self.active_jobs - 1, last_job_completed=now, seconds=self.seconds + seconds)
 
     def state(self, now: datetime) -> SessionState:
         """Return the state that clients see: closed only once its last job has ended."""
-        if not self.accepts_jobs(now) and self.active_jobs == 0:
-            return SessionState.CLOSED
-        if self.first_job_started is None:
-            return SessionState.OPEN
-        idle_since = self.last_job_completed
-        if self.active_jobs == 0 and idle_since is not None and now - idle_since > self.interactive_ttl:
-            return SessionState.INACTIVE
-        return SessionState.ACTIVE
+        return self.history(now)[-1][0]
+
+    def history(self, now: datetime) -> list[tuple[SessionState, datetime]]:
+        """Return the states that it came into, the oldest first, and when."""
+        changes = [(SessionState.OPEN, self.created), *self.changes]
+        if (idle_since := self._inactive_since(now)) is not None:
+            changes.append((SessionState.INACTIVE, idle_since))
+        if (ended := self.ended(now)) is not None:
+            changes.append((SessionState.CLOSED, ended))
+        return changes
+
+    def ended(self, now: datetime) -> datetime | None:
+        """Return when it was closed for good: when it had stopped accepting jobs, and its last one had ended."""
+        if self.active_jobs or self.accepts_jobs(now):
+            return None
+        return max(self._stops(), self.last_job_completed or self.created)
+
+    def activated(self) -> datetime | None:
+        """Return when it became active, the last time."""
+        times = [time for state, time in self.changes if state is SessionState.ACTIVE]
+        return times[-1] if times else None
+
+    def remaining(self, now: datetime) -> timedelta:
+        """Return how much is left of `max_ttl`; nothing once it accepts no jobs."""
+        if not self.accepts_jobs(now):
+            return timedelta(0)
+        return self.max_ttl if self.first_job_started is None else self.first_job_started + self.max_ttl - now
+
+    def _stops(self) -> datetime:
+        """Return when it stops, or stopped, accepting jobs; the end of the calendar if nothing says so."""
+        never = datetime.max.replace(tzinfo=self.created.tzinfo)
+        return min(self.closed or never, self.expires() or never)
+
+    def _inactive_since(self, now: datetime) -> datetime | None:
+        """Return since when it has been idle for longer than `interactive_ttl`, without having been closed before."""
+        if self.active_jobs or self.last_job_completed is None or self.first_job_started is None:
+            return None
+        idle_since = self.last_job_completed + self.interactive_ttl
+        known = self.changes and self.changes[-1][0] is SessionState.INACTIVE
+        return idle_since if not known and idle_since < min(now, self._stops()) else None

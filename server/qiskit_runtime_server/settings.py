@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log level that is written."""
 
+    api_docs: bool = True
+    """Whether the REST API is described at `/docs` and `/openapi.json`, to anybody."""
+
     data_dir: Path = Path.home() / ".local" / "share" / "qiskit-runtime-server"
     """Folder of the embedded database; one server at a time, not on a network file system."""
 

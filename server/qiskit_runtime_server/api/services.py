@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import Annotated, Final, cast
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, identity
+from qiskit_runtime_server.api.models.base import Crn
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
@@ -81,10 +83,26 @@ async def services(request: Request) -> Services:
 TheServices = Annotated[Services, Depends(services)]
 
 
+# For the OpenAPI document only: `caller` reads the header itself.
+_BEARER: Final = HTTPBearer(
+    scheme_name="AccessToken", bearerFormat="JWT", auto_error=False, description="From `POST /identity/token`."
+)
+_APIKEY: Final = APIKeyHeader(
+    name="Authorization",
+    scheme_name="AccountToken",
+    auto_error=False,
+    description="`apikey` and the account's token, which needs no trade.",
+)
+
+
 async def caller(
     services: TheServices,
-    authorization: Annotated[str, Header()] = "",
-    service_crn: Annotated[str | None, Header()] = None,
+    _bearer: Annotated[object, Security(_BEARER)],
+    _apikey: Annotated[object, Security(_APIKEY)],
+    authorization: Annotated[str, Header(include_in_schema=False)] = "",
+    service_crn: Annotated[
+        Crn | None, Header(description="Under which instance; without it the account's first one.")
+    ] = None,
 ) -> Identity:
     """Return who is calling.
 

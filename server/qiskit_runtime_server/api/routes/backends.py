@@ -2,11 +2,21 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.models.backends import (
+    BackendConfiguration,
+    BackendProperties,
+    Backends,
+    BackendState,
+    BackendStatus,
+    BackendSummary,
+    Clops,
+)
+from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathName, errors
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import (
@@ -19,20 +29,27 @@ from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import NotFoundError
 from qiskit_runtime_server.store.port import Load
 
-router = APIRouter(prefix="/backends", tags=["backends"])
+router = APIRouter(prefix="/backends", tags=["backends"], responses=errors(*SIGNED_IN))
+
+Calibration = Annotated[
+    Name | None,
+    Query(description="Digest of the device's documents; the present ones are the only ones that are kept."),
+]
 
 _DRAINING: Final = "An admin has paused this executor: jobs wait."
 _FIRST_VERSION_WITH_OBJECTS: Final = "2025-01-01"
 
 
-@router.get("")
+@router.get("", response_model_exclude_none=True)
 async def list_backends(
     _: Caller,
     services: TheServices,
-    ibm_api_version: Annotated[str, Header()] = _FIRST_VERSION_WITH_OBJECTS,
+    ibm_api_version: Annotated[
+        str, Header(pattern=r"^\d{4}-\d{2}-\d{2}$", max_length=10, description="A date, as in `GET /versions`.")
+    ] = _FIRST_VERSION_WITH_OBJECTS,
     *,
-    include_mocks: bool = False,
-) -> dict[str, Any]:
+    include_mocks: Annotated[bool, Query(description="Whether backends for dry runs are listed too.")] = False,
+) -> Backends:
     """List all virtual backends, also those for dry runs on demand; clients before 2025-01-01 get names only."""
     loads = await services.store.counts.load()
     devices = []
@@ -46,25 +63,27 @@ async def list_backends(
             if executor == services.settings.default_executor:
                 devices.append(_summary(name, outline, load))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
-        return {"devices": [device["name"] for device in devices]}
-    return {"devices": devices}
+        return Backends(devices=[device.name for device in devices])
+    return Backends(devices=devices)
 
 
-@router.get("/{name}/configuration")
-async def configuration(name: str, _: Caller, services: TheServices, calibration_id: str | None = None) -> Response:
+@router.get("/{name}/configuration", responses={200: {"model": BackendConfiguration}})
+async def configuration(
+    name: PathName, _: Caller, services: TheServices, calibration_id: Calibration = None
+) -> Response:
     """Return what the device is: qubits, gates, couplings."""
     metadata = await services.metadata(name)
     check_calibration(metadata, calibration_id)
     return _document(configuration_document(metadata, name))
 
 
-@router.get("/{name}/properties")
+@router.get("/{name}/properties", responses={200: {"model": BackendProperties | None}})
 async def properties(
-    name: str,
+    name: PathName,
     _: Caller,
     services: TheServices,
     updated_before: datetime | None = None,
-    calibration_id: str | None = None,
+    calibration_id: Calibration = None,
 ) -> Response:
     """Return the calibration of the device; null for an ideal one, or if it is not older than `updated_before`."""
     metadata = await services.metadata(name)
@@ -76,22 +95,22 @@ async def properties(
 
 
 @router.get("/{name}/status")
-async def status(name: str, _: Caller, services: TheServices) -> dict[str, Any]:
+async def status(name: PathName, _: Caller, services: TheServices) -> BackendStatus:
     """Return whether the backend takes jobs, and how many are queued for its executor."""
     pair, outline = await services.outline(name)
     load = (await services.store.counts.load()).get(pair.executor, Load())
-    return {
-        "backend_name": name,
-        "backend_version": outline.backend_version,
-        "state": True,
-        "status": "paused" if load.draining else "active",
-        "message": _message(services.pools[pair.executor], load),
-        "length_queue": load.queued,
-    }
+    return BackendStatus(
+        backend_name=name,
+        backend_version=outline.backend_version,
+        state=True,
+        status="paused" if load.draining else "active",
+        message=_message(services.pools[pair.executor], load),
+        length_queue=load.queued,
+    )
 
 
-@router.get("/{name}/defaults")
-async def defaults(name: str, _: Caller, services: TheServices) -> None:
+@router.get("/{name}/defaults", responses={200: {"content": {"application/json": {"schema": {"type": "null"}}}}})
+async def defaults(name: PathName, _: Caller, services: TheServices) -> None:
     """Return null: there are no pulses; clients up to 0.40 ask."""
     await services.outline(name)
 
@@ -113,22 +132,20 @@ def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
     return sorted(MetadataName(name) for name in found if name is not None)
 
 
-def _summary(name: str, outline: Outline, load: Load) -> dict[str, Any]:
-    # Devices stand for hardware: clients give simulators neither sessions nor calibration.
-    kind: dict[str, Any] = {"is_simulator": False} | ({"class": "mock"} if is_dry_run(name) else {})
-    if outline.processor_type:
-        kind["processor_type"] = outline.processor_type
-    if outline.clops is not None:
-        kind["clops"] = {"type": "hardware", "value": outline.clops}
-    return kind | {
-        "name": name,
-        "status": {"name": "paused", "reason": _DRAINING}
+def _summary(name: str, outline: Outline, load: Load) -> BackendSummary:
+    return BackendSummary(
+        name=name,
+        is_simulator=False,
+        device_class="mock" if is_dry_run(name) else None,
+        processor_type=dict(outline.processor_type) or None,
+        clops=None if outline.clops is None else Clops(type="hardware", value=outline.clops),
+        status=BackendState(name="paused", reason=_DRAINING)
         if load.draining
-        else {"name": "online", "reason": "available"},
-        "queue_length": load.queued,
-        "qubits": outline.num_qubits,
-        "physical_qubits": outline.num_qubits,
-    }
+        else BackendState(name="online", reason="available"),
+        queue_length=load.queued,
+        qubits=outline.num_qubits,
+        physical_qubits=outline.num_qubits,
+    )
 
 
 def _message(pool: Pool, load: Load) -> str:

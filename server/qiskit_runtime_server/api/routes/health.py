@@ -1,23 +1,23 @@
 """Probes for supervisors: whether the process is alive, and whether it can take jobs."""
 
-from typing import Any
-
 from fastapi import APIRouter
 
+from qiskit_runtime_server.api.models.base import errors
+from qiskit_runtime_server.api.models.health import Live, Ready, Slots
 from qiskit_runtime_server.api.services import TheServices
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(prefix="/health", tags=["health"], responses=errors())
 
 
 @router.get("/live")
-async def live() -> dict[str, str]:
+async def live() -> Live:
     """Answer as long as the process works."""
-    return {"status": "alive"}
+    return Live(status="alive")
 
 
 @router.get("/ready")
-async def ready(services: TheServices) -> dict[str, Any]:
+async def ready(services: TheServices) -> Ready:
     """Answer when the store answers; the executors' slots have been warm before anybody listened."""
     await services.store.counts.load()
-    executors = {name: {"slots": pool.size, "idle": pool.idle} for name, pool in services.pools.items()}
-    return {"status": "ready", "executors": executors}
+    executors = {name: Slots(slots=pool.size, idle=pool.idle) for name, pool in services.pools.items()}
+    return Ready(status="ready", executors=executors)

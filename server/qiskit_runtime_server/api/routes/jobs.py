@@ -7,11 +7,14 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import bodies
-from qiskit_runtime_server.api.documents import document_response, in_pieces
+from qiskit_runtime_server.api.documents import JSON, document_response, in_pieces
+from qiskit_runtime_server.api.models import jobs as models
+from qiskit_runtime_server.api.models.base import MAX_NAME, SIGNED_IN, TEXT, Count, PathName, TagFilter, errors
+from qiskit_runtime_server.api.models.base import Name as NameFilter
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
@@ -29,30 +32,35 @@ from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery
 
 _MAX_LIMIT: Final = 200
+_MAX_LIMIT_WITH_PARAMS: Final = 20
+_LISTED_PARAMS_BYTES: Final = 1 << 20
 _TEXT: Final = "text/plain"
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN))
 
 
-Name = Annotated[str, msgspec.Meta(max_length=256)]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 TagList = Annotated[list[Name], msgspec.Meta(max_length=64)]
 
 
 class Submission(msgspec.Struct, kw_only=True):
     """The body of a new job; other fields are ignored, and what is in `params` is for the worker processes."""
 
-    program_id: Name
+    program_id: Annotated[Name, msgspec.Meta(description="One of " + ", ".join(f"`{name}`" for name in ProgramName))]
     backend: Name
-    params: msgspec.Raw
-    log_level: Name | None = None
+    params: Annotated[msgspec.Raw, msgspec.Meta(description="What the program reads; see options.md.")]
+    log_level: Annotated[Name, msgspec.Meta(description="`debug` has the job's log say more.")] | None = None
     session_id: Name | None = None
     tags: TagList = []
-    cost: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
-    private: bool = False
-    runtime: Name | None = None
-    calibration_id: Name | None = None
-    start_session: bool | Literal["True", "true", "False", "false"] = False
-    session_time: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
+    cost: Annotated[Seconds, msgspec.Meta(description="Seconds that it may run, at most as long as any.")] | None = None
+    private: Annotated[bool, msgspec.Meta(description="Params are not shown, the result is read once.")] = False
+    runtime: Annotated[Name, msgspec.Meta(description="Refused: there is one image.")] | None = None
+    calibration_id: Annotated[Name, msgspec.Meta(description="As of the backend's documents.")] | None = None
+    start_session: Annotated[
+        bool | Literal["True", "true", "False", "false"], msgspec.Meta(description="Whether to open a session with it.")
+    ] = False
+    session_time: Annotated[Seconds, msgspec.Meta(description="How long that lives.")] | None = None
 
     @property
     def starts_session(self) -> bool:
@@ -69,25 +77,39 @@ class Tags(msgspec.Struct):
 class Listing(BaseModel):
     """Which jobs to list; other parameters are ignored."""
 
-    limit: Annotated[int, Field(ge=1, lt=2**31)] = 20
-    offset: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    backend: str | None = None
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    limit: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """How many jobs a page has, at most 200; by default 200, and 20 with their params."""
+    offset: Count = 0
+    """How many jobs come before the page."""
+    backend: NameFilter | None = None
     pending: bool | None = None
-    program: str | None = None
-    tags: list[str] = []
-    session_id: str | None = None
+    """Queued and running jobs only, or ended ones only."""
+    program: NameFilter | None = None
+    tags: TagFilter = []
+    """Jobs with all of them."""
+    session_id: NameFilter | None = None
     include_mocks: bool = False
+    """Whether jobs on backends for dry runs are listed too."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     sort: Literal["ASC", "DESC"] = "DESC"
+    exclude_params: bool = True
+    """Whether params are left out; those over 1 MiB always are."""
 
 
 _SUBMISSIONS: Final = msgspec.json.Decoder(Submission)
 _TAGS: Final = msgspec.json.Decoder(Tags)
 
 
-@router.post("")
-async def submit(request: Request, caller: Caller, services: TheServices) -> dict[str, str]:
+@router.post(
+    "",
+    openapi_extra=bodies.documented(Submission),
+    responses=errors(*SIGNED_IN, 409, 413, 429),
+    response_model_exclude_none=True,
+)
+async def submit(request: Request, caller: Caller, services: TheServices) -> models.JobAccepted:
     """Accept a job; once its id is answered, it is never lost. 429 where it goes beyond a limit of the instance.
 
     It may run for `cost` seconds, or for as long as the server allows if that is less. With `start_session`, true or
@@ -103,17 +125,19 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> dic
             services.dispatcher.withdrawals.begin(job)
             raise
     job_log.accepted(job)
-    return {"id": job.id, "backend": job.backend} | ({"session_id": job.session_id} if job.session_id else {})
+    return models.JobAccepted(
+        id=job.id, backend=job.backend, private=True if job.private else None, session_id=job.session_id
+    )
 
 
-@router.get("")
-async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Listing, Query()]) -> dict[str, Any]:
+@router.get("", responses={200: {"model": models.Jobs}})
+async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Listing, Query()]) -> Response:
     """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages."""
     return await listed(services, caller.id, wanted)
 
 
-@router.get("/{job_id}")
-async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude_params: bool = False) -> Response:
+@router.get("/{job_id}", responses={200: {"model": models.JobWithParams}})
+async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, exclude_params: bool = False) -> Response:
     """Return a job; the answer may wait a moment for the end of a young one. Admins see everybody's."""
     # Before the first look, or an end between the two would be missed.
     with services.endings.watch(JobId(job_id)) as ending:
@@ -121,7 +145,7 @@ async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude
         if not job.state.terminal:
             await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
             job = await services.store.jobs.get(caller.sees, job_id)
-    view = msgspec.json.encode(_view(job))
+    view = _view(job).model_dump_json(exclude_unset=True).encode()
     if exclude_params or job.private:
         return Response(view, media_type="application/json")
     params = services.store.documents.pieces(job.id, DocumentKind.PARAMS)
@@ -132,21 +156,25 @@ async def get_job(job_id: str, caller: Caller, services: TheServices, *, exclude
 
 
 @router.delete("/{job_id}", status_code=204)
-async def delete_job(job_id: str, caller: Caller, services: TheServices) -> None:
+async def delete_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
     """Remove a job for good, ending it first if it runs."""
     job = await services.store.jobs.delete(caller.id, job_id)
     services.dispatcher.end_run(job.id)
 
 
-@router.post("/{job_id}/cancel", status_code=204)
-async def cancel_job(job_id: str, caller: Caller, services: TheServices) -> None:
+@router.post("/{job_id}/cancel", status_code=204, responses=errors(*SIGNED_IN, 409))
+async def cancel_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
     """End a queued or running job; 409 if it has ended already. Admins may end everybody's."""
     reason = f"Cancelled by {caller.id}, an admin." if caller.is_admin else "Cancelled by its owner."
     await services.cancel(caller.sees, job_id, reason=reason)
 
 
-@router.get("/{job_id}/results")
-async def results(job_id: str, caller: Caller, services: TheServices) -> Response:
+@router.get(
+    "/{job_id}/results",
+    response_class=Response,
+    responses={200: TEXT, 204: {"description": "There is none."}, **errors(*SIGNED_IN, 403)},
+)
+async def results(job_id: PathName, caller: Caller, services: TheServices) -> Response:
     """Return the result's JSON document as text, or nothing while there is none; that of a private job once.
 
     Clients of the platform read text; its own description of this path says so.
@@ -164,43 +192,42 @@ async def results(job_id: str, caller: Caller, services: TheServices) -> Respons
 
 
 @router.get("/{job_id}/metrics")
-async def metrics(job_id: str, caller: Caller, services: TheServices) -> dict[str, Any]:
+async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> models.JobMetrics:
     """Return when the job went through its states, and what it took."""
     job = await services.store.jobs.get(caller.sees, job_id)
     queued = job.state is JobState.QUEUED
-    return {
-        "timestamps": {
-            "created": bodies.timestamp(job.created),
-            "running": bodies.timestamp(job.started),
-            "finished": bodies.timestamp(job.finished),
-        },
-        "usage": _usage(job) | {"status": "final" if job.state.terminal else "pending"},
-        "executions": job.metrics.executions,
-        "num_circuits": job.metrics.num_circuits,
-        "num_qubits": job.metrics.num_qubits,
-        "qiskit_version": job.metrics.qiskit_version,
-        "estimated_start_time": None,
-        "estimated_completion_time": None,
-        "position_in_queue": await services.store.counts.queue_position(job) if queued else None,
-    }
+    return models.JobMetrics(
+        timestamps=models.Timestamps(
+            created=job.created.isoformat(),
+            running=bodies.timestamp(job.started),
+            finished=bodies.timestamp(job.finished),
+        ),
+        usage=models.FinalUsage(**_seconds(job), status="final" if job.state.terminal else "pending"),
+        executions=job.metrics.executions,
+        num_circuits=job.metrics.num_circuits,
+        num_qubits=list(job.metrics.num_qubits),
+        qiskit_version=job.metrics.qiskit_version,
+        position_in_queue=await services.store.counts.queue_position(job) if queued else None,
+    )
 
 
-@router.get("/{job_id}/logs")
-async def logs(job_id: str, caller: Caller, services: TheServices) -> Response:
+@router.get("/{job_id}/logs", response_class=Response, responses={200: TEXT})
+async def logs(job_id: PathName, caller: Caller, services: TheServices) -> Response:
     """Return what the job has written to its log."""
     job = await services.store.jobs.get(caller.sees, job_id)
     return Response(await services.store.documents.log(job.id), media_type=_TEXT)
 
 
-@router.put("/{job_id}/tags", status_code=204)
-async def set_tags(job_id: str, request: Request, caller: Caller, services: TheServices) -> None:
+@router.put("/{job_id}/tags", status_code=204, openapi_extra=bodies.documented(Tags))
+async def set_tags(job_id: PathName, request: Request, caller: Caller, services: TheServices) -> None:
     """Replace the job's tags."""
     tags = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _TAGS).tags
     await services.store.jobs.set_tags(caller.id, job_id, tags)
 
 
-async def listed(services: Services, account: AccountId | None, wanted: Listing) -> dict[str, Any]:
+async def listed(services: Services, account: AccountId | None, wanted: Listing) -> Response:
     """Return one page of an account's jobs, or of everybody's."""
+    most = _MAX_LIMIT if wanted.exclude_params else _MAX_LIMIT_WITH_PARAMS
     query = JobQuery(
         backend=wanted.backend,
         program_id=wanted.program,
@@ -211,11 +238,15 @@ async def listed(services: Services, account: AccountId | None, wanted: Listing)
         created_after=bodies.utc(wanted.created_after),
         created_before=bodies.utc(wanted.created_before),
         oldest_first=wanted.sort == "ASC",
-        limit=min(wanted.limit, _MAX_LIMIT),
+        limit=min(wanted.limit or most, most),
         offset=wanted.offset,
     )
     jobs, count = await services.store.jobs.find(account, query)
-    return {"jobs": [_view(job) for job in jobs], "count": count, "limit": query.limit, "offset": query.offset}
+    views = [_view(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
+    if not wanted.exclude_params:
+        views = [await _with_params(services, job, view) for job, view in zip(jobs, views, strict=True)]
+    page = {"jobs": views, "count": count, "limit": query.limit, "offset": query.offset}
+    return Response(msgspec.json.encode(page), media_type=JSON)
 
 
 async def _new_job(body: bytearray, caller: Identity, services: Services) -> tuple[Job, memoryview]:
@@ -231,7 +262,8 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
     pair, device = await services.outline(submission.backend)
     check_calibration(device, submission.calibration_id)
     limit = services.settings.max_seconds
-    cost = None if submission.cost is None else min(submission.cost, limit)
+    # 0 is allowed, and says nothing.
+    cost = min(submission.cost, limit) if submission.cost else None
     await _check_session(submission, caller, services)
     session_id = SessionId(submission.session_id) if submission.session_id else None
     if submission.starts_session:
@@ -268,27 +300,37 @@ async def _check_session(submission: Submission, caller: Identity, services: Ser
             raise MalformedRequestError(f"Session {session.id} is for {session.backend}, not for {submission.backend}.")
 
 
-def _view(job: Job) -> dict[str, Any]:
-    state = {"status": job.state, "reason": job.reason or "", "reason_code": job.reason_code}
-    return {
-        "id": job.id,
-        "account": job.account,
-        "instance": job.instance,
-        "backend": job.backend,
-        "status": job.state,
-        "state": {key: value for key, value in state.items() if value is not None},
-        "created": bodies.timestamp(job.created),
-        "program": {"id": job.program_id},
-        "tags": job.tags,
-        "session_id": job.session_id,
-        "cost": job.cost if job.cost is not None else job.max_seconds,
-        "private": job.private,
-        "runtime": job.runtime,
-        "estimated_running_time_seconds": job.metrics.seconds if job.state.terminal else None,
-        "usage": _usage(job),
-    }
+def _view(job: Job) -> models.JobWithParams:
+    code = {} if job.reason_code is None else {"reason_code": job.reason_code}
+    return models.JobWithParams(
+        id=job.id,
+        account=job.account,
+        instance=job.instance,
+        backend=job.backend,
+        status=job.state,
+        state=models.StateOfJob(status=job.state, reason=job.reason or "", **code),
+        created=job.created.isoformat(),
+        program=models.Program(id=job.program_id),
+        tags=list(job.tags),
+        session_id=job.session_id,
+        cost=job.cost if job.cost is not None else job.max_seconds,
+        private=job.private,
+        runtime=job.runtime,
+        estimated_running_time_seconds=job.metrics.seconds if job.state.terminal else None,
+        usage=models.Usage(**_seconds(job)),
+    )
 
 
-def _usage(job: Job) -> dict[str, float]:
+async def _with_params(services: Services, job: Job, view: dict[str, Any]) -> dict[str, Any]:
+    """Return what a listing shows of a job, with its params unless they are private or too large for a listing."""
+    if job.private or job.params_bytes > _LISTED_PARAMS_BYTES:
+        return view
+    try:
+        return view | {"params": msgspec.Raw(await services.store.documents.params(job.id))}
+    except JobNotFoundError:  # deleted since it was listed
+        return view
+
+
+def _seconds(job: Job) -> dict[str, float]:
     seconds = job.metrics.seconds
     return {"quantum_seconds": seconds, "seconds": seconds, "qpu_charge_time_seconds": seconds}

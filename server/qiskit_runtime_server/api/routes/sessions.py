@@ -1,27 +1,30 @@
 """Sessions and batches: jobs that belong together and go before the other jobs of their account."""
 
+import math
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from fastapi import APIRouter, Request
 
 from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.models import sessions as models
+from qiskit_runtime_server.api.models.base import SIGNED_IN, PathName, errors
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.errors import InvalidStateError, MalformedRequestError
-from qiskit_runtime_server.jobs import Session, SessionId, SessionMode, SessionState
+from qiskit_runtime_server.jobs import Session, SessionId, SessionMode
 
-router = APIRouter(prefix="/sessions", tags=["sessions"])
+router = APIRouter(prefix="/sessions", tags=["sessions"], responses=errors(*SIGNED_IN))
 
 
 class NewSession(msgspec.Struct, kw_only=True):
     """The body of a new session; other fields are ignored."""
 
-    backend: str
+    backend: Annotated[str, msgspec.Meta(max_length=256)]
     mode: SessionMode = SessionMode.DEDICATED
-    max_ttl: Annotated[int, msgspec.Meta(gt=0, lt=2**31)] | None = None
+    max_ttl: Annotated[int, msgspec.Meta(gt=0, le=2**31 - 1)] | None = None
 
 
 class Change(msgspec.Struct, kw_only=True):
@@ -34,8 +37,8 @@ _NEW_SESSIONS: Final = msgspec.json.Decoder(NewSession)
 _CHANGES: Final = msgspec.json.Decoder(Change)
 
 
-@router.post("")
-async def create(request: Request, caller: Caller, services: TheServices) -> dict[str, Any]:
+@router.post("", openapi_extra=bodies.documented(NewSession))
+async def create(request: Request, caller: Caller, services: TheServices) -> models.Session:
     """Open a session (`dedicated`) or a batch; its clock, `max_ttl` in seconds, starts with its first job."""
     body = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _NEW_SESSIONS)
     await services.outline(body.backend)
@@ -43,13 +46,13 @@ async def create(request: Request, caller: Caller, services: TheServices) -> dic
 
 
 @router.get("/{session_id}")
-async def get(session_id: str, caller: Caller, services: TheServices) -> dict[str, Any]:
+async def get(session_id: PathName, caller: Caller, services: TheServices) -> models.Session:
     """Return a session with its state and times."""
     return _view(await services.store.sessions.get(caller.id, session_id))
 
 
-@router.patch("/{session_id}", status_code=204)
-async def change(session_id: str, request: Request, caller: Caller, services: TheServices) -> None:
+@router.patch("/{session_id}", status_code=204, openapi_extra=bodies.documented(Change))
+async def change(session_id: PathName, request: Request, caller: Caller, services: TheServices) -> None:
     """Close a session with `{"accepting_jobs": false}`: its queued and running jobs still end as they should."""
     if bodies.decode(await bodies.read(request, limit=bodies.SMALL), _CHANGES).accepting_jobs:
         raise MalformedRequestError("A session cannot be opened again: create another.")
@@ -57,7 +60,7 @@ async def change(session_id: str, request: Request, caller: Caller, services: Th
 
 
 @router.delete("/{session_id}/close", status_code=204)
-async def cancel(session_id: str, caller: Caller, services: TheServices) -> None:
+async def cancel(session_id: PathName, caller: Caller, services: TheServices) -> None:
     """Close a session and cancel its queued jobs; a running one goes on."""
     await services.store.sessions.close(caller.id, session_id)
     for job_id in await services.store.sessions.queued_jobs(SessionId(session_id)):
@@ -90,38 +93,26 @@ async def opened(services: Services, caller: Identity, backend: str, mode: Sessi
     return session
 
 
-def _view(session: Session) -> dict[str, Any]:
+def _view(session: Session) -> models.Session:
     now = datetime.now(UTC)
-    state = session.state(now)
-    accepting = session.accepts_jobs(now)
-    ended = session.closed or (None if accepting else session.expires())
-    until = now if state is SessionState.ACTIVE else session.last_job_completed
-    elapsed = (until - session.first_job_started) if until and session.first_job_started else timedelta(0)
-    return {
-        "id": session.id,
-        "backend_name": session.backend,
-        "mode": session.mode,
-        "state": state,
-        "state_reason": None,
-        "accepting_jobs": accepting,
-        "max_ttl": int(session.max_ttl.total_seconds()),
-        "active_ttl": int(session.max_ttl.total_seconds()),
-        "interactive_ttl": int(session.interactive_ttl.total_seconds()),
-        "created_at": bodies.timestamp(session.created),
-        "started_at": bodies.timestamp(session.first_job_started),
-        "activated_at": bodies.timestamp(session.first_job_started),
-        "closed_at": bodies.timestamp(ended),
-        "last_job_started": bodies.timestamp(session.last_job_started),
-        "last_job_completed": bodies.timestamp(session.last_job_completed),
-        "elapsed_time": elapsed.total_seconds(),
-        "timestamps": _timestamps(session, ended),
-    }
-
-
-def _timestamps(session: Session, ended: datetime | None) -> list[dict[str, str | None]]:
-    changes = [
-        (SessionState.OPEN, session.created),
-        (SessionState.ACTIVE, session.first_job_started),
-        (SessionState.CLOSED, ended),
-    ]
-    return [{"status": state, "timestamp": bodies.timestamp(time)} for state, time in changes if time is not None]
+    return models.Session(
+        id=session.id,
+        backend_name=session.backend,
+        mode=session.mode,
+        state=session.state(now),
+        accepting_jobs=session.accepts_jobs(now),
+        user_id=session.account,
+        max_ttl=int(session.max_ttl.total_seconds()),
+        active_ttl=math.ceil(session.remaining(now).total_seconds()),
+        interactive_ttl=int(session.interactive_ttl.total_seconds()),
+        created_at=session.created.isoformat(),
+        started_at=bodies.timestamp(session.first_job_started),
+        activated_at=bodies.timestamp(session.activated()),
+        closed_at=bodies.timestamp(session.ended(now)),
+        last_job_started=bodies.timestamp(session.last_job_started),
+        last_job_completed=bodies.timestamp(session.last_job_completed),
+        elapsed_time=session.seconds,
+        timestamps=[
+            models.Transition(status=state, timestamp=time.isoformat()) for state, time in session.history(now)
+        ],
+    )

@@ -115,7 +115,7 @@ class State:
             self.charge(job, now.date())
         else:
             self.count(job, lambda counts: fair_share.left(counts, job))
-        self.note(job, lambda session: session.with_job_ended(now))
+        self.note(job, lambda session: session.with_job_ended(now, job.metrics.seconds if ran else 0.0))
         self.hub.ended(job)
         self.hub.announce(Ended(job_id=job.id))
 

@@ -71,7 +71,7 @@ class MemoryJobs(Part):
         job = replace(job, created=job.created.astimezone(UTC))
         state.jobs[job.id] = Kept(job=job, documents={DocumentKind.PARAMS: bytes(params)})
         state.count(job, lambda counts: fair_share.arrived(counts, job, limits, now))
-        state.note(job, Session.with_job_queued)
+        state.note(job, lambda session: session.with_job_queued(now))
         state.hub.announce(Queued(executor=job.executor))
 
     async def get(self, account: AccountId | None, job_id: str) -> Job:

@@ -52,7 +52,9 @@ def charge(connection: Connection, job: Job, seconds: float, now: datetime) -> N
     """Keep for good that a job has ended after `seconds` in a slot."""
     bill = {"account": job.account, "instance": job.instance, "executor": job.executor}
     about = {"job_id": job.id, "program_id": job.program_id, "backend": job.backend}
-    connection.execute(_KEEP, {**bill, **about, "ended": now, "seconds": seconds})
+    waited = 0.0 if job.started is None else max(0.0, (job.started - job.created).total_seconds())
+    took = {"ended": now, "seconds": seconds, "queue_seconds": waited, "session_id": job.session_id}
+    connection.execute(_KEEP, {**bill, **about, **took})
     key = {**bill, "day": now.date()}
     more = {f"of_{name}": value for name, value in key.items()} | {"more_seconds": seconds}
     if (connection.execute(_CHARGE, more)).rowcount == 0:

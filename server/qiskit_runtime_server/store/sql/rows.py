@@ -1,13 +1,13 @@
 """Jobs and sessions as rows, and back."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import RowMapping
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId, SessionMode
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId, SessionMode, SessionState
 from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store.sql.schema import jobs
 
@@ -15,6 +15,7 @@ JOB_COLUMNS: Final = tuple(
     column for column in jobs.c if column.name not in {"lease_until", "endpoint", "boot_id", "stored_bytes"}
 )
 
+_CHANGES: Final = msgspec.json.Decoder(tuple[tuple[SessionState, datetime], ...])
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _METRICS: Final = msgspec.json.Decoder(Metrics)
 
@@ -111,6 +112,8 @@ def session_row(session: Session) -> dict[str, Any]:
         "first_job_started": session.first_job_started,
         "last_job_started": session.last_job_started,
         "last_job_completed": session.last_job_completed,
+        "changes": json_text(session.changes),
+        "seconds": session.seconds,
     }
 
 
@@ -130,4 +133,12 @@ def session_of(row: RowMapping) -> Session:
         first_job_started=row["first_job_started"],
         last_job_started=row["last_job_started"],
         last_job_completed=row["last_job_completed"],
+        changes=_changes(row),
+        seconds=row["seconds"],
     )
+
+
+def _changes(row: RowMapping) -> tuple[tuple[SessionState, datetime], ...]:
+    """Return what a session went through; of one that began before that was kept, its start."""
+    started = row["first_job_started"]
+    return _CHANGES.decode(row["changes"]) or (() if started is None else ((SessionState.ACTIVE, started),))

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,7 +81,10 @@ sessions = Table(
     Column("first_job_started", UtcDateTime),
     Column("last_job_started", UtcDateTime),
     Column("last_job_completed", UtcDateTime),
+    Column("changes", Text, nullable=False, server_default="[]", comment="JSON; states and when it came into them"),
+    Column("seconds", Double, nullable=False, server_default="0", comment="Slot time of jobs that have ended"),
 )
+Index("sessions_of_account", sessions.c.account, sessions.c.created, sessions.c.id)
 
 jobs = Table(
     "jobs",
@@ -205,7 +208,10 @@ slot_times = Table(
     Column("backend", String, nullable=False),
     Column("ended", UtcDateTime, nullable=False),
     Column("seconds", Double, nullable=False),
+    Column("queue_seconds", Double, nullable=False, server_default="0", comment="Until the run that ended it began"),
+    Column("session_id", String),
 )
+Index("slot_times_of_account", slot_times.c.account, slot_times.c.ended)
 
 # Sums over `slot_times`, by the day (UTC) on which jobs ended.
 usage_days = Table(
@@ -226,4 +232,13 @@ executors = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("draining", Boolean, nullable=False),
+)
+
+# Limits that admins have set over the API, in place of those in accounts.toml.
+instance_limits = Table(
+    "instance_limits",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("instance", String, primary_key=True),
+    Column("seconds_per_day", Integer, nullable=False),
 )

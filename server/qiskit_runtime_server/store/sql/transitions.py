@@ -7,18 +7,19 @@ An account's turn lasts for as many claims as its weight says. It then waits for
 ran, as one that had nothing queued does since its job arrived (docs/decisions/0007).
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, func, insert, update
+from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, insert, select, update
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.jobs import Job, started
+from qiskit_runtime_server.jobs import Job, Session, started
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there
 from qiskit_runtime_server.store.sql.database import Now
-from qiskit_runtime_server.store.sql.rows import json_text
-from qiskit_runtime_server.store.sql.schema import CLOCK, EPOCH, UNLIMITED, counts, jobs, sessions
+from qiskit_runtime_server.store.sql.rows import json_text, session_of, session_row
+from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, CLOCK, EPOCH, UNLIMITED, counts, jobs, sessions
 
 
 def _update_job(*columns: str) -> Update:
@@ -88,18 +89,25 @@ _OPEN_ACCOUNT: Final = insert(counts).values(
 )
 """Begins the counts of an account on an executor."""
 
-_TIME: Final = sessions.c.created.type
+_OF_JOB: Final = sessions.c.id == bindparam("of_session")
+# Jobs that are added meanwhile refer to the session, and need not wait for this transaction.
+_SESSION: Final = select(sessions).where(_OF_JOB).with_for_update(key_share=True)
+"""The session of a job, locked. Primary key of `sessions`."""
+
+_NOTED: Final = (
+    "active_jobs",
+    "first_job_started",
+    "last_job_started",
+    "last_job_completed",
+    "changes",
+    "seconds",
+)
 _NOTE: Final = (
     update(sessions)
-    .where(sessions.c.id == bindparam("of_session"))
-    .values(
-        active_jobs=sessions.c.active_jobs + bindparam("more_active"),
-        first_job_started=func.coalesce(sessions.c.first_job_started, bindparam("started", type_=_TIME)),
-        last_job_started=func.coalesce(bindparam("started", type_=_TIME), sessions.c.last_job_started),
-        last_job_completed=func.coalesce(bindparam("completed", type_=_TIME), sessions.c.last_job_completed),
-    )
+    .where(_OF_JOB)
+    .values({name: bindparam(f"new_{name}", type_=sessions.c[name].type) for name in _NOTED})
 )
-"""Keeps in a session when its jobs started and ended, and how many are active. Primary key of `sessions`."""
+"""Keeps in a session what its jobs do. Primary key of `sessions`."""
 
 
 def arrive(connection: Connection, job: Job, limits: AccountLimits) -> None:
@@ -108,7 +116,9 @@ def arrive(connection: Connection, job: Job, limits: AccountLimits) -> None:
     if not _count(connection, _ARRIVED, job, more=1, **values):
         insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
         _count(connection, _ARRIVED, job, more=1, **values)
-    _note(connection, job, active=1)
+    if job.session_id is not None:
+        now = connection.scalars(ASK_CLOCK).one()
+        _note(connection, job, lambda session: session.with_job_queued(now))
 
 
 def start(  # noqa: PLR0913 - what a claim is made of
@@ -139,7 +149,7 @@ def start(  # noqa: PLR0913 - what a claim is made of
             "new_boot_id": holder.boot_id,
         },
     )
-    _note(connection, queued, started=now.utc)
+    _note(connection, queued, lambda session: session.with_job_started(now.utc))
     return running
 
 
@@ -187,7 +197,7 @@ def end(connection: Connection, ended: Job, now: datetime, *, ran: bool, result_
         _count(connection, _STOPPED, ended, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
     else:
         _count(connection, _LEFT, ended, more=-1)
-    _note(connection, ended, active=-1, completed=now)
+    _note(connection, ended, lambda session: session.with_job_ended(now, seconds if ran else 0.0))
     if ran:
         charge(connection, ended, seconds, now)
 
@@ -200,16 +210,9 @@ def _count(connection: Connection, statement: Update, job: Job, *, more: int, **
     return result.rowcount == 1
 
 
-def _note(
-    connection: Connection,
-    job: Job,
-    *,
-    active: int = 0,
-    started: datetime | None = None,
-    completed: datetime | None = None,
-) -> None:
+def _note(connection: Connection, job: Job, change: Callable[[Session], Session]) -> None:
     if job.session_id is None:
         return
-    connection.execute(
-        _NOTE, {"of_session": job.session_id, "more_active": active, "started": started, "completed": completed}
-    )
+    row = connection.execute(_SESSION, {"of_session": job.session_id}).mappings().one()
+    changed = session_row(change(session_of(row)))
+    connection.execute(_NOTE, {"of_session": job.session_id} | {f"new_{name}": changed[name] for name in _NOTED})

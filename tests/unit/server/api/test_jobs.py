@@ -33,13 +33,23 @@ async def test_a_job_that_asks_for_more_time_than_there_is_gets_the_most_that_th
     assert (await api.alice.get(f"/jobs/{job}")).json()["cost"] == api.services.settings.max_seconds
 
 
+async def test_a_cost_of_nothing_says_nothing_as_the_platform_has_it(api: Api) -> None:
+    job = await submit(api.alice, cost=0)
+    assert (await api.alice.get(f"/jobs/{job}")).json()["cost"] == api.services.settings.max_seconds
+
+
+async def test_a_private_job_is_said_to_be_one_when_it_is_accepted(api: Api) -> None:
+    assert (await api.alice.post("/jobs", json=body(private=True))).json()["private"] is True
+    assert "private" not in (await api.alice.post("/jobs", json=body())).json()
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [
         ({"program_id": "circuit-runner"}, 404, "circuit-runner"),
         ({"backend": "fake_nowhere@played"}, 404, "fake_nowhere"),
         ({"backend": "fake_manila@nothing"}, 404, "played"),
-        ({"cost": 0}, 400, "cost"),
+        ({"cost": -1}, 400, "cost"),
         ({"runtime": "image"}, 400, "image"),
         ({"calibration_id": "of yesterday"}, 404, "of yesterday"),
         ({"session_id": "none"}, 404, "none"),
@@ -161,6 +171,23 @@ async def test_listings_show_pages_of_the_callers_own_jobs_as_they_are_asked_for
     await api.alice.post(f"/jobs/{jobs[0]}/cancel")
     assert await listed(pending=True, sort="ASC") == jobs[1:]
     assert (await api.alice.get("/jobs", params={"limit": 0})).status_code == 400
+
+
+async def test_a_page_has_as_many_jobs_as_the_platforms_own(api: Api) -> None:
+    for _ in range(201):
+        await submit(api.alice)
+    for wanted, most in (({}, 200), ({"limit": 1000}, 200), ({"exclude_params": False}, 20), ({"limit": 3}, 3)):
+        page = (await api.alice.get("/jobs", params=wanted)).json()
+        assert (len(page["jobs"]), page["limit"], page["count"]) == (most, most, 201)
+
+
+async def test_listings_have_params_when_they_are_asked_for(api: Api) -> None:
+    await submit(api.alice, params={"pubs": [], "x": [1, "\u00e9"]})
+    await submit(api.alice, private=True)
+    await submit(api.alice, params={"pubs": "x" * (1 << 20)})
+    assert all("params" not in job for job in (await api.alice.get("/jobs")).json()["jobs"])
+    jobs = (await api.alice.get("/jobs", params={"exclude_params": "false", "sort": "ASC"})).json()["jobs"]
+    assert [job.get("params") for job in jobs] == [{"pubs": [], "x": [1, "\u00e9"]}, None, None]
 
 
 async def test_a_status_call_waits_for_the_end_of_a_young_job(api: Api) -> None:

@@ -1,5 +1,7 @@
 """The routes beside those of jobs: accounts, backends, sessions, usage, administration, health."""
 
+from urllib.parse import quote
+
 import pytest
 
 from kit.server.api_in_process import BACKEND, Api, submit
@@ -134,3 +136,68 @@ async def test_what_is_not_there_is_said_in_the_shape_of_every_error(api: Api) -
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == 404
     assert answer.json()["errors"][0]["message"] == answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(("path", "where"), [("/jobs", "tags"), ("/admin/jobs", "tags")])
+async def test_more_tags_than_anybody_looks_for_are_refused_at_once(api: Api, path: str, where: str) -> None:
+    answer = await api.ada.get(path, params={where: ["x"] * 8000})
+    assert answer.status_code == 400
+    assert "tags" in answer.json()["error"]["message"]
+    assert "at most 16" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("days", [{"until": "0001-01-01"}, {"since": "1969-12-31"}, {"until": "9999-12-31"}])
+async def test_usage_of_days_at_the_end_of_the_calendar_is_refused(api: Api, days: dict[str, str]) -> None:
+    assert (await api.ada.get("/admin/usage", params=days)).status_code == 400
+
+
+async def test_a_name_without_end_is_refused(api: Api) -> None:
+    assert (await api.alice.get(f"/jobs/{'x' * 257}")).status_code == 400
+    assert (await api.alice.get("/jobs", params={"backend": "x" * 257})).status_code == 400
+    assert (await api.alice.get("/backends", headers={"IBM-API-Version": "tomorrow"})).status_code == 400
+
+
+async def test_usage_is_in_whole_seconds_as_the_platforms_is(api: Api) -> None:
+    teaching = {"Service-CRN": TEACHING}
+    for seconds, shown in ((40.7, (40, 60, False)), (59.2, (99, 1, False)), (0.4, (100, 0, True))):
+        body = {"program_id": "sampler", "backend": BACKEND, "params": {}}
+        assert (await api.alice.post("/jobs", json=body, headers=teaching)).status_code == 200
+        await api.end_next(seconds=seconds)
+        used = (await api.alice.get("/instances/usage", headers=teaching)).json()
+        names = ("usage_consumed_seconds", "usage_remaining_seconds", "usage_limit_reached")
+        assert tuple(used[name] for name in names) == shown
+        assert all(isinstance(used[name], int) for name in names)
+    assert used["usage_period"]["start_time"] < used["usage_period"]["end_time"]
+    unlimited = (await api.alice.get("/instances/usage")).json()
+    assert unlimited["usage_consumed_seconds"] == 100
+    assert not {"usage_remaining_seconds", "usage_limit_seconds", "usage_period"} & unlimited.keys()
+
+
+async def test_sessions_say_what_they_went_through_and_used(api: Api) -> None:
+    session = (await api.alice.post("/sessions", json={"backend": BACKEND, "max_ttl": 600})).json()
+    assert (session["active_ttl"], session["activated_at"], session["elapsed_time"]) == (600, None, 0)
+    await submit(api.alice, session_id=session["id"])
+    await api.end_next(seconds=4)
+    shown = (await api.alice.get(f"/sessions/{session['id']}")).json()
+    assert [change["status"] for change in shown["timestamps"]] == ["open", "active"]
+    assert shown["activated_at"] == shown["timestamps"][1]["timestamp"] == shown["started_at"]
+    assert (shown["elapsed_time"], shown["user_id"]) == (4, "alice")
+    assert 590 < shown["active_ttl"] <= 600
+    await api.alice.delete(f"/sessions/{session['id']}/close")
+    closed = (await api.alice.get(f"/sessions/{session['id']}")).json()
+    assert (closed["state"], closed["active_ttl"]) == ("closed", 0)
+    assert closed["timestamps"][-1] == {"status": "closed", "timestamp": closed["closed_at"]}
+
+
+async def test_instances_are_found_by_name_as_at_the_resource_controller(api: Api) -> None:
+    headers = {"Authorization": "apikey alice"}
+    every = (await api.nobody.get("/v2/resource_instances", headers=headers)).json()
+    assert (every["rows_count"], every["next_url"]) == (2, None)
+    one = (await api.nobody.get("/v2/resource_instances", headers=headers, params={"name": "teaching"})).json()
+    assert [resource["crn"] for resource in one["resources"]] == [TEACHING]
+    none = (await api.nobody.get("/v2/resource_instances", headers=headers, params={"name": "gold"})).json()
+    assert (none["rows_count"], none["resources"]) == (0, [])
+    by_crn = await api.nobody.get(f"/v2/resource_instances/{quote(TEACHING, safe='')}", headers=headers)
+    assert by_crn.json()["extensions"]["instance_limit_seconds"] == 100
+    others = await api.nobody.get(f"/v2/resource_instances/{TEACHING}", headers={"Authorization": "apikey bob"})
+    assert others.status_code == 404

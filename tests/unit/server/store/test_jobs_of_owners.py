@@ -15,7 +15,17 @@ from qiskit_runtime_server.errors import (
     MalformedRequestError,
     SessionNotFoundError,
 )
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session, SessionId
+from qiskit_runtime_server.jobs import (
+    AccountId,
+    Job,
+    JobId,
+    JobState,
+    Outcome,
+    RetryReason,
+    Session,
+    SessionId,
+    SessionState,
+)
 from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Store
 
@@ -318,7 +328,35 @@ async def test_a_session_knows_when_its_jobs_started_and_ended(
         job = await store.jobs.get(ALICE, claim.job.id)
         started.append(job.started)
         ended.append(job.finished)
+    assert started[0] is not None
     kept = await store.sessions.get(ALICE, session.id)
     assert kept == replace(
-        session, first_job_started=started[0], last_job_started=started[1], last_job_completed=ended[1]
+        session,
+        first_job_started=started[0],
+        last_job_started=started[1],
+        last_job_completed=ended[1],
+        changes=((SessionState.ACTIVE, started[0]),),
+        seconds=2 * COMPLETED.metrics.seconds,
+    )
+
+
+async def test_a_session_knows_when_it_was_inactive(store: Store, new_job: NewJob, new_session: NewSession) -> None:
+    session = new_session(interactive_ttl=timedelta(0))
+    await store.sessions.add(session)
+    times = []
+    for _ in range(2):
+        await added(store, new_job(session_id=session.id))
+        claim = await store.queue.claim(AER, HERE, lease=LEASE)
+        assert claim is not None
+        assert claim.job.started is not None
+        await store.queue.finish(claim, COMPLETED, None)
+        finished = (await store.jobs.get(ALICE, claim.job.id)).finished
+        assert finished is not None
+        times.append((claim.job.started, finished))
+    (first, idle), (second, _) = times
+    kept = await store.sessions.get(ALICE, session.id)
+    assert kept.changes == (
+        (SessionState.ACTIVE, first),
+        (SessionState.INACTIVE, idle),
+        (SessionState.ACTIVE, second),
     )

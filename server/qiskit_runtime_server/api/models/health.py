@@ -1,0 +1,25 @@
+"""What is answered to probes."""
+
+from typing import Literal
+
+from qiskit_runtime_server.api.models.base import Answer
+
+
+class Live(Answer):
+    """The process works."""
+
+    status: Literal["alive"]
+
+
+class Slots(Answer):
+    """The slots of an executor that this api knows."""
+
+    slots: int
+    idle: int
+
+
+class Ready(Answer):
+    """The server takes jobs."""
+
+    status: Literal["ready"]
+    executors: dict[str, Slots]

@@ -1,0 +1,167 @@
+"""What is answered about jobs."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from qiskit_runtime_server.api.models.base import Answer, Time
+from qiskit_runtime_server.jobs import JobState
+
+
+class JobAccepted(Answer):
+    """A job that was accepted, and will not be lost."""
+
+    id: str
+    backend: str
+    private: Literal[True] | None = None
+    """Only of private jobs."""
+    session_id: str | None = None
+    """Only of jobs in a session, also in one that the job has opened."""
+
+
+class StateOfJob(Answer):
+    """The state of a job."""
+
+    status: JobState
+    reason: str
+    """Why it failed or was cancelled; empty otherwise."""
+    reason_code: int | None = None
+    """IBM's number for the error; only of jobs that failed."""
+
+
+class Program(Answer):
+    """The program that a job runs."""
+
+    id: str
+
+
+class Usage(Answer):
+    """Slot time in seconds, under the names that clients of several versions read."""
+
+    quantum_seconds: float
+    seconds: float
+    qpu_charge_time_seconds: float
+
+
+class FinalUsage(Usage):
+    """Slot time in seconds, and whether more may come."""
+
+    status: Literal["pending", "final"]
+
+
+class Job(Answer):
+    """A job without its params."""
+
+    id: str
+    account: str
+    instance: str
+    """CRN of the instance that it was sent under."""
+    backend: str
+    status: JobState
+    state: StateOfJob
+    created: Time
+    program: Program
+    tags: list[str]
+    session_id: str | None
+    cost: int
+    """Seconds that it may run."""
+    private: bool
+    runtime: str | None
+    """Always null: there is one image."""
+    estimated_running_time_seconds: float | None
+    """Slot time, once it has ended."""
+    usage: Usage
+
+
+class JobWithParams(Job):
+    """A job."""
+
+    params: Any = None
+    """As they were sent; missing with `exclude_params`, and of private jobs."""
+
+
+class Jobs(Answer):
+    """A page of jobs."""
+
+    jobs: list[JobWithParams]
+    count: int
+    """How many jobs there are on all pages."""
+    limit: int
+    offset: int
+
+
+class Timestamps(Answer):
+    """When a job went through its states."""
+
+    created: Time
+    running: Time | None
+    finished: Time | None
+
+
+class JobMetrics(Answer):
+    """What a job took."""
+
+    timestamps: Timestamps
+    usage: FinalUsage
+    executions: int
+    """Circuits times parameter sets times shots."""
+    num_circuits: int
+    num_qubits: list[int]
+    """Of each circuit."""
+    qiskit_version: str | None
+    estimated_start_time: None = None
+    estimated_completion_time: None = None
+    position_in_queue: int | None
+    """Counts older queued jobs of the executor, and the job; null unless it is queued."""
+
+
+class Tags(Answer):
+    """Tags of jobs."""
+
+    tags: list[str] = Field(max_length=200)
+
+
+class WorkloadUsage(Answer):
+    """What a workload has used."""
+
+    qpu_charge_time_seconds: float
+
+
+class Workload(Answer):
+    """A session, a batch, or a job in neither."""
+
+    id: str
+    created: Time
+    ended: Time | None
+    backend: str
+    instance: str
+    """CRN."""
+    user_id: str
+    """The account."""
+    accepting_jobs: bool | None
+    """Null for a job."""
+    mode: Literal["job", "session", "batch"]
+    status: Literal["completed", "canceled", "failed", "pending", "in_progress"]
+    status_reason: str | None
+    """Of a job that failed or was cancelled."""
+    tags: list[str]
+    usage_seconds: float | None
+    usage: WorkloadUsage | None
+    """Null while it goes on."""
+
+
+class Cursor(Answer):
+    """Where a page is to be found."""
+
+    href: str
+
+
+class Workloads(Answer):
+    """A page of workloads."""
+
+    workloads: list[Workload]
+    total_count: int
+    """How many there are on all pages."""
+    limit: int
+    previous: Cursor | None = None
+    next: Cursor | None = None
