@@ -20,25 +20,31 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Start a server, run a Bell circuit on it with the real client, stay up (ONCE=1: exit instead)
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
-# Tests that run side by side have one thread each.
-PARALLEL := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto
+# Tests run side by side, in one process more than there are cores, as they wait for disks and for other processes too.
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Those that compute have one thread each.
+COMPUTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadgroup
+# Those of servers and operators start a control plane and servers in each process; the tests of a module share what they start.
+SERVERS := $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 REPORTS := build/test-reports
-test: $(STAMP) ## Run the tests: those in one process each side by side, then the others; ARGS="tests/unit -k seed" runs some
+test: $(STAMP) ## Run the tests, side by side but for the few that measure time; ARGS="tests/unit -k seed" runs some
 ifeq ($(strip $(ARGS)),)
-	$(PARALLEL) -m "not serial" --junitxml=$(REPORTS)/parallel.xml
+	@rm -f $(REPORTS)/*.xml
+	$(COMPUTING) -m "not serial" --junitxml=$(REPORTS)/computing.xml tests/unit tests/contract
+	$(SERVERS) -m "not serial" --junitxml=$(REPORTS)/servers.xml --ignore=tests/unit --ignore=tests/contract
 	$(BIN)/python -m pytest -m serial --junitxml=$(REPORTS)/serial.xml
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
-test-fast: $(STAMP) ## Run the tests that need no server, no database and less than ten seconds each
-	$(PARALLEL) -m "not serial and not slow and not database" tests/unit tests/contract $(ARGS)
+test-fast: $(STAMP) ## Run the tests that need no server, no database and less than two seconds each
+	$(COMPUTING) -m "not serial and not slow and not database" --junitxml=$(REPORTS)/fast/computing.xml tests/unit tests/contract $(ARGS)
 
-test-parts: $(STAMP) ## Write what the last `make test` took into CONTRIBUTING.md
+test-parts: $(STAMP) ## Write what the last `make test` and `make test-fast` took into CONTRIBUTING.md
 	$(BIN)/python docs/parts_of_tests.py $(REPORTS)
 
 test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes that is supported
-	$(BIN)/python -m pytest --kubernetes=oldest tests/control_plane tests/chart $(ARGS)
+	$(SERVERS) --kubernetes=oldest tests/control_plane tests/chart $(ARGS)
 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
 	@PYTHONPATH=tests $(BIN)/python -m kit.kubernetes.control_plane

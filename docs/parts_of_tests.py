@@ -1,6 +1,7 @@
 """The parts of the tests: what each proves, how many tests it has and how long they took, for CONTRIBUTING.md.
 
-`python docs/parts_of_tests.py FOLDER` reads the JUnit reports that `make test` left in a folder and writes the table.
+`python docs/parts_of_tests.py FOLDER` reads the JUnit reports that `make test` left in a folder, and those of
+`make test-fast` in its subfolder `fast`, and writes the table.
 """
 
 import os
@@ -50,8 +51,14 @@ def counted(reports: Iterable[Path]) -> dict[str, tuple[int, float]]:
     return {part: (tests[part], seconds[part]) for part in PARTS if part in tests}
 
 
+def minutes(reports: Iterable[Path]) -> float:
+    """Return how long all runs together took, from the first test's setup to the last one's teardown."""
+    suites = (suite for report in reports for suite in ElementTree.parse(report).iter("testsuite"))  # noqa: S314
+    return sum(float(suite.get("time", "0")) for suite in suites) / 60
+
+
 def table(found: Mapping[str, tuple[int, float]]) -> str:
-    """Return the table, with seconds of one core as minutes."""
+    """Return the table; minutes are those of the tests, many of which run side by side."""
     rows = [
         f"| `{part}` | {PARTS[part]} | {tests:,} | {seconds / 60:.1f} | `make test ARGS={part}` |"
         for part, (tests, seconds) in found.items()
@@ -64,7 +71,10 @@ def table(found: Mapping[str, tuple[int, float]]) -> str:
 def main(folder: Path) -> None:
     """Write the table into the page."""
     text = PAGE.read_text()
-    shown = f"{BEGIN}\n\n{table(counted(sorted(folder.glob('*.xml'))))}\n\nOn {os.cpu_count()} cores.\n\n{END}"
+    reports, fast = (sorted(place.glob("*.xml")) for place in (folder, folder / "fast"))
+    took = f"On {os.cpu_count()} cores `make test` took {minutes(reports):.0f} minutes"
+    took += f" and `make test-fast` {minutes(fast):.1f}." if fast else "."
+    shown = f"{BEGIN}\n\n{table(counted(reports))}\n\n{took}\n\n{END}"
     PAGE.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: shown, text, flags=re.DOTALL))
 
 

@@ -15,7 +15,6 @@ from kit.kubernetes.client import KubernetesClient, Manifest, eventually
 from kit.kubernetes.control_plane import running_control_plane
 
 ROOT = Path(__file__).parents[1]
-PARALLEL = ("unit", "contract")
 UNAVAILABLE = pytest.StashKey[str]()
 # The same examples each time, however slow the machine is; --hypothesis-profile=default looks for new ones.
 settings.load_profile("ci")
@@ -28,10 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what must run alone and what needs a database: `make test` and `make test-fast` choose by that."""
+    """Mark what needs a database: `make test-fast` leaves that out."""
     for item in items:
-        if item.path.relative_to(ROOT / "tests").parts[0] not in PARALLEL:
-            item.add_marker(pytest.mark.serial)
         parameters = getattr(item, "callspec", None)
         stores = str(parameters.params.get("open_store", "")) if parameters else ""
         if stores.startswith("postgresql") or "postgresql_server" in getattr(item, "fixturenames", ()):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from parts_of_tests import PARTS, counted, table
+from parts_of_tests import PARTS, counted, minutes, table
 
 from kit import ROOT
 
@@ -23,10 +23,11 @@ def test_tests_and_seconds_are_added_up_by_part(tmp_path: Path) -> None:
         case.format("tests.unit.server.store.test_sqlite", 30),
         case.format("tests.unit.server.test_settings", 6),
     ]
-    report.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    report.write_text(f'<testsuites><testsuite time="81">{"".join(cases)}</testsuite></testsuites>')
     found = counted([report])
     assert found == {"tests/unit/server/store": (2, 120.0), "tests/unit/server": (1, 6.0)}
     assert table(found).splitlines()[-1] == "| all | | 3 | 2.1 | `make test` |"
+    assert minutes([report, report]) == 2.7
     report.write_text(f"<testsuite>{case.format('tests.elsewhere.test_a', 1)}</testsuite>")
     with pytest.raises(ValueError, match="belongs to no part"):
         counted([report])

@@ -3,7 +3,10 @@
 Whatever imports it has the folder `tests` on its path: `PYTHONPATH=tests python -m kit.kubernetes.control_plane`.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -14,3 +17,11 @@ def environment(*folders: Path) -> dict[str, str]:
     """Return the variables with which a process imports this package, and what lies in the given folders."""
     path = (*map(str, (*folders, TESTS)), *filter(None, [os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other process has locked a file, which is made if it is not there, and lock it meanwhile."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -3,7 +3,6 @@
 `python -m kit.kubernetes.binaries [--oldest] [PROGRAM ...]` builds what is missing and prints where it is.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -12,9 +11,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
+
+from kit import locked
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _MODULES = Path(__file__).parent / "modules"
@@ -67,7 +67,8 @@ class KubernetesBinaries:
         if all(self.path(name).exists() for name in names):
             return
         go = _go()
-        with self._locked():
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with locked(self._cache / ".lock"):
             missing = [name for name in names if not self.path(name).exists()]
             for number, name in enumerate(missing, start=1):
                 _say(f"[{number}/{len(missing)}] building {name} (for {self._cache.name}) ...")
@@ -106,13 +107,6 @@ class KubernetesBinaries:
             check=True,
         )
         unfinished.rename(self._cache / name)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with (self._cache / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _say(line: str) -> None:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 import pytest
 
-from kit import ROOT
+from kit import ROOT, locked
 
 
 class EnvironmentUnavailableError(Exception):
@@ -22,31 +22,30 @@ class EnvironmentUnavailableError(Exception):
 def python_with(name: str) -> Path:
     """Return the interpreter of an environment, which is made anew if its requirements are no longer what they were.
 
+    Of several processes one makes it, and the others wait.
+
     Raises:
         EnvironmentUnavailableError: If the packages cannot be installed, as without a network.
     """
     requirements = ROOT / "requirements" / f"{name}.txt"
     folder = ROOT / f".venv-{name}"
     python, stamp = folder / "bin" / "python", folder / ".installed"
-    if not stamp.exists() or stamp.read_text() != requirements.read_text():
-        print(f"Installing requirements/{requirements.name} into {folder.name}", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        pip: list[str | Path] = [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--require-hashes",
-            "--requirement",
-            requirements,
-        ]
-        done = subprocess.run(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode != 0:
-            message = f"requirements/{requirements.name} cannot be installed: {done.stdout.strip()[-2000:]}"
-            raise EnvironmentUnavailableError(message)
-        stamp.write_text(requirements.read_text())
+    with locked(ROOT / f"{folder.name}.lock"):
+        if not stamp.exists() or stamp.read_text() != requirements.read_text():
+            _install(requirements, folder)
+            stamp.write_text(requirements.read_text())
     return python
+
+
+def _install(requirements: Path, folder: Path) -> None:
+    print(f"Installing requirements/{requirements.name} into {folder.name}", flush=True)
+    venv.create(folder, with_pip=True, clear=True)
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
+    command = [*pip, "--requirement", requirements]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        message = f"requirements/{requirements.name} cannot be installed: {done.stdout.strip()[-2000:]}"
+        raise EnvironmentUnavailableError(message)
 
 
 def without_environment(error: EnvironmentUnavailableError) -> NoReturn:

@@ -1,10 +1,13 @@
 """Cancelling a job that fills its slot."""
 
+import pytest
+
 from kit.server.cluster_processes import Cluster
 from kit.server.http_jobs import signed_in
 from kit.server.large_jobs import cancelled, largest_that_fits, state_bytes
 
 
+@pytest.mark.serial
 def test_a_cancelled_job_of_28_qubits_gives_its_memory_back_at_once_and_the_next_one_runs(cluster: Cluster) -> None:
     qubits = largest_that_fits()
     executor = cluster.executor(f"--memory={state_bytes(qubits) * 5 // 4}", name="aer")

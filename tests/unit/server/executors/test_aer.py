@@ -407,6 +407,7 @@ class TestClifford:
             AerExecutor(threads=1).sample(task_of(circuit, shots=10))
 
 
+@pytest.mark.slow
 def test_a_tree_with_a_measurement_on_its_way_ends() -> None:
     """Aer's own decomposition of matrices never returns for this one; LAPACK's does."""
     program = """

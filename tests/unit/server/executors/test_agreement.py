@@ -102,8 +102,8 @@ CASES = [
     (FakeManilaV2, "fake_manila", ALL),
     (FakeGuadalupeV2, "fake_guadalupe", ALL),
     (FakeMontrealV2, "fake_montreal", [ghz, delays]),
-    (FakeSherbrooke, "fake_sherbrooke", ALL),
-    (FakeTorino, "fake_torino", [ghz, teleportation]),
+    pytest.param((FakeSherbrooke, "fake_sherbrooke", ALL), marks=pytest.mark.slow),
+    pytest.param((FakeTorino, "fake_torino", [ghz, teleportation]), marks=pytest.mark.slow),
 ]
 
 

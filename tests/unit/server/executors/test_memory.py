@@ -17,6 +17,7 @@ FIXED = 16 * MIB
 """What does not grow with the state: code that is loaded late, tables of errors, circuits."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak from a given moment on")
 @pytest.mark.parametrize(
     ("case", "num_qubits", "limit"),

@@ -15,6 +15,9 @@ from kit.faults.case_process import CaseProcess, Failed
 from kit.quantum.case_runs import EXECUTORS, Report, sampled
 from kit.quantum.random_circuits import Feature, NoiseKind, random_case
 
+# The last tests look at the cases of all others: in one process each case is run once.
+pytestmark = [pytest.mark.xdist_group("random circuits"), pytest.mark.slow]
+
 CASES = range(100)
 SHOTS = 3000
 SECONDS = 30.0
@@ -39,7 +42,6 @@ def test_a_random_circuit_has_its_exact_distribution(report_of: ReportOf, seed: 
     assert report.refused is None, f"{report.refused}\n{random_case(seed).described()}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_p_values_are_uniform(report_of: ReportOf, name: str) -> None:
     """Those of one executor at a time: where two interpret a circuit, they give the same bits."""

@@ -19,6 +19,9 @@ from kit.quantum.exact_noise import Errors
 from kit.quantum.exact_reference import measured_values
 from kit.quantum.random_observables import Estimates, described, estimated
 
+# The last tests look at the cases of all others: in one process each case is run once.
+pytestmark = [pytest.mark.xdist_group("random observables"), pytest.mark.slow]
+
 CASES = range(30)
 REPETITIONS = 8
 SECONDS = 60.0
@@ -55,7 +58,6 @@ def spread(estimates_of: EstimatesOf, name: str) -> list[Estimates]:
     return [one for one in found if isinstance(one, Estimates) and not one.refused and one.errors.min() > 1e-9]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_estimates_scatter_as_exact_variances_say(estimates_of: EstimatesOf, name: str) -> None:
     cases = [(one, one.exact_error) for one in spread(estimates_of, name) if one.exact_error is not None]
@@ -68,7 +70,6 @@ def test_estimates_scatter_as_exact_variances_say(estimates_of: EstimatesOf, nam
     assert reported.mean() == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_reported_errors_cover(estimates_of: EstimatesOf, name: str) -> None:
     pulls = np.concatenate([one.pulls for one in spread(estimates_of, name)])
@@ -103,7 +104,6 @@ TERMS = {"ZZ": 1.0, "IX": -0.5, "1I": 0.7, "Z0": 0.3}
 """Two bases: Z of both qubits, and X of the first."""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_error_bars_cover_68_and_95_percent(name: str) -> None:
     pulls = pulls_of(static(), name, 2000)
@@ -112,7 +112,6 @@ def test_error_bars_cover_68_and_95_percent(name: str) -> None:
     assert 0.93 < (np.abs(pulls) < 2).mean() < 0.97
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", EXECUTORS)
 def test_error_bars_of_dynamic_circuits_cover(name: str) -> None:
     pulls = pulls_of(dynamic(), name, 80)

@@ -247,7 +247,7 @@ class TestPrograms:
         ]
         assert np.array_equal(*bits)
 
-    @pytest.mark.parametrize("level", [0, 1, 2])
+    @pytest.mark.parametrize("level", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
     def test_the_estimator_gives_the_values_of_a_circuit_with_barriers(self, estimate: Run, level: int) -> None:
         bare = [boxed(boxes=boxes, measured=False) for boxes in (True, False)]
         evs = [

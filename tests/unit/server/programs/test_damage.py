@@ -26,6 +26,7 @@ from qiskit_runtime_server.programs.wire.well_formed import check_instructions
 JOBS = 1000
 
 
+@pytest.mark.slow
 def test_damaged_jobs_end_with_a_reason_and_do_not_end_their_worker() -> None:
     """`python -m kit.faults.damaged_jobs` goes on where this ends."""
     ended = list(run_jobs(range(JOBS)))
@@ -37,6 +38,7 @@ def test_damaged_jobs_end_with_a_reason_and_do_not_end_their_worker() -> None:
     assert all(job.reason for job in ended if job.how == "refused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "version"), [("variables", 13), ("parametrised", 17), ("boxes", 18)])
 def test_no_number_anywhere_in_a_circuit_takes_memory_that_is_not_there(name: str, version: int) -> None:
     assert read_with_counts(name, version) == ""

@@ -52,6 +52,7 @@ def estimated(name: str, count: int) -> list[DataBin]:
     return repeated(CASES[name], count, seed=11, **fewer)
 
 
+@pytest.mark.slow
 class TestCoverage:
     @pytest.mark.parametrize(
         ("name", "count"),

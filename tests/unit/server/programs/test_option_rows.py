@@ -364,6 +364,7 @@ class TestZne:
         with pytest.raises(UnsupportedOptionError, match=r"zne_mitigation and resilience\.pec_mitigation"):
             run(ESTIMATOR, bell(), **ZNE, resilience__pec_mitigation=True)
 
+    @pytest.mark.slow
     @proves(ESTIMATOR, "resilience.zne.amplifier", "each of `gate_folding`, `.._front`, `.._back`, `pea`")
     def test_amplifier(self) -> None:
         # Only the first gate errs, so only folding it makes things worse.

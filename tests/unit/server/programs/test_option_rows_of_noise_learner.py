@@ -83,6 +83,7 @@ class TestLegacy:
     def test_max_layers_to_learn(self) -> None:
         assert [len(run(LEGACY, max_layers_to_learn=most)[0]) for most in (0, 1, 4, None)] == [0, 1, 2, 2]
 
+    @pytest.mark.slow
     @proves(LEGACY, "twirling_strategy", "which qubits belong to a layer")
     def test_twirling_strategy(self) -> None:
         sizes = {

@@ -75,6 +75,7 @@ def test_the_executor_of_the_docs_passes() -> None:
     assert examine(names["PlainExecutor"]()) == ["sampler", "estimator"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", [RaisingExecutor(), LyingExecutor()], ids=lambda value: type(value).__name__)
 async def test_a_server_does_not_start_with_it(executor: BaseExecutor, tmp_path: Path) -> None:
     app = create_app({"unsound": executor}, Settings(data_dir=tmp_path))

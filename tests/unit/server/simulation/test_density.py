@@ -183,7 +183,10 @@ def twirled(qubits: list[int], num_qubits: int) -> tuple[QuantumCircuit, Samplex
 
 @pytest.mark.parametrize(
     ("fake", "name", "qubits"),
-    [(FakeManilaV2, "fake_manila", [0, 1, 2]), (FakeSherbrooke, "fake_sherbrooke", [1, 0, 14, 18])],
+    [
+        (FakeManilaV2, "fake_manila", [0, 1, 2]),
+        pytest.param(FakeSherbrooke, "fake_sherbrooke", [1, 0, 14, 18], marks=pytest.mark.slow),
+    ],
     ids=["fake_manila", "fake_sherbrooke"],
 )
 def test_twirled_variants_agree_with_aer_on_the_whole_device(

@@ -56,8 +56,8 @@ def assert_same_errors(part: NoiseModel, whole: NoiseModel, qubits: Sequence[int
     [
         (FakeManilaV2, "fake_manila", [(0, 1, 2), (4, 3), (2,)]),
         (FakeGuadalupeV2, "fake_guadalupe", [(5, 3, 1), (0,)]),
-        (FakeSherbrooke, "fake_sherbrooke", [(0, 1, 14), (126, 125)]),
-        (FakeMarrakesh, "fake_marrakesh", [(10, 11), (155,)]),
+        pytest.param(FakeSherbrooke, "fake_sherbrooke", [(0, 1, 14), (126, 125)], marks=pytest.mark.slow),
+        pytest.param(FakeMarrakesh, "fake_marrakesh", [(10, 11), (155,)], marks=pytest.mark.slow),
     ],
     ids=["manila", "guadalupe", "sherbrooke", "marrakesh"],
 )
