@@ -4,6 +4,7 @@ A test compares them with what is here.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from operator_pages import chart_page, permissions_page, resource_page
@@ -25,7 +26,19 @@ REFERENCE = Path(__file__).parent / "reference"
 
 def settings_page() -> str:
     """Return the page on the server's settings."""
-    return "\n".join(["# Settings", "", "Made from the code by `make docs`.", "", *_settings_table(Settings)]) + "\n"
+    lines = [
+        "# Settings",
+        "",
+        "Made from the code by `make docs`. A variable that begins with `QRS_` and is not in this table keeps the",
+        "server from starting. An option of the command line has the name of its variable, as `--data-dir` is",
+        "`QRS_DATA_DIR`, and wins over it.",
+        "",
+        "- Sizes: `512Mi` or `50Gi` in powers of 1024, `500M` or `20G` in powers of 1000; a plain number is bytes.",
+        "- Durations: `90s`, `2h`, `1h30m`, `30d`, or ISO 8601 as in `PT1M30S`; a plain number is seconds.",
+        "",
+        *_settings_table(Settings),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def operator_settings_page() -> str:
@@ -34,7 +47,8 @@ def operator_settings_page() -> str:
         "# Settings of the operator",
         "",
         "Made from the code by `make docs`. The chart sets those that its values speak of. A variable that begins with",
-        "`QRO_` and is not in this table keeps the operator from starting.",
+        "`QRO_` and is not in this table keeps the operator from starting. Durations are written as `90s`, `2h` or",
+        "`1h30m`; a plain number is seconds.",
         "",
         *_settings_table(OperatorSettings),
     ]
@@ -46,17 +60,32 @@ def _settings_table(settings: type[BaseSettings]) -> Iterator[str]:
     yield "|---|---|---|"
     prefix = settings.model_config["env_prefix"]
     for name, field in settings.model_fields.items():
-        default = "required" if field.is_required() else _default(field.default)
+        default = "required" if field.is_required() else _default(name, field.default)
         meaning = " ".join((field.description or "").split())
         yield f"| `{prefix}{name.upper()}` | {default} | {meaning} |"
 
 
-def _default(value: object) -> str:
+def _default(name: str, value: object) -> str:
     if value in (None, (), PydanticUndefined):
         return ""
+    if isinstance(value, timedelta):
+        return f"`{_duration(value.total_seconds())}`"
+    if name == "max_seconds" and isinstance(value, int):
+        return f"`{_duration(value)}`"
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"`{value >> 20}Mi`"
     if isinstance(value, tuple):
         return f"`{' '.join(value)}`"
     return f"`{str(value).replace(str(Path.home()), '~')}`"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in its largest unit, as in `3h`."""
+    sizes = {"d": 86400, "h": 3600, "m": 60}
+    return next(
+        (f"{seconds / size:g}{unit}" for unit, size in sizes.items() if seconds and seconds % size == 0),
+        f"{seconds:g}s",
+    )
 
 
 def metrics_page() -> str:

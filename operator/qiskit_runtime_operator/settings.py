@@ -5,7 +5,6 @@ Each field can be given as `QRO_<NAME>`. The reference page is made from the doc
 
 import os
 import platform
-from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, Self
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from qiskit_runtime_operator.durations import Duration
 from qiskit_runtime_operator.errors import StartupError
 
 
@@ -20,14 +20,6 @@ def _words(value: object) -> object:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
-def _seconds(value: object) -> object:
-    with suppress(ValueError):
-        return float(value) if isinstance(value, str) else value
-    return value
-
-
-# Seconds, or ISO 8601 as in PT1M30S.
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 # Separated by blanks or commas.
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -68,16 +60,16 @@ class Settings(BaseSettings):
     lease_duration: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=10)
     """How long the Lease lasts: a leader that has not renewed it for this long is replaced."""
 
-    resync: Annotated[Duration, Field(gt=timedelta())] = timedelta(minutes=5)
+    resync: Duration = timedelta(minutes=5)
     """Time between two resyncs, give or take a tenth: all is listed and reconciled, in case a watch lost an event."""
 
-    load_interval: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=30)
+    load_interval: Duration = timedelta(seconds=30)
     """Time between two reads of each api's load (queued and running jobs), which the status shows."""
 
-    watch_renewal: Annotated[Duration, Field(gt=timedelta())] = timedelta(minutes=5)
+    watch_renewal: Duration = timedelta(minutes=5)
     """How long a watch lasts before it is renewed; if one is not renewed for a third longer, `/healthz` fails."""
 
-    watch_silence: Annotated[Duration, Field(gt=timedelta())] = timedelta(seconds=90)
+    watch_silence: Duration = timedelta(seconds=90)
     """A watch that has received nothing, not even a bookmark, for this long is renewed early."""
 
     workers: Annotated[int, Field(ge=1)] = 32
@@ -108,5 +100,8 @@ class Settings(BaseSettings):
         try:
             return cls(**given)
         except ValidationError as error:
-            problems = [f"QRO_{str(problem['loc'][0]).upper()}: {problem['msg']}" for problem in error.errors()]
+            problems = [
+                f"{_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+                for problem in error.errors()
+            ]
             raise StartupError("; ".join(problems)) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qiskit_runtime_server.errors import RequestError, ServerError
+from qiskit_runtime_server.former_options import renamed
 from qiskit_runtime_server.shells import Format, setting, unsetting
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def serve(  # noqa: PLR0913 - one parameter per option
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
-    executor: Annotated[
-        list[str] | None, typer.Option(help="Simulator to offer: NAME, or NAME=SLOTS for so many jobs at a time.")
+    executors: Annotated[
+        list[str] | None, typer.Option(help="Simulators to offer: NAME, or NAME=SLOTS for so many jobs at a time.")
     ] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
     anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token; each is an account.")] = None,
@@ -55,7 +56,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         host=host,
         port=port,
         data_dir=data_dir,
-        executors=executor,
+        executors=executors,
         tokens=tokens,
         anonymous=anonymous,
     )
@@ -65,7 +66,9 @@ def serve(  # noqa: PLR0913 - one parameter per option
 @cli.command()
 def api(  # noqa: PLR0913 - one parameter per option
     *,
-    executor: Annotated[list[str] | None, typer.Option(help="Executor service to use: NAME=http://HOST:PORT.")] = None,
+    executors: Annotated[
+        list[str] | None, typer.Option(help="Executor services to use: NAME=http://HOST:PORT.")
+    ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
@@ -88,7 +91,7 @@ def api(  # noqa: PLR0913 - one parameter per option
         host=host,
         port=port,
         data_dir=data_dir,
-        executors=executor,
+        executors=executors,
         tokens=tokens,
         anonymous=anonymous,
     )
@@ -104,8 +107,8 @@ def executor(  # noqa: PLR0913 - one parameter per option
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     slots: Annotated[int | None, typer.Option(help="How many jobs to run at a time.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory that all slots share, as in 8Gi.")] = None,
-    drain_seconds: Annotated[
-        float | None, typer.Option(help="Seconds that running jobs may go on after SIGTERM.")
+    drain: Annotated[
+        str | None, typer.Option(help="How long running jobs may go on after SIGTERM, as in 30s or 1h.")
     ] = None,
     doctor: Annotated[
         bool, typer.Option("--doctor", help="Say which circuits fit on this machine, run the self-test, and exit.")
@@ -120,7 +123,7 @@ def executor(  # noqa: PLR0913 - one parameter per option
     """
     from qiskit_runtime_server.roles.executor import examine, serve_executor  # noqa: PLC0415 - see above
 
-    settings = _set_up(log_level=log_level, host=host, port=port, slots=slots, memory_bytes=memory, drain=drain_seconds)
+    settings = _set_up(log_level=log_level, host=host, port=port, slots=slots, memory=memory, drain=drain)
     asyncio.run(examine(name, settings) if doctor else serve_executor(name, settings))
 
 
@@ -214,7 +217,7 @@ def backends(url: Url = "http://127.0.0.1:8000", token: Token = "anonymous") -> 
 def main() -> None:
     """Run the command line; what a user can mend is said in one line."""
     try:
-        cli()
+        cli(args=list(renamed(sys.argv[1:])))
     except ServerError as error:
         sys.exit(f"error: {error}")
 

@@ -31,7 +31,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
             pickle. By default the installed ones that `settings.executors` names.
         settings: By default what the environment says.
     """
-    settings = settings or Settings()
+    settings = settings or Settings.load()
     registry = new_registry()
     metrics = JobMetrics(registry)
 

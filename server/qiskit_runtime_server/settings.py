@@ -4,37 +4,54 @@ Each field can be given as `QRS_<NAME>` or, where the command line has it, as an
 is made from the docstrings.
 """
 
-import re
-from contextlib import suppress
+import logging
+import os
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.quantities import Bytes, Duration, Period, WholeSeconds
+
+_PREFIX: Final = "QRS_"
+
+# What a setting was called before; still read, with a warning.
+_FORMER_NAMES: Final = {"QRS_MEMORY_BYTES": "QRS_MEMORY"}
+
+# Less than this is a slip: `QRS_RETAIN_BYTES=50` that should have been `50Gi` would remove nearly every job.
+_LEAST_RETAINED_BYTES: Final = 2**20
+_LEAST_RETAINED_TIME: Final = timedelta(minutes=1)
+
+_OPTIONS_EXAMPLE: Final = '{"custatevec": {"precision": "double"}}'
+
+logger = logging.getLogger(__name__)
 
 
 def _words(value: object) -> object:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    return tuple(word for part in parts for word in str(part).replace(",", " ").split())
 
 
-def _seconds(value: object) -> object:
-    with suppress(ValueError):
-        return float(value) if isinstance(value, str) else value
+def _enough_bytes(value: int) -> int:
+    if value < _LEAST_RETAINED_BYTES:
+        raise ValueError(f"{value} bytes are too few to keep jobs at all: give at least 1Mi, as in 50Gi")
     return value
 
 
-def _bytes(value: object) -> object:
-    match = re.fullmatch(r"(\d+) ?([KMGT])(i?)B?", value) if isinstance(value, str) else None
-    if match is None:
-        return value
-    return int(match[1]) * (1024 if match[3] else 1000) ** ("KMGT".index(match[2]) + 1)
+def _long_enough(value: timedelta) -> timedelta:
+    if value < _LEAST_RETAINED_TIME:
+        raise ValueError(
+            f"clients could not fetch results within {value.total_seconds():g} s: give at least 1m, as in 30d"
+        )
+    return value
 
 
-# Seconds, or ISO 8601 as in PT1M30S.
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
 # Separated by blanks or commas.
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -42,7 +59,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 class Settings(BaseSettings):
     """What can be set."""
 
-    model_config = SettingsConfigDict(env_prefix="QRS_", extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -84,7 +101,7 @@ class Settings(BaseSettings):
     database_prepared_statements: bool = True
     """Whether to use prepared statements; off behind a pooler in transaction mode, such as PgBouncer."""
 
-    executors: Words = ("aer",)
+    executors: Annotated[Words, Field(min_length=1)] = ("aer",)
     """Executors to offer, separated by blanks or commas.
 
     `NAME` or `NAME=SLOTS` has slots of this process. `NAME=URL` is an executor service; its host may stand for several.
@@ -114,53 +131,56 @@ class Settings(BaseSettings):
     signing_key: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Key that signs access tokens, the same for all apis on a database; by default one is made in the data folder."""
 
-    access_token_lifetime: Duration = timedelta(hours=1)
+    access_token_lifetime: Period = timedelta(hours=1)
     """How long a client may use an access token before it asks for the next."""
 
-    backends: Words = ("*",)
+    backends: Annotated[Words, Field(min_length=1)] = ("*",)
     """Devices to offer: patterns of their names, as in `fake_*`, separated by blanks or commas."""
 
     snapshots: Path | None = None
     """Folder with devices of your own: a folder for each, with configuration.json and properties.json."""
 
-    max_params_bytes: Annotated[int, Field(gt=0)] = 100 * 1024 * 1024
+    max_params_bytes: Bytes = 100 * 1024 * 1024
     """Largest request body that is accepted for a job."""
 
-    max_transit_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] = 512 * 1024 * 1024
+    max_held_bytes: Bytes = 512 * 1024 * 1024
     """How many bytes of params and results an api holds at a time, as in `512Mi`; they take up to twice that in memory.
 
     Past it, new jobs are answered 503 before they are read, and those inside wait, as do results. What is smaller than
     64 KiB does not count, nor do downloads, which are sent while they are read.
     """
 
-    retain_for: Duration | None = None
-    """How long jobs are kept after their end, with their params, results and logs; by default for good."""
+    retain_for: Annotated[Period, AfterValidator(_long_enough)] | None = None
+    """How long jobs are kept after their end, with their params, results and logs; by default for good.
+
+    As in `30d` or `12h`; at least a minute, so that clients can fetch their results.
+    """
 
     retain_jobs: Annotated[int, Field(gt=0)] | None = None
     """How many ended jobs of each account are kept, the newest ones; by default all."""
 
-    retain_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] | None = None
+    retain_bytes: Annotated[Bytes, AfterValidator(_enough_bytes)] | None = None
     """How much the params, results and logs of all ended jobs may take in the store, as in `20Gi`; by default all.
 
-    Past it, the oldest jobs of the account that takes most go first.
+    Past it, the oldest jobs of the account that takes most go first. At least `1Mi`.
     """
 
-    sweep_every: Duration = timedelta(minutes=1)
+    sweep_every: Period = timedelta(minutes=1)
     """How often ended jobs that are over one of the limits above are removed."""
 
-    max_seconds: Annotated[int, Field(gt=0)] = 3 * 60 * 60
-    """How many seconds a job may run: the most that it gets if it asks for more, and what holds if it does not ask."""
+    max_seconds: WholeSeconds = 3 * 60 * 60
+    """How long a job may run: the most that it gets if it asks for more, and what holds if it does not ask."""
 
     hold: Duration = timedelta(seconds=1)
     """A status call of a job that is younger than this is answered when the job ends; 0 answers every call at once."""
 
-    session_max_ttl: Duration = timedelta(hours=8)
+    session_max_ttl: Period = timedelta(hours=8)
     """How long a session lives after its first job has started, if it does not say."""
 
     session_interactive_ttl: Duration = timedelta(seconds=60)
     """How long a session stays active after its last job has ended."""
 
-    lease: Duration = timedelta(seconds=30)
+    lease: Period = timedelta(seconds=30)
     """How long an api that has fallen silent keeps its running jobs, before another api takes them over."""
 
     drain: Duration = timedelta(seconds=30)
@@ -169,7 +189,7 @@ class Settings(BaseSettings):
     An api hands over the jobs of executor services at once.
     """
 
-    memory_bytes: Annotated[int, Field(gt=0), BeforeValidator(_bytes)] | None = None
+    memory: Bytes | None = None
     """Memory that all slots share, as in `8Gi`; without it what the machine or the container has, less a reserve."""
 
     slots: Annotated[int, Field(gt=0)] | None = None
@@ -178,13 +198,13 @@ class Settings(BaseSettings):
     executor_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Key that apis and executor services share; an executor service that does not listen on loopback needs one."""
 
-    confirm_every: Duration = timedelta(seconds=5)
+    confirm_every: Period = timedelta(seconds=5)
     """How often an api tells an executor service that it still follows a job."""
 
-    orphan_after: Duration = timedelta(seconds=15)
+    orphan_after: Period = timedelta(seconds=15)
     """How long an executor service hears nothing of a running job from any api before it calls the job orphaned."""
 
-    orphan_kept: Duration = timedelta(seconds=120)
+    orphan_kept: Period = timedelta(seconds=120)
     """How long an executor service keeps an orphaned job, and its result, for an api to take it up again."""
 
     @classmethod
@@ -192,10 +212,44 @@ class Settings(BaseSettings):
         """Return the settings: what is given, else what the environment says, else the defaults.
 
         Raises:
-            StartupError: If one of them makes no sense.
+            StartupError: If one of them is unknown or makes no sense; the message names it.
         """
+        given = {**_by_former_names(given), **given}
+        _refuse_unknown()
         try:
             return cls(**given)
         except ValidationError as error:
-            problems = (f"QRS_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+            problems = (_problem(item["loc"], item["msg"]) for item in error.errors())
             raise StartupError("; ".join(problems)) from error
+        except SettingsError as error:  # what should be JSON
+            raise StartupError(f"{_PREFIX}EXECUTOR_OPTIONS is no JSON, as in {_OPTIONS_EXAMPLE}") from error
+
+
+def variables() -> tuple[str, ...]:
+    """Return the names of all variables that say a setting."""
+    return tuple(f"{_PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def _by_former_names(given: dict[str, Any]) -> dict[str, str]:
+    """Return the settings that the environment says by a former name only, each with a warning."""
+    environment = {name.upper(): value for name, value in os.environ.items()}
+    found = {}
+    for former, name in _FORMER_NAMES.items():
+        field = name.removeprefix(_PREFIX).lower()
+        if former in environment and name not in environment and field not in given:
+            logger.warning("%s is now called %s; the former name will not be read for ever.", former, name)
+            found[field] = environment[former]
+    return found
+
+
+def _refuse_unknown() -> None:
+    known = {*variables(), *_FORMER_NAMES}
+    for name in sorted(os.environ):
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            nearest = get_close_matches(name.upper(), variables(), n=2)
+            hint = f": do you mean {' or '.join(nearest)}?" if nearest else ""
+            raise StartupError(f"{name} is no setting of the server{hint}")
+
+
+def _problem(path: tuple[int | str, ...], message: str) -> str:
+    return f"{_PREFIX}{'_'.join(map(str, path)).upper()}: {message.removeprefix('Value error, ')}"

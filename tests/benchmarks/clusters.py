@@ -37,7 +37,7 @@ def _cluster() -> Iterator[tuple[Cluster, dict[str, str]]]:
 
 def _overhead_row(count: int) -> Row:
     """Take turns, so that both meet the same machine."""
-    with _cluster() as (cluster, shared), running_server(cluster.data_dir, "--executor=aer=1") as alone:
+    with _cluster() as (cluster, shared), running_server(cluster.data_dir, "--executors=aer=1") as alone:
         executor = cluster.executor(name="aer")
         api = cluster.api(executor.url, name="aer", **shared)
         circuit = isa_bell(FakeProviderForBackendV2().backend("fake_manila"))

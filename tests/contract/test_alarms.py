@@ -26,7 +26,7 @@ SERIES = {
     "ReplicasStall": {'qrs_takeovers_total{executor="aer", how="followed", instance="a"}': "0 0 0 2x27"},
     "LargeJobsRefused": {
         'qrs_http_requests_total{method="POST", route="/jobs", status="503", instance="a"}': "0+5x30",
-        'qrs_transit_bytes{instance="a"}': "500000000x30",
+        'qrs_held_bytes{instance="a"}': "500000000x30",
     },
     "RunsOrphaned": {'qrs_executor_runs{state="orphaned", instance="e"}': "1x30"},
 }

@@ -191,7 +191,7 @@ class Pods:
             "QRS_PORT": "0",
             "QRS_INTERNAL_PORT": "0",
             "QRS_DATA_DIR": str(self._cluster.data_dir),
-            "QRS_MEMORY_BYTES": "512Mi",
+            "QRS_MEMORY": "512Mi",
             "HOME": str(self._cluster.data_dir),
         }
 

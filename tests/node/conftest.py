@@ -16,7 +16,7 @@ from node.figures import Figures
 from node.node import Node
 from node.server_on_node import Lab
 
-_FOLDER = os.environ.get("QRS_E2E_FOLDER")
+_FOLDER = os.environ.get("E2E_FOLDER")
 _NAMESPACE = "research"
 
 
@@ -38,7 +38,7 @@ def figures(setup: dict[str, Any], request: pytest.FixtureRequest) -> Iterator[F
     """What the tests measure, printed at the end, and written to a page if all went well."""
     measured = Figures(image_sizes=setup["sizes"])
     yield measured
-    measured.report(to=None if request.session.testsfailed else os.environ.get("QRS_E2E_REPORT"))
+    measured.report(to=None if request.session.testsfailed else os.environ.get("E2E_REPORT"))
 
 
 @pytest.fixture(scope="session")

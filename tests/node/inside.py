@@ -13,7 +13,7 @@ def main(folder: Path, arguments: list[str]) -> int:
     """Run pytest in here and return its exit status."""
     _mount(folder)
     _connect()
-    environment = {**os.environ, "QRS_E2E_FOLDER": str(folder)}
+    environment = {**os.environ, "E2E_FOLDER": str(folder)}
     settings = ["-o", "pythonpath=tests", "--timeout=900"]
     tests = subprocess.Popen([sys.executable, "-m", "pytest", *settings, "tests/node", *arguments], env=environment)
     while True:

@@ -116,7 +116,7 @@ def _envoy() -> Path:
 
 def _run_inside(folder: Path, arguments: list[str]) -> int:
     inside = [sys.executable, str(Path(__file__).with_name("inside.py")), str(folder), *arguments]
-    report = {} if arguments else {"QRS_E2E_REPORT": str(ROOT / "docs" / "reference" / "end-to-end.md")}
+    report = {} if arguments else {"E2E_REPORT": str(ROOT / "docs" / "reference" / "end-to-end.md")}
     return subprocess.run([*_UNSHARE, *inside], cwd=ROOT, env={**os.environ, **report}, check=False).returncode
 
 

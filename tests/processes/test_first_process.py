@@ -19,8 +19,8 @@ _ENDS_SECONDS = 20
 # The last is longer than any of them needs to start on an idle machine.
 _MOMENTS = [0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.5]
 _ROLES = {
-    "serve": ("qiskit_runtime_server", "serve", "--port", "0", "--anonymous", "--executor", "aer=1"),
-    "api": ("qiskit_runtime_server", "api", "--port", "0", "--anonymous", "--executor", "aer=http://127.0.0.1:9"),
+    "serve": ("qiskit_runtime_server", "serve", "--port", "0", "--anonymous", "--executors", "aer=1"),
+    "api": ("qiskit_runtime_server", "api", "--port", "0", "--anonymous", "--executors", "aer=http://127.0.0.1:9"),
     "executor": ("qiskit_runtime_server", "executor", "aer", "--port", "0", "--slots", "1"),
     "operator": ("qiskit_runtime_operator", "run"),
 }

@@ -73,4 +73,4 @@ def checksum(config: Mapping[str, str]) -> str:
 def _arguments(server: RuntimeServer) -> tuple[str, ...]:
     hosts = {executor.name: executor_name(server.name, executor.name) for executor in server.spec.executors}
     urls = [f"{name}=http://{host}:{EXECUTOR_PORT}" for name, host in hosts.items()]
-    return "api", *(word for url in urls for word in ("--executor", url))
+    return "api", *(word for url in urls for word in ("--executors", url))

@@ -61,7 +61,7 @@ def _image(server: RuntimeServer, executor: Executor, context: RenderContext) ->
 
 def _arguments(executor: Executor) -> tuple[str, ...]:
     drain = int(executor.drain_seconds.total_seconds())
-    return "executor", executor.kind, "--slots", str(executor.slots), "--drain-seconds", str(drain)
+    return "executor", executor.kind, "--slots", str(executor.slots), "--drain", f"{drain}s"
 
 
 def _variables(server: RuntimeServer) -> dict[str, str | Manifest]:

@@ -64,7 +64,7 @@ def demand_services_only(settings: Settings) -> None:
         StartupError: If an executor is not given as a service.
     """
     if local := words_of_slots(settings):
-        raise StartupError(f"An api has no slots of its own: give --executor {local[0]}=http://HOST:PORT.")
+        raise StartupError(f"An api has no slots of its own: give --executors {local[0]}=http://HOST:PORT.")
 
 
 def _print_banner(services: Services, internal_url: str | None, url: str) -> None:

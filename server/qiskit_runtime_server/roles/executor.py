@@ -34,7 +34,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
 
     Args:
         name: An installed executor.
-        settings: Its `host`, `port`, `slots`, `memory_bytes`, `executor_key` and the times.
+        settings: Its `host`, `port`, `slots`, `memory`, `executor_key` and the times.
         executor: Used in place of an installed one.
 
     Raises:

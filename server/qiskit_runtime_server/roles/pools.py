@@ -94,7 +94,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
     """Return `size` slots for an executor; `sharing` slots share the memory and the cores evenly."""
     spec = WorkerSpec(
         executor=executor,
-        memory_bytes=(settings.memory_bytes or usable_bytes()) // sharing,
+        memory_bytes=(settings.memory or usable_bytes()) // sharing,
         threads=max(1, usable_cores() // sharing),
         snapshots=settings.snapshots,
         options=settings.executor_options.get(name, {}),

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
@@ -40,7 +41,8 @@ async def run_services(
         StartupError: If a part does not come up.
     """
     directory = _directory(settings)
-    budget = ByteBudget(settings.max_transit_bytes)
+    catalog = _catalog(settings)
+    budget = ByteBudget(settings.max_held_bytes)
     pools = pools_of(settings, executors, budget)
     metrics.expect(pools)
     store = await _open_store(settings)
@@ -57,7 +59,7 @@ async def run_services(
         services = Services(
             settings=settings,
             access_tokens=AccessTokens(directory, _signing_key(settings), settings.access_token_lifetime),
-            catalog=Catalog(snapshots=settings.snapshots, include=settings.backends),
+            catalog=catalog,
             pools=pools,
             store=store,
             dispatcher=dispatcher,
@@ -76,6 +78,18 @@ async def run_services(
         for pool in pools.values():
             await pool.stop()
         await store.close()
+
+
+def _catalog(settings: Settings) -> Catalog:
+    catalog = Catalog(snapshots=settings.snapshots, include=settings.backends)
+    if not catalog.names():
+        everything = [str(name) for name in Catalog(snapshots=settings.snapshots).names()]
+        nearest = get_close_matches(settings.backends[0], everything, n=3, cutoff=0.5) or everything[:3]
+        raise StartupError(
+            f"QRS_BACKENDS: no device is called {' or '.join(settings.backends)}, so that there would be none at all:"
+            f" give names or patterns as in {' '.join(nearest)} or fake_*."
+        )
+    return catalog
 
 
 def _sweeper(settings: Settings, store: Store, metrics: JobMetrics) -> Sweeper:

@@ -101,7 +101,7 @@ class Fleet:
         return self._cluster.begin("executor", EXECUTOR, f"--port={port}", "--slots=1", "--memory=512Mi", **_TIMES)
 
     def _api(self, wires: Sequence[Wire], port: int) -> ServerProcess:
-        executors = [f"--executor={EXECUTOR}={wire.url}" for wire in wires]
+        executors = [f"--executors={EXECUTOR}={wire.url}" for wire in wires]
         return self._cluster.begin("api", f"--port={port}", *executors, **shared_by_apis(self.database.url()), **_TIMES)
 
 

@@ -101,7 +101,7 @@ class Cluster:
 
     def api(self, *urls: str, name: str = "counted", **environment: str | None) -> ServerProcess:
         """Start an api for the executor services at `urls`."""
-        executors = [f"--executor={name}={url}" for url in urls]
+        executors = [f"--executors={name}={url}" for url in urls]
         arguments = ("api", "--port=0", f"--data-dir={self.data_dir}", *executors)
         return self._ready([self.begin(*arguments, **environment)])[0]
 

@@ -48,7 +48,7 @@ def tokens(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(start_server: StartServer, tokens: Path) -> str:
-    return start_server("--executor=aer=1", f"--tokens={tokens}").url
+    return start_server("--executors=aer=1", f"--tokens={tokens}").url
 
 
 @pytest.fixture

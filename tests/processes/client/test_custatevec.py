@@ -32,7 +32,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, plugins: dict[str, str]) -> Iterator[ServerProcess]:
-    options = ("--executor=aer=1", "--executor=twin=1", "--executor=crowded=1")
+    options = ("--executors=aer=1", "--executors=twin=1", "--executors=crowded=1")
     with running_server(tmp_path_factory.mktemp("data"), *options, **plugins) as server:
         yield server
 
@@ -170,7 +170,7 @@ def test_a_gpu_serves_beside_aer(tmp_path: Path) -> None:
         pytest.skip(f"needs a GPU: {error}")
     done = command("executor", "custatevec", "--doctor")
     assert "self-test  passed" in done.stdout
-    with running_server(tmp_path, "--executor=aer=1", "--executor=custatevec=1") as server:
+    with running_server(tmp_path, "--executors=aer=1", "--executors=custatevec=1") as server:
         bell = QuantumCircuit(2)
         bell.h(0)
         bell.cx(0, 1)

@@ -14,7 +14,7 @@ def test_one_job_waits_for_what_runs_and_not_for_the_500_of_another_account(
     start_server: StartServer,
     in_batch: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    url = start_server("--executor=aer=1").url
+    url = start_server("--executors=aer=1").url
     with signed_in(url, "alice") as alice, signed_in(url, "bob") as bob:
         running = submit(alice, long_circuit(), backend="fake_quantum_sim@aer")
         when(alice, running, {"Running"})

@@ -51,11 +51,11 @@ def answered(client: httpx.Client, status: int) -> httpx.Response:
 
 
 def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartServer) -> None:
-    server = start_server(QRS_MAX_TRANSIT_BYTES="1Mi", QRS_INTERNAL_PORT="0")
+    server = start_server(QRS_MAX_HELD_BYTES="1Mi", QRS_INTERNAL_PORT="0")
     with signed_in(server.url) as client:
         held = HeldUpload(server, client)
         refused = answered(client, 503)
-        assert scraped(server.internal_url)["qrs_transit_bytes"] >= 900_000
+        assert scraped(server.internal_url)["qrs_held_bytes"] >= 900_000
         accepted = client.get("/jobs").json()["count"]
         assert int(refused.headers["Retry-After"]) >= 1
         assert "try again" in refused.json()["error"]["message"]
@@ -67,7 +67,7 @@ def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartSe
 
 
 def test_an_upload_that_breaks_off_gives_its_room_back(start_server: StartServer) -> None:
-    server = start_server(QRS_MAX_TRANSIT_BYTES="1Mi")
+    server = start_server(QRS_MAX_HELD_BYTES="1Mi")
     with signed_in(server.url) as client:
         held = HeldUpload(server, client)
         answered(client, 503)
@@ -76,14 +76,14 @@ def test_an_upload_that_breaks_off_gives_its_room_back(start_server: StartServer
 
 
 def test_large_jobs_pass_through_little_room_one_after_the_other(start_server: StartServer) -> None:
-    server = start_server("--executor=aer=2", QRS_MAX_TRANSIT_BYTES="1Mi")
+    server = start_server("--executors=aer=2", QRS_MAX_HELD_BYTES="1Mi")
     with signed_in(server.url) as client:
         ids = [answered(client, 200).json()["id"] for _ in range(4)]
         assert {end_of(client, job_id)["status"] for job_id in ids} == {"Completed"}
 
 
 def test_ended_jobs_over_a_limit_are_swept(start_server: StartServer) -> None:
-    server = start_server("--executor=aer=1", QRS_RETAIN_JOBS="2", QRS_SWEEP_EVERY="0.2", QRS_INTERNAL_PORT="0")
+    server = start_server("--executors=aer=1", QRS_RETAIN_JOBS="2", QRS_SWEEP_EVERY="0.2", QRS_INTERNAL_PORT="0")
     with signed_in(server.url) as client:
         ids = [submit(client) for _ in range(4)]
         for job_id in ids[2:]:

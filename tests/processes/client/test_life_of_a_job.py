@@ -42,7 +42,7 @@ def start_long_job(client: httpx.Client, **changes: object) -> str:
 
 
 def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(start_server: StartServer) -> None:
-    server = start_server("--executor=aer=1")
+    server = start_server("--executors=aer=1")
     with signed_in(server.url) as client:
         job = start_long_job(client)
         before = workers_of(server)
@@ -56,7 +56,7 @@ def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(start_server: 
 
 
 def test_a_queued_job_is_cancelled_without_ever_running(start_server: StartServer) -> None:
-    with signed_in(start_server("--executor=aer=1").url) as client:
+    with signed_in(start_server("--executors=aer=1").url) as client:
         running = start_long_job(client)
         queued = submit(client)
         assert client.get("/backends/fake_manila@aer/status").json()["length_queue"] == 1
@@ -76,7 +76,7 @@ def test_a_job_over_its_time_fails_with_the_code_for_it(start_server: StartServe
 
 
 def test_deleting_a_running_job_ends_it(start_server: StartServer) -> None:
-    server = start_server("--executor=aer=1")
+    server = start_server("--executors=aer=1")
     with signed_in(server.url) as client:
         job = start_long_job(client)
         assert client.delete(f"/jobs/{job}").status_code == 204
@@ -95,7 +95,7 @@ def test_a_long_job_does_not_slow_status_calls(start_server: StartServer) -> Non
 
 
 def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer) -> None:
-    server = start_server("--executor=aer=1")
+    server = start_server("--executors=aer=1")
     with signed_in(server.url) as client:
         job = start_long_job(client)
         for attempt in range(3):
@@ -113,14 +113,14 @@ def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer)
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
 def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: StartServer, delay: float) -> None:
-    server = start_server("--executor=aer=2")
+    server = start_server("--executors=aer=2")
     with signed_in(server.url) as client:
         jobs = [submit(client) for _ in range(20)]
         time.sleep(delay)
         orphans = workers_of(server)
         server.stop(signal.SIGKILL)
     wait_until(lambda: not any(is_alive(pid) for pid in orphans))
-    again = start_server("--executor=aer=2")
+    again = start_server("--executors=aer=2")
     with signed_in(again.url) as client:
         assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
         assert client.get("/jobs", params={"limit": 100}).json()["count"] == 20
@@ -154,7 +154,7 @@ def test_a_seed_gives_the_same_bits_after_a_restart(start_server: StartServer) -
 
 
 def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServer, plugins: Plugins) -> None:
-    server = start_server("--executor=counted=1", **plugins.environment)
+    server = start_server("--executors=counted=1", **plugins.environment)
     with signed_in(server.url) as client:
         job = submit_named(client, "held terminated")
         when(client, job, {"Running"})
@@ -166,12 +166,12 @@ def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServe
 
 
 def test_what_does_not_end_in_time_is_run_by_the_next_server(start_server: StartServer, plugins: Plugins) -> None:
-    server = start_server("--executor=counted=1", QRS_DRAIN="0.5", **plugins.environment)
+    server = start_server("--executors=counted=1", QRS_DRAIN="0.5", **plugins.environment)
     with signed_in(server.url) as client:
         job = submit_named(client, "held late")
         when(client, job, {"Running"})
     assert server.stop() == 0
-    with signed_in(start_server("--executor=counted=1", **plugins.environment).url) as client:
+    with signed_in(start_server("--executors=counted=1", **plugins.environment).url) as client:
         plugins.let_go("held late")
         assert end_of(client, job)["status"] == "Completed"
 
@@ -187,8 +187,8 @@ def test_a_second_server_on_the_same_folder_is_refused(server: ServerProcess) ->
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--executor=nothing"], "nothing"),
-        (["--executor=aer=0"], "aer=2"),
+        (["--executors=nothing"], "nothing"),
+        (["--executors=aer=0"], "aer=2"),
         (["--host=0.0.0.0"], "--anonymous"),
         (["--tokens=/nowhere"], "/nowhere"),
         (["--port=1", "--host=192.0.2.1", "--anonymous"], "192.0.2.1"),

@@ -190,7 +190,7 @@ def test_a_draining_executor_lets_its_job_end_and_takes_no_other(cluster: Cluste
 
 
 def test_a_job_that_does_not_end_while_its_executor_drains_runs_elsewhere(cluster: Cluster) -> None:
-    executors = {executor.process.pid: executor for executor in cluster.executors(2, "--drain-seconds=0.3")}
+    executors = {executor.process.pid: executor for executor in cluster.executors(2, "--drain=0.3")}
     api = cluster.api(*(executor.url for executor in executors.values()))
     with signed_in(api.url) as client:
         job = submit_named(client, cluster.held)

@@ -89,7 +89,7 @@ def run_large_jobs(api: ServerProcess) -> None:
 
 @pytest.mark.slow
 def test_100_mb_pass_through_a_server_of_one_process(start_server: StartServer, plugins: Plugins) -> None:
-    run_large_jobs(start_server("--executor=counted=1", QRS_MEMORY_BYTES=MEMORY, **plugins.environment))
+    run_large_jobs(start_server("--executors=counted=1", QRS_MEMORY=MEMORY, **plugins.environment))
 
 
 @pytest.mark.slow

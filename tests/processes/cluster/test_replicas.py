@@ -23,7 +23,7 @@ NOWHERE = "http://127.0.0.1:9"
 def test_replicas_start_at_once_on_an_empty_database_and_know_each_others_jobs_and_tokens(
     cluster: Cluster, standing: list[ServerProcess], shared_store: dict[str, str]
 ) -> None:
-    executors = [f"--executor=counted={executor.url}" for executor in standing]
+    executors = [f"--executors=counted={executor.url}" for executor in standing]
     one, other = (cluster.begin("api", "--port=0", *executors, **shared_store) for _ in range(2))
     one.wait_until_ready()
     other.wait_until_ready()
@@ -73,7 +73,7 @@ def test_a_job_is_cancelled_through_a_replica_that_does_not_run_it(
 def test_an_api_that_cannot_share_a_database_says_why_and_no_password(
     cluster: Cluster, shared_store: dict[str, str], change: dict[str, str | None], words: str
 ) -> None:
-    with cluster.command("api", f"--executor=counted={NOWHERE}", "--port=0", **{**shared_store, **change}) as process:
+    with cluster.command("api", f"--executors=counted={NOWHERE}", "--port=0", **{**shared_store, **change}) as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert words in output

@@ -222,7 +222,7 @@ def test_executors_answer_the_api_and_the_monitoring_and_reach_nobody() -> None:
 def test_a_pod_outlives_its_drain() -> None:
     manifests = render(runtime_server({"executors": [{**AER, "drainSeconds": 900}]}), CONTEXT)
     pod = only("Deployment", manifests, "lab-executor-aer")["spec"]["template"]["spec"]
-    assert pod["containers"][0]["args"][-2:] == ["--drain-seconds", "900"]
+    assert pod["containers"][0]["args"][-2:] == ["--drain", "900s"]
     assert pod["terminationGracePeriodSeconds"] > 900
 
 
