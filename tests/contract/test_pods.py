@@ -115,7 +115,7 @@ def test_settings_of_the_users_reach_the_pods_that_they_are_for() -> None:
 def test_executors_are_called_what_the_api_calls_them_and_their_names_make_backends(server: RuntimeServer) -> None:
     pods = deployments(server)
     services = {item["metadata"]["name"]: item["spec"] for item in render(server, CONTEXT) if item["kind"] == "Service"}
-    for word, executor in zip(command(pods[f"{server.name}-api"])["executor"], server.spec.executors, strict=True):
+    for word, executor in zip(command(pods[f"{server.name}-api"])["executors"], server.spec.executors, strict=True):
         name, url = word.split("=", 1)
         host, port = url.removeprefix("http://").split(":")
         assert host in pods
@@ -148,7 +148,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("QRS_EXECUTOR_OPTIONS", options)
     assert Settings().executor_options == {"aer": {"devices": [0, 1], "precision": "double"}}
     parameters = command(pods["lab-executor-aer"])
-    assert (parameters["name"], parameters["slots"], parameters["drain_seconds"]) == ("aer", 3, 900)
+    assert (parameters["name"], parameters["slots"], parameters["drain"]) == ("aer", 3, "900s")
     grace = timedelta(seconds=pods["lab-api"]["terminationGracePeriodSeconds"])
     assert grace > settings.drain + timedelta(seconds=5)
 

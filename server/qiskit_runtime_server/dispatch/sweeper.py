@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.store.port import Archive, Retention
 
 # At most this part of the time is spent on sweeping; the store has more to do.
@@ -27,12 +28,31 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled; at once if there is no limit."""
+        announced = False
         while self._retention != Retention():
             try:
+                if not announced:
+                    await self._announce()
+                    announced = True
                 await self.sweep()
             except Exception:
                 logger.exception("The sweep of ended jobs failed; the next try is in %g s.", self._every)
             await asyncio.sleep(self._every)
+
+    async def _announce(self) -> None:
+        """Say what the first sweep will remove, before it does: a limit that was mistyped is seen then."""
+        found = await self._archive.surplus(self._retention)
+        reasons = [
+            f"{found.too_old} ended longer ago than QRS_RETAIN_FOR" if found.too_old else "",
+            f"{found.too_many} are more than QRS_RETAIN_JOBS of their accounts" if found.too_many else "",
+            f"{in_words(found.excess_bytes)} are more than QRS_RETAIN_BYTES" if found.excess_bytes else "",
+        ]
+        said = "; ".join(reason for reason in reasons if reason)
+        jobs, size = found.jobs, in_words(found.stored_bytes)
+        if said:
+            logger.warning("Retention removes jobs now: of %d that have ended, with %s, %s.", jobs, size, said)
+        else:
+            logger.info("Retention keeps all %d jobs that have ended, with %s, for now.", jobs, size)
 
     async def sweep(self) -> None:
         """Remove everything that is over a limit now."""

@@ -93,6 +93,25 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """What is over the limits of a `Retention`, each limit by itself.
+
+    Attributes:
+        jobs: How many jobs have ended, over a limit or not.
+        stored_bytes: How much all of them take.
+        too_old: How many of them are over the age.
+        too_many: How many are more than their accounts may keep.
+        excess_bytes: How much they take beyond what they may.
+    """
+
+    jobs: int
+    stored_bytes: int
+    too_old: int = 0
+    too_many: int = 0
+    excess_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """How busy an executor is.
 
@@ -292,6 +311,9 @@ class Archive(Protocol):
         that takes most. What is queued or running is never touched, nor is what was counted of the jobs. Takes
         milliseconds, so that nobody waits for it; replicas may sweep side by side.
         """
+
+    async def surplus(self, retention: Retention) -> Surplus:
+        """Return how much is over the limits now and would be removed by sweeps; reads all ended jobs' sizes."""
 
 
 class CountStore(Protocol):

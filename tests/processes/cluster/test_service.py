@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -245,3 +246,27 @@ def test_an_executor_that_others_can_reach_needs_a_key(cluster: Cluster, key: st
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "QRS_EXECUTOR_KEY" in output
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "value", "message"),
+    [
+        (["serve"], "QRS_BACKENDS", "fake_torin", "no device is called fake_torin, .*fake_torino"),
+        (["serve"], "QRS_SNAPSHOTS", "/nowhere/at/all", "The snapshots folder /nowhere/at/all does not exist"),
+        (
+            ["executor", "counted"],
+            "QRS_SNAPSHOTS",
+            "/nowhere/at/all",
+            "snapshots folder /nowhere/at/all does not exist",
+        ),
+        (["serve"], "QRS_DATADIR", "x", "QRS_DATADIR is no setting of the server: do you mean QRS_DATA_DIR"),
+    ],
+)
+def test_a_slip_in_the_environment_is_said_in_one_line(
+    cluster: Cluster, command: list[str], variable: str, value: str, message: str
+) -> None:
+    with cluster.command(*command, "--port=0", **{variable: value}) as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert re.search(message, output)
+    assert "Traceback" not in output

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
+import click
 import pytest
 import typer
 
@@ -154,7 +155,9 @@ def test_a_former_option_is_read_with_a_warning(capsys: pytest.CaptureFixture[st
 
 
 def test_every_option_is_called_what_its_variable_is() -> None:
-    commands = typer.main.get_command(cli).commands
+    command = typer.main.get_command(cli)
+    assert isinstance(command, click.Group)
+    commands = command.commands
     options = {
         option.removeprefix("--").replace("-", "_")
         for name in ("serve", "api", "executor")

@@ -1,6 +1,6 @@
 """Jobs that have ended, in memory."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
@@ -13,6 +13,7 @@ from qiskit_runtime_server.jobs import (
 from qiskit_runtime_server.store.memory.state import Kept, Part
 from qiskit_runtime_server.store.port import (
     Retention,
+    Surplus,
     Swept,
 )
 
@@ -32,6 +33,21 @@ class MemoryArchive(Part):
                     del self._state.jobs[one.job.id]
                 return Swept(limit=limit, jobs=len(batch), stored_bytes=sum(one.stored_bytes for one in batch))
         return None
+
+    async def surplus(self, retention: Retention) -> Surplus:
+        """See `Archive.surplus`."""
+        has_ended = [kept for kept in self._state.jobs.values() if kept.job.state.terminal]
+        numbers = Counter(kept.job.account for kept in has_ended)
+        stored_bytes = sum(kept.stored_bytes for kept in has_ended)
+        before = None if retention.age is None else self._state.now() - retention.age
+        most = retention.jobs
+        return Surplus(
+            jobs=len(has_ended),
+            stored_bytes=stored_bytes,
+            too_old=0 if before is None else sum(_end_of(kept.job) <= before for kept in has_ended),
+            too_many=0 if most is None else sum(max(0, number - most) for number in numbers.values()),
+            excess_bytes=0 if retention.stored_bytes is None else max(0, stored_bytes - retention.stored_bytes),
+        )
 
     def _over_limits(self, retention: Retention) -> Iterator[tuple[str, Iterable[Kept]]]:
         """Yield each limit with the jobs that are over it, the oldest first."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
 
-from qiskit_runtime_server.store.port import Retention, Swept
+from qiskit_runtime_server.store.port import Retention, Surplus, Swept
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.schema import IS_ENDED, jobs
 
@@ -42,9 +42,14 @@ _OLDER: Final = _OLDEST.where(
 """The oldest jobs of an account among those that ended before one of them. Index `jobs_ended_of_account`."""
 
 _SIZES: Final = (
-    select(jobs.c.account, func.sum(jobs.c.stored_bytes).label("stored_bytes")).where(IS_ENDED).group_by(jobs.c.account)
+    select(jobs.c.account, func.sum(jobs.c.stored_bytes).label("stored_bytes"), func.count().label("number"))
+    .where(IS_ENDED)
+    .group_by(jobs.c.account)
 )
-"""How much the ended jobs of each account take; reads the whole index. Index `jobs_ended_of_account`."""
+"""How many ended jobs each account has, and what they take; reads the whole index. Index `jobs_ended_of_account`."""
+
+_HOW_MANY_OLD: Final = select(func.count()).where(IS_ENDED, jobs.c.finished <= bindparam("before"))
+"""How many jobs ended before a time. Index `jobs_ended`."""
 
 _ADDED_UP: Final = (
     select(
@@ -104,6 +109,27 @@ class SqlArchive(SqlPart):
 
         ids = await self._database.change(remove)
         return Swept(limit=batch.limit, jobs=len(ids), stored_bytes=sum(batch.sizes[job_id] for job_id in ids))
+
+    async def surplus(self, retention: Retention) -> Surplus:
+        """See `Archive.surplus`."""
+
+        def read(connection: Connection) -> Surplus:
+            accounts = connection.execute(_SIZES).all()
+            most = retention.jobs
+            stored_bytes = int(sum(account.stored_bytes for account in accounts))
+            too_old = 0
+            if retention.age is not None:
+                before = self._database.now(connection).utc - retention.age
+                too_old = connection.execute(_HOW_MANY_OLD, {"before": before}).scalar_one()
+            return Surplus(
+                jobs=sum(account.number for account in accounts),
+                stored_bytes=stored_bytes,
+                too_old=too_old,
+                too_many=0 if most is None else sum(max(0, account.number - most) for account in accounts),
+                excess_bytes=0 if retention.stored_bytes is None else max(0, stored_bytes - retention.stored_bytes),
+            )
+
+        return await self._database.read(read)
 
     def _over_a_limit(self, connection: Connection, retention: Retention) -> _Batch | None:
         return next((batch for batch in self._batches(connection, retention) if batch.sizes), None)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import JobQuery, Retention, Store
+from qiskit_runtime_server.store.port import JobQuery, Retention, Store, Surplus
 
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="local", boot_id="1")
@@ -97,6 +98,18 @@ async def test_where_bytes_are_short_the_oldest_jobs_of_the_largest_account_go(s
     assert await swept(store, Retention(stored_bytes=5 * 1100)) == 6
     assert await ids_of(store, BOB) == {of_bob.id}
     assert await ids_of(store, ALICE) == set(of_alice[6:])
+
+
+async def test_what_is_over_each_limit_is_known_before_anything_is_removed(store: Store, new_job: NewJob) -> None:
+    assert await store.archive.surplus(Retention(age=NOW, jobs=1, stored_bytes=1)) == Surplus(jobs=0, stored_bytes=0)
+    for account in (ALICE, ALICE, ALICE, BOB):
+        await ended(store, new_job(account=account))
+    kept = await store.archive.surplus(Retention())
+    assert kept == Surplus(jobs=4, stored_bytes=kept.stored_bytes)
+    assert await store.archive.surplus(Retention(age=timedelta(hours=1), jobs=3, stored_bytes=2**20)) == kept
+    over = await store.archive.surplus(Retention(age=NOW, jobs=1, stored_bytes=1))
+    assert over == replace(kept, too_old=4, too_many=2, excess_bytes=kept.stored_bytes - 1)
+    assert await swept(store, Retention(jobs=1)) == over.too_many
 
 
 async def test_what_was_taken_counts_no_more(store: Store, new_job: NewJob) -> None:
