@@ -44,9 +44,16 @@ def status_of(error: ServerError) -> HTTPStatus:
     return next(known, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def error_response(status: int, message: str) -> JSONResponse:
-    """Return an error for every client: `error` is what the Python client prints, `errors` is IBM's own shape."""
+def error_response(request: Request, status: int, message: str) -> JSONResponse:
+    """Return an error for every client: `error` is what the Python client prints, `errors` is IBM's own shape.
+
+    The log has a line with its trace, so that a user who quotes it can be helped.
+    """
     trace = uuid.uuid4().hex
+    level = logging.INFO if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
+    path = request.scope.get("raw_path", b"").decode("ascii", "replace")
+    # What a client wrote may be part of the message, and must not begin a line of its own.
+    logger.log(level, "%s %s answered %d, trace %s: %s", request.method, path, status, trace, " ".join(message.split()))
     body = {
         "error": {"message": message, "code": status},
         "errors": [{"code": status, "message": message, "solution": "", "more_info": ""}],
@@ -59,25 +66,26 @@ def install(app: FastAPI) -> None:
     """Have `app` answer every error in that shape."""
 
     @app.exception_handler(RequestError)
-    async def refused(_: Request, error: RequestError) -> JSONResponse:
-        return error_response(status_of(error), str(error))
+    async def refused(request: Request, error: RequestError) -> JSONResponse:
+        return error_response(request, status_of(error), str(error))
 
     @app.exception_handler(UnavailableError)
-    async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
-        logger.warning("Answered 503: %s", error)
-        response = error_response(status_of(error), str(error))
+    async def unavailable(request: Request, error: UnavailableError) -> JSONResponse:
+        response = error_response(request, status_of(error), str(error))
         response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
         return response
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        return error_response(HTTPStatus.BAD_REQUEST, f"The request is malformed: {problems}.")
+        return error_response(request, HTTPStatus.BAD_REQUEST, f"The request is malformed: {problems}.")
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        return error_response(error.status_code, f"{request.method} {request.url.path}: {error.detail}.")
+        return error_response(request, error.status_code, f"{request.method} {request.url.path}: {error.detail}.")
 
     @app.exception_handler(Exception)
-    async def broken(_: Request, __: Exception) -> JSONResponse:
-        return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "The server made a mistake; its log says more.")
+    async def broken(request: Request, __: Exception) -> JSONResponse:
+        # The traceback is logged behind this by the HTTP server.
+        message = "The server made a mistake; its log says more."
+        return error_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, message)

@@ -32,6 +32,7 @@ from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation
 from qiskit_runtime_server.dispatch.store_calls import undone_if_cancelled
 from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
 from qiskit_runtime_server.errors import UnavailableError
+from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.jobs import JobId, RetryReason
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
@@ -231,11 +232,15 @@ class Dispatcher:
 
 
 async def _forever(step: Callable[[], Awaitable[None]]) -> None:
+    failures = FailureLog(logger)
     while True:
         try:
             await step()
         except Exception as error:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from error  # the error came in its way
-            logger.exception("A step of the dispatcher failed; the next try is in %g s.", _POLL_SECONDS)
+            mistake = None if isinstance(error, UnavailableError) else error
+            failures.failed(f"A step of the dispatcher failed and is tried every {_POLL_SECONDS:g} s: {error}", mistake)
             await asyncio.sleep(_POLL_SECONDS)
+        else:
+            failures.succeeded("The dispatcher goes on")

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from qiskit_runtime_server.errors import ServerError, StoreFullError, UnavailableError
+from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.store.port import Claim
 from qiskit_runtime_server.waiting import Backoff
 
@@ -31,6 +32,7 @@ async def insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     start = time.monotonic()
     backoff = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS)
+    failures = FailureLog(logger)
     while True:
         try:
             return await call()
@@ -41,7 +43,9 @@ async def insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
             if time.monotonic() - start > limit:
                 raise
             seconds = backoff.fail()
-            logger.warning("The store does not answer; the next try is in %g s.", seconds, exc_info=True)
+            # What is no word of the store's own may be a mistake here.
+            mistake = None if isinstance(error, UnavailableError) else error
+            failures.failed(f"The store does not answer a call for a job, which is repeated: {error}", mistake)
         await asyncio.sleep(seconds)
 
 

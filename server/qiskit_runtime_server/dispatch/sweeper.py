@@ -7,6 +7,8 @@ from datetime import timedelta
 from typing import Final
 
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.errors import UnavailableError
+from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.store.port import Archive, Retention
 
@@ -28,15 +30,20 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep until cancelled; at once if there is no limit."""
-        announced = False
+        announced, failures = False, FailureLog(logger)
         while self._retention != Retention():
             try:
                 if not announced:
                     await self._announce()
                     announced = True
                 await self.sweep()
-            except Exception:
-                logger.exception("The sweep of ended jobs failed; the next try is in %g s.", self._every)
+            except Exception as error:  # noqa: BLE001 - the next try may do better, and the log says what it was
+                mistake = None if isinstance(error, UnavailableError) else error
+                failures.failed(
+                    f"The sweep of ended jobs failed and is tried every {self._every:g} s: {error}", mistake
+                )
+            else:
+                failures.succeeded("Ended jobs are swept again")
             await asyncio.sleep(self._every)
 
     async def _announce(self) -> None:

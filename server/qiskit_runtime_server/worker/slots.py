@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
+from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,
@@ -212,15 +213,15 @@ class Slots:
         await asyncio.gather(*(slot.stop() for slot in self._slots), return_exceptions=True)
 
     async def _restart(self, slot: Slot) -> None:
-        backoff = Backoff(_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS)
+        backoff, failures = Backoff(_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS), FailureLog(logger)
         await slot.stop()
         while True:
             try:
                 await slot.start()
-            except StartupError:
-                seconds = backoff.fail()
-                logger.exception("A worker did not come up again; the next try is in %g s.", seconds)
-                await asyncio.sleep(seconds)
+            except StartupError as error:
+                failures.failed(f"A worker did not come up again, which is tried until it does: {error}", error)
+                await asyncio.sleep(backoff.fail())
             else:
+                failures.succeeded("A worker came up again")
                 self._idle.put_nowait(slot)
                 return

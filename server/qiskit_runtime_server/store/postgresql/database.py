@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError, StoreFullError, StoreUnavailableError
+from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.store.port import Signal, Store
 from qiskit_runtime_server.store.postgresql.errors import breaks_connection, is_bad_value, is_full, passes, sqlstate
 from qiskit_runtime_server.store.postgresql.notifications import Notifications
@@ -140,6 +141,7 @@ class PostgresqlDatabase(Database):
         self.writer = server.engine(size=_WRITERS)
         self._name = server.name
         self._patience = patience.total_seconds()
+        self._failures = FailureLog(logger)
         self._notifications = Notifications(direct.connect, self.hub)
 
     def __str__(self) -> str:
@@ -182,7 +184,7 @@ class PostgresqlDatabase(Database):
         deadline, pause = time.monotonic() + self._patience, 0.0
         while True:
             try:
-                return await call()
+                answer = await call()
             except (*_ERRORS, CommitInDoubtError) as error:
                 if is_bad_value(error):
                     raise MalformedRequestError(
@@ -196,7 +198,12 @@ class PostgresqlDatabase(Database):
                     raise StoreUnavailableError(f"The database {self._name} does not answer: {_text(error)}") from error
                 if isinstance(error, CommitInDoubtError):
                     _in_doubt.set(True)
-                logger.info("The database %s did not answer a call, which is repeated: %s", self._name, _text(error))
+                self._failures.failed(
+                    f"The database {self._name} does not answer, and calls are repeated until it does: {_text(error)}"
+                )
+            else:
+                self._failures.succeeded(f"The database {self._name} answers again")
+                return answer
             await asyncio.sleep(pause)
             pause = min(2 * pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 

@@ -1,6 +1,7 @@
 """What is special to the store on PostgreSQL: its start, its clock, its limits, and a database that goes away."""
 
 import asyncio
+import logging
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -168,6 +169,15 @@ async def test_a_database_that_cannot_be_reached_is_named_without_its_password(u
     with pytest.raises(StartupError, match=reason) as caught:
         await open_postgresql(url, patience=timedelta(seconds=0.2))
     assert "secret" not in str(caught.value)
+
+
+async def test_a_wrong_port_is_one_line_in_the_log_however_often_it_is_tried(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="qiskit_runtime_server")
+    with pytest.raises(StartupError, match="does not answer"):
+        await open_postgresql("postgresql://user@127.0.0.1:1/jobs", patience=timedelta(seconds=3))
+    of_calls = [message for message in caplog.messages if "calls are repeated" in message]
+    assert len(of_calls) == 1, caplog.messages
+    assert len(caplog.messages) <= 2  # the other is that there are no notifications
 
 
 async def test_a_database_that_does_not_exist_is_refused_at_once(postgresql_server: PostgresqlServer) -> None:

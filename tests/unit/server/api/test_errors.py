@@ -1,0 +1,37 @@
+"""The trace that a user quotes stands in the log, with the request and the reason."""
+
+import logging
+from unittest.mock import AsyncMock
+
+import pytest
+
+from kit.server.api_in_process import Api
+from qiskit_runtime_server.errors import StoreUnavailableError
+
+
+async def test_the_trace_of_an_error_finds_its_line_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    answer = await api.alice.get("/jobs/none%0Asuch?secret=1")
+    trace = answer.json()["trace"]
+    (line,) = [message for message in caplog.messages if trace in message]
+    assert line.startswith(f"GET /api/v1/jobs/none%0Asuch answered 404, trace {trace}: ")
+    assert "\n" not in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(StoreUnavailableError("The database is away."), 503), (ValueError("a mistake"), 500)]
+)
+async def test_what_failed_here_is_a_warning_with_its_trace(
+    api: Api,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+) -> None:
+    monkeypatch.setattr(api.store.jobs, "get", AsyncMock(side_effect=error))
+    answer = await api.alice.get("/jobs/j")
+    assert answer.status_code == status
+    (record,) = [record for record in caplog.records if answer.json()["trace"] in record.getMessage()]
+    assert record.levelname == "WARNING"
+    assert f"GET /api/v1/jobs/j answered {status}" in record.getMessage()
