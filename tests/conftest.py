@@ -16,6 +16,8 @@ from kit.kubernetes.control_plane import running_control_plane
 
 ROOT = Path(__file__).parents[1]
 UNAVAILABLE = pytest.StashKey[str]()
+POSTGRESQL = {"postgresql", "postgresql-pooled"}
+POSTGRESQL_SERVERS = {"postgresql_server", "own_server"}
 # The same examples each time, however slow the machine is; --hypothesis-profile=default looks for new ones.
 settings.load_profile("ci")
 
@@ -29,9 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a database: `make test-fast` leaves that out."""
     for item in items:
-        parameters = getattr(item, "callspec", None)
-        stores = str(parameters.params.get("open_store", "")) if parameters else ""
-        if stores.startswith("postgresql") or "postgresql_server" in getattr(item, "fixturenames", ()):
+        callspec = getattr(item, "callspec", None)
+        stores = {value for value in callspec.params.values() if isinstance(value, str)} if callspec else set()
+        if stores & POSTGRESQL or POSTGRESQL_SERVERS & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.database)
 
 

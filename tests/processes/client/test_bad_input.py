@@ -111,7 +111,7 @@ def test_wrong_or_missing_credentials_are_refused(server: ServerProcess, authori
 def test_a_wrong_key_is_refused_as_iam_does(start_server: StartServer, tmp_path: Path) -> None:
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "alice").write_text("right")
-    url = start_server(f"--tokens={tmp_path / 'tokens'}").url
+    url = start_server("--executors=aer=1", f"--tokens={tmp_path / 'tokens'}").url
     refused = httpx.post(f"{url}/identity/token", data={"apikey": "wrong"})
     assert (refused.status_code, refused.json()["errorCode"]) == (400, "BXNIM0415E")
     assert httpx.post(f"{url}/identity/token", data={"apikey": "right"}).status_code == 200
@@ -143,7 +143,7 @@ def test_another_accounts_jobs_and_sessions_do_not_exist(client: httpx.Client, s
 
 
 def test_params_over_the_limit_are_refused_before_they_are_read(start_server: StartServer) -> None:
-    url = start_server(QRS_MAX_PARAMS_BYTES="10000").url
+    url = start_server("--executors=aer=1", QRS_MAX_PARAMS_BYTES="10000").url
     with signed_in(url) as client:
         assert "10000 bytes" in message_of(client.post("/jobs", content=b" " * 10_001), 413)
         chunks = (b" " * 1000 for _ in range(20))

@@ -51,7 +51,7 @@ def answered(client: httpx.Client, status: int) -> httpx.Response:
 
 
 def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartServer) -> None:
-    server = start_server(QRS_MAX_HELD_BYTES="1Mi", QRS_INTERNAL_PORT="0")
+    server = start_server("--executors=aer=1", QRS_MAX_HELD_BYTES="1Mi", QRS_INTERNAL_PORT="0")
     with signed_in(server.url) as client:
         held = HeldUpload(server, client)
         refused = answered(client, 503)
@@ -67,7 +67,7 @@ def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartSe
 
 
 def test_an_upload_that_breaks_off_gives_its_room_back(start_server: StartServer) -> None:
-    server = start_server(QRS_MAX_HELD_BYTES="1Mi")
+    server = start_server("--executors=aer=1", QRS_MAX_HELD_BYTES="1Mi")
     with signed_in(server.url) as client:
         held = HeldUpload(server, client)
         answered(client, 503)

@@ -68,7 +68,7 @@ def test_a_queued_job_is_cancelled_without_ever_running(start_server: StartServe
 
 
 def test_a_job_over_its_time_fails_with_the_code_for_it(start_server: StartServer) -> None:
-    with signed_in(start_server().url) as client:
+    with signed_in(start_server("--executors=aer=1").url) as client:
         job = end_of(client, submit(client, long_circuit(), backend="fake_quantum_sim@aer", cost=2))
         assert job["status"] == "Failed"
         assert job["state"]["reason_code"] == 1305
@@ -85,7 +85,7 @@ def test_deleting_a_running_job_ends_it(start_server: StartServer) -> None:
 
 
 def test_a_long_job_does_not_slow_status_calls(start_server: StartServer) -> None:
-    with signed_in(start_server().url) as client:
+    with signed_in(start_server("--executors=aer=1").url) as client:
         job = start_long_job(client)
         start = time.monotonic()
         for _ in range(10):
@@ -129,7 +129,7 @@ def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: Sta
 
 
 def test_an_answered_job_is_on_disk(start_server: StartServer) -> None:
-    server = start_server()
+    server = start_server("--executors=aer=1")
     with signed_in(server.url) as client:
         job = submit(client)
     database = server.data_dir / "store.db"
@@ -144,7 +144,7 @@ def test_a_seed_gives_the_same_bits_after_a_restart(start_server: StartServer) -
     params = submission(circuit)["params"] | {"options": {"simulator": {"seed_simulator": 5}}}
     results = []
     for _ in range(2):
-        server = start_server()
+        server = start_server("--executors=aer=1")
         with signed_in(server.url) as client:
             job = submit(client, params=params)
             assert end_of(client, job)["status"] == "Completed"

@@ -114,7 +114,7 @@ def test_an_executor_counts_its_runs_and_the_deaths_of_its_workers(cluster: Clus
 
 
 def test_labels_hold_nothing_that_clients_make_up(start_server: StartServer) -> None:
-    server = start_server(**INTERNAL)
+    server = start_server("--executors=aer=1", **INTERNAL)
     with signed_in(server.url, "nobody-knows-this-token") as client:
         client.get("/jobs/made-up-id")
         client.get("/nothing/made-up-path")

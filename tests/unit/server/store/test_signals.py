@@ -130,6 +130,7 @@ async def heard(watcher: Watcher, cause: Callable[[], Any], *, tries: int = 50) 
     raise AssertionError("Nothing was heard.")
 
 
+@pytest.mark.database
 async def test_signals_reach_other_replicas_soon_and_again_after_a_restart(new_job: NewJob) -> None:
     with PostgresqlServer() as server:
         async with two_replicas(server) as (one, other), watching(other) as watcher:

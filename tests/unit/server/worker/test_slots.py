@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,8 @@ from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
+
+pytestmark = pytest.mark.slow
 
 MIB = 1024**2
 
@@ -47,12 +49,25 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
         return [event async for event in events]
 
 
-@pytest.fixture
-async def slots() -> AsyncIterator[Slots]:
-    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), 2, ByteBudget(MIB))
+@asynccontextmanager
+async def started(count: int) -> AsyncIterator[Slots]:
+    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), count, ByteBudget(MIB))
     await pool.start()
     yield pool
     await pool.stop()
+
+
+@pytest.fixture
+async def slots() -> AsyncIterator[Slots]:
+    """Return a single slot, as each worker takes two seconds to start."""
+    async with started(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def two_slots() -> AsyncIterator[Slots]:
+    async with started(2) as pool:
+        yield pool
 
 
 def is_alive(pid: int) -> bool:
@@ -116,10 +131,9 @@ async def test_a_worker_whose_simulator_failed_runs_no_other_job(slots: Slots, n
     assert not last.worker_died, "the job has failed for good"
     assert not is_alive(pid)
     slot.release()
-    both = [await slots.reserve(), await slots.reserve()]
-    assert pid not in {other.pid for other in both}
-    for other in both:
-        assert isinstance((await ends(other, task("zeros")))[-1], Completed)
+    assert await slots.reserve() is slot
+    assert slot.pid != pid
+    assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
 
 
 async def test_a_simulation_that_never_returns_fails_its_job_after_its_own_limit(slots: Slots) -> None:
@@ -132,8 +146,7 @@ async def test_a_simulation_that_never_returns_fails_its_job_after_its_own_limit
     # By itself it takes 60 s.
     assert time.monotonic() - start < 20
     slot.release()
-    for other in [await slots.reserve(), await slots.reserve()]:
-        assert isinstance((await ends(other, task("end in time")))[-1], Completed)
+    assert isinstance((await ends(await slots.reserve(), task("end in time")))[-1], Completed)
 
 
 async def test_matrices_are_multiplied_by_no_more_threads_than_the_slot_has(slots: Slots) -> None:
@@ -159,13 +172,13 @@ async def test_a_worker_that_dies_fails_the_run_and_is_replaced(slots: Slots, na
     assert events[-1].worker_died
     assert how in events[-1].reason
     slot.release()
-    again = [await slots.reserve(), await slots.reserve()]
-    assert pid not in {other.pid for other in again}
+    assert await slots.reserve() is slot
+    assert slot.pid != pid
     assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
 
 
-async def test_a_job_that_needs_more_memory_than_its_slot_has_fails_alone(slots: Slots) -> None:
-    slot, neighbour = await slots.reserve(), await slots.reserve()
+async def test_a_job_that_needs_more_memory_than_its_slot_has_fails_alone(two_slots: Slots) -> None:
+    slot, neighbour = await two_slots.reserve(), await two_slots.reserve()
     failed, completed = await asyncio.gather(ends(slot, task("hog")), ends(neighbour, task("zeros")))
     assert isinstance(failed[-1], Failed)
     assert "memory" in failed[-1].reason
@@ -203,21 +216,21 @@ async def test_leaving_a_run_kills_its_process_at_once(slots: Slots) -> None:
     assert time.monotonic() - start < 20, "by itself the job takes 60 s"
 
 
-async def test_stopping_leaves_no_process(slots: Slots) -> None:
-    workers = [await slots.reserve(), await slots.reserve()]
+async def test_stopping_leaves_no_process(two_slots: Slots) -> None:
+    workers = [await two_slots.reserve(), await two_slots.reserve()]
     pids = [slot.pid or 0 for slot in workers]
     run = asyncio.create_task(ends(workers[0], task("sleep")))
     await asyncio.sleep(0.2)
-    await slots.stop()
+    await two_slots.stop()
     await run
     assert not any(is_alive(pid) for pid in pids)
 
 
-async def test_only_idle_slots_are_handed_out(slots: Slots) -> None:
-    first, second = await slots.reserve(), await slots.reserve()
+async def test_only_idle_slots_are_handed_out(two_slots: Slots) -> None:
+    first, second = await two_slots.reserve(), await two_slots.reserve()
     assert first is not second
-    assert slots.idle == 0
-    waiting = asyncio.create_task(slots.reserve())
+    assert two_slots.idle == 0
+    waiting = asyncio.create_task(two_slots.reserve())
     await asyncio.sleep(0.05)
     assert not waiting.done()
     second.release()
@@ -232,17 +245,17 @@ async def test_a_worker_that_is_killed_while_idle_is_noticed_by_its_next_job(slo
     assert events[-1].worker_died
 
 
-async def test_a_worker_that_is_killed_while_its_slot_is_free_costs_no_job_anything(slots: Slots) -> None:
-    both = [await slots.reserve(), await slots.reserve()]
+async def test_a_worker_that_is_killed_while_its_slot_is_free_costs_no_job_anything(two_slots: Slots) -> None:
+    both = [await two_slots.reserve(), await two_slots.reserve()]
     for slot in both:
         slot.release()
     os.kill(both[0].pid or 0, signal.SIGKILL)
     async with asyncio.timeout(20):
         while both[0].usable:  # noqa: ASYNC110 - nobody is told
             await asyncio.sleep(0.01)
-    assert await slots.reserve() is both[1]
+    assert await two_slots.reserve() is both[1]
     async with asyncio.timeout(60):
-        assert isinstance((await ends(await slots.reserve(), task("zeros")))[-1], Completed)
+        assert isinstance((await ends(await two_slots.reserve(), task("zeros")))[-1], Completed)
 
 
 async def test_large_results_pass(slots: Slots) -> None:
@@ -264,9 +277,9 @@ def used_ticks(pid: int) -> int:
 
 
 async def test_a_worker_that_is_killed_while_it_sends_a_large_result_does_not_hold_up_its_neighbour(
-    slots: Slots,
+    two_slots: Slots,
 ) -> None:
-    sender, neighbour = await slots.reserve(), await slots.reserve()
+    sender, neighbour = await two_slots.reserve(), await two_slots.reserve()
     async with aclosing(sender.run(task("noise", shots=100_000, bits=800))) as events:
         assert isinstance(await anext(events), Started)
         # Nobody asks for the rest, so the worker is stuck in the midst of it.
@@ -279,7 +292,7 @@ async def test_a_worker_that_is_killed_while_it_sends_a_large_result_does_not_ho
     assert isinstance(last, Failed)
     assert last.worker_died
     sender.release()
-    assert isinstance((await ends(await slots.reserve(), task("noise", shots=100_000, bits=800)))[-1], Completed)
+    assert isinstance((await ends(await two_slots.reserve(), task("noise", shots=100_000, bits=800)))[-1], Completed)
 
 
 async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
