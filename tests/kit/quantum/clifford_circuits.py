@@ -37,10 +37,12 @@ class CliffordCase:
         return self.circuit.assign_parameters(self.values.tolist())
 
 
-def clifford_case(rng: np.random.Generator, *, most: int = 6, noisy: bool = True) -> CliffordCase:
-    """Return a circuit of 2 to `most` qubits, joined by gates."""
-    num_qubits = int(rng.integers(2, most + 1))
-    circuit = QuantumCircuit(num_qubits, int(rng.integers(1, num_qubits + 1)))
+def clifford_case(
+    rng: np.random.Generator, *, least: int = 2, most: int = 6, bits: int | None = None, noisy: bool = True
+) -> CliffordCase:
+    """Return a circuit of `least` to `most` qubits, joined by gates, and at most as many bits, or `bits`."""
+    num_qubits = int(rng.integers(least, most + 1))
+    circuit = QuantumCircuit(num_qubits, int(rng.integers(1, min(num_qubits, bits or num_qubits) + 1)))
     values: list[float] = []
     for qubit in range(1, num_qubits):
         circuit.h(qubit - 1)

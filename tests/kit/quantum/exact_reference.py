@@ -6,7 +6,7 @@ probability of that memory. A gate, an error or a delay acts on each matrix; a m
 and a bit that may be misread mixes them; what the memory decides (if, switch, loops) parts the branches, runs each part
 and joins them again. Branches with the same memory are added: nothing can tell them apart any more.
 
-Six qubits and a few hundred branches take about a second.
+Six qubits and a few hundred branches take about a second, ten qubits and a few branches half a minute.
 """
 
 from collections import defaultdict
@@ -42,7 +42,7 @@ from kit.quantum.exact_expressions import Memory, Value
 from kit.quantum.exact_noise import Channel, Errors, Matrix
 from kit.quantum.kronecker import kronecker_product
 
-MAX_QUBITS = 8
+MAX_QUBITS = 10
 MAX_ROUNDS = 2000
 """Of a while loop."""
 NEGLIGIBLE = 1e-12

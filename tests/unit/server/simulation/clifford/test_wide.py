@@ -1,6 +1,7 @@
 """Clifford circuits of 40 to 127 qubits: against Aer's stabilizer method, and against closed forms."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -9,10 +10,15 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
-from scipy.stats import chi2_contingency, norm
+from scipy.stats import chi2_contingency, kstest, norm
 
+from kit.quantum.goodness_of_fit import p_value
 from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.components import Component, split
+from qiskit_runtime_server.simulation.density import Evolution
+from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import Method, Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -88,6 +94,57 @@ def test_shots_agree_with_those_of_aers_stabilizer_states(num_qubits: int) -> No
             found.append(chi2_contingency(table).pvalue)
     assert len(found) > 25
     assert min(found) > 1e-3 / len(found)
+
+
+def kicked_ising(device: Device, steps: int, kick: float) -> QuantumCircuit:
+    """Return the steps of Kim et al., 2023, https://doi.org/10.1038/s41586-023-06096-3, on all qubits, not measured."""
+    pairs = sorted({(min(pair), max(pair)) for pair in device.target["ecr"]})
+    circuit = QuantumCircuit(device.num_qubits, device.num_qubits)
+    for _ in range(steps):
+        for qubit in range(device.num_qubits):
+            circuit.rx(kick, qubit)
+        for pair in pairs:
+            circuit.rzz(-math.pi / 2, *pair)
+    return circuit
+
+
+def test_marginals_at_127_qubits_are_those_of_their_light_cones(device: Callable[[str], Device]) -> None:
+    """What a few bits depend on fits into an exact density matrix (Bravyi et al., https://arxiv.org/abs/1704.00690)."""
+    sherbrooke = device("fake_sherbrooke")
+    circuit = kicked_ising(sherbrooke, 2, math.pi / 2)
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(pauli_error([("X", 0.01), ("Z", 0.03), ("I", 0.96)]), "rx")
+    model.add_all_qubit_quantum_error(depolarizing_error(0.02, 2), "rzz")
+    model.add_all_qubit_readout_error(ReadoutError([[0.98, 0.02], [0.05, 0.95]]))
+    whole = circuit.copy()
+    whole.measure(range(127), range(127))
+    bits = frames(whole, model)
+    found = []
+    for pair in [*sorted(sherbrooke.target["ecr"])[::9], (3, 100)]:
+        small = circuit.copy()
+        small.measure(pair, pair)
+        codes = bits[:, sorted(pair)] @ (1, 2)
+        chances: NDArray[np.float64] = np.ones(1)
+        for component in sorted(split(small), key=lambda component: component.clbits):
+            chances = np.asarray(np.kron(outcome_chances(component, model), chances), dtype=np.float64)
+        counts = dict(zip(*(part.tolist() for part in np.unique(codes, return_counts=True)), strict=True))
+        found.append(p_value(counts, dict(enumerate(chances.tolist()))) or 1.0)
+    assert len(found) > 15
+    assert min(found) > 1e-5
+    assert kstest(found, "uniform").pvalue > 1e-3
+
+
+def outcome_chances(component: Component, model: NoiseModel) -> NDArray[np.float64]:
+    """Return the exact chances of a component's bits."""
+    own = DeviceNoise.from_model(model, 127).restricted_to(component.qubits, component.uses)
+    ends = terminal_measurements(component.circuit)
+    assert ends is not None
+    qubits = sorted(ends, key=lambda qubit: ends[qubit])
+    evolution = Evolution.of(component.circuit, qubits, own)
+    assert evolution is not None
+    ((_, _, table),) = evolution.probabilities(np.empty((1, 0)))
+    row: NDArray[np.float64] = table[0]
+    return row
 
 
 def ghz(num_qubits: int, angle: float | None = None) -> QuantumCircuit:
