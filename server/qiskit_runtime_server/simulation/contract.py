@@ -20,7 +20,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.errors import UnsupportedOptionError
+from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
 from qiskit_runtime_server.machine import qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
 
@@ -35,6 +35,19 @@ TimeLimit = Callable[[float], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Truncation:
+    """How states are truncated.
+
+    Attributes:
+        bond: The most Schmidt coefficients that are kept of a cut.
+        weight: The most that the squares of those that are left out may add up to, where no more than `bond` are left.
+    """
+
+    bond: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleTask:
     """One circuit to be sampled for many parameter values.
 
@@ -46,6 +59,7 @@ class SampleTask:
         noise: Errors for the circuit's own qubit numbers, or None for an ideal device. Includes what delays do.
         seeds: Shape ``(n,)``, dtype uint64: a row's bits depend on its own seed only, so rows may be run in any
             batches.
+        truncation: As in the simulator's own `Offer`; None for an exact simulation.
     """
 
     circuit: QuantumCircuit
@@ -53,6 +67,7 @@ class SampleTask:
     shots: int
     noise: NoiseModel | None
     seeds: NDArray[np.uint64]
+    truncation: Truncation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +93,15 @@ class Offer:
         method: As results call it.
         seconds: About how long one row takes.
         memory_bytes: What it takes beside the bits.
+        truncation: To be given back with the task; None if the simulation is exact.
+        truncation_error: The total variation by which truncation may change the outcomes' distribution.
     """
 
     method: str
     seconds: float
     memory_bytes: int
+    truncation: Truncation | None = None
+    truncation_error: float = 0.0
 
 
 class Simulator:
@@ -94,9 +113,11 @@ class Simulator:
         catalog: Where programs find the device that a backend's name names.
         time_limit: To be entered around calls into a simulator that might never return. In a worker process the job
             fails once the time is over, and the process ends; elsewhere nothing happens.
+        truncates: Whether `offer_truncated` has anything to offer.
     """
 
     catalog: Catalog = Catalog()
+    truncates: bool = False
     time_limit: TimeLimit = staticmethod(lambda _seconds: nullcontext())
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:  # noqa: ARG002 - for those that need it
@@ -124,6 +145,21 @@ class Simulator:
         state = 16 << task.circuit.num_qubits
         seconds = task.shots * len(task.circuit.data) * (_SECONDS_PER_INSTRUCTION + _SECONDS_PER_BYTE * state)
         return Offer(method="statevector", seconds=seconds, memory_bytes=state)
+
+    def offer_truncated(self, task: SampleTask, most_error: float, most_seconds: float) -> Offer:  # noqa: ARG002
+        """Return how `sample` would run a task that is too large for it, if it may leave out parts of the state.
+
+        Here it cannot.
+
+        Args:
+            task: As in `offer`.
+            most_error: The total variation by which the outcomes' distribution may change.
+            most_seconds: For all rows.
+
+        Raises:
+            CircuitTooLargeError: If it cannot either; the message says why.
+        """
+        raise CircuitTooLargeError(f"{type(self).__name__} has no method that truncates states.")
 
     def sample(self, task: SampleTask) -> BitTensor:  # noqa: ARG002 - for those that can
         """Run `task.circuit` for every row of `task.parameter_values`.

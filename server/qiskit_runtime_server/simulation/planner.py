@@ -8,6 +8,7 @@ entangled they are (Aaronson, Gottesman, 2004, https://doi.org/10.1103/PhysRevA.
     Clifford gates, Pauli errors, 12 qubits or more    Clifford frames, exact, if they take less time
     what the executor can hold                         whatever it takes, exact
     Clifford gates, other errors                       Clifford frames, the errors twirled over the Pauli operators
+    anything else, if truncation is asked for          truncated states, if the executor has them
 
 What is approximate says so in `Plan.noise`; nothing is approximate that some method here does exactly, unless the
 options ask for it.
@@ -25,10 +26,11 @@ from qiskit.circuit import Instruction, QuantumCircuit
 
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError, UnsupportedOptionError
 from qiskit_runtime_server.machine import in_words
+from qiskit_runtime_server.simulation import advice
 from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
-from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, sampled
+from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, Truncation, sampled
 
 FRAMES: Final = "clifford-frames"
 PRODUCT: Final = "product"
@@ -97,7 +99,7 @@ class Plan:
         noise: What becomes of the errors.
         seconds: About how long all rows and shots take.
         memory_bytes: What they take beside their bits.
-        truncation_error: What is left out of the state, 0 for all methods that there are.
+        truncation_error: The total variation by which truncation may change the outcomes' distribution.
     """
 
     qubits: tuple[int, ...]
@@ -126,6 +128,8 @@ class Plan:
         count = len(self.qubits)
         what = f"{count} qubit{'s' * (count != 1)} by {self.method}"
         errors = ", errors twirled over the Pauli operators" if self.noise is Noise.TWIRLED else ""
+        if self.truncation_error > 0:
+            errors += f", truncated, which may change results by {self.truncation_error:.2g}"
         time = "for a time that is not known" if math.isinf(self.seconds) else f"about {self.seconds:.2g} s"
         return f"{what}{errors}: {time}, {in_words(self.memory_bytes)}"
 
@@ -137,17 +141,19 @@ class Part:
     Attributes:
         rows: Their numbers in the task.
         lowering: For frames; None for the executor.
+        truncation: For the executor.
     """
 
     rows: NDArray[np.intp]
     plan: Plan
     lowering: Lowering | None = None
+    truncation: Truncation | None = None
 
     def sample(self, task: SampleTask, executor: Simulator) -> BitTensor:
         """Return the bits of the part's rows."""
         part = replace(task, parameter_values=task.parameter_values[self.rows], seeds=task.seeds[self.rows])
         if self.lowering is None:
-            return sampled(executor, part)
+            return sampled(executor, replace(part, truncation=self.truncation))
         return sample(self.lowering, part.parameter_values, part.shots, part.seeds)
 
 
@@ -170,8 +176,10 @@ def planned(
     """
     limited = _Limited(executor, limit_seconds)
     everything = np.arange(len(task.seeds))
-    if wish.method is Method.EXECUTOR or not _is_looked_at(task, wish):
-        return [_by_executor(task, qubits, everything, limited)]
+    if not _is_looked_at(task, wish):
+        return [_by_executor(task, qubits, everything, limited, wish)]
+    if wish.method is Method.EXECUTOR:
+        return [_without_frames(task, qubits, everything, limited, wish)]
     clifford = clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values)
     if wish.method is Method.CLIFFORD and not clifford.all():
         raise UnsupportedOptionError(
@@ -182,7 +190,7 @@ def planned(
     if clifford.any():
         found.append(_of_clifford(task, qubits, np.flatnonzero(clifford), limited, wish))
     if not clifford.all():
-        found.append(_by_executor(task, qubits, np.flatnonzero(~clifford), limited))
+        found.append(_by_executor(task, qubits, np.flatnonzero(~clifford), limited, wish))
     return found
 
 
@@ -193,20 +201,32 @@ class _Limited:
     executor: Simulator
     limit_seconds: float
 
+    @property
+    def most_seconds(self) -> float:
+        """What is estimated to take longer is refused."""
+        return PATIENCE * self.limit_seconds
+
     def offer(self, task: SampleTask) -> Offer:
-        """Return how the executor would run all rows of a task.
+        """Return how the executor would run all rows of a task exactly.
 
         Raises:
             CircuitTooLargeError: If it cannot.
             CircuitTooLongError: If it cannot in time.
         """
-        offer = self.executor.offer(task)
+        return self._in_time(task, self.executor.offer(task))
+
+    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
+        """Return how it would run them if it may truncate states; errors as in `offer`."""
+        return self._in_time(task, self.executor.offer_truncated(task, most_error, self.most_seconds))
+
+    def _in_time(self, task: SampleTask, offer: Offer) -> Offer:
         seconds = offer.seconds * len(task.seeds)
-        if math.isfinite(seconds) and seconds > PATIENCE * self.limit_seconds:
+        if math.isfinite(seconds) and seconds > self.most_seconds:
+            fewer = advice.fewer_shots(task, offer, self.executor, self.most_seconds)
             raise CircuitTooLongError(
                 f"{task.circuit.num_qubits} qubits of the circuit are entangled: by {offer.method} their simulation"
                 f" would take about {seconds:.2g} s with a limit of {self.limit_seconds:g} s, far longer than"
-                " the job may run. Fewer qubits, shots or gates, or a GPU, would make it shorter."
+                f" the job may run. {fewer}"
             )
         return replace(offer, seconds=seconds)
 
@@ -236,7 +256,7 @@ def _of_clifford(
     ):
         return frames
     try:
-        exact = _by_executor(task, qubits, rows, executor)
+        exact = _exactly(task, qubits, rows, executor)
     except CircuitTooLargeError:
         return frames
     if frames.plan.approximates or exact.plan.seconds <= frames.plan.seconds:
@@ -247,29 +267,63 @@ def _of_clifford(
 def _without_frames(
     task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
 ) -> Part:
+    """Return how the executor runs rows that frames might, or say that they would."""
     if wish.method is Method.CLIFFORD:
         raise UnsupportedOptionError(
             "Option simulator.method: clifford is exact for Pauli errors only, and simulator.approximation is none:"
             " twirled-noise would run the circuit."
         )
     try:
-        return _by_executor(task, qubits, rows, executor)
+        return _by_executor(task, qubits, rows, executor, wish)
     except CircuitTooLargeError as error:
-        raise type(error)(
-            f"{error} Its gates are Clifford gates: it would run with simulator.approximation: twirled-noise."
-        ) from error
+        if not clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values).all():
+            raise
+        option = "simulator.method: automatic" if wish.method is Method.EXECUTOR else advice.TWIRLED
+        raise type(error)(f"{error} Its gates are Clifford gates: it would run with {option}.") from error
 
 
-def _by_executor(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited) -> Part:
-    offer = executor.offer(replace(task, parameter_values=task.parameter_values[rows], seeds=task.seeds[rows]))
+def _by_executor(
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
+) -> Part:
+    """Return how the executor runs rows: exactly, or truncated where it cannot and the options allow that.
+
+    Raises:
+        CircuitTooLargeError: If it cannot; the message says what would run.
+    """
+    try:
+        return _exactly(task, qubits, rows, executor)
+    except CircuitTooLargeError as error:
+        if wish.approximation is not Approximation.TRUNCATED:
+            hints = advice.other_ways(task, executor.executor)
+            raise type(error)(" ".join([str(error), *hints])) from error
+        try:
+            return _truncated(task, qubits, rows, executor, wish)
+        except CircuitTooLargeError as other:
+            raise type(other)(f"{error} {other}") from other
+
+
+def _exactly(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited) -> Part:
+    return _part(task, qubits, rows, executor.offer(_of_rows(task, rows)))
+
+
+def _truncated(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish) -> Part:
+    return _part(task, qubits, rows, executor.offer_truncated(_of_rows(task, rows), wish.max_truncation_error))
+
+
+def _of_rows(task: SampleTask, rows: NDArray[np.intp]) -> SampleTask:
+    return replace(task, parameter_values=task.parameter_values[rows], seeds=task.seeds[rows])
+
+
+def _part(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], offer: Offer) -> Part:
     plan = Plan(
         qubits=tuple(qubits),
         method=offer.method,
         noise=Noise.NONE if task.noise is None else Noise.DEVICE,
         seconds=offer.seconds,
         memory_bytes=offer.memory_bytes,
+        truncation_error=offer.truncation_error,
     )
-    return Part(rows=rows, plan=plan)
+    return Part(rows=rows, plan=plan, truncation=offer.truncation)
 
 
 def _frames(task: SampleTask, qubits: Sequence[int], rows: int, lowering: Lowering) -> Plan:

@@ -125,15 +125,15 @@ def _with_a_bit_for_each_measurement(circuit: QuantumCircuit) -> QuantumCircuit:
     return written
 
 
-def reading_errors(noise: NoiseModel | None, num_qubits: int) -> NoiseModel | None:
-    """Return a model with nothing but the errors of `noise` when the bits of so many qubits are read."""
+def reading_errors(noise: NoiseModel | None, qubits: Sequence[int]) -> NoiseModel | None:
+    """Return a model with nothing but the errors of `noise` when bits are read, for a circuit of these qubits."""
     if noise is None:
         return None
     model = NoiseModel()
-    for qubit in range(num_qubits):
+    for place, qubit in enumerate(qubits):
         error = readout_error(noise, qubit)
         if error is not None:
-            model.add_readout_error(error, [qubit], warnings=False)
+            model.add_readout_error(error, [place], warnings=False)
     return None if model.is_ideal() else model
 
 

@@ -1,7 +1,8 @@
 """The executor `aer`: simulates circuits with qiskit-aer, on processors."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Self
@@ -19,18 +20,29 @@ from qiskit_runtime_server.errors import (
     InvalidInputError,
     OutOfMemoryError,
 )
-from qiskit_runtime_server.executors.aer.circuits import has_loop, leaves, obstacle, reading_errors, written_out
+from qiskit_runtime_server.executors.aer.circuits import has_loop, obstacle, reading_errors, written_out
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
+from qiskit_runtime_server.executors.aer.matrix_products import (
+    LARGEST_BOND,
+    Log,
+    decompositions,
+    in_order,
+    placed,
+    seconds_of,
+    truncation_error,
+)
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
-from qiskit_runtime_server.simulation.contract import Offer
+from qiskit_runtime_server.simulation.contract import Offer, Truncation
 from qiskit_runtime_server.simulation.density import Evolution, Exact
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 from qiskit_runtime_server.simulation.statevector.simulator import StateVectors
 
-_METHODS: Final = ("density_matrix", "statevector", "matrix_product_state", "stabilizer")
+_MPS: Final = "matrix-product-state"
+_MPS_OF_AER: Final = "matrix_product_state"
+_METHODS: Final = ("density_matrix", "statevector", _MPS_OF_AER, "stabilizer")
 _AMPLITUDE_BYTES: Final = 16
 
 # Of the memory; the rest is for the interpreter and for shots.
@@ -66,20 +78,15 @@ _LIMIT_FACTOR: Final = 50
 _LEAST_LIMIT_SECONDS: Final = 300.0
 
 # A matrix product state of small bonds takes 35 times less time than a state vector for 16 noisy qubits; for fewer
-# than 12 it is the other way round. Larger bonds fit into memory as well, but take hours.
+# than 12 it is the other way round.
 _MPS_QUBITS: Final = 12
 _SMALL_BOND: Final = 8
-_LARGEST_BOND: Final = 256
-_SECONDS_PER_TENSOR: Final = 2e-5
-_SECONDS_PER_PRODUCT: Final = 2e-8
 
 # A state of density matrices, what it becomes, and room for tables.
 _STATE_BYTES: Final = 4 * 8
 
-# Gates of two qubits that are sums of two products of gates of one.
-_RANK_TWO: Final = frozenset(
-    {"cx", "cy", "cz", "ch", "cp", "crx", "cry", "crz", "cs", "csdg", "csx", "cu", "ecr", "rxx", "ryy", "rzz", "rzx"}
-)
+# Trajectories that show what truncation discards.
+_PROBED_SHOTS: Final = 4
 
 
 class AerExecutor(BaseExecutor):
@@ -89,6 +96,8 @@ class AerExecutor(BaseExecutor):
     exact probabilities. Of other small ones, and of those whose decisions Aer does not know, shots are taken by our
     own interpreter (`simulation.statevector`), on NumPy. Of all others Aer takes the shots.
     """
+
+    truncates = True
 
     def __init__(self, memory_bytes: int | None = None, threads: int | None = None) -> None:
         """Describe what simulations may use.
@@ -134,9 +143,57 @@ class AerExecutor(BaseExecutor):
         method, seconds = self._sampling_method(task, seconds)
         if method == "statevector":
             return Offer(method=method, seconds=seconds, memory_bytes=state)
-        bond = _bond_bound(task.circuit) or 1
-        tensors = 2 * _AMPLITUDE_BYTES * task.circuit.num_qubits * bond**2
-        return Offer(method="matrix-product-state", seconds=seconds, memory_bytes=tensors)
+        bond = placed(task.circuit)[1] or 1
+        return Offer(method=_MPS, seconds=seconds, memory_bytes=_tensor_bytes(task.circuit.num_qubits, bond))
+
+    def offer_truncated(self, task: SampleTask, most_error: float, most_seconds: float) -> Offer:
+        """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
+
+        Some trajectories of each row are run, which show how much is discarded.
+        """
+        circuit = task.circuit
+        unknown = "loops" if has_loop(circuit) else obstacle(circuit)
+        if unknown is not None:
+            raise CircuitTooLargeError(f"There are no truncated matrix product states for circuits with {unknown}.")
+        evolutions = 1 if self._is_once(task) else task.shots
+        bond = LARGEST_BOND
+        while bond > _SMALL_BOND and evolutions * len(task.seeds) * seconds_of(bond, len(circuit.data)) > most_seconds:
+            bond //= 2
+        truncation = Truncation(bond=bond, weight=most_error**2 / (2 * decompositions(circuit)))
+        probed = replace(task, shots=min(_PROBED_SHOTS, evolutions), truncation=truncation)
+        begin = time.perf_counter()
+        errors = [self._probed(probed, row) for row in range(len(task.seeds))]
+        seconds = (time.perf_counter() - begin) / len(errors) / probed.shots * evolutions
+        if max(errors) > most_error:
+            raise CircuitTooLargeError(
+                f"{circuit.num_qubits} qubits of the circuit are too entangled for matrix product states: with bonds of"
+                f" {bond}, truncation could change results by {max(errors):.2g}, with simulator.max_truncation_error:"
+                f" {most_error:g}."
+            )
+        return Offer(
+            method=_MPS,
+            seconds=seconds,
+            memory_bytes=_tensor_bytes(circuit.num_qubits, bond),
+            truncation=truncation,
+            truncation_error=max(errors),
+        )
+
+    def _probed(self, task: SampleTask, row: int) -> float:
+        """Return how much truncation may change the distribution of a row, from the shots of `task`."""
+        errors = []
+        seconds = seconds_of(LARGEST_BOND, len(task.circuit.data))
+        whole, order = self._written(task, _MPS_OF_AER)
+        bound = whole.assign_parameters(task.parameter_values[row]) if task.parameter_values.size else whole
+        for shot in range(task.shots):
+            options: dict[str, Any] = {
+                "shots": 1,
+                "seed_simulator": (int(task.seeds[row]) >> 2) + shot,
+                "noise_model": reading_errors(task.noise, order),
+                "mps_log_data": True,
+            }
+            (result,) = self._run([bound], _MPS_OF_AER, seconds, task.truncation, **options)
+            errors.append(truncation_error(_log().new(result.metadata), decompositions(task.circuit)))
+        return max(errors)
 
     def _exact_offer(self, task: SampleTask, seconds: float) -> Offer | None:
         """Return what `_drawn` does with a task, if it does anything."""
@@ -162,6 +219,10 @@ class AerExecutor(BaseExecutor):
             InvalidInputError: If Aer does not know an instruction.
             InternalError: If Aer failed.
         """
+        if task.truncation is not None:
+            return self._sampled(
+                task, _MPS_OF_AER, seconds_of(task.truncation.bond, task.shots * _length(task.circuit))
+            )
         stabilized = self._stabilized_rows(task)
         if not stabilized.any():
             return self._dense(task)
@@ -251,6 +312,10 @@ class AerExecutor(BaseExecutor):
     def _is_ideal(self, task: SampleTask) -> bool:
         return task.noise is None and "reset" not in task.circuit.count_ops()
 
+    def _is_once(self, task: SampleTask) -> bool:
+        """Return whether Aer evolves a circuit once for all shots: nothing is random before its last measurements."""
+        return self._is_ideal(task) and terminal_measurements(task.circuit) is not None
+
     def _fits(self, task: SampleTask, measured: Collection[int]) -> bool:
         return task.circuit.num_qubits <= self.capabilities().num_qubits and len(measured) <= _MAX_OUTCOME_BITS
 
@@ -287,7 +352,9 @@ class AerExecutor(BaseExecutor):
         if varying <= _BOUND_BY_AER:
             table = {parameter: rows[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
             # Without this option Aer copies the circuit for each row, which takes half of the time.
-            options = {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
+            options: dict[str, Any] = (
+                {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
+            )
             results = self._run([circuit], "statevector", seconds, shots=1, **options)
         else:
             results = self._run([circuit.assign_parameters(row) for row in rows], "statevector", seconds, shots=1)
@@ -298,19 +365,17 @@ class AerExecutor(BaseExecutor):
     def _sampling_method(self, task: SampleTask, dense_seconds: float) -> tuple[str, float]:
         """Return how Aer takes shots, and about how many seconds it needs for a row."""
         circuit = task.circuit
-        bond = _bond_bound(circuit)
-        # Aer evolves a circuit once for all shots if there is no chance before its last measurements.
-        once = self._is_ideal(task) and terminal_measurements(circuit) is not None
+        _, bond = placed(circuit)
+        once = self._is_once(task)
         if bond is not None:
-            product = _SECONDS_PER_TENSOR + _SECONDS_PER_PRODUCT * bond**3
             length = _length(circuit)
-            bond_seconds = product * (length + task.shots * circuit.num_qubits if once else task.shots * length)
+            bond_seconds = seconds_of(bond, length + task.shots * circuit.num_qubits if once else task.shots * length)
             if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= _SMALL_BOND:
-                return "matrix_product_state", bond_seconds
+                return _MPS_OF_AER, bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
             return "statevector", _dense_seconds(circuit, 1) if once else dense_seconds
-        if bond is not None and bond <= _LARGEST_BOND:
-            return "matrix_product_state", bond_seconds
+        if bond is not None and bond <= LARGEST_BOND:
+            return _MPS_OF_AER, bond_seconds
         needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits
         raise CircuitTooLargeError(
             f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {in_words(needed)}, and there"
@@ -319,24 +384,42 @@ class AerExecutor(BaseExecutor):
 
     def _sampled(self, task: SampleTask, method: str, seconds: float) -> BitTensor:
         """Have Aer take the shots."""
-        # Before values are put in, which takes the labels of delays away.
-        whole = written_out(task.circuit, task.noise)
-        reading = reading_errors(task.noise, task.circuit.num_qubits)
+        whole, order = self._written(task, method)
+        reading = reading_errors(task.noise, order)
         rows = []
         for values, seed in zip(task.parameter_values, task.seeds.tolist(), strict=True):
             bound = whole.assign_parameters(values) if values.size else whole
             circuit = in_clifford_gates(bound) if method == "stabilizer" else bound
             # Aer takes seeds of 63 bits, and counts up from there.
-            options = {"shots": task.shots, "seed_simulator": seed >> 2, "noise_model": reading}
-            (result,) = self._run([circuit], method, seconds, **options)
+            options: dict[str, Any] = {"shots": task.shots, "seed_simulator": seed >> 2, "noise_model": reading}
+            (result,) = self._run([circuit], method, seconds, task.truncation, **options)
             counts: dict[str, int] = getattr(result.data, "counts", {})
             if sum(counts.values()) != task.shots:
                 raise InternalError(f"The simulator took {sum(counts.values())} of {task.shots} shots.")
             rows.append(_shuffled(counts, circuit.num_clbits, seed)[:, : task.circuit.num_clbits])
         return np.array(rows, dtype=np.bool_).reshape(len(rows), task.shots, task.circuit.num_clbits)
 
-    def _run(self, circuits: list[QuantumCircuit], method: str, seconds: float, **options: Any) -> list[Any]:
+    def _written(self, task: SampleTask, method: str) -> tuple[QuantumCircuit, Sequence[int]]:
+        """Return a task's circuit as Aer is given it, and which qubits its first, second and so on are."""
+        # Before values are put in, which takes the labels of delays away.
+        whole = written_out(task.circuit, task.noise)
+        if method != _MPS_OF_AER:
+            return whole, range(task.circuit.num_qubits)
+        order, _ = placed(task.circuit)
+        return in_order(whole, order), order
+
+    def _run(
+        self,
+        circuits: list[QuantumCircuit],
+        method: str,
+        seconds: float,
+        truncation: Truncation | None = None,
+        **options: Any,
+    ) -> list[Any]:
         """Return Aer's results, which take about `seconds`."""
+        if truncation is not None:
+            options["matrix_product_state_max_bond_dimension"] = truncation.bond
+            options["matrix_product_state_truncation_threshold"] = truncation.weight
         try:
             with self.time_limit(_LEAST_LIMIT_SECONDS + _LIMIT_FACTOR * seconds):
                 result = (
@@ -376,6 +459,15 @@ class AerExecutor(BaseExecutor):
         qubits: int = circuit.num_qubits * (2 if method == "density_matrix" else 1)
         needed: int = 4 * _AMPLITUDE_BYTES * 2**qubits
         return max(self._memory_bytes, needed, 4 * 2**20) >> 20
+
+
+@cache
+def _log() -> Log:
+    return Log()
+
+
+def _tensor_bytes(num_qubits: int, bond: int) -> int:
+    return 2 * _AMPLITUDE_BYTES * num_qubits * bond**2
 
 
 @cache
@@ -430,22 +522,3 @@ def _shuffled(counts: Mapping[str, int], num_clbits: int, seed: int) -> BitTenso
     order = np.repeat(np.arange(len(counts)), [count for _, count in ordered])
     shots: BitTensor = outcomes[np.random.default_rng(seed).permutation(order)]
     return shots
-
-
-def _bond_bound(circuit: QuantumCircuit) -> int | None:
-    """Return the bond dimension that a matrix product state of `circuit` cannot exceed; None if it is not known.
-
-    A gate of two qubits multiplies the bonds between them by its operator Schmidt rank, at most 4 (Vidal, 2003,
-    https://doi.org/10.1103/PhysRevLett.91.147902). Of alternatives, all gates are counted.
-    """
-    exponents = np.zeros(max(1, circuit.num_qubits - 1), dtype=np.int64)
-    if has_loop(circuit):
-        return None
-    for operation, qubits in leaves(circuit, range(circuit.num_qubits)):
-        if len(qubits) > 2:  # noqa: PLR2004 - gates of three qubits
-            return None
-        if len(qubits) == 2:  # noqa: PLR2004 - a pair
-            exponents[min(qubits) : max(qubits)] += 1 if operation.name in _RANK_TWO else 2
-    ends = np.minimum(np.arange(1, len(exponents) + 1), np.arange(len(exponents), 0, -1))
-    bond: int = 2 ** int(np.minimum(exponents, ends).max())
-    return bond

@@ -14,7 +14,7 @@ from kit.quantum.clifford_circuits import clifford_case
 from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.simulation import engine
-from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, Truncation
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import PATIENCE, Approximation, Method, Noise, Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -152,6 +152,56 @@ def test_what_takes_far_too_long_exactly_runs_twirled_or_is_refused() -> None:
         planned_for(brickwork(14, 6, 0.3), Wish(), 1e-3)
 
 
+def test_what_takes_too_long_is_refused_with_the_shots_that_would_run() -> None:
+    circuit, limit = brickwork(14, 6, 0.3), 0.01
+    noise = DeviceNoise.from_model(damped(), 14)
+
+    def planned_with(shots: int) -> list[Plan]:
+        return list(engine.plans(AER, circuit, np.empty((1, 0)), shots, noise=noise, limit_seconds=limit))
+
+    with pytest.raises(CircuitTooLargeError, match=r"With \d+ shots it would run") as refusal:
+        planned_with(10_000)
+    words = str(refusal.value).split()
+    shots = int(words[words.index("With") + 1])
+    (plan,) = planned_with(shots)
+    assert plan.seconds <= PATIENCE * limit
+    with pytest.raises(CircuitTooLargeError):
+        planned_with(4 * shots)
+
+
+def test_what_no_number_of_shots_makes_short_enough_is_said_to_be_so() -> None:
+    noise = DeviceNoise.from_model(damped(), 20)
+    with pytest.raises(CircuitTooLargeError, match="Fewer shots are not enough: fewer qubits or gates, or a GPU"):
+        list(engine.plans(AER, brickwork(20, 6, 0.3), np.empty((1, 0)), 100, noise=noise, limit_seconds=1e-6))
+
+
+@pytest.mark.parametrize("num_qubits", [28, 33, 34, 50])
+def test_what_is_too_large_is_advised_to_have_a_gpu_only_where_one_holds_it(num_qubits: int) -> None:
+    with pytest.raises(CircuitTooLargeError, match=r"there are .* enough for \d+") as refusal:
+        plans_of(brickwork(num_qubits, 8, 0.3), None)
+    assert ("An executor with a GPU would run it" in str(refusal.value)) == (num_qubits <= 33)
+    assert "simulator.approximation: truncated" in str(refusal.value)
+    if num_qubits == 28:
+        assert "4.0 GiB fit into the GPU's memory" in str(refusal.value).replace("4 GiB", "4.0 GiB")
+
+
+def test_truncation_is_advised_and_used_only_where_the_executor_has_it() -> None:
+    circuit, wish = brickwork(50, 6, 0.3), Wish(approximation=Approximation.TRUNCATED, max_truncation_error=0.1)
+    with pytest.raises(CircuitTooLargeError, match="too large") as refusal:
+        plans_of(circuit, None, executor=Recording(0))
+    assert "truncated" not in str(refusal.value)
+    with pytest.raises(CircuitTooLargeError, match="too large Recording has no method that truncates states"):
+        plans_of(circuit, None, wish, executor=Recording(0))
+    (plan,) = plans_of(circuit, None, wish, executor=Truncating(0))
+    assert (plan.method, plan.truncation_error) == ("truncated", 0.1)
+    assert plans_of(circuit, None, wish, executor=Truncating(100))[0].truncation_error == 0
+
+
+def test_a_clifford_circuit_that_the_executor_cannot_run_is_advised_to_leave_the_method_open() -> None:
+    with pytest.raises(CircuitTooLargeError, match=r"it would run with simulator\.method: automatic"):
+        plans_of(brickwork(50, 6), damped(), Wish(method=Method.EXECUTOR))
+
+
 class Recording(Simulator):
     """Offers whatever it is told to, and runs nothing."""
 
@@ -168,29 +218,52 @@ class Recording(Simulator):
         return np.zeros((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
 
 
+class Truncating(Recording):
+    """Runs everything, if it may truncate."""
+
+    truncates = True
+
+    def offer_truncated(self, task: SampleTask, most_error: float, most_seconds: float) -> Offer:
+        assert task.truncation is None
+        seconds = min(1.0, most_seconds)
+        truncation = Truncation(bond=2, weight=1e-9)
+        return Offer(
+            method="truncated", seconds=seconds, memory_bytes=1, truncation=truncation, truncation_error=most_error
+        )
+
+
 @given(
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(["ideal", "pauli", "damped"]),
     method=st.sampled_from(Method),
     approximation=st.sampled_from([None, *Approximation]),
     most=st.sampled_from([0, 100]),
+    kind_of_executor=st.sampled_from([Recording, Truncating]),
 )
 def test_no_plan_approximates_without_saying_so_or_against_the_options(
-    seed: int, kind: str, method: Method, approximation: Approximation | None, most: int
+    seed: int,
+    kind: str,
+    method: Method,
+    approximation: Approximation | None,
+    most: int,
+    kind_of_executor: type[Recording],
 ) -> None:
     case = clifford_case(np.random.default_rng(seed), most=14, noisy=kind == "pauli")
     model = damped() if kind == "damped" else case.model
     damaged = kind == "damped" and any(name in case.circuit.count_ops() for name in ("h", "sx", "rz"))
     wish = Wish(method=method, approximation=approximation)
     try:
-        found = plans_of(case.circuit, model, wish, (tuple(case.values),), Recording(most))
+        found = plans_of(case.circuit, model, wish, (tuple(case.values),), kind_of_executor(most))
     except (CircuitTooLargeError, UnsupportedOptionError):
         # What has an exact method is refused only if the options stand against it.
         assert damaged or method is Method.EXECUTOR or most == 0
         return
     for plan in found:
         twirled = damaged and plan.method == "clifford-frames"
-        assert plan.approximates == twirled
+        truncated = plan.method == "truncated"
+        assert plan.approximates == (twirled or truncated)
+        assert (plan.truncation_error > 0) == truncated
+        assert not truncated or (most == 0 and approximation is Approximation.TRUNCATED)
         assert (plan.noise is Noise.TWIRLED) == twirled
         if twirled:
             assert approximation is not Approximation.NONE
