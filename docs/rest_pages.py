@@ -11,6 +11,18 @@ SAME = "Nothing that IBM's has is missing."
 
 # Compared with https://quantum.cloud.ibm.com/docs/api/qiskit-runtime-rest, path by path.
 LACKS = {
+    "GET /api/v1/versions": "No `sunset_date`: no version is to be dropped.",
+    "GET /api/v1/instance": "No `usage_allocation_seconds`: the shares of accounts are set in accounts.toml.",
+    "GET /api/v1/instances/configuration": SAME,
+    "PUT /api/v1/instances/configuration": "No 409: a limit may be set below what is used, and then holds at once.",
+    "GET /api/v1/accounts/{account_id}": "No `functions`, `start_time`, `end_time` and `unallocated_usage_seconds`:"
+    " there are no contracts.",
+    "GET /api/v1/analytics/filters": "`plans` and `subscriptions` are empty.",
+    "GET /api/v1/analytics/usage": "No filters `plan` and `subscription_id`.",
+    "GET /api/v1/analytics/usage_grouped": "No filters `plan` and `subscription_id`, and no groups by them.",
+    "GET /api/v1/analytics/usage_grouped_by_date": "No filters `plan` and `subscription_id`.",
+    "GET /api/v1/workloads": "No `estimated_running_time_seconds`.",
+    "GET /api/v1/tags": SAME,
     "GET /api/v1/instances/usage": "No `usage_allocation_seconds`. The period is a day (UTC), not four weeks.",
     "GET /api/v1/backends": "No `fields=wait_time_seconds` and no `performance_metrics`.",
     "GET /api/v1/backends/{name}/configuration": "Only the present calibration can be named.",

@@ -9,7 +9,17 @@ from fastapi import APIRouter, FastAPI
 
 from qiskit_runtime_server.api import errors, pages
 from qiskit_runtime_server.api.metrics import CountedRequests, HttpMetrics
-from qiskit_runtime_server.api.routes import admin, backends, health, instances, jobs, platform, sessions
+from qiskit_runtime_server.api.routes import (
+    admin,
+    analytics,
+    backends,
+    health,
+    instances,
+    jobs,
+    platform,
+    sessions,
+    workloads,
+)
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.metrics import new_registry
 from qiskit_runtime_server.roles.services import run_services
@@ -53,7 +63,8 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
     errors.install(app)
     runtime = APIRouter()
-    for module in (backends, jobs, sessions, instances, admin):
+    runtime.include_router(instances.versions)
+    for module in (backends, jobs, sessions, workloads, instances, analytics, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])

@@ -1,13 +1,14 @@
 """What the routes work with, and who is calling."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, identity
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.api.models.base import Crn
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
@@ -51,6 +52,12 @@ class Services:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
         self.dispatcher.end_run(job.id)
+
+    async def limits(self, caller: Identity) -> AccountLimits:
+        """Return the limits of the caller's instance: what an admin has set over the API, else what its file says."""
+        limits = caller.instance.limits
+        seconds = await self.store.overviews.instance_limit(caller.id, caller.crn)
+        return limits if seconds is None else replace(limits, seconds_per_day=seconds)
 
     async def metadata(self, backend: str) -> Metadata:
         """Return the device that a virtual backend's name stands for.

@@ -16,6 +16,7 @@ from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, Outcome, RetryReason, Session, SessionId
 from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.store.overviews import Overviews
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +362,7 @@ class Store(Protocol):
     sessions: SessionStore
     archive: Archive
     counts: CountStore
+    overviews: Overviews
     signals: Signals
 
     async def close(self) -> None:

@@ -118,8 +118,9 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
     with services.budget.share() as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
+        limits = await services.limits(caller)
         try:
-            await services.store.jobs.add(job, params, caller.instance.limits)
+            await services.store.jobs.add(job, params, limits)
         except StoreUnavailableError:
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdrawals.begin(job)

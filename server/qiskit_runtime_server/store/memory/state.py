@@ -47,6 +47,19 @@ class Kept:
         return sum(map(len, self.documents.values()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotTime:
+    """What a job has taken that has ended after running."""
+
+    job: Job
+    ended: datetime
+
+    @property
+    def queue_seconds(self) -> float:
+        """From its submission to the start of the run that ended it."""
+        return 0.0 if self.job.started is None else max(0.0, (self.job.started - self.job.created).total_seconds())
+
+
 @dataclass(slots=True, kw_only=True)
 class State:
     """What all parts of the store share.
@@ -55,6 +68,8 @@ class State:
         clock: Measures leases, in seconds.
         counts: Of every account that ever sent a job to the executor.
         days: What instances have used, by day.
+        slot_times: The same job by job.
+        limits: Slot time a day that admins have granted to instances.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -63,6 +78,8 @@ class State:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     counts: defaultdict[ExecutorName, dict[AccountId, Counts]] = field(default_factory=lambda: defaultdict(dict))
     days: dict[tuple[date, AccountId, str, ExecutorName], UsageDay] = field(default_factory=dict)
+    slot_times: list[SlotTime] = field(default_factory=list)
+    limits: dict[tuple[AccountId, str], int] = field(default_factory=dict)
     draining: set[ExecutorName] = field(default_factory=set)
     last_now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -112,7 +129,7 @@ class State:
         kept.job = job
         if ran:
             self.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=False))
-            self.charge(job, now.date())
+            self.charge(job, now)
         else:
             self.count(job, lambda counts: fair_share.left(counts, job))
         self.note(job, lambda session: session.with_job_ended(now, job.metrics.seconds if ran else 0.0))
@@ -127,8 +144,10 @@ class State:
             if (used.day, used.account, used.instance) == (day, account, instance)
         )
 
-    def charge(self, job: Job, day: date) -> None:
+    def charge(self, job: Job, now: datetime) -> None:
         """Count the slot time of a job that has ended after running."""
+        day = now.date()
+        self.slot_times.append(SlotTime(job=job, ended=now))
         key = day, job.account, job.instance, job.executor
         new = UsageDay(account=job.account, instance=job.instance, executor=job.executor, day=day, seconds=0.0, jobs=0)
         used = self.days.get(key, new)

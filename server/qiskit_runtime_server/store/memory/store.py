@@ -32,7 +32,9 @@ from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store import fair_share
 from qiskit_runtime_server.store.fair_share import age
 from qiskit_runtime_server.store.memory.archive import MemoryArchive
+from qiskit_runtime_server.store.memory.overviews import MemoryOverviews
 from qiskit_runtime_server.store.memory.state import Kept, Part, State, refuse_surrogates
+from qiskit_runtime_server.store.overviews import Overviews
 from qiskit_runtime_server.store.port import (
     Archive,
     Claim,
@@ -290,6 +292,7 @@ class MemoryStore:
         self.sessions: SessionStore = MemorySessions(state)
         self.archive: Archive = MemoryArchive(state)
         self.counts: CountStore = MemoryCounts(state)
+        self.overviews: Overviews = MemoryOverviews(state)
         self.signals: Signals = state.hub
 
     def __str__(self) -> str:

@@ -112,6 +112,7 @@ def session_row(session: Session) -> dict[str, Any]:
         "first_job_started": session.first_job_started,
         "last_job_started": session.last_job_started,
         "last_job_completed": session.last_job_completed,
+        "expires": session.expires(),
         "changes": json_text(session.changes),
         "seconds": session.seconds,
     }

@@ -81,6 +81,7 @@ sessions = Table(
     Column("first_job_started", UtcDateTime),
     Column("last_job_started", UtcDateTime),
     Column("last_job_completed", UtcDateTime),
+    Column("expires", UtcDateTime, comment="When it accepts no more jobs; null before the first has started"),
     Column("changes", Text, nullable=False, server_default="[]", comment="JSON; states and when it came into them"),
     Column("seconds", Double, nullable=False, server_default="0", comment="Slot time of jobs that have ended"),
 )
@@ -212,6 +213,7 @@ slot_times = Table(
     Column("session_id", String),
 )
 Index("slot_times_of_account", slot_times.c.account, slot_times.c.ended)
+Index("slot_times_by_end", slot_times.c.ended)
 
 # Sums over `slot_times`, by the day (UTC) on which jobs ended.
 usage_days = Table(

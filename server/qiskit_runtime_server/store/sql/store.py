@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from qiskit_runtime_server.store.overviews import Overviews
 from qiskit_runtime_server.store.port import (
     Archive,
     CountStore,
@@ -16,6 +17,7 @@ from qiskit_runtime_server.store.sql.counts import SqlCounts
 from qiskit_runtime_server.store.sql.database import Database
 from qiskit_runtime_server.store.sql.documents import SqlDocuments
 from qiskit_runtime_server.store.sql.jobs import SqlJobs
+from qiskit_runtime_server.store.sql.overviews import SqlOverviews
 from qiskit_runtime_server.store.sql.queue import SqlQueue
 from qiskit_runtime_server.store.sql.sessions import SqlSessions
 
@@ -35,6 +37,7 @@ class SqlStore:
         self.sessions: SessionStore = SqlSessions(database)
         self.archive: Archive = SqlArchive(database)
         self.counts: CountStore = SqlCounts(database)
+        self.overviews: Overviews = SqlOverviews(database)
         self.signals: Signals = database.hub
         self.database = database
         self._release = release

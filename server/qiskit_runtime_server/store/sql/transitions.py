@@ -99,6 +99,7 @@ _NOTED: Final = (
     "first_job_started",
     "last_job_started",
     "last_job_completed",
+    "expires",
     "changes",
     "seconds",
 )
