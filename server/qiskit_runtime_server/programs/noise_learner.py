@@ -47,6 +47,7 @@ _ENCODERS: Final[Mapping[str, Callable[[NoiseLearnerV3Results], Any]]] = {
     "v0.2": noise_learner_v3_result_to_0_2,
     "v0.3": noise_learner_v3_result_to_0_3,
 }
+VERSIONS: Final = tuple(_ENCODERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

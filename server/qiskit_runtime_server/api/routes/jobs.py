@@ -28,7 +28,7 @@ from qiskit_runtime_server.errors import (
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode
-from qiskit_runtime_server.messages.programs import ProgramName
+from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
 from qiskit_runtime_server.store.port import DocumentKind, JobQuery
 
 _MAX_LIMIT: Final = 200
@@ -256,6 +256,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
     if submission.program_id not in set(ProgramName):
         offered = ", ".join(ProgramName)
         raise ProgramNotFoundError(f"Program {submission.program_id!r} not found; there are {offered}.")
+    _check_schema(ProgramName(submission.program_id), submission.params)
     if submission.starts_session and submission.session_id:
         raise MalformedRequestError("A job that starts a session cannot be in another one: leave out session_id.")
     if submission.runtime:
@@ -292,6 +293,34 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         max_qubits=caller.instance.limits.qubits,
     )
     return job, params
+
+
+class _Versioned(msgspec.Struct):
+    """All that is read here of params: which shape they say that they have."""
+
+    schema_version: str | None = None
+
+
+_VERSIONED: Final = msgspec.json.Decoder(_Versioned)
+
+
+def _check_schema(program: ProgramName, params: msgspec.Raw) -> None:
+    """Refuse params of a newer client than this server knows; what else is wrong with them, the job's run will say.
+
+    Raises:
+        MalformedRequestError: If they name a version that is not read.
+    """
+    known = SCHEMA_VERSIONS.get(program)
+    if known is None:
+        return
+    try:
+        version = _VERSIONED.decode(params).schema_version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if version is not None and version not in known:
+        raise MalformedRequestError(
+            f"Params of {program} have schema version {version[:64]!r}; this server reads {', '.join(known)}."
+        )
 
 
 async def _check_session(submission: Submission, caller: Identity, services: Services) -> None:

@@ -66,6 +66,19 @@ async def test_a_job_that_makes_no_sense_is_refused_by_name(
     assert (await api.alice.get("/jobs")).json()["count"] == 0
 
 
+@pytest.mark.parametrize("program", ["executor", "noise-learner", "calibrate"])
+async def test_params_of_a_newer_schema_are_refused_with_those_that_are_read(api: Api, program: str) -> None:
+    answer = await api.alice.post("/jobs", json=body(program_id=program, params={"schema_version": "v9.0"}))
+    assert answer.status_code == 400
+    assert "'v9.0'" in answer.json()["error"]["message"]
+    assert "v0.1" in answer.json()["error"]["message"]
+    assert (await api.alice.get("/jobs")).json()["count"] == 0
+    # What else is wrong is for the worker to say.
+    others: list[object] = [{"schema_version": "v0.1"}, {"schema_version": 1}, {}, []]
+    for params in others:
+        await submit(api.alice, program_id=program, params=params)
+
+
 async def test_a_body_that_is_no_json_or_has_no_params_is_refused(api: Api) -> None:
     assert (await api.alice.post("/jobs", content=b"{")).status_code == 400
     assert (await api.alice.post("/jobs", json={"program_id": "sampler", "backend": BACKEND})).status_code == 400
