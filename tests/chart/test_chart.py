@@ -1,5 +1,7 @@
 """The chart as files: what helm and its users read."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,12 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
         ({"images": {"registry": "https://x/"}}, "does not match pattern"),
         ({"images": {"pullPolicy": "Sometimes"}}, "must be one of"),
         ({"logLevel": "loud"}, "must be one of"),
+        ({"images": {"tag": 1.5}}, "got number, want"),
+        ({"images": {"digests": {"api": "sha256:12"}}}, "does not match pattern"),
+        ({"settings": {"RESYNC": "600"}}, "does not match pattern"),
+        ({"settings": {"QRO_NAMESPACE": "lab"}}, "'not' failed"),
+        ({"extraEnv": [{"name": "QRO_RESYNC", "value": "600"}]}, "'not' failed"),
+        ({"userAssignment": "Nobody"}, "must be one of"),
         ({"crds": {"upgrade": "yes please"}}, "got string, want boolean"),
         ({"runtimeServers": [{"name": "lab"}]}, "additional properties 'runtimeServers' not allowed"),
     ],
@@ -75,6 +83,42 @@ def test_every_value_is_described_and_every_variable_is_a_setting(helm: Path, tm
     assert settings.api_image == "registry.test/qiskit/qiskit-runtime-server-api:0.1.0"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}
+
+
+def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Path) -> None:
+    digest = f"sha256:{'0' * 64}"
+    values = {
+        "podLabels": {"example.org/cost-centre": "physics"},
+        "podAnnotations": {"example.org/contact": "lab"},
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
+        "userAssignment": "Platform",
+        "images": {"tag": 20261129, "digests": {"api": digest}},
+        "settings": {"QRO_RESYNC": 600},
+        "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
+    }
+    manifests = rendered(helm, tmp_path, values, *ALL_APIS)
+    for manifest in manifests:
+        if pod := pod_of(manifest):
+            metadata = manifest["metadata"] if manifest["kind"] == "Pod" else manifest["spec"]["template"]["metadata"]
+            assert metadata["labels"]["example.org/cost-centre"] == "physics"
+            assert metadata["annotations"]["example.org/contact"] == "lab"
+            assert pod["affinity"] == values["affinity"]
+            assert not pod["securityContext"].keys() & {"runAsUser", "runAsGroup"}
+            assert pod["containers"][0]["image"] == "qiskit-runtime-operator:20261129"
+    (deployment,) = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {item["name"]: item.get("value") for item in container["env"]}
+    assert variables["QRO_API_IMAGE"] == f"qiskit-runtime-server-api@{digest}"
+    assert variables["QRO_EXECUTOR_IMAGE"] == "qiskit-runtime-server-executor:20261129"
+    assert variables["QRO_RESYNC"] == "600"
+    assert variables["HTTPS_PROXY"] == "http://proxy"
+
+
+def test_settings_of_the_chart_are_refused_among_the_others() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["settings"]["propertyNames"]
+    template = (CHART / "templates" / "deployment.yaml").read_text()
+    fixed = set(re.findall(r"name: (QRO_[A-Z_]+)", template)) | {"QRO_HEALTH_PORT", "QRO_METRICS_PORT"}
+    assert set(schema["not"]["enum"]) == fixed
 
 
 @pytest.mark.parametrize("namespaces", [[], ["a", "b"]])
@@ -114,6 +158,24 @@ def test_all_pods_fulfil_the_restricted_standard(helm: Path, tmp_path: Path) -> 
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         }
+
+
+def paths(values: dict[str, Any], *above: str) -> Iterator[tuple[str, ...]]:
+    for key, value in values.items():
+        yield *above, key
+        if isinstance(value, dict):
+            yield from paths(value, *above, key)
+
+
+def test_a_value_that_the_last_release_did_not_have_has_a_fallback(helm: Path, tmp_path: Path) -> None:
+    """As after `helm upgrade --reuse-values`, which takes the last release's values instead of this chart's."""
+    required = {"images", "crds", *(f"images.{name}" for name in ("operator", "api", "executor", "executorGpu"))}
+    for path in paths(yaml.safe_load((CHART / "values.yaml").read_text())):
+        values: Any = None
+        for key in reversed(path):
+            values = {key: values}
+        if ".".join(path) not in required:
+            assert rendered(helm, tmp_path, values, *ALL_APIS), path
 
 
 @pytest.mark.parametrize("release", ["a", "qiskit-runtime-operator", "r" * 53])

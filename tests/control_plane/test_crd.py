@@ -31,6 +31,12 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
     "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
     "some settings are the operator's": {"executors": [{**AER, "settings": {"QRS_EXECUTOR_KEY": "mine"}}]},
+    "some labels are the operator's": {"podTemplate": {"labels": {"app.kubernetes.io/name": "mine"}}},
+    "variables of the server's own have a place": {"podTemplate": {"env": [{"name": "QRS_LEASE", "value": "9"}]}},
+    "some volumes are the operator's": {"api": {"podTemplate": {"volumes": [{"name": "data", "emptyDir": {}}]}}},
+    "the container server is the operator's": {
+        "executors": [{**AER, "podTemplate": {"containers": [{"name": "server", "image": "x"}]}}]
+    },
     "Services are called": {"executors": [{"name": "a" * 40, "type": "aer"}]},
 }
 REFUSED_NAMES = {"metadata.name becomes the name of Services": "lab.one"}

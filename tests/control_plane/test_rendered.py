@@ -1,7 +1,7 @@
 """What is rendered, in the hands of a real API server."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from kit.kubernetes.client import KubernetesClient, eventually
+from kit.kubernetes.client import KubernetesClient, RefusedError, eventually
 from kit.kubernetes.convergence import differences
 from kit.kubernetes.runtime_servers import AER, GPU, body, render_context, runtime_server, specs
 from qiskit_runtime_operator.render import render
@@ -74,6 +74,87 @@ def test_pods_are_admitted_where_only_restricted_ones_are(kubernetes: Kubernetes
     apply_all(kubernetes, created(kubernetes, {"executors": [dict(AER), dict(GPU)]}))
     pods = eventually(lambda: len(found := kubernetes.list("Pod")) == 3 and found)
     assert {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods} == {"api", "executor"}
+
+
+@pytest.fixture
+def policy(kubernetes: KubernetesClient) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that has the API server refuse pods of the test's namespace unless an expression holds."""
+    path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+    name = f"tests-{secrets.token_hex(4)}"
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": kubernetes.namespace}}
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+
+    def demand(expression: str, message: str) -> None:
+        validation = {"expression": expression, "message": message}
+        definition = {
+            "metadata": {"name": name},
+            "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [validation]},
+        }
+        binding = {
+            "metadata": {"name": name},
+            "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": {"namespaceSelector": selector},
+            },
+        }
+        kubernetes.call("POST", f"{path}ies", definition)
+        kubernetes.call("POST", f"{path}ybindings", binding)
+        probe = {"containers": [{"name": "probe", "image": "registry.test/probe:1"}]}
+        eventually(lambda: message in refusal(kubernetes, probe))
+
+    yield demand
+    kubernetes.call("DELETE", f"{path}ybindings/{name}")
+    kubernetes.call("DELETE", f"{path}ies/{name}")
+
+
+def refusal(kubernetes: KubernetesClient, spec: Manifest) -> str:
+    """Return why a pod of this specification is refused; nothing if it is not."""
+    metadata = {"name": f"probe-{next(NUMBERS)}", "namespace": kubernetes.namespace}
+    try:
+        kubernetes.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    except RefusedError as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("expression", "template"),
+    [
+        (
+            "'example.org/cost-centre' in object.metadata.?labels.orValue({})",
+            {"labels": {"example.org/cost-centre": "7"}},
+        ),
+        # As OpenShift's restricted-v2 does before it fills in what is missing.
+        (
+            " && ".join(
+                f"object.spec.?securityContext.?{field}.orValue(1000650000) >= 1000650000"
+                for field in ("runAsUser", "fsGroup")
+            ),
+            {"userAssignment": "Platform"},
+        ),
+    ],
+    ids=["label", "range of users"],
+)
+def test_policies_of_the_cluster_can_be_met(
+    kubernetes: KubernetesClient, policy: Callable[[str, str], None], expression: str, template: dict[str, Any]
+) -> None:
+    policy(expression, "not as this cluster wants it")
+    apply_all(kubernetes, created(kubernetes, {}))
+    failure = eventually(
+        lambda: next(
+            (
+                condition["message"]
+                for deployment in kubernetes.list("Deployment")
+                for condition in deployment.get("status", {}).get("conditions", ())
+                if condition["type"] == "ReplicaFailure"
+            ),
+            None,
+        )
+    )
+    assert "not as this cluster wants it" in failure
+    apply_all(kubernetes, created(kubernetes, {"podTemplate": template}, name="fitting"))
+    eventually(lambda: len(kubernetes.list("Pod", selector="app.kubernetes.io/instance=fitting")) == 2)
 
 
 def test_the_status_is_one_that_the_schema_knows_and_repeats_the_scheduler(kubernetes: KubernetesClient) -> None:

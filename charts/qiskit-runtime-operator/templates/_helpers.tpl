@@ -19,19 +19,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{- /* The full name of an image; the argument is a list of its name and the root. */ -}}
+{{- /* The full name of an image; the argument is a list of its key in .Values.images and the root. */ -}}
 {{- define "operator.image" -}}
+{{- $key := index . 0 -}}
 {{- $root := index . 1 -}}
-{{- $registry := $root.Values.images.registry -}}
-{{ if $registry }}{{ $registry }}/{{ end }}{{ index . 0 }}:{{ $root.Values.images.tag | default $root.Chart.AppVersion }}
+{{- $images := $root.Values.images -}}
+{{- $tag := $images.tag | default $root.Chart.AppVersion -}}
+{{- /* A number of a values file is a float, which would be written as 2.0261129e+07. */ -}}
+{{- if kindIs "float64" $tag }}{{ $tag = printf "%.0f" $tag }}{{ end -}}
+{{- $digest := index ($images.digests | default dict) $key -}}
+{{ with $images.registry }}{{ . }}/{{ end }}{{ index $images $key }}{{ if $digest }}@{{ $digest }}{{ else }}:{{ $tag }}{{ end }}
 {{- end -}}
 
 {{- /* What all pods of the chart have. */ -}}
 {{- define "operator.pod" -}}
 securityContext:
   runAsNonRoot: true
+  {{- if ne (.Values.userAssignment | default "Fixed") "Platform" }}
   runAsUser: 10001
   runAsGroup: 10001
+  {{- end }}
   seccompProfile: {type: RuntimeDefault}
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
@@ -47,13 +54,17 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
 {{- end -}}
 
 {{- define "operator.container" -}}
-image: {{ include "operator.image" (list .Values.images.operator .) }}
+image: {{ include "operator.image" (list "operator" .) }}
 imagePullPolicy: {{ .Values.images.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from qiskit_runtime_operator.render.metadata import labels
 from qiskit_runtime_operator.resource.model import Gpu, Manifest, RuntimeServer, Workload
+from qiskit_runtime_operator.resource.names import SERVER
+from qiskit_runtime_operator.resource.pod_template import PodTemplate, UserAssignment, joined
 from qiskit_runtime_operator.resource.ports import HTTP, container_ports
 
 SNAPSHOTS: Final = "/etc/qiskit-runtime-server/snapshots"
@@ -39,7 +41,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pods:
-    """The pods of one Deployment, where they differ from others; each has one container.
+    """The pods of one Deployment, where they differ from others; each has one container of ours.
 
     Attributes:
         name: The Deployment's.
@@ -81,21 +83,36 @@ class Pods:
 
 
 def pod_template(server: RuntimeServer, pods: Pods) -> Manifest:
-    """Return the template of the pods, which fulfils the restricted Pod Security Standard."""
+    """Return the template of the pods: the user's with our own fields on top.
+
+    What is ours fulfils the restricted Pod Security Standard.
+    """
+    added = pods.workload.pod_template.with_defaults(server.spec.pod_template)
     return {
-        "metadata": _present({"labels": labels(pods.selector), "annotations": dict(pods.annotations)}),
+        "metadata": _present(
+            {
+                "labels": {**added.labels, **labels(pods.selector)},
+                "annotations": {**added.annotations, **pods.annotations},
+            }
+        ),
         "spec": _present(
             {
                 "serviceAccountName": pods.service_account,
                 "automountServiceAccountToken": False,
                 # Variables that Kubernetes makes from the names of Services could be taken for settings.
                 "enableServiceLinks": False,
-                "securityContext": _pod_security(),
+                "securityContext": {**added.security_context, **_pod_security(added)},
+                "hostUsers": added.host_users,
                 "imagePullSecrets": [{"name": name} for name in server.spec.image.pull_secrets],
                 "terminationGracePeriodSeconds": _seconds(pods.grace),
                 **_placement(pods),
-                "containers": [_container(server, pods)],
-                "volumes": [{"name": volume.name, **volume.source} for volume in _volumes(pods)],
+                "affinity": dict(added.affinity),
+                "schedulerName": added.scheduler_name,
+                "initContainers": list(added.init_containers),
+                "containers": [_container(server, pods, added), *added.containers],
+                "volumes": list(
+                    joined(added.volumes, ({"name": volume.name, **volume.source} for volume in _volumes(pods)))
+                ),
             }
         ),
     }
@@ -140,19 +157,22 @@ def _topology_spread(pods: Pods) -> list[Manifest]:
     return [{**own, **constraint} for constraint in pods.workload.topology_spread_constraints or (by_node,)]
 
 
-def _container(server: RuntimeServer, pods: Pods) -> Manifest:
+def _container(server: RuntimeServer, pods: Pods, added: PodTemplate) -> Manifest:
+    own = [_variable(name, value) for name, value in {"HOME": _TMP, **pods.env}.items()]
+    mounts = [_mount(volume) for volume in _volumes(pods)]
     return _present(
         {
-            "name": "server",
+            "name": SERVER,
             "image": pods.image,
             "imagePullPolicy": server.spec.image.pull_policy.value,
             "command": ["qiskit-runtime-server"],
             "args": list(pods.args),
             "ports": container_ports(pods.port),
-            "env": [_variable(name, value) for name, value in {"HOME": _TMP, **pods.env}.items()],
-            "envFrom": [{"configMapRef": {"name": pods.env_from}}] if pods.env_from else [],
+            "env": list(joined(added.env, own)),
+            # Of two that have the same variable, the last one counts.
+            "envFrom": [*added.env_from, *([{"configMapRef": {"name": pods.env_from}}] if pods.env_from else [])],
             "resources": _resources(pods),
-            "volumeMounts": [_mount(volume) for volume in _volumes(pods)],
+            "volumeMounts": list(joined(added.volume_mounts, mounts, key="mountPath")),
             "startupProbe": _probe("live", period=2, failures=_seconds(_STARTUP) // 2),
             "livenessProbe": _probe("live", period=10, failures=6),
             "readinessProbe": _probe("ready", period=5, failures=3),
@@ -201,12 +221,13 @@ def _lifecycle(stop_delay: timedelta) -> Manifest | None:
     return {"preStop": {"sleep": {"seconds": _seconds(stop_delay)}}} if stop_delay else None
 
 
-def _pod_security() -> Manifest:
+def _pod_security(added: PodTemplate) -> Manifest:
+    # OpenShift gives each namespace a range of users, and refuses pods that name one outside of it.
+    fixed = added.user_assignment is not UserAssignment.PLATFORM
+    user = {"runAsUser": _USER, "runAsGroup": _USER, "fsGroup": _USER} if fixed else {}
     return {
         "runAsNonRoot": True,
-        "runAsUser": _USER,
-        "runAsGroup": _USER,
-        "fsGroup": _USER,
+        **user,
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }

@@ -9,12 +9,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, AliasGenerator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qiskit_runtime_operator.errors import InvalidSpecError
 from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, executor_name
+from qiskit_runtime_operator.resource.pod_template import STRICT, PodPart, PodTemplate
 from qiskit_runtime_operator.resource.quantities import canonical
 
 Manifest = dict[str, Any]
@@ -22,21 +22,9 @@ Manifest = dict[str, Any]
 # What a CRD that is newer than this operator may bring along: a field, or a member of an enumeration.
 _UNKNOWN: Final = ("unexpected_keyword_argument", "enum")
 
-# By name as well as by alias, so that `dataclasses.replace` works.
-_STRICT: Final = ConfigDict(
-    alias_generator=AliasGenerator(validation_alias=to_camel), validate_by_name=True, extra="forbid"
-)
-
-
-def _without_empty(part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `part` without what the API server leaves out: what is asked for must equal what is there."""
-    return {key: value for key, value in part.items() if value not in ("", None, [], {})}
-
 
 Seconds = Annotated[timedelta, Field(ge=timedelta())]
 Quantity = Annotated[str, BeforeValidator(canonical)]
-# Parts of a pod's specification, handed through.
-PodPart = Annotated[Mapping[str, Any], AfterValidator(_without_empty)]
 
 
 class PullPolicy(StrEnum):
@@ -61,7 +49,7 @@ class Scheme(StrEnum):
     HTTPS = "https"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Images:
     """Images in place of the operator's own."""
 
@@ -72,7 +60,7 @@ class Images:
     pull_secrets: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Resources:
     """What a container asks for, by the resource's name."""
 
@@ -80,7 +68,7 @@ class Resources:
     limits: Mapping[str, Quantity] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Gpu:
     """The part of a GPU node that each pod gets."""
 
@@ -88,7 +76,7 @@ class Gpu:
     resource: str = "nvidia.com/gpu"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Workload:
     """What all pods have: how many there are, where, and how they are set."""
 
@@ -99,16 +87,17 @@ class Workload:
     tolerations: tuple[PodPart, ...] = ()
     topology_spread_constraints: tuple[PodPart, ...] = ()
     priority_class_name: str | None = None
+    pod_template: PodTemplate = PodTemplate()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Api(Workload):
     """What clients talk to."""
 
     resources: Resources = Resources(requests={"cpu": "250m", "memory": "256Mi"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Executor(Workload):
     """One pool of simulators."""
 
@@ -127,14 +116,14 @@ class Executor(Workload):
         return self.type or self.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Snapshot:
     """Where further devices come from."""
 
     config_map: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Backends:
     """Which devices are offered."""
 
@@ -143,7 +132,7 @@ class Backends:
     snapshots: tuple[Snapshot, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class SecretKey:
     """A value in a Secret."""
 
@@ -151,7 +140,7 @@ class SecretKey:
     key: str = "url"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Sqlite:
     """A database in a volume of the RuntimeServer's own."""
 
@@ -160,7 +149,7 @@ class Sqlite:
     retention: Retention = Retention.RETAIN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Postgresql:
     """A database elsewhere."""
 
@@ -169,7 +158,7 @@ class Postgresql:
     prepared_statements: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Database:
     """Where jobs are kept: one of the two."""
 
@@ -177,14 +166,14 @@ class Database:
     postgresql: Postgresql | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class TokensSecret:
     """A Secret with one key per account."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Auth:
     """Who may use the server; anybody who reaches it unless there are tokens."""
 
@@ -192,7 +181,7 @@ class Auth:
     anonymous: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Ingress:
     """How the server is reached from outside, by an ingress controller."""
 
@@ -202,7 +191,7 @@ class Ingress:
     annotations: Mapping[str, str] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Gateway:
     """How the server is reached from outside, by a Gateway."""
 
@@ -211,7 +200,7 @@ class Gateway:
     scheme: Scheme = Scheme.HTTPS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, config=_STRICT)
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Spec:
     """What somebody asked for."""
 
@@ -223,6 +212,7 @@ class Spec:
     auth: Auth = Auth()
     ingress: Ingress | None = None
     gateway: Gateway | None = None
+    pod_template: PodTemplate = PodTemplate()
     suspend: bool = False
 
 

@@ -29,6 +29,9 @@ SIGNING_KEY: Final = "signing-key"
 EXECUTOR_KEY: Final = "executor-key"
 LOAD_KEY: Final = "load-key"
 
+# The container of ours in each pod.
+SERVER: Final = "server"
+
 API: Final = "api"
 EXECUTOR: Final = "executor"
 

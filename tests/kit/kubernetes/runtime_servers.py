@@ -64,7 +64,40 @@ _tolerations = st.lists(
     ),
     max_size=2,
 )
+_pod_template = st.fixed_dictionaries(
+    {},
+    optional={
+        "labels": st.just({"example.org/cost-centre": "physics"}),
+        "annotations": _labels,
+        "affinity": st.just(
+            {
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 1,
+                            "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}},
+                        }
+                    ]
+                }
+            }
+        ),
+        "schedulerName": _names,
+        "hostUsers": st.booleans(),
+        "userAssignment": st.sampled_from(["Fixed", "Platform"]),
+        "securityContext": st.just({"supplementalGroups": [2000]}),
+        "env": st.lists(
+            st.fixed_dictionaries({"name": _names, "valueFrom": st.just({"secretKeyRef": {"name": "a", "key": "b"}})}),
+            max_size=2,
+            unique_by=lambda variable: str(variable["name"]),
+        ),
+        "envFrom": st.lists(st.just({"configMapRef": {"name": "more"}}), max_size=1),
+        "volumes": st.just([{"name": "cache", "emptyDir": {}}]),
+        "initContainers": st.just([{"name": "prepare", "image": "registry.test/prepare:1", "command": ["true"]}]),
+        "containers": st.just([{"name": "proxy", "image": "registry.test/proxy:1"}]),
+    },
+)
 _workload = {
+    "podTemplate": _pod_template,
     "replicas": st.integers(0, 20),
     "resources": _resources,
     "settings": st.dictionaries(st.sampled_from(["QRS_LOG_LEVEL", "QRS_LEASE"]), st.just("30"), max_size=2),
@@ -175,6 +208,7 @@ _rest = st.fixed_dictionaries(
             st.just({"anonymous": True}),
             st.fixed_dictionaries({"tokensSecretRef": st.fixed_dictionaries({"name": _names})}),
         ),
+        "podTemplate": _pod_template,
         "suspend": st.booleans(),
     },
 )

@@ -100,31 +100,35 @@ def test_nothing_is_rendered_that_the_api_server_leaves_out(server: RuntimeServe
                 assert manifest["kind"] == "Deployment"  # an emptyDir
 
 
+def container_of(pod: Manifest) -> Manifest:
+    container: Manifest
+    (container,) = [container for container in pod["containers"] if container["name"] == "server"]
+    return container
+
+
 @given(runtime_servers, contexts)
 def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: RenderContext) -> None:
     for pod in pods(render(server, context)):
         security = pod["securityContext"]
         assert security["runAsNonRoot"] is True
-        assert security["runAsUser"] > 0
+        assert security.get("runAsUser", 1) > 0
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod["automountServiceAccountToken"] is False
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
         assert all(
             volume.keys() & {"emptyDir", "configMap", "secret", "persistentVolumeClaim"} for volume in pod["volumes"]
         )
-        for container in pod["containers"]:
-            own = container["securityContext"]
-            assert own["allowPrivilegeEscalation"] is False
-            assert own["capabilities"] == {"drop": ["ALL"]}
-            assert own["readOnlyRootFilesystem"] is True
+        own = container_of(pod)["securityContext"]
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["capabilities"] == {"drop": ["ALL"]}
+        assert own["readOnlyRootFilesystem"] is True
 
 
 @given(runtime_servers, contexts)
 def test_mounts_and_volumes_match(server: RuntimeServer, context: RenderContext) -> None:
     for pod in pods(render(server, context)):
-        (container,) = pod["containers"]
-        mounted = [mount["name"] for mount in container["volumeMounts"]]
-        assert mounted == [volume["name"] for volume in pod["volumes"]]
+        mounted = [mount["name"] for mount in container_of(pod)["volumeMounts"]]
+        assert mounted == [volume["name"] for volume in pod["volumes"] if volume["name"] != "cache"]
         assert len(set(mounted)) == len(mounted)
 
 
@@ -133,7 +137,7 @@ def test_secrets_are_named_and_never_written_out(server: RuntimeServer, context:
     manifests = render(server, context)
     plain = {name for config in of_kind("ConfigMap", manifests) for name in config["data"]}
     for pod in pods(manifests):
-        plain |= {variable["name"] for variable in pod["containers"][0]["env"] if "value" in variable}
+        plain |= {variable["name"] for variable in container_of(pod)["env"] if "value" in variable}
     assert not [name for name in plain if name.endswith(("_KEY", "_URL", "_TOKEN", "_PASSWORD"))]
     assert not of_kind("Secret", manifests)
 
@@ -251,3 +255,34 @@ def test_a_roll_out_that_drains_as_asked_is_not_stalled(server: RuntimeServer, c
             probe = pod["containers"][0]["startupProbe"]
             start = probe["periodSeconds"] * probe["failureThreshold"]
             assert manifest["spec"]["progressDeadlineSeconds"] >= pod["terminationGracePeriodSeconds"] + start
+
+
+def test_what_is_added_to_pods_is_there_and_ours_has_precedence() -> None:
+    general: dict[str, Any] = {
+        "labels": {"team": "physics", "tier": "lab"},
+        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy"}, {"name": "LANG", "value": "C"}],
+        "volumes": [{"name": "certificates", "configMap": {"name": "ca"}}],
+        "volumeMounts": [{"name": "certificates", "mountPath": "/etc/ssl/own"}],
+        "securityContext": {"supplementalGroups": [2000], "runAsNonRoot": False, "runAsUser": 0},
+        "containers": [{"name": "proxy", "image": "registry.test/proxy:1"}],
+    }
+    aer = {**AER, "podTemplate": {"labels": {"tier": "batch"}, "env": [{"name": "LANG", "value": "C.UTF-8"}]}}
+    server = runtime_server({"executors": [aer], "podTemplate": general})
+    template = only("Deployment", render(server, CONTEXT), "lab-executor-aer")["spec"]["template"]
+    assert {"team": "physics", "tier": "batch"}.items() <= template["metadata"]["labels"].items()
+    pod, container = template["spec"], container_of(template["spec"])
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert {"HTTPS_PROXY": "http://proxy", "LANG": "C.UTF-8"}.items() <= variables.items()
+    assert {"name": "certificates", "mountPath": "/etc/ssl/own"} in container["volumeMounts"]
+    assert general["volumes"][0] in pod["volumes"]
+    assert [item["name"] for item in pod["containers"]] == ["server", "proxy"]
+    assert pod["securityContext"]["supplementalGroups"] == [2000]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 10001
+
+
+def test_the_user_can_be_left_to_the_platform() -> None:
+    template = {"userAssignment": "Platform"}
+    for pod in pods(render(runtime_server({"podTemplate": template}), CONTEXT)):
+        assert not pod["securityContext"].keys() & {"runAsUser", "runAsGroup", "fsGroup"}
+        assert pod["securityContext"]["runAsNonRoot"] is True
