@@ -18,7 +18,14 @@ from hypothesis import given
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import RuntimeDecoder
 
-from kit.kubernetes.runtime_servers import AER, contexts, render_context, runtime_server, runtime_servers
+from kit.kubernetes.runtime_servers import (
+    AER,
+    contexts,
+    render_context,
+    runtime_server,
+    runtime_servers,
+    server_container,
+)
 from kit.server.cluster_processes import Cluster, Plugins
 from kit.server.http_jobs import end_of, params_of, signed_in, submit
 from kit.server.server_process import ServerProcess
@@ -50,18 +57,19 @@ def deployments(server: RuntimeServer, context: RenderContext = CONTEXT) -> dict
 
 def environment(server: RuntimeServer, pod: Manifest) -> dict[str, str]:
     """Return the variables of a pod; those from Secrets have a value of the right form."""
-    (container,) = pod["containers"]
+    container = server_container(pod)
     configs = {
         item["metadata"]["name"]: item["data"] for item in render(server, CONTEXT) if item["kind"] == "ConfigMap"
     }
-    shared = [configs[source["configMapRef"]["name"]] for source in container.get("envFrom", [])]
+    sources = [source["configMapRef"]["name"] for source in container.get("envFrom", [])]
+    shared = [configs[name] for name in sources if name in configs]
     own = {variable["name"]: variable.get("value", URL) for variable in container["env"]}
     return {name: value for variables in (*shared, own) for name, value in variables.items()}
 
 
 def command(pod: Manifest) -> dict[str, Any]:
     """Return the parameters of the command line as the server's own parser reads them."""
-    (container,) = pod["containers"]
+    container = server_container(pod)
     assert container["command"] == ["qiskit-runtime-server"]
     name, *arguments = container["args"]
     parser = typer.main.get_group(cli).commands[name]
@@ -70,9 +78,9 @@ def command(pod: Manifest) -> dict[str, Any]:
 
 @given(runtime_servers, contexts)
 def test_every_variable_is_a_setting_and_every_flag_an_option(server: RuntimeServer, context: RenderContext) -> None:
-    known = {f"QRS_{name.upper()}" for name in Settings.model_fields} | {"HOME"}
+    known = {f"QRS_{name.upper()}" for name in Settings.model_fields}
     for pod in deployments(server, context).values():
-        assert environment(server, pod).keys() <= known
+        assert {name for name in environment(server, pod) if name.startswith("QRS_")} <= known
         assert command(pod)
 
 
@@ -171,7 +179,7 @@ class Pods:
         self.processes[f"{server.name}-api"] = self.api
 
     def _start(self, name: str) -> ServerProcess:
-        (container,) = self._pods[name]["containers"]
+        container = server_container(self._pods[name])
         return self._cluster.begin(*map(self._here, container["args"]), **self._variables(name))
 
     def _here(self, argument: str) -> str:
@@ -180,7 +188,7 @@ class Pods:
         return argument
 
     def _variables(self, name: str) -> dict[str, str]:
-        (container,) = self._pods[name]["containers"]
+        container = server_container(self._pods[name])
         keys = {
             item["name"]: item["valueFrom"]["secretKeyRef"]["key"] for item in container["env"] if "valueFrom" in item
         }
@@ -197,7 +205,7 @@ class Pods:
 
     def probe(self, name: str) -> list[int]:
         """Return what the process answers to the probes of its pod."""
-        (container,) = self._pods[name]["containers"]
+        container = server_container(self._pods[name])
         paths = [container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")]
         return [httpx.get(f"{self.processes[name].url}{path}").status_code for path in paths]
 

@@ -100,7 +100,8 @@ def policy(kubernetes: KubernetesClient) -> Iterator[Callable[[str, str], None]]
         }
         kubernetes.call("POST", f"{path}ies", definition)
         kubernetes.call("POST", f"{path}ybindings", binding)
-        probe = {"containers": [{"name": "probe", "image": "registry.test/probe:1"}]}
+        container = {"name": "probe", "image": "registry.test/probe:1"}
+        probe = {"containers": [container], "securityContext": {"runAsUser": 1}}
         eventually(lambda: message in refusal(kubernetes, probe))
 
     yield demand

@@ -32,6 +32,12 @@ def runtime_server(spec: Mapping[str, Any] | None = None, *, name: str = "lab", 
     return RuntimeServer.from_object(body(spec, name=name, uid=uid))
 
 
+def server_container(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the container of the pod's specification that the operator makes."""
+    (container,) = [container for container in pod["containers"] if container["name"] == "server"]
+    return dict(container)
+
+
 def render_context(**changes: Any) -> RenderContext:
     """Return what rendering depends on, in a cluster that has every optional API."""
     known: dict[str, Any] = {

@@ -7,7 +7,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.kubernetes.runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers, specs
+from kit.kubernetes.runtime_servers import (
+    AER,
+    GPU,
+    contexts,
+    render_context,
+    runtime_server,
+    runtime_servers,
+    server_container,
+    specs,
+)
 from qiskit_runtime_operator.render import DefaultImages, RenderContext, render
 from qiskit_runtime_operator.resource.kinds import RENDERED
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
@@ -100,12 +109,6 @@ def test_nothing_is_rendered_that_the_api_server_leaves_out(server: RuntimeServe
                 assert manifest["kind"] == "Deployment"  # an emptyDir
 
 
-def container_of(pod: Manifest) -> Manifest:
-    container: Manifest
-    (container,) = [container for container in pod["containers"] if container["name"] == "server"]
-    return container
-
-
 @given(runtime_servers, contexts)
 def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: RenderContext) -> None:
     for pod in pods(render(server, context)):
@@ -118,7 +121,7 @@ def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: Ren
         assert all(
             volume.keys() & {"emptyDir", "configMap", "secret", "persistentVolumeClaim"} for volume in pod["volumes"]
         )
-        own = container_of(pod)["securityContext"]
+        own = server_container(pod)["securityContext"]
         assert own["allowPrivilegeEscalation"] is False
         assert own["capabilities"] == {"drop": ["ALL"]}
         assert own["readOnlyRootFilesystem"] is True
@@ -127,7 +130,7 @@ def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: Ren
 @given(runtime_servers, contexts)
 def test_mounts_and_volumes_match(server: RuntimeServer, context: RenderContext) -> None:
     for pod in pods(render(server, context)):
-        mounted = [mount["name"] for mount in container_of(pod)["volumeMounts"]]
+        mounted = [mount["name"] for mount in server_container(pod)["volumeMounts"]]
         assert mounted == [volume["name"] for volume in pod["volumes"] if volume["name"] != "cache"]
         assert len(set(mounted)) == len(mounted)
 
@@ -137,7 +140,7 @@ def test_secrets_are_named_and_never_written_out(server: RuntimeServer, context:
     manifests = render(server, context)
     plain = {name for config in of_kind("ConfigMap", manifests) for name in config["data"]}
     for pod in pods(manifests):
-        plain |= {variable["name"] for variable in container_of(pod)["env"] if "value" in variable}
+        plain |= {variable["name"] for variable in server_container(pod)["env"] if "value" in variable}
     assert not [name for name in plain if name.endswith(("_KEY", "_URL", "_TOKEN", "_PASSWORD"))]
     assert not of_kind("Secret", manifests)
 
@@ -270,7 +273,7 @@ def test_what_is_added_to_pods_is_there_and_ours_has_precedence() -> None:
     server = runtime_server({"executors": [aer], "podTemplate": general})
     template = only("Deployment", render(server, CONTEXT), "lab-executor-aer")["spec"]["template"]
     assert {"team": "physics", "tier": "batch"}.items() <= template["metadata"]["labels"].items()
-    pod, container = template["spec"], container_of(template["spec"])
+    pod, container = template["spec"], server_container(template["spec"])
     variables = {variable["name"]: variable.get("value") for variable in container["env"]}
     assert {"HTTPS_PROXY": "http://proxy", "LANG": "C.UTF-8"}.items() <= variables.items()
     assert {"name": "certificates", "mountPath": "/etc/ssl/own"} in container["volumeMounts"]
