@@ -95,8 +95,14 @@ class Settings(BaseSettings):
     takes writes is used.
     """
 
+    database_url_file: Path | None = None
+    """File that holds the database's URL; it is read for each connection, so another password needs no restart."""
+
     database_direct_url: SecretStr | None = None
     """URL of the same database past a connection pooler, for notifications and migrations; by default the one above."""
+
+    database_direct_url_file: Path | None = None
+    """File that holds the URL past a pooler, read like the one above."""
 
     database_prepared_statements: bool = True
     """Whether to use prepared statements; off behind a pooler in transaction mode, such as PgBouncer."""

@@ -98,7 +98,8 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
         for pod in deployments(server).values()
         for name in environment(server, pod)
     }
-    flags = {"QRS_EXECUTORS", "QRS_SLOTS"}
+    # Given as files, or as arguments of the command.
+    flags = {"QRS_DATABASE_URL", "QRS_DATABASE_DIRECT_URL", "QRS_EXECUTORS", "QRS_SLOTS"}
     rule = next(line for line in rules() if line.startswith("!self.exists"))
     assert set(re.findall(r"'(QRS_\w+)'", rule)) == (rendered | flags) - {"HOME"}
 
@@ -150,7 +151,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     assert settings.anonymous is True
     assert settings.backends == ("fake_*", "lab")
     assert settings.default_executor == "aer"
-    assert settings.database_url is not None
+    assert settings.database_url_file == Path("/etc/qiskit-runtime-server/database/url")
     assert settings.database_prepared_statements is False
     options = environment(server, pods["lab-executor-aer"])["QRS_EXECUTOR_OPTIONS"]
     monkeypatch.setenv("QRS_EXECUTOR_OPTIONS", options)

@@ -175,6 +175,13 @@ def test_slow_lists_delay_the_start_but_nothing_else(
     assert operator.metric("qro_leader") == 1
 
 
+def keys_of_pods(lab: Lab) -> list[str]:
+    """Return what tells which keys the pods of each Deployment have."""
+    parts = [lab.find("Deployment", name) for name in ("api", "executor-aer")]
+    templates = [part["spec"]["template"] for part in parts if part]
+    return [template["metadata"]["annotations"]["runtimeserver.dev/keys-checksum"] for template in templates]
+
+
 def test_keys_that_somebody_deletes_are_made_again_by_the_resync(
     kubernetes: KubernetesClient, start_operator: StartOperator
 ) -> None:
@@ -183,8 +190,13 @@ def test_keys_that_somebody_deletes_are_made_again_by_the_resync(
     lab = Lab(kubernetes=kubernetes, operator=operator)
     lab.apply()
     lab.settled()
+    first = keys_of_pods(lab)
+    assert len(set(first)) == 1
     lab.delete("Secret", "keys")
     eventually(lambda: lab.find("Secret", "keys"), seconds=20)
+    # Both sides read them only when they start: both roll.
+    second = eventually(lambda: not set(keys := keys_of_pods(lab)) & set(first) and keys)
+    assert len(set(second)) == 1
 
 
 def test_nothing_is_asked_of_the_api_server_while_nothing_happens(lab: Lab, proxy: ApiServerProxy) -> None:

@@ -45,7 +45,8 @@ class LoadReader:
         """Ask the apis of these RuntimeServers, forget the others, and return those whose load has changed."""
         asked = {key: load_url(key) for key in servers}
         answers = await asyncio.gather(*(self._load_of(key, url) for key, url in asked.items()))
-        loads = {key: load for key, load in zip(asked, answers, strict=True) if load is not None}
+        read = zip(asked, answers, strict=True)
+        loads = {key: load.after(self.loads.get(key)) for key, load in read if load is not None}
         changed = [key for key in {*loads, *self.loads} if loads.get(key) != self.loads.get(key)]
         self.loads.clear()
         self.loads.update(loads)

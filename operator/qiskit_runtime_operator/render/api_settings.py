@@ -13,6 +13,8 @@ DRAIN: Final = timedelta(seconds=30)
 # Longer than Kubernetes lets a pod of the api take to stop.
 _DATA_WAIT_SECONDS: Final = 120
 _DATA: Final = "/var/lib/qiskit-runtime-server"
+_DATABASE: Final = "/etc/qiskit-runtime-server/database"
+_DIRECT_DATABASE: Final = "/etc/qiskit-runtime-server/database-direct"
 _TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
 
 
@@ -40,8 +42,7 @@ def _plain_names(server: RuntimeServer) -> dict[str, str]:
 def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:
     """Return the variables whose values are in Secrets."""
     keys = {"QRS_SIGNING_KEY": SIGNING_KEY, "QRS_EXECUTOR_KEY": EXECUTOR_KEY, "QRS_LOAD_KEY": LOAD_KEY}
-    own = {variable: secret_value(keys_name(server.name), key) for variable, key in keys.items()}
-    return {**own, **_database_urls(server)}
+    return {variable: secret_value(keys_name(server.name), key) for variable, key in keys.items()}
 
 
 def stop_delay(server: RuntimeServer) -> timedelta:
@@ -50,8 +51,8 @@ def stop_delay(server: RuntimeServer) -> timedelta:
 
 
 def api_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
-    """Return the volumes: data, tokens, and devices of the user's own."""
-    return *_data(server), *_tokens(server), *snapshot_volumes(server)
+    """Return the volumes: data or the database's URLs, tokens, and devices of the user's own."""
+    return *_data(server), *_database_urls(server), *_tokens(server), *snapshot_volumes(server)
 
 
 def _access_settings(server: RuntimeServer) -> dict[str, str]:
@@ -70,18 +71,25 @@ def _database_settings(server: RuntimeServer) -> dict[str, str]:
     if postgresql is None:
         # A pod that was deleted may still have it; to fail and be started again takes longer than clients are patient.
         return {"QRS_DATA_DIR": _DATA, "QRS_DATA_DIR_WAIT": str(_DATA_WAIT_SECONDS)}
-    return {"QRS_DATABASE_PREPARED_STATEMENTS": str(postgresql.prepared_statements).lower()}
+    files = {
+        "QRS_DATABASE_URL_FILE": f"{_DATABASE}/{postgresql.url_secret_ref.key}",
+        "QRS_DATABASE_PREPARED_STATEMENTS": str(postgresql.prepared_statements).lower(),
+    }
+    direct = postgresql.direct_url_secret_ref
+    return files if direct is None else {**files, "QRS_DATABASE_DIRECT_URL_FILE": f"{_DIRECT_DATABASE}/{direct.key}"}
 
 
-def _database_urls(server: RuntimeServer) -> dict[str, Manifest]:
+def _database_urls(server: RuntimeServer) -> tuple[Volume, ...]:
+    """Return the Secrets as files, which follow a change of the Secret; a variable would keep the old password."""
     postgresql = server.spec.database.postgresql
     if postgresql is None:
-        return {}
-    urls = {
-        "QRS_DATABASE_URL": postgresql.url_secret_ref,
-        "QRS_DATABASE_DIRECT_URL": postgresql.direct_url_secret_ref,
-    }
-    return {variable: secret_value(secret.name, secret.key) for variable, secret in urls.items() if secret is not None}
+        return ()
+    url = Volume(name="database", path=_DATABASE, source={"secret": {"secretName": postgresql.url_secret_ref.name}})
+    direct = postgresql.direct_url_secret_ref
+    if direct is None:
+        return (url,)
+    source = {"secret": {"secretName": direct.name}}
+    return url, Volume(name="database-direct", path=_DIRECT_DATABASE, source=source)
 
 
 def _data(server: RuntimeServer) -> tuple[Volume, ...]:

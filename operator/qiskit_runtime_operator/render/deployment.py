@@ -1,5 +1,6 @@
 """Deployments: what those of the api and of the executors share."""
 
+from dataclasses import replace
 from typing import Final
 
 from qiskit_runtime_operator.render.context import RenderContext
@@ -7,12 +8,20 @@ from qiskit_runtime_operator.render.metadata import metadata
 from qiskit_runtime_operator.render.pods import Pods, pod_template
 from qiskit_runtime_operator.render.replicas import with_replicas
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import KEYS_CHECKSUM
 
 RECREATE: Final[Manifest] = {"type": "Recreate"}
 ROLL_WITH_ONE_MORE: Final[Manifest] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 ROLL_WITH_ONE_LESS: Final[Manifest] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 
 _OLD_VERSIONS_KEPT: Final = 3
+
+
+def _with_keys(pods: Pods, context: RenderContext) -> Pods:
+    """Return pods that roll when the keys are made anew, which they read only when they start."""
+    if not context.keys_checksum:
+        return pods
+    return replace(pods, annotations={**pods.annotations, KEYS_CHECKSUM: context.keys_checksum})
 
 
 def deployment(server: RuntimeServer, context: RenderContext, pods: Pods, strategy: Manifest) -> Manifest:
@@ -26,7 +35,7 @@ def deployment(server: RuntimeServer, context: RenderContext, pods: Pods, strate
             "strategy": strategy,
             "revisionHistoryLimit": _OLD_VERSIONS_KEPT,
             "progressDeadlineSeconds": int(pods.patience.total_seconds()),
-            "template": pod_template(server, pods),
+            "template": pod_template(server, _with_keys(pods, context)),
         },
     }
     return with_replicas(manifest, pods.workload.replicas, server, context)

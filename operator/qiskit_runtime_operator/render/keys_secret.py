@@ -1,5 +1,6 @@
 """The Secret that is made once for a RuntimeServer, and never again: what cannot come from a pure function."""
 
+import hashlib
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Final
@@ -28,3 +29,9 @@ def keys_secret(server: RuntimeServer, random: Callable[[int], str]) -> Manifest
         "metadata": metadata(server, keys_name(server.name), instance_selector(server)),
         "data": {name: b64encode(key.encode()).decode() for name, key in keys.items()},
     }
+
+
+def keys_checksum(secret: Manifest) -> str:
+    """Return what changes when the keys do, and says nothing about them: each has 256 random bits."""
+    data = secret.get("data", {})
+    return hashlib.sha256("\n".join(f"{name}={data[name]}" for name in sorted(data)).encode()).hexdigest()

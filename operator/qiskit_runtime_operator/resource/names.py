@@ -21,6 +21,7 @@ DATA_OF_LABEL: Final = f"{GROUP}/data-of"
 OWNED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGER}"
 
 CONFIG_CHECKSUM: Final = f"{GROUP}/config-checksum"
+KEYS_CHECKSUM: Final = f"{GROUP}/keys-checksum"
 # On a Deployment: the count that the RuntimeServer asked for when it was last applied.
 REPLICAS_ASKED: Final = f"{GROUP}/replicas"
 

@@ -21,7 +21,7 @@ from datetime import datetime
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, InvalidSpecError, RefusedError, StaleError
 from qiskit_runtime_operator.render import RenderContext, render
-from qiskit_runtime_operator.render.keys_secret import keys_secret
+from qiskit_runtime_operator.render.keys_secret import keys_checksum, keys_secret
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
 from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVERS, ResourceKind
@@ -81,7 +81,7 @@ class Reconciler:
     _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
     _repairs: Repairs = field(default_factory=Repairs, init=False)
     _occurrences: Occurrences = field(default_factory=Occurrences, init=False)
-    _keyed: set[str] = field(default_factory=set, init=False)
+    _keys_checksums: dict[str, str] = field(default_factory=dict, init=False)
 
     async def reconcile(self, key: Key) -> bool:
         """Make one pass, and tell whether another one is due: the spec was changed, unseen, while this one ran.
@@ -140,7 +140,7 @@ class Reconciler:
 
     def look_for_keys(self) -> None:
         """Do not take for granted any more that the Secrets with keys are there: they are not watched."""
-        self._keyed.clear()
+        self._keys_checksums.clear()
 
     def _bodies(self, server: RuntimeServer, kind: str) -> Iterator[Manifest]:
         for _, known in self.inventory.parts(Key(server.namespace, server.name), kind):
@@ -151,26 +151,28 @@ class Reconciler:
         return self._applied.setdefault(Key(server.namespace, server.name), {})
 
     async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
-        wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         refusals = [await self._settle_keys(server), await self._settle_claim(server)]
+        context = replace(context, keys_checksum=self._keys_checksums.get(server.uid, ""))
+        wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         refusals += [await self._settle(server, kind, manifest) for kind, manifest in wanted]
         await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
         return tuple(refusal for refusal in refusals if refusal is not None)
 
     async def _settle_keys(self, server: RuntimeServer) -> Refusal | None:
         """Make the keys, once. Those of a RuntimeServer that is gone are about to go."""
-        if server.uid in self._keyed:
+        if server.uid in self._keys_checksums:
             return None
         name = keys_name(server.name)
         secret = await self.cluster.get(SECRETS, server.namespace, name)
         if secret is None:
+            secret = keys_secret(server, self.random)
             try:
-                await self.cluster.create(SECRETS, keys_secret(server, self.random))
+                await self.cluster.create(SECRETS, secret)
             except RefusedError as error:
                 return _refused(SECRETS, name, error)
         elif not is_owned(secret, server.uid):
             return self._taken(server, Known.of(SECRETS, secret), name)
-        self._keyed.add(server.uid)
+        self._keys_checksums[server.uid] = keys_checksum(secret)
         return None
 
     async def _settle_claim(self, server: RuntimeServer) -> Refusal | None:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     API_NOT_READY = "ApiNotReady"
     NO_EXECUTOR_READY = "NoExecutorReady"
+    NO_SLOT = "NoSlot"
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
     STALLED = "Stalled"
@@ -53,6 +54,10 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.NO_EXECUTOR_READY: (
         "The api takes jobs, but no pod of any executor is ready, so none is run. The message says why: most often a "
         "node without room, a missing GPU, or an image that cannot be pulled."
+    ),
+    Reason.NO_SLOT: (
+        "Pods of executors are ready, but the api counted no slot twice, so no job is run: it cannot reach them, or "
+        "they refuse its key. Look at the api's log; most often a NetworkPolicy or a name server is in the way."
     ),
     Reason.ROLLING_OUT: "Pods of a new version are being started, and those of the old one stopped. Wait.",
     Reason.ROLLED_OUT: "All pods are of the wanted version.",

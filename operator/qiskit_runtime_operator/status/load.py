@@ -1,6 +1,7 @@
 """How busy the executors are, as the api says on its internal port."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final, Self
 
 from pydantic import ConfigDict, TypeAdapter
@@ -11,10 +12,11 @@ _TOLERANT: Final = ConfigDict(extra="ignore")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_TOLERANT)
 class ExecutorLoad:
-    """How many jobs one executor has to do."""
+    """How many jobs one executor has to do, and how many the api can give it at a time; older apis do not say."""
 
     queued: int
     running: int
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_TOLERANT)
@@ -24,10 +26,20 @@ class Load:
     Attributes:
         executors: By name.
         backends: How many backends clients see; older apis do not say.
+        without_slots: Whether the api has counted no slot twice in a row: once it may be just about to find
+            those of new pods.
     """
 
     executors: Mapping[str, ExecutorLoad]
     backends: int | None = None
+    without_slots: bool = False
+
+    def after(self, last: "Load | None") -> "Load":
+        """Return this load, read next after `last`."""
+        return replace(self, without_slots=last is not None and self._has_no_slots() and last._has_no_slots())
+
+    def _has_no_slots(self) -> bool:
+        return all(executor.slots == 0 for executor in self.executors.values())
 
     @classmethod
     def from_json(cls, answer: bytes | str) -> Self:

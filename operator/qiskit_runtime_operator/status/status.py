@@ -70,7 +70,7 @@ def observe(
     api, executors = _api_pool(server, observed), _executor_pools(server, observed)
     observed = replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
     conditions = (
-        _available(server, api, executors),
+        _available(server, api, executors, observed.load),
         _progressing((api, *executors), observed.refusals),
         _degraded(
             server, api, executors, replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
@@ -155,7 +155,7 @@ def _wanted(server: RuntimeServer, workload: Workload) -> int:
     return 0 if server.spec.suspend else workload.replicas
 
 
-def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool]) -> Condition:
+def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool], load: Load | None) -> Condition:
     def condition(reason: Reason, message: str) -> Condition:
         status = reason is Reason.READY
         return Condition(type=ConditionType.AVAILABLE, status=status, reason=reason, message=message)
@@ -166,6 +166,8 @@ def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool]) -> C
         return condition(Reason.API_NOT_READY, str(api))
     if not any(pool.ready for pool in executors):
         return condition(Reason.NO_EXECUTOR_READY, "; ".join(map(str, executors)))
+    if load is not None and load.without_slots:
+        return condition(Reason.NO_SLOT, "Pods of executors are ready, but the api finds no slot to run jobs in.")
     return condition(Reason.READY, "The api and at least one executor are ready.")
 
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api.services import Services
@@ -98,7 +100,8 @@ def _sweeper(settings: Settings, store: Store, metrics: JobMetrics) -> Sweeper:
 
 
 async def _open_store(settings: Settings) -> Store:
-    if settings.database_url is None:
+    url = settings.database_url_file or _secret(settings.database_url)
+    if url is None:
         return await open_sqlite(settings.data_dir, wait=settings.data_dir_wait)
     if settings.signing_key is None:
         raise StartupError(
@@ -106,12 +109,15 @@ async def _open_store(settings: Settings) -> Store:
         )
     from qiskit_runtime_server.store.postgresql.database import open_postgresql  # noqa: PLC0415 - SQLite does without asyncpg
 
-    direct_url = settings.database_direct_url
     return await open_postgresql(
-        settings.database_url.get_secret_value(),
-        direct_url=None if direct_url is None else direct_url.get_secret_value(),
+        url,
+        direct_url=settings.database_direct_url_file or _secret(settings.database_direct_url),
         prepared_statements=settings.database_prepared_statements,
     )
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 def _directory(settings: Settings) -> Directory:

@@ -23,20 +23,21 @@ class Api:
 
     Attributes:
         load_key: What it wants to be shown.
-        queued: What it says.
+        queued: What it says, as slots.
         asked: The hosts that it was asked as.
     """
 
     def __init__(self) -> None:
         self.load_key = "right"
         self.queued = 1
+        self.slots = 2
         self.asked: list[str] = []
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.host}{request.path}")
         if request.headers["Authorization"] != f"Bearer {self.load_key}":
             return web.json_response({}, status=401)
-        return web.json_response({"executors": {"aer": {"queued": self.queued, "running": 2, "slots": 2}}})
+        return web.json_response({"executors": {"aer": {"queued": self.queued, "running": 2, "slots": self.slots}}})
 
 
 class Everywhere(AbstractResolver):
@@ -85,12 +86,24 @@ async def test_the_load_is_read_with_the_key_and_changes_are_told() -> None:
     api, keys = Api(), Secrets("right")
     async with reading(api, keys) as reader:
         assert await reader.read([LAB]) == [LAB]
-        assert reader.loads == {LAB: Load(executors={"aer": ExecutorLoad(queued=1, running=2)})}
+        assert reader.loads == {LAB: Load(executors={"aer": ExecutorLoad(queued=1, running=2, slots=2)})}
         assert await reader.read([LAB]) == []
         api.queued = 5
         assert await reader.read([LAB]) == [LAB]
         assert api.asked[0] == "lab-api.research.svc:9090/internal/load"
         assert keys.reads == 1
+
+
+async def test_an_api_is_without_slots_when_it_has_said_so_twice_in_a_row() -> None:
+    api = Api()
+    api.slots = 0
+    async with reading(api, Secrets("right")) as reader:
+        for wanted in (False, True, True):
+            await reader.read([LAB])
+            assert reader.loads[LAB].without_slots is wanted
+        api.slots = 1
+        assert await reader.read([LAB]) == [LAB]
+        assert reader.loads[LAB].without_slots is False
 
 
 async def test_a_key_that_is_not_right_any_more_is_read_again() -> None:

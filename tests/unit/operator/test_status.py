@@ -220,6 +220,15 @@ def test_the_load_is_shown_while_the_api_answers() -> None:
     assert "queued" not in status["executors"][1]
 
 
+def test_pods_that_the_api_finds_no_slot_in_serve_nobody() -> None:
+    server = runtime_server()
+    load = Load.from_json('{"executors": {"aer": {"queued": 3, "running": 0, "slots": 0}}}')
+    for known, wanted in ((load, "True"), (load.after(load), "False")):
+        status = status_of(server, Observed(deployments=deployments(server), load=known))
+        assert condition(status, ConditionType.AVAILABLE)[0] == wanted
+    assert condition(status, ConditionType.AVAILABLE)[1] == Reason.NO_SLOT
+
+
 @pytest.mark.parametrize("answer", ["", "[]", '{"executors": {"aer": {"queued": "many"}}}', '{"error": "no"}'])
 def test_an_answer_that_is_no_load_is_an_error(answer: str) -> None:
     with pytest.raises(ValueError, match="validation error"):

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -23,7 +25,14 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError, StoreFullError, StoreUnavailableError
 from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.store.port import Signal, Store
-from qiskit_runtime_server.store.postgresql.errors import breaks_connection, is_bad_value, is_full, passes, sqlstate
+from qiskit_runtime_server.store.postgresql.errors import (
+    UrlError,
+    breaks_connection,
+    is_bad_value,
+    is_full,
+    passes,
+    sqlstate,
+)
 from qiskit_runtime_server.store.postgresql.notifications import Notifications
 from qiskit_runtime_server.store.sql.database import CommitInDoubtError, Database, Now
 from qiskit_runtime_server.store.sql.migration import migrate
@@ -63,25 +72,50 @@ class _Server:
     """How connections are made.
 
     Attributes:
-        url: As asyncpg reads it; several hosts are tried in turn, and a standby is never taken.
+        source: The URL as asyncpg reads it, or a file that holds it and is read for each connection; several hosts are
+            tried in turn, and a standby is never taken.
         answer_seconds: How long a statement may take; None for any time.
         prepared_statements: Whether a connection leads to the same server process for as long as it lasts.
     """
 
-    url: str
+    source: str | Path
     answer_seconds: float | None
     prepared_statements: bool = True
 
     @property
+    def url(self) -> str:
+        """The URL, without the name of a driver, which other programs of its user may need.
+
+        Raises:
+            OSError: If the file cannot be read.
+            UrlError: If it is no URL.
+        """
+        text = self.source.read_text().strip() if isinstance(self.source, Path) else self.source
+        url = re.sub(r"^(postgresql|postgres)(\+\w+)?://", "postgresql://", text)
+        # An unescaped / ? or # in a password ends the part of the URL that user and password are in.
+        if not url.startswith("postgresql://") or ("@" in url and "@" not in urlsplit(url).netloc):
+            raise UrlError
+        return url
+
+    @property
     def name(self) -> str:
         """Hosts and database, without user and password."""
-        return self.url.partition("://")[2].rpartition("@")[2].partition("?")[0] or "PostgreSQL"
+        parts = urlsplit(self.url)
+        return parts.netloc.rpartition("@")[2] + parts.path or "PostgreSQL"
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Return a new connection of the driver."""
+        """Return a new connection of the driver; errors of the URL are `OSError`, so that a later one is waited for."""
         settings = {"idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION}
+        url = self.url
+        try:
+            return await self._connect(url, settings)
+        except ValueError as error:
+            # The parser's own words may be a part of a password.
+            raise UrlError from error
+
+    async def _connect(self, url: str, settings: dict[str, str]) -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
-            self.url,
+            url,
             timeout=min(_CONNECT_SECONDS, self.answer_seconds or _CONNECT_SECONDS),
             command_timeout=self.answer_seconds,
             target_session_attrs=SessionAttribute.read_write,
@@ -221,9 +255,9 @@ class PostgresqlDatabase(Database):
 
 
 async def open_postgresql(
-    url: str,
+    url: str | Path,
     *,
-    direct_url: str | None = None,
+    direct_url: str | Path | None = None,
     prepared_statements: bool = True,
     patience: timedelta = timedelta(seconds=15),
 ) -> Store:
@@ -232,7 +266,8 @@ async def open_postgresql(
     Any number of processes may do so at the same time. The user must be allowed to create tables.
 
     Args:
-        url: `postgresql://user:password@host:port/database?sslmode=...`; after a fail-over among several hosts
+        url: `postgresql://user:password@host:port/database?sslmode=...`, or a file that holds it and is read for each
+            connection, so that another password needs no restart; after a fail-over among several hosts
             (`host1:port1,host2:port2`), the one that takes writes is found.
         direct_url: For what needs a session of its own, where `url` leads to a connection pooler.
         prepared_statements: False where `url` leads to a pooler that hands out server processes by transaction, such as
@@ -244,9 +279,12 @@ async def open_postgresql(
         StartupError: If the database cannot be reached, is unfit, or was written by a newer release.
     """
     answer_seconds = patience.total_seconds()
-    server = _Server(url=_plain(url), answer_seconds=answer_seconds, prepared_statements=prepared_statements)
-    direct = server if direct_url is None else _Server(url=_plain(direct_url), answer_seconds=answer_seconds)
-    database = PostgresqlDatabase(server, direct, patience)
+    server = _Server(source=url, answer_seconds=answer_seconds, prepared_statements=prepared_statements)
+    direct = server if direct_url is None else _Server(source=direct_url, answer_seconds=answer_seconds)
+    try:
+        database = PostgresqlDatabase(server, direct, patience)
+    except OSError as error:
+        raise StartupError(f"The database cannot be used: {error}") from error
     try:
         await database.complete(lambda: _prepare(direct))
     except StoreUnavailableError as error:
@@ -259,11 +297,6 @@ async def open_postgresql(
         await database.close()
         raise
     return SqlStore(database)
-
-
-def _plain(url: str) -> str:
-    """Return `url` without the name of a driver, which other programs of its user may need."""
-    return re.sub(r"^(postgresql|postgres)(\+\w+)?://", "postgresql://", url)
 
 
 async def _prepare(server: _Server) -> None:

@@ -15,6 +15,18 @@ _TOO_MANY_CONNECTIONS: Final = "53300"
 _DISK_FULL: Final = "53100"
 _TRY_AGAIN: Final = {"40001", "40P01"}
 _BAD_VALUE: Final = "22"
+# A wrong password, which may be about to be rotated here, too.
+_NOT_AUTHORIZED: Final = "28"
+
+
+class UrlError(OSError):
+    """What should be the database's URL is none; the message has nothing of it, as it may hold a password."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The URL of the database cannot be read. It looks like postgresql://user:password@host:5432/name;"
+            " characters of a password such as / ? # @ : are percent-encoded in it, as in %2F for /."
+        )
 
 
 def sqlstate(error: BaseException) -> str:
@@ -35,6 +47,7 @@ def passes(error: BaseException) -> bool:
         or (isinstance(error, DBAPIError) and error.connection_invalidated)
         or isinstance(error, CommitInDoubtError | PoolTimeoutError | asyncpg.TargetServerAttributeNotMatched)
         or sqlstate(error) in _TRY_AGAIN | {_TOO_MANY_CONNECTIONS}
+        or sqlstate(error).startswith(_NOT_AUTHORIZED)
     )
 
 

@@ -44,7 +44,7 @@ RunSql = Callable[..., Any]
 
 
 @asynccontextmanager
-async def opened_store(url: str, **options: Any) -> AsyncIterator[SqlStore]:
+async def opened_store(url: str | Path, **options: Any) -> AsyncIterator[SqlStore]:
     store = await open_postgresql(url, **options)
     assert isinstance(store, SqlStore)
     try:
@@ -161,14 +161,61 @@ async def test_the_host_that_takes_writes_is_found_among_several(
     ("url", "reason"),
     [
         ("postgresql://me:secret@127.0.0.1:1/jobs?application_name=x", "127.0.0.1:1/jobs does not answer"),
-        ("mysql://me:secret@db/jobs", "invalid DSN"),
-        ("postgresql://me:secret@db:port/jobs", "port"),
+        ("mysql://me:secret@db/jobs", "cannot be read"),
+        ("postgresql://me:sec/ret@db/jobs", "percent-encoded"),
+        ("postgresql://me:sec?ret@db/jobs", "percent-encoded"),
+        ("postgresql://me:sec#ret@db/jobs", "percent-encoded"),
+        ("postgresql://me:sec%zzret@127.0.0.1:1/jobs", "127.0.0.1:1/jobs does not answer"),
+        ("postgresql://127.0.0.1:1/jobs?user=me&password=sec@ret", "percent-encoded"),
+        ("postgresql://me:secret@db:port/jobs", "cannot be read"),
     ],
 )
 async def test_a_database_that_cannot_be_reached_is_named_without_its_password(url: str, reason: str) -> None:
     with pytest.raises(StartupError, match=reason) as caught:
         await open_postgresql(url, patience=timedelta(seconds=0.2))
-    assert "secret" not in str(caught.value)
+    assert "sec" not in str(caught.value)
+    assert "ret" not in str(caught.value)
+
+
+def in_file(path: Path, url: str) -> Path:
+    path.write_text(f"{url}\n")
+    return path
+
+
+async def test_a_rotated_password_is_taken_up_without_a_restart_and_missed_without_an_error_of_ours(
+    own_server: PostgresqlServer, run_sql: RunSql, new_job: NewJob, tmp_path: Path
+) -> None:
+    admin, file = own_server.url(), tmp_path / "url"
+    await run_sql(admin, "CREATE ROLE lab LOGIN SUPERUSER PASSWORD 'first'")
+    rules = own_server.data / "pg_hba.conf"
+    rules.write_text(f"local all lab scram-sha-256\n{rules.read_text()}")
+    await run_sql(admin, "SELECT pg_reload_conf()")
+    url = admin.replace("postgres@", "lab:first@", 1)
+    async with opened_store(in_file(file, url), patience=timedelta(seconds=1)) as store:
+        first = new_job()
+        await store.jobs.add(first, b"{}")
+        await run_sql(admin, "ALTER ROLE lab PASSWORD 'second'")
+        await run_sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'lab'")
+        with pytest.raises(StoreUnavailableError, match="password authentication failed"):
+            await store.jobs.add(new_job(), b"{}")
+        in_file(file, url.replace("first", "second"))
+        assert await store.jobs.get(ALICE, first.id) == first
+
+
+async def test_a_file_whose_url_is_spoiled_is_waited_for(
+    own_server: PostgresqlServer, run_sql: RunSql, tmp_path: Path
+) -> None:
+    file = in_file(tmp_path / "url", own_server.url())
+    async with opened_store(file, patience=timedelta(seconds=0.5)) as store:
+        await store.counts.load()
+        in_file(file, "postgresql://me:sec/ret@db/jobs")
+        mine = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'qiskit-runtime-server'"
+        await run_sql(own_server.url(), mine)
+        with pytest.raises(StoreUnavailableError, match="percent-encoded") as caught:
+            await store.counts.load()
+        assert "sec/ret" not in str(caught.value)
+        in_file(file, own_server.url())
+        await store.counts.load()
 
 
 async def test_a_wrong_port_is_one_line_in_the_log_however_often_it_is_tried(caplog: pytest.LogCaptureFixture) -> None:
