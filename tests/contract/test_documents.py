@@ -51,9 +51,9 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert not anchor or target.suffix != ".md" or anchor in anchors_of(target), link
 
 
-def test_readme_leads_to_every_page() -> None:
+def test_the_index_leads_to_every_page() -> None:
     pages = {page for page in PAGES if page.parent.name in {"how-to", "tutorial", "reference", "explanation"}}
-    named = {(ROOT / link).resolve() for link in local_links(ROOT / "README.md")}
+    named = {(ROOT / "docs" / link).resolve() for link in local_links(ROOT / "docs" / "README.md")}
     assert sorted(str(page.relative_to(ROOT)) for page in pages - named) == []
 
 
