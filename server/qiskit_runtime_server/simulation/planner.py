@@ -27,6 +27,7 @@ from qiskit.circuit import Instruction, QuantumCircuit
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError, UnsupportedOptionError
 from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.simulation import advice
+from qiskit_runtime_server.simulation.clifford.feed_forward import is_carried
 from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
@@ -233,14 +234,20 @@ class _Limited:
 
 def _is_looked_at(task: SampleTask, wish: Wish) -> bool:
     """Return whether frames are worth a look."""
-    if any(part.is_control_flow() or part.name == "store" for part in task.circuit.data):
+    parts = task.circuit.data
+    if any(part.name == "store" or (part.is_control_flow() and not is_carried(part.operation)) for part in parts):
         return False
     asked = wish.method is Method.CLIFFORD or wish.approximation is Approximation.TWIRLED_NOISE
     return asked or task.circuit.num_qubits >= _LEAST_QUBITS
 
 
 def _gates(circuit: QuantumCircuit) -> Sequence[Instruction]:
-    return [instruction.operation for instruction in circuit.data]
+    """Return the gates of a circuit, and those under conditions."""
+    found: list[Instruction] = []
+    for part in circuit.data:
+        blocks = part.operation.blocks if part.is_control_flow() else ()
+        found += [inner.operation for block in blocks for inner in block.data] if blocks else [part.operation]
+    return found
 
 
 def _of_clifford(

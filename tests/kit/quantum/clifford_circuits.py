@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.circuit.classical import expr
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
 
 QUARTER = math.pi / 2
@@ -38,9 +39,18 @@ class CliffordCase:
 
 
 def clifford_case(
-    rng: np.random.Generator, *, least: int = 2, most: int = 6, bits: int | None = None, noisy: bool = True
+    rng: np.random.Generator,
+    *,
+    least: int = 2,
+    most: int = 6,
+    bits: int | None = None,
+    noisy: bool = True,
+    decided: float = 0.0,
 ) -> CliffordCase:
-    """Return a circuit of `least` to `most` qubits, joined by gates, and at most as many bits, or `bits`."""
+    """Return a circuit of `least` to `most` qubits, joined by gates, and at most as many bits, or `bits`.
+
+    Before some of its gates, of a share of `decided`, Pauli operators happen where measured bits say so.
+    """
     num_qubits = int(rng.integers(least, most + 1))
     circuit = QuantumCircuit(num_qubits, int(rng.integers(1, min(num_qubits, bits or num_qubits) + 1)))
     values: list[float] = []
@@ -48,6 +58,8 @@ def clifford_case(
         circuit.h(qubit - 1)
         circuit.cx(qubit - 1, qubit)
     for _ in range(int(rng.integers(5, 30))):
+        if decided and rng.random() < decided:
+            _decide(rng, circuit)
         _append(rng, circuit, values)
     for clbit in range(circuit.num_clbits):
         circuit.measure(int(rng.integers(num_qubits)), clbit)
@@ -77,6 +89,27 @@ def _error(rng: np.random.Generator, size: int) -> object:
     chosen = rng.choice(labels[1:], int(rng.integers(1, len(labels))), replace=False).tolist()
     chances = rng.dirichlet(np.ones(len(chosen))) * rng.uniform(0.001, 0.2)
     return pauli_error([*zip(chosen, chances.tolist(), strict=True), ("I" * size, 1 - float(chances.sum()))])
+
+
+def _decide(rng: np.random.Generator, circuit: QuantumCircuit) -> None:
+    """Measure a bit, and append Pauli operators under a condition on it and others."""
+    bit, other = rng.integers(circuit.num_clbits, size=2).tolist()
+    circuit.measure(int(rng.integers(circuit.num_qubits)), bit)
+    one, two = circuit.clbits[bit], circuit.clbits[other]
+    conditions = [
+        (one, int(rng.integers(2))),
+        (circuit.cregs[0], int(rng.integers(1 << circuit.num_clbits))),
+        expr.bit_xor(one, two),
+        expr.logic_and(expr.logic_not(one), expr.not_equal(one, two)),
+        expr.logic_or(expr.lift(one), expr.bit_not(two)),
+    ]
+    with circuit.if_test(conditions[int(rng.integers(len(conditions)))]) as otherwise:
+        for _ in range(int(rng.integers(1, 3))):
+            getattr(circuit, str(rng.choice(["x", "y", "z", "id"])))(int(rng.integers(circuit.num_qubits)))
+        circuit.rz(2 * QUARTER, int(rng.integers(circuit.num_qubits)))
+    if rng.random() < 0.5:
+        with otherwise:
+            getattr(circuit, str(rng.choice(["x", "y", "z"])))(int(rng.integers(circuit.num_qubits)))
 
 
 def _append(rng: np.random.Generator, circuit: QuantumCircuit, values: list[float]) -> None:

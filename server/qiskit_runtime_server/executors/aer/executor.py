@@ -321,6 +321,9 @@ class AerExecutor(BaseExecutor):
 
     def _evolution(self, task: SampleTask, measured: list[int], seconds: float) -> Evolution | None:
         """Return the evolution of density matrices, if there is room for it and it takes no more than `seconds`."""
+        if _STATE_BYTES << len(measured) > self._memory_bytes * _STATE_SHARE:
+            # What is left at the end is a table of all outcomes.
+            return None
         known = self._last_evolution
         if known is None or known[0] is not task.circuit or known[1] is not task.noise:
             # A task is first offered, then run.

@@ -15,7 +15,7 @@ https://doi.org/10.1103/PhysRevX.10.041038), and outcomes differ by a total vari
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -50,16 +50,30 @@ def bond_bound(circuit: QuantumCircuit, order: Sequence[int] | None = None) -> i
         circuit: Gates of one and two qubits, and control flow without loops; others have no bound.
         order: The qubits as they stand on the line; by default as in the circuit.
     """
+    ranks = _ranks(circuit)
+    return None if ranks is None else _bound(ranks, range(circuit.num_qubits) if order is None else order)
+
+
+def _ranks(circuit: QuantumCircuit) -> dict[tuple[int, int], int] | None:
+    """Return the logarithms of the ranks of all gates of each pair of qubits; None if there are others or loops."""
     if has_loop(circuit):
         return None
-    line = np.argsort(range(circuit.num_qubits) if order is None else order)
-    exponents = np.zeros(max(1, circuit.num_qubits - 1), dtype=np.int64)
+    found: dict[tuple[int, int], int] = {}
     for operation, qubits in leaves(circuit, range(circuit.num_qubits)):
         if len(qubits) > _PAIR:
             return None
         if len(qubits) == _PAIR:
-            one, other = sorted(line[list(qubits)].tolist())
-            exponents[one:other] += 1 if operation.name in _RANK_TWO else 2
+            pair = (min(qubits), max(qubits))
+            found[pair] = found.get(pair, 0) + (1 if operation.name in _RANK_TWO else 2)
+    return found
+
+
+def _bound(ranks: Mapping[tuple[int, int], int], order: Sequence[int]) -> int:
+    line = np.argsort(order)
+    exponents = np.zeros(max(1, len(order) - 1), dtype=np.int64)
+    for pair, rank in ranks.items():
+        one, other = sorted(line[list(pair)].tolist())
+        exponents[one:other] += rank
     ends = np.minimum(np.arange(1, len(exponents) + 1), np.arange(len(exponents), 0, -1))
     bond: int = 2 ** int(np.minimum(exponents, ends).max())
     return bond
@@ -76,12 +90,15 @@ def placed(circuit: QuantumCircuit, enough: int = LARGEST_BOND) -> tuple[list[in
     It is the circuit's own order if its bound is at most `enough`, or no other is better.
     """
     own = list(range(circuit.num_qubits))
-    bond = bond_bound(circuit)
-    if bond is None or bond <= enough:
+    ranks = _ranks(circuit)
+    if ranks is None:
+        return own, None
+    bond = _bound(ranks, own)
+    if bond <= enough:
         return own, bond
-    order = _along_the_tree(circuit)
-    other = bond_bound(circuit, order)
-    return (order, other) if other is not None and other < bond else (own, bond)
+    order = _along_the_tree(circuit.num_qubits, ranks)
+    other = _bound(ranks, order)
+    return (order, other) if other < bond else (own, bond)
 
 
 def in_order(circuit: QuantumCircuit, order: Sequence[int]) -> QuantumCircuit:
@@ -125,20 +142,19 @@ class Log:
         return added
 
 
-def _along_the_tree(circuit: QuantumCircuit) -> list[int]:
-    """Return the qubits as a walk through the circuit's graph meets them, which leaves each subtree before the next.
+def _along_the_tree(num_qubits: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Return the qubits as a walk through the graph of `pairs` meets them, which leaves each subtree before the next.
 
     The tree is of the first paths from the qubit with the fewest neighbours; smaller subtrees come first, so that few
     gates stand open while the largest is walked through.
     """
-    neighbours: list[dict[int, None]] = [{} for _ in circuit.qubits]
-    for _, qubits in leaves(circuit, range(circuit.num_qubits)):
-        if len(qubits) == _PAIR:
-            neighbours[qubits[0]][qubits[1]] = None
-            neighbours[qubits[1]][qubits[0]] = None
+    neighbours: list[dict[int, None]] = [{} for _ in range(num_qubits)]
+    for one, other in pairs:
+        neighbours[one][other] = None
+        neighbours[other][one] = None
     parents: dict[int, int] = {}
     found: list[int] = []
-    for start in sorted(range(circuit.num_qubits), key=lambda qubit: len(neighbours[qubit])):
+    for start in sorted(range(num_qubits), key=lambda qubit: len(neighbours[qubit])):
         if start in parents:
             continue
         parents[start] = start

@@ -23,6 +23,7 @@ from qiskit_runtime_server.simulation.clifford.random_flips import Events, Sourc
 
 BLOCK_SHOTS: Final = 4096
 _WORD: Final = 64
+_ONES: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def sample(lowering: Lowering, values: NDArray[np.float64], shots: int, seeds: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -90,12 +91,22 @@ class Frames:
         random = source.words(self._random, words)
         frame[1] = random[: program.num_qubits]
         used = program.num_qubits
-        rows, masks, starts = self._flips.draw(source)
+        places, masks, conditions, starts = self._flips.draw(source)
         misread = self._misreadings(source)
         flat = frame.reshape(-1)
+        # The last one is the condition that always holds.
+        decided = np.full((len(program.conditions) + 1, words), _ONES)
         for number, level in enumerate(program.levels):
             flipped = slice(starts[number], starts[number + 1])
-            np.bitwise_xor.at(flat, rows[flipped], masks[flipped])
+            for condition in level.decided:
+                decided[condition] = program.conditions[condition].holds(bits)
+            happening = masks[flipped]
+            if program.conditions:
+                happening = happening & decided[conditions[flipped], places[flipped] % words]
+            np.bitwise_xor.at(flat, places[flipped], happening)
+            for flip in level.flips:
+                frame[0, flip.qubit] ^= decided[flip.condition] if flip.x else np.uint64(0)
+                frame[1, flip.qubit] ^= decided[flip.condition] if flip.z else np.uint64(0)
             for gates in level.gates:
                 _apply(frame, gates)
             if level.resets:
@@ -134,6 +145,7 @@ class _Flips:
         chances = np.array([1 - error.channel.chances[0] for error in errors], dtype=np.float64)
         self._events = Events(chances.clip(max=1.0), width)
         self._levels = np.array([error.level for error in errors], dtype=np.intp)
+        self._conditions = np.array([error.condition for error in errors], dtype=np.intp)
         self._depth = len(program.levels)
         most = max((len(error.qubits) for error in errors), default=1)
         qubits = np.array([error.qubits + (0,) * (most - len(error.qubits)) for error in errors], dtype=np.intp)
@@ -150,17 +162,18 @@ class _Flips:
         totals = table.sum(axis=1, keepdims=True)
         self._products = Table(np.cumsum(table, axis=1) / totals) if kinds else None
 
-    def draw(self, source: Source) -> tuple[NDArray[np.intp], Words, NDArray[np.intp]]:
-        """Return places in a flat frame, what to flip there, and where those of each level begin."""
+    def draw(self, source: Source) -> tuple[NDArray[np.intp], Words, NDArray[np.intp], NDArray[np.intp]]:
+        """Return places in a flat frame, what to flip there and when, and where those of each level begin."""
         events, shots = self._events.draw(source)
         if self._products is None or len(events) == 0:
-            return np.empty(0, np.intp), np.empty(0, np.uint64), np.zeros(self._depth + 1, np.intp)
+            nothing = np.empty(0, np.intp)
+            return nothing, np.empty(0, np.uint64), nothing, np.zeros(self._depth + 1, np.intp)
         products = self._products.draw(self._kinds[events], source) + 1
         hits, kinds = np.nonzero(self._flipped[products])
         numbers = events[hits]
         places, masks = _places(self._rows[numbers, kinds], shots[hits], self._words)
         starts = np.searchsorted(self._levels[numbers], np.arange(self._depth + 1))
-        return places, masks, starts.astype(np.intp)
+        return places, masks, self._conditions[numbers], starts.astype(np.intp)
 
 
 def _places(rows: NDArray[np.intp], shots: NDArray[np.intp], words: int) -> tuple[NDArray[np.intp], Words]:

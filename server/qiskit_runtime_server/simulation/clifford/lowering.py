@@ -15,10 +15,11 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Delay, Instruction, ParameterExpression, QuantumCircuit
+from qiskit.circuit import Delay, IfElseOp, Instruction, ParameterExpression, QuantumCircuit
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.errors import InternalError
+from qiskit_runtime_server.simulation.clifford.feed_forward import Condition, condition_of, flips_of
 from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
 from qiskit_runtime_server.simulation.clifford.recognition import CliffordGate, clifford_gate, with_angles
 from qiskit_runtime_server.simulation.noise import error_name, errors_of, gate_error, readout_matrix
@@ -27,6 +28,9 @@ Action = NDArray[np.bool_]
 _Part: TypeAlias = "CliffordGate | Instruction"
 _ONE: Final = np.eye(2, dtype=np.bool_).tobytes()
 _KEPT: Final = 4096
+
+ALWAYS: Final = -1
+"""The number of the condition that always holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,25 @@ class Level:
         gates: Of all kinds.
         resets: Qubits.
         measured: Numbers of measurements in the program.
+        decided: Numbers of conditions in the program, which are evaluated before all else.
+        flips: Pauli operators under conditions, which come with the errors.
     """
 
     gates: list[Gates] = field(default_factory=list)
     resets: list[int] = field(default_factory=list)
     measured: list[int] = field(default_factory=list)
+    decided: list[int] = field(default_factory=list)
+    flips: list["Flip"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A Pauli operator that happens where a condition of the program holds: X, Z, or both for Y."""
+
+    condition: int
+    qubit: int
+    x: bool
+    z: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +92,16 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """A Pauli channel, before all else on its level."""
+    """A Pauli channel, before all else on its level.
+
+    Attributes:
+        condition: The number of the one under which it happens; `ALWAYS` without one.
+    """
 
     qubits: tuple[int, ...]
     channel: PauliChannel
     level: int
+    condition: int = ALWAYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +110,7 @@ class Program:
 
     Attributes:
         errors: Sorted by their levels.
+        conditions: Of classical bits.
         reference: The circuit without errors, for Stim.
     """
 
@@ -95,6 +119,7 @@ class Program:
     levels: Sequence[Level]
     measurements: Sequence[Measurement]
     errors: Sequence[Error]
+    conditions: Sequence[Condition]
     reference: str
 
 
@@ -102,7 +127,7 @@ class Lowering:
     """A circuit whose angles are numbers or bare parameters, as far as it can be written without their values."""
 
     def __init__(self, circuit: QuantumCircuit, noise: NoiseModel | None) -> None:
-        """Read a circuit without control flow.
+        """Read a circuit, without control flow other than `is_carried` allows.
 
         Args:
             circuit: As in `SampleTask`.
@@ -120,10 +145,13 @@ class Lowering:
         # The last measurement of each qubit to which nothing has happened since.
         self._measured: dict[int, int] = {}
         self._errors: list[Error] = []
+        self._conditions: list[tuple[int, Condition]] = []
+        self._flips: list[tuple[int, Flip]] = []
         self._channels: dict[tuple[str, tuple[int, ...]], PauliChannel | None] = {}
         self._reference: list[tuple[_Part | str, tuple[int, ...]]] = []
         qubits = {qubit: number for number, qubit in enumerate(circuit.qubits)}
         clbits = {clbit: number for number, clbit in enumerate(circuit.clbits)}
+        self._numbers = clbits
         for instruction in circuit.data:
             own = tuple(qubits[qubit] for qubit in instruction.qubits)
             self._read(instruction.operation, own, [clbits[clbit] for clbit in instruction.clbits])
@@ -136,8 +164,9 @@ class Lowering:
 
     @property
     def depth(self) -> int:
-        """How many levels there are."""
-        return max(self._next, default=0)
+        """How many levels there are; errors and decisions may stand behind the last gate."""
+        places = [place for place, _ in (*self._conditions, *self._flips)]
+        return max(*self._next, *(place + 1 for place in places), 0)
 
     @property
     def num_gates(self) -> int:
@@ -158,6 +187,10 @@ class Lowering:
             levels[place].measured.append(number)
         for place, qubit in self._resets:
             levels[place].resets.append(qubit)
+        for number, (place, _) in enumerate(self._conditions):
+            levels[place].decided.append(number)
+        for place, flip in self._flips:
+            levels[place].flips.append(flip)
         lines = [
             part.format(*qubits) if isinstance(part, str) else self._bound(part, values, bound).stim.format(*qubits)
             for part, qubits in self._reference
@@ -168,6 +201,7 @@ class Lowering:
             levels=levels,
             measurements=[measurement for _, measurement in self._measurements],
             errors=self._errors,
+            conditions=[condition for _, condition in self._conditions],
             reference="\n".join(lines),
         )
 
@@ -189,6 +223,9 @@ class Lowering:
         if name == "measure":
             self._measure(qubits[0], clbits[0])
             return
+        if isinstance(operation, IfElseOp):
+            self._decide(operation, qubits)
+            return
         if name.startswith("reset") and len(qubits) == 1:
             # Devices have further kinds, as reset_2, with the same effect.
             self._waiting[qubits[0]].clear()
@@ -197,6 +234,31 @@ class Lowering:
         elif not isinstance(operation, Delay):
             self._gate(operation, qubits)
         self._err(self._channel(operation, qubits), qubits)
+
+    def _decide(self, operation: IfElseOp, qubits: tuple[int, ...]) -> None:
+        """Read Pauli operators, and their errors, that happen under a condition."""
+        condition = condition_of(operation.condition, self._numbers)
+        level = max((self._next_of_bit[bit] for bit in condition.bits), default=0)
+        for bit in condition.bits:
+            self._next_of_bit[bit] = level
+        for block, own in zip(operation.blocks, (condition, condition.negated()), strict=False):
+            number = len(self._conditions)
+            self._conditions.append((level, own))
+            places = dict(zip(block.qubits, qubits, strict=True))
+            for part in block.data:
+                if part.name != "barrier":
+                    self._happen(part.operation, tuple(places[qubit] for qubit in part.qubits), number)
+
+    def _happen(self, operation: Instruction, qubits: tuple[int, ...], number: int) -> None:
+        """Read an instruction that happens under the condition of this number."""
+        level, _ = self._conditions[number]
+        gate = None if isinstance(operation, Delay) else clifford_gate(operation)
+        for place, x, z in [] if gate is None else flips_of(gate, len(qubits)):
+            self._flush((qubits[place],))
+            self._next[qubits[place]] = max(level, self._next[qubits[place]])
+            flip = Flip(condition=number, qubit=qubits[place], x=x, z=z)
+            self._flips.append((self._next[qubits[place]], flip))
+        self._err(self._channel(operation, qubits), qubits, condition=number, at_least=level)
 
     def _channel(self, operation: Instruction, qubits: tuple[int, ...]) -> PauliChannel | None:
         """Return the errors of an instruction, which are the same for all of its name but for delays."""
@@ -223,14 +285,16 @@ class Lowering:
             self._flush(qubits)
             self._gates.append((self._level(qubits), qubits, (part,)))
 
-    def _err(self, channel: PauliChannel | None, qubits: tuple[int, ...]) -> None:
+    def _err(
+        self, channel: PauliChannel | None, qubits: tuple[int, ...], *, condition: int = ALWAYS, at_least: int = 0
+    ) -> None:
         if channel is not None:
             self._flush(qubits)
             # Errors come first on their level, so they may stand where the next gates do.
-            level = max(self._next[qubit] for qubit in qubits)
+            level = max(at_least, *(self._next[qubit] for qubit in qubits))
             for qubit in qubits:
                 self._next[qubit] = level
-            self._errors.append(Error(qubits=qubits, channel=channel, level=level))
+            self._errors.append(Error(qubits=qubits, channel=channel, level=level, condition=condition))
 
     def _measure(self, qubit: int, clbit: int) -> None:
         misread = (0.0, 0.0)

@@ -127,11 +127,20 @@ def test_the_executor_alone_can_be_asked_for() -> None:
         plans_of(brickwork(50, 6), damped(), wish)
 
 
-def test_control_flow_is_the_executors() -> None:
-    circuit = brickwork(14, 3)
+@pytest.mark.parametrize(("gate", "method"), [("x", "clifford-frames"), ("h", "stabilizer")])
+def test_frames_carry_decisions_on_pauli_operators_and_no_others(gate: str, method: str) -> None:
+    circuit = brickwork(40, 3)
     with circuit.if_test((0, 1)):
-        circuit.x(1)
+        getattr(circuit, gate)(1)
     circuit.measure(1, 1)
+    assert [plan.method for plan in plans_of(circuit, None)] == [method]
+
+
+def test_loops_are_the_executors() -> None:
+    circuit = brickwork(14, 3)
+    with circuit.while_loop((0, 1)):
+        circuit.x(0)
+        circuit.measure(0, 0)
     assert [plan.method for plan in plans_of(circuit, None)] == ["stabilizer"]
 
 

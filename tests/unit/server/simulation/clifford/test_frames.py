@@ -12,7 +12,7 @@ from kit.quantum.clifford_circuits import CliffordCase, clifford_case
 from kit.quantum.clifford_search import compared
 from kit.quantum.exact_noise import Errors
 from kit.quantum.exact_reference import distribution
-from kit.quantum.goodness_of_fit import impossible, p_value
+from kit.quantum.goodness_of_fit import impossible, p_value, too_often
 from qiskit_runtime_server.simulation.clifford.frames import Frames
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.noise import DeviceNoise
@@ -49,6 +49,23 @@ def test_noisy_shots_come_from_the_exact_distribution_in_200_random_circuits() -
     p_values = [comparison.p_value for comparison in found if comparison.p_value is not None]
     assert len(p_values) > 150
     assert kstest(p_values, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("noisy", [True, False])
+def test_what_measured_bits_decide_comes_from_the_exact_distribution(*, noisy: bool) -> None:
+    """With misread bits, and with errors of gates only where these happen."""
+    rng = np.random.default_rng(17)
+    found = []
+    for number in range(60):
+        case = clifford_case(rng, most=4, noisy=noisy, decided=0.3)
+        counts, chances = counts_of(case, number), exact(case)
+        assert not impossible(counts, chances), case.circuit
+        assert too_often(counts, chances) > 1e-6, case.circuit
+        p = p_value(counts, chances)
+        found += [] if p is None else [p]
+    assert len(found) > 30
+    assert min(found) > 1e-6
+    assert kstest(found, "uniform").pvalue > 1e-3
 
 
 def test_perfect_shots_come_from_the_exact_distribution() -> None:

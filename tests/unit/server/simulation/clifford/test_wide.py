@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
+from qiskit.circuit.classical import expr
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
 from scipy.stats import chi2_contingency, kstest, norm
@@ -196,3 +197,57 @@ def test_a_bit_is_misread_as_often_as_its_value_says() -> None:
     ones, zeros = bits[:, ::2].mean(), bits[:, 1::2].mean()
     assert abs(zeros - 0.03) < 6 * math.sqrt(0.03 * 0.97 / bits.size * 2)
     assert abs(ones - 0.89) < 6 * math.sqrt(0.11 * 0.89 / bits.size * 2)
+
+
+def test_a_ghz_state_by_feed_forward_on_127_qubits() -> None:
+    """Of 64 qubits, joined by parities that 63 others measure: Baeumer et al., https://arxiv.org/abs/2308.13065."""
+    circuit = QuantumCircuit(127, 127)
+    for qubit in range(0, 127, 2):
+        circuit.h(qubit)
+    parity: expr.Expr | None = None
+    for ancilla in range(1, 127, 2):
+        circuit.cx(ancilla - 1, ancilla)
+        circuit.cx(ancilla + 1, ancilla)
+        circuit.measure(ancilla, ancilla)
+    for ancilla in range(1, 127, 2):
+        bit = expr.lift(circuit.clbits[ancilla])
+        parity = bit if parity is None else expr.bit_xor(parity, bit)
+        with circuit.if_test(parity):
+            circuit.x(ancilla + 1)
+    circuit.measure(range(0, 127, 2), range(0, 127, 2))
+    bits = frames(circuit, None, 2000)
+    assert (bits[:, ::2] == bits[:, :1]).all()
+    assert 0.4 < bits[:, 0].mean() < 0.6
+    assert 0.4 < bits[:, 1].mean() < 0.6
+    # With errors of reading alone, neighbours differ where the parity between them was misread, or one of them.
+    model = NoiseModel()
+    model.add_all_qubit_readout_error(ReadoutError([[0.99, 0.01], [0.01, 0.99]]))
+    noisy_bits = frames(circuit, model)
+    # A misread parity flips all qubits behind it, so each pair sees one misread ancilla and two misread qubits.
+    wanted = (1 - 0.98**3) / 2
+    differ = noisy_bits[:, 2::2] != noisy_bits[:, :-2:2]
+    assert abs(differ.mean() - wanted) < 6 * math.sqrt(wanted / differ.size * 3)
+
+
+def test_a_state_is_teleported_through_127_qubits() -> None:
+    """63 times (Bennett et al., 1993, https://doi.org/10.1103/PhysRevLett.70.1895)."""
+    misread = 0.004
+    circuit = QuantumCircuit(127, 127)
+    circuit.x(0)
+    for source in range(0, 125, 2):
+        circuit.h(source + 1)
+        circuit.cx(source + 1, source + 2)
+        circuit.cx(source, source + 1)
+        circuit.h(source)
+        circuit.measure([source, source + 1], [source, source + 1])
+        with circuit.if_test((source + 1, 1)):
+            circuit.x(source + 2)
+        with circuit.if_test((source, 1)):
+            circuit.z(source + 2)
+    circuit.measure(126, 126)
+    assert frames(circuit, None, 500)[:, 126].all()
+    model = NoiseModel()
+    model.add_all_qubit_readout_error(ReadoutError([[1 - misread, misread], [misread, 1 - misread]]))
+    ones = frames(circuit, model)[:, 126].mean()
+    wanted = (1 + (1 - 2 * misread) ** 64) / 2
+    assert abs(ones - wanted) < 6 * math.sqrt(wanted * (1 - wanted) / SHOTS)
