@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 import yaml
 
+from qiskit_runtime_operator.cluster.connection import Kubeconfig
 from qiskit_runtime_operator.cluster.crd_upgrade import update_crd
 from qiskit_runtime_operator.errors import OperatorError
 from qiskit_runtime_operator.run.operate import operate
@@ -24,8 +25,16 @@ crds = typer.Typer(no_args_is_help=True, help="The CRD of RuntimeServers in the 
 cli.add_typer(crds, name="crds")
 
 
+Files = Annotated[
+    str | None, typer.Option("--kubeconfig", help="Paths of kubeconfigs, instead of the service account or KUBECONFIG.")
+]
+Context = Annotated[
+    str | None, typer.Option(help="Context of the kubeconfig, instead of the service account or the current context.")
+]
+
+
 @cli.command()
-def run() -> None:
+def run(kubeconfig: Files = None, context: Context = None) -> None:
     """Look after RuntimeServers.
 
     Everything is set by variables, QRO_NAMESPACE and so on; docs/reference/operator-settings.md has the list.
@@ -34,15 +43,18 @@ def run() -> None:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     # Its accounts of each event, and of each start, are of no use to an administrator.
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    asyncio.run(operate(settings))
+    asyncio.run(operate(settings, Kubeconfig(files=kubeconfig, context=context)))
 
 
 @crds.command()
 def apply(
     file: Annotated[Path, typer.Argument(help="A CustomResourceDefinition, as in crds/runtimeservers.yaml.")],
+    kubeconfig: Files = None,
+    context: Context = None,
 ) -> None:
     """Bring a CRD that is there up to date, and wait until it is in force."""
-    name = asyncio.run(update_crd(yaml.safe_load(file.read_text())))
+    chosen = Kubeconfig(files=kubeconfig, context=context)
+    name = asyncio.run(update_crd(yaml.safe_load(file.read_text()), chosen))
     typer.echo(f"{name} is up to date")
 
 

@@ -18,7 +18,7 @@ from kit.kubernetes.client import KubernetesClient, Manifest, RefusedError
 from kit.kubernetes.convergence import differences
 from kit.kubernetes.runtime_servers import AER, GPU, IMAGES, specs
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
-from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.connection import Kubeconfig, connected
 from qiskit_runtime_operator.errors import ClusterError
 from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.render import RenderContext, render
@@ -193,18 +193,15 @@ def applied(registry: CollectorRegistry) -> float:
 )
 def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
     control_plane: Path,
-    monkeypatch: pytest.MonkeyPatch,
     spec: Mapping[str, Any],
     first: list[Any],
     second: list[Any],
 ) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(control_plane))
-
     async def tell(kubernetes: KubernetesClient) -> None:
-        connection, registry = Connection(), CollectorRegistry()
+        registry = CollectorRegistry()
         metrics = WriteMetrics(registry)
-        async with connection.session() as http:
-            cluster = Cluster(http, connection.server, time_to_write=lambda: timedelta(seconds=30), metrics=metrics)
+        async with connected(Kubeconfig(files=str(control_plane))) as connection:
+            cluster = Cluster(connection, time_to_write=lambda: timedelta(seconds=30), metrics=metrics)
             inventory = Inventory()
             reconciler = Reconciler(
                 cluster=cluster,

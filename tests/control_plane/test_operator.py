@@ -162,6 +162,28 @@ def test_the_status_follows_the_pods(lab: Lab) -> None:
     assert lab.settled()["executorsReady"] == "1/1"
 
 
+def test_a_runtime_server_that_is_paused_is_left_alone_until_it_is_not(lab: Lab) -> None:
+    lab.apply()
+    lab.settled()
+    eventually(lab.is_at_rest)
+    annotations = {"runtimeserver.dev/reconcile": "paused"}
+    lab.kubernetes.merge("RuntimeServer", lab.name, {"metadata": {"annotations": annotations}})
+    eventually(lambda: lab.condition("Progressing")["reason"] == "Paused")
+    lab.delete("ConfigMap", "api")
+    lab.apply(executors=[{**AER, "replicas": 2}])
+    assert lab.settled()["executors"][0]["desired"] == 2
+    assert lab.condition("Ready")["reason"] == "Paused"
+    assert lab.find("ConfigMap", "api") is None
+    assert lab.part("Deployment", "executor-aer")["spec"]["replicas"] == 1
+    lab.kubernetes.merge(
+        "RuntimeServer", lab.name, {"metadata": {"annotations": {"runtimeserver.dev/reconcile": None}}}
+    )
+    eventually(lambda: lab.find("ConfigMap", "api"))
+    eventually(lambda: lab.part("Deployment", "executor-aer")["spec"]["replicas"] == 2)
+    eventually(lambda: lab.condition("Progressing")["reason"] != "Paused")
+    assert [reason for reason, _ in lab.events()].count("Paused") == 1
+
+
 def test_a_hundred_at_once_are_made_and_then_left_alone(lab: Lab) -> None:
     labs = [replace(lab, name=f"{lab.name}-{number}") for number in range(100)]
     for each in labs:
@@ -177,7 +199,7 @@ def test_a_hundred_at_once_are_made_and_then_left_alone(lab: Lab) -> None:
     before = written()
     time.sleep(10)
     assert written() == before
-    assert lab.operator.metric("process_resident_memory_bytes") < 150e6
+    assert lab.operator.metric("process_resident_memory_bytes") < 200e6
     for each in labs:
         lab.kubernetes.delete("RuntimeServer", each.name)
 

@@ -1,5 +1,6 @@
 """The only Kubernetes I/O beside kopf's watches: reads and writes of single objects, as plain manifests."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, MissingError, RefusedError, StaleError
 from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.resource.kinds import EVENTS, SERVERS, ResourceKind
@@ -22,6 +24,8 @@ _JSON_PATCH: Final = "application/json-patch+json"
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"  # which JSON is, too
 _PAGE: Final = 500
+# The name of what the official client sends, a token, in its own terms.
+_AUTHENTICATION: Final = ["BearerToken"]
 _CONFLICT_REASON: Final = "FieldManagerConflict"
 # Busy or broken: nothing is wrong with the request.
 _PASSING: Final = {
@@ -60,8 +64,7 @@ class Cluster:
     All methods raise ClusterError or one of its kinds, and those that write also what `time_to_write` raises.
 
     Args:
-        http: A session that can speak to the API server.
-        server: Its URL.
+        connection: Leads to it.
         time_to_write: Returns for how long writing is safe; asked before each write, which must be over by then.
         metrics: Where writes are counted.
         limit: How long a request may take.
@@ -69,15 +72,13 @@ class Cluster:
 
     def __init__(
         self,
-        http: aiohttp.ClientSession,
-        server: str,
+        connection: Connection,
         *,
         time_to_write: Callable[[], timedelta],
         metrics: WriteMetrics,
         limit: timedelta = timedelta(seconds=30),
     ) -> None:
-        self._http = http
-        self._server = server
+        self._connection = connection
         self._time_to_write = time_to_write
         self._metrics = metrics
         self._limit = limit
@@ -224,24 +225,32 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         content: tuple[str, object] | None = None,
     ) -> Manifest:
-        data = None if content is None else msgspec.json.encode(content[1])
-        headers = {} if content is None else {"Content-Type": content[0]}
+        content_type, body = content or (_JSON, None)
         try:
-            async with self._http.request(
+            answer = await self._connection.client.call_api(
+                path,
                 method,
-                self._server + path,
-                params=query,
-                data=data,
-                headers=headers,
-                timeout=aiohttp.ClientTimeout(total=limit.total_seconds()),
-            ) as answer:
-                said = await answer.read()
+                query_params=list((query or {}).items()),
+                header_params={"Accept": _JSON, "Content-Type": content_type},
+                body=body,
+                auth_settings=_AUTHENTICATION,
+                _request_timeout=_timeout(limit),
+                _preload_content=False,  # manifests stay plain, and the library logs nothing of them
+            )
+            said = await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ClusterError(f"{method} {path}: {error or type(error).__name__}") from error
+            raise ClusterError(f"{method} {path}: {str(error) or type(error).__name__}") from error
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            self._connection.refused()
         if answer.ok:
             document: Manifest = msgspec.json.decode(said)
             return document
         raise _failure(f"{method} {path}", answer.status, answer.headers.get("Retry-After", ""), said)
+
+
+def _timeout(limit: timedelta) -> aiohttp.ClientTimeout:
+    """Return the limit of a request to the moment; aiohttp would round those above five seconds up."""
+    return aiohttp.ClientTimeout(total=limit.total_seconds(), ceil_threshold=math.inf)
 
 
 def _failure(what: str, code: int, retry_after: str, content: bytes) -> ClusterError:

@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
-from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.connection import Kubeconfig, connected
 from qiskit_runtime_operator.errors import StaleError, StartupError
 from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.resource.kinds import CRDS
@@ -17,17 +17,21 @@ _LIMIT: Final = timedelta(seconds=30)
 _LOOK_SECONDS: Final = 0.2
 
 
-async def update_crd(wanted: Manifest) -> str:
+async def update_crd(wanted: Manifest, chosen: Kubeconfig) -> str:
     """Replace the CRD of that name, wait until it is in force, and return the name.
+
+    Args:
+        wanted: The CRD.
+        chosen: Which cluster.
 
     Raises:
         StartupError: If there is none yet, or if the API server does not take it.
         ClusterError: If the API server cannot be asked.
     """
     name: str = wanted["metadata"]["name"]
-    connection, metrics = Connection(), WriteMetrics(CollectorRegistry())
-    async with connection.session() as http:
-        cluster = Cluster(http, connection.server, time_to_write=lambda: _LIMIT, metrics=metrics)
+    metrics = WriteMetrics(CollectorRegistry())
+    async with connected(chosen) as connection:
+        cluster = Cluster(connection, time_to_write=lambda: _LIMIT, metrics=metrics)
         live = await _replace(cluster, name, wanted)
         for _ in range(int(_LIMIT.total_seconds() / _LOOK_SECONDS)):
             if _is_established(live):

@@ -59,7 +59,7 @@ class LoadReader:
             try:
                 return await self._ask(key, url, await self._key_of(key))
             except (ClusterError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-                log.info("The load of %s/%s cannot be read: %s", *key, error or type(error).__name__)
+                log.info("The load of %s/%s cannot be read: %s", *key, str(error) or type(error).__name__)
                 return None
 
     async def _ask(self, key: Key, url: str, load_key: str) -> Load | None:

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
-from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.connection import Connection, Kubeconfig, connected
 from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTimings
 from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
 from qiskit_runtime_operator.metrics import LeaderMetrics, WatchMetrics, WorkMetrics, WriteMetrics
@@ -38,8 +38,12 @@ _WATCH_SLACK: Final = 4 / 3
 _LAST_SECONDS: Final = 5
 
 
-async def operate(settings: Settings) -> None:
+async def operate(settings: Settings, chosen: Kubeconfig) -> None:
     """Look after RuntimeServers until a signal says stop.
+
+    Args:
+        settings: What is set.
+        chosen: Which cluster.
 
     Raises:
         OperatorError: If there is no way to begin, or to go on.
@@ -49,11 +53,11 @@ async def operate(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Each counter and histogram would have a second series that says when it was made.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
-    connection, registry = Connection(), CollectorRegistry()
+    registry = CollectorRegistry()
     watchdog = Watchdog(settings.watch_renewal * _WATCH_SLACK, time.monotonic)
-    async with connection.session() as http, aiohttp.ClientSession() as outside:
+    async with connected(chosen) as connection, aiohttp.ClientSession() as outside:
         writes = WriteMetrics(registry)
-        leadership = _leadership(settings, connection, http, writes)
+        leadership = _leadership(settings, connection, writes)
         work = _measure(registry, leadership, watchdog)
         async with (
             probes(settings.health_port, live=watchdog.silent, ready=leadership.out_of_touch),
@@ -61,7 +65,7 @@ async def operate(settings: Settings) -> None:
         ):
             if not await _before(stop, leadership.acquire()):
                 return
-            cluster = Cluster(http, connection.server, time_to_write=leadership.time_left, metrics=writes)
+            cluster = Cluster(connection, time_to_write=leadership.time_left, metrics=writes)
 
             async def lead() -> None:
                 apis = await until_answered(lambda: optional_apis(cluster))
@@ -71,9 +75,7 @@ async def operate(settings: Settings) -> None:
             await leadership.release()
 
 
-def _leadership(
-    settings: Settings, connection: Connection, http: aiohttp.ClientSession, writes: WriteMetrics
-) -> Leadership:
+def _leadership(settings: Settings, connection: Connection, writes: WriteMetrics) -> Leadership:
     timings = LeaseTimings(
         namespace=settings.namespace,
         name=settings.lease_name,
@@ -82,7 +84,7 @@ def _leadership(
         period=min(settings.lease_duration / _LEASE_ROUNDS, _LEASE_PERIOD),
     )
     limit = min(_LEASE_REQUEST, settings.lease_duration / 2)
-    leases = Cluster(http, connection.server, time_to_write=lambda: limit, metrics=writes, limit=limit)
+    leases = Cluster(connection, time_to_write=lambda: limit, metrics=writes, limit=limit)
     return Leadership(leases, timings, time.monotonic)
 
 

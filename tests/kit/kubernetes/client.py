@@ -1,13 +1,14 @@
-"""A small, synchronous Kubernetes client for tests: manifests are plain dicts. It shares no code with the operator."""
+"""The official client as tests use it: synchronous, manifests are plain dicts. It shares no code with the operator."""
 
 import json
-import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import httpx
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import load_kube_config
 
 T = TypeVar("T")
 Manifest = dict[str, Any]
@@ -41,6 +42,8 @@ _PATHS = {
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "ServiceMonitor": ("apis/monitoring.coreos.com/v1", "servicemonitors"),
 }
+_NOT_FOUND = 404
+_LIMIT_SECONDS = 30
 _CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",
@@ -66,7 +69,7 @@ class RefusedError(Exception):
 
 
 class KubernetesClient:
-    """Speaks to the cluster of a kubeconfig whose user has a token.
+    """Speaks to the cluster of a kubeconfig.
 
     Attributes:
         kubeconfig: Its path.
@@ -74,20 +77,17 @@ class KubernetesClient:
     """
 
     def __init__(self, kubeconfig: Path, namespace: str = "default") -> None:
-        document = json.loads(kubeconfig.read_text())
-        cluster = document["clusters"][0]["cluster"]
+        configuration = Configuration()
+        load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
+        configuration.retries = False  # tests want to see what fails
         self.kubeconfig = kubeconfig
         self.namespace = namespace
-        self._http = httpx.Client(
-            base_url=cluster["server"],
-            headers={"Authorization": f"Bearer {document['users'][0]['user']['token']}"},
-            verify=ssl.create_default_context(cafile=cluster["certificate-authority"]),
-            timeout=30,
-        )
+        self._client = ApiClient(configuration)
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._client.rest_client.pool_manager.clear()
+        self._client.close()
 
     def call(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> Manifest:
         """Send a request of any kind and return the answer.
@@ -95,12 +95,32 @@ class KubernetesClient:
         Raises:
             RefusedError: If the status is not 2xx.
         """
-        content = None if body is None else json.dumps(body)
-        answer = self._http.request(method, path, content=content, headers={"Content-Type": content_type})
-        if answer.is_error:
-            raise RefusedError(answer.status_code, _message_of(answer))
-        document: Manifest = answer.json()
+        document: Manifest = json.loads(self._send(method, path, body, content_type))
         return document
+
+    def read(self, path: str) -> str:
+        """Return what is at a path that is not of the API, as /readyz.
+
+        Raises:
+            RefusedError: If the status is not 2xx.
+        """
+        return self._send("GET", path, None, "application/json").decode()
+
+    def _send(self, method: str, path: str, body: object, content_type: str) -> bytes:
+        try:
+            answer = self._client.call_api(
+                path,
+                method,
+                header_params={"Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+                _request_timeout=_LIMIT_SECONDS,
+                _preload_content=False,
+            )
+        except ApiException as error:
+            raise RefusedError(error.status, _message_of(error)) from error
+        content: bytes = answer.data
+        return content
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Manifest:
         """Return an object."""
@@ -111,7 +131,7 @@ class KubernetesClient:
         try:
             return self.get(kind, name, namespace)
         except RefusedError as error:
-            if error.code == httpx.codes.NOT_FOUND:
+            if error.code == _NOT_FOUND:
                 return None
             raise
 
@@ -161,12 +181,12 @@ class KubernetesClient:
         return f"/{prefix}{where}/{plural}{'/' * bool(name)}{name}"
 
 
-def _message_of(answer: httpx.Response) -> str:
+def _message_of(error: ApiException) -> str:
     """Return what an error says: a Status, or a plain line for what is not served at all."""
     try:
-        return str(answer.json()["message"])
+        return str(json.loads(error.body)["message"])
     except (json.JSONDecodeError, KeyError):
-        return answer.text
+        return str(error.body)
 
 
 def eventually(what: Callable[[], T | Literal[False] | None], seconds: float = 60) -> T:

@@ -9,21 +9,22 @@ import secrets
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError
 
 from kit import environment
 from kit.kubernetes.binaries import KubernetesBinaries
+from kit.kubernetes.client import KubernetesClient, RefusedError
 
 # Beside the kubeconfig.
 AUDIT_LOG = "audit.log"
@@ -179,12 +180,13 @@ class ControlPlane:
             time.sleep(0.05)
 
     def _answers(self, path: str) -> bool:
-        headers = {"Authorization": f"Bearer {self._tokens['admin']}"}
         try:
-            trusted = ssl.create_default_context(cafile=self._folder / "apiserver.crt")
-            return httpx.get(self._url + path, headers=headers, verify=trusted).is_success
-        except (OSError, httpx.TransportError):  # no certificate yet, or half of one, or nobody who listens
+            with closing(KubernetesClient(self.kubeconfig("admin"))) as client:
+                client.read(path)
+        # No certificate yet, or half of one, or nobody who listens, or one who is not ready.
+        except (ConfigException, OSError, HTTPError, RefusedError):
             return False
+        return True
 
 
 def _free_port() -> int:

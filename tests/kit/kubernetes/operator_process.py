@@ -17,10 +17,6 @@ from kit.kubernetes.client import KubernetesClient, eventually
 
 _STOP_SECONDS = 60
 _ANSWER_SECONDS = 30
-# The image of the operator does not have the official client, which kopf would load for its types.
-_WITHOUT_CLIENT = (
-    "import sys; sys.modules['kubernetes'] = None; from qiskit_runtime_operator.__main__ import main; main()"
-)
 
 
 class OperatorProcess:
@@ -43,7 +39,7 @@ class OperatorProcess:
         ports = {"QRO_HEALTH_PORT": str(health), "QRO_METRICS_PORT": str(metrics), "QRO_POD_NAME": name}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _WITHOUT_CLIENT, "run"],
+                [sys.executable, "-m", "qiskit_runtime_operator", "run"],
                 env={**os.environ, **ports, **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
