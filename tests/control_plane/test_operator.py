@@ -171,7 +171,7 @@ def test_a_runtime_server_that_is_paused_is_left_alone_until_it_is_not(lab: Lab)
     eventually(lambda: lab.condition("Progressing")["reason"] == "Paused")
     lab.delete("ConfigMap", "api")
     lab.apply(executors=[{**AER, "replicas": 2}])
-    assert lab.settled()["executors"][0]["desired"] == 2
+    assert lab.settled()["executors"][0]["desired"] == 1
     assert lab.condition("Ready")["reason"] == "Paused"
     assert lab.find("ConfigMap", "api") is None
     assert lab.part("Deployment", "executor-aer")["spec"]["replicas"] == 1

@@ -17,6 +17,7 @@ from qiskit_runtime_operator.resource.names import (
     KIND,
     OWNED_SELECTOR,
     PLURAL,
+    RECONCILE,
 )
 
 
@@ -56,6 +57,9 @@ def _nothing(_: Manifest) -> Manifest:
 
 def _server(body: Manifest) -> Manifest:
     kept = _metadata(body, "name", "namespace", "uid", "generation", "deletionTimestamp")
+    annotations = body["metadata"].get("annotations", {})
+    if RECONCILE in annotations:
+        kept["annotations"] = {RECONCILE: annotations[RECONCILE]}
     return {"metadata": kept, "spec": body["spec"], "status": body.get("status", {})}
 
 

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qiskit_runtime_operator.errors import InvalidSpecError
-from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, executor_name
+from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, PAUSED, RECONCILE, executor_name
 from qiskit_runtime_operator.resource.pod_template import STRICT, PodPart, PodTemplate
 from qiskit_runtime_operator.resource.quantities import canonical
 
@@ -224,6 +224,7 @@ class RuntimeServer:
     """One RuntimeServer.
 
     Attributes:
+        paused: Whether an annotation asks the operator to write nothing for it but its status.
         ignored: The fields of the object's spec that this operator does not know, as in `spec.api.colour`, or whose
             value it does not know: those have their default in `spec`. The CRD is newer than the operator.
     """
@@ -233,6 +234,7 @@ class RuntimeServer:
     uid: str
     generation: int
     spec: Spec
+    paused: bool = False
     ignored: tuple[str, ...] = ()
 
     @classmethod
@@ -244,12 +246,16 @@ class RuntimeServer:
         """
         metadata = body["metadata"]
         spec, ignored = _understood(body["spec"])
+        reconcile = metadata.get("annotations", {}).get(RECONCILE)
+        if reconcile not in (None, PAUSED):
+            ignored = (*ignored, f"the annotation {RECONCILE}={reconcile}")
         server = cls(
             name=metadata["name"],
             namespace=metadata["namespace"],
             uid=metadata["uid"],
             generation=metadata["generation"],
             spec=spec,
+            paused=is_paused(body),
             ignored=ignored,
         )
         _check(server)
@@ -260,6 +266,11 @@ class RuntimeServer:
         """The owner reference of what goes when the RuntimeServer goes."""
         # Without blockOwnerDeletion: the operator may not set finalizers, and needs none.
         return {"apiVersion": API_VERSION, "kind": KIND, "name": self.name, "uid": self.uid, "controller": True}
+
+
+def is_paused(body: Mapping[str, Any]) -> bool:
+    """Tell whether an annotation asks the operator to write nothing for a RuntimeServer but its status."""
+    return bool(body["metadata"].get("annotations", {}).get(RECONCILE) == PAUSED)
 
 
 def is_owned(manifest: Manifest, uid: str) -> bool:

@@ -25,6 +25,10 @@ KEYS_CHECKSUM: Final = f"{GROUP}/keys-checksum"
 # On a Deployment: the count that the RuntimeServer asked for when it was last applied.
 REPLICAS_ASKED: Final = f"{GROUP}/replicas"
 
+# On a RuntimeServer, with this value: nothing is written for it but its status.
+RECONCILE: Final = f"{GROUP}/reconcile"
+PAUSED: Final = "paused"
+
 # In the Secret of a RuntimeServer's keys.
 SIGNING_KEY: Final = "signing-key"
 EXECUTOR_KEY: Final = "executor-key"

@@ -25,7 +25,7 @@ from qiskit_runtime_operator.render.keys_secret import keys_checksum, keys_secre
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
 from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVERS, ResourceKind
-from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned, is_paused
 from qiskit_runtime_operator.resource.names import Key, data_name, keys_name
 from qiskit_runtime_operator.run.repairs import Occurrences, Repairs
 from qiskit_runtime_operator.status.conditions import Reason
@@ -101,7 +101,7 @@ class Reconciler:
             generation, previous = body["metadata"]["generation"], body["status"]
             return await self._report(key, refuse(invalid, generation, deployments, previous=previous, now=self.now()))
         context = replace(self.context, scaled_elsewhere=scaled_elsewhere(self._bodies(server, "Deployment")))
-        refusals = await self._converge(server, context)
+        refusals = () if server.paused else await self._converge(server, context)
         deployments, pods = (tuple(self._bodies(server, kind)) for kind in ("Deployment", "Pod"))
         load = self.loads.get(key)
         seen = (*refusals, *self._unwatched_in(key.namespace))
@@ -132,7 +132,9 @@ class Reconciler:
             server = RuntimeServer.from_object(body)
         except InvalidSpecError as error:
             same = last is not None and last.uid == metadata["uid"]
-            return (replace(last, generation=metadata["generation"]) if last and same else None), str(error)
+            if last is None or not same:
+                return None, str(error)
+            return replace(last, generation=metadata["generation"], paused=is_paused(body)), str(error)
         if server.ignored and (last is None or last.ignored != server.ignored):
             await self._tell(key, server.uid, (ignored(server.ignored),))
         self._understood[key] = server

@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     AVAILABLE = "Available"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
+    READY = "Ready"
 
 
 class Reason(StrEnum):
@@ -31,6 +32,7 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
     STALLED = "Stalled"
+    PAUSED = "Paused"
     AS_WANTED = "AsWanted"
     API_SHORT = "ApiShort"
     EXECUTOR_SHORT = "ExecutorShort"
@@ -64,6 +66,10 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.STALLED: (
         "A roll-out has not got on for `progressDeadlineSeconds`. The message says why new pods do not become ready; "
         "the old ones go on serving. Mend the cause, or set the RuntimeServer back to what it was."
+    ),
+    Reason.PAUSED: (
+        "The annotation `runtimeserver.dev/reconcile: paused` is set: changes of the RuntimeServer are not applied, "
+        "and nothing is repaired. The status goes on. Remove the annotation to go on."
     ),
     Reason.AS_WANTED: "All that the RuntimeServer asks for is there.",
     Reason.API_SHORT: "Fewer pods of the api are ready than wanted. During a roll-out that passes by itself.",

@@ -71,7 +71,8 @@ def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     conditions = status.get("conditions", [])
     progressing = any(item["type"] == ConditionType.PROGRESSING and item["status"] == "True" for item in conditions)
     for condition in conditions:
-        if not (progressing and condition["reason"] in _PASSING):
+        # The others say why.
+        if condition["type"] != ConditionType.READY and not (progressing and condition["reason"] in _PASSING):
             yield condition
 
 

@@ -16,6 +16,7 @@ from qiskit_runtime_operator.resource.names import (
     COMPONENT_LABEL,
     EXECUTOR,
     EXECUTOR_LABEL,
+    RECONCILE,
     api_name,
     executor_name,
 )
@@ -69,13 +70,10 @@ def observe(
     """Return the whole status; it equals `previous` if nothing has changed."""
     api, executors = _api_pool(server, observed), _executor_pools(server, observed)
     observed = replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
-    conditions = (
-        _available(server, api, executors, observed.load),
-        _progressing((api, *executors), observed.refusals),
-        _degraded(
-            server, api, executors, replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
-        ),
-    )
+    available = _available(server, api, executors, observed.load)
+    progressing = _progressing(server, (api, *executors), observed.refusals)
+    degraded = _degraded(server, api, executors, observed)
+    conditions = (available, progressing, degraded, _ready(available, progressing, degraded))
     return {
         "observedGeneration": server.generation,
         "conditions": condition_documents(
@@ -112,6 +110,7 @@ def refuse(
         ConditionType.AVAILABLE: available,
         ConditionType.PROGRESSING: False,
         ConditionType.DEGRADED: True,
+        ConditionType.READY: False,
     }
     conditions = (
         Condition(type=kind, status=status, reason=Reason.INVALID_SPEC, message=invalid)
@@ -171,11 +170,13 @@ def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool], load
     return condition(Reason.READY, "The api and at least one executor are ready.")
 
 
-def _progressing(pools: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
+def _progressing(server: RuntimeServer, pools: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
     refused = [refusal for refusal in refusals if refusal.kind == "Deployment" and refusal.reason in _NOT_WRITTEN]
     stalled = [str(pool) for pool in pools if pool.stalled]
     rolling = [pool.name for pool in pools if not pool.rolled_out]
-    if refused:
+    if server.paused:
+        status, reason, message = False, Reason.PAUSED, f"Nothing is written, as the annotation {RECONCILE} says."
+    elif refused:
         # Its pods are what was asked for before.
         status, reason, message = False, refused[0].reason, "; ".join(map(str, refused))
     elif stalled:
@@ -198,6 +199,16 @@ def _degraded(server: RuntimeServer, api: Pool, executors: Sequence[Pool], obser
     reason, _ = (*problems, *notices, (Reason.AS_WANTED, ""))[0]
     message = "; ".join(message for _, message in (*problems, *notices)) or "Everything is as wanted."
     return Condition(type=ConditionType.DEGRADED, status=bool(problems), reason=reason, message=message)
+
+
+def _ready(available: Condition, progressing: Condition, degraded: Condition) -> Condition:
+    """Sum the others up, as kstatus, Flux and Argo CD ask: all is as the spec asks, also that all pods are stopped."""
+    wrong = [progressing] * (progressing.reason is Reason.PAUSED)
+    wrong += [degraded] * degraded.status
+    wrong += [progressing] * (progressing.reason is not Reason.ROLLED_OUT)
+    wrong += [available] * (available.reason not in (Reason.READY, Reason.SUSPENDED))
+    because = (*wrong, available)[0]
+    return Condition(type=ConditionType.READY, status=not wrong, reason=because.reason, message=because.message)
 
 
 def _ignored(fields: Sequence[str]) -> str:

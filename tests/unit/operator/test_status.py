@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.kubernetes.runtime_servers import AER, GPU, contexts, render_context, runtime_server, runtime_servers
+from kit.kubernetes.runtime_servers import (
+    AER,
+    GPU,
+    contexts,
+    render_context,
+    runtime_server,
+    runtime_servers,
+)
+from kit.kubernetes.runtime_servers import (
+    body as body_of_server,
+)
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.status.conditions import MAX_MESSAGE, ConditionType, Reason
@@ -244,6 +254,7 @@ def test_since_when_a_condition_holds_changes_only_with_it() -> None:
         "Available": "2026-01-01T12:05:00Z",
         "Progressing": "2026-01-01T12:00:00Z",
         "Degraded": "2026-01-01T12:05:00Z",
+        "Ready": "2026-01-01T12:05:00Z",
     }
 
 
@@ -311,3 +322,42 @@ def test_a_pool_that_breaks_down_and_recovers_is_told_twice() -> None:
     assert reasons(well, ill) == [("Warning", "ApiNotReady"), ("Warning", "ApiShort")]
     assert reasons(ill, worse) == []
     assert reasons(worse, well) == [("Normal", "Ready"), ("Normal", "AsWanted")]
+
+
+def test_ready_is_what_flux_and_argo_cd_wait_for() -> None:
+    server = runtime_server()
+    all_there = status_of(server, Observed(deployments=deployments(server)))
+    assert condition(all_there, ConditionType.READY) == ("True", "Ready")
+    short = status_of(server, Observed(deployments=deployments(server, ready=0)))
+    assert condition(short, ConditionType.READY) == ("False", "ApiShort")
+    nothing = status_of(server, Observed(deployments=()))
+    assert condition(nothing, ConditionType.READY)[0] == "False"
+    refused = Refusal(kind="Service", name="lab-api", reason=Reason.WRITE_REFUSED, message="quota")
+    held_up = status_of(server, Observed(deployments=deployments(server), refusals=(refused,)))
+    assert condition(held_up, ConditionType.READY) == ("False", "WriteRefused")
+    suspended = runtime_server({"suspend": True})
+    stopped = status_of(suspended, Observed(deployments=deployments(suspended)))
+    assert condition(stopped, ConditionType.READY) == ("True", "Suspended")
+    assert condition(refuse("no", 2, (), previous={}, now=NOW), ConditionType.READY) == ("False", "InvalidSpec")
+    # What it sums up has told of it.
+    assert ("Normal", "Ready") in reasons({}, all_there)
+    assert len(reasons({}, all_there)) == 1
+
+
+def test_who_pauses_the_operator_is_told_that_nothing_is_written() -> None:
+    body = body_of_server()
+    body["metadata"]["annotations"] = {"runtimeserver.dev/reconcile": "paused"}
+    server = RuntimeServer.from_object(body)
+    status = status_of(server, Observed(deployments=deployments(server)))
+    assert condition(status, ConditionType.PROGRESSING) == ("False", "Paused")
+    assert condition(status, ConditionType.AVAILABLE) == ("True", "Ready")
+    assert condition(status, ConditionType.READY) == ("False", "Paused")
+    short = status_of(server, Observed(deployments=deployments(server, ready=0)))
+    assert condition(short, ConditionType.READY) == ("False", "Paused")
+    body["metadata"]["annotations"] = {"runtimeserver.dev/reconcile": "off"}
+    unknown = RuntimeServer.from_object(body)
+    assert not unknown.paused
+    assert condition(status_of(unknown, Observed(deployments=deployments(unknown))), ConditionType.DEGRADED) == (
+        "False",
+        "FieldsIgnored",
+    )
