@@ -1,7 +1,8 @@
 """Jobs and sessions: frozen data, and the one home of their transitions; nothing here does I/O.
 
 The life of a job: `started` brings it from Queued to Running under the next fence; `taken_over` gives it to another
-holder under the one after; `set_back` returns it to the queue, or fails it when that happened too often; `ended` and
+holder under the one after; `set_back` returns it to the queue, or fails it when that happened too often; `found_long`
+and `held_back` return it there without counting that, the latter to stay until it is `released`; `ended` and
 `cancelled` bring it to a terminal state, in which it stays. Each returns the job as it is afterwards, or raises
 `InvalidStateError`. Every store writes what these functions return.
 """
@@ -59,6 +60,8 @@ class Job:
         reason: For people, once the job has failed or was cancelled.
         params_bytes: How large the params are, as they were sent.
         max_qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated.
+        long_since: When it turned out to take longer than a short job may; None while it counts as short.
+        held: Why it is not started while it is queued, for people; None if it is started when its turn comes.
     """
 
     id: JobId
@@ -88,6 +91,14 @@ class Job:
     metrics: Metrics = field(default_factory=Metrics)
     params_bytes: int = 0
     max_qubits: int | None = None
+    long_since: datetime | None = None
+    held: str | None = None
+
+    def seconds_so_far(self, now: datetime) -> float:
+        """Return its slot time: what was counted at its end or, while it runs, the time since its start."""
+        if self.state is not JobState.RUNNING or self.started is None:
+            return self.metrics.seconds
+        return max(0.0, (now - self.started).total_seconds())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +126,7 @@ def started(job: Job, now: datetime) -> Job:
         InvalidStateError: If it is not queued.
     """
     _demand(job, JobState.QUEUED, to="be started")
-    return replace(job, state=JobState.RUNNING, started=now, fence=job.fence + 1)
+    return replace(job, state=JobState.RUNNING, started=now, fence=job.fence + 1, held=None)
 
 
 def taken_over(job: Job) -> Job:
@@ -156,6 +167,37 @@ def set_back(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
     return ended(job, Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics), now)
 
 
+def found_long(job: Job, now: datetime, *, goes_on: bool) -> Job:
+    """Return a running job as one that is no short job: it goes on, or it is queued again without an attempt used.
+
+    Raises:
+        InvalidStateError: If it does not run.
+    """
+    _demand(job, JobState.RUNNING, to="turn out to be long")
+    job = replace(job, long_since=job.long_since or now)
+    return job if goes_on else replace(job, state=JobState.QUEUED, started=None)
+
+
+def held_back(job: Job, *, reason: str) -> Job:
+    """Return a running job as it waits in the queue for `released`, without an attempt used.
+
+    Raises:
+        InvalidStateError: If it does not run.
+    """
+    _demand(job, JobState.RUNNING, to="be held")
+    return replace(job, state=JobState.QUEUED, started=None, held=_printable(reason))
+
+
+def released(job: Job) -> Job:
+    """Return a queued job as it is started when its turn comes.
+
+    Raises:
+        InvalidStateError: If it is not queued.
+    """
+    _demand(job, JobState.QUEUED, to="be released")
+    return replace(job, held=None)
+
+
 def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
     """Return a queued or running job in the terminal state of `outcome`, with a reason that every store can hold.
 
@@ -171,6 +213,7 @@ def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
         reason_code=outcome.reason_code,
         metrics=outcome.metrics,
         finished=now,
+        held=None,
     )
 
 
@@ -182,19 +225,14 @@ def cancelled(job: Job, now: datetime, *, reason: str) -> Job:
     """
     if job.state.terminal:
         raise InvalidStateError(f"Job {job.id} is {job.state} and cannot be cancelled.")
-    metrics = msgspec.structs.replace(job.metrics, seconds=_seconds_in_slot(job, now))
+    seconds = job.seconds_so_far(now) if job.state is JobState.RUNNING else 0.0
+    metrics = msgspec.structs.replace(job.metrics, seconds=seconds)
     return ended(job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
 
 
 def _demand(job: Job, state: JobState, *, to: str) -> None:
     if job.state is not state:
         raise InvalidStateError(f"Job {job.id} is {job.state} and cannot {to}.")
-
-
-def _seconds_in_slot(job: Job, now: datetime) -> float:
-    if job.state is not JobState.RUNNING or job.started is None:
-        return 0.0
-    return max(0.0, (now - job.started).total_seconds())
 
 
 def _printable(reason: str | None) -> str | None:

@@ -57,6 +57,7 @@ def cpu_limit(cgroup: Path) -> int | None:
     return None
 
 
-def default_slots() -> int:
-    """Return how many slots share this machine if nobody says."""
-    return max(1, usable_cores() // _CORES_PER_SLOT)
+def default_slots(*, least: int = 1) -> int:
+    """Return how many slots share this machine if nobody says: one for every four cores, `least` if there are cores."""
+    cores = usable_cores()
+    return max(min(cores, least), cores // _CORES_PER_SLOT)

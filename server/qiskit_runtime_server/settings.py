@@ -177,6 +177,13 @@ class Settings(BaseSettings):
     max_seconds: WholeSeconds = 3 * 60 * 60
     """How long a job may run: the most that it gets if it asks for more, and what holds if it does not ask."""
 
+    short_job: Duration = timedelta(seconds=20)
+    """How long a job may run in the slot that every executor with two slots or more keeps for short jobs.
+
+    A job that takes longer goes back to the queue if all other slots have long jobs, and waits for one of these; with 0
+    no slot is kept.
+    """
+
     hold: Duration = timedelta(seconds=1)
     """A status call of a job that is younger than this is answered when the job ends; 0 answers every call at once."""
 

@@ -24,6 +24,7 @@ def _unlimited(value: object) -> object:
 Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63)]
 Count = Annotated[Annotated[int, Field(ge=0, lt=2**31)] | None, BeforeValidator(_unlimited)]
 Seconds = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
+SomeSeconds = Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
 
 
 class _Section(BaseModel):
@@ -34,6 +35,7 @@ class _Section(BaseModel):
     plan: Name = DEFAULT_INSTANCE.plan
     queued: Count = None
     seconds_per_day: Seconds = None
+    seconds_per_job: SomeSeconds = None
     qubits: Count = None
 
 

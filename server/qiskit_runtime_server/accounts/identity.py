@@ -106,6 +106,9 @@ class Directory(Protocol):
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that the token belongs to now, or None."""
 
+    def account(self, name: AccountId) -> Account | None:
+        """Return the account of that name, or None if no token belongs to it now."""
+
     def plans(self) -> Collection[str]:
         """Return the plans that instances have."""
 
@@ -116,6 +119,10 @@ class Anonymous:
     def find(self, token: Fingerprint) -> Account:
         """Return the account of this token."""
         return Account(id=AccountId(f"anonymous-{token[:12]}"))
+
+    def account(self, name: AccountId) -> Account:
+        """Return the account: whoever has the token can sign in."""
+        return Account(id=name)
 
     def plans(self) -> Collection[str]:
         """Return the one plan."""

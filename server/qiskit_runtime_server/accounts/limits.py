@@ -14,7 +14,9 @@ class AccountLimits:
         weight: How many claims make a turn of the account, while one makes a turn of an account of weight 1.
         running: How many of the account's jobs run at a time on one executor; the others wait.
         queued: How many jobs of the instance may wait.
-        seconds_per_day: Slot time of the instance after which no job is accepted until the next day (UTC) begins.
+        seconds_per_day: Slot time of the instance after which no job is accepted or started until the next day (UTC)
+            begins, and a run is ended.
+        seconds_per_job: How long a job of the instance may run.
         qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated.
     """
 
@@ -22,6 +24,7 @@ class AccountLimits:
     running: int | None = None
     queued: int | None = None
     seconds_per_day: float | None = None
+    seconds_per_job: float | None = None
     qubits: int | None = None
 
     def check_queued(self, instance: str, queued: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name
 from qiskit_runtime_server.accounts.identity import Account, Fingerprint, fingerprint
 from qiskit_runtime_server.errors import AccountsFileError
+from qiskit_runtime_server.jobs import AccountId
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class _Content:
     """What a folder was found to hold."""
 
     accounts: Mapping[Fingerprint, Account] = field(default_factory=dict)
+    by_name: Mapping[AccountId, Account] = field(default_factory=dict)
     plans: Collection[str] = ()
     file: AccountsFile = field(default_factory=AccountsFile)
 
@@ -57,6 +59,11 @@ class TokenFolder:
         """Return the account that lists the token."""
         self._recheck()
         return self._content.accounts.get(token)
+
+    def account(self, name: AccountId) -> Account | None:
+        """Return the account, if it has a token."""
+        self._recheck()
+        return self._content.by_name.get(name)
 
     def plans(self) -> Collection[str]:
         """Return the plans of all instances."""
@@ -167,7 +174,8 @@ def _content(folder: Path, names: Collection[str], file: AccountsFile) -> _Conte
             if (owner := accounts.setdefault(token, account)) is not account:
                 logger.warning("Accounts %s and %s have the same token, which signs in the latter.", name, owner.id)
     plans = {instance.plan for account in accounts.values() for instance in account.instances}
-    return _Content(accounts=accounts, plans=plans, file=file)
+    by_name = {account.id: account for account in accounts.values()}
+    return _Content(accounts=accounts, by_name=by_name, plans=plans, file=file)
 
 
 def _fingerprints(path: Path) -> Iterator[Fingerprint]:

@@ -13,34 +13,42 @@ also polls, as news may be lost. What becomes of a run that does not end by itse
     end_run         its job was cancelled or deleted: the same, wherever it runs
     requeue         the run came to nothing: its job goes back to its old place, which is written
     hand_over       the run goes on without us: that its lease is over is written, so that another dispatcher takes it
+
+Where an executor has several slots, one of them is kept for short jobs: a run that turns out to be none goes back to
+the queue if as many long ones as may are running already, and is claimed again when one of these has ended.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import job_log
+from qiskit_runtime_server.dispatch.allowances import Allowances, Releases
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
-from qiskit_runtime_server.dispatch.store_calls import undone_if_cancelled
+from qiskit_runtime_server.dispatch.store_calls import insist, undone_if_cancelled
 from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
-from qiskit_runtime_server.errors import UnavailableError
+from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
 from qiskit_runtime_server.failure_log import FailureLog
-from qiskit_runtime_server.jobs import JobId, RetryReason
+from qiskit_runtime_server.jobs import JobId, JobState, RetryReason
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
-from qiskit_runtime_server.waiting import News, cancelled
+from qiskit_runtime_server.waiting import KeptTasks, News, cancelled
 
 _POLL_SECONDS: Final = 1.0
 _OTHERS_FIRST_SECONDS: Final = 0.1
 _RENEWALS_PER_LEASE: Final = 3
+# How soon held jobs are started after the reason is gone, as when the day turns.
+_RELEASE_SECONDS: Final = 5.0
+# Estimates are rough: one within this factor is left to the clock, as in `simulation.planner`.
+_PATIENCE_WITH_ESTIMATES: Final = 4
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +74,15 @@ class _QueueNews(News):
 class Dispatcher:
     """Runs the queued jobs of some executors.
 
+    Args:
+        store: Where the jobs are.
+        pools: Where they run, by executor.
+        metrics: Count what happens.
+        budget: Bounds their params on their way.
+        lease: How long a claim holds that nobody renews.
+        short: How long a job may run that counts as short; with 0, no slot is kept for these.
+        allowances: Say how long runs may take, and which jobs are held; by default none are.
+
     Attributes:
         withdrawals: Removes the jobs whose submission was in doubt.
     """
@@ -78,13 +95,18 @@ class Dispatcher:
         budget: ByteBudget,
         *,
         lease: timedelta,
+        short: timedelta = timedelta(0),
+        allowances: Allowances | None = None,
     ) -> None:
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
         self._pools = pools
         self._metrics = metrics
-        self._follower = Follower(store, metrics, budget)
+        self._follower = Follower(store, metrics, budget, allowances)
+        self._releases = None if allowances is None else Releases(store, allowances.refusal)
         self._lease = lease
+        self._short_seconds = short.total_seconds()
+        self._judging = KeptTasks()
         self._news = {name: _QueueNews() for name in pools}
         self._runs: dict[tuple[JobId, int], FollowedRun] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -92,6 +114,8 @@ class Dispatcher:
     def start(self) -> None:
         """Begin to claim jobs."""
         steps = [partial(self._listen), partial(self._renew)]
+        if self._releases is not None:
+            steps.append(partial(self._release, self._releases))
         for name, pool in self._pools.items():
             steps += [partial(self._dispatch, name, pool), partial(self._take_over, name, pool)]
         self._loops = [asyncio.create_task(_forever(step)) for step in steps]
@@ -112,6 +136,7 @@ class Dispatcher:
             Whether there were jobs to wait for, whose owners may now want the results.
         """
         await cancelled(*self._loops)
+        await self._judging.cancel()
         await self._hand_over()
         await self.withdrawals.close()
         tasks = [run.task for run in self._runs.values() if run.task is not None]
@@ -144,20 +169,22 @@ class Dispatcher:
         reservation = await pool.reserve()
         known = news.count
         try:
-            claim = await self._claim(executor, reservation.holder)
+            claim = await self._claim(executor, reservation.holder, self._long_slots(pool))
         except BaseException:
             reservation.release()
             raise
         if claim is not None:
-            job_log.started(claim.job)
-            self._metrics.started(claim.job)
             self._follow(FollowedRun(claim=claim, reservation=reservation))
             return
         reservation.release()
         await news.wait(_POLL_SECONDS, since=known)
 
-    async def _claim(self, executor: ExecutorName, holder: Holder) -> Claim | None:
-        claiming = self._store.queue.claim(executor, holder, lease=self._lease)
+    def _long_slots(self, pool: Pool) -> int | None:
+        """Return how many long jobs may run on an executor at a time: one slot is kept for others, if there are two."""
+        return pool.size - 1 if self._short_seconds > 0 and pool.size > 1 else None
+
+    async def _claim(self, executor: ExecutorName, holder: Holder, long_slots: int | None) -> Claim | None:
+        claiming = self._store.queue.claim(executor, holder, lease=self._lease, long_slots=long_slots)
         stopped = partial(self._follower.requeue, why=RetryReason.NOT_STARTED, reason="The server stopped.")
         return await undone_if_cancelled(claiming, stopped)
 
@@ -182,6 +209,42 @@ class Dispatcher:
         run.task = asyncio.create_task(self._follower.follow(run))
         self._runs[run.claim.key] = run
         run.task.add_done_callback(partial(self._forget, run))
+        job = run.claim.job
+        if job.long_since is not None or self._short_seconds <= 0:
+            return
+        rest = self._short_seconds - job.seconds_so_far(datetime.now(UTC))
+        timer = asyncio.get_running_loop().call_later(max(0.0, rest), self._judge, run)
+        run.task.add_done_callback(lambda _: timer.cancel())
+
+        def estimated(seconds: float) -> None:
+            if seconds > _PATIENCE_WITH_ESTIMATES * self._short_seconds and not timer.cancelled():
+                timer.cancel()
+                self._judge(run)
+
+        run.on_estimate = estimated
+
+    def _judge(self, run: FollowedRun) -> None:
+        """Begin to treat a run as a long one, unless it is ending."""
+        if not run.ending:
+            self._judging.begin(self._found_long(run))
+
+    async def _found_long(self, run: FollowedRun) -> None:
+        """Let a long run go on in one of the slots for these, or bring it back to the queue."""
+        job = run.claim.job
+        long_slots = self._long_slots(self._pools[job.executor])
+        if long_slots is None:
+            return
+        found = await insist(partial(self._store.queue.found_long, run.claim, long_slots=long_slots))
+        if found is None or found.state is JobState.RUNNING:
+            return
+        run.stop_following()
+        job_log.set_back(found, self._short_seconds)
+        line = "The job is no short one, and as many long jobs run as may: it goes back to its place in the queue."
+        await self._follower.tell(found, line)
+
+    async def _release(self, releases: Releases) -> None:
+        await releases.look()
+        await asyncio.sleep(_RELEASE_SECONDS)
 
     def _forget(self, run: FollowedRun, task: asyncio.Task[None]) -> None:
         # Not at the end of `follow`: a task that is cancelled before it begins never gets there.
@@ -208,11 +271,17 @@ class Dispatcher:
         held = await self._store.queue.renew(claims, lease=self._lease) if claims else set()
         for key in claims - held:
             if (run := self._runs.get(key)) and run.stop_following():
-                logger.info(
-                    "Job %s is not ours any more under fence %d: another replica has it, or it was cancelled there.",
-                    *key,
-                )
+                if await self._has_ended(key[0]):
+                    logger.info("Job %s was cancelled or deleted at another replica: its run is ended.", key[0])
+                    continue
+                logger.info("Job %s is not ours any more under fence %d: another replica has it.", *key)
                 self._metrics.lease_lost(run.claim.job.executor)
+
+    async def _has_ended(self, job_id: JobId) -> bool:
+        try:
+            return (await self._store.jobs.get(None, job_id)).state.terminal
+        except JobNotFoundError:
+            return True
 
     async def _hand_over(self) -> None:
         lasting = {key: run for key, run in self._runs.items() if isinstance(run.reservation, LastingReservation)}

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch import job_log
+from qiskit_runtime_server.dispatch.allowances import Allowance, Allowances, Refusal
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation, RunLost
 from qiskit_runtime_server.dispatch.store_calls import insist
@@ -33,6 +35,7 @@ class FollowedRun:
         task: Follows it.
         handed_over: It goes on without us: nothing is to be written down about it.
         ending: Its end is being written down, or it is being ended for us.
+        on_estimate: Told for how many seconds a part of the job is expected to run.
     """
 
     claim: Claim
@@ -41,6 +44,7 @@ class FollowedRun:
     task: asyncio.Task[None] | None = None
     handed_over: bool = False
     ending: bool = False
+    on_estimate: Callable[[float], None] = lambda _seconds: None
 
     def hand_over(self) -> bool:
         """Let it go on without us, if it can; return whether it does."""
@@ -55,16 +59,33 @@ class FollowedRun:
         return self.task.cancel()
 
 
-class Follower:
-    """Follows runs for a dispatcher. Every write holds only while the claim does, so that each job ends once."""
+class HeldError(Exception):
+    """The job may not start now."""
 
-    def __init__(self, store: Store, metrics: JobMetrics, budget: ByteBudget) -> None:
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+
+
+class Follower:
+    """Follows runs for a dispatcher. Every write holds only while the claim does, so that each job ends once.
+
+    Args:
+        store: Where jobs, their params and their results are.
+        metrics: Count what happens.
+        budget: Bounds the params on their way.
+        allowances: Say how long runs may take; without them, what each job's `max_seconds` says.
+    """
+
+    def __init__(
+        self, store: Store, metrics: JobMetrics, budget: ByteBudget, allowances: Allowances | None = None
+    ) -> None:
+        self._allowances = allowances
         self._store = store
         self._metrics = metrics
         self._budget = budget
 
     async def follow(self, run: FollowedRun) -> None:
-        """Follow `run` to its end: the job is then ended, requeued, or handed over."""
+        """Follow `run` to its end: the job is then ended, requeued, held, or handed over."""
         claim = run.claim
         try:
             async with aclosing(self._attached(run) if run.attached else self._started(run)) as events:
@@ -76,6 +97,8 @@ class Follower:
             logger.warning("Job %s: %s", claim.job.id, error)
             await asyncio.sleep(_pause_seconds(claim.job.losses))
             await self.requeue(claim, RetryReason.LOST, str(error))
+        except HeldError as error:
+            await self._hold(claim, str(error))
         except JobNotFoundError:
             logger.info("Job %s was deleted before it started.", claim.job.id)
         except asyncio.CancelledError:
@@ -90,11 +113,34 @@ class Follower:
         if job is not None and not job.state.terminal:
             self._metrics.retried(job.executor, why)
 
+    async def tell(self, job: Job, line: str) -> None:
+        """Add a line of ours to the job's log."""
+        await self._append_log(job.id, f"{line}\n")
+
+    async def _hold(self, claim: Claim, why: str) -> None:
+        """Keep the job in the queue, and say why where its owner looks."""
+        reason = f"Held: {why}."
+        job = await insist(partial(self._store.queue.hold, claim, reason=reason))
+        if job is not None:
+            job_log.held(job)
+            await self.tell(job, reason)
+
+    async def _allowance(self, job: Job) -> Allowance:
+        if self._allowances is None:
+            return Allowance(seconds=float(job.max_seconds), limit="")
+        found = await insist(partial(self._allowances.of, job))
+        if isinstance(found, Refusal):
+            raise HeldError(found)
+        return found
+
     async def _started(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
+        allowance = await self._allowance(run.claim.job)
+        job_log.started(run.claim.job)
+        self._metrics.started(run.claim.job)
         with self._budget.share() as share:
             await share.hold(run.claim.job.params_bytes)
             params = await insist(partial(self._store.documents.params, run.claim.job.id))
-            async with aclosing(run.reservation.run(_task(run.claim.job, params))) as events:
+            async with aclosing(run.reservation.run(_task(run.claim.job, params, allowance))) as events:
                 del params
                 async for event in events:
                     # From the first event on, the executor has the params.
@@ -112,8 +158,11 @@ class Follower:
         run.ending = isinstance(event, Completed | Failed | HandedBack)
         try:
             match event:
-                case Log(text=text):
-                    await self._append_log(claim.job.id, text)
+                case Log(text=text, expected_seconds=expected):
+                    if expected is not None:
+                        run.on_estimate(expected)
+                    if text:
+                        await self._append_log(claim.job.id, text)
                 case Completed(metrics=metrics, result=result):
                     await self._end(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
                 case Failed(worker_died=True, reason=reason):
@@ -163,7 +212,7 @@ def _pause_seconds(losses: int) -> float:
     return backoff_seconds(losses, first=_FIRST_BACKOFF_SECONDS, most=_MAX_BACKOFF_SECONDS)
 
 
-def _task(job: Job, params: bytes) -> Task:
+def _task(job: Job, params: bytes, allowance: Allowance) -> Task:
     return Task(
         job_id=job.id,
         fence=job.fence,
@@ -171,7 +220,8 @@ def _task(job: Job, params: bytes) -> Task:
         backend_name=job.backend,
         calibration_digest=job.calibration_digest,
         seed=job.seed,
-        seconds=float(job.max_seconds),
+        seconds=allowance.seconds,
+        limit=allowance.limit,
         params=params,
         log_level=job.log_level or "WARNING",
         max_qubits=job.max_qubits,

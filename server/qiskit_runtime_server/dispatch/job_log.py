@@ -1,4 +1,4 @@
-"""One line in the server's log, at info, when a job is accepted, started and ended."""
+"""One line in the server's log, at info, when a job is accepted, started, held, set back and ended."""
 
 import logging
 
@@ -18,6 +18,22 @@ def started(job: Job) -> None:
     waited = 0.0 if job.started is None else max(0.0, (job.started - job.created).total_seconds())
     logger.info(
         "Job %s started: account %s, %s, run %d, waited %.1f s.", job.id, job.account, _what(job), job.fence, waited
+    )
+
+
+def held(job: Job) -> None:
+    """Say why the job is not started, though it was its turn."""
+    logger.info("Job %s held: account %s, %s. %s", job.id, job.account, _what(job), job.held)
+
+
+def set_back(job: Job, seconds: float) -> None:
+    """Say that the job goes on later, as it is no short one and as many others as may are running."""
+    logger.info(
+        "Job %s set back: account %s, %s, not done in %g s, while as many long jobs run as may.",
+        job.id,
+        job.account,
+        _what(job),
+        seconds,
     )
 
 

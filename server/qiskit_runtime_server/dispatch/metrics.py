@@ -48,7 +48,7 @@ class JobMetrics:
         )
         self._lease_losses = Counter(
             "qrs_lease_losses",
-            "Runs given up because another replica has taken the job over, cancelled or deleted it.",
+            "Runs given up because another replica has taken the job over.",
             _BY_EXECUTOR,
             registry=registry,
         )

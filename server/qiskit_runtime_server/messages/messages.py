@@ -76,6 +76,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
         calibration_digest: Names the documents of the device that the job was accepted with.
         seed: Used where the job itself sets none.
         seconds: How long the job may run.
+        limit: What says so, for people; empty if that is not known.
         max_qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated; None for
             any that fits.
         log_level: The least grave lines that the job's log is to have, as Python's logging spells it.
@@ -91,6 +92,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     seconds: float
     max_qubits: int | None = None
     log_level: str = "WARNING"
+    limit: str = ""
     params: bytes
 
 
@@ -124,9 +126,16 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
-    """Lines for the job's log."""
+    """Lines for the job's log, or news of the run.
+
+    Attributes:
+        text: May be empty.
+        expected_seconds: How long a part of the job is estimated to take that is about to begin; only where it is more
+            than the longest before.
+    """
 
     text: str
+    expected_seconds: float | None = None
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True, tag="completed"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from qiskit_runtime_server.backends.names import ExecutorName
@@ -16,6 +16,10 @@ from qiskit_runtime_server.worker.slots import Slots
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
+
+
+# One is kept for short jobs.
+_LEAST_SLOTS: Final = 2
 
 
 def pools_of(
@@ -73,11 +77,10 @@ def _local_pools(
     """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
     sizes = dict(_named_size(word) for word in words)
     sources: Mapping[str, str | BaseExecutor] = executors or {name: name for name in sizes}
-    total = sum(sizes.get(name) or default_slots() for name in sources)
+    numbers = {name: sizes.get(name) or default_slots(least=_LEAST_SLOTS) for name in sources}
+    total = sum(numbers.values())
     return {
-        ExecutorName(name): slots_of(
-            name, settings, sizes.get(name) or default_slots(), budget, executor=source, sharing=total
-        )
+        ExecutorName(name): slots_of(name, settings, numbers[name], budget, executor=source, sharing=total)
         for name, source in sources.items()
     }
 

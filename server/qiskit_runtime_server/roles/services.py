@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import job_log
+from qiskit_runtime_server.dispatch.allowances import Allowances
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
@@ -55,7 +56,15 @@ async def run_services(
         await all_or_none(run_selftest(name, pool) for name, pool in pools.items() if isinstance(pool, Slots))
         endings = Endings()
         following = asyncio.create_task(endings.follow(store.signals))
-        dispatcher = Dispatcher(store, pools, metrics, budget, lease=settings.lease)
+        dispatcher = Dispatcher(
+            store,
+            pools,
+            metrics,
+            budget,
+            lease=settings.lease,
+            short=settings.short_job,
+            allowances=Allowances(directory, store, settings.max_seconds, lambda: datetime.now(UTC)),
+        )
         dispatcher.start()
         sweeping = asyncio.create_task(_sweeper(settings, store, metrics).run())
         services = Services(

@@ -7,11 +7,14 @@ and runs none, every other account gets at most as many claims as its weight, an
 starves. Of an account's jobs those in sessions come first, then the older ones, but after `SESSION_CLAIMS_IN_ROW` of
 them in a row its oldest job is next, whatever it is.
 
+Jobs that are held are passed over, and so are jobs known as long while as many of these run as may
+(docs/decisions/0020).
+
 This is the rule in plain Python. `store/memory.py` runs it; `store/sql` keeps `Counts` as a row for each account and
 executor, changes it in the same steps, and is compared with this module by a property test.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -62,9 +65,19 @@ class Counts:
         return self.queued_in_sessions > 0 and self.session_claims_in_row < SESSION_CLAIMS_IN_ROW
 
 
-def next_account(accounts: Mapping[AccountId, Counts]) -> AccountId | None:
-    """Return whose turn it is on an executor; None if nobody may run a job."""
-    able = (account for account, counts in accounts.items() if counts.may_run)
+def claimable(job: Job, *, short_only: bool) -> bool:
+    """Return whether a queued job may be claimed: it is not held and, while only short jobs may, not known as long."""
+    return job.held is None and not (short_only and job.long_since is not None)
+
+
+def next_account(accounts: Mapping[AccountId, Counts], able_to: Container[AccountId]) -> AccountId | None:
+    """Return whose turn it is on an executor; None if nobody may run a job.
+
+    Args:
+        accounts: Those that ever had jobs there.
+        able_to: Those that have a job that is `claimable`.
+    """
+    able = (account for account, counts in accounts.items() if counts.may_run and account in able_to)
     return min(able, key=lambda account: (accounts[account].share, accounts[account].waiting_since), default=None)
 
 
@@ -72,11 +85,10 @@ def next_job(counts: Counts, queued: Iterable[Job]) -> Job:
     """Return which of the account's queued jobs is claimed, when it is its turn.
 
     Args:
-        counts: Of the account; `counts.queued` is the number of `queued`.
-        queued: At least one, in any order.
+        counts: Of the account.
+        queued: Those of its queued jobs that are `claimable`, at least one, in any order.
     """
-    candidates = (job for job in queued if not counts.session_first or job.session_id is not None)
-    return min(candidates, key=age)
+    return min(queued, key=lambda job: (counts.session_first and job.session_id is None, age(job)))
 
 
 def age(job: Job) -> tuple[datetime, str]:
@@ -98,11 +110,12 @@ def arrived(counts: Counts, job: Job, limits: AccountLimits, now: datetime) -> C
 
 def claimed(counts: Counts, job: Job) -> Counts:
     """Return the counts after a queued job was claimed."""
+    in_session_first = counts.session_first and job.session_id is not None
     return replace(
         _queued(counts, job, more=-1),
         running=counts.running + 1,
         claims_in_turn=counts.claims_in_turn + 1,
-        session_claims_in_row=counts.session_claims_in_row + 1 if counts.session_first else 0,
+        session_claims_in_row=counts.session_claims_in_row + 1 if in_session_first else 0,
     )
 
 

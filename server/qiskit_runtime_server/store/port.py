@@ -10,13 +10,16 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, Outcome, RetryReason, Session, SessionId
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session, SessionId
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.overviews import Overviews
+
+BY_OWNER: Final = "Deleted by its owner."
+"""Why a job was ended that was deleted while it was queued or running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +28,13 @@ class JobQuery:
 
     Attributes:
         dry_runs: Whether jobs on backends for dry runs are among them, beside those on `backend`.
+        beyond: Creation and id of a job: only those that come after it in this order are shown, but all are counted.
     """
 
     backend: str | None = None
     program_id: str | None = None
     pending: bool | None = None
+    state: JobState | None = None
     session_id: str | None = None
     dry_runs: bool = True
     tags: tuple[str, ...] = ()
@@ -38,6 +43,20 @@ class JobQuery:
     oldest_first: bool = False
     limit: int = 20
     offset: int = 0
+    beyond: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldJobs:
+    """Queued jobs of one instance that are not started.
+
+    Attributes:
+        jobs: How many.
+    """
+
+    account: AccountId
+    instance: str
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +136,7 @@ class Load:
     """How busy an executor is.
 
     Attributes:
+        queued: Jobs that wait for a slot; those that are held are not among them.
         draining: Its jobs stay queued, as an admin has said.
     """
 
@@ -196,7 +216,7 @@ class JobStore(Protocol):
             InvalidStateError: If the job has already ended.
         """
 
-    async def delete(self, account: AccountId, job_id: str) -> Job:
+    async def delete(self, account: AccountId | None, job_id: str, *, reason: str = BY_OWNER) -> Job:
         """Remove the job with all its documents, cancelling it first if need be, and return it as it was.
 
         Raises:
@@ -244,7 +264,9 @@ class DocumentStore(Protocol):
 class QueueStore(Protocol):
     """Jobs as dispatchers see them."""
 
-    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+    async def claim(
+        self, executor: ExecutorName, holder: Holder, *, lease: timedelta, long_slots: int | None = None
+    ) -> Claim | None:
         """Mark the next queued job for `executor` as running and return it; None if there is none.
 
         Of the accounts that may run one more, the one with the fewest running jobs on that executor by weight comes
@@ -253,6 +275,9 @@ class QueueStore(Protocol):
 
         Of the account's jobs, those in sessions come first, then the older ones; but of every five claims at
         least one is for the oldest job of all. `fair_share` says the same in Python.
+
+        Jobs that are held are passed over, and so are jobs known as long while `long_slots` or more of them run on that
+        executor, for whatever dispatcher; None is any number.
         """
 
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
@@ -273,6 +298,26 @@ class QueueStore(Protocol):
         Returns:
             The job as it is now, or None if the claim no longer held.
         """
+
+    async def found_long(self, claim: Claim, *, long_slots: int) -> Job | None:
+        """Note that a running job is no short one; return it to its old place if `long_slots` others run already.
+
+        Returns:
+            The job as it is now, Running or Queued, or None if the claim no longer held.
+        """
+
+    async def hold(self, claim: Claim, *, reason: str) -> Job | None:
+        """Return the job to its old place in the queue, where it is not claimed before it is released.
+
+        Returns:
+            The job as it is now, or None if the claim no longer held.
+        """
+
+    async def held(self) -> Sequence[HeldJobs]:
+        """Return whose jobs are held, by account and instance."""
+
+    async def release(self, account: AccountId, instance: str) -> int:
+        """Let the held jobs of an instance be claimed again; return how many there were."""
 
     async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
         """Leave the executor's jobs in the queue from now on, in all replicas and beyond restarts; or claim again."""

@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from qiskit_runtime_server.errors import InternalError, JobError, OutOfMemoryError, ServerError, StartupError, is_panic
+from qiskit_runtime_server.errors import (
+    CircuitTooLongError,
+    InternalError,
+    JobError,
+    OutOfMemoryError,
+    ServerError,
+    StartupError,
+    is_panic,
+)
 from qiskit_runtime_server.messages.messages import LENGTH, Completed, Event, Failed, Log, Metrics, Pieces, Ready, Task
 
 if TYPE_CHECKING:
@@ -29,6 +37,8 @@ _MAX_REASON: Final = 2_000
 _MAX_LOG: Final = 100_000
 # More than any job may take; timers of the kernel have a largest value.
 _MOST_SECONDS: Final = 1e7
+# What is shorter is over before anybody could make use of it.
+_WORTH_TELLING_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +111,21 @@ def _executor(spec: WorkerSpec) -> "BaseExecutor":
     return executor
 
 
+class _Estimates:
+    """Tells the parent how long a simulation is about to take, where it is notably longer than all before."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._longest = _WORTH_TELLING_SECONDS
+
+    def __call__(self, seconds: float) -> None:
+        if seconds > self._longest:
+            self._longest = 2 * seconds
+            _send(self._connection, Log(text="", expected_seconds=seconds))
+
+
 def _outcome(
-    run_program: "Callable[[Task, BaseExecutor, Callable[[str], None]], Completed]",
+    run_program: "Callable[[Task, BaseExecutor, Callable[[str], None], Callable[[float], None]], Completed]",
     task: Task,
     executor: "BaseExecutor",
     connection: socket.socket,
@@ -111,7 +134,9 @@ def _outcome(
     start = time.monotonic()
     failed: JobError
     try:
-        return run_program(task, executor, lambda text: _send(connection, Log(text=text)))
+        return run_program(task, executor, lambda text: _send(connection, Log(text=text)), _Estimates(connection))
+    except CircuitTooLongError as error:
+        failed = CircuitTooLongError(f"{error} The limit: {task.limit}." if task.limit else str(error))
     except JobError as error:
         failed = error
     except MemoryError:

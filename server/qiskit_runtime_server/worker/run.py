@@ -39,7 +39,12 @@ from qiskit_runtime_server.simulation.contract import Simulator
 from qiskit_runtime_server.worker import selftest
 
 
-def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) -> Completed:
+def run_program(
+    task: Task,
+    executor: BaseExecutor,
+    log: Callable[[str], None],
+    expect: Callable[[float], None] = lambda _seconds: None,
+) -> Completed:
     """Decode the job's params, run its program on `executor`, encode the result.
 
     The task's seed is used where the job has none, so that every attempt at a job gives the same bits. A dry run
@@ -49,6 +54,7 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
         task: What to run.
         executor: What runs it.
         log: Takes lines for the job's log: warnings, unless the job's level is above them, and more from INFO down.
+        expect: Told of how many seconds a simulation is estimated to take, before it begins.
 
     Raises:
         JobError: If the job cannot be run as it is.
@@ -64,7 +70,7 @@ def run_program(task: Task, executor: BaseExecutor, log: Callable[[str], None]) 
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
-    journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds)
+    journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds, expect)
     source: ShotSource = (
         DryRun(executor, journal) if is_dry_run(task.backend_name) else SimulatedShots(executor, journal)
     )

@@ -100,6 +100,7 @@ class Slot:
         process = self._process
         assert process is not None  # noqa: S101 - a slot is handed out only with a worker
         start, seconds = time.monotonic(), task.seconds
+        limit = f": {task.limit}" if task.limit else ""
         receiving: asyncio.Task[Event] | None = None
         event: Event = Started()
         share = self._slots.budget.share()
@@ -120,7 +121,8 @@ class Slot:
                         await self.stop()
                 elif rest <= HEARTBEAT_SECONDS:
                     await self.stop()
-                    event = _failed(MaxTimeError(f"The job took longer than its limit of {seconds:g} s."), start)
+                    reason = f"The job took longer than its limit of {seconds:.4g} s{limit}."
+                    event = _failed(MaxTimeError(reason), start)
                 else:
                     event = Heartbeat()
         except WorkerDied as death:

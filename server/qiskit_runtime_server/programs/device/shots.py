@@ -32,9 +32,15 @@ class Journal:
         limit_seconds: How long the job may run.
     """
 
-    def __init__(self, log: Log = lambda _level, _line: None, seconds: float = math.inf) -> None:
-        """Take where lines go, and how long the job may run."""
+    def __init__(
+        self,
+        log: Log = lambda _level, _line: None,
+        seconds: float = math.inf,
+        expect: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        """Take where lines go, how long the job may run, and who is told how long a simulation is about to take."""
         self._log = log
+        self._expect = expect
         self.limit_seconds = seconds
         self._told: set[tuple[object, ...]] = set()
         self._broken: set[tuple[int, ...]] = set()
@@ -57,6 +63,8 @@ class Journal:
 
     def add(self, plan: Plan) -> None:
         """Tell of a plan."""
+        if math.isfinite(plan.seconds):
+            self._expect(plan.seconds)
         key = (plan.qubits, plan.method, plan.noise)
         if key not in self._told:
             self._told.add(key)

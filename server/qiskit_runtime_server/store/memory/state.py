@@ -113,6 +113,19 @@ class State:
         kept = (kept for kept in self.jobs.values() if kept.job.state is state and kept.job.executor == executor)
         return sorted(kept, key=lambda kept: age(kept.job))
 
+    def waiting(self, executor: ExecutorName) -> list[Kept]:
+        """Return an executor's queued jobs that are not held, the oldest first."""
+        return [kept for kept in self.in_state(JobState.QUEUED, executor) if kept.job.held is None]
+
+    def running_long(self, executor: ExecutorName) -> int:
+        """Return how many jobs run there that are known as long."""
+        return sum(kept.job.long_since is not None for kept in self.in_state(JobState.RUNNING, executor))
+
+    def requeue(self, kept: Kept, job: Job, now: datetime) -> None:
+        """Keep a job that ran as it is queued again."""
+        kept.job = job
+        self.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=True))
+
     def count(self, job: Job, change: Callable[[Counts], Counts]) -> None:
         """Change the counts of the job's account on its executor."""
         of_executor = self.counts[job.executor]

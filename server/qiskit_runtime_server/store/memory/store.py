@@ -5,6 +5,7 @@ of the stores' test suite, and the double for tests of dispatcher and routes. It
 jobs where the SQL stores have an index. No method gives control away before it has done all or nothing.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, timedelta
@@ -24,6 +25,9 @@ from qiskit_runtime_server.jobs import (
     SessionId,
     cancelled,
     ended,
+    found_long,
+    held_back,
+    released,
     set_back,
     started,
     taken_over,
@@ -36,12 +40,14 @@ from qiskit_runtime_server.store.memory.overviews import MemoryOverviews
 from qiskit_runtime_server.store.memory.state import Kept, Part, State, refuse_surrogates
 from qiskit_runtime_server.store.overviews import Overviews
 from qiskit_runtime_server.store.port import (
+    BY_OWNER,
     Archive,
     Claim,
     CountStore,
     DocumentKind,
     DocumentStore,
     Ended,
+    HeldJobs,
     JobQuery,
     JobStore,
     Load,
@@ -85,7 +91,9 @@ class MemoryJobs(Part):
         refuse_surrogates(getattr(query, part.name) for part in fields(query))
         found = [kept.job for kept in self._state.jobs.values() if _matches(kept.job, account, query)]
         found.sort(key=age, reverse=not query.oldest_first)
-        return found[query.offset : query.offset + query.limit], len(found)
+        beyond, sign = query.beyond, 1 if query.oldest_first else -1
+        shown = [job for job in found if beyond is None or (age(job) > beyond) - (age(job) < beyond) == sign]
+        return shown[query.offset : query.offset + query.limit], len(found)
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
         """See `JobStore.cancel`."""
@@ -94,7 +102,7 @@ class MemoryJobs(Part):
         self._state.end(kept, cancelled(before, now, reason=reason), now)
         return before
 
-    async def delete(self, account: AccountId, job_id: str) -> Job:
+    async def delete(self, account: AccountId | None, job_id: str, *, reason: str = BY_OWNER) -> Job:
         """See `JobStore.delete`."""
         kept = self._state.find(account, job_id)
         before, now = kept.job, self._state.now()
@@ -102,7 +110,7 @@ class MemoryJobs(Part):
         if before.state.terminal:
             self._state.hub.announce(Ended(job_id=before.id))
         else:
-            self._state.end(kept, cancelled(before, now, reason="Deleted by its owner."), now)
+            self._state.end(kept, cancelled(before, now, reason=reason), now)
         return before
 
     async def set_tags(self, account: AccountId, job_id: str, tags: Sequence[str]) -> None:
@@ -155,15 +163,20 @@ class MemoryDocuments(Part):
 class MemoryQueue(Part):
     """A `QueueStore`."""
 
-    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+    async def claim(
+        self, executor: ExecutorName, holder: Holder, *, lease: timedelta, long_slots: int | None = None
+    ) -> Claim | None:
         """See `QueueStore.claim`."""
         state, now = self._state, self._state.now()
+        short_only = long_slots is not None and state.running_long(executor) >= long_slots
+        queued = [kept.job for kept in state.waiting(executor) if fair_share.claimable(kept.job, short_only=short_only)]
         accounts = state.counts.get(executor, {})
-        account = None if executor in state.draining else fair_share.next_account(accounts)
+        able = {job.account for job in queued}
+        account = None if executor in state.draining else fair_share.next_account(accounts, able)
         if account is None:
             return None
-        queued = [kept.job for kept in state.in_state(JobState.QUEUED, executor) if kept.job.account == account]
-        kept = state.jobs[fair_share.next_job(accounts[account], queued).id]
+        of_account = [job for job in queued if job.account == account]
+        kept = state.jobs[fair_share.next_job(accounts[account], of_account).id]
         state.count(kept.job, lambda counts: fair_share.claimed(counts, kept.job))
         state.note(kept.job, lambda session: session.with_job_started(now))
         kept.job, kept.holder = started(kept.job, now), holder
@@ -210,10 +223,50 @@ class MemoryQueue(Part):
         if job.state.terminal:
             self._state.end(kept, job, now)
         else:
-            kept.job = job
-            self._state.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=True))
+            self._state.requeue(kept, job, now)
             self._state.hub.announce(Queued(executor=job.executor))
         return job
+
+    async def found_long(self, claim: Claim, *, long_slots: int) -> Job | None:
+        """See `QueueStore.found_long`."""
+        kept, now = self._state.held(*claim.key), self._state.now()
+        if kept is None:
+            return None
+        others = self._state.running_long(kept.job.executor) - (kept.job.long_since is not None)
+        job = found_long(kept.job, now, goes_on=others < long_slots)
+        if job.state is JobState.RUNNING:
+            kept.job = job
+        else:
+            self._state.requeue(kept, job, now)
+            self._state.hub.announce(Queued(executor=job.executor))
+        return job
+
+    async def hold(self, claim: Claim, *, reason: str) -> Job | None:
+        """See `QueueStore.hold`."""
+        kept = self._state.held(*claim.key)
+        if kept is None:
+            return None
+        self._state.requeue(kept, held_back(kept.job, reason=reason), self._state.now())
+        return kept.job
+
+    async def held(self) -> Sequence[HeldJobs]:
+        """See `QueueStore.held`."""
+        jobs = (kept.job for kept in self._state.jobs.values())
+        found = Counter((job.account, job.instance) for job in jobs if job.held is not None)
+        return [HeldJobs(account=key[0], instance=key[1], jobs=count) for key, count in sorted(found.items())]
+
+    async def release(self, account: AccountId, instance: str) -> int:
+        """See `QueueStore.release`."""
+        found = [
+            kept
+            for kept in self._state.jobs.values()
+            if kept.job.held is not None and (kept.job.account, kept.job.instance) == (account, instance)
+        ]
+        for kept in found:
+            kept.job = released(kept.job)
+        for executor in {kept.job.executor for kept in found}:
+            self._state.hub.announce(Queued(executor=executor))
+        return len(found)
 
     async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
         """See `QueueStore.drain`."""
@@ -256,7 +309,7 @@ class MemoryCounts(Part):
 
     async def queue_position(self, job: Job) -> int:
         """See `CountStore.queue_position`."""
-        queued = self._state.in_state(JobState.QUEUED, job.executor)
+        queued = self._state.waiting(job.executor)
         return 1 + sum(age(kept.job) < age(job) for kept in queued)
 
     async def seconds_used(self, account: AccountId) -> float:
@@ -272,7 +325,7 @@ class MemoryCounts(Part):
         return [day for key, day in sorted(self._state.days.items()) if since <= key[0] <= until]
 
     def _load(self, executor: ExecutorName) -> Load:
-        queued = self._state.in_state(JobState.QUEUED, executor)
+        queued = self._state.waiting(executor)
         return Load(
             queued=len(queued),
             running=len(self._state.in_state(JobState.RUNNING, executor)),
@@ -310,6 +363,7 @@ def _matches(job: Job, account: AccountId | None, query: JobQuery) -> bool:
         and query.program_id in {None, job.program_id}
         and query.session_id in {None, job.session_id}
         and query.pending in {None, not job.state.terminal}
+        and query.state in {None, job.state}
         and (query.dry_runs or query.backend is not None or not job.backend.startswith(DRY_RUN))
         and set(query.tags) <= set(job.tags)
         and (query.created_after is None or job.created > query.created_after)

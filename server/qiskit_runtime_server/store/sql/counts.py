@@ -12,10 +12,10 @@ from qiskit_runtime_server.jobs import AccountId, Job
 from qiskit_runtime_server.store.port import Load, UsageDay
 from qiskit_runtime_server.store.sql.accounting import USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.sql.schema import IS_QUEUED, counts, executors, jobs, usage_days
+from qiskit_runtime_server.store.sql.schema import IS_HELD, IS_WAITING, counts, executors, jobs, usage_days
 
 _OLDEST_QUEUED: Final = (
-    select(func.min(jobs.c.created)).where(IS_QUEUED, jobs.c.executor == counts.c.executor).scalar_subquery()
+    select(func.min(jobs.c.created)).where(IS_WAITING, jobs.c.executor == counts.c.executor).scalar_subquery()
 )
 _LOAD: Final = select(
     counts.c.executor,
@@ -23,16 +23,19 @@ _LOAD: Final = select(
     func.sum(counts.c.running).label("running"),
     _OLDEST_QUEUED.label("oldest_queued"),
 ).group_by(counts.c.executor)
-"""What waits and runs on every executor, and since when; reads the whole table of counts. Index `jobs_queued`."""
+"""What is queued and runs on every executor, and since when; reads the whole table of counts. Index `jobs_waiting`."""
+
+_HELD: Final = select(jobs.c.executor, func.count().label("held")).where(IS_HELD).group_by(jobs.c.executor)
+"""How many jobs of every executor are held; reads the whole index. Index `jobs_held`."""
 
 _ITS_AGE: Final = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
 _OLDER: Final = (
     select(func.count())
     .select_from(jobs)
-    .where(IS_QUEUED, jobs.c.executor == bindparam("at_executor"))
+    .where(IS_WAITING, jobs.c.executor == bindparam("at_executor"))
     .where(tuple_(jobs.c.created, jobs.c.id) < _ITS_AGE)
 )
-"""How many queued jobs of an executor are older than one. Index `jobs_queued`."""
+"""How many waiting jobs of an executor are older than one. Index `jobs_waiting`."""
 
 _DRAINING: Final = select(executors.c.name).where(executors.c.draining)
 """The executors that drain; reads the whole table, which has a row for each executor."""
@@ -96,6 +99,10 @@ def _load(connection: Connection) -> Mapping[ExecutorName, Load]:
         ExecutorName(row.executor): Load(queued=row.queued, running=row.running, oldest_queued=row.oldest_queued)
         for row in connection.execute(_LOAD)
     }
+    for executor, held in connection.execute(_HELD):
+        load = loads.get(ExecutorName(executor), Load())
+        # Two statements, of two moments.
+        loads[ExecutorName(executor)] = replace(load, queued=max(0, load.queued - held))
     for name in map(ExecutorName, connection.scalars(_DRAINING)):
         loads[name] = replace(loads.get(name, Load()), draining=True)
     return loads

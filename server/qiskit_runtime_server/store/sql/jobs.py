@@ -16,6 +16,7 @@ from sqlalchemy import (
     not_,
     select,
     true,
+    tuple_,
     update,
 )
 
@@ -23,7 +24,7 @@ from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN
 from qiskit_runtime_server.errors import JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, cancelled
-from qiskit_runtime_server.store.port import DocumentKind, Ended, JobQuery, Queued
+from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, Ended, JobQuery, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import refuse_beyond
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
@@ -66,7 +67,7 @@ _SET_TAGS: Final = update(jobs).where(jobs.c.id == bindparam("of_job")).values(t
 """Replaces the tags that a job shows. Primary key of `jobs`."""
 
 _CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {
-    **{name: jobs.c[name] == bindparam(name) for name in ("account", "backend", "program_id", "session_id")},
+    **{name: jobs.c[name] == bindparam(name) for name in ("account", "backend", "program_id", "session_id", "state")},
     "no_dry_runs": not_(jobs.c.backend.startswith(DRY_RUN, autoescape=True)),
     "pending": IS_PENDING,
     "ended": not_(IS_PENDING),
@@ -126,12 +127,12 @@ class SqlJobs(SqlPart):
         self._database.announce_end(after)
         return before
 
-    async def delete(self, account: AccountId, job_id: str) -> Job:
+    async def delete(self, account: AccountId | None, job_id: str, *, reason: str = BY_OWNER) -> Job:
         """See `JobStore.delete`."""
-        return await self._delete(account, job_id, [])
+        return await self._delete(account, job_id, reason, [])
 
     @uninterrupted
-    async def _delete(self, account: AccountId, job_id: str, found: list[tuple[Job, Job]]) -> Job:
+    async def _delete(self, account: AccountId | None, job_id: str, reason: str, found: list[tuple[Job, Job]]) -> Job:
         """Delete a job; `found` keeps it as it was and as it ended, should nobody know whether that was committed."""
 
         def delete(connection: Connection) -> tuple[Job, Job]:
@@ -141,7 +142,7 @@ class SqlJobs(SqlPart):
                 if not found or not self._database.in_doubt():
                     raise
                 return found[-1]
-            found.append((job, job if job.state.terminal else self._cancel(connection, job, "Deleted by its owner.")))
+            found.append((job, job if job.state.terminal else self._cancel(connection, job, reason)))
             connection.execute(_DELETE, {"job_id": job.id})
             return found[-1]
 
@@ -198,7 +199,7 @@ def _add_tags(connection: Connection, job: Job, tags: Sequence[str]) -> None:
 
 def _values(account: AccountId | None, query: JobQuery) -> dict[str, object]:
     """Return the values of a page's query, by the names of the conditions that they belong to, and of its place."""
-    fields = ("backend", "program_id", "session_id", "created_after", "created_before")
+    fields = ("backend", "program_id", "session_id", "state", "created_after", "created_before")
     values = {"account": account} | {field: getattr(query, field) for field in fields}
     values |= {f"tag_{number}": tag for number, tag in enumerate(query.tags)}
     values = {name: value for name, value in values.items() if value is not None}
@@ -206,6 +207,8 @@ def _values(account: AccountId | None, query: JobQuery) -> dict[str, object]:
         values["no_dry_runs"] = True
     if query.pending is not None:
         values["pending" if query.pending else "ended"] = True
+    if query.beyond is not None:
+        values["beyond_created"], values["beyond_id"] = query.beyond
     return values | {"limit": query.limit, "offset": query.offset}
 
 
@@ -217,6 +220,10 @@ def _page(names: tuple[str, ...], *, oldest_first: bool) -> Select[*tuple[Any, .
     conditions += [_tagged(name, of_account="account" in names) for name in names if name.startswith("tag_")]
     count = select(func.count().label("count_over_all_pages")).select_from(jobs).where(*conditions).subquery()
     page = select(*JOB_COLUMNS).where(*conditions).order_by(*_by_age(jobs, oldest_first=oldest_first))
+    if "beyond_id" in names:
+        age = tuple_(jobs.c.created, jobs.c.id)
+        beyond = tuple_(bindparam("beyond_created", type_=jobs.c.created.type), bindparam("beyond_id"))
+        page = page.where(age > beyond if oldest_first else age < beyond)
     some = page.limit(bindparam("limit")).offset(bindparam("offset")).subquery()
     # One statement, so that page and count are of the same moment.
     both = select(count, some).select_from(count.outerjoin(some, true()))

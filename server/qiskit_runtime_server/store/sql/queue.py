@@ -10,21 +10,35 @@ The queue is the rows of `jobs` that are Queued; any number of dispatchers, in a
 - A claim comes with a lease, a time on the store's own clock, which its holder renews. When it runs out, the holder may
   be dead: `take_over` gives the job to another dispatcher under the next fence. A slow holder that was not taken over
   may still renew. So a job is never lost, may run twice, and ends once.
+- Jobs known as long are counted and started under a lock on their executor, so that no more of them run there than may
+  (docs/decisions/0020). Jobs that are held are passed over.
 - `finish` writes result, state and counts together, so a job has ended with its result, or not at all.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, func, insert, null, select, tuple_, update
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.jobs import Job, JobId, Outcome, RetryReason, ended, set_back, taken_over
+from qiskit_runtime_server.jobs import (
+    AccountId,
+    Job,
+    JobId,
+    JobState,
+    Outcome,
+    RetryReason,
+    ended,
+    found_long,
+    held_back,
+    set_back,
+    taken_over,
+)
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
-from qiskit_runtime_server.store.port import Claim, DocumentKind, Queued
+from qiskit_runtime_server.store.port import Claim, DocumentKind, HeldJobs, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
@@ -33,9 +47,12 @@ from qiskit_runtime_server.store.sql.packing import packed, size_of
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, holder_of, job_of
 from qiskit_runtime_server.store.sql.schema import (
     CLOCK,
-    IS_QUEUED,
-    IS_QUEUED_IN_SESSION,
+    IS_HELD,
     IS_RUNNING,
+    IS_RUNNING_LONG,
+    IS_SHORT,
+    IS_WAITING,
+    IS_WAITING_IN_SESSION,
     MAY_RUN,
     counts,
     executors,
@@ -43,16 +60,35 @@ from qiskit_runtime_server.store.sql.schema import (
 )
 
 _IS_DRAINING: Final = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
-_TURNS: Final = (
+# Not `EXISTS`, which PostgreSQL makes a join with the whole queue of, where one probe for each account is enough.
+_WAITS: Final = (
+    select(jobs.c.id)
+    .where(IS_WAITING, jobs.c.executor == counts.c.executor, jobs.c.account == counts.c.account)
+    .limit(1)
+    .correlate(counts)
+)
+"""Base of the turns below: a waiting job of the account."""
+
+_BY_TURN: Final = (
     select(counts.c.account, counts.c.queued_in_sessions, counts.c.session_claims_in_row, CLOCK.label("now"))
     .where(counts.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
     .order_by(counts.c.share, counts.c.waiting_since)
 )
-"""The accounts that may run one more job, in the order of turns; none where it drains. Index `counts_turn`."""
+"""Base of the two below: the accounts with queued jobs that may run one more; none where it drains."""
+
+_TURNS: Final = _BY_TURN.where(_WAITS.scalar_subquery().is_not(None))
+"""Those with a job that is not held, in the order of turns. Index `counts_turn`."""
+
+_SHORT_TURNS: Final = _BY_TURN.where(_WAITS.where(IS_SHORT).scalar_subquery().is_not(None))
+"""Those with a job that is not known as long either, in the order of turns. Index `counts_turn`."""
+
 
 # Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
 # all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.
-_PASSES: Final = (_TURNS.limit(1).with_for_update(skip_locked=True), _TURNS.limit(8))
+def _passes(turns: Select[Any]) -> tuple[Select[Any], Select[Any]]:
+    return turns.limit(1).with_for_update(skip_locked=True), turns.limit(8)
+
+
 _OLDEST: Final = (
     select(*JOB_COLUMNS)
     .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
@@ -62,11 +98,55 @@ _OLDEST: Final = (
 )
 """Base of the two below: the oldest job of an account on an executor that no other transaction has locked."""
 
-_OLDEST_OF_ALL: Final = _OLDEST.where(IS_QUEUED)
-"""The oldest queued job of an account. Index `jobs_next`."""
+_OLDEST_OF_ALL: Final = _OLDEST.where(IS_WAITING)
+"""The oldest waiting job of an account. Index `jobs_next`."""
 
-_OLDEST_IN_SESSION: Final = _OLDEST.where(IS_QUEUED_IN_SESSION)
-"""The oldest queued job of an account that is in a session. Index `jobs_next_in_session`."""
+_OLDEST_IN_SESSION: Final = _OLDEST.where(IS_WAITING_IN_SESSION)
+"""The oldest waiting job of an account that is in a session. Index `jobs_next_in_session`."""
+
+_OLDEST_SHORT: Final = _OLDEST_OF_ALL.where(IS_SHORT)
+"""The oldest waiting job of an account that is not known as long. Index `jobs_next`."""
+
+_OLDEST_SHORT_IN_SESSION: Final = _OLDEST_IN_SESSION.where(IS_SHORT)
+"""The oldest one in a session that is not known as long. Index `jobs_next_in_session`."""
+
+_LONG: Final = (
+    select(func.count()).select_from(jobs).where(IS_RUNNING_LONG, jobs.c.executor == bindparam("at_executor"))
+)
+"""How many jobs run on an executor that are known as long. Index `jobs_long`."""
+
+_LANE: Final = select(executors.c.name).where(executors.c.name == bindparam("at_executor")).with_for_update()
+"""An executor, locked, so that long jobs are counted and started there by one after the other.
+
+Primary key of `executors`.
+"""
+
+_FREE_LANE: Final = (
+    select(executors.c.name).where(executors.c.name == bindparam("at_executor")).with_for_update(skip_locked=True)
+)
+"""The same, unless another transaction has it locked. Primary key of `executors`."""
+
+_MARK_LONG: Final = update(jobs).where(jobs.c.id == bindparam("of_job")).values(long_since=bindparam("since"))
+"""Notes that a job is no short one. Primary key of `jobs`."""
+
+_HELD_JOBS: Final = (
+    select(jobs.c.account, jobs.c.instance, func.count().label("jobs"))
+    .where(IS_HELD)
+    .group_by(jobs.c.account, jobs.c.instance)
+    .order_by(jobs.c.account, jobs.c.instance)
+)
+"""Whose jobs are held; reads the whole index. Index `jobs_held`."""
+
+_HELD_OF_INSTANCE: Final = (
+    select(jobs.c.id, jobs.c.executor)
+    .where(IS_HELD, jobs.c.account == bindparam("of_account"), jobs.c.instance == bindparam("of_instance"))
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
+"""The held jobs of an instance, locked. Index `jobs_held`."""
+
+_RELEASE: Final = update(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_HELD).values(held=null())
+"""Lets held jobs be claimed again. Primary key of `jobs`."""
 
 _LEASE: Final = update(jobs).where(jobs.c.id == bindparam("of_job"))
 """Base of the two below: changes a claim."""
@@ -116,11 +196,13 @@ class SqlQueue(SqlPart):
     """A `QueueStore`."""
 
     @uninterrupted
-    async def claim(self, executor: ExecutorName, holder: Holder, *, lease: timedelta) -> Claim | None:
+    async def claim(
+        self, executor: ExecutorName, holder: Holder, *, lease: timedelta, long_slots: int | None = None
+    ) -> Claim | None:
         """See `QueueStore.claim`."""
 
         def start(connection: Connection) -> Job | None:
-            found = _next_queued(connection, executor)
+            found = _next_allowed(connection, executor, long_slots)
             if found is None:
                 return None
             now = self._database.at(found.now)
@@ -197,6 +279,64 @@ class SqlQueue(SqlPart):
         return job
 
     @uninterrupted
+    async def found_long(self, claim: Claim, *, long_slots: int) -> Job | None:
+        """See `QueueStore.found_long`."""
+
+        def note(connection: Connection) -> Job | None:
+            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            if held is None:
+                return None
+            before = job_of(held)
+            others = _running_long(connection, before.executor) - (before.long_since is not None)
+            job = found_long(before, held["now"], goes_on=others < long_slots)
+            if job.state is JobState.RUNNING:
+                connection.execute(_MARK_LONG, {"of_job": job.id, "since": job.long_since})
+            else:
+                transitions.requeue(connection, job, held["now"])
+            return job
+
+        job = await self._database.change(note)
+        if job is not None and job.state is JobState.QUEUED:
+            self._database.announce(Queued(executor=job.executor))
+        return job
+
+    @uninterrupted
+    async def hold(self, claim: Claim, *, reason: str) -> Job | None:
+        """See `QueueStore.hold`."""
+
+        def hold(connection: Connection) -> Job | None:
+            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            if held is None:
+                return None
+            job = held_back(job_of(held), reason=reason)
+            transitions.requeue(connection, job, held["now"])
+            return job
+
+        return await self._database.change(hold)
+
+    @uninterrupted
+    async def held(self) -> Sequence[HeldJobs]:
+        """See `QueueStore.held`."""
+        rows = await self._database.read(lambda connection: connection.execute(_HELD_JOBS).mappings().all())
+        return [HeldJobs(**row) for row in rows]
+
+    @uninterrupted
+    async def release(self, account: AccountId, instance: str) -> int:
+        """See `QueueStore.release`."""
+
+        def release(connection: Connection) -> Sequence[tuple[str, str]]:
+            which = {"of_account": account, "of_instance": instance}
+            found = [(row.id, row.executor) for row in connection.execute(_HELD_OF_INSTANCE, which)]
+            if found:
+                connection.execute(_RELEASE, {"ids": [job_id for job_id, _ in found]})
+            return found
+
+        found = await self._database.change(release)
+        for executor in {executor for _, executor in found}:
+            self._database.announce(Queued(executor=ExecutorName(executor)))
+        return len(found)
+
+    @uninterrupted
     async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
         """See `QueueStore.drain`."""
 
@@ -218,7 +358,7 @@ def _put_back(connection: Connection, held: Job, why: RetryReason, reason: str, 
     return job
 
 
-def _first(connection: Connection, statement: Select[*tuple[object, ...]], **values: object) -> RowMapping | None:
+def _first(connection: Connection, statement: Select[Any], **values: object) -> RowMapping | None:
     return connection.execute(statement, values).mappings().first()
 
 
@@ -236,16 +376,63 @@ class _Next:
     now: datetime
 
 
-def _next_queued(connection: Connection, executor: ExecutorName) -> _Next | None:
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which jobs a claim looks at.
+
+    Attributes:
+        passes: The accounts that have such jobs, in the order of turns.
+        oldest: Such a job of an account.
+        oldest_in_session: The same of those in sessions.
+    """
+
+    passes: tuple[Select[Any], Select[Any]]
+    oldest: Select[Any]
+    oldest_in_session: Select[Any]
+
+
+_ANY_JOB: Final = _Choice(_passes(_TURNS), _OLDEST_OF_ALL, _OLDEST_IN_SESSION)
+_SHORT_JOB: Final = _Choice(_passes(_SHORT_TURNS), _OLDEST_SHORT, _OLDEST_SHORT_IN_SESSION)
+
+
+def _running_long(connection: Connection, executor: ExecutorName) -> int:
+    """Return how many long jobs run on an executor; until the transaction ends, nobody else adds one.
+
+    The executor comes after the job and before the counts in the order in which rows are locked.
+    """
+    if _first(connection, _LANE, at_executor=executor) is None:
+        insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
+        _first(connection, _LANE, at_executor=executor)
+    return connection.scalar(_LONG, {"at_executor": executor}) or 0
+
+
+def _next_allowed(connection: Connection, executor: ExecutorName, long_slots: int | None) -> _Next | None:
+    """Return the next job; the next short one if `long_slots` long ones run already."""
+    if long_slots is None:
+        return _next_waiting(connection, executor, _ANY_JOB)
+    which = {"at_executor": executor}
+    if (connection.scalar(_LONG, which) or 0) < long_slots:
+        found = _next_waiting(connection, executor, _ANY_JOB)
+        if found is None or found.job.long_since is None:
+            return found
+        # The counts are locked by now, so this must not wait: whoever has the executor may wait for them. It is there,
+        # as a job was found to be long.
+        is_ours = _first(connection, _FREE_LANE, **which) is not None
+        if is_ours and (connection.scalar(_LONG, which) or 0) < long_slots:
+            return found
+    return _next_waiting(connection, executor, _SHORT_JOB)
+
+
+def _next_waiting(connection: Connection, executor: ExecutorName, choice: _Choice) -> _Next | None:
     """Return the next job; None if there is none."""
-    for accounts in _PASSES:
+    for accounts in choice.passes:
         for account, in_sessions, in_row, now in connection.execute(accounts, {"at_executor": executor}).all():
             of_account = {"at_executor": executor, "of_account": account}
             if in_sessions > 0 and in_row < SESSION_CLAIMS_IN_ROW:
-                row = _first(connection, _OLDEST_IN_SESSION, **of_account)
+                row = _first(connection, choice.oldest_in_session, **of_account)
                 if row is not None:
                     return _Next(job=job_of(row), in_row=in_row + 1, now=now)
-            row = _first(connection, _OLDEST_OF_ALL, **of_account)
+            row = _first(connection, choice.oldest, **of_account)
             if row is not None:
                 return _Next(job=job_of(row), in_row=0, now=now)
     return None

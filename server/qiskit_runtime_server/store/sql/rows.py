@@ -55,6 +55,8 @@ def job_row(job: Job) -> dict[str, Any]:
         "metrics": json_text(job.metrics),
         "params_bytes": job.params_bytes,
         "max_qubits": job.max_qubits,
+        "long_since": job.long_since,
+        "held": job.held,
     }
 
 
@@ -88,6 +90,8 @@ def job_of(row: RowMapping) -> Job:
         metrics=_METRICS.decode(row["metrics"]),
         params_bytes=row["params_bytes"],
         max_qubits=row["max_qubits"],
+        long_since=row["long_since"],
+        held=row["held"],
     )
 
 

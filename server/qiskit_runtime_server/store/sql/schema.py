@@ -120,6 +120,8 @@ jobs = Table(
         "stored_bytes", BigInteger, nullable=False, server_default="0", comment="Of all documents, as they are kept"
     ),
     Column("max_qubits", Integer, comment="Of a part of a circuit"),
+    Column("long_since", UtcDateTime, comment="Null while it counts as a short job"),
+    Column("held", Text, comment="Why it is not started; null if it is when its turn comes"),
     Column("lease_until", Double, comment="Seconds on the store's lease clock"),
     Column("endpoint", String, comment="Of the last holder"),
     Column("boot_id", String, comment="Of the last holder"),
@@ -135,7 +137,11 @@ IS_QUEUED: Final = jobs.c.state == _state(JobState.QUEUED)
 IS_RUNNING: Final = jobs.c.state == _state(JobState.RUNNING)
 IS_PENDING: Final = jobs.c.state.in_([_state(JobState.QUEUED), _state(JobState.RUNNING)])
 IS_ENDED: Final = jobs.c.state.not_in([_state(JobState.QUEUED), _state(JobState.RUNNING)])
-IS_QUEUED_IN_SESSION: Final = and_(IS_QUEUED, jobs.c.session_id.is_not(None))
+IS_WAITING: Final = and_(IS_QUEUED, jobs.c.held.is_(None))
+IS_WAITING_IN_SESSION: Final = and_(IS_WAITING, jobs.c.session_id.is_not(None))
+IS_SHORT: Final = jobs.c.long_since.is_(None)
+IS_HELD: Final = and_(IS_QUEUED, jobs.c.held.is_not(None))
+IS_RUNNING_LONG: Final = and_(IS_RUNNING, jobs.c.long_since.is_not(None))
 
 
 def _partial_index(name: str, *columns: Column[object], where: object) -> Index:
@@ -146,9 +152,11 @@ _AGE: Final = (jobs.c.created, jobs.c.id)
 Index("jobs_of_account", jobs.c.account, *_AGE)
 Index("jobs_of_session", jobs.c.session_id, *_AGE)
 _partial_index("jobs_pending", jobs.c.account, *_AGE, where=IS_PENDING)
-_partial_index("jobs_queued", jobs.c.executor, *_AGE, where=IS_QUEUED)
-_partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_QUEUED)
-_partial_index("jobs_next_in_session", jobs.c.executor, jobs.c.account, *_AGE, where=IS_QUEUED_IN_SESSION)
+_partial_index("jobs_waiting", jobs.c.executor, *_AGE, where=IS_WAITING)
+_partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING)
+_partial_index("jobs_next_in_session", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING_IN_SESSION)
+_partial_index("jobs_held", jobs.c.account, jobs.c.instance, where=IS_HELD)
+_partial_index("jobs_long", jobs.c.executor, where=IS_RUNNING_LONG)
 _partial_index("jobs_leases", jobs.c.executor, jobs.c.lease_until, where=IS_RUNNING)
 _partial_index("jobs_ended", jobs.c.finished, jobs.c.id, where=IS_ENDED)
 _partial_index("jobs_ended_of_account", jobs.c.account, jobs.c.finished, jobs.c.id, jobs.c.stored_bytes, where=IS_ENDED)
@@ -228,7 +236,7 @@ usage_days = Table(
 )
 Index("usage_days_by_day", usage_days.c.day)
 
-# Executors that an admin has ever told to drain.
+# Executors that an admin has ever told to drain, or that have ever run a job that turned out to be long.
 executors = Table(
     "executors",
     metadata,

@@ -27,15 +27,15 @@ def _update_job(*columns: str) -> Update:
     return update(jobs).where(jobs.c.id == bindparam("of_job")).values(values)
 
 
-_START: Final = _update_job("state", "started", "fence", "lease_until", "endpoint", "boot_id")
+_START: Final = _update_job("state", "started", "fence", "held", "lease_until", "endpoint", "boot_id")
 """Has a job run under a lease. Primary key of `jobs`."""
 
-_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses")
+_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses", "long_since", "held")
 """Has a job wait again. Primary key of `jobs`."""
 
-_END: Final = _update_job("state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics").values(
-    stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes")
-)
+_END: Final = _update_job(
+    "state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics", "held"
+).values(stored_bytes=jobs.c.stored_bytes + bindparam("more_bytes"))
 """Has a job end. Primary key of `jobs`."""
 
 _OF_ACCOUNT: Final = update(counts).where(
@@ -145,6 +145,7 @@ def start(  # noqa: PLR0913 - what a claim is made of
             "new_state": running.state,
             "new_started": running.started,
             "new_fence": running.fence,
+            "new_held": running.held,
             "new_lease_until": now.lease + lease.total_seconds(),
             "new_endpoint": holder.endpoint,
             "new_boot_id": holder.boot_id,
@@ -164,6 +165,8 @@ def requeue(connection: Connection, queued: Job, now: datetime) -> None:
             "new_started": queued.started,
             "new_worker_deaths": queued.worker_deaths,
             "new_losses": queued.losses,
+            "new_long_since": queued.long_since,
+            "new_held": queued.held,
         },
     )
     _count(connection, _STOPPED, queued, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
@@ -190,6 +193,7 @@ def end(connection: Connection, ended: Job, now: datetime, *, ran: bool, result_
             "new_worker_deaths": ended.worker_deaths,
             "new_losses": ended.losses,
             "new_metrics": json_text(ended.metrics),
+            "new_held": ended.held,
             "more_bytes": result_bytes,
         },
     )

@@ -29,6 +29,9 @@ from qiskit_runtime_server.jobs import (
     Outcome,
     RetryReason,
     Session,
+    found_long,
+    held_back,
+    released,
     set_back,
 )
 from qiskit_runtime_server.messages.messages import Holder, Metrics
@@ -123,13 +126,21 @@ class StoreMachine(RuleBasedStateMachine):
         jobs = [known.job for known in self.jobs_in(state) if (known.job.executor, known.job.account) == queue]
         return sorted(jobs, key=lambda job: (job.created, job.id))
 
-    def next_job(self, executor: ExecutorName) -> Job | None:
+    def claimable(self, queue: Queue, long_slots: int | None) -> list[Job]:
+        """Return an account's jobs on an executor that may be claimed, whoever's turn it is."""
+        running = [job for account in ACCOUNTS for job in self.of((queue[0], account), JobState.RUNNING)]
+        short_only = long_slots is not None and sum(job.long_since is not None for job in running) >= long_slots
+        queued = [job for job in self.of(queue, JobState.QUEUED) if job.held is None]
+        return [job for job in queued if job.long_since is None or not short_only]
+
+    def next_job(self, executor: ExecutorName, long_slots: int | None) -> Job | None:
         """Return the job that is to be claimed next."""
         accounts = {account: self.counts[executor, account] for at, account in self.counts if at == executor}
-        account = None if executor in self.draining else fair_share.next_account(accounts)
+        able = {account for account in ACCOUNTS if self.claimable((executor, account), long_slots)}
+        account = None if executor in self.draining else fair_share.next_account(accounts, able)
         if account is None:
             return None
-        return fair_share.next_job(accounts[account], self.of((executor, account), JobState.QUEUED))
+        return fair_share.next_job(accounts[account], self.claimable((executor, account), long_slots))
 
     def instant(self) -> datetime:
         """Return a time that is later than every one before."""
@@ -148,7 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
         queue = job.executor, job.account
         self.counts[queue] = fair_share.stopped(self.counts[queue], job, self.instant(), queued_again=queued_again)
 
-    def overtake(self, queue: Queue) -> None:
+    def overtake(self, queue: Queue, long_slots: int | None) -> None:
         """Count a claim against all accounts on the executor that wait and run nothing: it must be within bounds.
 
         This knows nothing of how the store orders accounts, only what it promises.
@@ -156,7 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
         executor, winner = queue
         for account in ACCOUNTS:
             waiting = executor, account
-            if account == winner or not self.is_waiting(waiting):
+            if account == winner or not (self.is_waiting(waiting) and self.claimable(waiting, long_slots)):
                 continue
             assert self.may_overtake[waiting][winner] > 0, f"{winner} overtakes {account} once too often"
             self.may_overtake[waiting][winner] -= 1
@@ -168,7 +179,7 @@ class StoreMachine(RuleBasedStateMachine):
                 allowed[job.account] = max(allowed[job.account], LIMITS[job.account].weight)
 
     def is_waiting(self, queue: Queue) -> bool:
-        return bool(self.of(queue, JobState.QUEUED)) and not self.of(queue, JobState.RUNNING)
+        return bool(self.claimable(queue, None)) and not self.of(queue, JobState.RUNNING)
 
     def note(self, claim: Claim) -> None:
         known = self.known[claim.job.id]
@@ -221,15 +232,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.do(self.store.sessions.close(self.sessions[index].account, self.sessions[index].id))
         self.sessions[index] = replace(self.sessions[index], closed=START)
 
-    @rule(executor=executors)
-    def start(self, executor: ExecutorName) -> None:
-        self.claim(executor)
+    @rule(executor=executors, long_slots=st.none() | st.integers(0, 2))
+    def start(self, executor: ExecutorName, long_slots: int | None) -> None:
+        self.claim(executor, long_slots)
 
-    def claim(self, executor: ExecutorName) -> Claim | None:
+    def claim(self, executor: ExecutorName, long_slots: int | None = None) -> Claim | None:
         self.events += 1
         holder = Holder(endpoint=f"endpoint-{self.events}", boot_id="1")
-        expected = self.next_job(executor)
-        claim = self.do(self.store.queue.claim(executor, holder, lease=timedelta(seconds=LEASE_SECONDS)))
+        expected = self.next_job(executor, long_slots)
+        lease = timedelta(seconds=LEASE_SECONDS)
+        claim = self.do(self.store.queue.claim(executor, holder, lease=lease, long_slots=long_slots))
         if claim is None or expected is None:
             assert claim is None
             assert expected is None
@@ -237,7 +249,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert claim.job.id == expected.id
         assert claim.previous is None
         assert claim.job.state is JobState.RUNNING
-        self.overtake((executor, claim.job.account))
+        self.overtake((executor, claim.job.account), long_slots)
         queue = executor, claim.job.account
         self.counts[queue] = fair_share.claimed(self.counts[queue], claim.job)
         self.note(claim)
@@ -330,6 +342,52 @@ class StoreMachine(RuleBasedStateMachine):
             known.job = given
             self.come_back(given)
 
+    @precondition(lambda self: self.claims)
+    @rule(number=numbers, long_slots=st.integers(0, 2))
+    def find_long(self, number: int, long_slots: int) -> None:
+        claim = self.claims[number % len(self.claims)]
+        others = [
+            known
+            for known in self.jobs_in(JobState.RUNNING)
+            if known.job.executor == claim.job.executor and known.job.id != claim.job.id and known.job.long_since
+        ]
+        expected = self.holds(claim)
+        found = self.do(self.store.queue.found_long(claim, long_slots=long_slots))
+        assert (found is not None) == expected
+        if found is None:
+            return
+        known = self.known[claim.job.id]
+        assert found == found_long(known.job, found.long_since or START, goes_on=len(others) < long_slots)
+        if found.state is JobState.QUEUED:
+            self.stop(known.job, queued_again=True)
+            self.come_back(found)
+        known.job = found
+
+    @precondition(lambda self: self.claims)
+    @rule(number=numbers)
+    def hold(self, number: int) -> None:
+        claim = self.claims[number % len(self.claims)]
+        expected = self.holds(claim)
+        held = self.do(self.store.queue.hold(claim, reason="not today"))
+        assert (held is not None) == expected
+        if held is None:
+            return
+        known = self.known[claim.job.id]
+        assert held == held_back(known.job, reason="not today")
+        self.stop(known.job, queued_again=True)
+        known.job = held
+
+    @rule(account=accounts)
+    def release(self, account: AccountId) -> None:
+        held = [known for known in self.known.values() if known.job.account == account and known.job.held]
+        groups = {group.account: group for group in self.do(self.store.queue.held())}
+        assert (groups[account].jobs if account in groups else 0) == len(held)
+        # All jobs of the suite are under one instance.
+        assert self.do(self.store.queue.release(account, "crn:alice")) == len(held)
+        for known in held:
+            known.job = released(known.job)
+            self.come_back(known.job)
+
     @precondition(lambda self: self.known)
     @rule(number=numbers)
     def cancel(self, number: int) -> None:
@@ -396,7 +454,7 @@ class StoreMachine(RuleBasedStateMachine):
         load = self.do(self.store.counts.load())
         for executor in EXECUTORS:
             jobs = [known.job for known in self.known.values() if known.job.executor == executor]
-            waiting = [job.created for job in jobs if job.state is JobState.QUEUED]
+            waiting = [job.created for job in jobs if job.state is JobState.QUEUED and job.held is None]
             running = sum(job.state is JobState.RUNNING for job in jobs)
             expected = Load(
                 queued=len(waiting),
