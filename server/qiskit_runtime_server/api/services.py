@@ -1,7 +1,7 @@
 """What the routes work with, and who is calling."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Header, Request, Security
@@ -13,14 +13,17 @@ from qiskit_runtime_server.api.models.base import Crn
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.allowances import limits_now
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError, StartupError
-from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.store.port import Store
+from qiskit_runtime_server.store.port import JobQuery, Store
+
+_MOST_RUNNING: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,12 @@ class Services:
 
     async def limits(self, caller: Identity) -> AccountLimits:
         """Return the limits of the caller's instance: what an admin has set over the API, else what its file says."""
-        limits = caller.instance.limits
-        seconds = await self.store.overviews.instance_limit(caller.id, caller.crn)
-        return limits if seconds is None else replace(limits, seconds_per_day=seconds)
+        return await limits_now(self.store, caller.id, caller.crn, caller.instance.limits)
+
+    async def running(self, account: AccountId | None) -> Sequence[Job]:
+        """Return the newest 1,000 jobs that run, of an account or of everybody."""
+        jobs, _ = await self.store.jobs.find(account, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
+        return jobs
 
     async def metadata(self, backend: str) -> Metadata:
         """Return the device that a virtual backend's name stands for.

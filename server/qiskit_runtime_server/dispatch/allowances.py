@@ -7,11 +7,12 @@ started once the reason is gone (docs/decisions/0020).
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
 from qiskit_runtime_server.accounts.identity import Account
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.store.port import HeldJobs, JobQuery, Store
 
@@ -52,6 +53,12 @@ class Refusal:
     gone: bool = False
 
 
+async def limits_now(store: Store, account: AccountId, instance: str, limits: AccountLimits) -> AccountLimits:
+    """Return the limits of an instance: what an admin has set over the API, else `limits`, what its file says."""
+    seconds = await store.overviews.instance_limit(account, instance)
+    return limits if seconds is None else replace(limits, seconds_per_day=seconds)
+
+
 class Allowances:
     """Says what a job may take, from what its account is granted and has used by now.
 
@@ -78,7 +85,7 @@ class Allowances:
             seconds=float(job.max_seconds),
             limit="its own max_execution_time" if asked else "the limit of this server (QRS_MAX_SECONDS)",
         )
-        return min(own, *found, key=lambda allowance: allowance.seconds)
+        return min([own, *found], key=lambda allowance: allowance.seconds)
 
     async def refusal(self, held: HeldJobs) -> Refusal | None:
         """Return why jobs of an instance may not start now, if that is so."""
@@ -93,7 +100,7 @@ class Allowances:
         instance = next((instance for instance in account.instances if account.crn(instance) == crn), None)
         if instance is None:
             return Refusal(reason=f"account {name} has no instance {crn} any more", gone=True)
-        limits, found = instance.limits, []
+        limits, found = await limits_now(self._store, name, crn, instance.limits), []
         about = f"of account {name}, instance {instance.name}"
         if limits.seconds_per_job is not None:
             found.append(Allowance(seconds=limits.seconds_per_job, limit=f"seconds_per_job {about}"))

@@ -87,7 +87,7 @@ class Dispatcher:
         withdrawals: Removes the jobs whose submission was in doubt.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what dispatching is made of
         self,
         store: Store,
         pools: Mapping[ExecutorName, Pool],

@@ -3,6 +3,7 @@
 from datetime import date
 
 from qiskit_runtime_server.api.models.base import Answer
+from qiskit_runtime_server.api.models.jobs import Job
 
 
 class Executor(Answer):
@@ -35,7 +36,40 @@ class UsageDay(Answer):
     jobs: int
 
 
-class UsageDays(Answer):
-    """Slot time by day, account, instance and executor."""
+class RunningJobs(Answer):
+    """The jobs of an instance that run now on an executor, which are not among what it has used yet."""
+
+    account: str
+    instance: str
+    """CRN."""
+    executor: str
+    jobs: int
+    seconds: float
+    """For how long they have been running, in all."""
+
+
+class Usage(Answer):
+    """Slot time by day, account, instance and executor, and what runs now."""
 
     usage: list[UsageDay]
+    running: list[RunningJobs]
+    """Of the newest 1,000 jobs that run."""
+
+
+class JobPage(Answer):
+    """A page of everybody's jobs."""
+
+    jobs: list[Job]
+    count: int
+    """How many jobs there are on all pages."""
+    limit: int
+    next: str | None
+    """The `cursor` of the next page; null on the last one."""
+
+
+class CancelledJobs(Answer):
+    """What became of an account's jobs."""
+
+    cancelled: int
+    more: bool
+    """Whether some are left, for another call."""

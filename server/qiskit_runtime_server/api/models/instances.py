@@ -42,7 +42,11 @@ class InstanceUsage(Answer):
     usage_remaining_seconds: int | None = None
     """Only where there is a limit."""
     usage_limit_reached: bool
-    """Whether no job is accepted until the period ends."""
+    """Whether no job is accepted or started until the period ends."""
+    running_jobs: int
+    """Of the instance, which are not among what it has consumed yet."""
+    running_seconds: float
+    """For how long these have been running, in all."""
 
 
 class Instance(Answer):

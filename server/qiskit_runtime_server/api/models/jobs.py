@@ -24,7 +24,7 @@ class StateOfJob(Answer):
 
     status: JobState
     reason: str
-    """Why it failed or was cancelled; empty otherwise."""
+    """Why it failed or was cancelled, or why it is held in the queue; empty otherwise."""
     reason_code: int | None = None
     """IBM's number for the error; only of jobs that failed."""
 
@@ -60,6 +60,10 @@ class Job(Answer):
     status: JobState
     state: StateOfJob
     created: Time
+    started: Time | None
+    """When its last run began; null while it is queued."""
+    seconds: float
+    """Its slot time; so far, while it runs."""
     program: Program
     tags: list[str]
     session_id: str | None

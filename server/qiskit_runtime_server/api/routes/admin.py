@@ -1,28 +1,41 @@
 """What only admins may do; beside this, they see and cancel everybody's jobs where owners do."""
 
-from dataclasses import asdict
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from qiskit_runtime_server.api import bodies
-from qiskit_runtime_server.api.models.admin import Executor, Executors, UsageDay, UsageDays
+from qiskit_runtime_server.api.models.admin import (
+    CancelledJobs,
+    Executor,
+    Executors,
+    JobPage,
+    RunningJobs,
+    Usage,
+    UsageDay,
+)
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathName, errors
-from qiskit_runtime_server.api.models.jobs import Jobs
-from qiskit_runtime_server.api.routes.jobs import Listing, listed
+from qiskit_runtime_server.api.routes.jobs import Listing, query_of, view_of
 from qiskit_runtime_server.api.services import Admin, TheServices
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.errors import NotFoundError
-from qiskit_runtime_server.jobs import AccountId
-from qiskit_runtime_server.store.port import Load
+from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, MalformedRequestError, NotFoundError
+from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.store.port import JobQuery, Load
 
 router = APIRouter(prefix="/admin", tags=["admin"], responses=errors(*SIGNED_IN, 403))
 
 
 _USAGE_DAYS: Final = timedelta(days=30)
+_CANCELLED_AT_A_TIME: Final = 100
+_MOST_CANCELLED: Final = 1000
+_PLACES: Final = msgspec.json.Decoder(tuple[datetime, str])
 
 # Days for which thirty others come before and after.
 Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
@@ -41,12 +54,44 @@ class AccountsListing(Listing):
     """Which jobs to list."""
 
     account: Name | None = None
+    state: JobState | None = None
+    cursor: Annotated[str, Field(max_length=512)] | None = None
+    """The `next` of the page before; the other parameters are those of that page."""
 
 
-@router.get("/jobs", responses={200: {"model": Jobs}})
-async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsListing, Query()]) -> Response:
-    """List everybody's jobs, or those of one `account`, as `GET /jobs` does."""
-    return await listed(services, None if wanted.account is None else AccountId(wanted.account), wanted)
+@router.get("/jobs")
+async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsListing, Query()]) -> JobPage:
+    """List everybody's jobs, or those of one `account`, in one `state`: what runs, since when, and for how long.
+
+    Pages follow each other by `cursor`, so that jobs that arrive meanwhile move none; `offset` counts from it. Params
+    are left out.
+    """
+    account = None if wanted.account is None else AccountId(wanted.account)
+    query = replace(query_of(wanted), state=wanted.state, beyond=_place(wanted.cursor))
+    # One more, which says whether there is another page.
+    jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
+    page = jobs[: query.limit]
+    return JobPage(
+        jobs=[view_of(job) for job in page],
+        count=count,
+        limit=query.limit,
+        next=_cursor(page[-1]) if len(jobs) > len(page) else None,
+    )
+
+
+@router.post("/accounts/{account}/cancel")
+async def cancel_jobs(account: PathName, caller: Admin, services: TheServices) -> CancelledJobs:
+    """Cancel the queued and running jobs of an account, the oldest first, at most 1,000 in a call."""
+    reason, whose, cancelled = f"Cancelled by {caller.id}, an admin.", AccountId(account), 0
+    pending = JobQuery(pending=True, oldest_first=True, limit=_CANCELLED_AT_A_TIME)
+    jobs, left = await services.store.jobs.find(whose, pending)
+    while jobs and cancelled < _MOST_CANCELLED:
+        for job in jobs:
+            with suppress(InvalidStateError, JobNotFoundError):  # it has ended, or was deleted, since it was looked for
+                await services.cancel(whose, job.id, reason=reason)
+                cancelled += 1
+        jobs, left = await services.store.jobs.find(whose, pending)
+    return CancelledJobs(cancelled=cancelled, more=left > 0)
 
 
 @router.get("/executors")
@@ -77,8 +122,42 @@ async def change_executor(name: PathName, request: Request, _: Admin, services: 
 
 
 @router.get("/usage")
-async def list_usage(_: Admin, services: TheServices, since: Day | None = None, until: Day | None = None) -> UsageDays:
-    """List slot time by day (UTC), account, instance and executor, deleted jobs included; by default of 30 days."""
+async def list_usage(_: Admin, services: TheServices, since: Day | None = None, until: Day | None = None) -> Usage:
+    """List slot time by day (UTC), account, instance and executor, deleted jobs included; by default of 30 days.
+
+    Jobs are charged when they end; those that run now are listed beside.
+    """
     until = until or datetime.now(UTC).date()
     days = await services.store.counts.usage(since or until - _USAGE_DAYS, until)
-    return UsageDays(usage=[UsageDay(**asdict(day)) for day in days])
+    running: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for job in await services.running(None):
+        running[job.account, job.instance, job.executor].append(job.seconds_so_far(datetime.now(UTC)))
+    return Usage(
+        usage=[UsageDay(**asdict(day)) for day in days],
+        running=[
+            RunningJobs(account=key[0], instance=key[1], executor=key[2], jobs=len(seconds), seconds=sum(seconds))
+            for key, seconds in sorted(running.items())
+        ],
+    )
+
+
+def _cursor(job: Job) -> str:
+    """Return the place of a job in listings as text."""
+    return urlsafe_b64encode(msgspec.json.encode((job.created, job.id))).decode().rstrip("=")
+
+
+def _place(cursor: str | None) -> tuple[datetime, str] | None:
+    """Return the place that a cursor stands for.
+
+    Raises:
+        MalformedRequestError: If it is none.
+    """
+    if cursor is None:
+        return None
+    try:
+        place = _PLACES.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError as error:
+        raise MalformedRequestError("The cursor is none that this server has given.") from error
+    created = bodies.utc(place[0])
+    assert created is not None  # noqa: S101 - it was none of a time
+    return created, place[1]

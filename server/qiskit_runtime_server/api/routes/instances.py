@@ -133,6 +133,8 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
     An instance without a limit is told what all jobs of its account have taken.
     """
     counts, limit = services.store.counts, (await services.limits(caller)).seconds_per_day
+    running = [job for job in await services.running(caller.id) if job.instance == caller.crn]
+    running_seconds = sum(job.seconds_so_far(datetime.now(UTC)) for job in running)
     if limit is None:
         used = await counts.seconds_used(caller.id)
         return InstanceUsage(
@@ -140,6 +142,8 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
             plan_id=plan_id(caller.instance),
             usage_consumed_seconds=math.floor(used),
             usage_limit_reached=False,
+            running_jobs=len(running),
+            running_seconds=running_seconds,
         )
     used = await counts.seconds_used_today(caller.id, caller.crn)
     reached, whole = used >= limit, math.ceil(limit)
@@ -152,6 +156,8 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
         usage_limit_seconds=whole,
         usage_remaining_seconds=max(0, whole - consumed),
         usage_limit_reached=reached,
+        running_jobs=len(running),
+        running_seconds=running_seconds,
     )
 
 

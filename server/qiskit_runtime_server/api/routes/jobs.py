@@ -29,9 +29,9 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode
 from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
-from qiskit_runtime_server.store.port import DocumentKind, JobQuery
+from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
 
-_MAX_LIMIT: Final = 200
+MAX_LIMIT: Final = 200
 _MAX_LIMIT_WITH_PARAMS: Final = 20
 _LISTED_PARAMS_BYTES: Final = 1 << 20
 _TEXT: Final = "text/plain"
@@ -134,7 +134,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
 @router.get("", responses={200: {"model": models.Jobs}})
 async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Listing, Query()]) -> Response:
     """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages."""
-    return await listed(services, caller.id, wanted)
+    return await _listed(services, caller.id, wanted)
 
 
 @router.get("/{job_id}", responses={200: {"model": models.JobWithParams}})
@@ -146,7 +146,7 @@ async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, ex
         if not job.state.terminal:
             await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
             job = await services.store.jobs.get(caller.sees, job_id)
-    view = _view(job).model_dump_json(exclude_unset=True).encode()
+    view = view_of(job).model_dump_json(exclude_unset=True).encode()
     if exclude_params or job.private:
         return Response(view, media_type="application/json")
     params = services.store.documents.pieces(job.id, DocumentKind.PARAMS)
@@ -158,8 +158,9 @@ async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, ex
 
 @router.delete("/{job_id}", status_code=204)
 async def delete_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
-    """Remove a job for good, ending it first if it runs."""
-    job = await services.store.jobs.delete(caller.id, job_id)
+    """Remove a job for good, ending it first if it runs. Admins may remove everybody's."""
+    reason = f"Deleted by {caller.id}, an admin." if caller.is_admin else BY_OWNER
+    job = await services.store.jobs.delete(caller.sees, job_id, reason=reason)
     services.dispatcher.end_run(job.id)
 
 
@@ -196,7 +197,7 @@ async def results(job_id: PathName, caller: Caller, services: TheServices) -> Re
 async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> models.JobMetrics:
     """Return when the job went through its states, and what it took."""
     job = await services.store.jobs.get(caller.sees, job_id)
-    queued = job.state is JobState.QUEUED
+    queued = job.state is JobState.QUEUED and job.held is None
     return models.JobMetrics(
         timestamps=models.Timestamps(
             created=job.created.isoformat(),
@@ -226,10 +227,10 @@ async def set_tags(job_id: PathName, request: Request, caller: Caller, services:
     await services.store.jobs.set_tags(caller.id, job_id, tags)
 
 
-async def listed(services: Services, account: AccountId | None, wanted: Listing) -> Response:
-    """Return one page of an account's jobs, or of everybody's."""
-    most = _MAX_LIMIT if wanted.exclude_params else _MAX_LIMIT_WITH_PARAMS
-    query = JobQuery(
+def query_of(wanted: Listing) -> JobQuery:
+    """Return what a listing asks the store for."""
+    most = MAX_LIMIT if wanted.exclude_params else _MAX_LIMIT_WITH_PARAMS
+    return JobQuery(
         backend=wanted.backend,
         program_id=wanted.program,
         pending=wanted.pending,
@@ -242,8 +243,13 @@ async def listed(services: Services, account: AccountId | None, wanted: Listing)
         limit=min(wanted.limit or most, most),
         offset=wanted.offset,
     )
+
+
+async def _listed(services: Services, account: AccountId, wanted: Listing) -> Response:
+    """Return one page of an account's jobs."""
+    query = query_of(wanted)
     jobs, count = await services.store.jobs.find(account, query)
-    views = [_view(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
+    views = [view_of(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
     if not wanted.exclude_params:
         views = [await _with_params(services, job, view) for job, view in zip(jobs, views, strict=True)]
     page = {"jobs": views, "count": count, "limit": query.limit, "offset": query.offset}
@@ -330,7 +336,8 @@ async def _check_session(submission: Submission, caller: Identity, services: Ser
             raise MalformedRequestError(f"Session {session.id} is for {session.backend}, not for {submission.backend}.")
 
 
-def _view(job: Job) -> models.JobWithParams:
+def view_of(job: Job) -> models.JobWithParams:
+    """Return a job as clients see it, without its params."""
     code = {} if job.reason_code is None else {"reason_code": job.reason_code}
     return models.JobWithParams(
         id=job.id,
@@ -338,8 +345,10 @@ def _view(job: Job) -> models.JobWithParams:
         instance=job.instance,
         backend=job.backend,
         status=job.state,
-        state=models.StateOfJob(status=job.state, reason=job.reason or "", **code),
+        state=models.StateOfJob(status=job.state, reason=job.reason or job.held or "", **code),
         created=job.created.isoformat(),
+        started=bodies.timestamp(job.started),
+        seconds=job.seconds_so_far(datetime.now(UTC)),
         program=models.Program(id=job.program_id),
         tags=list(job.tags),
         session_id=job.session_id,
