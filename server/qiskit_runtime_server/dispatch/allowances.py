@@ -2,7 +2,7 @@
 
 Asked when a job has been claimed, and not when it was submitted: accounts.toml may have changed since, tokens may be
 gone, and the day's slot time may be used up. A job that may not start is held: it stays queued, says why, and is
-started once the reason is gone (docs/decisions/0020).
+started once the reason is gone (docs/decisions/0021).
 """
 
 import logging

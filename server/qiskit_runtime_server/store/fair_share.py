@@ -8,7 +8,7 @@ starves. Of an account's jobs those in sessions come first, then the older ones,
 them in a row its oldest job is next, whatever it is.
 
 Jobs that are held are passed over, and so are jobs known as long while as many of these run as may
-(docs/decisions/0020).
+(docs/decisions/0021).
 
 This is the rule in plain Python. `store/memory.py` runs it; `store/sql` keeps `Counts` as a row for each account and
 executor, changes it in the same steps, and is compared with this module by a property test.

@@ -156,7 +156,7 @@ def _place(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     try:
         place = _PLACES.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError as error:
+    except (ValueError, msgspec.DecodeError) as error:
         raise MalformedRequestError("The cursor is none that this server has given.") from error
     created = bodies.utc(place[0])
     assert created is not None  # noqa: S101 - it was none of a time

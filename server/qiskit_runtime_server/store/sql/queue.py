@@ -11,7 +11,7 @@ The queue is the rows of `jobs` that are Queued; any number of dispatchers, in a
   be dead: `take_over` gives the job to another dispatcher under the next fence. A slow holder that was not taken over
   may still renew. So a job is never lost, may run twice, and ends once.
 - Jobs known as long are counted and started under a lock on their executor, so that no more of them run there than may
-  (docs/decisions/0020). Jobs that are held are passed over.
+  (docs/decisions/0021). Jobs that are held are passed over.
 - `finish` writes result, state and counts together, so a job has ended with its result, or not at all.
 """
 

@@ -201,3 +201,60 @@ async def test_instances_are_found_by_name_as_at_the_resource_controller(api: Ap
     assert by_crn.json()["extensions"]["instance_limit_seconds"] == 100
     others = await api.nobody.get(f"/v2/resource_instances/{TEACHING}", headers={"Authorization": "apikey bob"})
     assert others.status_code == 404
+
+
+async def test_admins_page_through_everybodys_jobs_and_see_what_runs_and_since_when(api: Api) -> None:
+    jobs = [await submit(client) for client in (api.alice, api.bob, api.alice)]
+    running = await api.start_next()
+    only = {"state": "Running", "backend": BACKEND, "program": "sampler", "account": running.job.account}
+    [shown] = (await api.ada.get("/admin/jobs", params=only)).json()["jobs"]
+    assert (shown["id"], shown["started"]) == (running.job.id, running.job.started.isoformat())  # type: ignore[union-attr]
+    assert 0 <= shown["seconds"] < 60
+    assert (await api.ada.get("/admin/jobs", params={"state": "Failed"})).json()["jobs"] == []
+
+    first = (await api.ada.get("/admin/jobs", params={"limit": 2})).json()
+    assert (first["count"], first["limit"]) == (3, 2)
+    await submit(api.bob)
+    second = (await api.ada.get("/admin/jobs", params={"limit": 2, "cursor": first["next"]})).json()
+    assert [job["id"] for job in first["jobs"] + second["jobs"]] == jobs[::-1]
+    assert (second["count"], second["next"]) == (4, None)
+    for cursor in ("nonsense", "W10", first["next"][:-4]):
+        assert (await api.ada.get("/admin/jobs", params={"cursor": cursor})).status_code == 400
+
+
+async def test_usage_shows_what_runs(api: Api) -> None:
+    await submit(api.bob)
+    assert (await api.bob.get("/instances/usage")).json()["running_jobs"] == 0
+    await api.start_next()
+    used = (await api.bob.get("/instances/usage")).json()
+    assert used["running_jobs"] == 1
+    assert 0 < used["running_seconds"] < 60
+    assert (await api.alice.get("/instances/usage")).json()["running_jobs"] == 0
+    [running] = (await api.ada.get("/admin/usage")).json()["running"]
+    assert (running["account"], running["executor"], running["jobs"]) == ("bob", NAME, 1)
+
+
+async def test_admins_cancel_all_jobs_of_one_account_and_delete_anybodys(api: Api) -> None:
+    hers = [await submit(api.alice) for _ in range(3)]
+    await api.end_next()
+    await api.start_next()
+    his = await submit(api.bob)
+    assert (await api.bob.post("/admin/accounts/alice/cancel")).status_code == 403
+    assert (await api.ada.post("/admin/accounts/alice/cancel")).json() == {"cancelled": 2, "more": False}
+    states = [(await api.alice.get(f"/jobs/{job}")).json()["state"] for job in hers]
+    assert [state["status"] for state in states] == ["Completed", "Cancelled", "Cancelled"]
+    assert [state["reason"] for state in states] == ["", *["Cancelled by ada, an admin."] * 2]
+    assert (await api.ada.post("/admin/accounts/alice/cancel")).json() == {"cancelled": 0, "more": False}
+    assert (await api.bob.get(f"/jobs/{his}")).json()["status"] == "Queued"
+
+    assert (await api.alice.delete(f"/jobs/{his}")).status_code == 404
+    assert (await api.ada.delete(f"/jobs/{his}")).status_code == 204
+    assert (await api.bob.get(f"/jobs/{his}")).status_code == 404
+
+
+async def test_a_held_job_says_why(api: Api) -> None:
+    job = await submit(api.alice)
+    await api.store.queue.hold(await api.start_next(), reason="Held: not today.")
+    shown = (await api.alice.get(f"/jobs/{job}")).json()
+    assert (shown["status"], shown["state"]["reason"]) == ("Queued", "Held: not today.")
+    assert (await api.alice.get(f"/jobs/{job}/metrics")).json()["position_in_queue"] is None

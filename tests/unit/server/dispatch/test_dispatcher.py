@@ -14,6 +14,7 @@ from kit.server.played_pool import DONE, HOLDER, NAME, PlayedPool
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch import dispatcher as dispatcher_module
 from qiskit_runtime_server.dispatch import store_calls
+from qiskit_runtime_server.dispatch.allowances import Refusal
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import RunLost
@@ -28,7 +29,7 @@ from qiskit_runtime_server.messages.messages import (
 )
 from qiskit_runtime_server.store.memory.state import State
 from qiskit_runtime_server.store.memory.store import MemoryStore
-from qiskit_runtime_server.store.port import Claim, Queued, Store
+from qiskit_runtime_server.store.port import Claim, HeldJobs, Queued, Store
 
 ME = AccountId("me")
 
@@ -313,3 +314,112 @@ async def test_a_run_that_ends_badly_leaves_its_slot_free(store: Store, dispatch
     dispatch(PlayedPool([failed], [failed], [failed]))
     for job in jobs:
         assert (await when(store, job, JobState.FAILED)).reason == "no"
+
+
+async def run_long_elsewhere(store: Store) -> Claim:
+    """Have another dispatcher run a job that is known as long."""
+    await add_job(store, "elsewhere")
+    claim = await store.queue.claim(NAME, HOLDER, lease=timedelta(seconds=30))
+    assert claim is not None
+    assert await store.queue.found_long(claim, long_slots=1)
+    return claim
+
+
+def with_lane(store: Store, pool: PlayedPool, seconds: float) -> Dispatcher:
+    """Return a dispatcher that keeps one of two slots for jobs that take less than `seconds`."""
+    pool.size = 2
+    return Dispatcher(
+        store,
+        {NAME: pool},
+        JobMetrics(CollectorRegistry()),
+        ByteBudget(1 << 20),
+        lease=timedelta(seconds=30),
+        short=timedelta(seconds=seconds),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "play"), [(0.2, [Started(), None]), (60, [Started(), Log(text="", expected_seconds=300), None])]
+)
+async def test_a_run_that_turns_out_to_be_long_goes_on_later_if_as_many_long_ones_run_as_may(
+    store: Store, seconds: float, play: list[Any]
+) -> None:
+    elsewhere = await run_long_elsewhere(store)
+    job = await add_job(store)
+    pool = PlayedPool(play, [DONE])
+    dispatcher = with_lane(store, pool, seconds)
+    dispatcher.start()
+    try:
+        await when_logged(pool, "run 1", "ended")
+        back = await store.jobs.get(ME, job)
+        assert (back.state, back.losses, back.worker_deaths) == (JobState.QUEUED, 0, 0)
+        assert back.long_since is not None
+        assert "no short one" in await store.documents.log(job)
+        await store.queue.finish(elsewhere, Outcome(state=JobState.COMPLETED), None)
+        assert (await when(store, job, JobState.COMPLETED)).fence == 2
+    finally:
+        await dispatcher.drain(timedelta(0))
+
+
+async def test_a_long_run_goes_on_where_a_slot_is_free_for_it(store: Store) -> None:
+    job = await add_job(store)
+    dispatcher = with_lane(store, PlayedPool([Started(), None]), 0.1)
+    dispatcher.start()
+    try:
+        async with asyncio.timeout(30):
+            while (await store.jobs.get(ME, job)).long_since is None:  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert (await store.jobs.get(ME, job)).state is JobState.RUNNING
+    finally:
+        await dispatcher.drain(timedelta(0))
+
+
+async def test_an_estimate_within_the_patience_with_estimates_is_left_to_the_clock(store: Store) -> None:
+    await run_long_elsewhere(store)
+    job = await add_job(store)
+    dispatcher = with_lane(store, PlayedPool([Log(text="", expected_seconds=200), DONE]), 60)
+    dispatcher.start()
+    try:
+        assert (await when(store, job, JobState.COMPLETED)).fence == 1
+    finally:
+        await dispatcher.drain(timedelta(0))
+
+
+class Forbidding:
+    """Allowances that let nothing start."""
+
+    async def of(self, _: Job) -> Refusal:
+        return Refusal(reason="not today")
+
+    async def refusal(self, _: HeldJobs) -> Refusal:
+        return Refusal(reason="not today")
+
+
+async def test_a_job_that_may_not_start_is_held_and_says_why(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    job, pool = await add_job(store), PlayedPool()
+    allowances: Any = Forbidding()
+    dispatcher = Dispatcher(
+        store,
+        {NAME: pool},
+        JobMetrics(CollectorRegistry()),
+        ByteBudget(1 << 20),
+        lease=timedelta(seconds=30),
+        allowances=allowances,
+    )
+    dispatcher.start()
+    try:
+        async with asyncio.timeout(30):
+            while (await store.documents.log(job)) == "":  # noqa: ASYNC110 - the store tells nobody
+                await asyncio.sleep(0.01)
+        held = await store.jobs.get(ME, job)
+        assert (held.state, held.held) == (JobState.QUEUED, "Held: not today.")
+        assert await store.documents.log(job) == "Held: not today.\n"
+        assert pool.log == []
+        assert any(
+            "held: account me, sampler on fake_manila@played. Held: not today." in line for line in caplog.messages
+        )
+        assert not any("started" in line for line in caplog.messages)
+    finally:
+        await dispatcher.drain(timedelta(0))
