@@ -106,6 +106,7 @@ def test_what_an_account_may_take_bounds_its_runs_and_holds_its_jobs(
     assert "account ann is not there any more" in "".join(server.output)
     (tokens.parent / "ann").rename(tokens / "ann")
     grant(seconds_per_day=1000)
+    time.sleep(3)
     assert end_of(sign_in(server, "ann"), jobs[1], seconds=60)["status"] == "Completed"
 
 

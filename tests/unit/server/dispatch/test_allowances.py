@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ CRN = Account(id=ANN).crn(Account(id=ANN).instances[0])
 LEASE = timedelta(minutes=1)
 
 
-def job_of(name: str = "job", **changes: object) -> Job:
+def job_of(name: str = "job", **changes: Any) -> Job:
     job = Job(
         id=JobId(name),
         account=ANN,
@@ -34,7 +35,7 @@ def job_of(name: str = "job", **changes: object) -> Job:
         seed=1,
         calibration_digest="digest",
     )
-    return replace(job, **changes)  # type: ignore[arg-type]
+    return replace(job, **changes)
 
 
 def allowances_of(folder: Path, store: MemoryStore, limits: str, *, later: float = 0) -> Allowances:
@@ -99,7 +100,7 @@ async def test_what_other_jobs_have_taken_so_far_counts(tmp_path: Path) -> None:
 async def test_some_jobs_may_not_start(
     tmp_path: Path,
     limits: str,
-    changes: dict[str, object],
+    changes: dict[str, Any],
     reason: str,
     gone: bool,  # noqa: FBT001 - a parameter
 ) -> None:
