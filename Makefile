@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars chaos gpu-test lock docs
+.PHONY: help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars twirl chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ bench-operator: $(STAMP) ## Measure the operator on a control plane; writes docs
 
 error-bars: $(STAMP) ## Repeat estimates 1,000 times, see whether their errors cover; writes docs/reference/error-bars.md (about an hour)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.coverage_run $(ARGS)
+
+twirl: $(STAMP) ## Compare twirled errors with a device's own in exact distributions; writes docs/reference/twirl.md
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.twirl_run
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
 	PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)

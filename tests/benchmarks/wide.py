@@ -1,0 +1,169 @@
+"""Circuits of all 127 qubits of a device, beside the same client's local testing mode with two minutes for each."""
+
+import math
+import re
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_ibm_runtime import QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
+
+from benchmarks.table import PEER_SECONDS, Row, sample, shown
+from kit.server.server_process import ServerProcess, running_server
+from qiskit_runtime_server.client import connect
+
+DEVICE = "fake_sherbrooke"
+SHOTS = 4096
+MANY_SHOTS = 1_000_000
+TWIRLED = {"simulator": {"approximation": "twirled-noise"}}
+
+
+def couplers(backend: BackendV2) -> list[tuple[int, int]]:
+    """Return the pairs of coupled qubits, without those whose calibrated error is 1."""
+    pairs = {(min(pair), max(pair)) for pair, known in backend.target["ecr"].items() if known.error < 1}
+    return sorted(pairs)
+
+
+def layers(backend: BackendV2, depth: int) -> QuantumCircuit:
+    """Return layers of random Clifford gates: of each qubit, and of as many pairs as there is room for."""
+    rng = np.random.default_rng(3)
+    pairs = sorted(backend.target["ecr"])
+    circuit = QuantumCircuit(backend.num_qubits)
+    for _ in range(depth):
+        for qubit in range(backend.num_qubits):
+            circuit.rz(math.pi / 2 * int(rng.integers(4)), qubit)
+            circuit.sx(qubit)
+        busy: set[int] = set()
+        for place in rng.permutation(len(pairs)).tolist():
+            if busy.isdisjoint(pairs[place]):
+                busy.update(pairs[place])
+                circuit.ecr(*pairs[place])
+    circuit.measure_all()
+    return circuit
+
+
+def tree_ghz(backend: BackendV2) -> QuantumCircuit:
+    """Return a GHZ state of all qubits, made along first paths from the qubit in the middle."""
+    circuit = QuantumCircuit(backend.num_qubits)
+    start = backend.num_qubits // 2
+    circuit.h(start)
+    neighbours: dict[int, list[int]] = {qubit: [] for qubit in range(backend.num_qubits)}
+    for one, other in couplers(backend):
+        neighbours[one].append(other)
+        neighbours[other].append(one)
+    reached = [start]
+    for qubit in reached:
+        for other in neighbours[qubit]:
+            if other not in reached:
+                circuit.cx(qubit, other)
+                reached.append(other)
+    circuit.measure_all()
+    return isa(backend, circuit)
+
+
+def kicked_ising(backend: BackendV2, steps: int, kick: float) -> QuantumCircuit:
+    """Return the experiment of Kim et al., 2023, https://doi.org/10.1038/s41586-023-06096-3."""
+    circuit = QuantumCircuit(backend.num_qubits)
+    for _ in range(steps):
+        circuit.rx(kick, range(backend.num_qubits))
+        for pair in couplers(backend):
+            circuit.rzz(-math.pi / 2, *pair)
+    circuit.measure_all()
+    return isa(backend, circuit)
+
+
+def isa(backend: BackendV2, circuit: QuantumCircuit) -> QuantumCircuit:
+    layout = list(range(backend.num_qubits))
+    return generate_preset_pass_manager(backend=backend, optimization_level=1, initial_layout=layout).run(circuit)
+
+
+def run(backend: BackendV2, circuit: QuantumCircuit, shots: int) -> None:
+    """Run a circuit as one job, on a server or locally."""
+    sampler = SamplerV2(mode=backend, options={"experimental": TWIRLED})
+    sampler.run([circuit], shots=shots).result()
+
+
+def _locally(answer: Connection, circuit: QuantumCircuit, shots: int) -> None:
+    backend = FakeProviderForBackendV2().backend(DEVICE)
+    try:
+        answer.send(shown(sample(partial(_run_locally, backend, circuit, shots), count=1, warm_up=0)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it goes into the table
+        answer.send("fails: " + str(error).rpartition("ERROR:")[2].strip().splitlines()[0].replace("|", "/")[:120])
+
+
+def _run_locally(backend: BackendV2, circuit: QuantumCircuit, shots: int) -> None:
+    SamplerV2(mode=backend).run([circuit], shots=shots).result()
+
+
+def peer(circuit: QuantumCircuit, shots: int) -> str:
+    """Return what local testing mode takes, how it fails, or that it was stopped; it is given a process of its own."""
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_locally, args=(sender, circuit, shots), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        if not receiver.poll(PEER_SECONDS):
+            return f"stopped after {PEER_SECONDS} s"
+        return str(receiver.recv())
+    except EOFError:
+        process.join()
+        return f"killed, exit code {process.exitcode}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def peak_gib(server: ServerProcess) -> float:
+    """Return the largest resident memory that one of the server's processes ever had."""
+    parents: dict[int, int] = {}
+    peaks: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        found = re.search(r"^PPid:\s+(\d+)", text, re.MULTILINE), re.search(r"^VmHWM:\s+(\d+) kB", text, re.MULTILINE)
+        if found[0] and found[1]:
+            parents[int(status.parent.name)], peaks[int(status.parent.name)] = int(found[0][1]), int(found[1][1])
+    own = {server.process.pid}
+    while new := {pid for pid, parent in parents.items() if parent in own} - own:
+        own |= new
+    return max(peaks[pid] for pid in own if pid in peaks) / 2**20
+
+
+def wide_rows(*, quick: bool) -> Iterator[Row]:
+    """Yield the rows; those of circuits that matrix product states could hold ask for twirled noise, as all do here."""
+    count = 1 if quick else 5
+    with tempfile.TemporaryDirectory() as folder, running_server(Path(folder) / "data") as server:
+        service: QiskitRuntimeService = connect(server.url)
+        backend = service.backend(f"{DEVICE}@aer")
+        cases = [
+            ("20 layers of Clifford gates", layers(backend, 20), SHOTS, "1 s"),
+            ("GHZ state along a tree", tree_ghz(backend), SHOTS, "1 s"),
+            *(
+                (
+                    f"kicked Ising model, {steps} steps, theta_h = {name}",
+                    kicked_ising(backend, steps, kick),
+                    SHOTS,
+                    "2 s",
+                )
+                for steps in (5, 20)
+                for name, kick in (("0", 0.0), ("pi/2", math.pi / 2))
+            ),
+        ]
+        for what, circuit, shots, goal in cases:
+            ours = sample(partial(run, backend, circuit, shots), count=count)
+            yield Row(what=f"{what}, {shots:,} shots", ours=shown(ours), peer=peer(circuit, shots), goal=goal)
+        many = layers(backend, 10)
+        ours = sample(partial(run, backend, many, MANY_SHOTS), count=min(count, 2), warm_up=0)
+        what = f"10 layers, {MANY_SHOTS:,} shots; the largest process of the server had {peak_gib(server):.2g} GiB"
+        yield Row(what=what, ours=shown(ours), peer=peer(many, MANY_SHOTS), goal="20 s, 2 GiB")
