@@ -238,3 +238,33 @@ def test_the_hook_has_no_right_to_any_other_definition(helm: Path, tmp_path: Pat
     ]
     (rule,) = role["rules"]
     assert rule["resourceNames"] == [DEFINITION]
+
+
+def allowed(kubernetes: KubernetesClient, user: str, verb: str, resource: str) -> bool:
+    attributes = {"namespace": kubernetes.namespace, "group": "runtimeserver.dev", "resource": resource, "verb": verb}
+    review = {"spec": {"user": user, "resourceAttributes": attributes}}
+    answer = kubernetes.call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
+
+
+def test_who_may_view_a_namespace_sees_its_runtime_servers_and_who_may_edit_it_makes_them(
+    release: Release, kubernetes: KubernetesClient
+) -> None:
+    release("install", CHART)
+    for role in ("view", "edit", "admin"):
+        kubernetes.create(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "RoleBinding",
+                "metadata": {"name": role},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": role}],
+            }
+        )
+    for user in ("view", "edit", "admin"):
+        eventually(lambda user=user: allowed(kubernetes, user, "list", "runtimeservers"))  # type: ignore[misc]
+    for user in ("edit", "admin"):
+        eventually(lambda user=user: allowed(kubernetes, user, "create", "runtimeservers"))  # type: ignore[misc]
+        assert allowed(kubernetes, user, "update", "runtimeservers/scale")
+        assert not allowed(kubernetes, user, "patch", "runtimeservers/status")
+    assert not allowed(kubernetes, "view", "create", "runtimeservers")

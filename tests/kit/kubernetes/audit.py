@@ -21,8 +21,12 @@ class Right(NamedTuple):
 
 
 def granted(kubernetes: KubernetesClient, name: str) -> set[Right]:
-    """Return the rights of the roles whose name begins with `name`, cluster-wide and in all namespaces."""
-    roles = [*kubernetes.list("Role", ""), *kubernetes.list("ClusterRole")]
+    """Return the rights of the roles whose name begins with `name`, cluster-wide and in all namespaces.
+
+    Those that are parts of the users' roles are left out.
+    """
+    all_roles = [*kubernetes.list("Role", ""), *kubernetes.list("ClusterRole")]
+    roles = [role for role in all_roles if "/aggregate-to-" not in str(role["metadata"].get("labels"))]
     rules = [rule for role in roles if role["metadata"]["name"].startswith(name) for rule in role["rules"]]
     return {
         Right(group, resource, verb)
