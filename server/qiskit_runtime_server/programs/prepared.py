@@ -1,6 +1,6 @@
 """What the programs have in common: a device, its noise and a source of shots, as a job's options choose them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -14,7 +14,7 @@ from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import apply_readout_errors
 from qiskit_runtime_server.programs.options.mitigation import Randomizations
 from qiskit_runtime_server.programs.options.options import Options
-from qiskit_runtime_server.simulation.contract import BitTensor
+from qiskit_runtime_server.simulation.contract import BitTensor, Parities
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -53,7 +53,12 @@ class PreparedDevice:
         return cls(source=source, device=device, noise=noise, options=options)
 
     def sample(
-        self, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, seeds: SeedPath
+        self,
+        circuit: QuantumCircuit,
+        values: NDArray[np.float64],
+        shots: int,
+        seeds: SeedPath,
+        parities: Sequence[Parities] | None = None,
     ) -> Iterator[tuple[slice, BitTensor]]:
         """Yield the bits of all rows of `values`, some rows at a time, and which rows they are.
 
@@ -62,16 +67,18 @@ class PreparedDevice:
             values: Shape ``(n, k)``, columns in the order of ``circuit.parameters``.
             shots: For every row.
             seeds: Of this circuit; they fix every bit.
+            parities: For each row, if they are all that is made of its bits; then these alone are sure to be right.
         """
-        return self._sample(self.noise, circuit, values, shots, seeds)
+        return self._sample(self.noise, circuit, values, shots, seeds, parities)
 
-    def sample_twirled(
+    def sample_twirled(  # noqa: PLR0913, PLR0917 - as in `sample`, and what twirling needs
         self,
         circuit: QuantumCircuit,
         values: NDArray[np.float64],
         randomizations: Randomizations,
         readouts: Mapping[int, NDArray[np.float64]],
         seeds: SeedPath,
+        parities: Sequence[Parities] | None = None,
     ) -> Iterator[tuple[slice, BitTensor]]:
         """Yield what `sample` yields, with random flips before the last measurements that the bits do not show.
 
@@ -81,9 +88,10 @@ class PreparedDevice:
             randomizations: Of every row; all shots of a randomization are neighbours.
             readouts: Of the measured bits, as from `readouts`.
             seeds: As in `sample`.
+            parities: As in `sample`.
         """
         noise = None if self.noise is None else self.noise.unread
-        for rows, bits in self._sample(noise, circuit, values, randomizations.total, seeds):
+        for rows, bits in self._sample(noise, circuit, values, randomizations.total, seeds, parities):
             apply_readout_errors(bits, readouts, randomizations.number, seeds.readout.rows(rows))
             yield rows, bits
 
@@ -97,18 +105,26 @@ class PreparedDevice:
         return None if found is None else {clbits[qubit]: matrix for qubit, matrix in found.items()}
 
     def simulated(self) -> list[dict[str, object]]:
-        """Return how the circuits since the last call were simulated, as a pub's metadata have it; each way once."""
-        found = {(plan.qubits, plan.method, plan.noise): plan for plan in self.plans}
+        """Return how the circuits since the last call were simulated, as a pub's metadata have it.
+
+        Each way stands there once, with the largest of its errors.
+        """
+        found: dict[tuple[object, ...], Plan] = {}
+        for plan in self.plans:
+            key = plan.qubits, plan.method, plan.noise
+            if key not in found or plan.truncation_error > found[key].truncation_error:
+                found[key] = plan
         self.plans.clear()
         return [plan.document() for plan in found.values()]
 
-    def _sample(
+    def _sample(  # noqa: PLR0913, PLR0917 - as in `sample`, with the noise
         self,
         noise: DeviceNoise | None,
         circuit: QuantumCircuit,
         values: NDArray[np.float64],
         shots: int,
         seeds: SeedPath,
+        parities: Sequence[Parities] | None,
     ) -> Iterator[tuple[slice, BitTensor]]:
         step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
         for start in range(0, len(values), step):
@@ -123,6 +139,7 @@ class PreparedDevice:
                 seeds=seeds,
                 first=start,
                 wish=self.options.wish,
+                parities=None if parities is None else parities[rows],
                 report=self.plans.append,
             )
             yield rows, bits

@@ -19,11 +19,13 @@ from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import CircuitItem, Item, SamplexItem
-from qiskit_runtime_server.simulation.contract import BitTensor
+from qiskit_runtime_server.simulation.contract import BitTensor, Parities
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 MAX_BITS: Final = 2**31
 """Of one program that is made here; each takes a byte."""
+
+_MEASURED: Final = "_meas"
 
 
 def parameter_values(item: Item, seeds: SeedPath, where: str) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
@@ -51,8 +53,13 @@ def parameter_values(item: Item, seeds: SeedPath, where: str) -> tuple[NDArray[n
     return values.reshape(elements, values.shape[-1]).astype(np.float64), outputs
 
 
-def registers(
-    prepared: PreparedDevice, circuit: QuantumCircuit, values: NDArray[np.float64], shots: int, seeds: SeedPath
+def registers(  # noqa: PLR0913, PLR0917 - what is run, and what of it counts
+    prepared: PreparedDevice,
+    circuit: QuantumCircuit,
+    values: NDArray[np.float64],
+    shots: int,
+    seeds: SeedPath,
+    parities: Sequence[Parities] | None = None,
 ) -> Iterator[tuple[slice, dict[str, BitTensor]]]:
     """Yield the bits of every classical register, some elements at a time, and which elements they are.
 
@@ -62,13 +69,14 @@ def registers(
         values: As from `parameter_values`.
         shots: For every element.
         seeds: Of the item.
+        parities: Of each element; see `SampleTask`.
 
     Yields:
         Elements, and for each register's name bits of shape ``(elements, shots, register size)``.
     """
     columns = {register.name: [circuit.find_bit(bit).index for bit in register] for register in circuit.cregs}
     if columns:
-        for rows, bits in prepared.sample(circuit, values, shots, seeds.shots):
+        for rows, bits in prepared.sample(circuit, values, shots, seeds.shots, parities):
             yield rows, {name: _columns(bits, places) for name, places in columns.items()}
 
 
@@ -78,13 +86,14 @@ def _columns(bits: BitTensor, numbers: Sequence[int]) -> BitTensor:
     return bits[..., first : last + 1] if [*numbers] == [*range(first, last + 1)] else bits[..., numbers]
 
 
-def run(
+def run(  # noqa: PLR0913 - a program, and what it does not say
     prepared: PreparedDevice,
     program: quantum_program.QuantumProgram,
     seeds: SeedPath,
     *,
     shots: Mapping[int, int] | None = None,
     qubits: Sequence[int] | None = None,
+    asked: Sequence[Sequence[Parities]] = (),
 ) -> QuantumProgramResult:
     """Run all items of a program that is made here, with dynamical decoupling if the job asks for it.
 
@@ -94,6 +103,8 @@ def run(
         seeds: Of this program.
         shots: Of the items, by their numbers, that do not take those of the program.
         qubits: Of the device, for those of the circuits; by default the first ones.
+        asked: For each configuration, which are the last axis of an item's shape, the qubits of the parities that are
+            all that is made of its bits, which the register `_meas` has; of as many of the first items as there are.
     """
     numbers = [(shots or {}).get(index, program.shots) for index in range(len(program.items))]
     _check_size(program, numbers)
@@ -103,7 +114,9 @@ def run(
         if prepared.options.decoupling.enable:
             circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, "a circuit of the program")
         values, drawn = parameter_values(_item(item, circuit), seeds.item(index), "a circuit of the program")
-        results.append({**drawn, **_all_registers(prepared, item.shape, circuit, values, number, seeds.item(index))})
+        parities = _parities(circuit, asked[index], len(values)) if index < len(asked) else None
+        found = _all_registers(prepared, item.shape, circuit, values, number, seeds.item(index), parities)
+        results.append({**drawn, **found})
     return QuantumProgramResult(results, passthrough_data=program.passthrough_data)
 
 
@@ -121,6 +134,14 @@ def _item(item: quantum_program.QuantumProgramItem, circuit: QuantumCircuit) -> 
     )
 
 
+def _parities(circuit: QuantumCircuit, asked: Sequence[Parities], elements: int) -> list[Parities]:
+    """Return the parities of each element in classical bits."""
+    (register,) = (register for register in circuit.cregs if register.name == _MEASURED)
+    bits = [circuit.find_bit(bit).index for bit in register]
+    own = [[tuple(bits[qubit] for qubit in parity) for parity in parities] for parities in asked]
+    return [own[element % len(own)] for element in range(elements)]
+
+
 def _all_registers(  # noqa: PLR0913, PLR0917 - an item, taken apart
     prepared: PreparedDevice,
     shape: tuple[int, ...],
@@ -128,10 +149,11 @@ def _all_registers(  # noqa: PLR0913, PLR0917 - an item, taken apart
     values: NDArray[np.float64],
     shots: int,
     seeds: SeedPath,
+    parities: Sequence[Parities] | None,
 ) -> dict[str, BitTensor]:
     """Return the bits of every classical register, shape ``(*shape, shots, register size)``."""
     bits = {register.name: np.empty((len(values), shots, register.size), np.bool_) for register in circuit.cregs}
-    for rows, part in registers(prepared, circuit, values, shots, seeds):
+    for rows, part in registers(prepared, circuit, values, shots, seeds, parities):
         for name, found in part.items():
             bits[name][rows] = found
     return {name: found.reshape(*shape, *found.shape[1:]) for name, found in bits.items()}

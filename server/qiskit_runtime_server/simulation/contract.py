@@ -10,7 +10,7 @@ device does; *expectation values* (strong simulation, as far as it goes here) ar
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -25,6 +25,9 @@ from qiskit_runtime_server.machine import qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
 
 BitTensor = NDArray[np.bool_]
+
+Parities = Sequence[Sequence[int]]
+"""Numbers of classical bits, of each of which only the parity is asked for."""
 
 # Of one core.
 _SECONDS_PER_INSTRUCTION: Final = 1e-6
@@ -60,6 +63,8 @@ class SampleTask:
         seeds: Shape ``(n,)``, dtype uint64: a row's bits depend on its own seed only, so rows may be run in any
             batches.
         truncation: As in the simulator's own `Offer`; None for an exact simulation.
+        parities: For each row, if they are all that is made of its bits; None if the bits themselves count. A simulator
+            need not look at them.
     """
 
     circuit: QuantumCircuit
@@ -68,6 +73,12 @@ class SampleTask:
     noise: NoiseModel | None
     seeds: NDArray[np.uint64]
     truncation: Truncation | None = None
+    parities: Sequence[Parities] | None = None
+
+    def of_rows(self, rows: NDArray[np.intp]) -> Self:
+        """Return the same task for some of its rows."""
+        parities = None if self.parities is None else [self.parities[row] for row in rows.tolist()]
+        return replace(self, parameter_values=self.parameter_values[rows], seeds=self.seeds[rows], parities=parities)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_runtime_server.simulation import single_qubits
 from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import Component, split
-from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, Parities, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import AUTOMATIC, PRODUCT, Noise, Plan, Wish, planned
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -34,6 +34,7 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     seeds: SeedPath,
     first: int = 0,
     wish: Wish = AUTOMATIC,
+    parities: Sequence[Parities] | None = None,
     report: Callable[[Plan], None] = lambda _plan: None,
     limit_seconds: float = math.inf,
 ) -> BitTensor:
@@ -48,7 +49,8 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         seeds: Of the circuit; they and the numbers of the rows fix all bits.
         first: The number of the first row: rows give the same bits in whatever batches they come.
         wish: What the options say of the methods.
-        report: Told of each part's plan before it is run.
+        parities: For each row, if they are all that is made of its bits; then these alone are sure to be right.
+        report: Told of each part's plan before it is run, and once more with its truncation error if there is one.
         limit_seconds: How long the job may run; see `planned`.
 
     Returns:
@@ -63,15 +65,14 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
     single: dict[int, NDArray[np.float64]] = {}
     alone: list[int] = []
-    for component, work in _works(circuit, parameter_values, shots, noise, seeds, rows):
+    for component, work in _works(circuit, parameter_values, shots, noise, seeds, rows, parities):
         clbits = component.clbits
         if not isinstance(work, SampleTask):
             single[clbits[0]] = work
             alone += component.qubits
             continue
         for part in planned(work, component.qubits, executor, wish, limit_seconds):
-            report(part.plan)
-            for row, found in zip(part.rows.tolist(), part.sample(work, executor), strict=True):
+            for row, found in zip(part.rows.tolist(), part.sample(work, executor, report), strict=True):
                 bits[row][:, clbits] = found[:, : len(clbits)]
     if single:
         report(_product(alone, noise))
@@ -89,12 +90,13 @@ def plans(  # noqa: PLR0913 - as in `sample`
     *,
     noise: DeviceNoise | None,
     wish: Wish = AUTOMATIC,
+    parities: Sequence[Parities] | None = None,
     limit_seconds: float = math.inf,
 ) -> Iterator[Plan]:
-    """Yield the plans that `sample` would report; arguments and errors as there."""
+    """Yield the plans that `sample` would report first; arguments and errors as there."""
     alone: list[int] = []
     rows = slice(0, len(parameter_values))
-    for component, work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows):
+    for component, work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows, parities):
         if isinstance(work, SampleTask):
             yield from (part.plan for part in planned(work, component.qubits, executor, wish, limit_seconds))
         else:
@@ -110,6 +112,7 @@ def _works(  # noqa: PLR0913, PLR0917 - as in `sample`
     noise: DeviceNoise | None,
     seeds: SeedPath,
     rows: slice,
+    parities: Sequence[Parities] | None,
 ) -> Iterator[tuple[Component, SampleTask | NDArray[np.float64]]]:
     """Yield each component, and what to sample of it: for a single qubit only how likely its bit is 1 in each row."""
     for number, component in enumerate(split(circuit, frozenset() if noise is None else noise.labels)):
@@ -124,10 +127,21 @@ def _works(  # noqa: PLR0913, PLR0917 - as in `sample`
                 shots=shots,
                 noise=model,
                 seeds=seeds.component(number).rows(rows),
+                parities=parities and _within(component, parities),
             )
             if chances is None
             else chances,
         )
+
+
+def _within(component: Component, parities: Sequence[Parities]) -> list[Parities]:
+    """Return what each parity is within a component; components are independent of each other."""
+    places = {clbit: place for place, clbit in enumerate(component.clbits)}
+    known: dict[int, Parities] = {}
+    for each in parities:
+        if id(each) not in known:
+            known[id(each)] = [tuple(places[bit] for bit in parity if bit in places) for parity in each]
+    return [known[id(each)] for each in parities]
 
 
 def _product(qubits: Sequence[int], noise: DeviceNoise | None) -> Plan:

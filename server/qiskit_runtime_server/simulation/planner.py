@@ -8,16 +8,19 @@ entangled they are (Aaronson, Gottesman, 2004, https://doi.org/10.1103/PhysRevA.
     Clifford gates, Pauli errors, 12 qubits or more    Clifford frames, exact, if they take less time
     what the executor can hold                         whatever it takes, exact
     Clifford gates, other errors                       Clifford frames, the errors twirled over the Pauli operators
+    parities only, gates of up to 3 qubits             Pauli propagation, exact if it fits, else truncated if the
+                                                       options ask for that
     anything else, if truncation is asked for          truncated states, if the executor has them
 
-What is approximate says so in `Plan.noise`; nothing is approximate that some method here does exactly, unless the
-options ask for it.
+What is approximate says so in `Plan.noise` or `Plan.truncation_error`; nothing is approximate that some method above
+does exactly, unless the options ask for it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -32,8 +35,13 @@ from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, Truncation, sampled
+from qiskit_runtime_server.simulation.pauli_propagation import propagation
+from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
+from qiskit_runtime_server.simulation.pauli_propagation.parities import check
+from qiskit_runtime_server.simulation.pauli_propagation.values import TruncationError
 
 FRAMES: Final = "clifford-frames"
+PROPAGATION: Final = "pauli-propagation"
 PRODUCT: Final = "product"
 
 PATIENCE: Final = 4
@@ -61,6 +69,7 @@ class Method(StrEnum):
     AUTOMATIC = "automatic"
     CLIFFORD = "clifford"
     EXECUTOR = "executor"
+    PROPAGATION = "pauli-propagation"
 
 
 class Approximation(StrEnum):
@@ -100,7 +109,9 @@ class Plan:
         noise: What becomes of the errors.
         seconds: About how long all rows and shots take.
         memory_bytes: What they take beside their bits.
-        truncation_error: The total variation by which truncation may change the outcomes' distribution.
+        truncation_error: By how much truncation may change results: the distribution of the outcomes in total variation
+            or, of Pauli propagation, each expectation value of a Pauli operator.
+        bounded: Whether that is a bound, and no estimate.
     """
 
     qubits: tuple[int, ...]
@@ -109,6 +120,7 @@ class Plan:
     seconds: float = 0.0
     memory_bytes: int = 0
     truncation_error: float = 0.0
+    bounded: bool = True
 
     @property
     def approximates(self) -> bool:
@@ -122,6 +134,7 @@ class Plan:
             "method": self.method,
             "noise": str(self.noise),
             "truncation_error": self.truncation_error,
+            **({} if self.bounded else {"truncation_error_is": "estimate"}),
         }
 
     def __str__(self) -> str:
@@ -130,8 +143,10 @@ class Plan:
         what = f"{count} qubit{'s' * (count != 1)} by {self.method}"
         errors = ", errors twirled over the Pauli operators" if self.noise is Noise.TWIRLED else ""
         if self.truncation_error > 0:
-            errors += f", truncated, which may change results by {self.truncation_error:.2g}"
-        time = "for a time that is not known" if math.isinf(self.seconds) else f"about {self.seconds:.2g} s"
+            kind = "at most" if self.bounded else "about"
+            errors += f", truncated, which may change results by {kind} {self.truncation_error:.2g}"
+        most = "at most" if self.method == PROPAGATION else "about"
+        time = "for a time that is not known" if math.isinf(self.seconds) else f"{most} {self.seconds:.2g} s"
         return f"{what}{errors}: {time}, {in_words(self.memory_bytes)}"
 
 
@@ -150,17 +165,83 @@ class Part:
     lowering: Lowering | None = None
     truncation: Truncation | None = None
 
-    def sample(self, task: SampleTask, executor: Simulator) -> BitTensor:
-        """Return the bits of the part's rows."""
-        part = replace(task, parameter_values=task.parameter_values[self.rows], seeds=task.seeds[self.rows])
+    def sample(self, task: SampleTask, executor: Simulator, report: Callable[[Plan], None]) -> BitTensor:
+        """Return the bits of the part's rows; `report` is told the plan before."""
+        report(self.plan)
+        part = task.of_rows(self.rows)
         if self.lowering is None:
             return sampled(executor, replace(part, truncation=self.truncation))
         return sample(self.lowering, part.parameter_values, part.shots, part.seeds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropagatedPart:
+    """Some rows of a task, whose parities are found by Pauli propagation.
+
+    Attributes:
+        rows: As in `Part`; so is the next one.
+        lowering: Of the task's circuit.
+        error: By how much expectation values may be off; 0 if nothing may be left out.
+        limit_seconds: For these rows.
+        refusal: Why nothing exact can run them; None if this was asked for.
+        otherwise: Returns what may run them if the error is too large, or says that nothing does; None if nothing may.
+    """
+
+    rows: NDArray[np.intp]
+    plan: Plan
+    lowering: Propagation
+    error: float
+    limit_seconds: float
+    refusal: CircuitTooLargeError | None
+    otherwise: Callable[[], Part] | None
+
+    def sample(self, task: SampleTask, executor: Simulator, report: Callable[[Plan], None]) -> BitTensor:
+        """Return bits with the parities of the part's rows; `report` is told the plan before, and the error afterwards.
+
+        Raises:
+            CircuitTooLargeError: If the error is too large, or what may not be left out too much.
+        """
+        report(self.plan)
+        try:
+            shots = propagation.sample(self.lowering, task.of_rows(self.rows), self.error, self.limit_seconds)
+        except TruncationError as error:
+            return self._other(error).sample(task, executor, report)
+        if shots.error:
+            report(replace(self.plan, truncation_error=shots.error, bounded=shots.bounded))
+        return shots.bits
+
+    def _other(self, error: TruncationError) -> Part:
+        if self.otherwise is None:
+            raise self._refused(error.reached) from error
+        try:
+            return self.otherwise()
+        except CircuitTooLargeError:
+            raise self._refused(error.reached) from error
+
+    def _refused(self, reached: float) -> CircuitTooLargeError:
+        before = f"{self.refusal} " if self.refusal else ""
+        if not self.error:
+            what = (
+                "too many operators to leave none out. It may run with simulator.approximation: truncated, whose error"
+                " is told."
+            )
+        elif math.isinf(reached):
+            what = "too many operators even for an error that is not known."
+        else:
+            what = (
+                f"an error of {reached:.2g}, and simulator.max_truncation_error is {self.error:g}. With that error, or"
+                " with fewer gates, it would run."
+            )
+        kind = CircuitTooLargeError if self.refusal is None else type(self.refusal)
+        return kind(f"{before}Pauli propagation of {len(self.plan.qubits)} qubits has {what}")
+
+
+Parts = Sequence[Part | PropagatedPart]
+
+
 def planned(
     task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish, limit_seconds: float = math.inf
-) -> list[Part]:
+) -> Parts:
     """Return how a task of several qubits is run, its rows in parts.
 
     Args:
@@ -177,21 +258,24 @@ def planned(
     """
     limited = _Limited(executor, limit_seconds)
     everything = np.arange(len(task.seeds))
-    if not _is_looked_at(task, wish):
-        return [_by_executor(task, qubits, everything, limited, wish)]
+    if wish.method is Method.PROPAGATION:
+        return [_asked_for(task, qubits, everything, limited, wish)]
     if wish.method is Method.EXECUTOR:
-        return [_without_frames(task, qubits, everything, limited, wish)]
+        looked_at = _is_looked_at(task, wish)
+        return [(_without_frames if looked_at else _by_executor)(task, qubits, everything, limited, wish)]
+    if not _is_looked_at(task, wish):
+        return [_exact_or_propagated(task, qubits, everything, limited, wish)]
     clifford = clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values)
     if wish.method is Method.CLIFFORD and not clifford.all():
         raise UnsupportedOptionError(
             f"Option simulator.method: clifford cannot run {len(qubits)} entangled qubits of the circuit, which have"
             " gates other than Clifford gates."
         )
-    found = []
+    found: list[Part | PropagatedPart] = []
     if clifford.any():
         found.append(_of_clifford(task, qubits, np.flatnonzero(clifford), limited, wish))
     if not clifford.all():
-        found.append(_by_executor(task, qubits, np.flatnonzero(~clifford), limited, wish))
+        found.append(_exact_or_propagated(task, qubits, np.flatnonzero(~clifford), limited, wish))
     return found
 
 
@@ -252,7 +336,7 @@ def _gates(circuit: QuantumCircuit) -> Sequence[Instruction]:
 
 def _of_clifford(
     task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
-) -> Part:
+) -> Part | PropagatedPart:
     """Return how rows with Clifford gates only are run."""
     lowering = Lowering(task.circuit, task.noise)
     frames = Part(rows=rows, plan=_frames(task, qubits, len(rows), lowering), lowering=lowering)
@@ -264,8 +348,10 @@ def _of_clifford(
         return frames
     try:
         exact = _exactly(task, qubits, rows, executor)
-    except CircuitTooLargeError:
-        return frames
+    except CircuitTooLargeError as error:
+        # Whoever asks for truncation wants the errors as they are.
+        truncated = frames.plan.approximates and wish.approximation is Approximation.TRUNCATED
+        return (_propagated(task, qubits, rows, executor, wish, error) if truncated else None) or frames
     if frames.plan.approximates or exact.plan.seconds <= frames.plan.seconds:
         return exact
     return frames
@@ -273,7 +359,7 @@ def _of_clifford(
 
 def _without_frames(
     task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
-) -> Part:
+) -> Part | PropagatedPart:
     """Return how the executor runs rows that frames might, or say that they would."""
     if wish.method is Method.CLIFFORD:
         raise UnsupportedOptionError(
@@ -286,7 +372,11 @@ def _without_frames(
         if not clifford_rows(_gates(task.circuit), task.circuit, task.parameter_values).all():
             raise
         option = "simulator.method: automatic" if wish.method is Method.EXECUTOR else advice.TWIRLED
-        raise type(error)(f"{error} Its gates are Clifford gates: it would run with {option}.") from error
+        refusal = type(error)(f"{error} Its gates are Clifford gates: it would run with {option}.")
+        found = None if wish.method is Method.EXECUTOR else _propagated(task, qubits, rows, executor, wish, refusal)
+        if found is None:
+            raise refusal from error
+        return found
 
 
 def _by_executor(
@@ -310,15 +400,74 @@ def _by_executor(
 
 
 def _exactly(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited) -> Part:
-    return _part(task, qubits, rows, executor.offer(_of_rows(task, rows)))
+    return _part(task, qubits, rows, executor.offer(task.of_rows(rows)))
 
 
 def _truncated(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish) -> Part:
-    return _part(task, qubits, rows, executor.offer_truncated(_of_rows(task, rows), wish.max_truncation_error))
+    return _part(task, qubits, rows, executor.offer_truncated(task.of_rows(rows), wish.max_truncation_error))
 
 
-def _of_rows(task: SampleTask, rows: NDArray[np.intp]) -> SampleTask:
-    return replace(task, parameter_values=task.parameter_values[rows], seeds=task.seeds[rows])
+def _exact_or_propagated(
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
+) -> Part | PropagatedPart:
+    """Return how rows are run exactly, or by propagation, or otherwise; errors as in `_by_executor`."""
+    try:
+        return _exactly(task, qubits, rows, executor)
+    except CircuitTooLargeError as error:
+        found = _propagated(task, qubits, rows, executor, wish, error)
+        return _by_executor(task, qubits, rows, executor, wish) if found is None else found
+
+
+def _asked_for(
+    task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish
+) -> PropagatedPart:
+    found = _propagated(task, qubits, rows, executor, wish, None)
+    if found is None:
+        raise UnsupportedOptionError(
+            "Option simulator.method: pauli-propagation is for expectation values, of circuits whose gates have at most"
+            " 3 qubits each and whose measurements all come last."
+        )
+    return found
+
+
+def _propagated(  # noqa: PLR0913, PLR0917 - as its callers, and why it is called
+    task: SampleTask,
+    qubits: Sequence[int],
+    rows: NDArray[np.intp],
+    executor: _Limited,
+    wish: Wish,
+    refusal: CircuitTooLargeError | None,
+) -> PropagatedPart | None:
+    """Return how rows are run by Pauli propagation; None if they cannot be.
+
+    Raises:
+        TooManyParitiesError: If fewer parities at a time could be.
+    """
+    if task.parities is None:
+        return None
+    lowering = Propagation.of(task.circuit, task.noise)
+    if lowering is None:
+        return None
+    for parities in {id(task.parities[row]): task.parities[row] for row in rows.tolist()}.values():
+        check(parities)
+    error = wish.max_truncation_error if wish.approximation is Approximation.TRUNCATED else 0.0
+    seconds, memory = propagation.limits(len(rows), exact=not error)
+    plan = Plan(
+        qubits=tuple(qubits),
+        method=PROPAGATION,
+        noise=Noise.NONE if task.noise is None else Noise.DEVICE,
+        seconds=min(seconds, executor.limit_seconds),
+        memory_bytes=memory,
+    )
+    return PropagatedPart(
+        rows=rows,
+        plan=plan,
+        lowering=lowering,
+        error=error,
+        limit_seconds=executor.limit_seconds,
+        refusal=refusal,
+        otherwise=partial(_truncated, task, qubits, rows, executor, wish) if error and refusal else None,
+    )
 
 
 def _part(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], offer: Offer) -> Part:

@@ -1,6 +1,6 @@
 """Dry runs: everything is checked, nothing is simulated, all bits are fair coins."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.device.shots import Journal, Report
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.simulation import engine
-from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -55,6 +55,7 @@ class DryRun:
         seeds: SeedPath,
         first: int,
         wish: Wish,
+        parities: Sequence[Parities] | None,
         report: Report,  # noqa: ARG002 - nothing is simulated
     ) -> BitTensor:
         """Draw bits for every row, shape ``(rows, shots, circuit.num_clbits)``."""
@@ -69,6 +70,7 @@ class DryRun:
                 shots,
                 noise=noise,
                 wish=wish,
+                parities=parities,
                 limit_seconds=self._journal.limit_seconds,
             ):
                 self._journal.add(plan)

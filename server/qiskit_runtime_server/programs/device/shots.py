@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
-from qiskit_runtime_server.simulation.contract import BitTensor, Simulator
+from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -65,7 +65,7 @@ class Journal:
         """Tell of a plan."""
         if math.isfinite(plan.seconds):
             self._expect(plan.seconds)
-        key = (plan.qubits, plan.method, plan.noise)
+        key = (plan.qubits, plan.method, plan.noise, plan.truncation_error > 0)
         if key not in self._told:
             self._told.add(key)
             self._log(logging.WARNING if plan.approximates else logging.INFO, f"Simulates {plan}.")
@@ -105,6 +105,7 @@ class ShotSource(Protocol):
         seeds: SeedPath,
         first: int,
         wish: Wish,
+        parities: Sequence[Parities] | None,
         report: Report,
     ) -> BitTensor:
         """Take `shots` of `circuit` for every row of `parameter_values`; arguments, result and errors as in `engine`.
@@ -119,6 +120,7 @@ class ShotSource(Protocol):
             seeds: Of the circuit.
             first: The number of the first row.
             wish: How circuits are to be simulated.
+            parities: For each row, if they are all that is made of its bits; see `SampleTask`.
             report: Told how they are.
         """
 
@@ -162,6 +164,7 @@ class SimulatedShots:
         seeds: SeedPath,
         first: int,
         wish: Wish,
+        parities: Sequence[Parities] | None,
         report: Report,
     ) -> BitTensor:
         """Simulate `circuit`.
@@ -185,6 +188,7 @@ class SimulatedShots:
             seeds=seeds,
             first=first,
             wish=wish,
+            parities=parities,
             report=begin,
             limit_seconds=self._journal.limit_seconds,
         )

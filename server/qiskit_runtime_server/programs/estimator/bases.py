@@ -10,6 +10,7 @@ Izmaylov, https://doi.org/10.1063/1.5141458); projectors are read in the basis t
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Final, Self
 
 import numpy as np
@@ -22,6 +23,8 @@ from qiskit_runtime_server.programs.device.device import Device
 
 # The basis that shows each letter of an observable: bit 0 for X, bit 1 for Z, both for Y.
 _BASIS: Final = {"X": 1, "+": 1, "-": 1, "Y": 3, "r": 3, "l": 3, "Z": 2, "0": 2, "1": 2}
+
+_SPELLED_OUT: Final = 6
 
 # Gates that turn a basis into Z, for the instruction sets there are; the first that the qubit has is taken.
 _ROTATIONS: Final[Mapping[int, Sequence[Sequence[tuple[str, Sequence[float]]]]]] = {
@@ -120,6 +123,25 @@ def bases_of(terms: Iterable[Term]) -> dict[Term, Basis]:
         bases[place] = bases[place].merged(own)
         places[term] = place
     return {term: bases[place] for term, place in places.items()}
+
+
+def parities_of(terms: Iterable[Term]) -> list[tuple[int, ...]]:
+    """Return the qubits of all parities that terms are made of: that of a Pauli operator is the one of its qubits.
+
+    A projector is ``(1 + Z) / 2`` or ``(1 - Z) / 2`` in its basis, so a product of p of them has 2^p parities. Of more
+    than `_SPELLED_OUT` of them, those of single qubits stand for all.
+    """
+    found: dict[tuple[int, ...], None] = {}
+    for term in terms:
+        pairs = list(zip(term.letters, term.qubits, strict=True))
+        fixed = [qubit for letter, qubit in pairs if letter not in "XYZ"]
+        others = tuple(qubit for letter, qubit in pairs if letter in "XYZ")
+        sizes = range(len(fixed) + 1) if len(fixed) <= _SPELLED_OUT else (0, 1, len(fixed))
+        for size in sizes:
+            for chosen in combinations(fixed, size):
+                found[tuple(sorted((*others, *chosen)))] = None
+                found[chosen] = None
+    return [qubits for qubits in found if qubits]
 
 
 def measured_in(circuit: QuantumCircuit, basis: Basis, device: Device) -> tuple[QuantumCircuit, list[int]]:

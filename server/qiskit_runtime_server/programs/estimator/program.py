@@ -22,7 +22,7 @@ from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.programs.device.shots import ShotSource
-from qiskit_runtime_server.programs.estimator.bases import Basis, distinct_observables, measured_in
+from qiskit_runtime_server.programs.estimator.bases import Basis, distinct_observables, measured_in, parities_of
 from qiskit_runtime_server.programs.estimator.statistics import Calibration, Outcomes, add_outcomes, collected, grouped
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
@@ -130,7 +130,8 @@ def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
     for number, basis in enumerate(bases):
         users = [group for group in groups if basis in group.parts]
         rows = np.unique(np.concatenate([group.rows for group in users]))
-        for part, bits in _shots_in(prepared, plan, basis, values[rows], seeds.basis(number)):
+        asked = parities_of(term for group in users for terms in group.parts[basis].values() for term, _ in terms)
+        for part, bits in _shots_in(prepared, plan, basis, values[rows], seeds.basis(number), asked):
             outcomes = Outcomes.of(bits.reshape(-1, plan.randomizations.shots, bits.shape[-1]))
             for group in users:
                 add_outcomes(
@@ -148,23 +149,31 @@ def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
     return DataBin(shape=pub.shape, **{name: field.reshape(pub.shape) for name, field in fields.items()})
 
 
-def _shots_in(
-    prepared: PreparedDevice, plan: Plan, basis: Basis, values: NDArray[np.float64], seeds: SeedPath
+def _shots_in(  # noqa: PLR0913, PLR0917 - what is measured, and how
+    prepared: PreparedDevice,
+    plan: Plan,
+    basis: Basis,
+    values: NDArray[np.float64],
+    seeds: SeedPath,
+    asked: Sequence[tuple[int, ...]],
 ) -> Iterator[tuple[slice, BitTensor]]:
-    """Yield the bits of the basis' qubits, all shots of a randomization side by side."""
+    """Yield the bits of the basis' qubits, all shots of a randomization side by side; `asked` has parities' qubits."""
     circuit, columns = measured_in(without_final_measurements(plan.pub.circuit), basis, prepared.device)
     if plan.methods.decouple:
         circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, plan.where)
+    clbits = dict(zip(basis.qubits(), columns, strict=True))
+    parities = [[tuple(clbits[qubit] for qubit in qubits) for qubits in asked]] * len(values)
     parts = (
         prepared.sample_twirled(
             circuit,
             values,
             plan.randomizations,
-            prepared.readouts(dict(zip(basis.qubits(), columns, strict=True))) or {},
+            prepared.readouts(clbits) or {},
             seeds,
+            parities,
         )
         if plan.methods.twirls
-        else prepared.sample(circuit, values, plan.randomizations.total, seeds)
+        else prepared.sample(circuit, values, plan.randomizations.total, seeds, parities)
     )
     for rows, bits in parts:
         yield rows, bits[..., columns]

@@ -27,9 +27,13 @@ from numpy.typing import NDArray
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit_ibm_runtime.results import QuantumProgramResult
 from qiskit_mitigation import PEA, PEC, MitigationTask
+from qiskit_mitigation.utils.utils import load_tasks_from_result
+from samplomatic.quantum_program import QuantumProgram
 
+from qiskit_runtime_server.programs.estimator.bases import Term, parities_of
 from qiskit_runtime_server.programs.mitigation.extrapolation import Means, Model
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import trex_factors
+from qiskit_runtime_server.simulation.contract import Parities
 
 Floats = NDArray[np.float64]
 
@@ -264,9 +268,7 @@ def errors_of(
     rows, observables = _elements(task.param_shape, task.observables)
     values, spreads, sums = (np.zeros((len(rows), len(model))) for _ in range(3))
     ensembles = np.zeros((len(rows), len(model.factors)))
-    bases: dict[tuple[int, ...], list[tuple[str, int]]] = {}
-    for number, (index, basis) in enumerate(task.param_basis_pairs):
-        bases.setdefault(tuple(index), []).append((basis, number))
+    bases = _numbered_bases(task)
     for element, (row, observable) in enumerate(zip(rows, observables, strict=True)):
         names = [""] * len(observable) if selected is None else selected[element]
         parts: dict[int, dict[str, tuple[float, _Term]]] = {}
@@ -284,6 +286,31 @@ def errors_of(
     # What no model could be fitted to is as uncertain as can be.
     stds, twirl_stds = (np.nan_to_num(np.sqrt(variances), nan=np.inf) for variances in (sums, spreads))
     return Errors(values=values, stds=stds, twirl_stds=twirl_stds, ensemble_stds=np.sqrt(ensembles))
+
+
+def asked_parities(program: QuantumProgram) -> list[Parities]:
+    """Return the qubits of the parities that are made of the bits of each configuration, which are all that count.
+
+    Args:
+        program: With one task, before it is run.
+    """
+    (task,) = load_tasks_from_result(QuantumProgramResult([], passthrough_data=program.passthrough_data))
+    asked: list[dict[Term, None]] = [{} for _ in task.param_basis_pairs]
+    bases = _numbered_bases(task)
+    for row, observable in zip(*_elements(task.param_shape, task.observables), strict=True):
+        for label in observable:
+            if support := _support(label):
+                letters = "".join(label[-1 - place] for place in support)
+                asked[_configuration(label, bases[row])][Term(letters, tuple(support))] = None
+    return [parities_of(terms) for terms in asked]
+
+
+def _numbered_bases(task: MitigationTask) -> dict[tuple[int, ...], list[tuple[str, int]]]:
+    """Return the bases of each parameter set, with the numbers of their configurations."""
+    bases: dict[tuple[int, ...], list[tuple[str, int]]] = {}
+    for number, (index, basis) in enumerate(task.param_basis_pairs):
+        bases.setdefault(tuple(index), []).append((basis, number))
+    return bases
 
 
 def _elements(

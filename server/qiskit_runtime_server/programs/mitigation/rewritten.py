@@ -32,7 +32,7 @@ from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
-from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, errors_of
+from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, asked_parities, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
 from qiskit_runtime_server.programs.mitigation.learning import learned
@@ -132,7 +132,8 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     special = {}
     if methods.trex and learning.shots_per_randomization != AUTO:
         special = {len(program.items) - 1: int(learning.shots_per_randomization)}
-    result = run_items.run(prepared, program, seeds, shots=special, qubits=qubits)
+    asked = [asked_parities(program)] * (len(program.items) - methods.trex)
+    result = run_items.run(prepared, program, seeds, shots=special, qubits=qubits, asked=asked)
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
     with warnings.catch_warnings():
