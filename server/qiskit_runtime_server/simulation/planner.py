@@ -225,8 +225,8 @@ class PropagatedPart:
                 "too many operators to leave none out. It may run with simulator.approximation: truncated, whose error"
                 " is told."
             )
-        elif math.isinf(reached):
-            what = "too many operators even for an error that is not known."
+        elif reached >= 1:
+            what = "too many operators to say anything of an expectation value."
         else:
             what = (
                 f"an error of {reached:.2g}, and simulator.max_truncation_error is {self.error:g}. With that error, or"

@@ -9,7 +9,7 @@ SHOTS = 200_000
 
 
 def parity(bits: np.ndarray, places: tuple[int, ...]) -> np.ndarray:
-    return 1.0 - 2.0 * (bits[:, list(places)].sum(axis=1) % 2)
+    return np.asarray(1.0 - 2.0 * (bits[:, list(places)].sum(axis=1) % 2))
 
 
 def known(rng: np.random.Generator, width: int, masks: tuple[int, ...]) -> np.ndarray:
