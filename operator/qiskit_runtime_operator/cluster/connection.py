@@ -211,9 +211,15 @@ class _KubeconfigLoader(KubeConfigLoader):  # type: ignore[misc]  # the library 
 
 
 def _take_service_account(configuration: Configuration) -> bool:
-    """Fill the configuration with a pod's service account; False if this is no pod, or one that has none."""
+    """Fill the configuration with a pod's service account; False if this is no pod, or one that has none.
+
+    Raises:
+        StartupError: If there is one that cannot be read.
+    """
     try:
         load_incluster_config(configuration, try_refresh_token=False)
     except ConfigException:
         return False
+    except OSError as error:
+        raise StartupError(f"the credentials of the pod's service account cannot be read: {error}") from error
     return True

@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from kubernetes.aio.config import incluster_config
 from prometheus_client import CollectorRegistry
 
 from qiskit_runtime_operator.cluster import connection as credentials
@@ -238,6 +239,32 @@ async def test_a_client_certificate_is_shown_and_the_servers_is_checked(tmp_path
         async with connected(chosen) as connection:
             with pytest.raises(ClusterError, match="certificate verify failed"):
                 await ask(connection)
+
+
+async def test_a_pod_uses_its_service_account_and_follows_the_token_unless_a_kubeconfig_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "_RENEWAL_SECONDS", 0)
+    authority, token, trusted = Authority("cluster"), tmp_path / "token", tmp_path / "ca.crt"
+    trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    for name, content in authority.issue("server").items():
+        (tmp_path / name).write_bytes(content)
+    trust.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    trusted.write_bytes(authority.certificate)
+    token.write_text("first")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(trusted))
+    async with serving(trust) as server, serving() as other:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", server.url.rpartition(":")[2])
+        async with connected() as connection:
+            await ask(connection)
+            token.write_text("second")
+            await ask(connection)
+        assert server.asked == ["bearer first", "bearer second"]
+        async with connected(kubeconfig(tmp_path, other.url, {"token": "t"})) as connection:
+            await ask(connection)
+        assert other.asked == ["Bearer t"]
 
 
 async def test_a_netrc_in_the_home_folder_is_nobodys_business(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
