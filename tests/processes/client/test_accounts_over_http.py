@@ -1,11 +1,14 @@
 """Accounts, their instances and what admins may do: over HTTP, against a real server process."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from ibm_cloud_sdk_core.authenticators import IAMAuthenticator
+from ibm_platform_services import ResourceControllerV2  # type: ignore[import-untyped]
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.exceptions import IBMRuntimeError
@@ -155,11 +158,10 @@ def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.
     ada.patch("/admin/executors/aer", json={"draining": False})
     assert [end_of(bob, job)["status"] for job in jobs] == ["Completed"] * 2
     usage = bob.get("/instances/usage").json()
-    assert usage["usage_limit_seconds"] == 0.001
+    assert usage["usage_limit_seconds"] == 1
     assert usage["usage_limit_reached"]
-    assert usage["usage_consumed_seconds"] == pytest.approx(
-        sum(bob.get(f"/jobs/{job}/metrics").json()["usage"]["seconds"] for job in jobs)
-    )
+    seconds = sum(bob.get(f"/jobs/{job}/metrics").json()["usage"]["seconds"] for job in jobs)
+    assert usage["usage_consumed_seconds"] == math.ceil(seconds)
     service = connect(url, "bob-1")
     assert service.usage()["usage_remaining_seconds"] == 0
     backend = service.backend("fake_manila@aer")
@@ -172,7 +174,7 @@ def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.
     bob.delete(f"/jobs/{jobs[0]}")
     [kept] = ada.get("/admin/usage").json()["usage"]
     assert (kept["account"], kept["executor"], kept["jobs"]) == ("bob", "aer", 2)
-    assert kept["seconds"] == pytest.approx(usage["usage_consumed_seconds"])
+    assert kept["seconds"] == pytest.approx(seconds)
 
 
 def test_a_circuit_with_a_part_wider_than_the_limit_fails_and_says_so(bob: httpx.Client) -> None:
@@ -183,3 +185,22 @@ def test_a_circuit_with_a_part_wider_than_the_limit_fails_and_says_so(bob: httpx
     state = end_of(bob, submit(bob, chain))["state"]
     assert state["status"] == "Failed"
     assert "3 qubits that depend on each other; the limit of this account is 2" in state["reason"]
+
+
+def test_the_clients_own_calls_find_workloads_and_instances(url: str, alice: httpx.Client) -> None:
+    service = connect(url, "alice-1")
+    # Of her instances the client has chosen one.
+    alice.headers["Service-CRN"] = service.active_instance()
+    job = submit(alice, tags=["of the walk"])
+    end_of(alice, job)
+    rest = service._active_api_client._api
+    found = rest.workloads_get(search="of the walk", status=["completed", "failed"], sort="-createdAt", limit=5)
+    assert [(one["id"], one["mode"]) for one in found["workloads"]] == [(job, "job")]
+    controller = ResourceControllerV2(authenticator=IAMAuthenticator("alice-1", url=url))
+    controller.set_service_url(url)
+    listed = controller.list_resource_instances(name="teaching").get_result()
+    assert [resource["crn"] for resource in listed["resources"]] == [TEACHING]
+    one = controller.get_resource_instance(TEACHING).get_result()
+    assert one["name"] == "teaching"
+    assert alice.get("/tags", params={"search": "the walk"}).json() == {"tags": ["of the walk"]}
+    assert alice.get("/analytics/usage").json()["usage"] > 0

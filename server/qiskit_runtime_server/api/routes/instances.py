@@ -128,7 +128,7 @@ async def describe_account(
 
 @router.get("/instances/usage", response_model_exclude_none=True)
 async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
-    """Return what the instance has used of its limit of slot time since the day (UTC) began.
+    """Return what the instance has used of its limit of slot time since the day (UTC) began, in begun seconds.
 
     An instance without a limit is told what all jobs of its account have taken.
     """
@@ -140,14 +140,13 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
         return InstanceUsage(
             instance_id=caller.crn,
             plan_id=plan_id(caller.instance),
-            usage_consumed_seconds=math.floor(used),
+            usage_consumed_seconds=math.ceil(used),
             usage_limit_reached=False,
             running_jobs=len(running),
             running_seconds=running_seconds,
         )
     used = await counts.seconds_used_today(caller.id, caller.crn)
-    reached, whole = used >= limit, math.ceil(limit)
-    consumed = max(math.floor(used), whole) if reached else math.floor(used)
+    consumed, whole = math.ceil(used), math.ceil(limit)
     return InstanceUsage(
         instance_id=caller.crn,
         plan_id=plan_id(caller.instance),
@@ -155,7 +154,7 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
         usage_consumed_seconds=consumed,
         usage_limit_seconds=whole,
         usage_remaining_seconds=max(0, whole - consumed),
-        usage_limit_reached=reached,
+        usage_limit_reached=used >= limit,
         running_jobs=len(running),
         running_seconds=running_seconds,
     )

@@ -159,7 +159,7 @@ async def test_a_name_without_end_is_refused(api: Api) -> None:
 
 async def test_usage_is_in_whole_seconds_as_the_platforms_is(api: Api) -> None:
     teaching = {"Service-CRN": TEACHING}
-    for seconds, shown in ((40.7, (40, 60, False)), (59.2, (99, 1, False)), (0.4, (100, 0, True))):
+    for seconds, shown in ((40.7, (41, 59, False)), (59.2, (100, 0, False)), (0.4, (101, 0, True))):
         body = {"program_id": "sampler", "backend": BACKEND, "params": {}}
         assert (await api.alice.post("/jobs", json=body, headers=teaching)).status_code == 200
         await api.end_next(seconds=seconds)
@@ -169,7 +169,7 @@ async def test_usage_is_in_whole_seconds_as_the_platforms_is(api: Api) -> None:
         assert all(isinstance(used[name], int) for name in names)
     assert used["usage_period"]["start_time"] < used["usage_period"]["end_time"]
     unlimited = (await api.alice.get("/instances/usage")).json()
-    assert unlimited["usage_consumed_seconds"] == 100
+    assert unlimited["usage_consumed_seconds"] == 101
     assert not {"usage_remaining_seconds", "usage_limit_seconds", "usage_period"} & unlimited.keys()
 
 
