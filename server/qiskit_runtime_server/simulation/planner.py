@@ -37,7 +37,7 @@ from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, Truncation, sampled
 from qiskit_runtime_server.simulation.pauli_propagation import propagation
 from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
-from qiskit_runtime_server.simulation.pauli_propagation.parities import check
+from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError, check
 from qiskit_runtime_server.simulation.pauli_propagation.values import TruncationError
 
 FRAMES: Final = "clifford-frames"
@@ -441,17 +441,25 @@ def _propagated(  # noqa: PLR0913, PLR0917 - as its callers, and why it is calle
     """Return how rows are run by Pauli propagation; None if they cannot be.
 
     Raises:
-        TooManyParitiesError: If fewer parities at a time could be.
+        CircuitTooLargeError: If fewer parities at a time could be, and nothing else is left to try.
     """
     if task.parities is None:
         return None
     lowering = Propagation.of(task.circuit, task.noise)
     if lowering is None:
         return None
-    for parities in {id(task.parities[row]): task.parities[row] for row in rows.tolist()}.values():
-        check(parities)
-    error = wish.max_truncation_error if wish.approximation is Approximation.TRUNCATED else 0.0
-    seconds, memory = propagation.limits(len(rows), exact=not error)
+    truncated = wish.approximation is Approximation.TRUNCATED
+    try:
+        for parities in {id(task.parities[row]): task.parities[row] for row in rows.tolist()}.values():
+            check(parities)
+    except TooManyParitiesError as error:
+        if refusal is None:
+            raise
+        if truncated:
+            return None
+        raise type(refusal)(f"{refusal} {error}") from error
+    most_error = wish.max_truncation_error if truncated else 0.0
+    seconds, memory = propagation.limits(len(rows), exact=not truncated)
     plan = Plan(
         qubits=tuple(qubits),
         method=PROPAGATION,
@@ -463,10 +471,10 @@ def _propagated(  # noqa: PLR0913, PLR0917 - as its callers, and why it is calle
         rows=rows,
         plan=plan,
         lowering=lowering,
-        error=error,
+        error=most_error,
         limit_seconds=executor.limit_seconds,
         refusal=refusal,
-        otherwise=partial(_truncated, task, qubits, rows, executor, wish) if error and refusal else None,
+        otherwise=partial(_truncated, task, qubits, rows, executor, wish) if truncated and refusal else None,
     )
 
 

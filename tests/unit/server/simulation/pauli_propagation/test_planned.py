@@ -119,6 +119,14 @@ def test_an_error_that_cannot_be_reached_is_refused_with_the_one_that_can() -> N
         sampled(kicked(60, 8, 0.4), wish, [(30,)], limit=0.05)
 
 
+def test_too_many_terms_of_one_basis_leave_the_refusal_as_it_is() -> None:
+    parities = [*((qubit,) for qubit in range(10)), (0, 1)]
+    with pytest.raises(CircuitTooLargeError, match=r"too large\. 10 independent terms .* Use fewer terms in a pub\."):
+        sampled(kicked(60, 1, 0.4), Wish(), parities)
+    with pytest.raises(CircuitTooLargeError, match=r"0\.02, inf: too large"):
+        sampled(kicked(60, 1, 0.4), TRUNCATED, parities)
+
+
 def test_bits_themselves_are_never_propagated() -> None:
     for wish in (Wish(), TRUNCATED):
         with pytest.raises(CircuitTooLargeError):
