@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars twirl chaos gpu-test lock docs
+.PHONY: help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,6 +77,9 @@ error-bars: $(STAMP) ## Repeat estimates 1,000 times, see whether their errors c
 
 twirl: $(STAMP) ## Compare twirled errors with a device's own in exact distributions; writes docs/reference/twirl.md
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.twirl_run
+
+speed: $(STAMP) ## Measure how fast this machine simulates; writes docs/reference/speed.md (a minute, on an idle machine)
+	PYTHONPATH=docs $(BIN)/python docs/speed_page.py
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
 	PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)

@@ -127,6 +127,24 @@ def executor(  # noqa: PLR0913 - one parameter per option
     asyncio.run(examine(name, settings) if doctor else serve_executor(name, settings))
 
 
+@cli.command()
+def doctor(
+    name: Annotated[str, typer.Argument(help="Name of an installed executor.")] = "aer",
+    *,
+    speed: Annotated[bool, typer.Option("--speed", help="Also measure each method at several sizes.")] = False,
+    memory: Annotated[str | None, typer.Option(help="Memory that simulations may use, as in 8Gi.")] = None,
+) -> None:
+    """Say which circuits fit on this machine, run the self-test, and measure how long circuits take."""
+    from qiskit_runtime_server.roles.executor import examine  # noqa: PLC0415 - see above
+
+    settings = _set_up(memory=memory)
+    asyncio.run(examine(name, settings))
+    if speed:
+        from qiskit_runtime_server.roles import speed as measurement  # noqa: PLC0415 - see above
+
+        measurement.show(name, settings)
+
+
 def _set_up(**given: object) -> "Settings":
     """Begin to log and return the settings; options that were not given are left to the environment."""
     from qiskit_runtime_server.settings import Settings  # noqa: PLC0415 - see above
@@ -134,7 +152,7 @@ def _set_up(**given: object) -> "Settings":
     settings = Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     # Their accounts of every start, and of every request, are of no use to a user.
-    for name in ("alembic", "httpx", "uvicorn"):
+    for name in ("alembic", "httpx", "qiskit", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return settings
 

@@ -74,7 +74,7 @@ def run_program(
     source: ShotSource = (
         DryRun(executor, journal) if is_dry_run(task.backend_name) else SimulatedShots(executor, journal)
     )
-    outcome = program(_Job(task=task, executor=executor, source=source, log=log))
+    outcome = program(_Job(task=task, executor=executor, source=source, log=log, announce=journal.announce))
     metrics = Metrics(
         seconds=source.seconds,
         num_circuits=len(outcome.num_qubits),
@@ -117,12 +117,14 @@ class _Job:
         executor: That of the task.
         source: Takes the shots on it, or pretends to.
         log: Takes lines for the job's log.
+        announce: Takes one that says what will be run.
     """
 
     task: Task
     executor: BaseExecutor
     source: ShotSource
     log: Callable[[str], None]
+    announce: Callable[[str], None]
 
     @property
     def simulated(self) -> bool:
@@ -157,6 +159,7 @@ class _Primitive:
         methods: What is done for pubs at these options.
         execute: Runs pubs with options on a backend.
         executions: How many shots a pub took, from its result's metadata.
+        runs: How many circuits with values for their parameters a pub is, variants of mitigation left out.
     """
 
     method: str
@@ -166,6 +169,7 @@ class _Primitive:
     methods: Callable[[Options], Methods]
     execute: Callable[[ShotSource, Sequence[Any], Options, str], PrimitiveResult[Any]]
     executions: Callable[[Any, Mapping[str, Any]], int]
+    runs: Callable[[Any], int]
 
     def __call__(self, job: _Job) -> _Outcome:
         params = decode_params(job.task.params, self.goal)
@@ -187,11 +191,18 @@ class _Primitive:
     def _run(self, job: _Job, pubs: Sequence[Any], options: Options) -> PrimitiveResult[Any]:
         for option in idle(options, self.methods(options)):
             job.log(f"Option {option} has no effect, as what it belongs to is switched off.")
+        job.announce(self._outlook(pubs, self.methods(options)))
         if _loses_relaxation(options.noise_model, [pub.circuit for pub in pubs]):
             job.log(
                 "Delays are ideal: simulator.noise_model has no errors for them, and clients do not send relaxation."
             )
         return self.execute(job.source, pubs, options, job.task.backend_name)
+
+    def _outlook(self, pubs: Sequence[Any], methods: Methods) -> str:
+        """Return what is to be run, for people: how many circuits, and what varies them."""
+        runs, count = sum(map(self.runs, pubs)), len(pubs)
+        varied = f"; each is varied or repeated by {methods.names()}" if methods.names() else ""
+        return f"Runs {runs} circuit{'s' * (runs != 1)} of {count} pub{'s' * (count != 1)}{varied}."
 
 
 def _loses_relaxation(model: NoiseModel | None, circuits: Iterable[QuantumCircuit]) -> bool:
@@ -242,6 +253,7 @@ _PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
         methods=sampler_methods,
         execute=sampler.execute,
         executions=lambda pub, metadata: int(metadata.get("shots") or pub.shots or 0) * pub.size,
+        runs=lambda pub: int(pub.size),
     ),
     ProgramName.ESTIMATOR: _Primitive(
         method="execute_estimator",
@@ -251,6 +263,7 @@ _PROGRAMS: Final[Mapping[str, Callable[[_Job], _Outcome]]] = {
         methods=estimator_methods,
         execute=estimator.execute,
         executions=lambda pub, metadata: int(metadata.get("shots") or 0) * estimator.num_configurations(pub),
+        runs=estimator.num_configurations,
     ),
     ProgramName.EXECUTOR: _run_quantum_program,
     ProgramName.NOISE_LEARNER: _learn_noise,

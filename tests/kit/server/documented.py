@@ -22,6 +22,7 @@ NOT_RUN = {
     ("README.md", 'pip install ".[all]"'): INSTALLS,
     ("docs/explanation/physics/noise-model.md", "generate_preset_pass_manager"): FRAGMENT,
     ("docs/explanation/physics/noise-model.md", "sampler.options.experimental"): FRAGMENT,
+    ("docs/explanation/what-fits.md", "qiskit-runtime-server doctor"): "takes a minute; test_speed.py measures less",
     ("docs/how-to/accounts.md", "api()"): "needs an admin; test_accounts_over_http.py calls the same routes",
     ("docs/how-to/ecosystem.md", "pip install"): INSTALLS,
     ("docs/how-to/gpu.md", "pip install"): GPU,

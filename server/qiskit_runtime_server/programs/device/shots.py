@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,12 @@ Log = Callable[[int, str], None]
 Report = Callable[[Plan], None]
 
 
+LONG_SECONDS: Final = 60.0
+"""What takes longer is told of in the log of a job that asks for warnings only, too, and again each time it passes."""
+
+
 class Journal:
-    """Tells a job's log how its circuits are simulated: each way once, before it is begun.
+    """Tells a job's log how its circuits are simulated: each way once, before it is begun; and how far it has come.
 
     Attributes:
         limit_seconds: How long the job may run.
@@ -37,17 +41,34 @@ class Journal:
         log: Log = lambda _level, _line: None,
         seconds: float = math.inf,
         expect: Callable[[float], None] = lambda _seconds: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take where lines go, how long the job may run, and who is told how long a simulation is about to take."""
+        """Take where lines go, how long the job may run, who is told how long a simulation will take, and a clock."""
         self._log = log
         self._expect = expect
         self.limit_seconds = seconds
+        self._clock = clock
+        self._begin = self._last_line = clock()
+        self._done = 0
         self._told: set[tuple[object, ...]] = set()
         self._broken: set[tuple[int, ...]] = set()
 
     def warn(self, line: str) -> None:
         """Tell of something else."""
         self._log(logging.WARNING, line)
+
+    def announce(self, line: str) -> None:
+        """Tell what the job will do."""
+        self._log(logging.INFO, line)
+
+    def count(self, circuits: int) -> None:
+        """Count circuits that were run, and tell how many from time to time."""
+        self._done += circuits
+        now = self._clock()
+        if now - self._last_line >= LONG_SECONDS:
+            self._last_line = now
+            self._log(logging.WARNING, f"{self._done} circuits were run in {now - self._begin:.0f} s so far.")
 
     def look_at(self, circuit: QuantumCircuit, device: Device) -> None:
         """Tell of gates of a circuit that the device's calibration says are broken; once for each pair of qubits."""
@@ -68,7 +89,9 @@ class Journal:
         key = (plan.qubits, plan.method, plan.noise, plan.truncation_error > 0)
         if key not in self._told:
             self._told.add(key)
-            self._log(logging.WARNING if plan.approximates else logging.INFO, f"Simulates {plan}.")
+            is_long = math.isfinite(plan.seconds) and plan.seconds >= LONG_SECONDS
+            grave = plan.approximates or is_long
+            self._log(logging.WARNING if grave else logging.INFO, f"Simulates {plan}.")
 
 
 def _pairs(circuit: QuantumCircuit) -> set[tuple[int, ...]]:
@@ -179,7 +202,7 @@ class SimulatedShots:
             self._journal.add(plan)
             report(plan)
 
-        return engine.sample(
+        bits = engine.sample(
             self._simulator,
             circuit,
             parameter_values,
@@ -192,6 +215,8 @@ class SimulatedShots:
             report=begin,
             limit_seconds=self._journal.limit_seconds,
         )
+        self._journal.count(len(parameter_values))
+        return bits
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
         """Leave the bits as they are: they show the errors of the device."""

@@ -118,6 +118,19 @@ def test_an_estimator_task_counts_every_configuration() -> None:
     assert completed.metrics.executions == 2 * 3 * 100
 
 
+def test_the_log_tells_what_is_to_be_run_before_it_is() -> None:
+    executor, lines = PlainExecutor(), list[str]()
+    pub = (circuit(), {"IIIIZ": 1.0, "IIIIX": 1.0}, [[0.0], [1.0], [2.0]], 0.1)
+    options = {"resilience_level": 1}
+    run_program(
+        task(executor, [pub], program_id="estimator", options=options, log_level="INFO"), executor, lines.append
+    )
+    assert lines[0] == (
+        "Runs 6 circuits of 1 pub; each is varied or repeated by twirling.enable_measure,"
+        " resilience.measure_mitigation."
+    )
+
+
 def test_results_are_of_the_platforms_schemas() -> None:
     executor = PlainExecutor()
     sampled = run_program(task(executor, [(measured(), [0.5], 30)]), executor, print)
@@ -291,7 +304,8 @@ def bell() -> QuantumCircuit:
 def test_the_log_tells_how_circuits_are_simulated_from_level_info_on() -> None:
     executor, lines = PlainExecutor(), list[str]()
     run_program(task(executor, [bell(), bell()], log_level="INFO"), executor, lines.append)
-    assert [line for line in lines if line.startswith("Simulates 2 qubits by statevector: about ")] == lines[:1]
+    assert lines[0] == "Runs 2 circuits of 2 pubs."
+    assert [line for line in lines if line.startswith("Simulates 2 qubits by statevector: about ")] == lines[1:2]
     lines.clear()
     run_program(task(executor, [bell()]), executor, lines.append)
     assert not lines
@@ -311,7 +325,8 @@ def test_the_log_of_a_dry_run_tells_the_plan_and_what_would_be_refused() -> None
     executor, lines = PlainExecutor(), list[str]()
     name = dry_run_name("fake_manila@aer")
     run_program(task(executor, [bell()], backend_name=name, log_level="INFO"), executor, lines.append)
-    assert lines[0].startswith("Simulates 2 qubits by statevector")
+    assert lines[0] == "Runs 1 circuit of 1 pub."
+    assert lines[1].startswith("Simulates 2 qubits by statevector")
     lines.clear()
     run_program(task(executor, [bell()], backend_name=name, seconds=1e-9), executor, lines.append)
     (line,) = lines
