@@ -13,7 +13,7 @@ OPERATIONS = [
     (f"{method.upper()} {path}", said) for path, of in DOCUMENT["paths"].items() for method, said in of.items()
 ]
 WITHOUT_TOKEN = {
-    "/health/",
+    "/health",
     "/identity/token",
     "/qiskit-runtime-server-",
     "/api/v1/qiskit-runtime-server-",

@@ -1,5 +1,6 @@
 """What an account is granted: its share of the executors, and its limits."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,7 +35,7 @@ class AccountLimits:
             LimitError: If it has as many as it may.
         """
         if self.queued is not None and queued >= self.queued:
-            raise LimitError(f"Instance {instance} has {queued} queued jobs; its limit is {self.queued}.")
+            raise LimitError(f"{_named(instance)} has {queued} queued jobs; its limit is {self.queued}.")
 
     def check_seconds(self, instance: str, used: float) -> None:
         """Refuse one more job of an instance that has used `used` seconds of slot time on this day (UTC).
@@ -44,9 +45,15 @@ class AccountLimits:
         """
         if self.seconds_per_day is not None and used >= self.seconds_per_day:
             raise LimitError(
-                f"Instance {instance} has used {used:.1f} s of slot time today; its limit is"
+                f"{_named(instance)} has used {used:.1f} s of slot time today; its limit is"
                 f" {self.seconds_per_day:g} s per day (UTC)."
             )
+
+
+def _named(crn: str) -> str:
+    """Return what people call an instance: its name and its account's, as `Account.crn` has put them together."""
+    parts = re.fullmatch(r"crn:.*:a/(.*):([^:]*)::", crn)
+    return f"Instance {parts[2]} of account {parts[1]}" if parts else f"Instance {crn}"
 
 
 NO_LIMITS: Final = AccountLimits()

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
+from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
@@ -11,11 +12,12 @@ from rich.console import Console
 from qiskit_runtime_server.api.internal import internal_app
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.dispatch.pools import Pool
-from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.worker.slots import Slots
 
 # Clients poll every half second; whoever waited for a job that ended in the drain fetches its result within this.
 _FAREWELL_SECONDS: Final = 2.0
@@ -48,10 +50,11 @@ async def serve(app: FastAPI, settings: Settings) -> None:
             async def close() -> None:
                 services.endings.close()
 
+            slots = ", ".join([f"{name} ({await _description(pool)})" for name, pool in services.pools.items()])
             await serve_app(
                 app,
                 listener,
-                announce=partial(_print_banner, services, internal_url),
+                announce=partial(_print_banner, services, slots, internal_url),
                 drain=drain,
                 close=close,
             )
@@ -67,11 +70,10 @@ def demand_services_only(settings: Settings) -> None:
         raise StartupError(f"An api has no slots of its own: give --executors {local[0]}=http://HOST:PORT.")
 
 
-def _print_banner(services: Services, internal_url: str | None, url: str) -> None:
+def _print_banner(services: Services, slots: str, internal_url: str | None, url: str) -> None:
     settings = services.settings
-    slots = ", ".join(f"{name} ({_description(pool)})" for name, pool in services.pools.items())
     console = Console(highlight=False, soft_wrap=True)
-    console.print("[bold]Qiskit Runtime Server[/bold]")
+    console.print(f"[bold]Qiskit Runtime Server[/bold] {version('qiskit-runtime-server')}")
     console.print(f"  executors  {slots}")
     console.print(f"  devices    {len(services.catalog.names())}, as NAME@EXECUTOR")
     console.print(f"  data       {services.store}")
@@ -79,8 +81,15 @@ def _print_banner(services: Services, internal_url: str | None, url: str) -> Non
     console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
     if internal_url is not None:
         console.print(f"  internal   {internal_url}/metrics, {internal_url}/internal/load")
+    drain = settings.drain.total_seconds()
+    console.print(f"  stop       Ctrl-C: running jobs may go on for {drain:g} s; a second Ctrl-C stops at once")
     console.print(f"Listening on {url}")
 
 
-def _description(pool: Pool) -> str:
-    return str(pool) if isinstance(pool, RemotePool) else f"{pool.size} slot{'s' * (pool.size != 1)}"
+async def _description(pool: Pool) -> str:
+    if not isinstance(pool, Slots):
+        return str(pool)
+    qubits = (await pool.capabilities()).num_qubits
+    each = f"each for {qubits} entangled qubits without errors"
+    memory = f" in {in_words(pool.memory_bytes)}" if pool.memory_bytes else ""
+    return f"{pool.size} slot{'s' * (pool.size != 1)}, {each}{memory}"

@@ -7,6 +7,7 @@ one attaches again. Only `worker.runs` knows how long that may take.
 import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -33,6 +34,7 @@ from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, Unknow
 if TYPE_CHECKING:
     pass
 
+_VERSION: Final = version("qiskit-runtime-server")
 _TASKS: Final = msgspec.msgpack.Decoder(Task)
 _CONFIRMATIONS: Final = msgspec.json.Decoder(Confirmation)
 
@@ -47,7 +49,7 @@ class _Key:
         self._expected = None if key is None else f"Bearer {key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].startswith("/health/") and not self._fits(scope):
+        if scope["type"] == "http" and not _is_probe(scope["path"]) and not self._fits(scope):
             refusal = Response("The executor's key is missing or wrong.", HTTPStatus.UNAUTHORIZED)
             await refusal(scope, receive, send)
             return
@@ -56,6 +58,10 @@ class _Key:
     def _fits(self, scope: Scope) -> bool:
         given = Headers(scope=scope).get("authorization", "").encode()
         return self._expected is None or hmac.compare_digest(given, self._expected)
+
+
+def _is_probe(path: str) -> bool:
+    return path == "/health" or path.startswith("/health/")
 
 
 class Service:
@@ -67,6 +73,7 @@ class Service:
     def app(self, key: str | None) -> ASGIApp:
         """Return the service as an ASGI application that asks for `key`."""
         routes = [
+            Route("/health", self._ready),
             Route("/health/live", self._live),
             Route("/health/ready", self._ready),
             Route("/v1/load", self._load),
@@ -84,8 +91,8 @@ class Service:
     async def _ready(self, _: Request) -> Response:
         """Answer 503 while the executor drains: it takes no jobs, though it does answer for those that it has."""
         if self._runs.draining:
-            return _json({"status": "draining"}, HTTPStatus.SERVICE_UNAVAILABLE)
-        return _json({"status": "ready"})
+            return _json({"status": "draining", "version": _VERSION}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return _json({"status": "ready", "version": _VERSION})
 
     async def _load(self, _: Request) -> Response:
         return _json(self._runs.occupancy())

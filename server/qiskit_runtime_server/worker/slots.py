@@ -162,12 +162,14 @@ class Slots:
 
     Attributes:
         size: How many there are.
+        memory_bytes: What jobs may use in each; None for no limit.
         budget: Where results make room for themselves before they are read.
         holder: This process's start of the executor.
     """
 
     def __init__(self, spec: WorkerSpec, size: int, budget: ByteBudget) -> None:
         self.size = size
+        self.memory_bytes = spec.memory_bytes
         self.budget = budget
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
         self._slots = [Slot(spec, self) for _ in range(size)]

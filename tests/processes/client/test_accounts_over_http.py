@@ -153,8 +153,7 @@ def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.
     ada.patch("/admin/executors/aer", json={"draining": True})
     jobs = [submit(bob) for _ in range(2)]
     refused = message_of(bob.post("/jobs", json=submission()), 429)
-    assert "a/bob:default" in refused
-    assert "2 queued jobs; its limit is 2" in refused
+    assert "Instance default of account bob has 2 queued jobs; its limit is 2" in refused
     ada.patch("/admin/executors/aer", json={"draining": False})
     assert [end_of(bob, job)["status"] for job in jobs] == ["Completed"] * 2
     usage = bob.get("/instances/usage").json()

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -188,6 +189,7 @@ def test_only_the_probes_need_no_key(standing: list[ServerProcess], authorizatio
         ):
             assert stranger.request(method, path).status_code == 401, path
         assert stranger.get("/health/live").status_code == 200
+        assert stranger.get("/health").json() == {"status": "ready", "version": version("qiskit-runtime-server")}
         assert stranger.get("/health/ready").status_code == 200
 
 

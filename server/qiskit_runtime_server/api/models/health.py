@@ -22,4 +22,5 @@ class Ready(Answer):
     """The server takes jobs."""
 
     status: Literal["ready"]
+    version: str
     executors: dict[str, Slots]

@@ -55,13 +55,14 @@ async def list_backends(
     devices = []
     for executor, pool in services.pools.items():
         load = loads.get(executor, Load())
+        reason = _reason_to_wait(pool, load)
         ideal_qubits = (await pool.capabilities()).num_qubits
         names = services.catalog.names()
         for name in [*names, *(_dry_runs(names) if include_mocks else ())]:
             outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
-            devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load))
+            devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load, reason))
             if executor == services.settings.default_executor:
-                devices.append(_summary(name, outline, load))
+                devices.append(_summary(name, outline, load, reason))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
         return Backends(devices=[device.name for device in devices])
     return Backends(devices=devices)
@@ -103,8 +104,8 @@ async def status(name: PathName, _: Caller, services: TheServices) -> BackendSta
         backend_name=name,
         backend_version=outline.backend_version,
         state=True,
-        status="paused" if load.draining else "active",
-        message=_message(services.pools[pair.executor], load),
+        status="paused" if (reason := _reason_to_wait(services.pools[pair.executor], load)) else "active",
+        message=reason,
         length_queue=load.queued,
     )
 
@@ -132,15 +133,15 @@ def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
     return sorted(MetadataName(name) for name in found if name is not None)
 
 
-def _summary(name: str, outline: Outline, load: Load) -> BackendSummary:
+def _summary(name: str, outline: Outline, load: Load, reason_to_wait: str) -> BackendSummary:
     return BackendSummary(
         name=name,
         is_simulator=False,
         device_class="mock" if is_dry_run(name) else None,
         processor_type=dict(outline.processor_type) or None,
         clops=None if outline.clops is None else Clops(type="hardware", value=outline.clops),
-        status=BackendState(name="paused", reason=_DRAINING)
-        if load.draining
+        status=BackendState(name="paused", reason=reason_to_wait)
+        if reason_to_wait
         else BackendState(name="online", reason="available"),
         queue_length=load.queued,
         qubits=outline.num_qubits,
@@ -148,7 +149,8 @@ def _summary(name: str, outline: Outline, load: Load) -> BackendSummary:
     )
 
 
-def _message(pool: Pool, load: Load) -> str:
+def _reason_to_wait(pool: Pool, load: Load) -> str:
+    """Return why jobs would wait whatever the queue; empty if they would not."""
     if load.draining:
         return _DRAINING
     return "" if pool.size else "No executor is up: jobs wait for one."

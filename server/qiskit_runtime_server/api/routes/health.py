@@ -1,5 +1,7 @@
 """Probes for supervisors: whether the process is alive, and whether it can take jobs."""
 
+from importlib.metadata import version
+
 from fastapi import APIRouter
 
 from qiskit_runtime_server.api.models.base import errors
@@ -15,9 +17,10 @@ async def live() -> Live:
     return Live(status="alive")
 
 
+@router.get("")
 @router.get("/ready")
 async def ready(services: TheServices) -> Ready:
     """Answer when the store answers; the executors' slots have been warm before anybody listened."""
     await services.store.counts.load()
     executors = {name: Slots(slots=pool.size, idle=pool.idle) for name, pool in services.pools.items()}
-    return Ready(status="ready", executors=executors)
+    return Ready(status="ready", version=version("qiskit-runtime-server"), executors=executors)

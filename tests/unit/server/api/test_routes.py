@@ -1,10 +1,11 @@
 """The routes beside those of jobs: accounts, backends, sessions, usage, administration, health."""
 
+from importlib.metadata import version
 from urllib.parse import quote
 
 import pytest
 
-from kit.server.api_in_process import BACKEND, Api, submit
+from kit.server.api_in_process import BACKEND, Api, body, submit
 from kit.server.played_pool import NAME
 
 TEACHING = "crn:v1:bluemix:public:quantum-computing:us-east:a/alice:teaching::"
@@ -129,6 +130,25 @@ async def test_probes_answer_without_a_token(api: Api) -> None:
     assert (await api.nobody.get("/health/live")).json() == {"status": "alive"}
     ready = (await api.nobody.get("/health/ready")).json()
     assert ready["executors"] == {NAME: {"slots": 1, "idle": 1}}
+    assert ready["version"] == version("qiskit-runtime-server")
+    assert (await api.nobody.get("/health")).json() == ready
+
+
+async def test_a_backend_without_an_executor_is_not_active(api: Api) -> None:
+    api.services.pools[NAME].size = 0  # type: ignore[misc] # that of the test can be set
+    status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()
+    assert (status["status"], status["message"]) == ("paused", "No executor is up: jobs wait for one.")
+    for device in (await api.alice.get("/backends")).json()["devices"]:
+        assert device["status"] == {"name": "paused", "reason": "No executor is up: jobs wait for one."}
+
+
+async def test_limits_name_account_and_instance_as_people_do(api: Api) -> None:
+    for _ in range(2):
+        await submit(api.bob)
+    refused = await api.bob.post("/jobs", json=body())
+    assert refused.status_code == 429
+    message = refused.json()["error"]["message"]
+    assert message == "Instance default of account bob has 2 queued jobs; its limit is 2."
 
 
 async def test_what_is_not_there_is_said_in_the_shape_of_every_error(api: Api) -> None:
