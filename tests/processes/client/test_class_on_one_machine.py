@@ -11,6 +11,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
+from kit.server.cluster_processes import wait_until
 from kit.server.http_jobs import end_of, long_circuit, signed_in, submit, when
 from kit.server.server_process import ServerProcess, StartServer
 from qiskit_runtime_server.client import connect
@@ -101,13 +102,11 @@ def test_what_an_account_may_take_bounds_its_runs_and_holds_its_jobs(
     (tokens / "ann").rename(tokens.parent / "ann")
     [listed] = ada.get("/admin/jobs", params={"account": "ann", "state": "Queued"}).json()["jobs"]
     assert (listed["id"], listed["started"]) == (jobs[1], None)
-    time.sleep(8)
+    wait_until(lambda: "account ann is not there any more" in "".join(server.output))
     assert ada.get(f"/jobs/{jobs[1]}").json()["status"] == "Queued"
-    assert "account ann is not there any more" in "".join(server.output)
     (tokens.parent / "ann").rename(tokens / "ann")
     grant(seconds_per_day=1000)
-    time.sleep(3)
-    assert end_of(sign_in(server, "ann"), jobs[1], seconds=60)["status"] == "Completed"
+    assert end_of(ada, jobs[1], seconds=60)["status"] == "Completed"
 
 
 def wait_for_reason(client: httpx.Client, job_id: str) -> dict[str, Any]:
