@@ -6,11 +6,15 @@ Nothing heavy is imported before a command has been chosen: worker processes imp
 import asyncio
 import logging
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qiskit_runtime_server.command_line.accounts import accounts
+from qiskit_runtime_server.command_line.extras import explained
+from qiskit_runtime_server.command_line.help import SettingsCommand
 from qiskit_runtime_server.errors import RequestError, ServerError
 from qiskit_runtime_server.former_options import renamed
 from qiskit_runtime_server.shells import Format, setting, unsetting
@@ -20,16 +24,33 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="A self-hosted Qiskit Runtime: unmodified qiskit-ibm-runtime clients submit jobs, simulators run them.",
 )
+cli.add_typer(accounts, name="accounts")
 
 Url = Annotated[str, typer.Argument(help="Where the server listens, as in http://127.0.0.1:8000.")]
 Token = Annotated[str, typer.Option(help="The account's token; anything will do for an anonymous server.")]
 
 
-@cli.command()
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        typer.echo(version("qiskit-runtime-server"))
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """A self-hosted Qiskit Runtime: unmodified qiskit-ibm-runtime clients submit jobs, simulators run them."""
+
+
+@cli.command(cls=SettingsCommand)
 def serve(  # noqa: PLR0913 - one parameter per option
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -63,7 +84,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
     asyncio.run(role.serve(create_app(settings=settings), settings))
 
 
-@cli.command()
+@cli.command(cls=SettingsCommand)
 def api(  # noqa: PLR0913 - one parameter per option
     *,
     executors: Annotated[
@@ -99,7 +120,7 @@ def api(  # noqa: PLR0913 - one parameter per option
     asyncio.run(role.serve(create_app(settings=settings), settings))
 
 
-@cli.command()
+@cli.command(cls=SettingsCommand)
 def executor(  # noqa: PLR0913 - one parameter per option
     name: Annotated[str, typer.Argument(help="Name of an installed executor, such as aer.")],
     *,
@@ -155,30 +176,6 @@ def _set_up(**given: object) -> "Settings":
     for name in ("alembic", "httpx", "qiskit", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return settings
-
-
-@cli.command()
-def accounts(folder: Annotated[Path, typer.Argument(help="A folder of tokens, as for --tokens.")]) -> None:
-    """List the accounts of a folder of tokens, and say what is wrong with it; exits with 1 if anything is."""
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.table import Table  # noqa: PLC0415
-
-    from qiskit_runtime_server.accounts.token_folder import listed, problems  # noqa: PLC0415
-
-    table = Table("account", "role", "tokens", "instance", "plan", "weight", "running", "queued", "s per day", "qubits")
-    for account, tokens in listed(folder):
-        for instance in account.instances:
-            granted = instance.limits
-            limits = (granted.running, granted.queued, granted.seconds_per_day, granted.qubits)
-            shown = ("-" if limit is None else f"{limit:g}" for limit in limits)
-            who = (account.id, account.role, str(tokens), instance.name, instance.plan, str(granted.weight))
-            table.add_row(*who, *shown)
-    Console().print(table)
-    wrong = problems(folder)
-    for problem in wrong:
-        typer.echo(f"warning: {problem}", err=True)
-    if wrong:
-        raise typer.Exit(1)
 
 
 @cli.command()
@@ -238,6 +235,8 @@ def main() -> None:
         cli(args=list(renamed(sys.argv[1:])))
     except ServerError as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {explained(error)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Header, Request, Security
@@ -72,19 +73,40 @@ class Services:
             BackendNotFoundError: If its metadata or its executor is unknown.
         """
         pair, ideal_qubits = await self._pair(backend)
-        return self.catalog.get(pair.metadata, ideal_qubits=ideal_qubits)
+        try:
+            return self.catalog.get(pair.metadata, ideal_qubits=ideal_qubits)
+        except BackendNotFoundError as error:
+            raise self._with_nearest(error, backend) from error
 
     async def outline(self, backend: str) -> tuple[VirtualBackend, Outline]:
         """Return the pair and the outline of a virtual backend, which costs less than the device; errors as above."""
         pair, ideal_qubits = await self._pair(backend)
-        return pair, self.catalog.outline(pair.metadata, ideal_qubits=ideal_qubits)
+        try:
+            return pair, self.catalog.outline(pair.metadata, ideal_qubits=ideal_qubits)
+        except BackendNotFoundError as error:
+            raise self._with_nearest(error, backend) from error
+
+    def _with_nearest(self, error: BackendNotFoundError, backend: str) -> BackendNotFoundError:
+        """Return the error with the names that are nearest to what was asked for, if any are near."""
+        names = [
+            str(VirtualBackend(metadata=name, executor=executor))
+            for executor in self.pools
+            for name in self.catalog.names()
+        ]
+        near = get_close_matches(backend, names, n=3, cutoff=0.7)
+        return BackendNotFoundError(f"{error} Did you mean {' or '.join(near)}?") if near else error
 
     async def _pair(self, backend: str) -> tuple[VirtualBackend, int]:
-        pair = VirtualBackend.parse(backend, self.settings.default_executor)
+        try:
+            pair = VirtualBackend.parse(backend, self.settings.default_executor)
+        except BackendNotFoundError as error:
+            raise self._with_nearest(error, backend) from error
         pool = self.pools.get(pair.executor)
         if pool is None:
             offered = ", ".join(sorted(self.pools))
-            raise BackendNotFoundError(f"Backend {backend!r} not found: the executors here are {offered}.")
+            raise self._with_nearest(
+                BackendNotFoundError(f"Backend {backend!r} not found: the executors here are {offered}."), backend
+            )
         return pair, (await pool.capabilities()).num_qubits
 
 

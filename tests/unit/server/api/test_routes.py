@@ -47,6 +47,15 @@ async def test_a_backend_is_described_and_one_that_is_not_there_is_not(api: Api)
         assert (await api.alice.get(f"/backends/fake_nowhere@{NAME}/{path}")).status_code == 404
 
 
+@pytest.mark.parametrize("name", [BACKEND.replace("fake_", "fak_"), BACKEND.partition("@")[0] + "@", BACKEND + "s"])
+async def test_a_name_that_is_not_found_is_answered_with_the_nearest(api: Api, name: str) -> None:
+    for path in ("configuration", "status"):
+        answer = await api.alice.get(f"/backends/{name}/{path}")
+        assert answer.status_code == 404
+        assert f"Did you mean {BACKEND}" in answer.text
+    assert "Did you mean" not in (await api.alice.get(f"/backends/ibm_x@{NAME}/status")).text
+
+
 async def test_an_executor_that_drains_is_said_to_be_paused(api: Api) -> None:
     await submit(api.alice)
     status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()

@@ -1,0 +1,165 @@
+"""The commands `accounts add`, `remove`, `token`, `rotate` and `list`, on a folder of tokens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from qiskit_runtime_server.errors import AccountsFileError
+from qiskit_runtime_server.shells import Format, setting
+
+if TYPE_CHECKING:
+    from qiskit_runtime_server.accounts.identity import Account
+
+
+class ListsByDefault(TyperGroup):
+    """Takes `accounts FOLDER` for `accounts list FOLDER`, which it was before there were other commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's, or typer's copy of it
+        """Put `list` before a folder."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+accounts = typer.Typer(
+    cls=ListsByDefault,
+    no_args_is_help=True,
+    help="Make, change and list the accounts of a folder of tokens; a running server follows within two seconds.",
+)
+
+Folder = Annotated[Path, typer.Argument(help="A folder of tokens, as for --tokens.")]
+Names = Annotated[list[str], typer.Argument(help="Names of accounts.")]
+Url = Annotated[str, typer.Option(help="Where clients find the server.")]
+Form = Annotated[Format, typer.Option("--format", help="What the lines that connect a client are written for.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_URL: Final = "http://127.0.0.1:8000"
+
+
+@accounts.command()
+def add(  # noqa: PLR0913 - one parameter per option
+    folder: Folder,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of accounts.")] = None,
+    *,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of a class: a column `name`, and others called as keys of accounts.toml, as in qubits."
+        ),
+    ] = None,
+    url: Url = _URL,
+    form: Form = Format.PYTHON,
+    as_json: Json = False,
+) -> None:
+    """Make accounts with a token each, and print for each what connects its client. Tokens are shown only now."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - nothing heavy before a command is chosen
+
+    wanted = editing.read_class(csv) if csv is not None else {}
+    if twice := wanted.keys() & set(names or ()):
+        raise AccountsFileError(f"{csv} names {min(twice)!r} already.")
+    wanted |= {name: {} for name in names or ()}
+    if not wanted:
+        raise AccountsFileError("No account is named: give names, or --csv with a file that has a line for each.")
+    _tell(editing.add(folder, wanted), url, form, as_json=as_json)
+
+
+@accounts.command()
+def token(folder: Folder, name: str, *, url: Url = _URL, form: Form = Format.PYTHON, as_json: Json = False) -> None:
+    """Give an account a further token; those that it has go on working."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+
+    _tell({name: editing.add_token(folder, name)}, url, form, as_json=as_json)
+
+
+@accounts.command()
+def rotate(folder: Folder, names: Names, *, url: Url = _URL, form: Form = Format.PYTHON, as_json: Json = False) -> None:
+    """Give accounts a new token each; all that they had stop working."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+
+    _tell(editing.rotate(folder, dict.fromkeys(names)), url, form, as_json=as_json)
+
+
+@accounts.command()
+def remove(folder: Folder, names: Names) -> None:
+    """Remove accounts: their tokens stop working, their jobs stay."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+
+    for name in editing.remove(folder, dict.fromkeys(names)):
+        typer.echo(f"{name}: it still has a section in accounts.toml; remove that by hand.", err=True)
+
+
+@accounts.command("list")
+def list_accounts(folder: Folder, *, as_json: Json = False) -> None:
+    """List the accounts, and say what is wrong with the folder; exits with 1 if anything is."""
+    from qiskit_runtime_server.accounts.token_folder import listed, problems  # noqa: PLC0415 - as above
+
+    rows = [row for account, tokens in listed(folder) for row in _rows(account, tokens)]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print_table(rows)
+    wrong = problems(folder)
+    for problem in wrong:
+        typer.echo(f"warning: {problem}", err=True)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _tell(tokens: Mapping[str, str], url: str, form: Format, *, as_json: bool) -> None:
+    from qiskit_runtime_server.client import environment  # noqa: PLC0415 - as above
+
+    if as_json:
+        typer.echo(json.dumps([{"account": name, "token": token} for name, token in tokens.items()], indent=2))
+        return
+    typer.echo("\n\n".join(f"# {name}\n{setting(environment(url, token), form)}" for name, token in tokens.items()))
+
+
+def _rows(account: "Account", tokens: int) -> list[dict[str, object]]:
+    """Return a row for each instance; None is no limit."""
+    return [
+        {
+            "account": account.id,
+            "role": str(account.role),
+            "tokens": tokens,
+            "instance": instance.name,
+            "plan": instance.plan,
+            "weight": instance.limits.weight,
+            "running": instance.limits.running,
+            "queued": instance.limits.queued,
+            "seconds_per_day": instance.limits.seconds_per_day,
+            "qubits": instance.limits.qubits,
+        }
+        for instance in account.instances
+    ]
+
+
+def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print the columns that tell accounts apart or limit one, so that a class fits on 80 columns."""
+    from rich import box  # noqa: PLC0415 - as above
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    unsaid: dict[str, object] = {"instance": "default", "plan": "self-hosted", "weight": 1}
+    always = ("account", "role", "tokens")
+    columns = [
+        column
+        for column in (rows[0] if rows else always)
+        if column in always or any(row[column] != unsaid.get(column) for row in rows)
+    ]
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        text = column in {"account", "instance", "plan"}
+        table.add_column(
+            "s/day" if column == "seconds_per_day" else column, overflow="fold", no_wrap=not text, max_width=24
+        )
+    for row in rows:
+        table.add_row(*(_cell(row[column]) for column in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,188 @@
+"""Folders of tokens are changed by commands: nothing is lost, nothing is half done, nobody else can read tokens."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from qiskit_runtime_server.accounts import editing
+from qiskit_runtime_server.accounts.identity import fingerprint
+from qiskit_runtime_server.accounts.token_folder import TokenFolder, listed, problems
+from qiskit_runtime_server.errors import AccountsFileError
+
+
+def command(*arguments: object, columns: int = 80) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "qiskit_runtime_server", "accounts", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": str(columns)},
+    )
+
+
+def owner(folder: Path, token: str) -> str | None:
+    account = TokenFolder(folder).find(fingerprint(token))
+    return None if account is None else account.id
+
+
+def test_a_token_that_is_made_works_and_stands_nowhere(tmp_path: Path) -> None:
+    folder = tmp_path / "tokens"
+    tokens = editing.add(folder, {"alice": {}, "bob": {}})
+    assert {name: owner(folder, token) for name, token in tokens.items()} == {"alice": "alice", "bob": "bob"}
+    assert tokens["alice"] not in (folder / "alice").read_text()
+    assert problems(folder) == []
+
+
+def test_only_the_owner_reads_what_was_written(tmp_path: Path) -> None:
+    folder = tmp_path / "tokens"
+    before = os.umask(0)
+    try:
+        editing.add(folder, {"alice": {"role": "admin"}})
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()} == {
+        ".lock": 0o600,
+        "accounts.toml": 0o600,
+        "alice": 0o600,
+    }
+
+
+def test_a_further_token_leaves_the_others_and_rotating_does_not(tmp_path: Path) -> None:
+    first = editing.add(tmp_path, {"alice": {}})["alice"]
+    second = editing.add_token(tmp_path, "alice")
+    assert [owner(tmp_path, token) for token in (first, second)] == ["alice", "alice"]
+    third = editing.rotate(tmp_path, ["alice"])["alice"]
+    assert [owner(tmp_path, token) for token in (first, second, third)] == [None, None, "alice"]
+
+
+@pytest.mark.parametrize(
+    "name", ["alice", "accounts.toml", ".hidden", "a/b", "../up", "", "-x", "a b", "ä", "x" * 64, "a\n"]
+)
+def test_a_name_that_is_taken_or_none_changes_nothing(tmp_path: Path, name: str) -> None:
+    editing.add(tmp_path, {"alice": {}})
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    with pytest.raises(AccountsFileError, match=r"already|can be called"):
+        editing.add(tmp_path, {"carol": {"qubits": "3"}, name: {}})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+def test_what_is_unknown_cannot_be_changed(tmp_path: Path) -> None:
+    token = editing.add(tmp_path, {"alice": {}})["alice"]
+    with pytest.raises(AccountsFileError, match="no account 'bob'"):
+        editing.rotate(tmp_path, ["alice", "bob"])
+    with pytest.raises(AccountsFileError, match="no account 'bob'"):
+        editing.remove(tmp_path, ["alice", "bob"])
+    with pytest.raises(AccountsFileError, match="no account 'bob'"):
+        editing.add_token(tmp_path, "bob")
+    assert owner(tmp_path, token) == "alice"
+    with pytest.raises(AccountsFileError, match="cannot be changed"):
+        editing.rotate(tmp_path / "nowhere", ["alice"])
+
+
+def test_columns_of_a_class_become_limits_behind_what_the_file_said(tmp_path: Path) -> None:
+    (tmp_path / "accounts.toml").write_text("# ours\n[defaults]\nqubits = 9\n")
+    table = tmp_path / "class.csv"
+    table.write_text("name,role,seconds_per_day,qubits\nada,admin,,\nbob.b,,0.5,unlimited\ncy,,,\n", "utf-8-sig")
+    editing.add(tmp_path, editing.read_class(table))
+    accounts = {str(account.id): account for account, _ in listed(tmp_path)}
+    limits = {name: account.instances[0].limits for name, account in accounts.items() if name != "class.csv"}
+    assert {name: (own.seconds_per_day, own.qubits) for name, own in limits.items()} == {
+        "ada": (None, 9),
+        "bob.b": (0.5, None),
+        "cy": (None, 9),
+    }
+    assert [str(accounts[name].role) for name in ("ada", "bob.b")] == ["admin", "user"]
+    assert (tmp_path / "accounts.toml").read_text().startswith("# ours\n[defaults]\nqubits = 9\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("who\nalice\n", "its first line has to name the columns"),
+        ("", "its first line has to name the columns"),
+        ("name\nalice\nalice\n", "names 'alice' twice"),
+        ("name\nalice,3\n", "more cells"),
+        ("name,qbits\nalice,3\n", r"accounts\.alice\.qbits"),
+        ("name,qubits\nalice,many\n", r"accounts\.alice\.qubits"),
+        ('name,role\nalice,"admin""\n[defaults]"\n', r"accounts\.alice\.role"),
+    ],
+)
+def test_a_table_that_makes_no_sense_adds_nobody(tmp_path: Path, text: str, message: str) -> None:
+    table = tmp_path / "class.csv"
+    table.write_text(text)
+    folder = tmp_path / "tokens"
+    with pytest.raises(AccountsFileError, match=message):
+        editing.add(folder, editing.read_class(table))
+    assert not folder.exists() or {path.name for path in folder.iterdir()} <= {".lock"}
+
+
+def test_commands_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    editing.add(tmp_path, {"all": {}})
+
+    def work(number: int) -> str:
+        editing.add(tmp_path, {f"student-{number}": {"qubits": str(number)}})
+        return editing.add_token(tmp_path, "all")
+
+    with ThreadPoolExecutor(8) as threads:
+        tokens = list(threads.map(work, range(40)))
+    assert {owner(tmp_path, token) for token in tokens} == {"all"}
+    qubits = {account.id: account.instances[0].limits.qubits for account, _ in listed(tmp_path)}
+    assert qubits == {"all": None} | {f"student-{number}": number for number in range(40)}
+
+
+def test_each_student_gets_a_cell_that_sets_what_the_client_reads(tmp_path: Path) -> None:
+    table = tmp_path / "class.csv"
+    table.write_text("name,qubits\nalice,5\nbob,\n")
+    folder = tmp_path / "tokens"
+    done = command("add", folder, "--csv", table, "--url", "http://class.test:8000")
+    assert done.returncode == 0, done.stderr
+    cells = [cell for cell in done.stdout.split("# ") if cell]
+    assert [cell.splitlines()[0] for cell in cells] == ["alice", "bob"]
+    for cell in cells:
+        name, _, program = cell.partition("\n")
+        printed = subprocess.run(
+            [sys.executable, "-c", f"{program}\nprint(os.environ['QISKIT_IBM_TOKEN'], os.environ['IAM_URL'])"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        assert owner(folder, printed[0]) == name
+        assert printed[1] == "http://class.test:8000"
+    again = command("add", folder, "--csv", table)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.count("\n") == 1
+    assert "already" in again.stderr
+
+
+def test_a_class_is_listed_on_eighty_columns(tmp_path: Path) -> None:
+    names = [f"student-with-a-name-{number}" for number in range(3)]
+    everything = {"qubits": "20", "running": "2", "queued": "500", "seconds_per_day": "36000", "weight": "7"}
+    editing.add(tmp_path, dict.fromkeys(names, everything))
+    lines = command("list", tmp_path).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line.split() for line in lines if line.strip().startswith("student")]
+    assert rows == [[name, "user", "1", "7", "2", "500", "36000", "20"] for name in names]
+    assert command(tmp_path).stdout.splitlines() == lines, "as it was called before"
+
+
+def test_lists_and_tokens_are_printed_as_json_too(tmp_path: Path) -> None:
+    (made,) = json.loads(command("add", tmp_path, "alice", "--json").stdout)
+    assert owner(tmp_path, made["token"]) == made["account"] == "alice"
+    (row,) = json.loads(command("list", tmp_path, "--json").stdout)
+    assert row["account"] == "alice"
+    assert row["qubits"] is None
+
+
+def test_a_section_that_is_left_is_named(tmp_path: Path) -> None:
+    editing.add(tmp_path, {"alice": {"qubits": "3"}, "bob": {}})
+    done = command("remove", tmp_path, "alice", "bob")
+    assert done.returncode == 0
+    assert "alice: it still has a section" in done.stderr
+    assert "bob" not in done.stderr
+    assert command("list", tmp_path).returncode == 1
