@@ -157,7 +157,7 @@ class Simulator:
         seconds = task.shots * len(task.circuit.data) * (_SECONDS_PER_INSTRUCTION + _SECONDS_PER_BYTE * state)
         return Offer(method="statevector", seconds=seconds, memory_bytes=state)
 
-    def offer_truncated(self, task: SampleTask, most_error: float, most_seconds: float) -> Offer:  # noqa: ARG002
+    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:  # noqa: ARG002
         """Return how `sample` would run a task that is too large for it, if it may leave out parts of the state.
 
         Here it cannot.
@@ -165,7 +165,6 @@ class Simulator:
         Args:
             task: As in `offer`.
             most_error: The total variation by which the outcomes' distribution may change.
-            most_seconds: For all rows.
 
         Raises:
             CircuitTooLargeError: If it cannot either; the message says why.

@@ -302,7 +302,7 @@ class _Limited:
 
     def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return how it would run them if it may truncate states; errors as in `offer`."""
-        return self._in_time(task, self.executor.offer_truncated(task, most_error, self.most_seconds))
+        return self._in_time(task, self.executor.offer_truncated(task, most_error))
 
     def _in_time(self, task: SampleTask, offer: Offer) -> Offer:
         seconds = offer.seconds * len(task.seeds)

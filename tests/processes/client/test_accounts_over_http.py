@@ -26,6 +26,8 @@ role = "admin"
 [accounts.bob]
 queued = 2
 seconds_per_day = 0.001
+
+[accounts.carol]
 qubits = 2
 
 [[accounts.alice.instances]]
@@ -43,7 +45,7 @@ TEACHING = "crn:v1:bluemix:public:quantum-computing:us-east:a/alice:teaching::"
 def tokens(tmp_path: Path) -> Path:
     folder = tmp_path / "tokens"
     folder.mkdir()
-    for name in ("ada", "alice", "bob"):
+    for name in ("ada", "alice", "bob", "carol"):
         (folder / name).write_text(f"{name}-1")
     (folder / "accounts.toml").write_text(FILE)
     return folder
@@ -119,6 +121,12 @@ def test_an_admin_sees_and_cancels_everybodys_jobs_and_others_do_not(
     message_of(bob.patch("/admin/executors/aer", json={"draining": True}), 403)
 
 
+@pytest.fixture
+def carol(url: str) -> Iterator[httpx.Client]:
+    with signed_in(url, "carol-1") as client:
+        yield client
+
+
 def test_a_private_result_is_not_for_admins(ada: httpx.Client, alice: httpx.Client) -> None:
     job = submit(alice, private=True)
     assert "params" not in ada.get(f"/jobs/{job}").json()
@@ -155,11 +163,17 @@ def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.
     refused = message_of(bob.post("/jobs", json=submission()), 429)
     assert "Instance default of account bob has 2 queued jobs; its limit is 2" in refused
     ada.patch("/admin/executors/aer", json={"draining": False})
-    assert [end_of(bob, job)["status"] for job in jobs] == ["Completed"] * 2
+    ended = end_of(bob, jobs[0])["state"]
+    assert ended["status"] == "Failed"
+    assert "what was left of seconds_per_day of account bob" in ended["reason"]
+    # The other one waits for the next day.
+    wait_until(lambda: "are used up" in bob.get(f"/jobs/{jobs[1]}").json()["state"].get("reason", ""))
+    assert bob.get(f"/jobs/{jobs[1]}").json()["status"] == "Queued"
+    assert bob.post(f"/jobs/{jobs[1]}/cancel").status_code == 204
     usage = bob.get("/instances/usage").json()
     assert usage["usage_limit_seconds"] == 1
     assert usage["usage_limit_reached"]
-    seconds = sum(bob.get(f"/jobs/{job}/metrics").json()["usage"]["seconds"] for job in jobs)
+    seconds = bob.get(f"/jobs/{jobs[0]}/metrics").json()["usage"]["seconds"]
     assert usage["usage_consumed_seconds"] == math.ceil(seconds)
     service = connect(url, "bob-1")
     assert service.usage()["usage_remaining_seconds"] == 0
@@ -172,16 +186,16 @@ def test_a_client_is_told_limit_and_use(url: str, ada: httpx.Client, bob: httpx.
         sampler.run([circuit_of()])
     bob.delete(f"/jobs/{jobs[0]}")
     [kept] = ada.get("/admin/usage").json()["usage"]
-    assert (kept["account"], kept["executor"], kept["jobs"]) == ("bob", "aer", 2)
+    assert (kept["account"], kept["executor"], kept["jobs"]) == ("bob", "aer", 1)
     assert kept["seconds"] == pytest.approx(seconds)
 
 
-def test_a_circuit_with_a_part_wider_than_the_limit_fails_and_says_so(bob: httpx.Client) -> None:
+def test_a_circuit_with_a_part_wider_than_the_limit_fails_and_says_so(carol: httpx.Client) -> None:
     chain = QuantumCircuit(3, 3)
     chain.cx(0, 1)
     chain.cx(1, 2)
     chain.measure(range(3), range(3))
-    state = end_of(bob, submit(bob, chain))["state"]
+    state = end_of(carol, submit(carol, chain))["state"]
     assert state["status"] == "Failed"
     assert "3 qubits that depend on each other; the limit of this account is 2" in state["reason"]
 

@@ -88,7 +88,7 @@ def pip(python: Path, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def commands() -> Path:
     """The folder of the commands that README's `pip install` brings."""
-    documented('pip install ".[all]"')
+    documented('pip install ".[serve]"')
     folder = ROOT / ".venv-first-day"
     python, stamp = folder / "bin" / "python", folder / ".installed"
     wanted = (ROOT / "pyproject.toml").read_text()
@@ -96,7 +96,7 @@ def commands() -> Path:
         with locked(ROOT / f"{folder.name}.lock"):
             if not stamp.exists() or stamp.read_text() != wanted:
                 venv.create(folder, with_pip=True, clear=True)
-                pip(python, ".[all]")
+                pip(python, ".[serve]")
                 pip(python, "hatchling>=1.27")
                 stamp.write_text(wanted)
             pip(python, "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", ".")

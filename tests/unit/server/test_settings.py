@@ -4,7 +4,6 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -155,9 +154,7 @@ def test_a_former_option_is_read_with_a_warning(capsys: pytest.CaptureFixture[st
 
 
 def test_every_option_is_called_what_its_variable_is() -> None:
-    command = typer.main.get_command(cli)
-    assert isinstance(command, click.Group)
-    commands = command.commands
+    commands = typer.main.get_group(cli).commands
     options = {
         option.removeprefix("--").replace("-", "_")
         for name in ("serve", "api", "executor")

@@ -85,6 +85,9 @@ _SMALL_BOND: Final = 8
 # A state of density matrices, what it becomes, and room for tables.
 _STATE_BYTES: Final = 4 * 8
 
+# What the shots of a row may take with the bonds that truncated states keep.
+_TRUNCATED_ROW_SECONDS: Final = 1200.0
+
 # Trajectories that show what truncation discards.
 _PROBED_SHOTS: Final = 4
 
@@ -146,7 +149,7 @@ class AerExecutor(BaseExecutor):
         bond = placed(task.circuit)[1] or 1
         return Offer(method=_MPS, seconds=seconds, memory_bytes=_tensor_bytes(task.circuit.num_qubits, bond))
 
-    def offer_truncated(self, task: SampleTask, most_error: float, most_seconds: float) -> Offer:
+    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
 
         Some trajectories of each row are run, which show how much is discarded.
@@ -157,7 +160,8 @@ class AerExecutor(BaseExecutor):
             raise CircuitTooLargeError(f"There are no truncated matrix product states for circuits with {unknown}.")
         evolutions = 1 if self._is_once(task) else task.shots
         bond = LARGEST_BOND
-        while bond > _SMALL_BOND and evolutions * len(task.seeds) * seconds_of(bond, len(circuit.data)) > most_seconds:
+        # By the circuit and its shots alone: a row's bits must not depend on other rows, nor on what time is left.
+        while bond > _SMALL_BOND and evolutions * seconds_of(bond, len(circuit.data)) > _TRUNCATED_ROW_SECONDS:
             bond //= 2
         truncation = Truncation(bond=bond, weight=most_error**2 / (2 * decompositions(circuit)))
         probed = replace(task, shots=min(_PROBED_SHOTS, evolutions), truncation=truncation)

@@ -101,7 +101,7 @@ def test_a_tree_of_forty_qubits_runs_exactly_with_noise_of_its_own_qubits() -> N
 def test_truncated_shots_are_as_far_from_exact_ones_as_is_said(most_error: float) -> None:
     circuit = brickwork(8, 8)
     task = task_of(circuit, 30_000)
-    offer = AER.offer_truncated(task, most_error, math.inf)
+    offer = AER.offer_truncated(task, most_error)
     assert offer.truncation is not None
     assert 0 < offer.truncation_error <= most_error
     (bits,) = AER.sample(replace(task, truncation=offer.truncation))
@@ -122,10 +122,16 @@ def test_rows_and_noise_are_truncated_too() -> None:
     model.add_all_qubit_quantum_error(depolarizing_error(0.01, 2), "rzz")
     circuit = brickwork(9, 6, Parameter("a"))
     task = task_of(circuit, 300, model, ((0.2,), (0.7,)))
-    offer = AER.offer_truncated(task, 0.1, math.inf)
+    offer = AER.offer_truncated(task, 0.1)
     assert 0 < offer.truncation_error <= 0.1
     bits = AER.sample(replace(task, truncation=offer.truncation))
     assert bits.shape == (2, 300, 9)
+
+
+def test_a_row_is_truncated_alike_whatever_stands_beside_it() -> None:
+    circuit = brickwork(20, 60, Parameter("a"))
+    kept = [AER.offer_truncated(task_of(circuit, 4, None, ((0.001,),) * rows), 0.3).truncation for rows in (1, 9)]
+    assert kept[0] == kept[1]
 
 
 def test_what_is_refused_runs_truncated_and_says_so() -> None:
@@ -144,7 +150,9 @@ def test_what_is_refused_runs_truncated_and_says_so() -> None:
     assert plan.document()["truncation_error"] == plan.truncation_error
 
 
-def test_what_is_too_entangled_is_refused_with_its_error() -> None:
+def test_what_is_too_entangled_is_refused_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     circuit = brickwork(40, 20, 1.2)
+    # As bonds of 256 are too little for wider circuits, which take minutes here.
+    monkeypatch.setattr("qiskit_runtime_server.executors.aer.executor._TRUNCATED_ROW_SECONDS", 0.2)
     with pytest.raises(CircuitTooLargeError, match=r"with bonds of \d+, truncation could change results by"):
-        list(engine.plans(AER, circuit, np.empty((1, 0)), 100, noise=None, wish=TRUNCATED, limit_seconds=0.05))
+        list(engine.plans(AER, circuit, np.empty((1, 0)), 100, noise=None, wish=TRUNCATED, limit_seconds=60))

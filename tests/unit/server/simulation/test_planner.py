@@ -232,12 +232,11 @@ class Truncating(Recording):
 
     truncates = True
 
-    def offer_truncated(self, task: SampleTask, most_error: float, most_seconds: float) -> Offer:
+    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         assert task.truncation is None
-        seconds = min(1.0, most_seconds)
         truncation = Truncation(bond=2, weight=1e-9)
         return Offer(
-            method="truncated", seconds=seconds, memory_bytes=1, truncation=truncation, truncation_error=most_error
+            method="truncated", seconds=1.0, memory_bytes=1, truncation=truncation, truncation_error=most_error
         )
 
 
