@@ -1,8 +1,7 @@
 """The executor `aer`: simulates circuits with qiskit-aer, on processors."""
 
-import math
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Self
@@ -22,6 +21,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.executors.aer.circuits import has_loop, obstacle, reading_errors, written_out
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
+from qiskit_runtime_server.executors.aer.costs import dense_seconds, length_of, stabilizer_seconds
 from qiskit_runtime_server.executors.aer.matrix_products import (
     LARGEST_BOND,
     Log,
@@ -31,6 +31,7 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
     seconds_of,
     truncation_error,
 )
+from qiskit_runtime_server.executors.aer.outcomes import bits_of, draws, shuffled
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
@@ -50,11 +51,6 @@ _STATE_SHARE: Final = 0.9
 
 # Below this, starting threads takes longer than what they do: 25 times as long for eight noisy qubits.
 _THREADED_QUBITS: Final = 18
-
-# What Aer takes to start, for an instruction of one shot, and for each of its 2^n numbers; circuits with IBM's noise.
-_SECONDS_PER_RUN: Final = 3e-3
-_SECONDS_PER_INSTRUCTION: Final = 1e-6
-_SECONDS_PER_NUMBER: Final = 7e-9
 
 _MAX_OUTCOME_BITS: Final = 12
 _MAX_PROBABILITIES: Final = 2**22
@@ -133,7 +129,7 @@ class AerExecutor(BaseExecutor):
             CircuitTooLargeError: If no method can hold the circuit's state.
         """
         stabilized = self._stabilized_rows(task).all()
-        seconds = _stabilizer_seconds(task) if stabilized else _dense_seconds(task.circuit, task.shots)
+        seconds = stabilizer_seconds(task) if stabilized else dense_seconds(task.circuit, task.shots)
         if not (stabilized and task.noise is None):
             exact = self._exact_offer(task, seconds)
             if exact is not None:
@@ -208,7 +204,7 @@ class AerExecutor(BaseExecutor):
             if not self._fits(task, ends):
                 return None
             state = _AMPLITUDE_BYTES << task.circuit.num_qubits
-            return Offer(method="statevector", seconds=_dense_seconds(task.circuit, 1), memory_bytes=state)
+            return Offer(method="statevector", seconds=dense_seconds(task.circuit, 1), memory_bytes=state)
         evolution = self._evolution(task, list(ends), seconds)
         if evolution is None:
             return None
@@ -225,7 +221,7 @@ class AerExecutor(BaseExecutor):
         """
         if task.truncation is not None:
             return self._sampled(
-                task, _MPS_OF_AER, seconds_of(task.truncation.bond, task.shots * _length(task.circuit))
+                task, _MPS_OF_AER, seconds_of(task.truncation.bond, task.shots * length_of(task.circuit))
             )
         stabilized = self._stabilized_rows(task)
         if not stabilized.any():
@@ -246,7 +242,7 @@ class AerExecutor(BaseExecutor):
 
     def _stabilized(self, task: SampleTask) -> BitTensor:
         """Run a task of Clifford gates, whose errors are mixtures of them."""
-        seconds = _stabilizer_seconds(task)
+        seconds = stabilizer_seconds(task)
         drawn = None if task.noise is None else self._drawn(task, seconds)
         return self._sampled(task, "stabilizer", seconds) if drawn is None else drawn
 
@@ -254,7 +250,7 @@ class AerExecutor(BaseExecutor):
         """Run a task of any gates and errors."""
         circuit = task.circuit
         # Of one row: a row's bits must not depend on how many others there are.
-        seconds = _dense_seconds(circuit, task.shots)
+        seconds = dense_seconds(circuit, task.shots)
         drawn = self._drawn(task, seconds)
         if drawn is not None:
             return drawn
@@ -300,8 +296,8 @@ class AerExecutor(BaseExecutor):
             for member, line in zip(members.tolist(), lines.tolist(), strict=True):
                 cumulative = np.cumsum(table[line])
                 for row in users[member].tolist():
-                    outcomes = _draws(cumulative, task.shots, int(task.seeds[row]))
-                    bits[row][:, list(ends.values())] = _bits_of(outcomes, len(ends))
+                    outcomes = draws(cumulative, task.shots, int(task.seeds[row]))
+                    bits[row][:, list(ends.values())] = bits_of(outcomes, len(ends))
         return bits
 
     def _exact(
@@ -354,7 +350,7 @@ class AerExecutor(BaseExecutor):
 
     def _evolved(self, circuit: QuantumCircuit, rows: NDArray[np.float64]) -> list[Any]:
         """Return Aer's result for each of `rows`."""
-        seconds = len(rows) * _dense_seconds(circuit, 1)
+        seconds = len(rows) * dense_seconds(circuit, 1)
         varying = {part.name for part in circuit.data if part.is_parameterized()}
         if varying <= _BOUND_BY_AER:
             table = {parameter: rows[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
@@ -369,18 +365,18 @@ class AerExecutor(BaseExecutor):
             raise InternalError(f"The simulator returned {len(results)} results for {len(rows)} sets of values.")
         return results
 
-    def _sampling_method(self, task: SampleTask, dense_seconds: float) -> tuple[str, float]:
+    def _sampling_method(self, task: SampleTask, seconds: float) -> tuple[str, float]:
         """Return how Aer takes shots, and about how many seconds it needs for a row."""
         circuit = task.circuit
         _, bond = placed(circuit)
         once = self._is_once(task)
         if bond is not None:
-            length = _length(circuit)
+            length = length_of(circuit)
             bond_seconds = seconds_of(bond, length + task.shots * circuit.num_qubits if once else task.shots * length)
             if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= _SMALL_BOND:
                 return _MPS_OF_AER, bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
-            return "statevector", _dense_seconds(circuit, 1) if once else dense_seconds
+            return "statevector", dense_seconds(circuit, 1) if once else seconds
         if bond is not None and bond <= LARGEST_BOND:
             return _MPS_OF_AER, bond_seconds
         needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits
@@ -403,7 +399,7 @@ class AerExecutor(BaseExecutor):
             counts: dict[str, int] = getattr(result.data, "counts", {})
             if sum(counts.values()) != task.shots:
                 raise InternalError(f"The simulator took {sum(counts.values())} of {task.shots} shots.")
-            rows.append(_shuffled(counts, circuit.num_clbits, seed)[:, : task.circuit.num_clbits])
+            rows.append(shuffled(counts, circuit.num_clbits, seed)[:, : task.circuit.num_clbits])
         return np.array(rows, dtype=np.bool_).reshape(len(rows), task.shots, task.circuit.num_clbits)
 
     def _written(self, task: SampleTask, method: str) -> tuple[QuantumCircuit, Sequence[int]]:
@@ -480,52 +476,3 @@ def _tensor_bytes(num_qubits: int, bond: int) -> int:
 @cache
 def _simulator() -> AerSimulator:
     return AerSimulator()
-
-
-def _dense_seconds(circuit: QuantumCircuit, shots: int) -> float:
-    """Return about how long a state vector takes for so many shots of a circuit that is run anew for each."""
-    instruction: float = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
-    return _SECONDS_PER_RUN + shots * _length(circuit) * instruction
-
-
-def _stabilizer_seconds(task: SampleTask) -> float:
-    """Return about how long a stabilizer state takes for the shots of a row."""
-    return _SECONDS_PER_RUN + task.shots * _length(task.circuit) * _SECONDS_PER_INSTRUCTION
-
-
-def _length(circuit: QuantumCircuit) -> float:
-    """Return how many instructions a shot of a circuit has at most; infinity for one with loops."""
-    if has_loop(circuit):
-        return math.inf
-    blocks = (block for part in circuit.data if part.is_control_flow() for block in part.operation.blocks)
-    return len(circuit.data) + sum(map(_length, blocks))
-
-
-def _bits_of(outcomes: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
-    """Return the lowest `count` bits of outcomes, shape ``(len(outcomes), count)``."""
-    packed = outcomes.astype("<u8").view(np.uint8).reshape(len(outcomes), 8)
-    return np.unpackbits(packed, axis=1, count=count, bitorder="little").astype(np.bool_)
-
-
-def _draws(cumulative: NDArray[np.float64], shots: int, seed: int) -> NDArray[np.intp]:
-    points = np.random.default_rng(seed).random(shots) * cumulative[-1]
-    # Rounding must not make an outcome of probability 0 at the end possible.
-    last: np.intp = np.searchsorted(cumulative, cumulative[-1])
-    outcomes: NDArray[np.intp] = np.minimum(np.searchsorted(cumulative, points, side="right"), last)
-    return outcomes
-
-
-def _shuffled(counts: Mapping[str, int], num_clbits: int, seed: int) -> BitTensor:
-    """Return counts as shots in random order, shape ``(shots, num_clbits)``.
-
-    Sorted ones would seem to depend on those of other components.
-    """
-    width = (num_clbits + 7) // 8
-    # The order in which Aer reports outcomes depends on its threads.
-    ordered = sorted((int(outcome, 16), count) for outcome, count in counts.items())
-    data = b"".join(outcome.to_bytes(width, "little") for outcome, _ in ordered)
-    packed = np.frombuffer(data, dtype=np.uint8).reshape(len(counts), width)
-    outcomes = np.unpackbits(packed, axis=1, count=num_clbits, bitorder="little").astype(np.bool_)
-    order = np.repeat(np.arange(len(counts)), [count for _, count in ordered])
-    shots: BitTensor = outcomes[np.random.default_rng(seed).permutation(order)]
-    return shots

@@ -64,7 +64,7 @@ def test_a_gate_that_only_has_a_known_name_is_none_of_the_devices(definition: st
     arguments = "$0" if " a {" in definition.rsplit("ecr", 1)[1] else "$1, $0"
     call = "ecr(0.1)" if "(p)" in definition else "ecr"
     circuit = read_circuit(f"{HEAD} {definition} bit[1] c; {call} {arguments}; c[0] = measure $0;", 100)
-    with pytest.raises(NotIsaError, match="only called like one of fake_sherbrooke"):
+    with pytest.raises(NotIsaError, match="only has the name of one of fake_sherbrooke"):
         AerExecutor(threads=1).execute_sampler([circuit], {}, "fake_sherbrooke")
 
 

@@ -463,8 +463,14 @@ class Line:
         self.cut: str | None = None
         self.silent = False
         self.url = ""
+        self._connections: set[asyncio.Task[None] | None] = set()
+
+    async def ended(self) -> None:
+        """Wait until both sides of all connections are closed; their tasks are nobody else's."""
+        await asyncio.gather(*filter(None, self._connections))
 
     async def connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        self._connections.add(asyncio.current_task())
         server, to_server = await asyncio.open_unix_connection(str(self._server.socket))
         muted = asyncio.Event()
 
@@ -492,6 +498,8 @@ class Line:
             task.cancel()
         for writer in (to_client, to_server):
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 @pytest.fixture
@@ -502,6 +510,7 @@ async def line(postgresql_server: PostgresqlServer) -> AsyncIterator[Line]:
         line.url = postgresql_server.url().replace(str(postgresql_server.socket.parent), folder)
         async with await asyncio.start_unix_server(line.connect, socket):
             yield line
+        await line.ended()
 
 
 @pytest.fixture
