@@ -58,7 +58,7 @@ def test_a_definition_that_is_not_there_is_for_an_administrator_to_make(
     file.write_text(yaml.safe_dump(other))
     done = apply(kubernetes, file)
     assert done.returncode == 1
-    assert done.stderr.startswith("qiskit-runtime-operator: there is no others.runtimeserver.dev")
+    assert done.stderr.startswith("qiskit-runtime-operator: the CRD others.runtimeserver.dev is not installed")
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -33,6 +33,7 @@ NOT_RUN = {
     ("docs/how-to/gpu.md", "make gpu-test"): GPU,
     ("docs/how-to/ingress.md", "kubectl"): KUBERNETES,
     ("docs/how-to/monitor.md", "helm upgrade"): KUBERNETES,
+    ("docs/how-to/cluster-policies.md", "helm upgrade"): KUBERNETES,
     (
         "docs/how-to/production.md",
         "# once",

@@ -226,6 +226,8 @@ class PostgresqlDatabase(Database):
                     ) from error
                 if is_full(error):
                     raise StoreFullError(f"The database {self._name} has no room: {_text(error)}") from error
+                if isinstance(error, UrlError):
+                    raise StoreUnavailableError(f"The database {self._name} cannot be used: {error}") from error
                 if not passes(error):
                     raise
                 if pause and time.monotonic() > deadline:
