@@ -104,8 +104,8 @@ async def status(name: PathName, _: Caller, services: TheServices) -> BackendSta
         backend_name=name,
         backend_version=outline.backend_version,
         state=True,
-        status="paused" if (reason := _reason_to_wait(services.pools[pair.executor], load)) else "active",
-        message=reason,
+        status="paused" if load.draining else "active",
+        message=_reason_to_wait(services.pools[pair.executor], load),
         length_queue=load.queued,
     )
 
@@ -140,9 +140,7 @@ def _summary(name: str, outline: Outline, load: Load, reason_to_wait: str) -> Ba
         device_class="mock" if is_dry_run(name) else None,
         processor_type=dict(outline.processor_type) or None,
         clops=None if outline.clops is None else Clops(type="hardware", value=outline.clops),
-        status=BackendState(name="paused", reason=reason_to_wait)
-        if reason_to_wait
-        else BackendState(name="online", reason="available"),
+        status=BackendState(name="paused" if load.draining else "online", reason=reason_to_wait or "available"),
         queue_length=load.queued,
         qubits=outline.num_qubits,
         physical_qubits=outline.num_qubits,
@@ -150,7 +148,11 @@ def _summary(name: str, outline: Outline, load: Load, reason_to_wait: str) -> Ba
 
 
 def _reason_to_wait(pool: Pool, load: Load) -> str:
-    """Return why jobs would wait whatever the queue; empty if they would not."""
+    """Return why jobs would wait whatever the queue; empty if they would not.
+
+    Without an executor a backend is not `paused`: clients would warn at each submission and `least_busy` would pass
+    over it, while a pod is replaced or a pool that was scaled to zero waits for just that job.
+    """
     if load.draining:
         return _DRAINING
     return "" if pool.size else "No executor is up: jobs wait for one."

@@ -143,12 +143,12 @@ async def test_probes_answer_without_a_token(api: Api) -> None:
     assert (await api.nobody.get("/health")).json() == ready
 
 
-async def test_a_backend_without_an_executor_is_not_active(api: Api) -> None:
+async def test_a_backend_without_an_executor_takes_jobs_and_says_that_they_wait(api: Api) -> None:
     api.services.pools[NAME].size = 0  # type: ignore[misc] # that of the test can be set
     status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()
-    assert (status["status"], status["message"]) == ("paused", "No executor is up: jobs wait for one.")
+    assert (status["status"], status["message"]) == ("active", "No executor is up: jobs wait for one.")
     for device in (await api.alice.get("/backends")).json()["devices"]:
-        assert device["status"] == {"name": "paused", "reason": "No executor is up: jobs wait for one."}
+        assert device["status"] == {"name": "online", "reason": "No executor is up: jobs wait for one."}
 
 
 async def test_limits_name_account_and_instance_as_people_do(api: Api) -> None:
