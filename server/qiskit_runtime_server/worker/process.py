@@ -98,8 +98,9 @@ class WorkerProcess:
     async def stop(self) -> None:
         """Kill the process and return once it is gone, and its memory with it."""
         self._process.kill()
-        await asyncio.to_thread(self._process.join)
+        # First, as whoever waits for the process may be cancelled meanwhile.
         self._writer.close()
+        await asyncio.to_thread(self._process.join)
         with suppress(ConnectionError):
             await self._writer.wait_closed()
 

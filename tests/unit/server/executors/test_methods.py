@@ -8,7 +8,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_aer.noise import NoiseModel, ReadoutError, amplitude_damping_error, depolarizing_error
 
-from qiskit_runtime_server.executors.aer import AerExecutor, executor
+from qiskit_runtime_server.executors.aer import AerExecutor, costs, executor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation.components import split
@@ -137,7 +137,7 @@ def test_the_time_of_a_circuit_with_loops_is_not_bounded_by_an_estimate() -> Non
         circuit.x(0)
     with otherwise:
         circuit.x(0)
-    assert executor._length(circuit) == 5
+    assert costs.length_of(circuit) == 5
     with circuit.if_test((circuit.clbits[0], 1)), circuit.while_loop((circuit.clbits[0], 1)):
         circuit.x(0)
-    assert executor._length(circuit) == np.inf
+    assert costs.length_of(circuit) == np.inf
