@@ -38,7 +38,7 @@ from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
 from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
 from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.jobs import JobId, JobState, RetryReason
-from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.messages.messages import PATIENCE, Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
 from qiskit_runtime_server.waiting import KeptTasks, News, cancelled
 
@@ -47,8 +47,6 @@ _OTHERS_FIRST_SECONDS: Final = 0.1
 _RENEWALS_PER_LEASE: Final = 3
 # How soon held jobs are started after the reason is gone, as when the day turns.
 _RELEASE_SECONDS: Final = 5.0
-# Estimates are rough: one within this factor is left to the clock, as in `simulation.planner`.
-_PATIENCE_WITH_ESTIMATES: Final = 4
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +215,7 @@ class Dispatcher:
         run.task.add_done_callback(lambda _: timer.cancel())
 
         def estimated(seconds: float) -> None:
-            if seconds > _PATIENCE_WITH_ESTIMATES * self._short_seconds and not timer.cancelled():
+            if seconds > PATIENCE * self._short_seconds and not timer.cancelled():
                 timer.cancel()
                 self._judge(run)
 

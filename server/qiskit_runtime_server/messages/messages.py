@@ -25,6 +25,9 @@ OCCUPANCY: Final = "QRS-Occupancy"
 POSITION: Final = "QRS-Position"
 """Header with which an executor says which of a run's events, heartbeats not counted, a stream begins with."""
 
+PATIENCE: Final = 4
+"""Estimates of times are rough: what is expected to take up to so many times longer than it may runs on the clock."""
+
 SELF_TEST: Final = "self-test"
 """The program that shows whether an executor simulates rightly; clients cannot ask for it."""
 

@@ -29,6 +29,7 @@ from qiskit.circuit import Instruction, QuantumCircuit
 
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError, UnsupportedOptionError
 from qiskit_runtime_server.machine import in_words
+from qiskit_runtime_server.messages.messages import PATIENCE
 from qiskit_runtime_server.simulation import advice
 from qiskit_runtime_server.simulation.clifford.feed_forward import is_carried
 from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes, sample
@@ -43,9 +44,6 @@ from qiskit_runtime_server.simulation.pauli_propagation.values import Truncation
 FRAMES: Final = "clifford-frames"
 PROPAGATION: Final = "pauli-propagation"
 PRODUCT: Final = "product"
-
-PATIENCE: Final = 4
-"""Estimates of times are rough: only what would take so many times longer than a job may is refused for that."""
 
 # For fewer qubits, exact probabilities cost less.
 _LEAST_QUBITS: Final = 12

@@ -104,24 +104,24 @@ class _Server:
         return parts.netloc.rpartition("@")[2] + parts.path or "PostgreSQL"
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Return a new connection of the driver; errors of the URL are `OSError`, so that a later one is waited for."""
+        """Return a new connection of the driver.
+
+        Raises:
+            UrlError: If what should be the URL is none.
+        """
         settings = {"idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION}
-        url = self.url
         try:
-            return await self._connect(url, settings)
+            return await asyncpg.connect(
+                self.url,
+                timeout=min(_CONNECT_SECONDS, self.answer_seconds or _CONNECT_SECONDS),
+                command_timeout=self.answer_seconds,
+                target_session_attrs=SessionAttribute.read_write,
+                statement_cache_size=_CACHED_STATEMENTS if self.prepared_statements else 0,
+                server_settings={"application_name": _APPLICATION} | (settings if self.prepared_statements else {}),
+            )
         except ValueError as error:
             # The parser's own words may be a part of a password.
             raise UrlError from error
-
-    async def _connect(self, url: str, settings: dict[str, str]) -> "asyncpg.Connection[asyncpg.Record]":
-        return await asyncpg.connect(
-            url,
-            timeout=min(_CONNECT_SECONDS, self.answer_seconds or _CONNECT_SECONDS),
-            command_timeout=self.answer_seconds,
-            target_session_attrs=SessionAttribute.read_write,
-            statement_cache_size=_CACHED_STATEMENTS if self.prepared_statements else 0,
-            server_settings={"application_name": _APPLICATION} | (settings if self.prepared_statements else {}),
-        )
 
     def engine(self, *, size: int) -> AsyncEngine:
         """Return a pool of at most `size` connections."""

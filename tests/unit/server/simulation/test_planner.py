@@ -13,10 +13,11 @@ from qiskit_aer.noise import NoiseModel, amplitude_damping_error, depolarizing_e
 from kit.quantum.clifford_circuits import clifford_case
 from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.messages.messages import PATIENCE
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, Truncation
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import PATIENCE, Approximation, Method, Noise, Plan, Wish
+from qiskit_runtime_server.simulation.planner import Approximation, Method, Noise, Plan, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 AER = AerExecutor(memory_bytes=2**30, threads=1)
