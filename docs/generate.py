@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from rest_pages import rest_page
 
-from qiskit_runtime_operator.metrics import LeaderMetrics, WatchMetrics, WorkMetrics, WriteMetrics
+from qiskit_runtime_operator.metrics import LeaderMetrics, ScalingMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.settings import Settings as OperatorSettings
 from qiskit_runtime_server import Settings
 from qiskit_runtime_server.api.metrics import HttpMetrics, QueueGauges
@@ -112,6 +112,7 @@ def operator_metrics_page() -> str:
     measures = (
         WriteMetrics(registry),
         WorkMetrics(registry),
+        ScalingMetrics(registry),
         LeaderMetrics(registry, lambda: False),
         WatchMetrics(registry, tuple, dict),
     )

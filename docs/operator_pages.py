@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from qiskit_runtime_operator.scaling import decision
 from qiskit_runtime_operator.status.conditions import MEANINGS, Reason
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +42,12 @@ def resource_page() -> str:
         "| reason | what it means, and what to do |",
         "|---|---|",
         *(f"| `{reason}` | {_escaped(MEANINGS[reason])} |" for reason in Reason),
+        "",
+        "## Reasons of an executor's number of pods",
+        "",
+        "| reason | what it means, and what to do |",
+        "|---|---|",
+        *(f"| `{reason}` | {_escaped(decision.MEANINGS[reason])} |" for reason in decision.ScaleReason),
     ]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -41,6 +41,39 @@ class WorkMetrics:
         self.depth = Gauge("qro_queue_depth", "RuntimeServers that wait for a pass.", registry=registry)
 
 
+class ScalingMetrics:
+    """How many pods executors with `autoscale` get."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.desired = Gauge(
+            "qro_executor_desired_replicas",
+            "Pods that were decided for an executor with `autoscale`.",
+            ["namespace", "name", "executor"],
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "qro_scale_decisions",
+            "Decisions on the pods of an executor that differ from the one before, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.cold_starts = Histogram(
+            "qro_cold_start_seconds",
+            "Time from the decision to start the first pod of an executor to a slot that the api counts.",
+            buckets=(1, 2, 4, 8, 15, 30, 60, 120, 300, 900),
+            registry=registry,
+        )
+
+    def decided(self, namespace: str, name: str, executor: str, replicas: int, reason: str) -> None:
+        """Count a decision."""
+        self.desired.labels(namespace, name, executor).set(replicas)
+        self.decisions.labels(reason).inc()
+
+    def forget(self, namespace: str, name: str, executor: str) -> None:
+        """Say nothing more of an executor."""
+        self.desired.remove(namespace, name, executor)
+
+
 class LeaderMetrics:
     """Whether this replica works."""
 

@@ -9,11 +9,19 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from qiskit_runtime_operator.durations import Duration
 from qiskit_runtime_operator.errors import StartupError
+
+
+def _template(value: str) -> str:
+    try:
+        value.format(name="", namespace="")
+    except (KeyError, IndexError, ValueError):
+        raise ValueError("only {name} and {namespace} may stand in braces") from None
+    return value
 
 
 def _words(value: object) -> object:
@@ -63,8 +71,15 @@ class Settings(BaseSettings):
     resync: Duration = timedelta(minutes=5)
     """Time between two resyncs, give or take a tenth: all is listed and reconciled, in case a watch lost an event."""
 
+    load_url: Annotated[str, AfterValidator(_template)] = "http://{name}-api.{namespace}.svc:9090/internal/load"
+    """Where the load of a RuntimeServer's api is read; `{name}` and `{namespace}` are the RuntimeServer's. An operator
+    outside of the cluster needs a way of its own, such as a port-forward."""
+
     load_interval: Duration = timedelta(seconds=30)
     """Time between two reads of each api's load (queued and running jobs), which the status shows."""
+
+    autoscale_interval: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = timedelta(milliseconds=500)
+    """Time between two reads of the load of each RuntimeServer that has an executor with `autoscale`."""
 
     watch_renewal: Duration = timedelta(minutes=5)
     """How long a watch lasts before it is renewed; if one is not renewed for a third longer, `/healthz` fails."""

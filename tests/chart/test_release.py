@@ -16,6 +16,7 @@ from kit.kubernetes.charts import CHART, rendered, run_helm, with_values
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually
 from kit.kubernetes.local_pod import container_environment, run_container
 from kit.kubernetes.operator_process import OperatorProcess
+from kit.kubernetes.played_api import PlayedApi, live_pods, played_api, start_pods
 from kit.kubernetes.runtime_servers import AER
 
 DEFINITION = "runtimeservers.runtimeserver.dev"
@@ -119,14 +120,15 @@ def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
     release("install", CHART, with_values(values, tmp_path))
     (pod, *_) = eventually(lambda: kubernetes.list("Pod"))
     eventually(lambda: all(other.serves(kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor")))
-    environment = container_environment(kubernetes, pod, tmp_path)
-    operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
-    try:
-        operator.wait_until_leading()
-        assert helm_test(kubernetes, release, operator) == "1 of 1 operators work\n"
-        lead_through_everything(other)
-    finally:
-        operator.stop()
+    with played_api() as api:
+        environment = container_environment(kubernetes, pod, tmp_path) | {"QRO_LOAD_URL": api.url}
+        operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
+        try:
+            operator.wait_until_leading()
+            assert helm_test(kubernetes, release, operator) == "1 of 1 operators work\n"
+            lead_through_everything(other, api)
+        finally:
+            operator.stop()
     account = f"{kubernetes.namespace}:{NAME}"
     assert refused(kubernetes.kubeconfig, account) == []
     assert used(kubernetes.kubeconfig, account) == granted(kubernetes, NAME)
@@ -144,10 +146,12 @@ def helm_test(kubernetes: KubernetesClient, release: Release, operator: Operator
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def lead_through_everything(cluster: KubernetesClient) -> None:
-    """Have a RuntimeServer made, changed and repaired so that each kind is written and pruned."""
+def lead_through_everything(cluster: KubernetesClient, api: PlayedApi) -> None:
+    """Have a RuntimeServer made, changed, repaired and scaled so that each kind is written and pruned."""
     executors = [dict(AER), {**AER, "name": "second"}]
-    made = cluster.create(server({"executors": executors, "ingress": {"host": "lab.example.org"}}))
+    # Nobody places the pods; the test says what becomes of them.
+    unplaced = {"podTemplate": {"schedulerName": "nobody"}}
+    made = cluster.create(server({"executors": executors, "ingress": {"host": "lab.example.org"}, **unplaced}))
     eventually(lambda: cluster.find("Ingress", "lab-api") and cluster.find("Deployment", "lab-executor-second"))
     eventually(lambda: cluster.get("RuntimeServer", "lab").get("status"))
     for kind in KEPT:
@@ -159,6 +163,20 @@ def lead_through_everything(cluster: KubernetesClient) -> None:
     cluster.merge("RuntimeServer", "lab", {"spec": {"gateway": None}})
     eventually(lambda: not cluster.find("HTTPRoute", "lab-api"))
     eventually(lambda: not [kind for kind in KEPT if cluster.find(kind, "stray")])
+    scale_down(cluster, api)
+
+
+def scale_down(cluster: KubernetesClient, api: PlayedApi) -> None:
+    """Have an executor get two pods and lose the one without a job."""
+    executor = {**AER, "autoscale": {"maxReplicas": 2, "idleSeconds": 0}}
+    cluster.merge("RuntimeServer", "lab", {"spec": {"executors": [executor]}})
+    start_pods(cluster, "api", "10.9.2.1")
+    api.play()
+    eventually(lambda: live_pods(cluster, "executor") == [])
+    api.play(queued=2)
+    _, busy = start_pods(cluster, "executor", "10.9.2.2", "10.9.2.3")
+    api.play(running=1, pods={"10.9.2.2": 0, "10.9.2.3": 1})
+    eventually(lambda: live_pods(cluster, "executor") == [busy])
 
 
 @pytest.fixture

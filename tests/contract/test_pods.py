@@ -32,9 +32,9 @@ from kit.server.server_process import ServerProcess
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.keys_secret import keys_secret
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.resource.names import LOAD_KEY, Key
-from qiskit_runtime_operator.resource.urls import load_url
-from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.resource.names import LOAD_KEY
+from qiskit_runtime_operator.scaling.load import Load
+from qiskit_runtime_operator.settings import Settings as OperatorSettings
 from qiskit_runtime_server import Settings
 from qiskit_runtime_server.__main__ import cli
 from qiskit_runtime_server.accounts.identity import fingerprint
@@ -212,7 +212,7 @@ class Pods:
 
     def load(self) -> Load:
         """Return what the operator reads."""
-        path = load_url(Key(self._server.namespace, self._server.name)).partition(":9090")[2]
+        path = OperatorSettings.model_fields["load_url"].default.partition(":9090")[2]
         headers = {"Authorization": f"Bearer {self._keys[LOAD_KEY]}"}
         return Load.from_json(httpx.get(f"{self.api.internal_url}{path}", headers=headers).raise_for_status().content)
 

@@ -20,13 +20,14 @@ from kit.kubernetes.runtime_servers import AER, GPU, IMAGES, specs
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
 from qiskit_runtime_operator.cluster.connection import Kubeconfig, connected
 from qiskit_runtime_operator.errors import ClusterError
-from qiskit_runtime_operator.metrics import WriteMetrics
+from qiskit_runtime_operator.metrics import ScalingMetrics, WriteMetrics
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.resource.kinds import watched_kinds
 from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.scaling.autoscaler import Autoscaler
 from qiskit_runtime_operator.watch.inventory import Inventory
 
 PASSES = 3
@@ -208,6 +209,7 @@ def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
                 inventory=inventory,
                 context=CONTEXT,
                 loads={},
+                autoscaler=Autoscaler(metrics=ScalingMetrics(registry)),
                 random=secrets.token_urlsafe,
                 now=lambda: datetime.now(UTC),
             )

@@ -26,6 +26,10 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "anybody who reaches the ingress or gateway": {"ingress": INGRESS},
     "aer simulates on processors": {"executors": [{**AER, "gpu": {}}]},
     "custatevec simulates on a GPU": {"executors": [{"name": "custatevec"}]},
+    "autoscale decides how many pods": {"executors": [{**AER, "replicas": 2, "autoscale": {"maxReplicas": 3}}]},
+    "minReplicas is greater than maxReplicas": {
+        "executors": [{**AER, "autoscale": {"minReplicas": 4, "maxReplicas": 3}}]
+    },
     "give either sqlite or postgresql": {"database": {"sqlite": {}, **POSTGRESQL}},
     "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
     "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
@@ -57,6 +61,7 @@ OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
     "spec.executors[1]: Duplicate value": {"executors": [AER, AER]},
     "spec.executors in body should have at least 1 items": {"executors": []},
     "spec.executors[0].name": {"executors": [{"name": "Aer"}]},
+    "spec.executors[0].autoscale.maxReplicas": {"executors": [{**AER, "autoscale": {}}]},
     "spec.executors[0].slots": {"executors": [{**AER, "slots": 0}]},
     "spec.executors[0].resources.limits.cpu": {"executors": [{**AER, "resources": {"limits": {"cpu": "two"}}}]},
     "spec.database.sqlite.storage": {"database": {"sqlite": {"storage": "large"}}},

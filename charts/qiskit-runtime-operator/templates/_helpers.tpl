@@ -126,10 +126,10 @@ annotations:
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, get]
-# to say why pods do not come up
+# to say why pods do not come up, and to mark those with jobs, so that others are removed first
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, patch, watch]
 # to tell of transitions
 - apiGroups: [""]
   resources: [events]

@@ -14,8 +14,7 @@ from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError
 from qiskit_runtime_operator.resource.kinds import SECRETS
 from qiskit_runtime_operator.resource.names import LOAD_KEY, Key, keys_name
-from qiskit_runtime_operator.resource.urls import load_url
-from qiskit_runtime_operator.status.load import Load
+from qiskit_runtime_operator.scaling.load import Load
 
 log = logging.getLogger(__name__)
 
@@ -29,38 +28,47 @@ class LoadReader:
     Args:
         http: A session of its own.
         cluster: Where the keys are.
+        url: Of the load, with `{name}` and `{namespace}` of the RuntimeServer.
 
     Attributes:
         loads: What was last read.
     """
 
-    def __init__(self, http: aiohttp.ClientSession, cluster: Cluster) -> None:
+    def __init__(self, http: aiohttp.ClientSession, cluster: Cluster, url: str) -> None:
         self.loads: dict[Key, Load] = {}
         self._http = http
         self._cluster = cluster
+        self._url = url
         self._keys: dict[Key, str] = {}
+        self._silent: set[Key] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, servers: Iterable[Key]) -> list[Key]:
         """Ask the apis of these RuntimeServers, forget the others, and return those whose load has changed."""
-        asked = {key: load_url(key) for key in servers}
-        answers = await asyncio.gather(*(self._load_of(key, url) for key, url in asked.items()))
-        read = zip(asked, answers, strict=True)
+        asked = list(servers)
+        read = zip(asked, await asyncio.gather(*map(self.load_of, asked)), strict=True)
         loads = {key: load.after(self.loads.get(key)) for key, load in read if load is not None}
         changed = [key for key in {*loads, *self.loads} if loads.get(key) != self.loads.get(key)]
         self.loads.clear()
         self.loads.update(loads)
+        self._silent.intersection_update(asked)
         self._keys = {key: value for key, value in self._keys.items() if key in loads}
         return changed
 
-    async def _load_of(self, key: Key, url: str) -> Load | None:
+    async def load_of(self, key: Key) -> Load | None:
         """Return the load, or None if nobody answers; that is for the probes of the pods to tell."""
         async with self._gate:
             try:
-                return await self._ask(key, url, await self._key_of(key))
+                load = await self._ask(
+                    key, self._url.format(name=key.name, namespace=key.namespace), await self._key_of(key)
+                )
             except (ClusterError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
-                log.info("The load of %s/%s cannot be read: %s", *key, str(error) or type(error).__name__)
+                if key not in self._silent:
+                    log.info("The load of %s/%s cannot be read: %s", *key, str(error) or type(error).__name__)
+                self._silent.add(key)
                 return None
+            self._silent.discard(key)
+            return load
 
     async def _ask(self, key: Key, url: str, load_key: str) -> Load | None:
         limit = aiohttp.ClientTimeout(total=_LIMIT.total_seconds())

@@ -24,6 +24,7 @@ class RenderContext:
         monitoring_namespaces: From where metrics and load are read, as by Prometheus and KEDA.
         apis: The optional APIs that there are.
         scaled_elsewhere: See `replicas.scaled_elsewhere`.
+        decided: How many replicas the Deployments of executors with `autoscale` get, by name.
         keys_checksum: Of the keys that api and executors share; all pods are to have the same ones.
     """
 
@@ -31,5 +32,6 @@ class RenderContext:
     operator_namespace: str
     monitoring_namespaces: tuple[str, ...] = ()
     apis: frozenset[OptionalApi] = frozenset()
-    scaled_elsewhere: Mapping[str, int] = field(default_factory=dict)
+    scaled_elsewhere: Mapping[str, str] = field(default_factory=dict)
+    decided: Mapping[str, int] = field(default_factory=dict)
     keys_checksum: str = ""

@@ -38,4 +38,4 @@ def deployment(server: RuntimeServer, context: RenderContext, pods: Pods, strate
             "template": pod_template(server, _with_keys(pods, context)),
         },
     }
-    return with_replicas(manifest, pods.workload.replicas, server, context)
+    return with_replicas(manifest, pods.workload, server, context)

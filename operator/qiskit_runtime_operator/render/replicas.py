@@ -8,32 +8,38 @@ itself takes nothing over: it is undone.
 from collections.abc import Iterable, Mapping
 
 from qiskit_runtime_operator.render.context import RenderContext
-from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, Workload
 from qiskit_runtime_operator.resource.names import MANAGER, REPLICAS_ASKED
 
 
-def scaled_elsewhere(deployments: Iterable[Manifest]) -> Mapping[str, int]:
-    """Return the Deployments that somebody else has scaled, and how many replicas the RuntimeServer then asked for.
+def scaled_elsewhere(deployments: Iterable[Manifest]) -> Mapping[str, str]:
+    """Return the Deployments that somebody else has scaled, and what the RuntimeServer then asked for.
 
     Args:
         deployments: As they are now, `managedFields` included.
     """
     return {
-        deployment["metadata"]["name"]: int(asked)
+        deployment["metadata"]["name"]: asked
         for deployment in deployments
         if any(map(_scales, deployment["metadata"].get("managedFields", [])))
-        and (asked := deployment["metadata"].get("annotations", {}).get(REPLICAS_ASKED, "")).isdecimal()
+        and (asked := deployment["metadata"].get("annotations", {}).get(REPLICAS_ASKED))
     }
 
 
-def with_replicas(deployment: Manifest, replicas: int, server: RuntimeServer, context: RenderContext) -> Manifest:
+def is_scaled_elsewhere(name: str, workload: Workload, context: RenderContext) -> bool:
+    """Tell whether the number of pods of the Deployment `name` is somebody else's."""
+    return context.scaled_elsewhere.get(name) == workload.asked
+
+
+def with_replicas(deployment: Manifest, workload: Workload, server: RuntimeServer, context: RenderContext) -> Manifest:
     """Return the Deployment with its number of replicas, or without one if that is somebody else's."""
     metadata, spec = deployment["metadata"], deployment["spec"]
-    asked = {**metadata, "annotations": {REPLICAS_ASKED: str(replicas)}}
+    asked = {**metadata, "annotations": {REPLICAS_ASKED: workload.asked}}
     if server.spec.suspend:
         return {**deployment, "metadata": asked, "spec": {"replicas": 0, **spec}}
-    if context.scaled_elsewhere.get(metadata["name"]) == replicas:
+    if is_scaled_elsewhere(metadata["name"], workload, context):
         return {**deployment, "metadata": asked}
+    replicas = context.decided.get(metadata["name"], workload.first_replicas)
     return {**deployment, "metadata": asked, "spec": {"replicas": replicas, **spec}}
 
 

@@ -13,6 +13,7 @@ from qiskit_runtime_operator.resource.model import Manifest
 from qiskit_runtime_operator.resource.names import (
     API_VERSION,
     DATA_OF_LABEL,
+    DELETION_COST,
     INSTANCE_LABEL,
     KIND,
     OWNED_SELECTOR,
@@ -51,15 +52,17 @@ def _metadata(body: Manifest, *names: str) -> Manifest:
     return {name: body["metadata"][name] for name in names if name in body["metadata"]}
 
 
+def _annotation(body: Manifest, name: str) -> Manifest:
+    annotations = body["metadata"].get("annotations", {})
+    return {"annotations": {name: annotations[name]}} if name in annotations else {}
+
+
 def _nothing(_: Manifest) -> Manifest:
     return {}
 
 
 def _server(body: Manifest) -> Manifest:
-    kept = _metadata(body, "name", "namespace", "uid", "generation", "deletionTimestamp")
-    annotations = body["metadata"].get("annotations", {})
-    if RECONCILE in annotations:
-        kept["annotations"] = {RECONCILE: annotations[RECONCILE]}
+    kept = _metadata(body, "name", "namespace", "uid", "generation", "deletionTimestamp") | _annotation(body, RECONCILE)
     return {"metadata": kept, "spec": body["spec"], "status": body.get("status", {})}
 
 
@@ -72,7 +75,7 @@ def _deployment(body: Manifest) -> Manifest:
 
 
 def _pod(body: Manifest) -> Manifest:
-    kept = _metadata(body, "name", "namespace", "uid", "labels", "deletionTimestamp")
+    kept = _metadata(body, "name", "namespace", "uid", "labels", "deletionTimestamp") | _annotation(body, DELETION_COST)
     return {"metadata": kept, "status": body.get("status", {})}
 
 

@@ -89,6 +89,16 @@ class Workload:
     priority_class_name: str | None = None
     pod_template: PodTemplate = PodTemplate()
 
+    @property
+    def asked(self) -> str:
+        """The number of pods that is asked for, or its bounds: another word, when something else is asked for."""
+        return str(self.replicas)
+
+    @property
+    def first_replicas(self) -> int:
+        """How many pods there are before anything is known of their work."""
+        return self.replicas
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Api(Workload):
@@ -98,11 +108,24 @@ class Api(Workload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class Autoscale:
+    """Bounds and delays of an executor whose number of pods follows its jobs; `scaling.decision` says how."""
+
+    max_replicas: Annotated[int, Field(ge=1)]
+    min_replicas: Annotated[int, Field(ge=0)] = 0
+    jobs_per_replica: Annotated[int, Field(ge=1)] | None = None
+    idle_seconds: Annotated[int, Field(ge=0)] = 300
+    scale_up_delay_seconds: Annotated[int, Field(ge=0)] = 0
+    scale_down_percent: Annotated[int, Field(ge=1, le=100)] = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Executor(Workload):
     """One pool of simulators."""
 
     name: str
     type: str = ""
+    autoscale: Autoscale | None = None
     image: str | None = None
     options: Mapping[str, Any] = Field(default_factory=dict)
     slots: Annotated[int, Field(ge=1)] = 1
@@ -114,6 +137,17 @@ class Executor(Workload):
     def kind(self) -> str:
         """Which installed executor runs in it."""
         return self.type or self.name
+
+    @property
+    def asked(self) -> str:
+        """See `Workload.asked`."""
+        bounds = self.autoscale
+        return str(self.replicas) if bounds is None else f"{bounds.min_replicas}-{bounds.max_replicas}"
+
+    @property
+    def first_replicas(self) -> int:
+        """See `Workload.first_replicas`."""
+        return self.replicas if self.autoscale is None else self.autoscale.min_replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

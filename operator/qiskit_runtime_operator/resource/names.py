@@ -25,6 +25,9 @@ KEYS_CHECKSUM: Final = f"{GROUP}/keys-checksum"
 # On a Deployment: the count that the RuntimeServer asked for when it was last applied.
 REPLICAS_ASKED: Final = f"{GROUP}/replicas"
 
+# On a pod: those with lower numbers are removed first, says Kubernetes.
+DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
+
 # On a RuntimeServer, with this value: nothing is written for it but its status.
 RECONCILE: Final = f"{GROUP}/reconcile"
 PAUSED: Final = "paused"

@@ -2,7 +2,7 @@
 
 from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.resource.names import Key, api_name
-from qiskit_runtime_operator.resource.ports import API_PORT, INTERNAL_PORT
+from qiskit_runtime_operator.resource.ports import API_PORT
 
 
 def public_url(server: RuntimeServer) -> str:
@@ -13,11 +13,6 @@ def public_url(server: RuntimeServer) -> str:
     if gateway is not None and gateway.hostnames:
         return f"{gateway.scheme}://{gateway.hostnames[0]}"
     return f"http://{_host(Key(server.namespace, server.name))}:{API_PORT}"
-
-
-def load_url(key: Key) -> str:
-    """Return where the api of a RuntimeServer says how busy the executors are, to who shows the load key."""
-    return f"http://{_host(key)}:{INTERNAL_PORT}/internal/load"
 
 
 def _host(key: Key) -> str:

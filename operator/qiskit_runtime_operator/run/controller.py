@@ -22,11 +22,12 @@ from qiskit_runtime_operator.errors import (
     OperatorError,
     RefusedError,
 )
-from qiskit_runtime_operator.metrics import WorkMetrics
+from qiskit_runtime_operator.metrics import ScalingMetrics, WorkMetrics
 from qiskit_runtime_operator.render import DefaultImages, RenderContext
 from qiskit_runtime_operator.resource.kinds import OptionalApi, ResourceKind, watched_kinds
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.scaling.autoscaler import Autoscaler
 from qiskit_runtime_operator.settings import Settings
 from qiskit_runtime_operator.watch.inventory import Inventory
 from qiskit_runtime_operator.watch.kopf_watches import handlers, watching
@@ -52,15 +53,18 @@ class Controller:
         cluster: For everything else.
         outside: A session for what is not the API server.
         apis: The optional APIs of the cluster.
+        scaling: Where decisions on the pods of executors are counted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is put together from
         self,
         settings: Settings,
         connection: Connection,
         cluster: Cluster,
         outside: aiohttp.ClientSession,
+        *,
         apis: frozenset[OptionalApi],
+        scaling: ScalingMetrics,
     ) -> None:
         self._settings = settings
         self._connection = connection
@@ -71,12 +75,14 @@ class Controller:
         self._inventory = Inventory()
         self._listing = asyncio.Lock()
         self._queue = WorkQueue()
-        self._reader = LoadReader(outside, cluster)
+        self._reader = LoadReader(outside, cluster, settings.load_url)
+        self._autoscaler = Autoscaler(metrics=scaling)
         self._reconciler = Reconciler(
             cluster=cluster,
             inventory=self._inventory,
             context=_context(settings, apis),
             loads=self._reader.loads,
+            autoscaler=self._autoscaler,
             random=secrets.token_urlsafe,
             now=lambda: datetime.now(UTC),
         )
@@ -96,6 +102,7 @@ class Controller:
                 group.create_task(self._list_afresh(watchdog)),
                 group.create_task(self._tell_refusals(watchdog)),
                 group.create_task(self._read_loads()),
+                group.create_task(self._autoscale()),
                 *(group.create_task(self._reconcile(metrics)) for _ in range(self._settings.workers)),
             ]
             await self._watch(stop, watchdog)
@@ -222,6 +229,28 @@ class Controller:
             for key in await self._reader.read(self._serving()):
                 self._queue.add(key)
             await asyncio.sleep(self._settings.load_interval.total_seconds())
+
+    async def _autoscale(self) -> None:
+        """Ask the apis of executors that are scaled, for ever: often, so that a job does not wait for a pod's start.
+
+        Each is asked by itself, for one that does not answer must not delay the others.
+        """
+        asking = set[Key]()
+
+        async def rescale(key: Key, *, serving: bool) -> None:
+            load = await self._reader.load_of(key) if serving else None
+            if self._reconciler.rescale(key, load):
+                self._queue.add(key)
+            asking.discard(key)
+
+        async with asyncio.TaskGroup() as group:
+            while True:
+                keys, serving = set(self._reconciler.autoscaled()), set(self._serving())
+                self._autoscaler.forget(keep=keys)
+                for key in keys - asking:
+                    asking.add(key)
+                    group.create_task(rescale(key, serving=key in serving))
+                await asyncio.sleep(self._settings.autoscale_interval.total_seconds())
 
     def _collections(self) -> Iterator[tuple[ResourceKind, str | None]]:
         return ((kind, namespace) for kind in self._kinds for namespace in self._namespaces)

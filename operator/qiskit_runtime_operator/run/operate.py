@@ -22,7 +22,7 @@ from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Connection, Kubeconfig, connected
 from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTimings
 from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
-from qiskit_runtime_operator.metrics import LeaderMetrics, WatchMetrics, WorkMetrics, WriteMetrics
+from qiskit_runtime_operator.metrics import LeaderMetrics, ScalingMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.run.controller import Controller, optional_apis, until_answered
 from qiskit_runtime_operator.run.probes import metrics, probes
 from qiskit_runtime_operator.settings import Settings
@@ -58,7 +58,7 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
     async with connected(chosen) as connection, aiohttp.ClientSession() as outside:
         writes = WriteMetrics(registry)
         leadership = _leadership(settings, connection, writes)
-        work = _measure(registry, leadership, watchdog)
+        work, scaling = _measure(registry, leadership, watchdog), ScalingMetrics(registry)
         async with (
             probes(settings.health_port, live=watchdog.silent, ready=leadership.out_of_touch),
             metrics(settings.metrics_port, registry),
@@ -69,7 +69,9 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
 
             async def lead() -> None:
                 apis = await until_answered(lambda: optional_apis(cluster))
-                await Controller(settings, connection, cluster, outside, apis).run(stop, watchdog, work)
+                await Controller(settings, connection, cluster, outside, apis=apis, scaling=scaling).run(
+                    stop, watchdog, work
+                )
 
             await _while_leading(leadership, lead())
             await leadership.release()

@@ -28,8 +28,11 @@ from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVE
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned, is_paused
 from qiskit_runtime_operator.resource.names import Key, data_name, keys_name
 from qiskit_runtime_operator.run.repairs import Occurrences, Repairs
+from qiskit_runtime_operator.run.scaler import Change, Scaler
+from qiskit_runtime_operator.scaling.autoscaler import Autoscaler, scaled
+from qiskit_runtime_operator.scaling.load import Load
+from qiskit_runtime_operator.status import notes
 from qiskit_runtime_operator.status.conditions import Reason
-from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_operator.status.notes import Note, ignored, taken_back, transitions
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 from qiskit_runtime_operator.watch import fingerprint
@@ -65,6 +68,7 @@ class Reconciler:
         inventory: What is there.
         context: What rendering depends on.
         loads: How busy the executors are, as far as it is known.
+        autoscaler: Decides on the pods of executors with `autoscale`.
         random: Makes keys; see `keys_secret`.
         now: The clock.
     """
@@ -73,8 +77,10 @@ class Reconciler:
     inventory: Inventory
     context: RenderContext
     loads: Mapping[Key, Load]
+    autoscaler: Autoscaler
     random: Callable[[int], str]
     now: Callable[[], datetime]
+    _scaler: Scaler = field(init=False)
     _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
     _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
@@ -82,6 +88,9 @@ class Reconciler:
     _repairs: Repairs = field(default_factory=Repairs, init=False)
     _occurrences: Occurrences = field(default_factory=Occurrences, init=False)
     _keys_checksums: dict[str, str] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._scaler = Scaler(cluster=self.cluster, inventory=self.inventory, autoscaler=self.autoscaler)
 
     async def reconcile(self, key: Key) -> bool:
         """Make one pass, and tell whether another one is due: the spec was changed, unseen, while this one ran.
@@ -100,16 +109,38 @@ class Reconciler:
             deployments = tuple(known.body for _, known in self.inventory.parts(key, "Deployment"))
             generation, previous = body["metadata"]["generation"], body["status"]
             return await self._report(key, refuse(invalid, generation, deployments, previous=previous, now=self.now()))
-        context = replace(self.context, scaled_elsewhere=scaled_elsewhere(self._bodies(server, "Deployment")))
+        elsewhere = scaled_elsewhere(self._bodies(server, "Deployment"))
+        context = replace(self.context, scaled_elsewhere=elsewhere, decided=self._scaler.decided(server))
         refusals = () if server.paused else await self._converge(server, context)
         deployments, pods = (tuple(self._bodies(server, kind)) for kind in ("Deployment", "Pod"))
-        load = self.loads.get(key)
+        load = self._load(key)
         seen = (*refusals, *self._unwatched_in(key.namespace))
-        observed = Observed(deployments=deployments, pods=pods, refusals=seen, load=load, invalid=invalid)
+        observed = Observed(
+            deployments=deployments,
+            pods=pods,
+            refusals=seen,
+            load=load,
+            scaling=self._scaler.shown(server, context),
+            invalid=invalid,
+        )
         again = await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
         if refusals and not again:
             raise RefusedError("; ".join(map(str, refusals)))
         return again
+
+    def _load(self, key: Key) -> Load | None:
+        """Return how busy the executors are; that of executors which are scaled is asked for more often."""
+        known, newer = self.loads.get(key), self.autoscaler.load(key)
+        return known if newer is None else replace(newer, without_slots=known is not None and known.without_slots)
+
+    def autoscaled(self) -> list[Key]:
+        """Return the RuntimeServers with an executor whose number of pods is decided here."""
+        return [key for key, server in self._understood.items() if any(scaled(server))]
+
+    def rescale(self, key: Key, load: Load | None) -> bool:
+        """Decide on the pods of a RuntimeServer by what its api says, and tell whether a pass is due."""
+        server = self._understood.get(key)
+        return server is not None and self._scaler.rescale(server, load, self.now())
 
     def set_unwatched(self, kind: ResourceKind, namespace: str | None, why: str | None) -> None:
         """Say why the objects of a kind cannot be watched, in one namespace or in all; None if they can."""
@@ -155,10 +186,24 @@ class Reconciler:
     async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
         refusals = [await self._settle_keys(server), await self._settle_claim(server)]
         context = replace(context, keys_checksum=self._keys_checksums.get(server.uid, ""))
+        refusals += [await self._rescaled(server, change) for change in self._scaler.changes(server, context)]
         wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         refusals += [await self._settle(server, kind, manifest) for kind, manifest in wanted]
         await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
         return tuple(refusal for refusal in refusals if refusal is not None)
+
+    async def _rescaled(self, server: RuntimeServer, change: Change) -> Refusal | None:
+        """Tell of a change in the number of pods, and keep those that have jobs from being the first to go."""
+        key, name = Key(server.namespace, server.name), change.executor.name
+        load = self.autoscaler.load(key)
+        jobs = load.executors.get(name) if load else None
+        queued, running = (jobs.queued, jobs.running) if jobs else (0, 0)
+        count = self._occurrences.due(f"{server.uid} {Reason.SCALED} {name}", self.now())
+        if count:
+            await self._tell(
+                key, server.uid, (notes.scaled(name, change.before, change.after, queued, running),), count
+            )
+        return await self._scaler.spare(server, change.executor) if change.after < change.before else None
 
     async def _settle_keys(self, server: RuntimeServer) -> Refusal | None:
         """Make the keys, once. Those of a RuntimeServer that is gone are about to go."""

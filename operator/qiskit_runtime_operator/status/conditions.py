@@ -44,6 +44,8 @@ class Reason(StrEnum):
     CONTESTED = "Contested"
     GATEWAY_API_MISSING = "GatewayApiMissing"
     TAKEN_BACK = "TakenBack"
+    SCALED_TO_ZERO = "ScaledToZero"
+    SCALED = "Scaled"
 
 
 MEANINGS: Final[Mapping[Reason, str]] = {
@@ -106,6 +108,13 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.TAKEN_BACK: (
         "An Event only: somebody had changed fields that the RuntimeServer determines, and the operator set them back. "
         "Change the RuntimeServer instead. What recurs within five minutes is one Event with a count."
+    ),
+    Reason.SCALED_TO_ZERO: (
+        "The api takes jobs, and no executor has a ready pod because there was nothing to do: the next job starts one."
+    ),
+    Reason.SCALED: (
+        "An Event only: an executor with `autoscale` got another number of pods. What recurs within five minutes is "
+        "one Event with a count."
     ),
 }
 """What a reason means, and what to do about it."""

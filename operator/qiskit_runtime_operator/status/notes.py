@@ -67,6 +67,12 @@ def taken_back(kind: str, name: str, managers: Iterable[str]) -> Note:
     return Note(type=NoteType.WARNING, reason=Reason.TAKEN_BACK, message=message)
 
 
+def scaled(executor: str, before: int, after: int, queued: int, running: int) -> Note:
+    """Return what to say when an executor gets `after` pods in place of `before`."""
+    message = f"Executor {executor}: {before} to {after} pods, with {queued} jobs queued and {running} running."
+    return Note(type=NoteType.NORMAL, reason=Reason.SCALED, message=message)
+
+
 def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     conditions = status.get("conditions", [])
     progressing = any(item["type"] == ConditionType.PROGRESSING and item["status"] == "True" for item in conditions)

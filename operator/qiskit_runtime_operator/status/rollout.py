@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from qiskit_runtime_operator.resource.model import Manifest
+
+# What the kubelet says of containers that are on their way.
+_STARTING: Final = ("ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,11 @@ class Pool:
     def short(self) -> bool:
         """Whether fewer pods are ready than wanted."""
         return self.ready < self.desired
+
+    @property
+    def failing(self) -> bool:
+        """Whether pods are missing or not ready for another reason than that they are just starting."""
+        return self.short and bool(set(self.message.split("; ")) - {"", *_STARTING})
 
     def __str__(self) -> str:
         return f"{self.name}: {self.ready} of {self.desired} ready" + f" ({self.message})" * bool(self.message)

@@ -1,7 +1,7 @@
 """The status of a RuntimeServer: from what is seen in the cluster to what is written down. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from qiskit_runtime_operator.resource.names import (
     executor_name,
 )
 from qiskit_runtime_operator.resource.urls import public_url
+from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
+from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status.conditions import Condition, ConditionType, Reason, condition_documents
-from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_operator.status.rollout import Pool
 
 _NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN)
@@ -54,6 +55,7 @@ class Observed:
         pods: Its pods; those of Deployments that are not short may be left out.
         refusals: What could not be made in the last pass.
         load: What the api last said, if it answers.
+        scaling: What was decided for the executors with `autoscale`, by name.
         invalid: Why the spec, as it is now, is not what the RuntimeServer was made from; empty if it is.
     """
 
@@ -61,6 +63,7 @@ class Observed:
     pods: Sequence[Manifest] = ()
     refusals: Sequence[Refusal] = ()
     load: Load | None = None
+    scaling: Mapping[str, Decision] = field(default_factory=dict)
     invalid: str = ""
 
 
@@ -70,7 +73,7 @@ def observe(
     """Return the whole status; it equals `previous` if nothing has changed."""
     api, executors = _api_pool(server, observed), _executor_pools(server, observed)
     observed = replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
-    available = _available(server, api, executors, observed.load)
+    available = _available(server, api, executors, observed)
     progressing = _progressing(server, (api, *executors), observed.refusals)
     degraded = _degraded(server, api, executors, observed)
     conditions = (available, progressing, degraded, _ready(available, progressing, degraded))
@@ -84,7 +87,7 @@ def observe(
         "executorsReady": f"{sum(pool.ready for pool in executors)}/{sum(pool.desired for pool in executors)}",
         "api": {**_counts(api), "selector": _selector(api_selector(server))},
         "executors": [
-            {"name": executor.name, **_counts(pool), **_jobs(executor, observed.load)}
+            {"name": executor.name, **_counts(pool), **_jobs(executor, observed)}
             for executor, pool in zip(server.spec.executors, executors, strict=True)
         ],
     }
@@ -151,12 +154,14 @@ def _deployment(observed: Observed, name: str) -> Manifest | None:
 
 
 def _wanted(server: RuntimeServer, workload: Workload) -> int:
-    return 0 if server.spec.suspend else workload.replicas
+    return 0 if server.spec.suspend else workload.first_replicas
 
 
-def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool], load: Load | None) -> Condition:
+def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool], observed: Observed) -> Condition:
+    load = observed.load
+
     def condition(reason: Reason, message: str) -> Condition:
-        status = reason is Reason.READY
+        status = reason in (Reason.READY, Reason.SCALED_TO_ZERO)
         return Condition(type=ConditionType.AVAILABLE, status=status, reason=reason, message=message)
 
     if server.spec.suspend:
@@ -164,10 +169,24 @@ def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool], load
     if not api.ready:
         return condition(Reason.API_NOT_READY, str(api))
     if not any(pool.ready for pool in executors):
+        if _can_wake(server, executors, observed):
+            return condition(Reason.SCALED_TO_ZERO, "The api takes jobs; the first one starts a pod of its executor.")
         return condition(Reason.NO_EXECUTOR_READY, "; ".join(map(str, executors)))
     if load is not None and load.without_slots:
         return condition(Reason.NO_SLOT, "Pods of executors are ready, but the api finds no slot to run jobs in.")
     return condition(Reason.READY, "The api and at least one executor are ready.")
+
+
+def _can_wake(server: RuntimeServer, executors: Sequence[Pool], observed: Observed) -> bool:
+    """Tell whether an executor without a ready pod has none because that was decided, or is about to have one."""
+    decisions = [observed.scaling.get(executor.name) for executor in server.spec.executors]
+    return any(
+        executor.autoscale is not None
+        and executor.autoscale.min_replicas == 0
+        and not (decision is not None and decision.reason is ScaleReason.PODS_PENDING)
+        and not pool.failing
+        for executor, pool, decision in zip(server.spec.executors, executors, decisions, strict=True)
+    )
 
 
 def _progressing(server: RuntimeServer, pools: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
@@ -194,7 +213,12 @@ def _degraded(server: RuntimeServer, api: Pool, executors: Sequence[Pool], obser
     )
     problems += [(refusal.reason, str(refusal)) for refusal in observed.refusals]
     problems += [(Reason.API_SHORT, str(api))] * api.short
-    problems += [(Reason.EXECUTOR_SHORT, str(pool)) for pool in executors if pool.short]
+    problems += [
+        (Reason.EXECUTOR_SHORT, str(pool))
+        for executor, pool in zip(server.spec.executors, executors, strict=True)
+        # More pods of an executor that is scaled take a moment to start.
+        if (pool.short if executor.autoscale is None else pool.failing)
+    ]
     notices = [(Reason.FIELDS_IGNORED, _ignored(server.ignored))] * bool(server.ignored)
     reason, _ = (*problems, *notices, (Reason.AS_WANTED, ""))[0]
     message = "; ".join(message for _, message in (*problems, *notices)) or "Everything is as wanted."
@@ -206,7 +230,7 @@ def _ready(available: Condition, progressing: Condition, degraded: Condition) ->
     wrong = [progressing] * (progressing.reason is Reason.PAUSED)
     wrong += [degraded] * degraded.status
     wrong += [progressing] * (progressing.reason is not Reason.ROLLED_OUT)
-    wrong += [available] * (available.reason not in (Reason.READY, Reason.SUSPENDED))
+    wrong += [available] * (available.reason not in (Reason.READY, Reason.SUSPENDED, Reason.SCALED_TO_ZERO))
     because = (*wrong, available)[0]
     return Condition(type=ConditionType.READY, status=not wrong, reason=because.reason, message=because.message)
 
@@ -230,9 +254,16 @@ def _counts(pool: Pool) -> Manifest:
     return {**counts, "message": pool.message} if pool.message else counts
 
 
-def _jobs(executor: Executor, load: Load | None) -> Manifest:
-    jobs = None if load is None else load.executors.get(executor.name)
-    return {} if jobs is None else {"queued": jobs.queued, "running": jobs.running}
+def _jobs(executor: Executor, observed: Observed) -> Manifest:
+    jobs = None if observed.load is None else observed.load.executors.get(executor.name)
+    decision = observed.scaling.get(executor.name)
+    document: Manifest = {} if jobs is None else {"queued": jobs.queued, "running": jobs.running}
+    if decision is not None:
+        busy = {} if jobs is None else {"busy": sum(running > 0 for running in jobs.pods.values())}
+        document |= {**busy, "reason": decision.reason.value}
+        if decision.message:
+            document["scaling"] = decision.message
+    return document
 
 
 def _backends(load: Load | None) -> Manifest:

@@ -63,6 +63,8 @@ def load_document(
             "running": load.running,
             "slots": pool.size,
             "oldest_waiting_seconds": load.waiting_seconds(now),
+            "draining": load.draining,
+            "pods": pool.running(),
         }
         for name, pool in pools.items()
     }

@@ -1,6 +1,6 @@
 """Where jobs run, as the dispatcher sees it; `worker.slots.Slots` is the pool of this process."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, runtime_checkable
 
 from qiskit_runtime_server.messages.messages import Capabilities, Event, Holder, Task
@@ -39,6 +39,9 @@ class Pool(Protocol):
     @property
     def idle(self) -> int:
         """How many of them are believed to be free."""
+
+    def running(self) -> Mapping[str, int]:
+        """Return how many jobs run at each address of an executor service; those that drain are left out."""
 
     async def capabilities(self) -> Capabilities:
         """Return what the executor can do, or what any could while nothing has been heard of it."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
 from typing import Final, TypeVar
 
 from qiskit_runtime_server.byte_budget import ByteBudget
@@ -196,6 +196,10 @@ class Slots:
     def idle(self) -> int:
         """How many slots are free."""
         return self._idle.qsize()
+
+    def running(self) -> Mapping[str, int]:
+        """See `Pool.running`: slots of this process have no address."""
+        return {}
 
     async def reserve(self) -> Slot:
         """Wait for a free slot and return it; the caller gives it back by `Slot.release`."""

@@ -117,26 +117,43 @@ _workload = {
         max_size=1,
     ),
 }
+_executor = st.fixed_dictionaries(
+    {"name": _names},
+    optional={
+        **_workload,
+        "type": st.sampled_from(["aer", "custatevec", "own"]),
+        "image": st.just("registry.test/own:3"),
+        "options": st.dictionaries(_names, st.booleans() | st.integers(0, 9) | _names, max_size=2),
+        "slots": st.integers(1, 8),
+        "drainSeconds": st.integers(0, 86400),
+        "gpu": st.fixed_dictionaries(
+            {},
+            optional={
+                "count": st.integers(1, 8),
+                "resource": st.sampled_from(["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]),
+            },
+        ),
+        "runtimeClassName": st.just("nvidia"),
+    },
+)
+_autoscale = st.fixed_dictionaries(
+    {"maxReplicas": st.integers(3, 9)},
+    optional={
+        "minReplicas": st.integers(0, 3),
+        "jobsPerReplica": st.integers(1, 4),
+        "idleSeconds": st.integers(0, 600),
+        "scaleUpDelaySeconds": st.integers(0, 60),
+        "scaleDownPercent": st.integers(1, 100),
+    },
+)
+
+
+def _autoscaled(executor: dict[str, Any], autoscale: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in executor.items() if name != "replicas"} | {"autoscale": autoscale}
+
+
 _executors = st.lists(
-    st.fixed_dictionaries(
-        {"name": _names},
-        optional={
-            **_workload,
-            "type": st.sampled_from(["aer", "custatevec", "own"]),
-            "image": st.just("registry.test/own:3"),
-            "options": st.dictionaries(_names, st.booleans() | st.integers(0, 9) | _names, max_size=2),
-            "slots": st.integers(1, 8),
-            "drainSeconds": st.integers(0, 86400),
-            "gpu": st.fixed_dictionaries(
-                {},
-                optional={
-                    "count": st.integers(1, 8),
-                    "resource": st.sampled_from(["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]),
-                },
-            ),
-            "runtimeClassName": st.just("nvidia"),
-        },
-    ),
+    _executor | st.builds(_autoscaled, _executor, _autoscale),
     min_size=1,
     max_size=3,
     unique_by=lambda executor: executor["name"],

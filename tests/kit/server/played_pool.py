@@ -29,6 +29,9 @@ class PlayedPool:
     async def capabilities(self) -> Capabilities:
         return Capabilities(num_qubits=5)
 
+    def running(self) -> dict[str, int]:
+        return {}
+
     async def reserve(self) -> "PlayedReservation":
         await self._free.acquire()
         return PlayedReservation(self, self._free.release)

@@ -13,9 +13,11 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.resource.names import Key
-from qiskit_runtime_operator.status.load import ExecutorLoad, Load
+from qiskit_runtime_operator.scaling.load import ExecutorLoad, Load
+from qiskit_runtime_operator.settings import Settings
 
 LAB = Key("research", "lab")
+URL = Settings.model_fields["load_url"].default
 
 
 class Api:
@@ -77,7 +79,7 @@ async def reading(api: Api, keys: Secrets) -> AsyncIterator[LoadReader]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     connector = aiohttp.TCPConnector(resolver=Everywhere(runner.addresses[0][1]))
     async with aiohttp.ClientSession(connector=connector) as http:
-        yield LoadReader(http, keys)  # type: ignore[arg-type]  # the one method of a Cluster that it uses
+        yield LoadReader(http, keys, URL)  # type: ignore[arg-type]  # the one method of a Cluster that it uses
     await runner.cleanup()
     await asyncio.sleep(0)
 

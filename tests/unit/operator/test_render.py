@@ -178,14 +178,14 @@ def test_pods_do_not_roll_for_what_they_do_not_read(
 def test_suspended_means_no_pods_whoever_scales(server: RuntimeServer, context: RenderContext) -> None:
     suspended = replace(server, spec=replace(server.spec, suspend=True))
     names = {item["metadata"]["name"] for item in of_kind("Deployment", render(server, context))}
-    scaled = replace(context, scaled_elsewhere=dict.fromkeys(names, 1))
+    scaled = replace(context, scaled_elsewhere=dict.fromkeys(names, "1"))
     for deployment in of_kind("Deployment", render(suspended, scaled)):
         assert deployment["spec"]["replicas"] == 0
 
 
 @given(runtime_servers, contexts)
 def test_two_processes_never_open_one_sqlite_file(server: RuntimeServer, context: RenderContext) -> None:
-    scaled = replace(context, scaled_elsewhere={f"{server.name}-api": server.spec.api.replicas})
+    scaled = replace(context, scaled_elsewhere={f"{server.name}-api": server.spec.api.asked})
     api = only("Deployment", render(server, scaled), f"{server.name}-api")
     if server.spec.database.sqlite is not None:
         assert api["spec"]["strategy"] == {"type": "Recreate"}
@@ -234,7 +234,7 @@ def test_a_pod_outlives_its_drain() -> None:
 
 
 def test_a_count_that_somebody_else_scaled_is_left_to_them_until_another_is_asked_for() -> None:
-    context = render_context(scaled_elsewhere={"lab-executor-aer": 2})
+    context = render_context(scaled_elsewhere={"lab-executor-aer": "2"})
     for replicas, rendered in ((2, None), (3, 3)):
         server = runtime_server({"executors": [{**AER, "replicas": replicas}]})
         deployment = only("Deployment", render(server, context), "lab-executor-aer")

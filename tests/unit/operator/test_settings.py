@@ -33,3 +33,9 @@ def test_a_value_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("QRO_WORKERS", "0")
     with pytest.raises(StartupError, match=r"QRO_WORKERS: .*greater than or equal to 1"):
         Settings.load()
+
+
+def test_the_url_of_the_load_names_the_runtime_server_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QRO_LOAD_URL", "http://127.0.0.1/{namespace}/{pod}")
+    with pytest.raises(StartupError, match=r"QRO_LOAD_URL: only \{name\} and \{namespace\}"):
+        Settings.load()

@@ -20,8 +20,9 @@ from kit.kubernetes.runtime_servers import (
 )
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
+from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status.conditions import MAX_MESSAGE, ConditionType, Reason
-from qiskit_runtime_operator.status.load import Load
 from qiskit_runtime_operator.status.notes import transitions
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 
@@ -31,10 +32,10 @@ LATER = NOW + timedelta(minutes=5)
 UNSCHEDULABLE = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 
 
-def deployments(server: RuntimeServer, *, ready: int | None = None) -> list[Manifest]:
+def deployments(server: RuntimeServer, *, ready: int | None = None, context: RenderContext = CONTEXT) -> list[Manifest]:
     """Return the Deployments as they are when all, or so many, of their pods are ready."""
     found = []
-    for manifest in render(server, CONTEXT):
+    for manifest in render(server, context):
         if manifest["kind"] == "Deployment":
             replicas = manifest["spec"]["replicas"]
             status = {
@@ -361,3 +362,48 @@ def test_who_pauses_the_operator_is_told_that_nothing_is_written() -> None:
         "False",
         "FieldsIgnored",
     )
+
+
+SCALED = {"executors": [{**AER, "autoscale": {"maxReplicas": 4}}]}
+
+
+def scaled_status(replicas: int, ready: int, reason: ScaleReason, pods: list[Manifest] | None = None) -> Manifest:
+    """Return the status while `replicas` pods of the executor were decided, and `ready` of them are ready."""
+    server = runtime_server(SCALED)
+    context = render_context(decided={"lab-executor-aer": replicas})
+    load = Load.from_json('{"executors": {"aer": {"queued": 3, "running": 2, "pods": {"10.0.0.1": 2, "10.0.0.2": 0}}}}')
+    decision = Decision(replicas=replicas, reason=reason, message="because")
+    found = deployments(server, ready=ready, context=context)
+    observed = Observed(deployments=found, pods=pods or [], load=load, scaling={"aer": decision})
+    # The api is ready in any case.
+    for deployment in found:
+        if deployment["metadata"]["name"] == "lab-api":
+            deployment["status"]["readyReplicas"] = 1
+    return status_of(server, observed)
+
+
+def test_an_executor_without_pods_that_waits_for_jobs_is_available() -> None:
+    status = scaled_status(0, 0, ScaleReason.AT_ZERO)
+    assert condition(status, ConditionType.AVAILABLE) == ("True", "ScaledToZero")
+    assert condition(status, ConditionType.READY) == ("True", "ScaledToZero")
+    assert status["executorsReady"] == "0/0"
+
+
+def test_pods_that_are_started_for_jobs_are_no_problem() -> None:
+    starting = with_container("aer", {"waiting": {"reason": "ContainerCreating"}})
+    status = scaled_status(1, 0, ScaleReason.AS_NEEDED, [starting])
+    assert condition(status, ConditionType.AVAILABLE) == ("True", "ScaledToZero")
+    assert condition(status, ConditionType.DEGRADED) == ("False", "AsWanted")
+    assert reasons(scaled_status(0, 0, ScaleReason.AT_ZERO), status) == []
+
+
+def test_pods_that_find_no_node_are_one() -> None:
+    status = scaled_status(1, 0, ScaleReason.PODS_PENDING, [unschedulable("aer")])
+    assert condition(status, ConditionType.AVAILABLE) == ("False", "NoExecutorReady")
+    assert condition(status, ConditionType.DEGRADED) == ("True", "ExecutorShort")
+
+
+def test_the_status_says_how_many_pods_are_busy_and_why_there_are_as_many() -> None:
+    (executor,) = scaled_status(2, 2, ScaleReason.AS_NEEDED)["executors"]
+    counts = {"name": "aer", "ready": 2, "desired": 2, "queued": 3, "running": 2, "busy": 1}
+    assert executor == {**counts, "reason": "AsNeeded", "scaling": "because"}

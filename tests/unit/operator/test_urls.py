@@ -6,8 +6,8 @@ import pytest
 
 from kit.kubernetes.runtime_servers import render_context, runtime_server
 from qiskit_runtime_operator.render import render
-from qiskit_runtime_operator.resource.names import Key
-from qiskit_runtime_operator.resource.urls import load_url, public_url
+from qiskit_runtime_operator.resource.urls import public_url
+from qiskit_runtime_operator.settings import Settings
 
 ANYBODY = {"auth": {"anonymous": True}}
 GATEWAY = {"parentRefs": [{"name": "public"}]}
@@ -29,7 +29,7 @@ def test_the_url_is_the_one_from_outside_if_that_is_known(spec: dict[str, Any], 
 
 
 def test_the_load_is_on_a_port_that_no_ingress_and_no_route_leads_to() -> None:
-    assert load_url(Key("research", "lab")) == "http://lab-api.research.svc:9090/internal/load"
+    assert Settings.model_fields["load_url"].default == "http://{name}-api.{namespace}.svc:9090/internal/load"
     for exposure in ({"ingress": {"host": "lab.example.org"}}, {"gateway": GATEWAY}):
         manifests = render(runtime_server({**exposure, **ANYBODY}), render_context())
         (way_in,) = [item for item in manifests if item["kind"] in {"Ingress", "HTTPRoute"}]

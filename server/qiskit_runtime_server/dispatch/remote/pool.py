@@ -5,8 +5,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -93,6 +94,15 @@ class RemotePool:
     def idle(self) -> int:
         """How many of them are believed to be free."""
         return sum(endpoint.free for endpoint in self._distinct())
+
+    def running(self) -> Mapping[str, int]:
+        """See `Pool.running`."""
+        known = ((urlsplit(endpoint.url).hostname or "", endpoint.occupancy) for endpoint in self._distinct())
+        return {
+            host: occupancy.slots - occupancy.idle
+            for host, occupancy in known
+            if occupancy is not None and not occupancy.draining
+        }
 
     async def capabilities(self) -> Capabilities:
         """See `Pool.capabilities`."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Self
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 _TOLERANT: Final = ConfigDict(extra="ignore")
@@ -12,11 +12,19 @@ _TOLERANT: Final = ConfigDict(extra="ignore")
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_TOLERANT)
 class ExecutorLoad:
-    """How many jobs one executor has to do, and how many the api can give it at a time; older apis do not say."""
+    """How many jobs one executor has to do.
+
+    Attributes:
+        slots: How many the api can give it at a time; older apis do not say.
+        pods: How many jobs each pod runs, by its address; those that drain are left out. Older apis do not say.
+        draining: Whether an admin keeps its queued jobs from starting.
+    """
 
     queued: int
     running: int
     slots: int | None = None
+    pods: Mapping[str, int] = Field(default_factory=dict)
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_TOLERANT)
