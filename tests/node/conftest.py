@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,20 +100,22 @@ def reaches(node: Node, kubernetes: KubernetesClient) -> Callable[..., bool]:
     return ask
 
 
-@pytest.fixture(scope="session")
-def operator(helm: Callable[..., str], setup: dict[str, Any]) -> Callable[[], None]:
-    """The chart, installed; call it to install again."""
+@pytest.fixture
+def operator(helm: Callable[..., str], setup: dict[str, Any], kubernetes: KubernetesClient) -> Callable[[], None]:
+    """The chart, installed and running whatever the test before did; call it to install again."""
 
     def install() -> None:
         values = {"images.registry": "localhost", "images.tag": setup["tag"]}
         settings = [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
         chart = "charts/qiskit-runtime-operator"
         helm(
-            "install", "qiskit-runtime-operator", chart, "--namespace", "qiskit-system", "--create-namespace",
-            "--wait", "--timeout", "5m", *settings,
+            "upgrade", "--install", "qiskit-runtime-operator", chart, "--namespace", "qiskit-system",
+            "--create-namespace", "--wait", "--timeout", "5m", *settings,
         )  # fmt: skip
 
-    install()
+    running = kubernetes.find("Deployment", "qiskit-runtime-operator", "qiskit-system")
+    if running is None or not running.get("status", {}).get("readyReplicas"):
+        install()
     return install
 
 
@@ -129,13 +130,22 @@ def other_tag(setup: dict[str, Any], node: Node) -> str:
 
 
 @pytest.fixture(scope="session")
-def lab(kubernetes: KubernetesClient, node: Node, operator: Callable[[], None], figures: Figures) -> Lab:  # noqa: ARG001 - it must be there
-    """The RuntimeServer of the tutorial, available through the ingress."""
-    began = time.monotonic()
-    lab = Lab(kubernetes, node)
-    lab.make_volume("lab")
-    lab.apply_example("tutorial.yaml")
-    lab.wait_for("Available")
-    figures.add("kubectl apply to Available, images present", time.monotonic() - began, "s")
-    lab.service()
-    return lab
+def laboratory(kubernetes: KubernetesClient, node: Node) -> Lab:
+    """A place for a RuntimeServer, with volumes that it can claim."""
+    return Lab(kubernetes, node)
+
+
+@pytest.fixture
+def lab(laboratory: Lab, operator: Callable[[], None], figures: Figures) -> Lab:  # noqa: ARG001 - it must be there
+    """The RuntimeServer of the tutorial as it is there, available through the ingress."""
+    took = laboratory.bring("tutorial.yaml")
+    if took is not None:
+        figures.add("kubectl apply to Available, images present", took, "s")
+    return laboratory
+
+
+@pytest.fixture
+def clustered(laboratory: Lab, operator: Callable[[], None]) -> Lab:  # noqa: ARG001 - it must be there
+    """The RuntimeServer on PostgreSQL instead of that of the tutorial."""
+    laboratory.bring("postgresql.yaml")
+    return laboratory

@@ -2,10 +2,11 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -22,7 +23,13 @@ from qiskit_runtime_server.client import connect
 URL = f"http://{HOST}"
 TOKEN = "token-of-alice"  # noqa: S105 - of examples/kubernetes/tutorial.yaml
 _EXAMPLES = Path(__file__).parents[2] / "examples" / "kubernetes"
-_SERVER_USER = 10001
+# By example: what the volume that it claims is called, and who writes to it.
+_VOLUMES: Mapping[str, Mapping[str, Any]] = {
+    "tutorial.yaml": {"name": "lab", "user": 10001},
+    "postgresql.yaml": {"name": "database", "user": 999},
+}
+# How long pods may take to end by themselves.
+_PATIENCE = 60
 
 
 class Lab:
@@ -35,8 +42,47 @@ class Lab:
     def __init__(self, kubernetes: KubernetesClient, node: Node) -> None:
         self.kubernetes = kubernetes
         self._node = node
+        self._specs: dict[str, Manifest] = {}
 
-    def make_volume(self, name: str, user: int = _SERVER_USER) -> None:
+    def bring(self, example: str) -> float | None:
+        """Bring the RuntimeServer of an example, as it is there, whatever a test has made of it or of another one.
+
+        Returns:
+            The seconds from its first apply until it was Available; None if it was applied before.
+        """
+        first = example not in self._specs
+        if first:
+            self._make_volume(**_VOLUMES[example])
+        took = None
+        found = self.kubernetes.find("RuntimeServer", "lab")
+        if found is None or "deletionTimestamp" in found["metadata"] or found["spec"] != self._specs.get(example):
+            self._clear()
+            began = time.monotonic()
+            self.apply_example(example)
+            self._specs[example] = self.kubernetes.get("RuntimeServer", "lab")["spec"]
+            self.wait_for("Available")
+            took = time.monotonic() - began if first else None
+        self.wait_for_rollout()
+        self.service()
+        return took
+
+    def _clear(self) -> None:
+        """Delete what the examples have made, but not its volumes, and see the pods go, those that hang by force."""
+        for kind, name in (("RuntimeServer", "lab"), ("StatefulSet", "lab-postgresql")):
+            if self.kubernetes.find(kind, name):
+                self.kubernetes.delete(kind, name)
+        began = time.monotonic()
+
+        def gone() -> bool:
+            pods = self.kubernetes.list("Pod")
+            if time.monotonic() - began > _PATIENCE:
+                for pod in pods:
+                    self.kubernetes.delete("Pod", pod["metadata"]["name"], at_once=True)
+            return not pods
+
+        eventually(gone, _PATIENCE + 60)
+
+    def _make_volume(self, name: str, user: int) -> None:
         """Make a volume of a user's that a claim can have; nothing here makes them by itself."""
         folder = self._node.folder / "volumes" / name
         folder.mkdir(parents=True)

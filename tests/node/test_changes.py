@@ -7,7 +7,7 @@ import httpx
 import pytest
 from qiskit_ibm_runtime import SamplerV2
 
-from kit.kubernetes.client import eventually
+from kit.kubernetes.client import KubernetesClient, eventually
 from kit.quantum.circuits import isa_bell
 from node.node import NAME
 from node.server_on_node import URL, Lab, correct, jobs_in_flight
@@ -15,14 +15,20 @@ from node.server_on_node import URL, Lab, correct, jobs_in_flight
 GPU = {"name": "custatevec", "type": "custatevec", "gpu": {"count": 1}}
 
 
-@pytest.mark.smoke
-def test_a_gpu_is_given_to_one_pod_and_the_status_says_what_the_other_waits_for(lab: Lab) -> None:
-    lab.kubernetes.call(
+@pytest.fixture
+def gpu(kubernetes: KubernetesClient) -> None:
+    """A node that says that it has one."""
+    kubernetes.call(
         "PATCH",
         f"/api/v1/nodes/{NAME}/status",
         {"status": {"capacity": {"nvidia.com/gpu": "1"}}},
         "application/merge-patch+json",
     )
+
+
+@pytest.mark.smoke
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_is_given_to_one_pod_and_the_status_says_what_the_other_waits_for(lab: Lab) -> None:
     lab.change({"executors": lab.executors({**GPU, "replicas": 2})})
     phases = ["Pending", "placed"]
     eventually(lambda: sorted(map(_phase, lab.pods("executor-custatevec"))) == phases, 120)
@@ -32,6 +38,7 @@ def test_a_gpu_is_given_to_one_pod_and_the_status_says_what_the_other_waits_for(
     _remove_executor(lab, "custatevec")
 
 
+@pytest.mark.usefixtures("gpu")
 def test_a_change_of_the_gpu_image_rolls_within_one_gpu(lab: Lab, other_tag: str) -> None:
     lab.change({"executors": lab.executors({**GPU, "replicas": 1})})
     eventually(lambda: [_phase(pod) for pod in lab.pods("executor-custatevec")] == ["placed"], 120)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import pytest
 from qiskit_ibm_runtime import SamplerV2
 
 from kit.kubernetes.client import eventually
@@ -10,19 +9,6 @@ from kit.quantum.circuits import isa_bell
 from node.figures import Figures
 from node.node import ADDRESS, Node
 from node.server_on_node import Lab, correct, long_circuit
-
-DATABASE_USER = 999
-
-
-@pytest.fixture(scope="module")
-def clustered(lab: Lab) -> Lab:
-    """The RuntimeServer on PostgreSQL instead of that of the tutorial."""
-    lab.kubernetes.delete("RuntimeServer", "lab")
-    eventually(lambda: not lab.kubernetes.list("Pod"), 120)
-    lab.make_volume("database", DATABASE_USER)
-    lab.apply_example("postgresql.yaml")
-    lab.wait_for_rollout()
-    return lab
 
 
 def test_every_pod_has_the_memory_that_it_needs(clustered: Lab, node: Node, figures: Figures) -> None:

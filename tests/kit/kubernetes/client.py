@@ -167,9 +167,10 @@ class KubernetesClient:
         path = f"{self._path(kind, None, name)}{'/' * bool(subresource)}{subresource}?fieldManager={manager}"
         return self.call("PATCH", path, patch, "application/merge-patch+json")
 
-    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
-        """Delete an object; what it owns goes in the background."""
-        self.call("DELETE", f"{self._path(kind, namespace, name)}?propagationPolicy=Background")
+    def delete(self, kind: str, name: str, namespace: str | None = None, *, at_once: bool = False) -> None:
+        """Delete an object; what it owns goes in the background. A pod is not waited for if it goes at once."""
+        grace = "&gracePeriodSeconds=0" * at_once
+        self.call("DELETE", f"{self._path(kind, namespace, name)}?propagationPolicy=Background{grace}")
 
     def _path_of(self, manifest: Manifest) -> str:
         return self._path(manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"])
