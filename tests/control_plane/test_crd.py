@@ -41,6 +41,13 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "the container server is the operator's": {
         "executors": [{**AER, "podTemplate": {"containers": [{"name": "server", "image": "x"}]}}]
     },
+    "options.devices names a GPU that the pod does not have": {
+        "executors": [{"name": "custatevec", "gpu": {"count": 2}, "options": {"devices": [0, 2]}}]
+    },
+    "a pod cannot ask for more than its limit": {
+        "executors": [{**AER, "resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "2Gi"}}}]
+    },
+    "a volume of nothing holds no data": {"database": {"sqlite": {"storage": "0Gi"}}},
     "Services are called": {"executors": [{"name": "a" * 40, "type": "aer"}]},
 }
 REFUSED_NAMES = {"metadata.name becomes the name of Services": "lab.one"}
@@ -65,8 +72,21 @@ OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
     "spec.executors[0].slots": {"executors": [{**AER, "slots": 0}]},
     "spec.executors[0].resources.limits.cpu": {"executors": [{**AER, "resources": {"limits": {"cpu": "two"}}}]},
     "spec.database.sqlite.storage": {"database": {"sqlite": {"storage": "large"}}},
+    "spec.image.api": {"image": {"api": "Registry/Upper Case:1"}},
+    "spec.executors[0].image": {"executors": [{**AER, "image": "https://registry.test/executor:1"}]},
+    "spec.executors[0].options.devices": {
+        "executors": [{"name": "custatevec", "gpu": {}, "options": {"devices": ["first"]}}]
+    },
+    "spec.gateway.hostnames[0]": {"gateway": {**GATEWAY, "hostnames": ["https://lab"]}, "auth": {"anonymous": True}},
     "spec.ingress.host": {"ingress": {"host": "*.example.org"}, "auth": {"anonymous": True}},
 }
+IMAGES = (
+    "executor",
+    "localhost/qiskit-runtime-server-api:0.1.0",
+    "Registry.example.org:5000/a/b_c/d__e-f:Tag_1",
+    "docker.io/library/postgres:17@sha256:" + 64 * "a",
+    "[::1]:5000/api@sha256:" + 64 * "0",
+)
 
 
 def server(spec: Mapping[str, Any] | None = None, name: str = "lab") -> dict[str, Any]:
@@ -121,6 +141,16 @@ def test_a_value_out_of_bounds_is_refused_by_its_field(kubernetes: KubernetesCli
     with pytest.raises(RefusedError) as refused:
         kubernetes.create(server(OUT_OF_BOUNDS[problem]))
     assert problem in refused.value.message
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_images_are_called_as_registries_call_them(kubernetes: KubernetesClient, image: str) -> None:
+    kubernetes.create(server({"image": {"api": image}}))
+
+
+def test_requests_within_limits_are_taken_in_whatever_unit(kubernetes: KubernetesClient) -> None:
+    resources = {"requests": {"cpu": 2, "memory": "2048Mi"}, "limits": {"cpu": "2000m", "memory": "2Gi"}}
+    kubernetes.create(server({"executors": [{**AER, "resources": resources}], "api": {"resources": resources}}))
 
 
 def test_an_unknown_field_is_refused_by_strict_validation(kubernetes: KubernetesClient) -> None:

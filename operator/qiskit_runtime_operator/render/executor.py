@@ -1,15 +1,20 @@
 """The executors: for each a Deployment and a headless Service, by which the api finds every pod."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.deployment import ROLL_WITH_ONE_LESS, ROLL_WITH_ONE_MORE, deployment
 from qiskit_runtime_operator.render.metadata import executor_selector, metadata
 from qiskit_runtime_operator.render.pods import Pods, secret_value, snapshot_settings, snapshot_volumes
-from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.model import WHOLE_GPUS, Executor, Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import EXECUTOR_KEY, executor_name, executors_name, keys_name
 from qiskit_runtime_operator.resource.ports import EXECUTOR_PORT, INTERNAL_PORT, service_ports
+
+# The executor whose states can be spread over several GPUs, and its options that enlarge them.
+_SPREADING: Final = "custatevec"
+_ENLARGING: Final = {"devices", "host_qubits", "processes"}
 
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:
@@ -75,6 +80,17 @@ def _variables(server: RuntimeServer) -> dict[str, str | Manifest]:
 
 
 def _options(executor: Executor) -> dict[str, str | Manifest]:
-    if not executor.options:
+    options = {**_all_gpus(executor), **executor.options}
+    return {"QRS_EXECUTOR_OPTIONS": json.dumps({executor.kind: options}, sort_keys=True)} if options else {}
+
+
+def _all_gpus(executor: Executor) -> Mapping[str, object]:
+    """Return the option that spreads large states over the GPUs that a pod has, as many as are a power of two.
+
+    Slices of GPUs cannot be joined, and only one option can enlarge a state.
+    """
+    gpu = executor.gpu
+    chosen = _ENLARGING & executor.options.keys()
+    if executor.kind != _SPREADING or gpu is None or gpu.count == 1 or gpu.resource != WHOLE_GPUS or chosen:
         return {}
-    return {"QRS_EXECUTOR_OPTIONS": json.dumps({executor.kind: executor.options}, sort_keys=True)}
+    return {"devices": list(range(1 << (gpu.count.bit_length() - 1)))}

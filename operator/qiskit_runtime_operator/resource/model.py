@@ -19,6 +19,8 @@ from qiskit_runtime_operator.resource.quantities import canonical
 
 Manifest = dict[str, Any]
 
+# What nodes call GPUs that are not sliced.
+WHOLE_GPUS: Final = "nvidia.com/gpu"
 # What a CRD that is newer than this operator may bring along: a field, or a member of an enumeration.
 _UNKNOWN: Final = ("unexpected_keyword_argument", "enum")
 
@@ -73,7 +75,7 @@ class Gpu:
     """The part of a GPU node that each pod gets."""
 
     count: Annotated[int, Field(ge=1)] = 1
-    resource: str = "nvidia.com/gpu"
+    resource: str = WHOLE_GPUS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -5,11 +5,14 @@ A device is either a folder of its name or, as a ConfigMap cannot have folders, 
     <snapshots>/lab/configuration.json            <snapshots>/lab.configuration.json
     <snapshots>/lab/properties.json               <snapshots>/lab.properties.json
 
-The latter may also lie in folders one level down, one for each ConfigMap. Without properties the device is ideal. Both
-documents are those of IBM's API, which the client library's fake devices have too. Names that begin with a dot are
+The latter may also lie in folders one level down, one for each ConfigMap. A file may be compressed by gzip, with `.gz`
+behind its name: a ConfigMap holds 1 MiB, and these documents shrink to a tenth. Without properties the device is ideal.
+Both documents are those of IBM's API, which the client library's fake devices have too. Names that begin with a dot are
 passed over: Kubernetes keeps its own links there.
 """
 
+import gzip
+import zlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +25,7 @@ from qiskit_runtime_server.errors import BackendNotFoundError
 
 _CONFIGURATION: Final = "configuration.json"
 _PROPERTIES: Final = "properties.json"
+_COMPRESSED: Final = ".gz"
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 _Qubit = Annotated[int, msgspec.Meta(ge=0)]
@@ -75,20 +79,28 @@ def snapshot_files(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     if not folder.is_dir():
         return {}
     subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    own = [(path.name, path / _CONFIGURATION, path / _PROPERTIES) for path in subfolders]
-    flat = [files for path in [folder, *subfolders] for files in _flat(path)]
-    return {
-        name: (configuration, properties if properties.is_file() else None)
-        for name, configuration, properties in [*own, *flat]
-        if configuration.is_file()
-    }
+    own = [(path.name, path, "") for path in subfolders]
+    flat = [(name, path, f"{name}.") for path in [folder, *subfolders] for name in _flat(path)]
+    found = {}
+    for name, path, prefix in [*own, *flat]:
+        configuration = _file(path / f"{prefix}{_CONFIGURATION}")
+        if configuration is not None:
+            found[name] = configuration, _file(path / f"{prefix}{_PROPERTIES}")
+    return found
 
 
-def _flat(folder: Path) -> Iterator[tuple[str, Path, Path]]:
-    for path in sorted(folder.glob(f"*.{_CONFIGURATION}")):
-        name = path.name.removesuffix(f".{_CONFIGURATION}")
-        if name and not name.startswith("."):
-            yield name, path, folder / f"{name}.{_PROPERTIES}"
+def _flat(folder: Path) -> Iterator[str]:
+    """Iterate over the devices whose files begin with their names."""
+    for path in sorted(folder.glob(f"*.{_CONFIGURATION}*")):
+        name, _, rest = path.name.rpartition(f".{_CONFIGURATION}")
+        if name and not name.startswith(".") and rest in ("", _COMPRESSED):
+            yield name
+
+
+def _file(path: Path) -> Path | None:
+    """Return the file, as it is or compressed; None if there is neither."""
+    candidates = (path, path.with_name(f"{path.name}{_COMPRESSED}"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def read_snapshot(
@@ -114,8 +126,11 @@ def read_snapshot(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError) as error:
+        content = path.read_bytes()
+        if path.suffix == _COMPRESSED:
+            content = gzip.decompress(content)
+        document: dict[str, Any] = msgspec.json.decode(content, type=dict[str, Any])
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError) as error:
         raise BackendNotFoundError(f"{path}: {error}") from error
     return document
 

@@ -1,9 +1,11 @@
 """What is rendered for any RuntimeServer."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,6 +207,30 @@ def test_another_version_of_the_operator_rolls_the_pods_whose_image_is_not_pinne
         )
     )
     assert [name for name in before if before[name] != after[name]] == ["lab-executor-aer", "lab-executor-custatevec"]
+
+
+@pytest.mark.parametrize(
+    ("executor", "options"),
+    [
+        ({"gpu": {"count": 1}}, None),
+        ({"gpu": {"count": 4}}, {"devices": [0, 1, 2, 3]}),
+        ({"gpu": {"count": 3}}, {"devices": [0, 1]}),
+        ({"gpu": {"count": 4}, "options": {"devices": [1]}}, {"devices": [1]}),
+        ({"gpu": {"count": 2}, "options": {"host_qubits": 1}}, {"host_qubits": 1}),
+        ({"gpu": {"count": 2, "resource": "nvidia.com/mig-1g.10gb"}}, None),
+        (
+            {"gpu": {"count": 2}, "options": {"precision": "double"}},
+            {"devices": [0, 1], "precision": "double"},
+        ),
+    ],
+)
+def test_large_states_are_spread_over_the_gpus_that_a_pod_has(
+    executor: dict[str, Any], options: dict[str, Any] | None
+) -> None:
+    manifests = render(runtime_server({"executors": [{**GPU, **executor}]}), CONTEXT)
+    container = server_container(only("Deployment", manifests, "lab-executor-custatevec")["spec"]["template"]["spec"])
+    given = {variable["name"]: variable.get("value") for variable in container["env"]}.get("QRS_EXECUTOR_OPTIONS")
+    assert (json.loads(given) if given else None) == (options and {"custatevec": options})
 
 
 def test_a_gpu_pool_rolls_within_the_gpus_that_it_has() -> None:

@@ -1,5 +1,6 @@
 """A client's view of a device: our documents read by the client library's own decoder."""
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -68,7 +69,8 @@ def snapshot(tmp_path: Path) -> Snapshot:
             if properties or kind == "configuration":
                 path = tmp_path / layout.format(name=name, kind=kind)
                 path.parent.mkdir(exist_ok=True, parents=True)
-                path.write_text(json.dumps(document))
+                content = json.dumps(document).encode()
+                path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
         return tmp_path
 
     return write

@@ -1,5 +1,6 @@
 """Devices of the user's own."""
 
+import gzip
 import json
 import logging
 import shutil
@@ -23,6 +24,7 @@ Snapshot = Callable[..., Path]
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 LAYOUTS = ["{name}/{kind}.json", "{name}.{kind}.json", "some-config-map/{name}.{kind}.json"]
+LAYOUTS += [f"{layout}.gz" for layout in LAYOUTS]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -116,6 +118,19 @@ def test_a_bad_snapshot_is_named_and_hides_no_other_device(snapshot: Snapshot, c
     assert f"bad/{file}" in problem
     with pytest.raises(BackendNotFoundError, match=reason):
         catalog.get("bad", ideal_qubits=30)
+
+
+@pytest.mark.parametrize("content", [b"{}", gzip.compress(b"{}")[:-9], b"\x1f\x8b\x08" + bytes(20)])
+def test_a_file_that_is_not_compressed_as_its_name_says_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "lab.configuration.json.gz").write_bytes(content)
+    (problem,) = Catalog(tmp_path).problems()
+    assert "lab.configuration.json.gz: " in problem
+
+
+def test_the_largest_devices_fit_into_a_config_map_when_compressed() -> None:
+    sizes = [len(path.read_bytes()) for files in fake_files().values() for path in files if path]
+    largest = max((path for files in fake_files().values() for path in files if path), key=lambda p: p.stat().st_size)
+    assert 5 * len(gzip.compress(largest.read_bytes())) < max(sizes)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff"])
