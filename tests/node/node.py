@@ -259,7 +259,7 @@ def _kubelet_config(folder: Path) -> dict[str, object]:
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": f"unix://{folder / 'containerd.sock'}",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": "/qrs-e2e",
+        "cgroupRoot": f"/{folder.name}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "clusterDNS": [ADDRESS],

@@ -7,12 +7,15 @@ Builds the programs and images that are missing, then runs pytest in new namespa
 Whatever the tests start ends with the first process of these namespaces, however that ends.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from kit import ROOT
@@ -36,17 +39,18 @@ def main(arguments: list[str]) -> int:
         return _skipped(reason)
     smoke = "smoke" in arguments
     try:
-        setup = _prepare(everything=not smoke)
+        with _only_build():
+            setup = _prepare(everything=not smoke)
     except BinariesUnavailableError as error:
         return _skipped(str(error))
     folder = Path(tempfile.mkdtemp(prefix="qrs-e2e-", dir=_cache()))
     (folder / "logs").mkdir()
     (folder / "setup.json").write_text(json.dumps(setup))
-    _make_cgroups()
+    _make_cgroups(folder.name)
     try:
         return _run_inside(folder, arguments)
     finally:
-        _remove_cgroups()
+        _remove_cgroups(folder.name)
         _keep_logs(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -69,6 +73,15 @@ def _obstacle() -> str | None:
     return f"a node needs namespaces: {done.stderr.strip()}" if done.returncode else None
 
 
+@contextmanager
+def _only_build() -> Iterator[None]:
+    """Let one run at a time build images, for each of them deletes the layers that it has no use for."""
+    _cache().mkdir(parents=True, exist_ok=True)
+    with (_cache() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _cache() -> Path:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return home / "qiskit-runtime-server" / "e2e"
@@ -87,7 +100,8 @@ def _prepare(*, everything: bool) -> dict[str, object]:
         KubernetesBinaries("policy").ensure(("kube-router",))
         built.append(images.build_database())
     wanted = {name: images.archive(name) for name in (*built, images.base)}
-    images.forget_others(wanted)
+    if everything:  # a run of some has no use for the image of GPUs, which takes the longest
+        images.forget_others(wanted)
     return {
         "tag": tag,
         "sizes": images.sizes,
@@ -137,14 +151,15 @@ def _hierarchies() -> list[Path]:
     return [path for path in _CGROUPS.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
-def _make_cgroups() -> None:
+def _make_cgroups(name: str) -> None:
+    """Make a cgroup of this run's own: a kubelet ends all pods below its own that it does not know."""
     for hierarchy in _hierarchies():
-        (hierarchy / "qrs-e2e").mkdir(exist_ok=True)
+        (hierarchy / name).mkdir()
 
 
-def _remove_cgroups() -> None:
+def _remove_cgroups(name: str) -> None:
     for hierarchy in _hierarchies():
-        for folder, _, _ in os.walk(hierarchy / "qrs-e2e", topdown=False):
+        for folder, _, _ in os.walk(hierarchy / name, topdown=False):
             Path(folder).rmdir()
 
 
