@@ -1,4 +1,9 @@
-"""How many bytes of params and results a process holds at a time: new ones from outside are refused, others wait."""
+"""How many bytes of params and results a process holds at a time: new ones from outside are refused, others wait.
+
+What comes from outside counts as it arrives, not as it is announced, so that a promise takes no room. All uploads
+together get three quarters of the room, those of one account half of it: jobs on their way to their slots, and their
+results, never wait for what a client is still sending.
+"""
 
 import asyncio
 from types import TracebackType
@@ -7,6 +12,8 @@ from typing import Final, Self
 from qiskit_runtime_server.errors import BusyError
 
 _SMALL_BYTES: Final = 64 * 1024
+_FOR_UPLOADS: Final = 0.75
+_FOR_ONE: Final = 0.5
 
 
 class ByteBudget:
@@ -24,38 +31,56 @@ class ByteBudget:
     def __init__(self, limit: int) -> None:
         self.held = 0
         self._limit = limit
+        self._uploads: dict[str, int] = {}
         self._turn = asyncio.Lock()
         self._left = asyncio.Event()
 
-    def share(self) -> "Share":
-        """Return a part of the room, empty as yet, to be used as a context."""
-        return Share(self)
+    def share(self, owner: str = "") -> "Share":
+        """Return a part of the room, empty as yet, to be used as a context; `owner` is whose uploads it counts as."""
+        return Share(self, owner)
 
-    def admit(self, size: int, *, already: int) -> None:
-        """Let a document grow from `already` to `size` bytes.
+    def check(self, size: int, *, already: int, owner: str) -> None:
+        """Look whether a document of `owner` may grow from `already` to `size` bytes.
 
         Raises:
             BusyError: If there is no room, or if others wait for it.
         """
-        if self._turn.locked() or not self._fits(size, self.held - already):
+        uploads, own = sum(self._uploads.values()) - already, self._uploads.get(owner, 0) - already
+        if not _fits(size, own, self._limit * _FOR_ONE):
+            raise BusyError("This account sends too many large jobs at a time: try again.")
+        if (
+            self._turn.locked()
+            or not _fits(size, uploads, self._limit * _FOR_UPLOADS)
+            or not _fits(size, self.held - already, self._limit)
+        ):
             raise BusyError("Too many large documents are on their way through this server: try again.")
+
+    def admit(self, size: int, *, already: int, owner: str) -> None:
+        """Let a document of `owner` grow from `already` to `size` bytes; errors as those of `check`."""
+        self.check(size, already=already, owner=owner)
         self.held += size - already
+        self._uploads[owner] = self._uploads.get(owner, 0) + size - already
 
     async def enter(self, size: int) -> None:
         """Wait for room, in turn."""
         async with self._turn:
-            while not self._fits(size, self.held):
+            while not _fits(size, self.held, self._limit):
                 self._left.clear()
                 await self._left.wait()
             self.held += size
 
-    def leave(self, size: int) -> None:
-        """Give room back."""
+    def leave(self, size: int, *, uploaded_by: str | None = None) -> None:
+        """Give room back; `uploaded_by` is who was let in with it."""
         self.held -= size
+        if uploaded_by is not None:
+            self._uploads[uploaded_by] -= size
+            if not self._uploads[uploaded_by]:
+                del self._uploads[uploaded_by]
         self._left.set()
 
-    def _fits(self, size: int, others: int) -> bool:
-        return others == 0 or others + size <= self._limit
+
+def _fits(size: int, others: int, limit: float) -> bool:
+    return others == 0 or others + size <= limit
 
 
 class Share:
@@ -65,9 +90,11 @@ class Share:
         size: In bytes; 0 for nothing, and for something small.
     """
 
-    def __init__(self, budget: ByteBudget) -> None:
+    def __init__(self, budget: ByteBudget, owner: str) -> None:
         self.size = 0
         self._budget = budget
+        self._owner = owner
+        self._uploaded = False
 
     def __enter__(self) -> Self:
         return self
@@ -77,11 +104,16 @@ class Share:
     ) -> None:
         self.clear()
 
-    def admit(self, size: int) -> None:
-        """Make room for something from outside, which may have grown; errors as those of `ByteBudget.admit`."""
+    def check(self, size: int) -> None:
+        """Look whether there is room for something from outside; errors as those of `ByteBudget.check`."""
         if size > max(self.size, _SMALL_BYTES):
-            self._budget.admit(size, already=self.size)
-            self.size = size
+            self._budget.check(size, already=self.size, owner=self._owner)
+
+    def admit(self, size: int) -> None:
+        """Make room for what has come from outside, and may have grown; errors as those of `ByteBudget.check`."""
+        if size > max(self.size, _SMALL_BYTES):
+            self._budget.admit(size, already=self.size, owner=self._owner)
+            self.size, self._uploaded = size, True
 
     async def hold(self, size: int) -> None:
         """Make room for a document in place of the one before, and wait for it if need be.
@@ -99,5 +131,5 @@ class Share:
     def clear(self) -> None:
         """Give the room back: the document is here no more."""
         if self.size:
-            self._budget.leave(self.size)
-            self.size = 0
+            self._budget.leave(self.size, uploaded_by=self._owner if self._uploaded else None)
+            self.size, self._uploaded = 0, False

@@ -4,6 +4,7 @@ ServerError
 ├── RequestError               the request cannot be accepted as it is
 │   ├── MalformedRequestError  it cannot be read, or a part is missing
 │   ├── TooLargeError          it exceeds a limit of this server
+│   ├── TooSlowError           its body does not arrive in time
 │   ├── NotAuthenticatedError  its token is missing, unknown or expired
 │   ├── NotAllowedError        its account may not do that
 │   ├── LimitError             it goes beyond a limit of its instance
@@ -63,6 +64,10 @@ class MalformedRequestError(RequestError):
 
 class TooLargeError(RequestError):
     """The request exceeds a limit of this server."""
+
+
+class TooSlowError(RequestError):
+    """The body of the request does not arrive in time."""
 
 
 class NotAuthenticatedError(RequestError):

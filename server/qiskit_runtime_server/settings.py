@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Port to listen on; 0 picks a free one, which the start-up banner names."""
 
+    max_connections: Annotated[int, Field(ge=1)] = 2048
+    """How many connections of clients there may be, within half of the descriptors that the process may have.
+
+    Where one more comes, the one that has been without a request for longest is closed.
+    """
+
+    max_connections_each: Annotated[int, Field(ge=1)] | None = None
+    """How many of them one address may have; leave it out behind a proxy or an ingress, which is one address."""
+
     internal_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Port for the cluster around the server, never for its clients: metrics, and on an api the load of its executors.
 
@@ -152,8 +161,9 @@ class Settings(BaseSettings):
     max_held_bytes: Bytes = 512 * 1024 * 1024
     """How many bytes of params and results an api holds at a time, as in `512Mi`; they take up to twice that in memory.
 
-    Past it, new jobs are answered 503 before they are read, and those inside wait, as do results. What is smaller than
-    64 KiB does not count, nor do downloads, which are sent while they are read.
+    Uploads count as they arrive, for three quarters of it at most, and those of one account for half: past that they
+    are answered 503. Jobs and results inside wait for room. What is smaller than 64 KiB does not count, nor do
+    downloads, which are sent while they are read.
     """
 
     retain_for: Annotated[Period, AfterValidator(_long_enough)] | None = None

@@ -1,5 +1,7 @@
 """Reading request bodies, within limits."""
 
+import asyncio
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -8,11 +10,15 @@ import msgspec
 from fastapi import Request
 
 from qiskit_runtime_server.byte_budget import Share
-from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError
+from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError, TooSlowError
 
 BodyT = TypeVar("BodyT")
 
 SMALL: Final = 64 * 1024
+
+# A body of 100 MiB may take an hour and three quarters.
+_LEAST_RATE: Final = 16 * 1024
+_PATIENCE_SECONDS: Final = 20.0
 
 
 async def read(request: Request, *, limit: int, share: Share | None = None) -> bytearray:
@@ -21,26 +27,40 @@ async def read(request: Request, *, limit: int, share: Share | None = None) -> b
     Args:
         request: Its body has not been read.
         limit: In bytes.
-        share: Where room is made for the body before it is read, as far as its size is announced.
+        share: Where room is made for the body as it arrives.
 
     Raises:
         TooLargeError: If it is larger than `limit`; the rest is not read.
         BusyError: If there is no room for it.
+        TooSlowError: If it arrives more slowly than `_LEAST_RATE` after the first `_PATIENCE_SECONDS`.
     """
     header = request.headers.get("content-length", "0")
+    announced = int(header) if header.isdecimal() else 0
+    _check_size(announced, limit)
+    if share is not None:
+        # Rather now than when half of it has been sent.
+        share.check(announced)
     body = bytearray()
-    _make_room(int(header) if header.isdecimal() else 0, limit, share)
-    async for chunk in request.stream():
+    begin = time.monotonic()
+    chunks = request.stream()
+    while True:
+        due = begin + _PATIENCE_SECONDS + len(body) / _LEAST_RATE
+        try:
+            async with asyncio.timeout(due - time.monotonic()):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise TooSlowError(f"The body arrives at less than {_LEAST_RATE} bytes a second.") from error
+        if chunk is None:
+            return body
         body += chunk
-        _make_room(len(body), limit, share)
-    return body
+        _check_size(len(body), limit)
+        if share is not None:
+            share.admit(len(body))
 
 
-def _make_room(size: int, limit: int, share: Share | None) -> None:
+def _check_size(size: int, limit: int) -> None:
     if size > limit:
         raise TooLargeError(f"The body is larger than {limit} bytes, the limit of this server.")
-    if share is not None:
-        share.admit(size)
 
 
 def decode(body: bytes | bytearray, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:

@@ -19,6 +19,7 @@ from qiskit_runtime_server.errors import (
     RequestError,
     ServerError,
     TooLargeError,
+    TooSlowError,
     UnavailableError,
 )
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 # Nothing permanent is a 5xx: clients repeat those for 15 seconds, POST included.
 STATUS: Final[dict[type[ServerError], HTTPStatus]] = {
     RequestError: HTTPStatus.BAD_REQUEST,
+    TooSlowError: HTTPStatus.REQUEST_TIMEOUT,
     TooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
     NotAllowedError: HTTPStatus.FORBIDDEN,

@@ -14,6 +14,7 @@ from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import in_words
+from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
 from qiskit_runtime_server.settings import Settings
@@ -54,6 +55,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
             await serve_app(
                 app,
                 listener,
+                limits=ConnectionLimits(total=settings.max_connections, each=settings.max_connections_each),
                 announce=partial(_print_banner, services, slots, internal_url),
                 drain=drain,
                 close=close,

@@ -14,6 +14,7 @@ from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import default_slots
 from qiskit_runtime_server.metrics import metrics_route, new_registry
+from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import slots_of
 from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.roles.selftest import run_selftest
@@ -67,6 +68,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             await serve_app(
                 Service(runs).app(key),
                 listener,
+                limits=ConnectionLimits(),
                 announce=announce,
                 drain=partial(runs.drain, settings.drain),
                 close=runs.close,

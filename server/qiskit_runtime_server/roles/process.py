@@ -1,22 +1,32 @@
 """A server as a process: its socket and its signals, for every role."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.roles.connections import ConnectionLimits, GuardedConnection
+
+logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 5
 _BACKLOG: Final = 2048
 # Longer than clients and ingresses keep idle connections, so that they never send into one that is being closed.
 _KEEP_ALIVE_SECONDS: Final = 75
+
+
+# In seconds, but for the number of probes; macOS calls the first one otherwise.
+_KEEP_ALIVE_PROBES: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 class _Server(uvicorn.Server):
@@ -43,13 +53,19 @@ def listen(host: str, port: int) -> socket.socket:
         raise StartupError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
     # Connections inherit this; with Nagle's algorithm every answer would wait 40 ms for the client's acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A peer that has vanished is noticed within two minutes.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEP_ALIVE_PROBES.items():
+        if hasattr(socket, option):
+            listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     return listener
 
 
-async def serve_app(
+async def serve_app(  # noqa: PLR0913 - what a process is
     app: ASGIApp,
     listener: socket.socket,
     *,
+    limits: ConnectionLimits,
     announce: Callable[[str], None],
     drain: Callable[[], Coroutine[Any, Any, None]],
     close: Callable[[], Awaitable[None]],
@@ -59,6 +75,7 @@ async def serve_app(
     Args:
         app: An ASGI application; its lifespan is the caller's business.
         listener: From `listen`.
+        limits: Of the number of its connections.
         announce: Told the URL.
         drain: Brings what runs to an end.
         close: Called after that, so that no request is waited for in vain.
@@ -66,7 +83,7 @@ async def serve_app(
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    server = _server(app)
+    server = _server(app, limits)
     announce(_url(listener))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     await _either(asyncio.shield(serving), signals.get())
@@ -91,7 +108,7 @@ async def serve_beside(app: ASGIApp, host: str, port: int | None) -> AsyncIterat
     if port is None:
         yield None
         return
-    server = _server(app)
+    server = _server(app, ConnectionLimits())
     with listen(host, port) as listener:
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
@@ -119,9 +136,11 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
         task.result()
 
 
-def _server(app: ASGIApp) -> _Server:
+def _server(app: ASGIApp, limits: ConnectionLimits) -> _Server:
+    protocol = partial(GuardedConnection, limits=limits.within_descriptors(), closed=FailureLog(logger))
     config = uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", protocol),  # what makes one is called like the class
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -17,8 +17,8 @@ async def settled() -> None:
 
 
 def test_what_comes_from_outside_is_refused_where_there_is_no_room() -> None:
-    budget = ByteBudget(2 * LARGE)
-    with budget.share() as first, budget.share() as second, budget.share() as third:
+    budget = ByteBudget(3 * LARGE)
+    with budget.share("a") as first, budget.share("b") as second, budget.share("c") as third:
         first.admit(LARGE)
         second.admit(LARGE)
         with pytest.raises(BusyError):
@@ -31,8 +31,8 @@ def test_what_comes_from_outside_is_refused_where_there_is_no_room() -> None:
 
 
 def test_what_grows_is_refused_when_it_has_grown_too_large_to_share_the_room() -> None:
-    budget = ByteBudget(3 * LARGE)
-    with budget.share() as other, budget.share() as growing:
+    budget = ByteBudget(4 * LARGE)
+    with budget.share("a") as other, budget.share("b") as growing:
         other.admit(LARGE)
         growing.admit(LARGE)
         growing.admit(2 * LARGE)
@@ -47,6 +47,30 @@ def test_a_document_larger_than_the_room_passes_alone() -> None:
         share.admit(LARGE)
         share.admit(10 * LARGE)
         assert budget.held == 10 * LARGE
+
+
+async def test_uploads_leave_a_quarter_of_the_room_to_jobs_inside() -> None:
+    budget = ByteBudget(4 * LARGE)
+    with budget.share("a") as first, budget.share("b") as second, budget.share() as inside:
+        first.admit(2 * LARGE)
+        second.admit(LARGE)
+        with pytest.raises(BusyError):
+            second.check(LARGE + 1)
+        await asyncio.wait_for(inside.hold(LARGE), 20)
+        assert budget.held == 4 * LARGE
+
+
+def test_uploads_of_one_account_take_half_of_the_room() -> None:
+    budget = ByteBudget(4 * LARGE)
+    with budget.share("a") as first, budget.share("a") as second, budget.share("b") as other:
+        first.admit(LARGE)
+        second.admit(LARGE)
+        with pytest.raises(BusyError, match="This account"):
+            second.admit(LARGE + 1)
+        other.admit(LARGE)
+        first.clear()
+        second.admit(2 * LARGE)
+    assert budget.held == 0
 
 
 async def test_what_was_accepted_waits_in_turn_and_goes_before_what_comes_from_outside() -> None:

@@ -115,7 +115,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
     It may run for `cost` seconds, or for as long as the server allows if that is less. With `start_session`, true or
     "True", it opens a session of its own, for `session_time` seconds.
     """
-    with services.budget.share() as share:
+    with services.budget.share(caller.id) as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
         limits = await services.limits(caller)

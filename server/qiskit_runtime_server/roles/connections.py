@@ -1,0 +1,158 @@
+"""Connections that get what they use, and no more: limits of their number, deadlines for what clients send and read.
+
+Uvicorn knows a time limit for idle connections only after a first answer. A client that sends half of a request, or
+does not read its answer, would keep its connection, a descriptor and what is buffered for as long as it likes; a few
+hundred of them end the service of a process. Here:
+
+- a request's line and headers have to arrive within `HEADERS_SECONDS` of the connection, or of their first byte;
+- an answer has to be read at `LEAST_RATE` bytes a second, looked at every `LOOK_SECONDS`;
+- a body that goes on after its answer is listened to for `LINGER_SECONDS`, so that the client reads the answer;
+- where a connection more than `total` comes, the one that has been without a request for longest is closed for it;
+  where each has one, the new one is. So those who hold connections without using them keep nobody out.
+
+Deadlines of bodies are in `api.bodies`, which can still answer.
+"""
+
+import asyncio
+import logging
+import resource
+from dataclasses import dataclass
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from qiskit_runtime_server.failure_log import FailureLog
+
+logger = logging.getLogger(__name__)
+
+# Of the descriptors that a process may have, this part is for connections; the rest is for the store, workers and logs.
+_PART: Final = 2
+
+HEADERS_SECONDS: Final = 15.0
+LEAST_RATE: Final = 16 * 1024
+LOOK_SECONDS: Final = 10.0
+LINGER_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How many connections there may be.
+
+    Attributes:
+        total: At a time.
+        each: Of one address; None for as many as it likes, as behind a proxy.
+    """
+
+    total: int = 2048
+    each: int | None = None
+
+    def within_descriptors(self) -> "ConnectionLimits":
+        """Return limits that this process can keep, which from now on may have all descriptors that it is allowed."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        total = self.total if most == resource.RLIM_INFINITY else min(self.total, most // _PART)
+        return ConnectionLimits(total=total, each=self.each)
+
+
+class GuardedConnection(H11Protocol):
+    """A connection with deadlines.
+
+    Args:
+        limits: Of the number of connections.
+        closed: Tells of connections that were closed.
+        uvicorn: What uvicorn gives its protocols.
+    """
+
+    def __init__(self, *, limits: ConnectionLimits, closed: FailureLog, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._limits = limits
+        self._closed = closed
+        self._headers_due: asyncio.TimerHandle | None = None
+        self._reading_due: asyncio.TimerHandle | None = None
+        self._unread = 0
+        self.quiet_since = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._expect_headers()
+        self._make_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._stop_expecting()
+        self._forget_reader()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        super().data_received(data)
+        if self.busy:
+            self._stop_expecting()
+        elif self._headers_due is None and not self.transport.is_closing():
+            self._expect_headers()
+
+    def on_response_complete(self) -> None:
+        """See `H11Protocol`: it begins with the next request, if that is here already."""
+        unread = self.cycle.more_body
+        super().on_response_complete()
+        self.quiet_since = self.loop.time()
+        if unread and self._headers_due is None:
+            self._headers_due = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`: the client reads slower than it is answered."""
+        super().pause_writing()
+        self._unread = self.transport.get_write_buffer_size()
+        self._reading_due = self.loop.call_later(LOOK_SECONDS, self._look_at_reader)
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._forget_reader()
+        super().resume_writing()
+
+    def _expect_headers(self) -> None:
+        self.quiet_since = self.loop.time()
+        why = f"the headers of a request did not come within {HEADERS_SECONDS:g} s"
+        self._headers_due = self.loop.call_later(HEADERS_SECONDS, self._close, why)
+
+    def _stop_expecting(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _look_at_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if self._unread - unread < LEAST_RATE * LOOK_SECONDS:
+            self._close(f"an answer was read at less than {LEAST_RATE} bytes a second")
+            return
+        self._unread = unread
+        self._reading_due = self.loop.call_later(LOOK_SECONDS, self._look_at_reader)
+
+    def _forget_reader(self) -> None:
+        if self._reading_due is not None:
+            self._reading_due.cancel()
+            self._reading_due = None
+
+    def _make_room(self) -> None:
+        others = [other for other in self.connections if isinstance(other, GuardedConnection) and other is not self]
+        if self._limits.each is not None:
+            host = self.client[0] if self.client else ""
+            if sum(other.client is not None and other.client[0] == host for other in others) >= self._limits.each:
+                self._close("its address has too many (QRS_MAX_CONNECTIONS_EACH)")
+                return
+        if len(others) >= self._limits.total:
+            quiet = [other for other in others if not other.busy]
+            longest = min(quiet, key=lambda other: other.quiet_since, default=self)
+            longest._close("there are too many, and it had no request (QRS_MAX_CONNECTIONS)")
+
+    def _close(self, why: str) -> None:
+        self._closed.failed(f"A connection was closed: {why}.")
+        # What is buffered is dropped; `close` would wait for it to be read.
+        self.transport.abort()
+        self.connections.discard(self)

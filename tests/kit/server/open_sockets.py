@@ -1,0 +1,48 @@
+"""Connections that are used as no client would: half-sent requests, uploads that stop, answers that nobody reads."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+
+def connected(url: str, *, receive_buffer: int | None = None) -> socket.socket:
+    """Return a connection to a server; with a small buffer, little of an answer is taken in unread."""
+    parts = urlsplit(url)
+    connection = socket.socket()
+    if receive_buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.settimeout(60)
+    connection.connect((parts.hostname, parts.port))
+    return connection
+
+
+@contextmanager
+def all_closed(connections: list[socket.socket]) -> Iterator[list[socket.socket]]:
+    """Close the connections at the end of the context."""
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def head(method: str, path: str, authorization: str, length: int = 0) -> bytes:
+    """Return the head of a request."""
+    lines = [f"{method} /api/v1{path} HTTP/1.1", "Host: x", f"Authorization: {authorization}"]
+    if length:
+        lines.append(f"Content-Length: {length}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def is_closed(connection: socket.socket, seconds: float) -> bool:
+    """Tell whether the server closes a connection, whatever it says before, within a time of silence."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
