@@ -13,6 +13,7 @@ from qiskit_runtime_server.api.routes import (
     admin,
     analytics,
     backends,
+    chaos,
     health,
     instances,
     jobs,
@@ -64,7 +65,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     errors.install(app)
     runtime = APIRouter()
     runtime.include_router(instances.versions)
-    for module in (backends, jobs, sessions, workloads, instances, analytics, admin):
+    for module in (backends, jobs, sessions, workloads, instances, analytics, chaos, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])

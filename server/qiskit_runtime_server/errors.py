@@ -31,6 +31,7 @@ ServerError
 │   ├── BusyError              too much is on its way through this process
 │   └── StoreUnavailableError  the database is away
 │       └── StoreFullError     the database has no room
+├── InjectedError              a fault that was asked for: `status` is its answer
 ├── NoFreeSlotError            try another endpoint, or later
 └── StartupError               the server cannot start
     ├── AccountsFileError      accounts.toml makes no sense; a server that runs goes on with what it said before
@@ -196,6 +197,21 @@ class StoreUnavailableError(UnavailableError):
 
 class StoreFullError(StoreUnavailableError):
     """The database has no room for what was to be written; nothing was."""
+
+
+class InjectedError(ServerError):
+    """The request is answered like this on purpose.
+
+    Args:
+        message: For people.
+        status: The HTTP status that was asked for.
+        retry_after: After how many seconds the request may be repeated.
+    """
+
+    def __init__(self, message: str, *, status: int, retry_after: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
 
 
 class NoFreeSlotError(ServerError):

@@ -152,6 +152,18 @@ class Settings(BaseSettings):
     backends: Annotated[Words, Field(min_length=1)] = ("*",)
     """Devices to offer: patterns of their names, as in `fake_*`, separated by blanks or commas."""
 
+    chaos: Words = ()
+    """Devices to offer with faults, too, for tests: patterns of their names; `fake_manila` as `chaos_fake_manila`."""
+
+    chaos_faults: Words = ()
+    """What happens on these devices where a job's tags do not say otherwise, as in `queue=1..5 run=2 fail=1305`."""
+
+    chaos_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*_$")] = "chaos_"
+    """What the names of devices with faults begin with; it ends with `_`, and devices of your own must not begin so."""
+
+    chaos_seed: int = 0
+    """What these faults are drawn from: with the same seed, the n-th job of an account meets the same."""
+
     snapshots: Path | None = None
     """Folder with devices of your own: a folder for each, with configuration.json and properties.json."""
 

@@ -17,6 +17,7 @@ def test_the_page_has_the_modules_with_public_names() -> None:
         "qiskit_runtime_server",
         "qiskit_runtime_server.client",
         "qiskit_runtime_server.executors",
+        "qiskit_runtime_server.pytest_plugin",
         "qiskit_runtime_server.testing",
     }
 

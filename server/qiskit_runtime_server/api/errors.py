@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from qiskit_runtime_server.errors import (
+    InjectedError,
     InvalidStateError,
     LimitError,
     NotAllowedError,
@@ -75,6 +76,12 @@ def install(app: FastAPI) -> None:
     async def unavailable(request: Request, error: UnavailableError) -> JSONResponse:
         response = error_response(request, status_of(error), str(error))
         response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+        return response
+
+    @app.exception_handler(InjectedError)
+    async def injected(request: Request, error: InjectedError) -> JSONResponse:
+        response = error_response(request, error.status, str(error))
+        response.headers["Retry-After"] = str(error.retry_after)
         return response
 
     @app.exception_handler(RequestValidationError)

@@ -1,7 +1,7 @@
 """What the routes work with, and who is calling."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Annotated, Final, cast
 
@@ -12,8 +12,9 @@ from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, iden
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.api.models.base import Crn
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
-from qiskit_runtime_server.backends.names import ExecutorName, VirtualBackend
+from qiskit_runtime_server.backends.names import ExecutorName, MetadataName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch.allowances import limits_now
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
@@ -40,6 +41,7 @@ class Services:
     endings: Endings
     metrics: JobMetrics
     budget: ByteBudget
+    chaos: Chaos = field(default_factory=Chaos)
 
     def __post_init__(self) -> None:
         """Check that the default executor is offered.
@@ -66,6 +68,11 @@ class Services:
         jobs, _ = await self.store.jobs.find(account, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
         return jobs
 
+    def devices(self) -> list[MetadataName]:
+        """Return the names of all devices, those with faults last."""
+        names = self.catalog.names()
+        return [*names, *self.chaos.names(names)]
+
     async def metadata(self, backend: str) -> Metadata:
         """Return the device that a virtual backend's name stands for.
 
@@ -74,7 +81,7 @@ class Services:
         """
         pair, ideal_qubits = await self._pair(backend)
         try:
-            return self.catalog.get(pair.metadata, ideal_qubits=ideal_qubits)
+            return self.catalog.get(self.chaos.plain(pair.metadata), ideal_qubits=ideal_qubits)
         except BackendNotFoundError as error:
             raise self._with_nearest(error, backend) from error
 
@@ -82,16 +89,14 @@ class Services:
         """Return the pair and the outline of a virtual backend, which costs less than the device; errors as above."""
         pair, ideal_qubits = await self._pair(backend)
         try:
-            return pair, self.catalog.outline(pair.metadata, ideal_qubits=ideal_qubits)
+            return pair, self.catalog.outline(self.chaos.plain(pair.metadata), ideal_qubits=ideal_qubits)
         except BackendNotFoundError as error:
             raise self._with_nearest(error, backend) from error
 
     def _with_nearest(self, error: BackendNotFoundError, backend: str) -> BackendNotFoundError:
         """Return the error with the names that are nearest to what was asked for, if any are near."""
         names = [
-            str(VirtualBackend(metadata=name, executor=executor))
-            for executor in self.pools
-            for name in self.catalog.names()
+            str(VirtualBackend(metadata=name, executor=executor)) for executor in self.pools for name in self.devices()
         ]
         near = get_close_matches(backend, names, n=3, cutoff=0.7)
         return BackendNotFoundError(f"{error} Did you mean {' or '.join(near)}?") if near else error

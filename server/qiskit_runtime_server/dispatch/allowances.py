@@ -127,9 +127,16 @@ class Releases:
     Args:
         store: Where they are held.
         refusal: Why jobs may not start now.
+        waits: Tells whether jobs of an instance are held for a time, and released by somebody else.
     """
 
-    def __init__(self, store: Store, refusal: Callable[[HeldJobs], Awaitable[Refusal | None]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        refusal: Callable[[HeldJobs], Awaitable[Refusal | None]],
+        waits: Callable[[AccountId, str], bool] = lambda _account, _instance: False,
+    ) -> None:
+        self._waits = waits
         self._store = store
         self._refusal = refusal
         self._told: set[tuple[AccountId, str]] = set()
@@ -138,6 +145,8 @@ class Releases:
         """Look at all held jobs once."""
         gone: set[tuple[AccountId, str]] = set()
         for held in await self._store.queue.held():
+            if self._waits(held.account, held.instance):
+                continue
             refusal = await self._refusal(held)
             key = held.account, held.instance
             if refusal is None:

@@ -28,8 +28,10 @@ from typing import Final
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.allowances import Allowances, Releases
+from qiskit_runtime_server.dispatch.chaos import TimedFaults
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
@@ -80,9 +82,11 @@ class Dispatcher:
         lease: How long a claim holds that nobody renews.
         short: How long a job may run that counts as short; with 0, no slot is kept for these.
         allowances: Say how long runs may take, and which jobs are held; by default none are.
+        chaos: Says what happens to jobs on purpose; by default nothing does.
 
     Attributes:
         withdrawals: Removes the jobs whose submission was in doubt.
+        timed_faults: Makes happen what happens to jobs after a time.
     """
 
     def __init__(  # noqa: PLR0913 - what dispatching is made of
@@ -95,13 +99,15 @@ class Dispatcher:
         lease: timedelta,
         short: timedelta = timedelta(0),
         allowances: Allowances | None = None,
+        chaos: Chaos | None = None,
     ) -> None:
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
         self._pools = pools
         self._metrics = metrics
-        self._follower = Follower(store, metrics, budget, allowances)
-        self._releases = None if allowances is None else Releases(store, allowances.refusal)
+        self.timed_faults = TimedFaults(store)
+        self._follower = Follower(store, metrics, budget, allowances, chaos or Chaos())
+        self._releases = None if allowances is None else Releases(store, allowances.refusal, self.timed_faults.waits)
         self._lease = lease
         self._short_seconds = short.total_seconds()
         self._judging = KeptTasks()
@@ -135,6 +141,7 @@ class Dispatcher:
         """
         await cancelled(*self._loops)
         await self._judging.cancel()
+        await self.timed_faults.close()
         await self._hand_over()
         await self.withdrawals.close()
         tasks = [run.task for run in self._runs.values() if run.task is not None]

@@ -9,8 +9,10 @@ from functools import partial
 from typing import Final
 
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.allowances import Allowance, Allowances, Refusal
+from qiskit_runtime_server.dispatch.chaos import with_faults
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation, RunLost
 from qiskit_runtime_server.dispatch.store_calls import insist
@@ -74,11 +76,18 @@ class Follower:
         metrics: Count what happens.
         budget: Bounds the params on their way.
         allowances: Say how long runs may take; without them, what each job's `max_seconds` says.
+        chaos: Says what happens to jobs on purpose; by default nothing does.
     """
 
     def __init__(
-        self, store: Store, metrics: JobMetrics, budget: ByteBudget, allowances: Allowances | None = None
+        self,
+        store: Store,
+        metrics: JobMetrics,
+        budget: ByteBudget,
+        allowances: Allowances | None = None,
+        chaos: Chaos | None = None,
     ) -> None:
+        self._chaos = chaos or Chaos()
         self._allowances = allowances
         self._store = store
         self._metrics = metrics
@@ -140,8 +149,12 @@ class Follower:
         with self._budget.share() as share:
             await share.hold(run.claim.job.params_bytes)
             params = await insist(partial(self._store.documents.params, run.claim.job.id))
-            async with aclosing(run.reservation.run(_task(run.claim.job, params, allowance))) as events:
-                del params
+            task = _task(run.claim.job, params, allowance, backend_name=self._chaos.plain(run.claim.job.backend))
+            events = run.reservation.run(task)
+            del params, task
+            if self._chaos.covers(run.claim.job.backend):
+                events = with_faults(events, self._chaos.fate(run.claim.job), allowance.seconds)
+            async with aclosing(events):
                 async for event in events:
                     # From the first event on, the executor has the params.
                     share.clear()
@@ -212,12 +225,12 @@ def _pause_seconds(losses: int) -> float:
     return backoff_seconds(losses, first=_FIRST_BACKOFF_SECONDS, most=_MAX_BACKOFF_SECONDS)
 
 
-def _task(job: Job, params: bytes, allowance: Allowance) -> Task:
+def _task(job: Job, params: bytes, allowance: Allowance, *, backend_name: str) -> Task:
     return Task(
         job_id=job.id,
         fence=job.fence,
         program_id=job.program_id,
-        backend_name=job.backend,
+        backend_name=backend_name,
         calibration_digest=job.calibration_digest,
         seed=job.seed,
         seconds=allowance.seconds,

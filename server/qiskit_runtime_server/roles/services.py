@@ -15,13 +15,15 @@ from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.chaos.chaos import Chaos
+from qiskit_runtime_server.chaos.faults import Faults
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.allowances import Allowances
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
-from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.errors import MalformedRequestError, StartupError
 from qiskit_runtime_server.roles.pools import pools_of
 from qiskit_runtime_server.roles.process import is_loopback
 from qiskit_runtime_server.roles.selftest import run_selftest
@@ -45,6 +47,7 @@ async def run_services(
     """
     directory = _directory(settings)
     catalog = _catalog(settings)
+    chaos = _chaos(settings)
     budget = ByteBudget(settings.max_held_bytes)
     pools = pools_of(settings, executors, budget)
     metrics.expect(pools)
@@ -63,6 +66,7 @@ async def run_services(
             budget,
             lease=settings.lease,
             short=settings.short_job,
+            chaos=chaos,
             allowances=Allowances(directory, store, settings.max_seconds, lambda: datetime.now(UTC)),
         )
         dispatcher.start()
@@ -77,6 +81,7 @@ async def run_services(
             endings=endings,
             metrics=metrics,
             budget=budget,
+            chaos=chaos,
         )
         try:
             yield services
@@ -101,6 +106,16 @@ def _catalog(settings: Settings) -> Catalog:
             f" give names or patterns as in {' '.join(nearest)} or fake_*."
         )
     return catalog
+
+
+def _chaos(settings: Settings) -> Chaos:
+    if settings.chaos and (settings.database_url or settings.database_url_file):
+        raise StartupError("QRS_CHAOS: faults are counted by one process: leave out the database that servers share.")
+    try:
+        faults = Faults().but(settings.chaos_faults)
+    except MalformedRequestError as error:
+        raise StartupError(f"QRS_CHAOS_FAULTS: {error}") from error
+    return Chaos(settings.chaos, faults, settings.chaos_seed, prefix=settings.chaos_prefix)
 
 
 def _sweeper(settings: Settings, store: Store, metrics: JobMetrics) -> Sweeper:

@@ -316,8 +316,8 @@ class QueueStore(Protocol):
     async def held(self) -> Sequence[HeldJobs]:
         """Return whose jobs are held, by account and instance."""
 
-    async def release(self, account: AccountId, instance: str) -> int:
-        """Let the held jobs of an instance be claimed again; return how many there were."""
+    async def release(self, account: AccountId, instance: str, job_id: JobId | None = None) -> int:
+        """Let the held jobs of an instance, or one of them, be claimed again; return how many there were."""
 
     async def drain(self, executor: ExecutorName, *, draining: bool) -> None:
         """Leave the executor's jobs in the queue from now on, in all replicas and beyond restarts; or claim again."""

@@ -12,9 +12,11 @@ from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.client import environment
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+# Run by tests of their own.
+NOT_SCRIPTS = {"demo.py", "test_a_library.py"}
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name != "demo.py"))
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in NOT_SCRIPTS))
 def test_an_example_runs(server: ServerProcess, name: str) -> None:
     env = {**os.environ, **environment(server.url, "reader")}
     done = subprocess.run([sys.executable, EXAMPLES / name], env=env, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """Virtual backends: every device with every executor."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -57,9 +58,9 @@ async def list_backends(
         load = loads.get(executor, Load())
         reason = _reason_to_wait(pool, load)
         ideal_qubits = (await pool.capabilities()).num_qubits
-        names = services.catalog.names()
-        for name in [*names, *(_dry_runs(names) if include_mocks else ())]:
-            outline = services.catalog.outline(name, ideal_qubits=ideal_qubits)
+        mocks = _dry_runs(services.catalog.names()) if include_mocks else []
+        for name in [*services.devices(), *mocks]:
+            outline = services.catalog.outline(services.chaos.plain(name), ideal_qubits=ideal_qubits)
             devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load, reason))
             if executor == services.settings.default_executor:
                 devices.append(_summary(name, outline, load, reason))
@@ -70,9 +71,10 @@ async def list_backends(
 
 @router.get("/{name}/configuration", responses={200: {"model": BackendConfiguration}})
 async def configuration(
-    name: PathName, _: Caller, services: TheServices, calibration_id: Calibration = None
+    name: PathName, caller: Caller, services: TheServices, calibration_id: Calibration = None
 ) -> Response:
     """Return what the device is: qubits, gates, couplings."""
+    services.chaos.check_request(caller.id, name, (), "configuration")
     metadata = await services.metadata(name)
     check_calibration(metadata, calibration_id)
     return _document(configuration_document(metadata, name))
@@ -81,23 +83,27 @@ async def configuration(
 @router.get("/{name}/properties", responses={200: {"model": BackendProperties | None}})
 async def properties(
     name: PathName,
-    _: Caller,
+    caller: Caller,
     services: TheServices,
     updated_before: datetime | None = None,
     calibration_id: Calibration = None,
 ) -> Response:
     """Return the calibration of the device; null for an ideal one, or if it is not older than `updated_before`."""
+    services.chaos.check_request(caller.id, name, (), "properties")
     metadata = await services.metadata(name)
     check_calibration(metadata, calibration_id)
-    updated, before = metadata.last_update, bodies.utc(updated_before)
+    before = bodies.utc(updated_before)
+    metadata = replace(metadata, properties=services.chaos.properties(caller.id, metadata, name, before))
+    updated = metadata.last_update
     if before is not None and updated is not None and updated > before:
         return _document(b"null")
     return _document(properties_document(metadata, name))
 
 
 @router.get("/{name}/status")
-async def status(name: PathName, _: Caller, services: TheServices) -> BackendStatus:
+async def status(name: PathName, caller: Caller, services: TheServices) -> BackendStatus:
     """Return whether the backend takes jobs, and how many are queued for its executor."""
+    services.chaos.check_request(caller.id, name, (), "status")
     pair, outline = await services.outline(name)
     load = (await services.store.counts.load()).get(pair.executor, Load())
     return BackendStatus(

@@ -2,6 +2,7 @@
 
 import secrets
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -118,6 +119,9 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
     with services.budget.share(caller.id) as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
+        fate = services.chaos.fate(job)
+        if fate.queue_seconds:
+            job = replace(job, held=f"Chaos: waits {fate.queue_seconds:g} s in the queue, on purpose.")
         limits = await services.limits(caller)
         try:
             await services.store.jobs.add(job, params, limits)
@@ -125,6 +129,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdrawals.begin(job)
             raise
+    services.dispatcher.timed_faults.begin(job, fate)
     job_log.accepted(job)
     return models.JobAccepted(
         id=job.id, backend=job.backend, private=True if job.private else None, session_id=job.session_id
@@ -143,6 +148,7 @@ async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, ex
     # Before the first look, or an end between the two would be missed.
     with services.endings.watch(JobId(job_id)) as ending:
         job = await services.store.jobs.get(caller.sees, job_id)
+        services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "job")
         if not job.state.terminal:
             await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
             job = await services.store.jobs.get(caller.sees, job_id)
@@ -182,6 +188,7 @@ async def results(job_id: PathName, caller: Caller, services: TheServices) -> Re
     Clients of the platform read text; its own description of this path says so.
     """
     job = await services.store.jobs.get(caller.sees, job_id)
+    services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "results")
     if job.private and job.account != caller.id:
         raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
     documents = services.store.documents
@@ -224,6 +231,7 @@ async def logs(job_id: PathName, caller: Caller, services: TheServices) -> Respo
 async def set_tags(job_id: PathName, request: Request, caller: Caller, services: TheServices) -> None:
     """Replace the job's tags."""
     tags = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _TAGS).tags
+    services.chaos.check_tags(tags)
     await services.store.jobs.set_tags(caller.id, job_id, tags)
 
 
@@ -268,6 +276,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
     if submission.runtime:
         raise MalformedRequestError(f"The runtime image {submission.runtime!r} is not supported: there is one image.")
     pair, device = await services.outline(submission.backend)
+    services.chaos.check_request(caller.id, submission.backend, submission.tags, body)
     check_calibration(device, submission.calibration_id)
     limit = services.settings.max_seconds
     # 0 is allowed, and says nothing.
@@ -287,7 +296,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         executor=pair.executor,
         created=datetime.now(UTC),
         max_seconds=cost or limit,
-        seed=secrets.randbits(63),
+        seed=services.chaos.next_seed(caller.id) if services.chaos.covers(submission.backend) else secrets.randbits(63),
         calibration_digest=device.digest,
         session_id=session_id,
         tags=tuple(submission.tags),

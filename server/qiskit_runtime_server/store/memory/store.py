@@ -255,12 +255,14 @@ class MemoryQueue(Part):
         found = Counter((job.account, job.instance) for job in jobs if job.held is not None)
         return [HeldJobs(account=key[0], instance=key[1], jobs=count) for key, count in sorted(found.items())]
 
-    async def release(self, account: AccountId, instance: str) -> int:
+    async def release(self, account: AccountId, instance: str, job_id: JobId | None = None) -> int:
         """See `QueueStore.release`."""
         found = [
             kept
             for kept in self._state.jobs.values()
-            if kept.job.held is not None and (kept.job.account, kept.job.instance) == (account, instance)
+            if kept.job.held is not None
+            and (kept.job.account, kept.job.instance) == (account, instance)
+            and job_id in {None, kept.job.id}
         ]
         for kept in found:
             kept.job = released(kept.job)

@@ -145,6 +145,9 @@ _HELD_OF_INSTANCE: Final = (
 )
 """The held jobs of an instance, locked. Index `jobs_held`."""
 
+_HELD_JOB: Final = _HELD_OF_INSTANCE.where(jobs.c.id == bindparam("of_job"))
+"""One of them. Primary key of `jobs`."""
+
 _RELEASE: Final = update(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_HELD).values(held=null())
 """Lets held jobs be claimed again. Primary key of `jobs`."""
 
@@ -321,12 +324,15 @@ class SqlQueue(SqlPart):
         return [HeldJobs(**row) for row in rows]
 
     @uninterrupted
-    async def release(self, account: AccountId, instance: str) -> int:
+    async def release(self, account: AccountId, instance: str, job_id: JobId | None = None) -> int:
         """See `QueueStore.release`."""
 
         def release(connection: Connection) -> Sequence[tuple[str, str]]:
             which = {"of_account": account, "of_instance": instance}
-            found = [(row.id, row.executor) for row in connection.execute(_HELD_OF_INSTANCE, which)]
+            statement = _HELD_OF_INSTANCE
+            if job_id is not None:
+                statement, which = _HELD_JOB, {**which, "of_job": job_id}
+            found = [(row.id, row.executor) for row in connection.execute(statement, which)]
             if found:
                 connection.execute(_RELEASE, {"ids": [job_id for job_id, _ in found]})
             return found
