@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
+.PHONY: client-suite help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, sto
 conformance: $(STAMP) ## Run every client that is supported, each in an environment of its own, and the bodies of IBM's REST guides
 	ALL_CLIENTS=true CI=true $(BIN)/python -m pytest tests/processes/client/test_clients.py tests/processes/client/test_rest.py $(ARGS)
 
+client-suite: $(STAMP) ## Run the client library's own integration tests; writes docs/reference/client-suite.md (ten minutes)
+	PYTHONPATH=tests $(BIN)/python -m client_suite.run $(ARGS)
+
 e2e: $(STAMP) ## Build the images, run everything on a Kubernetes node of its own (root, Debian); writes docs/reference/end-to-end.md
 	PYTHONPATH=tests $(BIN)/python -m node.run $(ARGS)
 
@@ -93,6 +96,8 @@ gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GP
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 # The oldest client that speaks schema v0.2 of the executor program, with what there was beside it in its time.
 CLIENT_0_46 := qiskit-ibm-runtime==0.46.1 qiskit==2.3.1 samplomatic==0.13.0 ibm-quantum-schemas==0.5.20260320
+# What the client library's own integration tests need; the library's version is that of tests/client_suite/run.py.
+CLIENT_SUITE := qiskit-ibm-runtime==0.51.0 qiskit-aer pproxy==2.7.8 pytest responses simplejson
 # What tests/processes/workflows run: the client library's version is the server's, by the constraints.
 WORKFLOWS := mthree qiskit-addon-cutting qiskit-addon-obp qiskit-addon-sqd qiskit-algorithms qiskit-experiments qiskit-ibm-runtime \
   qiskit-machine-learning
@@ -114,6 +119,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	    || exit; \
 	done
 	echo 'qrmi[ibm]==0.26.*' | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-qrmi.txt $(ARGS) -
+	printf '%s\n' $(CLIENT_SUITE) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-suite.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
 

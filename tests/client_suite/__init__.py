@@ -1,0 +1,1 @@
+"""The client library's own integration tests, run against a server."""

@@ -1,0 +1,194 @@
+"""Runs the client library's own integration tests against a server, and writes docs/reference/client-suite.md.
+
+The tests come with the library's source distribution, which is fetched by its hash and kept outside of the checkout.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from client_suite.reasons import CANNOT_PASS
+from kit import ROOT
+from kit.server.client_environments import python_with
+from kit.server.server_process import running_server
+from qiskit_runtime_server.client import environment
+
+PAGE = ROOT / "docs" / "reference" / "client-suite.md"
+CLIENT = "qiskit-ibm-runtime==0.51.0"
+SDIST = "sha256:8873224137d4eb0e2187813252bc5e84ce73dfce7f17c954d25d51c74a6b4827"
+TOKEN = "client-suite"  # noqa: S105 - of a server that ends with the tests
+ACCOUNTS = """
+[[accounts.suite.instances]]
+name = "internal"
+plan = "internal"
+seconds_per_day = 86400
+
+[[accounts.suite.instances]]
+name = "other"
+plan = "open"
+"""
+CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/suite:internal::"
+
+# Names that the tests look for, and whose documents of the client library's they have here.
+DEVICES = {
+    "alt_fez": "fez",
+    "eagle": "brisbane",
+    "ibm_fez": "fez",
+    "ibm_miami": "miami",
+    "ibm_sherbrooke": "sherbrooke",
+}
+SETTINGS = {
+    "QRS_BACKENDS": " ".join(DEVICES),
+    "QRS_DEFAULT_EXECUTOR": "aer",
+    # Tests of states, waiting and cancelling take a device whose name begins with `test_eagle`.
+    "QRS_CHAOS": "eagle",
+    "QRS_CHAOS_PREFIX": "test_",
+    "QRS_CHAOS_FAULTS": "queue=2 run=2",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a test ended.
+
+    Attributes:
+        name: `module::Class::test[parameters]`.
+        kind: `passed`, `failed` or `skipped`.
+        message: Why, unless it passed.
+    """
+
+    name: str
+    kind: str
+    message: str = ""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it cannot pass here; None if it can."""
+        return CANNOT_PASS.get(self.name.partition("[")[0])
+
+
+def fetch(folder: Path) -> Path:
+    """Return the folder with the library's tests."""
+    wanted = folder / "sdist.txt"
+    wanted.write_text(f"{CLIENT} --hash={SDIST}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    only_source = ["--no-binary", CLIENT.partition("==")[0]]
+    subprocess.run([*pip, *only_source, "--requirement", wanted, "--dest", folder], check=True)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    (source,) = [path for path in folder.iterdir() if path.is_dir() and (path / "test" / "integration").is_dir()]
+    # Beside the tests lies the library itself, which must not stand for the one that is installed.
+    tests = folder / "tests"
+    tests.mkdir()
+    shutil.move(source / "test", tests / "test")
+    shutil.move(source / "pyproject.toml", tests / "pyproject.toml")
+    return tests
+
+
+def write_devices(folder: Path) -> None:
+    """Write the devices as snapshots."""
+    spec = find_spec("qiskit_ibm_runtime")
+    assert spec is not None
+    assert spec.origin is not None
+    known = Path(spec.origin).parent / "fake_provider" / "backends"
+    for name, device in DEVICES.items():
+        (folder / name).mkdir(parents=True)
+        shutil.copy(known / device / f"conf_{device}.json", folder / name / "configuration.json")
+        shutil.copy(known / device / f"props_{device}.json", folder / name / "properties.json")
+
+
+def run_tests(folder: Path, arguments: Sequence[str]) -> list[Outcome]:
+    """Return how the tests end against a server of their own."""
+    tests, python = fetch(folder), python_with("client-suite")
+    write_devices(folder / "snapshots")
+    (folder / "tokens").mkdir()
+    (folder / "tokens" / "suite").write_text(TOKEN)
+    (folder / "tokens" / "accounts.toml").write_text(ACCOUNTS)
+    given = {"QRS_SNAPSHOTS": str(folder / "snapshots"), "QRS_TOKENS": str(folder / "tokens"), **SETTINGS}
+    report = folder / "report.xml"
+    with running_server(folder / "data", **given) as server:
+        variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("QISKIT_", "PYTHON", "QRS_"))},
+            **environment(server.url, TOKEN, CRN),
+            "QISKIT_IBM_QPU": "ibm_sherbrooke",
+            "HOME": str(folder),
+            "PATH": f"{python.parent}:{os.environ['PATH']}",
+        }
+        command: list[str | Path] = [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}"]
+        subprocess.run([*command, "test/integration", *arguments], cwd=tests, env=variables, check=False)
+    return sorted(map(outcome_of, ET.parse(report).iter("testcase")), key=lambda outcome: outcome.name)  # noqa: S314 - ours
+
+
+def outcome_of(case: ET.Element) -> Outcome:
+    """Return how one test of a report ended."""
+    module, _, cls = case.get("classname", "").removeprefix("test.integration.").partition(".")
+    name = "::".join(filter(None, (module, cls, case.get("name"))))
+    for tag, kind in (("failure", "failed"), ("error", "failed"), ("skipped", "skipped")):
+        if (found := case.find(tag)) is not None:
+            return Outcome(name=name, kind=kind, message=" ".join((found.get("message") or "").split())[:300])
+    return Outcome(name=name, kind="passed")
+
+
+def problems(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what is not as it should be: what can pass and does not, and what passes that is said not to."""
+    found = [
+        f"{outcome.name} {outcome.kind}: {outcome.message}"
+        for outcome in outcomes
+        if outcome.kind != "passed" and outcome.reason is None
+    ]
+    passed = {name for outcome in outcomes if outcome.kind == "passed" for name in [outcome.name.partition("[")[0]]}
+    others = {outcome.name.partition("[")[0] for outcome in outcomes if outcome.kind != "passed"}
+    return [*found, *(f"{name} passes: remove its reason" for name in sorted((passed - others) & CANNOT_PASS.keys()))]
+
+
+def page(outcomes: Sequence[Outcome]) -> str:
+    """Return the page."""
+    passed = sum(outcome.kind == "passed" for outcome in outcomes)
+    lines = [
+        "# The client library's own integration tests",
+        "",
+        f"Made by `make client-suite`, on {datetime.now(UTC):%Y-%m-%d}: the integration tests in the source",
+        f"distribution of `{CLIENT}`, unchanged, against a server that has the devices they look for.",
+        "[Devices with faults](../how-to/test-your-library.md) make jobs wait and run for two",
+        "seconds where tests watch them.",
+        "",
+        f"**{passed} of {len(outcomes)} pass.** The others, and why they cannot:",
+        "",
+        "| test | ends | why |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| `{outcome.name}` | {outcome.kind} | {outcome.reason or '**' + outcome.message + '**'} |"
+        for outcome in outcomes
+        if outcome.kind != "passed"
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Run the tests, and return whether any ended otherwise than expected."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("arguments", nargs="*", help="for pytest; with any, the page is not written")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = run_tests(Path(folder), options.arguments)
+    if not options.arguments:
+        PAGE.write_text(page(outcomes))
+    wrong = [] if options.arguments else problems(outcomes)
+    print(*wrong, f"{sum(outcome.kind == 'passed' for outcome in outcomes)} of {len(outcomes)} passed", sep="\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
