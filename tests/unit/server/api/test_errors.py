@@ -6,7 +6,7 @@ from unittest.mock import AsyncMock
 import pytest
 
 from kit.server.api_in_process import Api
-from qiskit_runtime_server.errors import StoreUnavailableError
+from qiskit_runtime_server.errors import InjectedError, StoreUnavailableError
 
 
 async def test_the_trace_of_an_error_finds_its_line_in_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
@@ -35,3 +35,20 @@ async def test_what_failed_here_is_a_warning_with_its_trace(
     (record,) = [record for record in caplog.records if answer.json()["trace"] in record.getMessage()]
     assert record.levelname == "WARNING"
     assert f"GET /api/v1/jobs/j answered {status}" in record.getMessage()
+
+
+@pytest.mark.parametrize("status", [429, 502])
+async def test_a_fault_that_was_asked_for_is_answered_as_asked(
+    api: Api, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    error = InjectedError("on purpose", status=status, retry_after=7)
+    monkeypatch.setattr(api.store.jobs, "get", AsyncMock(side_effect=error))
+    answer = await api.alice.get("/jobs/j")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (status, "7")
+    assert answer.json()["error"]["message"] == "on purpose"
+
+
+async def test_faults_are_not_to_be_had_where_no_device_has_any(api: Api) -> None:
+    answer = await api.alice.put("/chaos", json={"faults": ["run=1"]})
+    assert answer.status_code == 404
+    assert "QRS_CHAOS" in answer.json()["error"]["message"]

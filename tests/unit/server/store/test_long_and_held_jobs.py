@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
@@ -111,6 +113,23 @@ async def test_held_jobs_wait_for_their_release(store: Store, new_job: NewJob) -
     again = await claim(store)
     assert again is not None
     assert (again.job.id, again.job.held, again.job.fence) == (held.id, None, 2)
+
+
+async def test_one_held_job_is_released_alone_and_one_may_be_held_from_its_beginning(
+    store: Store, new_job: NewJob
+) -> None:
+    first, second = (replace(new_job(), held="Chaos: waits.") for _ in range(2))
+    for job in (first, second):
+        await store.jobs.add(job, b"{}", AccountLimits())
+    assert await claim(store) is None
+    assert await store.queue.release(BOB, CRN, second.id) == 0
+    assert await store.queue.release(ALICE, CRN, second.id) == 1
+    assert await store.queue.release(ALICE, CRN, second.id) == 0
+    claimed = await claim(store)
+    assert claimed is not None
+    assert claimed.job.id == second.id
+    assert await claim(store) is None
+    assert await store.queue.held() == [HeldJobs(account=ALICE, instance=CRN, jobs=1)]
 
 
 async def test_a_held_job_can_be_cancelled_and_deleted(store: Store, new_job: NewJob) -> None:
