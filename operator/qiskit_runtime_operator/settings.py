@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from qiskit_runtime_operator.durations import Duration
 from qiskit_runtime_operator.errors import StartupError
+from qiskit_runtime_operator.resource.identity import OperatorIdentity
 
 
 def _template(value: str) -> str:
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
     lease_duration: Annotated[Duration, Field(ge=timedelta(seconds=3))] = timedelta(seconds=10)
     """How long the Lease lasts: a leader that has not renewed it for this long is replaced."""
 
+    takeover: Duration = timedelta(minutes=10)
+    """How long another operator must not have renewed its Lease before its RuntimeServers are taken over."""
+
     resync: Duration = timedelta(minutes=5)
     """Time between two resyncs, give or take a tenth: all is listed and reconciled, in case a watch lost an event."""
 
@@ -90,6 +94,12 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1)] = 32
     """How many RuntimeServers are reconciled at the same time."""
 
+    rollouts_at_once: Annotated[int, Field(ge=0)] = 0
+    """How many RuntimeServers may be rolled out at once after an upgrade of the operator; any number, if this is 0."""
+
+    rollout_interval: Duration | None = None
+    """Least time between the starts of two such roll-outs; none by default."""
+
     health_port: Port = 8080
     """Port for `/healthz` and `/readyz`."""
 
@@ -98,6 +108,11 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log."""
+
+    @property
+    def identity(self) -> OperatorIdentity:
+        """What this operator and all its replicas say of themselves to other operators."""
+        return OperatorIdentity(namespace=self.namespace, lease=self.lease_name)
 
     @classmethod
     def load(cls, **given: Any) -> Self:

@@ -153,7 +153,11 @@ def lead_through_everything(cluster: KubernetesClient, api: PlayedApi) -> None:
     unplaced = {"podTemplate": {"schedulerName": "nobody"}}
     made = cluster.create(server({"executors": executors, "ingress": {"host": "lab.example.org"}, **unplaced}))
     eventually(lambda: cluster.find("Ingress", "lab-api") and cluster.find("Deployment", "lab-executor-second"))
-    eventually(lambda: cluster.get("RuntimeServer", "lab").get("status"))
+    eventually(lambda: cluster.get("RuntimeServer", "lab").get("status", {}).get("conditions"))
+    claimed = cluster.get("RuntimeServer", "lab")["status"]["operator"]
+    gone = {"status": {"operator": f"{cluster.namespace}/gone"}}
+    cluster.merge("RuntimeServer", "lab", gone, "status")
+    eventually(lambda: cluster.get("RuntimeServer", "lab")["status"]["operator"] == claimed)
     for kind in KEPT:
         cluster.create(stray(made, kind))
     gateway = {"ingress": None, "gateway": {"parentRefs": [{"name": "public"}]}, "executors": [dict(AER)]}

@@ -23,6 +23,7 @@ from qiskit_runtime_operator.render import RenderContext
 from qiskit_runtime_operator.resource.kinds import watched_kinds
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler
 from qiskit_runtime_operator.scaling.load import ExecutorLoad, Load
 from qiskit_runtime_operator.watch.inventory import Inventory
@@ -50,6 +51,7 @@ class Scaled:
             autoscaler=Autoscaler(metrics=ScalingMetrics(CollectorRegistry())),
             random=secrets.token_urlsafe,
             now=lambda: self.now,
+            turns=Turns(self._inventory),
         )
 
     async def begin(self, **autoscale: Any) -> None:

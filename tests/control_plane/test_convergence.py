@@ -27,6 +27,7 @@ from qiskit_runtime_operator.resource.kinds import watched_kinds
 from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler
 from qiskit_runtime_operator.watch.inventory import Inventory
 
@@ -212,6 +213,7 @@ def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
                 autoscaler=Autoscaler(metrics=ScalingMetrics(registry)),
                 random=secrets.token_urlsafe,
                 now=lambda: datetime.now(UTC),
+                turns=Turns(inventory),
             )
             bench = Bench(kubernetes=kubernetes, cluster=cluster, inventory=inventory, reconciler=reconciler)
             bench.act(spec)

@@ -134,6 +134,10 @@ annotations:
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+# to see whether another operator, which has claimed a RuntimeServer, is gone
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [get]
 {{- end -}}
 
 {{- /* What is needed where the operator runs. */ -}}

@@ -12,11 +12,12 @@ import aiohttp
 import msgspec
 
 from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.managed_fields import inherited
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, MissingError, RefusedError, StaleError
 from qiskit_runtime_operator.metrics import WriteMetrics
 from qiskit_runtime_operator.resource.kinds import EVENTS, SERVERS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest
-from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER
+from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MANAGER, OPERATOR
 from qiskit_runtime_operator.status.notes import Note
 
 _JSON: Final = "application/json"
@@ -67,7 +68,11 @@ class Cluster:
         connection: Leads to it.
         time_to_write: Returns for how long writing is safe; asked before each write, which must be over by then.
         metrics: Where writes are counted.
+        manager: The field manager of what is written.
         limit: How long a request may take.
+
+    Attributes:
+        manager: The same.
     """
 
     def __init__(
@@ -76,11 +81,13 @@ class Cluster:
         *,
         time_to_write: Callable[[], timedelta],
         metrics: WriteMetrics,
+        manager: str = MANAGER,
         limit: timedelta = timedelta(seconds=30),
     ) -> None:
         self._connection = connection
         self._time_to_write = time_to_write
         self._metrics = metrics
+        self.manager = manager
         self._limit = limit
 
     async def get(self, kind: ResourceKind, namespace: str | None, name: str) -> Manifest | None:
@@ -124,7 +131,7 @@ class Cluster:
         metadata = manifest["metadata"]
         path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
         body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
-        query = {"fieldManager": MANAGER, "force": str(force).lower()}
+        query = {"fieldManager": self.manager, "force": str(force).lower()}
         applied = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
         self._metrics.written(kind, "apply")
         return applied
@@ -134,13 +141,32 @@ class Cluster:
         metadata = manifest["metadata"]
         path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
         body = {**manifest, "metadata": {**metadata, "uid": uid}}
-        await self._write("PATCH", path, body, query={"fieldManager": MANAGER}, content_type=_MERGE)
+        await self._write("PATCH", path, body, query={"fieldManager": self.manager}, content_type=_MERGE)
+
+    async def inherit(self, kind: ResourceKind, namespace: str, name: str, uid: str) -> None:
+        """Make the fields of the object with this UID that operators of other releases have applied one's own.
+
+        Otherwise what they rendered, and this operator does not, would stay for ever.
+
+        Raises:
+            StaleError: If the object is another one by now, or is being changed.
+        """
+        live = await self.get(kind, namespace, name)
+        if live is None or live["metadata"]["uid"] != uid:
+            raise StaleError(f"{kind.kind} {name} is another one")
+        patch = [
+            {"op": "replace", "path": "/metadata/managedFields", "value": inherited(live, self.manager)},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},
+        ]
+        path = f"{collection_path(kind, namespace)}/{name}"
+        await self._write("PATCH", path, patch, query={"fieldManager": self.manager}, content_type=_JSON_PATCH)
+        self._metrics.written(kind, "inherit")
 
     async def create(self, kind: ResourceKind, manifest: Manifest) -> bool:
         """Create an object; False if there is one of that name."""
         path = collection_path(kind, manifest["metadata"]["namespace"])
         try:
-            await self._write("POST", path, manifest, query={"fieldManager": MANAGER})
+            await self._write("POST", path, manifest, query={"fieldManager": self.manager})
         except StaleError:
             return False
         self._metrics.written(kind, "create")
@@ -154,7 +180,7 @@ class Cluster:
         """
         metadata = manifest["metadata"]
         path = f"{collection_path(kind, metadata.get('namespace'))}/{metadata['name']}"
-        return await self._write("PUT", path, manifest, query={"fieldManager": MANAGER})
+        return await self._write("PUT", path, manifest, query={"fieldManager": self.manager})
 
     async def delete(self, kind: ResourceKind, namespace: str, name: str, uid: str) -> None:
         """Delete the object with this UID; what it owns goes after it. It may be gone already."""
@@ -168,13 +194,28 @@ class Cluster:
 
         A JSON patch, because an older CRD leaves out fields that it does not have. Server-side apply would refuse them.
         """
-        patch = [
+        same: list[Manifest] = [{"op": "test", "path": "/metadata/uid", "value": uid}]
+        if OPERATOR in status:
+            # Somebody else may have claimed it a moment ago.
+            same.append({"op": "test", "path": f"/status/{OPERATOR}", "value": status[OPERATOR]})
+        return await self._write_status(namespace, name, [*same, {"op": "add", "path": "/status", "value": status}])
+
+    async def write_claim(
+        self, namespace: str, name: str, uid: str, status: Mapping[str, Any], version: int
+    ) -> Manifest | None:
+        """Replace the status of a RuntimeServer; None if that is gone, or not of this resource version any more."""
+        patch: list[Manifest] = [
             {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": str(version)},
             {"op": "add", "path": "/status", "value": status},
         ]
+        return await self._write_status(namespace, name, patch)
+
+    async def _write_status(self, namespace: str, name: str, patch: Sequence[Mapping[str, Any]]) -> Manifest | None:
         path = f"{collection_path(SERVERS, namespace)}/{name}/status"
+        query = {"fieldManager": self.manager}
         try:
-            written = await self._write("PATCH", path, patch, query={"fieldManager": MANAGER}, content_type=_JSON_PATCH)
+            written = await self._write("PATCH", path, patch, query=query, content_type=_JSON_PATCH)
         except (StaleError, MissingError):
             return None
         self._metrics.written(SERVERS, "status")

@@ -1,5 +1,7 @@
 """Deployments: what those of the api and of the executors share."""
 
+import hashlib
+import json
 from dataclasses import replace
 from typing import Final
 
@@ -8,7 +10,7 @@ from qiskit_runtime_operator.render.metadata import metadata
 from qiskit_runtime_operator.render.pods import Pods, pod_template
 from qiskit_runtime_operator.render.replicas import with_replicas
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.resource.names import KEYS_CHECKSUM
+from qiskit_runtime_operator.resource.names import KEYS_CHECKSUM, TEMPLATE_CHECKSUM
 
 RECREATE: Final[Manifest] = {"type": "Recreate"}
 ROLL_WITH_ONE_MORE: Final[Manifest] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
@@ -24,12 +26,21 @@ def _with_keys(pods: Pods, context: RenderContext) -> Pods:
     return replace(pods, annotations={**pods.annotations, KEYS_CHECKSUM: context.keys_checksum})
 
 
+def _checksum(template: Manifest) -> str:
+    """Return what changes when the pods do, so that a roll-out can be told from a repair after a restart."""
+    return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()
+
+
 def deployment(server: RuntimeServer, context: RenderContext, pods: Pods, strategy: Manifest) -> Manifest:
     """Return the Deployment of `pods`."""
+    checksum = _checksum(pod_template(server, pods))
     manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": metadata(server, pods.name, pods.selector),
+        "metadata": {
+            **metadata(server, pods.name, pods.selector),
+            "annotations": {TEMPLATE_CHECKSUM: checksum},
+        },
         "spec": {
             "selector": {"matchLabels": dict(pods.selector)},
             "strategy": strategy,

@@ -34,7 +34,7 @@ def is_scaled_elsewhere(name: str, workload: Workload, context: RenderContext) -
 def with_replicas(deployment: Manifest, workload: Workload, server: RuntimeServer, context: RenderContext) -> Manifest:
     """Return the Deployment with its number of replicas, or without one if that is somebody else's."""
     metadata, spec = deployment["metadata"], deployment["spec"]
-    asked = {**metadata, "annotations": {REPLICAS_ASKED: workload.asked}}
+    asked = {**metadata, "annotations": {**metadata.get("annotations", {}), REPLICAS_ASKED: workload.asked}}
     if server.spec.suspend:
         return {**deployment, "metadata": asked, "spec": {"replicas": 0, **spec}}
     if is_scaled_elsewhere(metadata["name"], workload, context):

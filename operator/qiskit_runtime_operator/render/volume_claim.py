@@ -12,7 +12,7 @@ def data_claim(server: RuntimeServer, live: Manifest | None) -> Manifest | None:
     Args:
         server: Whose data it is.
         live: The claim of that name as it is now, if it is one of `server`'s. Of its specification only the size can
-            change, and only grow.
+            change. It can grow; and as long as the volume has not grown to what was asked for, less can be asked for.
     """
     sqlite = server.spec.database.sqlite
     if sqlite is None:
@@ -45,5 +45,9 @@ def is_data_of(server: RuntimeServer, claim: Manifest) -> bool:
 def _grown(new: Manifest, live: Manifest) -> Manifest:
     spec = live["spec"]
     kept = {key: spec[key] for key in ("accessModes", "storageClassName") if key in spec}
-    sizes = (claim["resources"]["requests"]["storage"] for claim in (spec, new))
-    return {**kept, "resources": {"requests": {"storage": max(sizes, key=amount)}}}
+    asked, wanted = (claim["resources"]["requests"]["storage"] for claim in (spec, new))
+    # Of a volume that has not grown to what was asked for, less can be asked for, but for more than it has: see
+    # https://kubernetes.io/docs/concepts/storage/persistent-volumes/#recovering-from-failure-when-expanding-volumes
+    there = live["status"]["capacity"].get("storage")
+    smaller = there is not None and amount(there) < amount(wanted)
+    return {**kept, "resources": {"requests": {"storage": wanted if smaller else max(asked, wanted, key=amount)}}}

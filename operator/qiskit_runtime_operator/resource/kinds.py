@@ -12,6 +12,7 @@ from typing import Any, Final
 from qiskit_runtime_operator.resource.model import Manifest
 from qiskit_runtime_operator.resource.names import (
     API_VERSION,
+    CLAIM,
     DATA_OF_LABEL,
     DELETION_COST,
     INSTANCE_LABEL,
@@ -63,15 +64,23 @@ def _nothing(_: Manifest) -> Manifest:
 
 def _server(body: Manifest) -> Manifest:
     kept = _metadata(body, "name", "namespace", "uid", "generation", "deletionTimestamp") | _annotation(body, RECONCILE)
-    return {"metadata": kept, "spec": body["spec"], "status": body.get("status", {})}
+    status = body.get("status", {})
+    # Unlike the rest of the status it is not this operator's alone.
+    claim = {name: status[name] for name in CLAIM if name in status}
+    return {"metadata": kept, "spec": body["spec"], "status": status, "claim": claim}
 
 
 def _deployment(body: Manifest) -> Manifest:
     """Keep what the state of a Deployment follows from, and who scales it."""
     kept = _metadata(body, "name", "namespace", "uid", "generation", "labels", "annotations")
     scales = [entry for entry in body["metadata"].get("managedFields", ()) if entry.get("subresource") == "scale"]
-    spec = {"replicas": body["spec"].get("replicas")}
+    spec = {name: body["spec"].get(name) for name in ("replicas", "paused")}
     return {"metadata": {**kept, "managedFields": scales}, "spec": spec, "status": body.get("status", {})}
+
+
+def _way_in(body: Manifest) -> Manifest:
+    status = body.get("status", {})
+    return {"status": {name: status[name] for name in ("loadBalancer", "parents") if status.get(name)}}
 
 
 def _pod(body: Manifest) -> Manifest:
@@ -80,7 +89,8 @@ def _pod(body: Manifest) -> Manifest:
 
 
 def _claim(body: Manifest) -> Manifest:
-    return {"metadata": _metadata(body, "name", "namespace", "uid", "labels"), "spec": body["spec"]}
+    capacity = {"capacity": body.get("status", {}).get("capacity", {})}
+    return {"metadata": _metadata(body, "name", "namespace", "uid", "labels"), "spec": body["spec"], "status": capacity}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +178,8 @@ RENDERED: Final = (
     _rendered("v1", "Service", "services"),
     _rendered("apps/v1", "Deployment", "deployments", kept=_deployment),
     _rendered("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    _rendered("networking.k8s.io/v1", "Ingress", "ingresses"),
-    _rendered("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", OptionalApi.HTTP_ROUTE),
+    _rendered("networking.k8s.io/v1", "Ingress", "ingresses", kept=_way_in),
+    _rendered("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", OptionalApi.HTTP_ROUTE, kept=_way_in),
     _rendered("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors", OptionalApi.SERVICE_MONITOR),
 )
 """What `render` makes."""

@@ -45,7 +45,7 @@ class Retention(StrEnum):
 
 
 class Scheme(StrEnum):
-    """How a Gateway's listener is spoken to, which only its owner knows."""
+    """How clients speak to the way in, which only the owner of a Gateway or of an ingress controller knows."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -222,6 +222,7 @@ class Ingress:
     """How the server is reached from outside, by an ingress controller."""
 
     host: str
+    scheme: Scheme | None = None
     class_name: str | None = None
     tls_secret_name: str | None = None
     annotations: Mapping[str, str] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "RuntimeServer"
 PLURAL: Final = "runtimeservers"
 
-# The field manager of everything that is applied, and the value of the label below.
+# What the field managers of all operators begin with, and the value of the label below.
 MANAGER: Final = "qiskit-runtime-operator"
 
 APP_LABEL: Final = "app.kubernetes.io/name"
@@ -22,6 +22,8 @@ OWNED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGER}"
 
 CONFIG_CHECKSUM: Final = f"{GROUP}/config-checksum"
 KEYS_CHECKSUM: Final = f"{GROUP}/keys-checksum"
+# On a Deployment: of the pod template that was rendered, but for the keys.
+TEMPLATE_CHECKSUM: Final = f"{GROUP}/template-checksum"
 # On a Deployment: the count that the RuntimeServer asked for when it was last applied.
 REPLICAS_ASKED: Final = f"{GROUP}/replicas"
 
@@ -31,6 +33,19 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 # On a RuntimeServer, with this value: nothing is written for it but its status.
 RECONCILE: Final = f"{GROUP}/reconcile"
 PAUSED: Final = "paused"
+
+# In the status of a RuntimeServer: which operator has claimed it, and which others would look after it.
+OPERATOR: Final = "operator"
+OTHER_OPERATORS: Final = "otherOperators"
+CLAIM: Final = (OPERATOR, OTHER_OPERATORS)
+
+# In the status of a RuntimeServer: when a roll-out began that had to wait for its turn.
+LAST_ROLLOUT: Final = "lastRollout"
+
+# In the status of a RuntimeServer: the UID of the claim with its data.
+VOLUME_CLAIM: Final = "volumeClaim"
+# And how large its volume is.
+VOLUME_CAPACITY: Final = "volumeCapacity"
 
 # In the Secret of a RuntimeServer's keys.
 SIGNING_KEY: Final = "signing-key"

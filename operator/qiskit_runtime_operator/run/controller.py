@@ -15,6 +15,7 @@ from qiskit_runtime_operator.backoff import Backoff
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
 from qiskit_runtime_operator.cluster.connection import Connection
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
+from qiskit_runtime_operator.cluster.readiness_reader import ReadinessReader
 from qiskit_runtime_operator.errors import (
     ClusterError,
     LeadershipLostError,
@@ -26,9 +27,12 @@ from qiskit_runtime_operator.metrics import ScalingMetrics, WorkMetrics
 from qiskit_runtime_operator.render import DefaultImages, RenderContext
 from qiskit_runtime_operator.resource.kinds import OptionalApi, ResourceKind, watched_kinds
 from qiskit_runtime_operator.resource.names import Key
+from qiskit_runtime_operator.run.claims import Claims
 from qiskit_runtime_operator.run.reconcile import Reconciler
+from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler
 from qiskit_runtime_operator.settings import Settings
+from qiskit_runtime_operator.status.readiness import address_to_ask
 from qiskit_runtime_operator.watch.inventory import Inventory
 from qiskit_runtime_operator.watch.kopf_watches import handlers, watching
 from qiskit_runtime_operator.watch.watchdog import Watchdog
@@ -40,6 +44,7 @@ Answer = TypeVar("Answer")
 
 # Resyncs of several operators drift apart.
 _JITTER: Final = 0.1
+_TURN_SECONDS: Final = 1
 _RANDOM: Final = secrets.SystemRandom()
 _BACKOFF: Final = Backoff(first=timedelta(seconds=1), longest=timedelta(minutes=1))
 
@@ -72,11 +77,16 @@ class Controller:
         self._apis = apis
         self._kinds = watched_kinds(apis)
         self._namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
-        self._inventory = Inventory()
+        self._inventory = Inventory(cluster.manager)
         self._listing = asyncio.Lock()
         self._queue = WorkQueue()
         self._reader = LoadReader(outside, cluster, settings.load_url)
         self._autoscaler = Autoscaler(metrics=scaling)
+        self._readiness = ReadinessReader(outside)
+        self._claims = Claims(
+            cluster, self._inventory, settings.identity, settings.takeover, now=lambda: datetime.now(UTC)
+        )
+        self._turns = Turns(self._inventory, settings.rollouts_at_once, settings.rollout_interval or timedelta())
         self._reconciler = Reconciler(
             cluster=cluster,
             inventory=self._inventory,
@@ -85,6 +95,9 @@ class Controller:
             autoscaler=self._autoscaler,
             random=secrets.token_urlsafe,
             now=lambda: datetime.now(UTC),
+            claims=self._claims,
+            turns=self._turns,
+            answers=self._readiness.answers,
         )
 
     async def run(self, stop: asyncio.Event, watchdog: Watchdog, metrics: WorkMetrics) -> None:
@@ -103,6 +116,7 @@ class Controller:
                 group.create_task(self._tell_refusals(watchdog)),
                 group.create_task(self._read_loads()),
                 group.create_task(self._autoscale()),
+                group.create_task(self._give_turns()),
                 *(group.create_task(self._reconcile(metrics)) for _ in range(self._settings.workers)),
             ]
             await self._watch(stop, watchdog)
@@ -226,7 +240,10 @@ class Controller:
 
     async def _read_loads(self) -> None:
         while True:
-            for key in await self._reader.read(self._serving()):
+            loads, answers = await asyncio.gather(
+                self._reader.read(self._serving()), self._readiness.read(self._not_ready())
+            )
+            for key in {*loads, *answers}:
                 self._queue.add(key)
             await asyncio.sleep(self._settings.load_interval.total_seconds())
 
@@ -252,14 +269,28 @@ class Controller:
                     group.create_task(rescale(key, serving=key in serving))
                 await asyncio.sleep(self._settings.autoscale_interval.total_seconds())
 
+    async def _give_turns(self) -> None:
+        """Queue, for ever, the RuntimeServers whose turn it is to be rolled out."""
+        while self._turns.bounded:
+            for key in self._turns.next(datetime.now(UTC)):
+                self._queue.add(key)
+            await asyncio.sleep(_TURN_SECONDS)
+
     def _collections(self) -> Iterator[tuple[ResourceKind, str | None]]:
         return ((kind, namespace) for kind in self._kinds for namespace in self._namespaces)
 
+    def _not_ready(self) -> Iterator[tuple[Key, str, str]]:
+        """Iterate over the pods of this operator's apis that run and are not ready: whose, their UID and address."""
+        for key in filter(self._claims.has, self._inventory.servers()):
+            for _, known in self._inventory.parts(key, "Pod"):
+                if address := address_to_ask(known.body):
+                    yield key, known.uid, address
+
     def _serving(self) -> Iterator[Key]:
-        """Iterate over the RuntimeServers whose api is ready."""
+        """Iterate over this operator's RuntimeServers whose api is ready."""
         for key in self._inventory.servers():
             body = self._inventory.server(key)
-            if body is not None and body["status"].get("api", {}).get("ready"):
+            if body is not None and self._claims.has(key) and body["status"].get("api", {}).get("ready"):
                 yield key
 
 

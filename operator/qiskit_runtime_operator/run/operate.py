@@ -65,7 +65,12 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
         ):
             if not await _before(stop, leadership.acquire()):
                 return
-            cluster = Cluster(connection, time_to_write=leadership.time_left, metrics=writes)
+            cluster = Cluster(
+                connection,
+                time_to_write=leadership.time_left,
+                metrics=writes,
+                manager=settings.identity.field_manager,
+            )
 
             async def lead() -> None:
                 apis = await until_answered(lambda: optional_apis(cluster))

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ClusterError, ConflictError, InvalidSpecError, RefusedError, StaleError
@@ -26,19 +27,40 @@ from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim, is_data_of
 from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVERS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned, is_paused
-from qiskit_runtime_operator.resource.names import Key, data_name, keys_name
+from qiskit_runtime_operator.resource.names import (
+    LAST_ROLLOUT,
+    OTHER_OPERATORS,
+    VOLUME_CAPACITY,
+    VOLUME_CLAIM,
+    Key,
+    data_name,
+    keys_name,
+)
+from qiskit_runtime_operator.run.claims import Claims
 from qiskit_runtime_operator.run.repairs import Occurrences, Repairs
 from qiskit_runtime_operator.run.scaler import Change, Scaler
+from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler, scaled
 from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status import notes
 from qiskit_runtime_operator.status.conditions import Reason
-from qiskit_runtime_operator.status.notes import Note, ignored, taken_back, transitions
+from qiskit_runtime_operator.status.notes import (
+    Note,
+    claim_changed,
+    ignored,
+    other_operators,
+    replaced,
+    taken_back,
+    transitions,
+)
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 from qiskit_runtime_operator.watch import fingerprint
 from qiskit_runtime_operator.watch.inventory import Inventory, Known, Ref
 
 log = logging.getLogger(__name__)
+
+# The words of the API server, which has no reason of its own for this.
+_FIXED: Final = ("immutable", "may not change once set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +93,9 @@ class Reconciler:
         autoscaler: Decides on the pods of executors with `autoscale`.
         random: Makes keys; see `keys_secret`.
         now: The clock.
+        turns: Whose turn it is to be rolled out.
+        answers: What pods that are not ready have said of it, by their UIDs.
+        claims: Which RuntimeServers are this operator's; all, if there are none.
     """
 
     cluster: Cluster
@@ -80,8 +105,13 @@ class Reconciler:
     autoscaler: Autoscaler
     random: Callable[[int], str]
     now: Callable[[], datetime]
+    turns: Turns
+    answers: Mapping[str, str] = field(default_factory=dict)
+    claims: Claims | None = None
     _scaler: Scaler = field(init=False)
     _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
+    _volume_claims: dict[Key, str] = field(default_factory=dict, init=False)
+    _told_others: dict[Key, tuple[str, ...]] = field(default_factory=dict, init=False)
     _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
     _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
@@ -98,12 +128,20 @@ class Reconciler:
         Raises:
             ClusterError: If it has to be repeated; also if something was refused, after the status has said so.
         """
+        try:
+            return await self._pass(key)
+        finally:
+            self.turns.done(key)
+
+    async def _pass(self, key: Key) -> bool:
         body = self.inventory.server(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
-            self._applied.pop(key, None)
-            self._understood.pop(key, None)
-            self._reported.pop(key, None)
+            self._forget(key)
             return False
+        if self.claims and not await self.claims.hold(key, body["metadata"]["uid"]):
+            self._forget(key)
+            return False
+        body = self.inventory.server(key) or body
         server, invalid = await self._understand(key, body)
         if server is None:
             deployments = tuple(known.body for _, known in self.inventory.parts(key, "Deployment"))
@@ -115,13 +153,18 @@ class Reconciler:
         deployments, pods = (tuple(self._bodies(server, kind)) for kind in ("Deployment", "Pod"))
         load = self._load(key)
         seen = (*refusals, *self._unwatched_in(key.namespace))
+        others = await self._others(key, body)
         observed = Observed(
             deployments=deployments,
             pods=pods,
+            answers=self.answers,
+            ways_in=tuple(way for kind in ("Ingress", "HTTPRoute") for way in self._bodies(server, kind)),
             refusals=seen,
             load=load,
             scaling=self._scaler.shown(server, context),
             invalid=invalid,
+            other_operators=others,
+            turns=str(self.turns) if self.turns.waits(key) else "",
         )
         again = await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
         if refusals and not again:
@@ -141,6 +184,19 @@ class Reconciler:
         """Decide on the pods of a RuntimeServer by what its api says, and tell whether a pass is due."""
         server = self._understood.get(key)
         return server is not None and self._scaler.rescale(server, load, self.now())
+
+    async def _others(self, key: Key, body: Manifest) -> tuple[str, ...]:
+        """Return the other operators that would look after a RuntimeServer, and tell of them once."""
+        others = tuple(body["claim"].get(OTHER_OPERATORS, ()))
+        if others and others != self._told_others.get(key):
+            await self._tell(key, body["metadata"]["uid"], (other_operators(others),))
+        self._told_others[key] = others
+        return others
+
+    def _forget(self, key: Key) -> None:
+        for memory in (self._applied, self._understood, self._reported, self._told_others, self._volume_claims):
+            memory.pop(key, None)
+        self.turns.forget(key)
 
     def set_unwatched(self, kind: ResourceKind, namespace: str | None, why: str | None) -> None:
         """Say why the objects of a kind cannot be watched, in one namespace or in all; None if they can."""
@@ -188,7 +244,8 @@ class Reconciler:
         context = replace(context, keys_checksum=self._keys_checksums.get(server.uid, ""))
         refusals += [await self._rescaled(server, change) for change in self._scaler.changes(server, context)]
         wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
-        refusals += [await self._settle(server, kind, manifest) for kind, manifest in wanted]
+        held = self.turns.hold_back(server, wanted, self.now())
+        refusals += [await self._settle(server, *item) for item in wanted if Ref.of(*item) not in held]
         await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
         return tuple(refusal for refusal in refusals if refusal is not None)
 
@@ -218,7 +275,7 @@ class Reconciler:
             except RefusedError as error:
                 return _refused(SECRETS, name, error)
         elif not is_owned(secret, server.uid):
-            return self._taken(server, Known.of(SECRETS, secret), name)
+            return self._taken(server, Known.of(SECRETS, secret, self.cluster.manager), name)
         self._keys_checksums[server.uid] = keys_checksum(secret)
         return None
 
@@ -229,7 +286,20 @@ class Reconciler:
         known = await self._look_up(CLAIMS, ref)
         ours = known is not None and _is_ours(server, known, self._last(server).get(ref))
         manifest = data_claim(server, known.body if known and ours else None)
-        return None if manifest is None else await self._settle(server, CLAIMS, manifest)
+        refusal = None if manifest is None else await self._settle(server, CLAIMS, manifest)
+        await self._note_claim(server, ref)
+        return refusal
+
+    async def _note_claim(self, server: RuntimeServer, ref: Ref) -> None:
+        """Tell if the claim is another one than before; the status remembers which one that was."""
+        key, made = Key(server.namespace, server.name), self._last(server).get(ref)
+        body = self.inventory.server(key)
+        if made is None or body is None:
+            return
+        before = self._volume_claims.get(key, body["status"].get(VOLUME_CLAIM, made.uid))
+        self._volume_claims[key] = made.uid
+        if before != made.uid:
+            await self._tell(key, server.uid, (claim_changed(ref.name, before, made.uid),))
 
     async def _settle(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest) -> Refusal | None:
         """Bring one object to what is wanted, unless it is; say so if that must not be."""
@@ -245,6 +315,8 @@ class Reconciler:
         known = await self._look_up(kind, ref)
         if known is not None and not _is_ours(server, known, last):
             return self._taken(server, known, ref.name)
+        if known is not None and known.handed_down:
+            await self.cluster.inherit(kind, ref.namespace, ref.name, known.uid)
         try:
             live = await self._apply(server, kind, manifest, known.uid if known else None)
         except RefusedError as error:
@@ -254,13 +326,32 @@ class Reconciler:
                 # Others may have put something into its lists that makes ours impossible.
                 await self.cluster.overlay(kind, manifest, uid=known.uid)
                 live = await self.cluster.apply(kind, manifest, uid=known.uid, force=True)
-            except RefusedError:
-                return _refused(kind, ref.name, error)
+            except RefusedError as refused:
+                if not (kind.pruned and _is_fixed(refused)):
+                    return _refused(kind, ref.name, error)
+                live = await self._replace(server, kind, manifest, known, refused)
         self.inventory.see(kind, None, live)
-        applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=fingerprint.of_applied(live))
+        applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=self._fingerprint(live))
         if repairs:
             self._repairs.done(ref, self.now())
         return self._contested(ref)
+
+    async def _replace(
+        self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, known: Known, why: RefusedError
+    ) -> Manifest:
+        """Delete an object that cannot be changed to what is wanted, and make it again: none of these holds any data.
+
+        The pods of a Deployment end as in a roll-out, for they drain when they are told to stop.
+        """
+        ref = Ref.of(kind, manifest)
+        await self.cluster.delete(kind, ref.namespace, ref.name, known.uid)
+        self.inventory.drop(ref)
+        live = await self._apply(server, kind, manifest, None)
+        await self._tell(Key(server.namespace, server.name), server.uid, (replaced(kind.kind, ref.name, str(why)),))
+        return live
+
+    def _fingerprint(self, live: Manifest) -> bytes:
+        return fingerprint.of_applied(live, self.cluster.manager)
 
     def _contested(self, ref: Ref) -> Refusal | None:
         """Say who changes an object again and again, if somebody does."""
@@ -280,7 +371,7 @@ class Reconciler:
         known = self.inventory.find(ref)
         if known is None:
             body = await self.cluster.look_up(kind, ref.namespace, ref.name)
-            known = Known.of(kind, body) if body else None
+            known = Known.of(kind, body, self.cluster.manager) if body else None
         return known
 
     async def _apply(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, uid: str | None) -> Manifest:
@@ -321,7 +412,10 @@ class Reconciler:
     async def _report(self, key: Key, status: Manifest) -> bool:
         """Write the status, and tell whether the answer shows another spec than the one that it is about."""
         body = self.inventory.server(key)
-        if body is None or status == body["status"]:
+        if body is None:
+            return False
+        status = {**status, **body["claim"], **self._remembered(key, body)}
+        if status == body["status"]:
             return False
         uid = body["metadata"]["uid"]
         if self._reported.get(key) == _Reported(uid=uid, sent=status, kept=body["status"]):
@@ -333,6 +427,16 @@ class Reconciler:
         self._reported[key] = _Reported(uid=uid, sent=status, kept=written.get("status", {}))
         await self._tell(key, uid, transitions(body["status"], status))
         return changed
+
+    def _remembered(self, key: Key, body: Manifest) -> Manifest:
+        """Return what the status remembers for the passes after a restart."""
+        begun, before = self.turns.begun(key), body["status"]
+        last = begun.strftime("%Y-%m-%dT%H:%M:%SZ") if begun else before.get(LAST_ROLLOUT)
+        claim = self._volume_claims.get(key, before.get(VOLUME_CLAIM))
+        known = self.inventory.find(Ref(CLAIMS.kind, key.namespace, data_name(key.name)))
+        size = known.body["status"]["capacity"].get("storage") if known and known.uid == claim else None
+        remembered = {LAST_ROLLOUT: last, VOLUME_CLAIM: claim, VOLUME_CAPACITY: size}
+        return {name: value for name, value in remembered.items() if value}
 
     async def _tell(self, key: Key, uid: str, notes: Iterable[Note], count: int = 1) -> None:
         for note in notes:
@@ -347,6 +451,11 @@ def _is_ours(server: RuntimeServer, known: Known, last: _Applied | None) -> bool
     known_to_be = known.owner is None and last is not None and last.uid == known.uid
     kept = known.kind == CLAIMS and known.owner is None and is_data_of(server, known.body)
     return known.owner == server.uid or known_to_be or kept
+
+
+def _is_fixed(error: RefusedError) -> bool:
+    """Tell whether the API server refuses a change because a field can never be changed."""
+    return any(words in str(error) for words in _FIXED)
 
 
 def _refused(kind: ResourceKind, name: str, error: RefusedError) -> Refusal:

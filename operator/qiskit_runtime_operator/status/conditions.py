@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
     READY = "Ready"
+    REACHABLE = "Reachable"
 
 
 class Reason(StrEnum):
@@ -32,7 +33,9 @@ class Reason(StrEnum):
     ROLLING_OUT = "RollingOut"
     ROLLED_OUT = "RolledOut"
     STALLED = "Stalled"
+    CHILD_PAUSED = "ChildPaused"
     PAUSED = "Paused"
+    WAITS_FOR_TURN = "WaitsForTurn"
     AS_WANTED = "AsWanted"
     API_SHORT = "ApiShort"
     EXECUTOR_SHORT = "ExecutorShort"
@@ -46,6 +49,13 @@ class Reason(StrEnum):
     TAKEN_BACK = "TakenBack"
     SCALED_TO_ZERO = "ScaledToZero"
     SCALED = "Scaled"
+    REPLACED = "Replaced"
+    CLAIM_CHANGED = "ClaimChanged"
+    OTHER_OPERATOR = "OtherOperator"
+    IN_CLUSTER_ONLY = "InClusterOnly"
+    ROUTED = "Routed"
+    NO_ADDRESS = "NoAddress"
+    ROUTE_REFUSED = "RouteRefused"
 
 
 MEANINGS: Final[Mapping[Reason, str]] = {
@@ -69,9 +79,18 @@ MEANINGS: Final[Mapping[Reason, str]] = {
         "A roll-out has not got on for `progressDeadlineSeconds`. The message says why new pods do not become ready; "
         "the old ones go on serving. Mend the cause, or set the RuntimeServer back to what it was."
     ),
+    Reason.CHILD_PAUSED: (
+        "Somebody has paused a Deployment of the RuntimeServer (`kubectl rollout pause`): its pods stay as they are, "
+        "whatever the RuntimeServer asks for. `kubectl rollout resume` lets them go on. To hold back all changes, "
+        "annotate the RuntimeServer with `runtimeserver.dev/reconcile: paused` instead."
+    ),
     Reason.PAUSED: (
         "The annotation `runtimeserver.dev/reconcile: paused` is set: changes of the RuntimeServer are not applied, "
         "and nothing is repaired. The status goes on. Remove the annotation to go on."
+    ),
+    Reason.WAITS_FOR_TURN: (
+        "The operator was upgraded, and rolls out few RuntimeServers at once (`rollouts` of its chart). "
+        "This one goes on as it was until it is its turn; a change of its spec rolls it at once."
     ),
     Reason.AS_WANTED: "All that the RuntimeServer asks for is there.",
     Reason.API_SHORT: "Fewer pods of the api are ready than wanted. During a roll-out that passes by itself.",
@@ -116,16 +135,42 @@ MEANINGS: Final[Mapping[Reason, str]] = {
         "An Event only: an executor with `autoscale` got another number of pods. What recurs within five minutes is "
         "one Event with a count."
     ),
+    Reason.REPLACED: (
+        "An Event only: an object differed in a field that cannot be changed, as the selector of a Deployment, and "
+        "was deleted and made again. Its old pods end as in a roll-out: they take no more jobs, and finish theirs."
+    ),
+    Reason.CLAIM_CHANGED: (
+        "An Event only: the PersistentVolumeClaim with the data is another one than before. If nobody has restored it "
+        "from a backup, somebody deleted the old one, and the jobs and results in it are gone."
+    ),
+    Reason.IN_CLUSTER_ONLY: "Neither `spec.ingress` nor `spec.gateway` is given: clients must be in the cluster.",
+    Reason.ROUTED: (
+        "A controller serves the Ingress or the HTTPRoute. Whether the host's name leads to it is up to your DNS."
+    ),
+    Reason.NO_ADDRESS: (
+        "No controller has taken up the Ingress or the HTTPRoute yet. If that lasts, look whether the class or the "
+        "Gateway exists, and whether its controller runs. Some controllers of Ingresses publish no addresses; then "
+        "this stays so, and means nothing."
+    ),
+    Reason.ROUTE_REFUSED: (
+        "The controller of a Gateway refuses the HTTPRoute; the message has its words. Most often the listener does "
+        "not allow routes of this namespace, or has another host."
+    ),
+    Reason.OTHER_OPERATOR: (
+        "Another operator looks after this namespace, too, and keeps its hands off, for `status.operator` has claimed "
+        "the RuntimeServer. Give each of the two releases `namespaces` of its own, or uninstall one. To hand a "
+        "RuntimeServer over, set its `status.operator` to the other one."
+    ),
 }
 """What a reason means, and what to do about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What is so now."""
+    """What is so now; a status of None is unknown."""
 
     type: ConditionType
-    status: bool
+    status: bool | None
     reason: Reason
     message: str
 
@@ -143,7 +188,7 @@ def _document(condition: Condition, generation: int) -> Manifest:
     message = condition.message
     return {
         "type": condition.type.value,
-        "status": str(condition.status),
+        "status": "Unknown" if condition.status is None else str(condition.status),
         "observedGeneration": generation,
         "reason": condition.reason.value,
         "message": message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…",

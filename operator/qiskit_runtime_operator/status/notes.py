@@ -1,6 +1,6 @@
 """Which Events the transitions of a RuntimeServer are worth: none for repetitions, or for what a start brings along."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -37,7 +37,11 @@ _WARNINGS: Final = {
     Reason.CONTESTED,
     Reason.WATCH_REFUSED,
     Reason.GATEWAY_API_MISSING,
+    Reason.OTHER_OPERATOR,
+    Reason.ROUTE_REFUSED,
+    Reason.CHILD_PAUSED,
 }
+_TOLD_APART: Final = (Reason.FIELDS_IGNORED, Reason.OTHER_OPERATOR)
 # Pods of a new version are not ready at first; that is news only when nothing moves any more.
 _PASSING: Final = {Reason.API_SHORT, Reason.EXECUTOR_SHORT}
 
@@ -60,6 +64,31 @@ def ignored(fields: Iterable[str]) -> Note:
     return Note(type=NoteType.WARNING, reason=Reason.FIELDS_IGNORED, message=message)
 
 
+def other_operators(operators: Sequence[str]) -> Note:
+    """Return what to say when other operators would look after a RuntimeServer."""
+    return Note(type=NoteType.WARNING, reason=Reason.OTHER_OPERATOR, message=too_many(operators))
+
+
+def too_many(operators: Sequence[str]) -> str:
+    """Return what the condition and the Event say of them."""
+    return f"{', '.join(operators)} would look after it, too, and keep their hands off: one operator is enough"
+
+
+def replaced(kind: str, name: str, why: str) -> Note:
+    """Return what to say when an object was deleted and made again."""
+    message = f"{kind} {name} was deleted and made again, for it could not be changed: {why}"
+    return Note(type=NoteType.WARNING, reason=Reason.REPLACED, message=message)
+
+
+def claim_changed(name: str, before: str, now: str) -> Note:
+    """Return what to say when the claim with the data is another one; both are UIDs."""
+    message = (
+        f"PersistentVolumeClaim {name} is another one than before ({now}, not {before}): "
+        "unless it was restored, the jobs and results of the old one are gone."
+    )
+    return Note(type=NoteType.WARNING, reason=Reason.CLAIM_CHANGED, message=message)
+
+
 def taken_back(kind: str, name: str, managers: Iterable[str]) -> Note:
     """Return what to say when fields of the operator's own, which these managers had changed, were set again."""
     who = ", ".join(sorted(managers))
@@ -77,14 +106,15 @@ def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     conditions = status.get("conditions", [])
     progressing = any(item["type"] == ConditionType.PROGRESSING and item["status"] == "True" for item in conditions)
     for condition in conditions:
-        # The others say why.
-        if condition["type"] != ConditionType.READY and not (progressing and condition["reason"] in _PASSING):
+        # The others say why; and that there is no way in from outside is no news.
+        silent = condition["type"] == ConditionType.READY or condition["reason"] == Reason.IN_CLUSTER_ONLY
+        if not silent and not (progressing and condition["reason"] in _PASSING):
             yield condition
 
 
 def _state(condition: Mapping[str, Any]) -> tuple[str, str]:
-    # `ignored` tells of these, also when something else is the condition's reason.
-    reason = Reason.AS_WANTED if condition["reason"] == Reason.FIELDS_IGNORED else condition["reason"]
+    # Events of their own tell of these, also when something else is the condition's reason.
+    reason = Reason.AS_WANTED if condition["reason"] in _TOLD_APART else condition["reason"]
     return condition["status"], reason
 
 

@@ -1,13 +1,27 @@
 """The pods of one Deployment: how many there are, whether they roll, and why some do not come up."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from qiskit_runtime_operator.resource.model import Manifest
 
 # What the kubelet says of containers that are on their way.
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
+_STALLED: Final = "ProgressDeadlineExceeded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Causes:
+    """What is known of why pods are not ready, beside what they say themselves.
+
+    Attributes:
+        volumes: Which objects they have to wait for.
+        answers: What their readiness probes answer, by their UIDs.
+    """
+
+    volumes: Sequence[str] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +34,7 @@ class Pool:
         desired: How many are wanted.
         rolled_out: Whether all are of the newest version, and none of an older one.
         stalled: Whether Kubernetes has given up waiting for that.
+        paused: Whether somebody has told Kubernetes to leave its pods as they are.
         message: Why some are not ready, in the words of scheduler and kubelet; empty if all are.
     """
 
@@ -28,6 +43,7 @@ class Pool:
     desired: int
     rolled_out: bool
     stalled: bool
+    paused: bool = False
     message: str
 
     @classmethod
@@ -38,7 +54,7 @@ class Pool:
         pods: Iterable[Manifest],
         *,
         wanted: int,
-        volumes: Sequence[str] = (),
+        causes: Causes | None = None,
     ) -> Self:
         """Return what a Deployment, which may not be there yet, and its pods say.
 
@@ -47,7 +63,7 @@ class Pool:
             deployment: As it is now.
             pods: Its pods; they count only while it is short.
             wanted: How many replicas it should have where it does not say.
-            volumes: Which objects its pods have to wait for.
+            causes: What else is known of why they are not ready.
         """
         if deployment is None:
             message = "not made yet" if wanted else ""
@@ -59,8 +75,9 @@ class Pool:
             ready=ready,
             desired=desired,
             rolled_out=_is_rolled_out(deployment, desired),
-            stalled=_condition(deployment, "Progressing").get("reason") == "ProgressDeadlineExceeded",
-            message=_shortage(deployment, pods, volumes) if ready < desired else "",
+            stalled=_condition(deployment, "Progressing").get("reason") == _STALLED,
+            paused=bool(deployment["spec"].get("paused")),
+            message=_shortage(deployment, pods, causes or Causes()) if ready < desired else "",
         )
 
     @property
@@ -77,6 +94,16 @@ class Pool:
         return f"{self.name}: {self.ready} of {self.desired} ready" + f" ({self.message})" * bool(self.message)
 
 
+def is_rolling(deployment: Manifest) -> bool:
+    """Tell whether the pods of a Deployment are on their way to another version, and have not stalled."""
+    stalled = _condition(deployment, "Progressing").get("reason") == _STALLED
+    return (
+        not stalled
+        and not deployment["spec"].get("paused")
+        and not _is_rolled_out(deployment, deployment["spec"].get("replicas", 1))
+    )
+
+
 def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
     status = deployment.get("status", {})
     return (
@@ -86,9 +113,11 @@ def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
     )
 
 
-def _shortage(deployment: Manifest, pods: Iterable[Manifest], volumes: Sequence[str]) -> str:
+def _shortage(deployment: Manifest, pods: Iterable[Manifest], causes: Causes) -> str:
     """Return why pods are missing or not ready: each reason once, in an order of its own, so that it stands still."""
-    words = {word for pod in pods for word in _pod_words(pod, volumes)}
+    pods = list(pods)
+    words = {word for pod in pods for word in _pod_words(pod, causes.volumes)}
+    words |= {causes.answers[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in causes.answers}
     failure = _condition(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
         words.add(failure["message"])

@@ -24,7 +24,9 @@ from qiskit_runtime_operator.resource.urls import public_url
 from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
 from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status.conditions import Condition, ConditionType, Reason, condition_documents
-from qiskit_runtime_operator.status.rollout import Pool
+from qiskit_runtime_operator.status.notes import too_many
+from qiskit_runtime_operator.status.rollout import Causes, Pool
+from qiskit_runtime_operator.status.way_in import reachable
 
 _NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN)
 
@@ -57,6 +59,10 @@ class Observed:
         load: What the api last said, if it answers.
         scaling: What was decided for the executors with `autoscale`, by name.
         invalid: Why the spec, as it is now, is not what the RuntimeServer was made from; empty if it is.
+        ways_in: Its Ingress and HTTPRoute, as far as they have been made.
+        answers: What pods that are not ready have said of it, by their UIDs.
+        turns: How many are rolled out at once, if it has to wait for its turn; otherwise empty.
+        other_operators: Those that would look after it, had this one not claimed it.
     """
 
     deployments: Sequence[Manifest]
@@ -65,6 +71,10 @@ class Observed:
     load: Load | None = None
     scaling: Mapping[str, Decision] = field(default_factory=dict)
     invalid: str = ""
+    other_operators: Sequence[str] = ()
+    turns: str = ""
+    ways_in: Sequence[Manifest] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
 
 
 def observe(
@@ -74,9 +84,10 @@ def observe(
     api, executors = _api_pool(server, observed), _executor_pools(server, observed)
     observed = replace(observed, refusals=(*observed.refusals, *_missing_apis(server, context)))
     available = _available(server, api, executors, observed)
-    progressing = _progressing(server, (api, *executors), observed.refusals)
+    progressing = _progressing(server, (api, *executors), observed)
     degraded = _degraded(server, api, executors, observed)
-    conditions = (available, progressing, degraded, _ready(available, progressing, degraded))
+    way_in = reachable(server, observed.ways_in, context.apis)
+    conditions = (available, progressing, degraded, _ready(available, progressing, degraded), way_in)
     return {
         "observedGeneration": server.generation,
         "conditions": condition_documents(
@@ -130,7 +141,7 @@ def _api_pool(server: RuntimeServer, observed: Observed) -> Pool:
         _deployment(observed, api_name(server.name)),
         pods,
         wanted=_wanted(server, server.spec.api),
-        volumes=[volume.origin for volume in api_volumes(server)],
+        causes=Causes(volumes=[volume.origin for volume in api_volumes(server)], answers=observed.answers),
     )
 
 
@@ -145,7 +156,7 @@ def _executor_pool(server: RuntimeServer, executor: Executor, observed: Observed
         _deployment(observed, name),
         [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name],
         wanted=_wanted(server, executor),
-        volumes=[volume.origin for volume in snapshot_volumes(server)],
+        causes=Causes(volumes=[volume.origin for volume in snapshot_volumes(server)]),
     )
 
 
@@ -189,8 +200,9 @@ def _can_wake(server: RuntimeServer, executors: Sequence[Pool], observed: Observ
     )
 
 
-def _progressing(server: RuntimeServer, pools: Sequence[Pool], refusals: Sequence[Refusal]) -> Condition:
-    refused = [refusal for refusal in refusals if refusal.kind == "Deployment" and refusal.reason in _NOT_WRITTEN]
+def _progressing(server: RuntimeServer, pools: Sequence[Pool], observed: Observed) -> Condition:
+    refused = [item for item in observed.refusals if item.kind == "Deployment" and item.reason in _NOT_WRITTEN]
+    paused = [pool.name for pool in pools if pool.paused]
     stalled = [str(pool) for pool in pools if pool.stalled]
     rolling = [pool.name for pool in pools if not pool.rolled_out]
     if server.paused:
@@ -198,6 +210,11 @@ def _progressing(server: RuntimeServer, pools: Sequence[Pool], refusals: Sequenc
     elif refused:
         # Its pods are what was asked for before.
         status, reason, message = False, refused[0].reason, "; ".join(map(str, refused))
+    elif observed.turns:
+        status, reason, message = False, Reason.WAITS_FOR_TURN, f"Waits for its turn: {observed.turns}."
+    elif paused:
+        message = f"Somebody has paused {', '.join(paused)}: kubectl rollout resume lets them go on."
+        status, reason = False, Reason.CHILD_PAUSED
     elif stalled:
         status, reason, message = False, Reason.STALLED, "; ".join(stalled)
     elif rolling:
@@ -220,6 +237,7 @@ def _degraded(server: RuntimeServer, api: Pool, executors: Sequence[Pool], obser
         if (pool.short if executor.autoscale is None else pool.failing)
     ]
     notices = [(Reason.FIELDS_IGNORED, _ignored(server.ignored))] * bool(server.ignored)
+    notices += [(Reason.OTHER_OPERATOR, too_many(observed.other_operators))] * bool(observed.other_operators)
     reason, _ = (*problems, *notices, (Reason.AS_WANTED, ""))[0]
     message = "; ".join(message for _, message in (*problems, *notices)) or "Everything is as wanted."
     return Condition(type=ConditionType.DEGRADED, status=bool(problems), reason=reason, message=message)
@@ -228,7 +246,7 @@ def _degraded(server: RuntimeServer, api: Pool, executors: Sequence[Pool], obser
 def _ready(available: Condition, progressing: Condition, degraded: Condition) -> Condition:
     """Sum the others up, as kstatus, Flux and Argo CD ask: all is as the spec asks, also that all pods are stopped."""
     wrong = [progressing] * (progressing.reason is Reason.PAUSED)
-    wrong += [degraded] * degraded.status
+    wrong += [degraded] * bool(degraded.status)
     wrong += [progressing] * (progressing.reason is not Reason.ROLLED_OUT)
     wrong += [available] * (available.reason not in (Reason.READY, Reason.SUSPENDED, Reason.SCALED_TO_ZERO))
     because = (*wrong, available)[0]

@@ -1,13 +1,12 @@
 """What the operator has set in an object, in a few bytes: as long as they stay the same, there is nothing to repair."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from qiskit_runtime_operator.resource.model import Manifest
-from qiskit_runtime_operator.resource.names import MANAGER
 
 _BYTES: Final = 16
 
@@ -17,13 +16,13 @@ def of_manifest(manifest: Manifest) -> bytes:
     return _digest(manifest)
 
 
-def of_applied(live: Manifest) -> bytes:
-    """Return the fingerprint of the fields that the operator manages in an object, and of their values.
+def of_applied(live: Manifest, manager: str) -> bytes:
+    """Return the fingerprint of the fields that a field manager has applied to an object, and of their values.
 
     It changes when somebody changes one of them, or takes it over; not when somebody sets other fields, nor with the
     status.
     """
-    fields = _managed_fields(live)
+    fields = _managed_fields(live, manager)
     return _digest((fields, _values(live, fields) if fields else None))
 
 
@@ -31,13 +30,19 @@ def _digest(value: object) -> bytes:
     return blake2b(msgspec.json.encode(value, order="sorted"), digest_size=_BYTES).digest()
 
 
-def _managed_fields(live: Manifest) -> Mapping[str, Any]:
-    for entry in live["metadata"].get("managedFields", ()):
-        ours = entry.get("manager") == MANAGER and entry.get("operation") == "Apply"
-        if ours and "subresource" not in entry:
+def _managed_fields(live: Manifest, manager: str) -> Mapping[str, Any]:
+    for entry in applied_entries(live):
+        if entry["manager"] == manager:
             fields: Mapping[str, Any] = entry.get("fieldsV1", {})
             return fields
     return {}
+
+
+def applied_entries(live: Manifest) -> Iterator[Mapping[str, Any]]:
+    """Iterate over the entries of `managedFields` that server-side applies have made, but for subresources."""
+    for entry in live["metadata"].get("managedFields", ()):
+        if entry.get("operation") == "Apply" and "subresource" not in entry:
+            yield entry
 
 
 def _values(value: Any, fields: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any part of an object

@@ -12,13 +12,14 @@ few megabytes, not the hundreds that whole objects would be. Three rules keep it
   that key goes into the work queue.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
+from qiskit_runtime_operator.resource.identity import is_an_operators
 from qiskit_runtime_operator.resource.kinds import ResourceKind, controller_of
 from qiskit_runtime_operator.resource.model import Manifest
-from qiskit_runtime_operator.resource.names import KIND, Key
+from qiskit_runtime_operator.resource.names import KIND, MANAGER, Key
 from qiskit_runtime_operator.watch import fingerprint
 
 _DELETED: Final = "DELETED"
@@ -49,6 +50,7 @@ class Known:
         owner: The UID of its controller.
         key: The RuntimeServer that it is part of.
         applied: The fingerprint of what we manage in it.
+        handed_down: Whether operators of other releases have applied fields of it.
         body: The parts that are looked at later.
     """
 
@@ -58,11 +60,12 @@ class Known:
     owner: str | None
     key: Key | None
     applied: bytes
+    handed_down: bool
     body: Manifest
 
     @classmethod
-    def of(cls, kind: ResourceKind, body: Manifest, before: Self | None = None) -> Self:
-        """Return what matters of `body`; `before` is what was known of the object of that name."""
+    def of(cls, kind: ResourceKind, body: Manifest, manager: str, before: Self | None = None) -> Self:
+        """Return what matters of `body` to a field manager; `before` is what was known of the object of that name."""
         metadata = body["metadata"]
         owner, name = controller_of(body), kind.belongs_to(body)
         # Somebody may have removed what says whose it is: then it is to be repaired.
@@ -73,15 +76,21 @@ class Known:
             version=int(metadata["resourceVersion"]),
             owner=owner["uid"] if owner else None,
             key=Key(metadata["namespace"], name) if name else told,
-            applied=fingerprint.of_applied(body) if kind.applied else b"",
+            applied=fingerprint.of_applied(body, manager) if kind.applied else b"",
+            handed_down=kind.applied and any(map(_others(manager), fingerprint.applied_entries(body))),
             body=kind.kept(body),
         )
 
 
 class Inventory:
-    """The RuntimeServers and what belongs to them, as last seen."""
+    """The RuntimeServers and what belongs to them, as last seen.
 
-    def __init__(self) -> None:
+    Args:
+        manager: The field manager whose fields matter.
+    """
+
+    def __init__(self, manager: str = MANAGER) -> None:
+        self._manager = manager
         self._objects: dict[Ref, Known] = {}
         self._parts: dict[Key, set[Ref]] = {}
         self._deleted: set[str] = set()
@@ -99,7 +108,7 @@ class Inventory:
         """
         ref = Ref.of(kind, body)
         before = self._objects.get(ref)
-        known = Known.of(kind, body, before)
+        known = Known.of(kind, body, self._manager, before)
         if before is not None and known.version < before.version:
             return None
         # A watch shows an object by the schema of the time when the watch began; lists and writes by the one in force.
@@ -173,6 +182,10 @@ class Inventory:
         self._objects[ref] = known
         if known.key is not None and ref.kind != KIND:
             self._parts.setdefault(known.key, set()).add(ref)
+
+
+def _others(manager: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda entry: entry["manager"] != manager and is_an_operators(entry["manager"])
 
 
 def _same(before: Known, now: Known) -> bool:

@@ -23,10 +23,27 @@ def test_a_new_claim_is_as_asked_for_and_nobodys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "size"), [("5Gi", "8Gi", "8Gi"), ("8Gi", "5Gi", "8Gi"), ("1G", "1Gi", "1Gi")]
+    ("there", "capacity", "asked", "size"),
+    [
+        ("5Gi", "5Gi", "8Gi", "8Gi"),
+        ("8Gi", "8Gi", "5Gi", "8Gi"),
+        ("1G", "1G", "1Gi", "1Gi"),
+        # Not bound yet.
+        ("8Gi", None, "5Gi", "8Gi"),
+        # Asked to grow, which it has not done yet, or cannot.
+        ("8Gi", "5Gi", "6Gi", "6Gi"),
+        # Kubernetes does not let it go back to what it has.
+        ("8Gi", "5Gi", "5Gi", "8Gi"),
+        ("8Gi", "5Gi", "4Gi", "8Gi"),
+        # The provisioner gave more than was asked for.
+        ("5Gi", "10Gi", "5Gi", "5Gi"),
+    ],
 )
-def test_a_claim_that_is_there_keeps_its_class_and_only_grows(there: str, asked: str, size: str) -> None:
+def test_a_claim_that_is_there_keeps_its_class_and_only_grows(
+    there: str, capacity: str | None, asked: str, size: str
+) -> None:
     live = claim_of({"storage": there, "storageClassName": "slow"})
+    live["status"] = {"capacity": {} if capacity is None else {"storage": capacity}}
     live["spec"] |= {"volumeName": "pv-1", "volumeMode": "Filesystem"}
     claim = claim_of({"storage": asked, "storageClassName": "fast"}, live)
     assert claim["spec"] == {

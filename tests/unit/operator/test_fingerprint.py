@@ -55,7 +55,7 @@ def changed(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
     ],
 )
 def test_it_changes_with_what_is_ours(path: tuple[str | int, ...], value: object) -> None:
-    assert fingerprint.of_applied(changed(path, value)) != fingerprint.of_applied(LIVE)
+    assert fingerprint.of_applied(changed(path, value), MANAGER) != fingerprint.of_applied(LIVE, MANAGER)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_it_changes_with_what_is_ours(path: tuple[str | int, ...], value: object
     ],
 )
 def test_it_does_not_change_with_what_is_not(path: tuple[str | int, ...], value: object) -> None:
-    assert fingerprint.of_applied(changed(path, value)) == fingerprint.of_applied(LIVE)
+    assert fingerprint.of_applied(changed(path, value), MANAGER) == fingerprint.of_applied(LIVE, MANAGER)
 
 
 def test_manifests_that_are_equal_have_the_same_one_whatever_their_order() -> None:
@@ -83,4 +83,4 @@ def test_manifests_that_are_equal_have_the_same_one_whatever_their_order() -> No
 
 def test_an_object_that_the_operator_has_not_applied_has_one_that_stays() -> None:
     one, other = ({"metadata": {"resourceVersion": version}} for version in "12")
-    assert fingerprint.of_applied(one) == fingerprint.of_applied(other)
+    assert fingerprint.of_applied(one, MANAGER) == fingerprint.of_applied(other, MANAGER)

@@ -256,6 +256,7 @@ def test_since_when_a_condition_holds_changes_only_with_it() -> None:
         "Progressing": "2026-01-01T12:00:00Z",
         "Degraded": "2026-01-01T12:05:00Z",
         "Ready": "2026-01-01T12:05:00Z",
+        "Reachable": "2026-01-01T12:00:00Z",
     }
 
 
