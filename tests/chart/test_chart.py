@@ -58,6 +58,8 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
         ({"settings": {"RESYNC": "600"}}, "does not match pattern"),
         ({"settings": {"QRO_NAMESPACE": "lab"}}, "'not' failed"),
         ({"extraEnv": [{"name": "QRO_RESYNC", "value": "600"}]}, "'not' failed"),
+        ({"rollouts": {"atOnce": -1}}, "minimum: got -1, want 0"),
+        ({"rollouts": {"interval": "soon"}}, "does not match pattern"),
         ({"userAssignment": "Nobody"}, "must be one of"),
         ({"crds": {"upgrade": "yes please"}}, "got string, want boolean"),
         ({"runtimeServers": [{"name": "lab"}]}, "additional properties 'runtimeServers' not allowed"),
@@ -94,6 +96,7 @@ def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Pat
         "userAssignment": "Platform",
         "images": {"tag": 20261129, "digests": {"api": digest}},
         "settings": {"QRO_RESYNC": 600},
+        "rollouts": {"atOnce": 2, "interval": "10m"},
         "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
     }
     manifests = rendered(helm, tmp_path, values, *ALL_APIS)
@@ -111,6 +114,7 @@ def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Pat
     assert variables["QRO_API_IMAGE"] == f"qiskit-runtime-server-api@{digest}"
     assert variables["QRO_EXECUTOR_IMAGE"] == "qiskit-runtime-server-executor:20261129"
     assert variables["QRO_RESYNC"] == "600"
+    assert (variables["QRO_ROLLOUTS_AT_ONCE"], variables["QRO_ROLLOUT_INTERVAL"]) == ("2", "10m")
     assert variables["HTTPS_PROXY"] == "http://proxy"
 
 
