@@ -76,6 +76,7 @@ def command(pod: Manifest) -> dict[str, Any]:
     return parser.make_context(name, arguments).params
 
 
+@pytest.mark.slow
 @given(runtime_servers, contexts)
 def test_every_variable_is_a_setting_and_every_flag_an_option(server: RuntimeServer, context: RenderContext) -> None:
     known = {f"QRS_{name.upper()}" for name in Settings.model_fields}
@@ -228,6 +229,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         yield Cluster(tmp_path, Plugins(tmp_path), stack)
 
 
+@pytest.mark.slow
 def test_pods_run_jobs_on_a_pool_whatever_it_is_called_with_the_same_bits(cluster: Cluster) -> None:
     pods = Pods(runtime_server({"executors": [dict(AER), {"name": "night-shift", "type": "aer"}]}), cluster)
     assert {name: pods.probe(name) for name in pods.processes} == dict.fromkeys(pods.processes, [200] * 3)

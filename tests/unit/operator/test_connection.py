@@ -276,6 +276,7 @@ async def test_a_netrc_in_the_home_folder_is_nobodys_business(tmp_path: Path, mo
         assert server.asked == ["Bearer t"]
 
 
+@pytest.mark.slow
 async def test_a_write_is_over_when_the_lease_is_and_not_at_the_next_full_second(tmp_path: Path) -> None:
     async with serving() as server:
         server.silent = True

@@ -44,7 +44,7 @@ def ran(circuit: QuantumCircuit, batched_qubits: int) -> np.ndarray:
     return bits
 
 
-@pytest.mark.parametrize("batched_qubits", [20, 0], ids=["batched", "one by one"])
+@pytest.mark.parametrize("batched_qubits", [20, pytest.param(0, marks=pytest.mark.slow)], ids=["batched", "one by one"])
 @given(random_=RANDOM)
 @settings(max_examples=150, deadline=None)
 def test_every_shot_goes_the_way_that_its_bits_say(random_: random.Random, batched_qubits: int) -> None:

@@ -131,7 +131,7 @@ def agrees(bits: NDArray[np.bool_], distribution: NDArray[np.float64]) -> None:
     assert chisquare(observed, wanted).pvalue > FALSE_ALARM
 
 
-@pytest.mark.parametrize("batched_qubits", [20, 0], ids=["batched", "one by one"])
+@pytest.mark.parametrize("batched_qubits", [20, pytest.param(0, marks=pytest.mark.slow)], ids=["batched", "one by one"])
 @pytest.mark.parametrize("name", list(ERRORS))
 def test_errors_act_as_they_do_in_aer(
     executor: Callable[..., CuStateVecExecutor], task: Callable[..., SampleTask], name: str, batched_qubits: int

@@ -51,7 +51,7 @@ def test_noisy_shots_come_from_the_exact_distribution_in_200_random_circuits() -
     assert kstest(p_values, "uniform").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("noisy", [True, False])
+@pytest.mark.parametrize("noisy", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_what_measured_bits_decide_comes_from_the_exact_distribution(*, noisy: bool) -> None:
     """With misread bits, and with errors of gates only where these happen."""
     rng = np.random.default_rng(17)
