@@ -2,11 +2,14 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
-from kit.server.cluster_processes import Cluster, wait_until, workers_of
+from kit.faults.wire import Wire
+from kit.server.cluster_processes import Cluster, Plugins, wait_until, workers_of
 from kit.server.http_jobs import end_of, signed_in, submit_named
 from kit.server.server_process import ServerProcess
 
@@ -34,12 +37,22 @@ def test_what_an_api_has_to_say_that_slept_past_its_lease_is_refused(
     assert len(cluster.starts(cluster.held)) == 1
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory, plugins: Plugins) -> Iterator[tuple[ServerProcess, Wire]]:
+    """Share an api, and its wire to an executor that keeps jobs for long, between the tests that heal the wire."""
+    variables = IMPATIENT | {"QRS_ORPHAN_KEPT": "30"}
+    with ExitStack() as stack:
+        cluster = Cluster(tmp_path_factory.mktemp("patient"), plugins, stack)
+        wire = cluster.wire(cluster.executor(**variables))
+        yield cluster.api(wire.url, **variables), wire
+
+
 @pytest.mark.parametrize("ways", WAYS)
-def test_a_job_outlives_a_network_that_loses_everything_for_a_while(cluster: Cluster, ways: dict[str, bool]) -> None:
-    patient = IMPATIENT | {"QRS_ORPHAN_KEPT": "30"}
-    executor = cluster.executor(**patient)
-    wire = cluster.wire(executor)
-    with signed_in(cluster.api(wire.url, **patient).url) as client:
+def test_a_job_outlives_a_network_that_loses_everything_for_a_while(
+    cluster: Cluster, patient: tuple[ServerProcess, Wire], ways: dict[str, bool]
+) -> None:
+    api, wire = patient
+    with signed_in(api.url) as client:
         job = submit_named(client, cluster.held)
         cluster.wait_for_start(cluster.held)
         wire.hold(**ways)
