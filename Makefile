@@ -20,6 +20,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## Start a server, run a Bell circuit on it with the real client, stay up (ONCE=1: exit instead)
 	@$(BIN)/python examples/demo.py $(if $(ONCE),--once)
 
+# The tests start hundreds of processes: none of them compiles again what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side, in one process more than there are cores, as they wait for disks and for other processes too.
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Those that compute have one thread each.
