@@ -41,6 +41,7 @@ class Reader:
             "HOME": str(folder / "home"),
             "PATH": f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "QRS_PORT": "0",
+            "QRS_EXECUTORS": "aer=1",  # each slot is a process more that imports for seconds
             "PYTHONUNBUFFERED": "1",
         }
         (folder / "home").mkdir()

@@ -25,6 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[QiskitRuntimeS
     for kind, name in (("conf", "configuration"), ("props", "properties")):
         (device / f"{name}.json").write_text((source / f"{kind}_manila.json").read_text())
     settings = {
+        "QRS_EXECUTORS": "aer=1",
         "QRS_DEFAULT_EXECUTOR": "aer",
         "QRS_BACKENDS": "fake_manila ibm_kingston",
         "QRS_SNAPSHOTS": str(snapshots),
