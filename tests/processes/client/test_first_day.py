@@ -96,10 +96,11 @@ def commands() -> Path:
         with locked(ROOT / f"{folder.name}.lock"):
             if not stamp.exists() or stamp.read_text() != wanted:
                 venv.create(folder, with_pip=True, clear=True)
-                pip(python, ".[serve]")
-                pip(python, "hatchling>=1.27")
+                # With what builds the packages of the other walks.
+                pip(python, "--no-compile", ".[serve]", "hatchling>=1.27")
                 stamp.write_text(wanted)
-            pip(python, "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", ".")
+            else:
+                pip(python, "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", ".")
     except EnvironmentUnavailableError as error:
         without_environment(error)
     return folder / "bin"
