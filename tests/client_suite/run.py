@@ -36,15 +36,16 @@ seconds_per_day = 86400
 [[accounts.suite.instances]]
 name = "other"
 plan = "open"
+seconds_per_day = 86400
 """
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/suite:internal::"
 
 # Names that the tests look for, and whose documents of the client library's they have here.
 DEVICES = {
-    "alt_fez": "fez",
+    "alt_fez": "fractional",
     "eagle": "brisbane",
     "ibm_fez": "fez",
-    "ibm_miami": "miami",
+    "ibm_miami": "fractional",
     "ibm_sherbrooke": "sherbrooke",
 }
 SETTINGS = {
@@ -126,7 +127,9 @@ def run_tests(folder: Path, arguments: Sequence[str]) -> list[Outcome]:
             "PATH": f"{python.parent}:{os.environ['PATH']}",
         }
         command: list[str | Path] = [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", f"--junitxml={report}"]
-        subprocess.run([*command, "test/integration", *arguments], cwd=tests, env=variables, check=False)
+        # These simulate in the client alone, and take half of the time.
+        command += ["--deselect", "test/integration/test_fake_backends.py::TestFakeBackends"]
+        subprocess.run([*command, *(arguments or ["test/integration"])], cwd=tests, env=variables, check=False)
     return sorted(map(outcome_of, ET.parse(report).iter("testcase")), key=lambda outcome: outcome.name)  # noqa: S314 - ours
 
 
@@ -185,7 +188,7 @@ def main() -> int:
         outcomes = run_tests(Path(folder), options.arguments)
     if not options.arguments:
         PAGE.write_text(page(outcomes))
-    wrong = [] if options.arguments else problems(outcomes)
+    wrong = problems(outcomes)
     print(*wrong, f"{sum(outcome.kind == 'passed' for outcome in outcomes)} of {len(outcomes)} passed", sep="\n")
     return 1 if wrong else 0
 
