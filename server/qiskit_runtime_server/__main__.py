@@ -168,9 +168,10 @@ def doctor(
 
 def _set_up(**given: object) -> "Settings":
     """Begin to log and return the settings; options that were not given are left to the environment."""
-    from qiskit_runtime_server.settings import Settings  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.settings import Settings, forget_secrets  # noqa: PLC0415 - see above
 
     settings = Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
+    forget_secrets()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     # Their accounts of every start, and of every request, are of no use to a user.
     for name in ("alembic", "httpx", "qiskit", "uvicorn"):

@@ -9,7 +9,7 @@ import os
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -126,6 +126,12 @@ class Settings(BaseSettings):
     """Executor on which devices have their plain name, too, so that scripts with a fixed name run as they are.
 
     With `aer`, `fake_torino` is a backend beside `fake_torino@aer`, and so is a snapshot called `ibm_torino`.
+    """
+
+    confine_workers: bool = True
+    """Whether simulations run without access to files of others, to the network and to other processes (Linux).
+
+    Turn it off only for an executor that cannot do without.
     """
 
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -288,3 +294,16 @@ def _refuse_unknown() -> None:
 
 def _problem(path: tuple[int | str, ...], message: str) -> str:
     return f"{_PREFIX}{'_'.join(map(str, path)).upper()}: {message.removeprefix('Value error, ')}"
+
+
+def forget_secrets() -> None:
+    """Remove the secrets from this process's environment, which processes that it starts inherit."""
+    secrets = {
+        f"{_PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if _is_secret(field.annotation)
+    }
+    for name in [name for name in os.environ if name.upper() in secrets]:
+        del os.environ[name]
+
+
+def _is_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))

@@ -5,14 +5,14 @@ from typing import Final
 
 from qiskit_runtime_server.errors import StartupError, UnknownExecutorError
 from qiskit_runtime_server.executors.base import BaseExecutor, overrides
+from qiskit_runtime_server.messages.messages import EXECUTORS
 
-GROUP: Final = "qiskit_runtime_server.executors"
 _METHODS: Final = ("sample", "execute_sampler", "execute_estimator")
 
 
 def installed() -> list[str]:
     """Return the names of all installed executors, sorted, without importing any."""
-    return sorted(entry_points(group=GROUP).names)
+    return sorted(entry_points(group=EXECUTORS).names)
 
 
 def load(name: str) -> type[BaseExecutor]:
@@ -22,7 +22,7 @@ def load(name: str) -> type[BaseExecutor]:
         UnknownExecutorError: If none is installed under that name; the message tells which ones are.
         StartupError: If it is installed and cannot be used, or if several distributions claim the name.
     """
-    found = list(entry_points(group=GROUP, name=name))
+    found = list(entry_points(group=EXECUTORS, name=name))
     if not found:
         raise UnknownExecutorError(f"No executor {name!r} is installed; there are: {', '.join(installed()) or 'none'}.")
     if len({entry.value for entry in found}) > 1:

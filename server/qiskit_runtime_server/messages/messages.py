@@ -114,10 +114,19 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     qiskit_version: str = ""
 
 
+EXECUTORS: Final = "qiskit_runtime_server.executors"
+"""The group of entry points by which executors are installed."""
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
-    """A worker has imported what it needs and waits for its first task."""
+    """A worker has imported what it needs and waits for its first task.
+
+    Attributes:
+        confinement: The kernel's features by which it has lost what no simulation needs.
+    """
 
     capabilities: Capabilities
+    confinement: tuple[str, ...] = ()
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):

@@ -101,6 +101,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
         threads=max(1, usable_cores() // sharing),
         snapshots=settings.snapshots,
         options=settings.executor_options.get(name, {}),
+        confined=settings.confine_workers,
     )
     return Slots(spec, size, budget)
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,19 @@ from qiskit_runtime_server.errors import (
     StartupError,
     is_panic,
 )
-from qiskit_runtime_server.messages.messages import LENGTH, Completed, Event, Failed, Log, Metrics, Pieces, Ready, Task
+from qiskit_runtime_server.messages.messages import (
+    EXECUTORS,
+    LENGTH,
+    Completed,
+    Event,
+    Failed,
+    Log,
+    Metrics,
+    Pieces,
+    Ready,
+    Task,
+)
+from qiskit_runtime_server.worker.confinement import confine_calls, confine_files, folders_of
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
@@ -51,6 +64,7 @@ class WorkerSpec:
         threads: How many threads a simulation may use.
         snapshots: Folder with further devices.
         options: Arguments for an executor that is given by its name.
+        confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
     """
 
     executor: "str | BaseExecutor"
@@ -58,23 +72,26 @@ class WorkerSpec:
     threads: int
     snapshots: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    confined: bool = True
 
 
-def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
+def work(connection: socket.socket, spec: WorkerSpec, parent: int, scratch: Path) -> None:
     """Run tasks from `connection` one by one until it is closed.
 
-    The first event is Ready, or Failed if the executor does not come up.
+    The first event is Ready, or Failed if the executor does not come up. Files are written to `scratch` only.
     """
     _die_with(parent)
+    _settle_in(scratch)
     # Ctrl-C reaches the whole process group; the parent decides what becomes of its jobs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    confinement = ["Landlock"] * (spec.confined and confine_files(scratch, _readable(spec)))
     try:
         from threadpoolctl import threadpool_limits  # noqa: PLC0415 - the parent does not have it in every role
 
         from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - the parent must not import qiskit
 
         executor = _executor(spec)
-        ready = Ready(capabilities=executor.capabilities())
+        capabilities = executor.capabilities()
     except ServerError as error:
         _send(connection, Failed(reason=str(error), code=0))
         return
@@ -87,12 +104,28 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int) -> None:
     # What has been imported stays: looking through it again costs some jobs 80 ms.
     gc.collect()
     gc.freeze()
-    _send(connection, ready)
+    confinement += ["seccomp"] * (spec.confined and confine_calls())
+    _send(connection, Ready(capabilities=capabilities, confinement=tuple(confinement)))
     tasks = msgspec.msgpack.Decoder(Task)
     while (frame := _receive(connection)) is not None:
         _send(connection, _outcome(run_program, tasks.decode(frame), executor, connection))
         del frame
         _trim()
+
+
+def _settle_in(scratch: Path) -> None:
+    """Have libraries keep their caches and temporary files in a folder of this process's own."""
+    for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "CUPY_CACHE_DIR"):
+        os.environ[name] = str(scratch)
+
+
+def _readable(spec: WorkerSpec) -> Iterator[Path]:
+    """Iterate over what the executor needs beside what every Python process does."""
+    if spec.snapshots is not None:
+        yield spec.snapshots
+    if isinstance(spec.executor, str):
+        for entry in entry_points(group=EXECUTORS, name=spec.executor):
+            yield from folders_of(entry.module)
 
 
 def _executor(spec: WorkerSpec) -> "BaseExecutor":

@@ -7,10 +7,13 @@ killed. The only thing it shares with anybody is its socket.
 import asyncio
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
+import tempfile
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Final, Self
 
 import msgspec
@@ -40,8 +43,11 @@ class WorkerProcess:
     Start it on a thread that lives as long as the process may: the child dies with the thread that started it.
     """
 
-    def __init__(self, process: BaseProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, process: BaseProcess, scratch: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._process = process
+        self._scratch = scratch
         self._reader = reader
         self._writer = writer
 
@@ -49,12 +55,13 @@ class WorkerProcess:
     async def start(cls, spec: WorkerSpec) -> Self:
         """Start a process; its first event is Ready."""
         ours, theirs = socket.socketpair()
+        scratch = Path(tempfile.mkdtemp(prefix="qrs-worker-"))
         with theirs:
             process = multiprocessing.get_context("spawn").Process(
-                target=work, args=(theirs, spec, os.getpid()), name="qrs-worker", daemon=True
+                target=work, args=(theirs, spec, os.getpid(), scratch), name="qrs-worker", daemon=True
             )
             process.start()
-        return cls(process, *await asyncio.open_connection(sock=ours))
+        return cls(process, scratch, *await asyncio.open_connection(sock=ours))
 
     @property
     def pid(self) -> int:
@@ -100,9 +107,13 @@ class WorkerProcess:
         self._process.kill()
         # First, as whoever waits for the process may be cancelled meanwhile.
         self._writer.close()
-        await asyncio.to_thread(self._process.join)
+        await asyncio.to_thread(self._clear_up)
         with suppress(ConnectionError):
             await self._writer.wait_closed()
+
+    def _clear_up(self) -> None:
+        self._process.join()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     async def _died(self) -> WorkerDied:
         await asyncio.to_thread(self._process.join)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from qiskit_runtime_server.byte_budget import ByteBudget
@@ -24,6 +24,7 @@ from qiskit_runtime_server.messages.messages import (
 )
 from qiskit_runtime_server.waiting import Backoff, KeptTasks
 from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.confinement import WHOLE
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 
 HEARTBEAT_SECONDS: Final = 2.0
@@ -42,6 +43,7 @@ class Slot:
 
     Attributes:
         holder: Who runs the jobs of this slot, for the store.
+        confinement: By which features of the kernel its worker is confined.
     """
 
     def __init__(self, spec: WorkerSpec, slots: "Slots") -> None:
@@ -49,6 +51,7 @@ class Slot:
         self._spec = spec
         self._slots = slots
         self._process: WorkerProcess | None = None
+        self.confinement: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int | None:
@@ -80,6 +83,7 @@ class Slot:
             await process.stop()
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {getattr(ready, 'reason', ready)}")
         self._process = process
+        self.confinement = ready.confinement
         return ready.capabilities
 
     async def stop(self) -> None:
@@ -152,6 +156,19 @@ async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[
         raise
 
 
+def _tell(confinement: Sequence[str]) -> None:
+    """Say how workers are confined."""
+    if confinement == WHOLE:
+        logger.info("Workers are confined by %s.", " and ".join(confinement))
+        return
+    missing = " and ".join(name for name in WHOLE if name not in confinement)
+    logger.warning(
+        "Workers are not confined by %s, which this system lacks: code that a client got to run in one could do what"
+        " the server's user may.",
+        missing,
+    )
+
+
 def _failed(error: JobError, start: float, *, worker_died: bool = False) -> Failed:
     metrics = Metrics(seconds=time.monotonic() - start)
     return Failed(reason=str(error), code=error.code, worker_died=worker_died, metrics=metrics)
@@ -172,6 +189,7 @@ class Slots:
         self.memory_bytes = spec.memory_bytes
         self.budget = budget
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
+        self._confined = spec.confined
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()
         self._capabilities: asyncio.Future[Capabilities] = asyncio.get_running_loop().create_future()
@@ -185,6 +203,8 @@ class Slots:
         """
         capabilities = await all_or_none(slot.start() for slot in self._slots)
         self._capabilities.set_result(capabilities[0])
+        if self._slots and self._confined:
+            _tell(self._slots[0].confinement)
         for slot in self._slots:
             self._idle.put_nowait(slot)
 

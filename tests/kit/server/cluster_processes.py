@@ -42,7 +42,9 @@ class Plugins:
     @property
     def environment(self) -> dict[str, str]:
         """What makes a process see them."""
-        return {"PYTHONPATH": kit.environment(self._distribution)["PYTHONPATH"], "STARTS": str(self.starts)}
+        path = kit.environment(self._distribution)["PYTHONPATH"]
+        # They write outside of their own folder.
+        return {"PYTHONPATH": path, "STARTS": str(self.starts), "QRS_CONFINE_WORKERS": "false"}
 
     def let_go(self, name: str) -> None:
         """Let the jobs of this name, `held <word>`, end."""

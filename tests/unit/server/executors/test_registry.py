@@ -7,6 +7,7 @@ import pytest
 from qiskit_runtime_server.errors import StartupError, UnknownExecutorError
 from qiskit_runtime_server.executors import registry
 from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.messages.messages import EXECUTORS
 
 
 def test_the_aer_executor_is_installed() -> None:
@@ -20,7 +21,7 @@ def test_an_unknown_executor_is_named_together_with_those_there_are() -> None:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
-    entries = EntryPoints(EntryPoint(name, value, registry.GROUP) for name, value in values.items())
+    entries = EntryPoints(EntryPoint(name, value, EXECUTORS) for name, value in values.items())
     monkeypatch.setattr(registry, "entry_points", entries.select)
 
 
@@ -51,7 +52,7 @@ def test_a_plug_in_that_runs_nothing_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_two_plug_ins_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = EntryPoints(
-        EntryPoint("twin", value, registry.GROUP)
+        EntryPoint("twin", value, EXECUTORS)
         for value in ("qiskit_runtime_server.executors.aer:AerExecutor", "elsewhere:Executor")
     )
     monkeypatch.setattr(registry, "entry_points", entries.select)
