@@ -77,9 +77,10 @@ def test_a_session_takes_jobs_until_it_is_closed(lab: Lab) -> None:
 
 
 def test_jobs_reach_the_executor_that_the_backend_names(lab: Lab) -> None:
-    service = lab.service()
     lab.change({"executors": lab.executors({"name": "second", "type": "aer"})})
     lab.wait_for_rollout()
+    # The client asks for the list of backends once, when it connects.
+    service = lab.service()
     before = {role: lab.runs(role) for role in ("executor-aer", "executor-second")}
     for name, count in (("fake_manila@aer", 3), ("fake_manila@second", 2)):
         backend = service.backend(name)
