@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from qiskit_runtime_server.accounts.identity import Account, Instance, identity
+from qiskit_runtime_server.accounts.identity import Identity, Instance, identity
 from qiskit_runtime_server.api import bodies
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathCrn, PathName, errors
 from qiskit_runtime_server.api.models.platform import (
@@ -20,7 +20,7 @@ from qiskit_runtime_server.api.models.platform import (
     ResourceInstances,
     WrongKey,
 )
-from qiskit_runtime_server.api.services import Caller, TheServices
+from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 
 _PLAN_PREFIX: Final = "qiskit-runtime-server-"
@@ -91,20 +91,23 @@ async def search_instances(caller: Caller) -> FoundInstances:
 
 
 @router.get("/v2/resource_instances", responses=errors(*SIGNED_IN))
-async def list_resource_instances(caller: Caller, name: Name | None = None) -> ResourceInstances:
+async def list_resource_instances(caller: Caller, services: TheServices, name: Name | None = None) -> ResourceInstances:
     """List the account's instances, or the one of that name."""
-    found = [instance for instance in caller.account.instances if name in {None, instance.name}]
-    return ResourceInstances(rows_count=len(found), resources=[_resource(caller.account, one) for one in found])
+    crns = [caller.account.crn(instance) for instance in caller.account.instances if name in {None, instance.name}]
+    found = [await _resource(services, identity(caller.account, crn)) for crn in crns]
+    return ResourceInstances(rows_count=len(found), resources=found)
 
 
 @router.get("/v2/resource_instances/{crn:path}", responses=errors(*SIGNED_IN))
-async def get_resource_instance(crn: PathCrn, caller: Caller) -> ResourceInstance:
+async def get_resource_instance(crn: PathCrn, caller: Caller, services: TheServices) -> ResourceInstance:
     """Return an instance of the account by its CRN."""
-    return _resource(caller.account, identity(caller.account, crn).instance)
+    return await _resource(services, identity(caller.account, crn))
 
 
-def _resource(account: Account, instance: Instance) -> ResourceInstance:
-    crn, limit = account.crn(instance), instance.limits.seconds_per_day
+async def _resource(services: Services, owner: Identity) -> ResourceInstance:
+    """Describe an instance, with the limit that holds: an admin's, or that of accounts.toml."""
+    account, instance = owner.account, owner.instance
+    crn, limit = account.crn(instance), (await services.limits(owner)).seconds_per_day
     return ResourceInstance(
         id=crn,
         guid=instance.name,

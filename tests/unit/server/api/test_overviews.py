@@ -45,6 +45,9 @@ async def test_admins_limit_instances_and_the_limit_holds(api: Api) -> None:
     assert (await api.alice.put(path, json={"instance_limit": 5})).status_code == 403
     assert (await api.ada.put(path, json={"instance_limit": 5}, params=wanted)).status_code == 204
     assert await got(api.alice, path) == {"instance_limit": 5}
+    listed = (await api.nobody.get("/v2/resource_instances", headers={"Authorization": "apikey alice"})).json()
+    limits = {one["name"]: one["extensions"]["instance_limit_seconds"] for one in listed["resources"]}
+    assert limits == {"research": 5, "teaching": 100}
     assert (await api.alice.get(path, headers=IN_TEACHING)).json() == {"instance_limit": 100}
     await submit(api.alice)
     await api.end_next(seconds=6)
