@@ -12,6 +12,7 @@ from qiskit import qpy as qiskit_qpy
 from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.programs.wire import qpy_structure
+from qiskit_runtime_server.programs.wire.qpy_names import LAST_VERSION_WITH_NAMES, with_names_of_their_own
 from qiskit_runtime_server.programs.wire.qpy_structure import check_structure
 from qiskit_runtime_server.programs.wire.well_formed import check_instructions, check_units
 
@@ -35,7 +36,10 @@ def read_circuits(data: bytes, number: int, announce: Callable[[int], None]) -> 
     Raises:
         Exception: Whatever `damage` is there for.
     """
-    check_qpy(data, number, announce)
+    expressions: list[tuple[int, int]] = []
+    check_qpy(data, number, announce, expressions)
+    if version_of(data) <= LAST_VERSION_WITH_NAMES:
+        data = with_names_of_their_own(data, expressions)
     with warnings.catch_warnings():
         # A newer patch release writes the same format: what counts is the version that was just checked.
         warnings.simplefilter("ignore", UserWarning)
@@ -53,8 +57,12 @@ def version_of(data: bytes) -> int:
     return data[len(b"QISKIT")]
 
 
-def check_qpy(data: bytes, number: int, announce: Callable[[int], None]) -> None:
+def check_qpy(
+    data: bytes, number: int, announce: Callable[[int], None], expressions: list[tuple[int, int]] | None = None
+) -> None:
     """Check that a QPY file can be read safely: its version, its number of circuits, and all sizes in it.
+
+    Where its expressions of parameters are is added to `expressions`.
 
     Raises:
         ValueError, struct.error: If it does not.
@@ -82,7 +90,7 @@ def check_qpy(data: bytes, number: int, announce: Callable[[int], None]) -> None
         begin = start if table is None else table[place]
         if begin < start:
             raise ValueError("its circuits overlap.")
-        start = check_structure(data, version, begin, announce)
+        start = check_structure(data, version, begin, announce, expressions)
 
 
 def _numbered(number: int) -> str:

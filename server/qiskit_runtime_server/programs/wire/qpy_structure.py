@@ -34,12 +34,12 @@ _CUSTOM: Final = struct.Struct("!HcII?QIIQ")
 _INSTRUCTION: Final = struct.Struct("!HHHIIBHqII")
 _VALUE: Final = struct.Struct("!cQ")
 _MODIFIER: Final = struct.Struct("!cIId")
-_MAP_ITEM: Final = struct.Struct("!HcH")
+MAP_ITEM: Final = struct.Struct("!HcH")
 _EVOLUTION: Final = struct.Struct("!Q?cQQ")
 _OBSERVABLE: Final = struct.Struct("!IQQQQ")
-_EXPRESSION: Final = struct.Struct("!QQ")
-_SYMBOL: Final = struct.Struct("!ccQ")
-_OPERATION: Final = struct.Struct("!Bc16sc16s")
+EXPRESSION: Final = struct.Struct("!QQ")
+SYMBOL: Final = struct.Struct("!ccQ")
+OPERATION: Final = struct.Struct("!Bc16sc16s")
 _LAYOUT: Final = struct.Struct("!?iiiIi")
 _BYTE: Final = struct.Struct("!B")
 _SHORT: Final = struct.Struct("!H")
@@ -56,7 +56,13 @@ _PLAIN: Final = frozenset(b"ifcdRszr")
 _OPERANDS: Final = {b"c": (1, 1), b"u": (1, 1), b"b": (1, 2), b"i": (0, 2)}
 
 
-def check_structure(data: bytes, version: int, start: int, charge: Callable[[int], None]) -> int:
+def check_structure(
+    data: bytes,
+    version: int,
+    start: int,
+    charge: Callable[[int], None],
+    expressions: list[tuple[int, int]] | None = None,
+) -> int:
     """Walk through the circuit at `start`.
 
     Args:
@@ -65,6 +71,7 @@ def check_structure(data: bytes, version: int, start: int, charge: Callable[[int
         start: Where the circuit begins.
         charge: Is told of bits (and parameters of vectors) that the file announces without a byte for each; raises
             ValueError if they become too many.
+        expressions: Where each expression of parameters begins and ends is added to it.
 
     Returns:
         Where the circuit ends.
@@ -72,7 +79,7 @@ def check_structure(data: bytes, version: int, start: int, charge: Callable[[int
     Raises:
         ValueError: If something in the circuit is longer than the data, or larger than the limits above.
     """
-    walk = _Walk(data, version, charge)
+    walk = _Walk(data, version, charge, [] if expressions is None else expressions)
     walk.place = start
     walk.circuit()
     return walk.place
@@ -85,8 +92,11 @@ class _Walk:
         place: The next byte.
     """
 
-    def __init__(self, data: bytes, version: int, charge: Callable[[int], None]) -> None:
+    def __init__(
+        self, data: bytes, version: int, charge: Callable[[int], None], expressions: list[tuple[int, int]]
+    ) -> None:
         self.place = 0
+        self._expressions = expressions
         self._data = data
         self._end = len(data)
         self._version = version
@@ -214,24 +224,26 @@ class _Walk:
         self.place = self._end
 
     def _parameter_expression(self) -> None:
-        symbols, size = self._unpack(_EXPRESSION)
+        start = self.place
+        symbols, size = self._unpack(EXPRESSION)
         self._within(size, self._operations)
-        for _ in self._times(symbols, _SYMBOL.size):
-            key, kind, value = self._unpack(_SYMBOL)
+        for _ in self._times(symbols, SYMBOL.size):
+            key, kind, value = self._unpack(SYMBOL)
             _SYMBOLS[key](self)
             if value:
                 self._typed(kind, value)
+        self._expressions.append((start, self.place))
 
     def _operations(self) -> None:
         while self.place < self._end:
-            _, kind, operand, _, _ = self._unpack(_OPERATION)
+            _, kind, operand, _, _ = self._unpack(OPERATION)
             if kind == b"u":
                 # The operand is the size of the table of what is substituted.
                 self._within(_LONG.unpack(operand[:8])[0], self._mapping)
 
     def _mapping(self) -> None:
-        for _ in self._times(self._number(_LONG), _MAP_ITEM.size):
-            key, kind, size = self._unpack(_MAP_ITEM)
+        for _ in self._times(self._number(_LONG), MAP_ITEM.size):
+            key, kind, size = self._unpack(MAP_ITEM)
             self._skip(key)
             self._typed(kind, size)
 
