@@ -40,8 +40,6 @@ def page(results: dict[str, list[Row]], before: str) -> str:
         "",
         "Made by `make bench`. The peer is the same client's local testing mode on the same fake device, in the same",
         "run, unless a row says otherwise. Times are medians, with the range in brackets.",
-        "",
-        f"Machine: {machine()}.",
     ]
     bodies = [f"\n## {title}\n{body.rstrip()}" for title, body in sections.items() if body]
     return "\n".join([*head, *bodies]) + "\n"
@@ -49,7 +47,9 @@ def page(results: dict[str, list[Row]], before: str) -> str:
 
 def section(rows: list[Row]) -> str:
     lines = [f"| {row.what} | {row.ours} | {row.peer} | {row.ratio} | {row.goal} |" for row in rows]
-    return "\n".join(["", "| what | server | peer | ratio | goal |", "|---|---|---|---|---|", *lines])
+    return "\n".join(
+        ["", f"Machine: {machine()}.", "", "| what | server | peer | ratio | goal |", "|---|---|---|---|---|", *lines]
+    )
 
 
 def main() -> None:
