@@ -3,6 +3,7 @@
 import base64
 import io
 import zlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from qiskit import qpy
 from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import DataBin
+from qiskit_ibm_runtime.execution_span import TwirledSliceSpanV2
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from qiskit_runtime_server.errors import InternalError
 
 SAMPLE_BYTES: Final = 2**16
 WORTHWHILE: Final = 0.9
+# That of Qiskit 2.1; clients that have no newer one know spans of twirled shots in their first form.
+_FIRST_QPY_WITH_SHOTS_OF_PUBS: Final = 15
 
 
 def encode_result(result: object, qpy_version: int | None = None) -> bytes:
@@ -57,6 +61,11 @@ class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client librar
                 "__type__": "QuantumCircuit",
                 "__value__": base64.b64encode(zlib.compress(file.getvalue())).decode(),
             }
+        if (
+            isinstance(obj, TwirledSliceSpanV2)
+            and (self._qpy_version or _FIRST_QPY_WITH_SHOTS_OF_PUBS) < _FIRST_QPY_WITH_SHOTS_OF_PUBS
+        ):
+            return _without_shots_of_pubs(super().default(obj))
         if isinstance(obj, DataBin):
             numbers = (int, float, complex, np.generic)
             fields = {name: np.asarray(value) if isinstance(value, numbers) else value for name, value in obj.items()}
@@ -70,6 +79,13 @@ class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client librar
                 },
             }
         return super().default(obj)
+
+
+def _without_shots_of_pubs(span: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a span of twirled shots as clients of Qiskit 2.0 know it, which do not read the shots of each pub."""
+    value = span["__value__"]
+    slices = {index: entry[:-1] for index, entry in value["data_slices"].items()}
+    return {"__type__": "TwirledSliceSpan", "__value__": {**value, "data_slices": slices}}
 
 
 def _packed(array: NDArray[Any]) -> str:

@@ -1,5 +1,6 @@
 """The sampler returns every register's bits in the client's form, reproducibly, and runs only what fits the device."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +11,8 @@ from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit, Quantum
 from qiskit.primitives import BitArray, SamplerPubResult
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
-from qiskit_ibm_runtime.execution_span import ExecutionSpans
+from qiskit_ibm_runtime.execution_span import ExecutionSpans, TwirledSliceSpanV2
+from qiskit_ibm_runtime.json import RuntimeDecoder
 
 from kit.quantum.plain_executor import PlainExecutor, Run
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
@@ -313,3 +315,15 @@ class TestRzz:
     def test_angles_within_the_range_run(self, sample: Run) -> None:
         (result,) = sample([(rzz(Parameter("a")), [[0.0], [np.pi / 2]], 10)], backend="fake_fractional")
         assert result.data.c.array.shape == (2, 10, 1)
+
+
+@pytest.mark.parametrize(
+    ("qpy_version", "kind"), [(14, "TwirledSliceSpan"), (15, "TwirledSliceSpanV2"), (None, "TwirledSliceSpanV2")]
+)
+def test_spans_of_twirled_shots_have_the_form_that_the_client_knows(qpy_version: int | None, kind: str) -> None:
+    now = datetime.now(UTC)
+    span = TwirledSliceSpanV2(now, now, {0: ((2, 32, 128), False, slice(0, 64), slice(0, 128), 4000)})
+    (written,) = json.loads(encode_result({"spans": [span]}, qpy_version))["spans"]
+    assert written["__type__"] == kind
+    read = json.loads(json.dumps(written), cls=RuntimeDecoder)
+    assert read.mask(0).shape[0] == 2
