@@ -135,7 +135,11 @@ class Settings(BaseSettings):
     """
 
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Options of executors, by their names, as JSON: `{"custatevec": {"precision": "double"}}`."""
+    """Options of executors, by their names, as JSON: `{"custatevec": {"precision": "double"}}`.
+
+    On every executor, `method`, `approximation` and `max_truncation_error` are what jobs get that have no option
+    `simulator.` of that name: `{"aer": {"approximation": "none"}}`.
+    """
 
     tokens: Path | None = None
     """Folder with one file per account: its name is the account, each of its lines a token or `sha256:` and its hash.

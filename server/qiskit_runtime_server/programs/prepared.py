@@ -18,6 +18,7 @@ from qiskit_runtime_server.simulation.contract import BitTensor, Parities
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.planner import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import Wish
 
 BATCH_BITS: Final = 64 * 2**20
 """How many bits are simulated at once, a byte each."""
@@ -29,6 +30,7 @@ class PreparedDevice:
 
     Attributes:
         noise: That of the job's own noise model, or else the device's; None for an ideal device.
+        wish: How circuits are to be simulated, as the job says, or else its executor's default.
         plans: How the circuits since the last call of `simulated` were run.
     """
 
@@ -36,6 +38,7 @@ class PreparedDevice:
     device: Device
     noise: DeviceNoise | None
     options: Options
+    wish: Wish
     plans: list[Plan] = field(default_factory=list)
 
     @classmethod
@@ -43,14 +46,15 @@ class PreparedDevice:
         """Return the device that a job asks for, ready to take shots.
 
         Raises:
-            JobError: If the device cannot do what the options say.
+            JobError: If the device cannot do what the options say, or they contradict each other.
         """
         device = load_device(source.catalog, backend_name, ideal_qubits=source.ideal_qubits)
         isa.check_rep_delay(options, device)
         noise = device.asymmetric_noise if options.asymmetric_readout else device.noise
         if options.noise_model is not None:
             noise = DeviceNoise.from_model(options.noise_model, device.num_qubits)
-        return cls(source=source, device=device, noise=noise, options=options)
+        wish = options.wish.over(source.default_wish)
+        return cls(source=source, device=device, noise=noise, options=options, wish=wish)
 
     def sample(
         self,
@@ -138,7 +142,7 @@ class PreparedDevice:
                 noise=noise,
                 seeds=seeds,
                 first=start,
-                wish=self.options.wish,
+                wish=self.wish,
                 parities=None if parities is None else parities[rows],
                 report=self.plans.append,
             )

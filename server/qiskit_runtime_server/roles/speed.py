@@ -5,8 +5,7 @@ from typing import Final
 
 from rich.console import Console
 
-from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.executors import registry
+from qiskit_runtime_server.executors.ready import ready
 from qiskit_runtime_server.machine import in_words, usable_bytes, usable_cores
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.speed import Measured, measure
@@ -24,11 +23,15 @@ def measured(name: str, settings: Settings) -> Iterator[Measured]:
     """Yield what each circuit takes on the executor called `name`, in this process and with all of the machine.
 
     Raises:
-        StartupError: If there is no such executor.
+        StartupError: If there is no such executor, or it does not take its options.
     """
-    executor = registry.load(name)(**settings.executor_options.get(name, {}))
-    executor = executor.fitted(memory_bytes=settings.memory or usable_bytes(), threads=usable_cores())
-    executor.catalog = Catalog(snapshots=settings.snapshots)
+    executor = ready(
+        name,
+        settings.executor_options.get(name, {}),
+        memory_bytes=settings.memory or usable_bytes(),
+        threads=usable_cores(),
+        snapshots=settings.snapshots,
+    )
     yield from measure(executor)
 
 

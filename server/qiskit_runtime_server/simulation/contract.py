@@ -23,6 +23,7 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
 from qiskit_runtime_server.machine import qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
+from qiskit_runtime_server.simulation.wish import GivenWish
 
 BitTensor = NDArray[np.bool_]
 
@@ -124,10 +125,12 @@ class Simulator:
         catalog: Where programs find the device that a backend's name names.
         time_limit: To be entered around calls into a simulator that might never return. In a worker process the job
             fails once the time is over, and the process ends; elsewhere nothing happens.
+        default_wish: How jobs are simulated that do not say it themselves.
         truncates: Whether `offer_truncated` has anything to offer.
     """
 
     catalog: Catalog = Catalog()
+    default_wish: GivenWish = GivenWish()
     truncates: bool = False
     time_limit: TimeLimit = staticmethod(lambda _seconds: nullcontext())
 

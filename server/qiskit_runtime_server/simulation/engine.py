@@ -20,8 +20,9 @@ from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import Component, split
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import AUTOMATIC, PRODUCT, Noise, Plan, Wish, planned
+from qiskit_runtime_server.simulation.planner import PRODUCT, Noise, Plan, planned
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import AUTOMATIC, Wish
 
 
 def sample(  # noqa: PLR0913 - all of them are needed to fix the bits

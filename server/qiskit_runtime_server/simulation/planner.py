@@ -40,6 +40,7 @@ from qiskit_runtime_server.simulation.pauli_propagation import propagation
 from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
 from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError, check
 from qiskit_runtime_server.simulation.pauli_propagation.values import TruncationError
+from qiskit_runtime_server.simulation.wish import Approximation, Method, Wish
 
 FRAMES: Final = "clifford-frames"
 PROPAGATION: Final = "pauli-propagation"
@@ -59,42 +60,6 @@ class Noise(StrEnum):
     NONE = "none"
     DEVICE = "device"
     TWIRLED = "pauli-twirled"
-
-
-class Method(StrEnum):
-    """What the option `simulator.method` takes."""
-
-    AUTOMATIC = "automatic"
-    CLIFFORD = "clifford"
-    EXECUTOR = "executor"
-    PROPAGATION = "pauli-propagation"
-
-
-class Approximation(StrEnum):
-    """What the option `simulator.approximation` takes."""
-
-    NONE = "none"
-    TWIRLED_NOISE = "twirled-noise"
-    TRUNCATED = "truncated"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a job's options say of how it is simulated.
-
-    Attributes:
-        method: Which methods may be taken for parts of more than one qubit.
-        approximation: None: errors are twirled only where nothing else can run the circuit.
-        max_truncation_error: The most that what is left out may change a result, where leaving out is allowed.
-    """
-
-    method: Method = Method.AUTOMATIC
-    approximation: Approximation | None = None
-    max_truncation_error: float = 0.02
-
-
-AUTOMATIC: Final = Wish()
-"""What jobs without options wish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,6 @@ from qiskit_runtime_server.errors import (
     JobError,
     OutOfMemoryError,
     ServerError,
-    StartupError,
     is_panic,
 )
 from qiskit_runtime_server.messages.messages import (
@@ -63,7 +62,7 @@ class WorkerSpec:
         memory_bytes: What jobs may use in the process, or None for no limit.
         threads: How many threads a simulation may use.
         snapshots: Folder with further devices.
-        options: Arguments for an executor that is given by its name.
+        options: As in `executors.ready`.
         confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
     """
 
@@ -129,17 +128,11 @@ def _readable(spec: WorkerSpec) -> Iterator[Path]:
 
 
 def _executor(spec: WorkerSpec) -> "BaseExecutor":
-    from qiskit_runtime_server.backends.catalog import Catalog  # noqa: PLC0415 - as above
-    from qiskit_runtime_server.executors import registry  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.executors.ready import ready  # noqa: PLC0415 - as above
 
-    executor = spec.executor
-    if isinstance(executor, str):
-        try:
-            executor = registry.load(executor)(**spec.options)
-        except TypeError as error:
-            raise StartupError(f"The executor {executor!r} does not take these options: {error}") from error
-    executor = executor.fitted(memory_bytes=spec.memory_bytes, threads=spec.threads)
-    executor.catalog = Catalog(snapshots=spec.snapshots)
+    executor = ready(
+        spec.executor, spec.options, memory_bytes=spec.memory_bytes, threads=spec.threads, snapshots=spec.snapshots
+    )
     executor.time_limit = _time_limit
     return executor
 

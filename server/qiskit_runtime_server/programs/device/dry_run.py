@@ -16,8 +16,8 @@ from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import Wish
 
 _REPETITION_SECONDS: Final = 250e-6
 """Between shots, where the device does not say."""
@@ -32,6 +32,7 @@ class DryRun:
     Attributes:
         catalog: As in `ShotSource`.
         ideal_qubits: As many as fit into the simulator that the job would run on.
+        default_wish: That of the simulator.
         seconds: What a device would have needed so far: for each shot its circuit and the delay before the next one.
     """
 
@@ -40,6 +41,7 @@ class DryRun:
         self._simulator = simulator
         self._journal = journal or Journal()
         self.catalog = simulator.catalog
+        self.default_wish = simulator.default_wish
         self.ideal_qubits = simulator.capabilities().num_qubits
         self.seconds = 0.0
 

@@ -16,8 +16,9 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Plan, Wish
+from qiskit_runtime_server.simulation.planner import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import GivenWish, Wish
 
 Log = Callable[[int, str], None]
 """Takes a level, as of `logging`, and a line for people."""
@@ -113,6 +114,10 @@ class ShotSource(Protocol):
         """How large an ideal device is."""
 
     @property
+    def default_wish(self) -> GivenWish:
+        """How jobs are simulated that do not say it themselves."""
+
+    @property
     def seconds(self) -> float:
         """What the job has used so far."""
 
@@ -156,12 +161,14 @@ class SimulatedShots:
 
     Attributes:
         catalog: As in `ShotSource`.
+        default_wish: That of the simulator.
     """
 
     def __init__(self, simulator: Simulator, journal: Journal | None = None) -> None:
         """Take shots with a simulator, and tell `journal` how."""
         self._journal = journal or Journal()
         self.catalog = simulator.catalog
+        self.default_wish = simulator.default_wish
         self._simulator = simulator
         self._begin = time.monotonic()
 

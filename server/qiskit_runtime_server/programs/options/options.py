@@ -26,8 +26,8 @@ from qiskit_runtime_server.programs.options.mitigation import (
     Zne,
     decide,
 )
-from qiskit_runtime_server.simulation.planner import Approximation, Method, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import Approximation, GivenWish, Method
 
 DEFAULT_SHOTS: Final = 4096
 DEFAULT_PRECISION: Final = 0.015625
@@ -45,7 +45,7 @@ class Options:
         noise_model: Takes the place of the device's noise.
         asymmetric_readout: Whether a 0 and a 1 are misread as often as the device's calibration says of each; else both
             as often as its `readout_error` says.
-        wish: How circuits are to be simulated.
+        wish: How circuits are to be simulated, where the job says so.
         coupling_map: The only directed pairs of qubits that circuits may use, beside the device's own rules.
         basis_gates: The only gates that circuits may use, beside the device's own rules.
         rep_delay: Seconds between shots. It needs no simulation: every shot starts in the exact ground state, however
@@ -59,7 +59,7 @@ class Options:
     seeds: SeedPath = field(default_factory=SeedPath)
     noise_model: NoiseModel | None = None
     asymmetric_readout: bool = False
-    wish: Wish = field(default_factory=Wish)
+    wish: GivenWish = field(default_factory=GivenWish)
     coupling_map: frozenset[tuple[int, int]] | None = None
     basis_gates: frozenset[str] | None = None
     rep_delay: float | None = None
@@ -139,7 +139,7 @@ def with_seed(options: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**options, "simulator": {**simulator, "seed_simulator": seed}}
 
 
-def executor_options(experimental: Mapping[str, Any]) -> tuple[int | None, bool, Wish]:
+def executor_options(experimental: Mapping[str, Any]) -> tuple[int | None, bool, GivenWish]:
     """Return what the experimental options of the program `executor` say.
 
     They are its seed, and `asymmetric_readout` and `wish` as in `Options`. Errors as in `sampler_options`.
@@ -196,23 +196,24 @@ def _of(values: Mapping[str, Any], seed: int | None) -> Options:
     )
 
 
-def _wish(values: Mapping[str, Any]) -> Wish:
+def _wish(values: Mapping[str, Any]) -> GivenWish:
     """Return how circuits are to be simulated.
 
     The client has no such options of its own. It sends experimental ones among its own where it has a section of their
     name, and else in one that is called experimental.
     """
-    method, approximation, error = (
-        values.get(f"simulator.{name}", values.get(f"experimental.simulator.{name}")) for name in rules.METHODS
+    return given_wish(
+        {name: values.get(f"simulator.{name}", values.get(f"experimental.simulator.{name}")) for name in rules.METHODS}
     )
-    if error is not None and approximation != Approximation.TRUNCATED:
-        raise InvalidInputError(
-            "Option simulator.max_truncation_error is for simulator.approximation: truncated, which is not given."
-        )
-    return Wish(
-        method=Method(method or Method.AUTOMATIC),
+
+
+def given_wish(values: Mapping[str, Any]) -> GivenWish:
+    """Return the wish that checked values say, by the names of `rules.METHODS`."""
+    method, approximation = values.get("method"), values.get("approximation")
+    return GivenWish(
+        method=method and Method(method),
         approximation=approximation and Approximation(approximation),
-        max_truncation_error=Wish().max_truncation_error if error is None else error,
+        max_truncation_error=values.get("max_truncation_error"),
     )
 
 

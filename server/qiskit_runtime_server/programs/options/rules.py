@@ -17,7 +17,7 @@ from qiskit_ibm_runtime.results import LayerError, NoiseLearnerResult
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.options.mitigation import AUTO
 from qiskit_runtime_server.programs.wire.reading import noise_model
-from qiskit_runtime_server.simulation.planner import Approximation, Method
+from qiskit_runtime_server.simulation.wish import Approximation, Method
 
 MAX_LAYER_PAIRS: Final = 10_000
 """The circuits are built layer by layer; long before that, nothing is left of a state that could be learned from."""

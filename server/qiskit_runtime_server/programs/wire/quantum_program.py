@@ -21,7 +21,7 @@ from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionErr
 from qiskit_runtime_server.programs.options.options import executor_options
 from qiskit_runtime_server.programs.wire import qasm, qpy, reading, samplexes
 from qiskit_runtime_server.programs.wire.params import MAX_PARAMETER_SETS
-from qiskit_runtime_server.simulation.planner import Wish
+from qiskit_runtime_server.simulation.wish import GivenWish
 
 MAX_ELEMENTS: Final = MAX_PARAMETER_SETS
 MAX_CHUNKS: Final = 100_000
@@ -148,7 +148,7 @@ class QuantumProgram:
     stretch_values: bool
     seed: int | None
     asymmetric_readout: bool
-    wish: Wish
+    wish: GivenWish
     angle_decimals: int | None
     passthrough_data: Any
     semantic_role: Any
@@ -218,7 +218,7 @@ def _check_depth(value: object) -> None:
     raise InvalidInputError(f"passthrough_data is nested deeper than {reading.MAX_DEPTH} levels.")
 
 
-def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool, Wish]:
+def _options(options: Mapping[str, Any]) -> tuple[float | None, int | None, bool, GivenWish]:
     """Return the repetition delay, the seed, and whether readout is asymmetric."""
     known = {"init_qubits", "rep_delay", "experimental", "scheduler_timing", "stretch_values"}
     reading.check_parts(options, known, "options")

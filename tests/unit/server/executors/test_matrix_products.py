@@ -17,8 +17,9 @@ from qiskit_runtime_server.executors.aer.matrix_products import bond_bound, in_o
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import SampleTask, Truncation
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Approximation, Plan, Wish
+from qiskit_runtime_server.simulation.planner import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import Approximation, Wish
 
 AER = AerExecutor(memory_bytes=2**28, threads=1)
 TRUNCATED = Wish(approximation=Approximation.TRUNCATED)

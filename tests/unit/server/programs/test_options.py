@@ -22,8 +22,8 @@ from qiskit_runtime_server.programs.options.options import (
     sampler_options,
     with_seed,
 )
-from qiskit_runtime_server.simulation.planner import Approximation, Wish
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import Approximation, GivenWish, Wish
 
 # Not of the programs: the client sends these beside the params, or not at all.
 ELSEWHERE = {"_VERSION", "max_execution_time", "environment"}
@@ -290,12 +290,15 @@ def test_a_coupling_map_may_be_an_object_or_pairs() -> None:
 
 def test_a_truncation_error_is_taken_only_where_truncation_is_asked_for() -> None:
     truncated = {"approximation": "truncated"}
-    assert sampler_options({"simulator": truncated}).wish == Wish(approximation=Approximation.TRUNCATED)
+    assert sampler_options({"simulator": truncated}).wish == GivenWish(approximation=Approximation.TRUNCATED)
     for section in ("simulator", "experimental"):
         simulator = {**truncated, "max_truncation_error": 0.1}
         options = {"simulator": simulator} if section == "simulator" else {"experimental": {"simulator": simulator}}
-        assert estimator_options(options).wish.max_truncation_error == 0.1
+        assert estimator_options(options).wish.over(GivenWish()).max_truncation_error == 0.1
+    alone = estimator_options({"simulator": {"max_truncation_error": 0.1}}).wish
     with pytest.raises(InvalidInputError, match=r"max_truncation_error is for simulator\.approximation: truncated"):
-        estimator_options({"simulator": {"max_truncation_error": 0.1}})
+        alone.over(GivenWish())
+    truncating = GivenWish(approximation=Approximation.TRUNCATED, max_truncation_error=0.3)
+    assert alone.over(truncating) == Wish(approximation=Approximation.TRUNCATED, max_truncation_error=0.1)
     with pytest.raises(InvalidInputError, match=r"max_truncation_error must be a positive number"):
         estimator_options({"simulator": {**truncated, "max_truncation_error": 0}})

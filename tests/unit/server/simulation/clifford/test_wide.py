@@ -21,8 +21,9 @@ from qiskit_runtime_server.simulation.components import Component, split
 from qiskit_runtime_server.simulation.density import Evolution
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Method, Plan, Wish
+from qiskit_runtime_server.simulation.planner import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.wish import Method, Wish
 
 SHOTS = 20_000
 
