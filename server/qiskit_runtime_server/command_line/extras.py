@@ -20,6 +20,7 @@ EXTRA_OF: Final[Mapping[str, str]] = {
         ),
         _EXECUTOR,
     ),
+    "requests": "conformance",
     "cupy": "custatevec",
     "cuquantum": "custatevec",
 }  # fmt: skip

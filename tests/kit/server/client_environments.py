@@ -7,13 +7,21 @@ import os
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from kit import ROOT, locked
+from kit.server.cloud_takeover import cloud_takeover
+from kit.server.http_jobs import signed_in
+
+# Oldest first; the last one is the server's own.
+CLIENTS = ("0.40", "0.43", "0.46", "0.47", "0.48", "0.49", "0.50", "0.51")
+# From here on variables say where tokens are traded; before, names and TLS have to lead to the server.
+FIRST_BY_VARIABLES = "0.49"
 
 
 class EnvironmentUnavailableError(Exception):
@@ -48,6 +56,38 @@ def _install(requirements: Path, folder: Path) -> None:
     if done.returncode != 0:
         message = f"requirements/{requirements.name} cannot be installed: {done.stdout.strip()[-2000:]}"
         raise EnvironmentUnavailableError(message)
+
+
+def python_of(client: str) -> Path:
+    """Return the interpreter of a client's environment; errors as of `python_with`."""
+    return Path(sys.executable) if client == CLIENTS[-1] else python_with(f"client-{client}")
+
+
+@contextmanager
+def asked_by(client: str, url: str, account: str, folder: Path) -> Iterator[tuple[list[str | Path], dict[str, str]]]:
+    """Yield the command that asks the server with a client whether it conforms, and the command's environment."""
+    module = ["-m", "qiskit_runtime_server.conformance.command"]
+    command: list[str | Path] = [
+        python_of(client),
+        *module,
+        f"--url={url}",
+        f"--token={account}",
+        "--backend=fake_manila@aer",
+    ]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("QISKIT_")}
+    inherited["PYTHONPATH"] = str(ROOT / "server")
+    if client >= FIRST_BY_VARIABLES:
+        yield command, inherited
+        return
+    with signed_in(url, account) as api:
+        instance = api.get("/instances/usage").raise_for_status().json()["instance_id"]
+    said = {
+        "QISKIT_IBM_TOKEN": account,
+        "QISKIT_IBM_CHANNEL": "ibm_quantum_platform",
+        "QISKIT_IBM_INSTANCE": instance,
+    }
+    with cloud_takeover(url, folder) as variables:
+        yield [*command, "--as-configured"], {**inherited, **said, **variables}
 
 
 def without_environment(error: EnvironmentUnavailableError) -> NoReturn:

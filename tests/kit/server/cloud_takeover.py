@@ -70,7 +70,8 @@ class _Tunnel:
 
 
 async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
+    # A client that keeps an idle connection for later answers no TLS shutdown; asyncio then gives up and cuts it.
+    with suppress(ConnectionError, TimeoutError):
         while piece := await reader.read(65536):
             writer.write(piece)
             await writer.drain()

@@ -24,6 +24,7 @@ NOT_RUN = {
     ("docs/explanation/physics/noise-model.md", "sampler.options.experimental"): FRAGMENT,
     ("docs/explanation/what-fits.md", "qiskit-runtime-server doctor"): "takes a minute; test_speed.py measures less",
     ("docs/how-to/accounts.md", "api()"): "needs an admin; test_accounts_over_http.py calls the same routes",
+    ("docs/how-to/connect.md", "pip install"): "installs packages; test_conformance.py runs the same checks",
     ("docs/how-to/ecosystem.md", "pip install"): INSTALLS,
     ("docs/how-to/gpu.md", "pip install"): GPU,
     ("docs/how-to/gpu.md", "qiskit-runtime-server"): GPU,
