@@ -362,3 +362,9 @@ def _check(server: RuntimeServer) -> None:
         raise InvalidSpecError("spec.executors: two have the same name")
     if (server.spec.database.sqlite is None) == (server.spec.database.postgresql is None):
         raise InvalidSpecError("spec.database: give either sqlite or postgresql")
+
+
+def condition_of(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a condition of an object's status, which need not have conditions yet; empty if it is not there."""
+    conditions = manifest.get("status", {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == name), {})

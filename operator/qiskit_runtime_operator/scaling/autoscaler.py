@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from qiskit_runtime_operator.metrics import ScalingMetrics
-from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, condition_of
 from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL, Key, executor_name
 from qiskit_runtime_operator.scaling.decision import Decision, Demand, Memory, Seen, decide
 from qiskit_runtime_operator.scaling.load import ExecutorLoad, Load
@@ -170,17 +170,12 @@ def _busy(load: ExecutorLoad) -> int:
 
 def _pending(executor: Executor, deployment: Manifest | None, pods: Iterable[Manifest]) -> str:
     """Return why pods of an executor cannot be made, or find no node; empty if all can."""
-    failure = _condition(deployment or {}, "ReplicaFailure")
+    failure = condition_of(deployment or {}, "ReplicaFailure")
     if failure.get("status") == "True":
         return str(failure.get("message", ""))
     for pod in pods:
-        scheduled = _condition(pod, "PodScheduled")
+        scheduled = condition_of(pod, "PodScheduled")
         ours = pod["metadata"].get("labels", {}).get(EXECUTOR_LABEL) == executor.name
         if ours and scheduled.get("status") == "False" and "deletionTimestamp" not in pod["metadata"]:
             return str(scheduled.get("message") or scheduled.get("reason", ""))
     return ""
-
-
-def _condition(manifest: Manifest, name: str) -> Mapping[str, str]:
-    conditions = manifest.get("status", {}).get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == name), {})

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from qiskit_runtime_operator.resource.model import Manifest
+from qiskit_runtime_operator.resource.model import Manifest, condition_of
 
 # What the kubelet says of containers that are on their way.
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
@@ -75,7 +75,7 @@ class Pool:
             ready=ready,
             desired=desired,
             rolled_out=_is_rolled_out(deployment, desired),
-            stalled=_condition(deployment, "Progressing").get("reason") == _STALLED,
+            stalled=condition_of(deployment, "Progressing").get("reason") == _STALLED,
             paused=bool(deployment["spec"].get("paused")),
             message=_shortage(deployment, pods, causes or Causes()) if ready < desired else "",
         )
@@ -96,7 +96,7 @@ class Pool:
 
 def is_rolling(deployment: Manifest) -> bool:
     """Tell whether the pods of a Deployment are on their way to another version, and have not stalled."""
-    stalled = _condition(deployment, "Progressing").get("reason") == _STALLED
+    stalled = condition_of(deployment, "Progressing").get("reason") == _STALLED
     return (
         not stalled
         and not deployment["spec"].get("paused")
@@ -109,7 +109,7 @@ def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
     return (
         status.get("observedGeneration") == deployment["metadata"].get("generation")
         and status.get("updatedReplicas", 0) == status.get("replicas", 0) == desired
-        and _condition(deployment, "Progressing").get("reason") == "NewReplicaSetAvailable"
+        and condition_of(deployment, "Progressing").get("reason") == "NewReplicaSetAvailable"
     )
 
 
@@ -118,19 +118,19 @@ def _shortage(deployment: Manifest, pods: Iterable[Manifest], causes: Causes) ->
     pods = list(pods)
     words = {word for pod in pods for word in _pod_words(pod, causes.volumes)}
     words |= {causes.answers[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in causes.answers}
-    failure = _condition(deployment, "ReplicaFailure")
+    failure = condition_of(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
         words.add(failure["message"])
     return "; ".join(sorted(words))
 
 
 def _pod_words(pod: Manifest, volumes: Sequence[str]) -> Iterator[str]:
-    if "deletionTimestamp" in pod["metadata"] or _condition(pod, "Ready").get("status") == "True":
+    if "deletionTimestamp" in pod["metadata"] or condition_of(pod, "Ready").get("status") == "True":
         return
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition_of(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         yield scheduled.get("message") or scheduled["reason"]
-    if volumes and _condition(pod, "PodReadyToStartContainers").get("status") == "False":
+    if volumes and condition_of(pod, "PodReadyToStartContainers").get("status") == "False":
         # The kubelet says which one is missing in an Event only.
         yield f"waits for its network or its volumes: {', '.join(volumes)}"
         return
@@ -157,8 +157,3 @@ def _last_line(ended: Mapping[str, Any]) -> str:
     """Return the last line of what a container said, which is its error."""
     lines: list[str] = ended.get("message", "").strip().splitlines()
     return lines[-1] if lines else ""
-
-
-def _condition(manifest: Manifest, name: str) -> Mapping[str, Any]:
-    conditions = manifest.get("status", {}).get("conditions") or []
-    return next((condition for condition in conditions if condition["type"] == name), {})
