@@ -1,10 +1,14 @@
 """The operator travels in the one distribution, and its folder leaves Python's own `operator` alone."""
 
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from pathlib import Path
 from zipfile import ZipFile
+
+from qiskit_runtime_operator.entry_point import _EXTRA
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,3 +38,18 @@ def test_the_command_says_what_it_can_do() -> None:
     command: list[str | Path] = [Path(sys.executable).with_name("qiskit-runtime-operator"), "--help"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "crds" in done.stdout
+
+
+def test_a_missing_extra_is_one_line_that_names_it() -> None:
+    script = "import sys; sys.modules['kopf'] = None; from qiskit_runtime_operator.entry_point import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "module 'kopf' is not installed" in line
+    assert "[operator]" in line
+
+
+def test_the_modules_of_the_extra_are_known() -> None:
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["operator"]
+    packages = {re.split(r"[^a-z0-9-]", line)[0].replace("-", "_") for line in extra}
+    assert {{"pyyaml": "yaml"}.get(package, package) for package in packages} == _EXTRA
