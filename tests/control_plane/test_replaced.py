@@ -60,7 +60,8 @@ def test_settings_that_somebody_fixed_are_replaced(lab: Lab) -> None:
     lab.settled()
     lab.merge("ConfigMap", "api", {"immutable": True})
     lab.apply(api={"settings": {"QRS_LOG_LEVEL": "debug"}})
-    eventually(lambda: lab.part("ConfigMap", "api")["data"].get("QRS_LOG_LEVEL") == "debug")
+    # Between the two there is none.
+    eventually(lambda: (found := lab.find("ConfigMap", "api")) and found["data"].get("QRS_LOG_LEVEL") == "debug")
     assert [reason for reason, _ in lab.events()].count("Replaced") == 1
 
 

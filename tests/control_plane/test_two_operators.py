@@ -108,4 +108,4 @@ def test_one_release_after_the_other_takes_over_what_the_last_one_managed(
     start_operator("next").wait_until_leading()
     manager = f"qiskit-runtime-operator/{kubernetes.namespace}/qiskit-runtime-operator"
     eventually(lambda: managers_of(lab, "Service", "api") == {manager})
-    assert "dropped" not in lab.part("Service", "api")["metadata"]["labels"]
+    eventually(lambda: "dropped" not in lab.part("Service", "api")["metadata"]["labels"])

@@ -48,6 +48,6 @@ def _grown(new: Manifest, live: Manifest) -> Manifest:
     asked, wanted = (claim["resources"]["requests"]["storage"] for claim in (spec, new))
     # Of a volume that has not grown to what was asked for, less can be asked for, but for more than it has: see
     # https://kubernetes.io/docs/concepts/storage/persistent-volumes/#recovering-from-failure-when-expanding-volumes
-    there = live["status"]["capacity"].get("storage")
+    there = live.get("status", {}).get("capacity", {}).get("storage")
     smaller = there is not None and amount(there) < amount(wanted)
     return {**kept, "resources": {"requests": {"storage": wanted if smaller else max(asked, wanted, key=amount)}}}

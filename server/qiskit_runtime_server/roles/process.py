@@ -137,11 +137,14 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
 
 
 def _server(app: ASGIApp, limits: ConnectionLimits) -> _Server:
-    protocol = partial(GuardedConnection, limits=limits.within_descriptors(), closed=FailureLog(logger))
+    within = limits.within_descriptors()
+    protocol = partial(GuardedConnection, limits=within, closed=FailureLog(logger))
     config = uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", protocol),  # what makes one is called like the class
         lifespan="off",
+        # The loop accepts as many in one go, before the first of them can be closed for another.
+        backlog=min(_BACKLOG, within.total),
         log_config=None,
         access_log=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
