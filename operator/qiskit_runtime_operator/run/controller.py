@@ -262,11 +262,11 @@ class Controller:
 
         async with asyncio.TaskGroup() as group:
             while True:
-                keys, serving = set(self._reconciler.autoscaled()), set(self._serving())
+                keys = set(self._reconciler.autoscaled())
                 self._autoscaler.forget(keep=keys)
                 for key in keys - asking:
                     asking.add(key)
-                    group.create_task(rescale(key, serving=key in serving))
+                    group.create_task(rescale(key, serving=self._serves(key)))
                 await asyncio.sleep(self._settings.autoscale_interval.total_seconds())
 
     async def _give_turns(self) -> None:
@@ -288,10 +288,11 @@ class Controller:
 
     def _serving(self) -> Iterator[Key]:
         """Iterate over this operator's RuntimeServers whose api is ready."""
-        for key in self._inventory.servers():
-            body = self._inventory.server(key)
-            if body is not None and self._claims.has(key) and body["status"].get("api", {}).get("ready"):
-                yield key
+        return filter(self._serves, self._inventory.servers())
+
+    def _serves(self, key: Key) -> bool:
+        body = self._inventory.server(key)
+        return body is not None and self._claims.has(key) and bool(body["status"].get("api", {}).get("ready"))
 
 
 async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -51,8 +51,10 @@ class Scaler:
 
         Until something is decided that is what there is, so that a restart of the operator changes nothing.
         """
-        decisions, there = self.autoscaler.decisions(_key(server)), self._deployments(server)
         names = {e.name: executor_name(server.name, e.name) for e in server.spec.executors if e.autoscale is not None}
+        if not names:
+            return {}
+        decisions, there = self.autoscaler.decisions(_key(server)), self._deployments(server)
         return {
             deployment: decisions[name].replicas if name in decisions else replicas_of(there[deployment], 0)
             for name, deployment in names.items()
@@ -72,11 +74,12 @@ class Scaler:
 
     def changes(self, server: RuntimeServer, context: RenderContext) -> Iterator[Change]:
         """Iterate over the executors that get another number of pods than they have by this pass."""
-        there, decided = self._deployments(server), self.decided(server)
-        for executor in scaled(server):
+        executors = list(scaled(server))
+        there = self._deployments(server) if executors else {}
+        for executor in executors:
             name = executor_name(server.name, executor.name)
-            if name in there and not is_scaled_elsewhere(name, executor, context):
-                change = Change(executor=executor, before=replicas_of(there[name], 0), after=decided[name])
+            if name in there and name in context.decided and not is_scaled_elsewhere(name, executor, context):
+                change = Change(executor=executor, before=replicas_of(there[name], 0), after=context.decided[name])
                 if change.before != change.after:
                     yield change
 

@@ -14,7 +14,7 @@ from qiskit_runtime_operator.metrics import ScalingMetrics
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, condition_of
 from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL, Key, executor_name
 from qiskit_runtime_operator.scaling.decision import Decision, Demand, Memory, Seen, decide
-from qiskit_runtime_operator.scaling.load import ExecutorLoad, Load
+from qiskit_runtime_operator.scaling.load import Load
 
 # An api that is restarted, or a lost answer, is no reason to keep pods for longer.
 _KNOWN_FOR: Final = timedelta(seconds=15)
@@ -135,7 +135,7 @@ class Autoscaler:
         return Demand(
             queued=0 if load.draining else load.queued,
             running=load.running,
-            busy=_busy(load),
+            busy=load.busy_pods,
             pending=_pending(executor, deployment, pods),
         )
 
@@ -162,10 +162,6 @@ def replicas_of(deployment: Manifest | None, otherwise: int) -> int:
     """Return how many pods a Deployment asks for, or `otherwise` if it is not there or does not say."""
     asked: int | None = None if deployment is None else deployment["spec"].get("replicas")
     return otherwise if asked is None else asked
-
-
-def _busy(load: ExecutorLoad) -> int:
-    return sum(jobs > 0 for jobs in load.pods.values())
 
 
 def _pending(executor: Executor, deployment: Manifest | None, pods: Iterable[Manifest]) -> str:

@@ -26,6 +26,11 @@ class ExecutorLoad:
     pods: Mapping[str, int] = Field(default_factory=dict)
     draining: bool = False
 
+    @property
+    def busy_pods(self) -> int:
+        """How many pods have a running job."""
+        return sum(jobs > 0 for jobs in self.pods.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_TOLERANT)
 class Load:

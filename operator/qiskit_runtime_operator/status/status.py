@@ -277,7 +277,7 @@ def _jobs(executor: Executor, observed: Observed) -> Manifest:
     decision = observed.scaling.get(executor.name)
     document: Manifest = {} if jobs is None else {"queued": jobs.queued, "running": jobs.running}
     if decision is not None:
-        busy = {} if jobs is None else {"busy": sum(running > 0 for running in jobs.pods.values())}
+        busy = {} if jobs is None else {"busy": jobs.busy_pods}
         document |= {**busy, "reason": decision.reason.value}
         if decision.message:
             document["scaling"] = decision.message

@@ -140,6 +140,8 @@ class GuardedConnection(H11Protocol):
             self._reading_due = None
 
     def _make_room(self) -> None:
+        if self._limits.each is None and len(self.connections) <= self._limits.total:
+            return
         others = [other for other in self.connections if isinstance(other, GuardedConnection) and other is not self]
         if self._limits.each is not None:
             host = self.client[0] if self.client else ""
