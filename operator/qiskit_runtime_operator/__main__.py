@@ -1,8 +1,6 @@
 """The command line."""
 
 import asyncio
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import yaml
 from qiskit_runtime_operator.cluster.connection import Kubeconfig
 from qiskit_runtime_operator.cluster.crd_upgrade import update_crd
 from qiskit_runtime_operator.errors import OperatorError
+from qiskit_runtime_operator.log_lines import begin_log, end
 from qiskit_runtime_operator.run.operate import operate
 from qiskit_runtime_operator.settings import Settings
 
@@ -40,9 +39,7 @@ def run(kubeconfig: Files = None, context: Context = None) -> None:
     Everything is set by variables, QRO_NAMESPACE and so on; docs/reference/operator-settings.md has the list.
     """
     settings = Settings.load()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    # Its accounts of each event, and of each start, are of no use to an administrator.
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    begin_log(settings.log_level, settings.log_format)
     asyncio.run(operate(settings, Kubeconfig(files=kubeconfig, context=context)))
 
 
@@ -63,8 +60,7 @@ def main() -> None:
     try:
         cli()
     except OperatorError as error:
-        typer.echo(f"qiskit-runtime-operator: {error}", err=True)
-        sys.exit(1)
+        end(str(error))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from qiskit_runtime_operator.durations import Duration
 from qiskit_runtime_operator.errors import StartupError
+from qiskit_runtime_operator.log_lines import LogFormat
 from qiskit_runtime_operator.resource.identity import OperatorIdentity
 
 
@@ -108,6 +109,9 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much to log."""
+
+    log_format: LogFormat = "text"
+    """How the log is written, also in the pods of RuntimeServers: `text`, or `json`, which is one object a line."""
 
     @property
     def identity(self) -> OperatorIdentity:

@@ -4,7 +4,6 @@ Nothing heavy is imported before a command has been chosen: worker processes imp
 """
 
 import asyncio
-import logging
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from qiskit_runtime_server.command_line.extras import explained
 from qiskit_runtime_server.command_line.help import SettingsCommand
 from qiskit_runtime_server.errors import RequestError, ServerError
 from qiskit_runtime_server.former_options import renamed
+from qiskit_runtime_server.log.lines import begin_log, end
 from qiskit_runtime_server.shells import Format, setting, unsetting
 
 if TYPE_CHECKING:
@@ -172,10 +172,7 @@ def _set_up(**given: object) -> "Settings":
 
     settings = Settings.load(**{name: value for name, value in given.items() if value not in (None, [])})
     forget_secrets()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    # Their accounts of every start, and of every request, are of no use to a user.
-    for name in ("alembic", "httpx", "qiskit", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    begin_log(settings.log_level, settings.log_format)
     return settings
 
 
@@ -235,9 +232,9 @@ def main() -> None:
     try:
         cli(args=list(renamed(sys.argv[1:])))
     except ServerError as error:
-        sys.exit(f"error: {error}")
+        end(str(error))
     except ModuleNotFoundError as error:
-        sys.exit(f"error: {explained(error)}")
+        end(explained(error))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.log.lines import LogFormat
 from qiskit_runtime_server.quantities import Bytes, Duration, Period, WholeSeconds
 
 _PREFIX: Final = "QRS_"
@@ -87,6 +88,9 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log level that is written."""
+
+    log_format: LogFormat = "text"
+    """How the log is written: `text`, or `json`, which is one object a line."""
 
     api_docs: bool = True
     """Whether the REST API is described at `/docs` and `/openapi.json`, to anybody."""

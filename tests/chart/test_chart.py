@@ -61,6 +61,7 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
         ({"rollouts": {"atOnce": -1}}, "minimum: got -1, want 0"),
         ({"rollouts": {"interval": "soon"}}, "does not match pattern"),
         ({"userAssignment": "Nobody"}, "must be one of"),
+        ({"logFormat": "xml"}, "must be one of"),
         ({"crds": {"upgrade": "yes please"}}, "got string, want boolean"),
         ({"runtimeServers": [{"name": "lab"}]}, "additional properties 'runtimeServers' not allowed"),
     ],
@@ -97,6 +98,7 @@ def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Pat
         "images": {"tag": 20261129, "digests": {"api": digest}},
         "settings": {"QRO_RESYNC": 600},
         "rollouts": {"atOnce": 2, "interval": "10m"},
+        "logFormat": "json",
         "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
     }
     manifests = rendered(helm, tmp_path, values, *ALL_APIS)
@@ -114,6 +116,7 @@ def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Pat
     assert variables["QRO_API_IMAGE"] == f"qiskit-runtime-server-api@{digest}"
     assert variables["QRO_EXECUTOR_IMAGE"] == "qiskit-runtime-server-executor:20261129"
     assert variables["QRO_RESYNC"] == "600"
+    assert variables["QRO_LOG_FORMAT"] == "json"
     assert (variables["QRO_ROLLOUTS_AT_ONCE"], variables["QRO_ROLLOUT_INTERVAL"]) == ("2", "10m")
     assert variables["HTTPS_PROXY"] == "http://proxy"
 

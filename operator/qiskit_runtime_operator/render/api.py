@@ -17,18 +17,18 @@ from qiskit_runtime_operator.resource.ports import API_PORT, EXECUTOR_PORT, serv
 
 def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifest]:
     """Yield the manifests of the api."""
-    yield config_map(server)
+    yield config_map(server, context)
     yield service(server)
     yield api_deployment(server, context)
 
 
-def config_map(server: RuntimeServer) -> Manifest:
+def config_map(server: RuntimeServer, context: RenderContext) -> Manifest:
     """Return the settings of the api that are no secrets."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(server, api_name(server.name), api_selector(server)),
-        "data": settings(server),
+        "data": settings(server, context),
     }
 
 
@@ -53,7 +53,7 @@ def api_deployment(server: RuntimeServer, context: RenderContext) -> Manifest:
         port=API_PORT,
         env=secret_settings(server),
         env_from=api_name(server.name),
-        annotations={CONFIG_CHECKSUM: checksum(settings(server))},
+        annotations={CONFIG_CHECKSUM: checksum(settings(server, context))},
         volumes=api_volumes(server),
         service_account=api_name(server.name),
         stop_delay=stop_delay(server),

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
+from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.pods import Volume, secret_value, snapshot_settings, snapshot_volumes
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import EXECUTOR_KEY, LOAD_KEY, SIGNING_KEY, data_name, keys_name
@@ -18,9 +19,10 @@ _DIRECT_DATABASE: Final = "/etc/qiskit-runtime-server/database-direct"
 _TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
 
 
-def settings(server: RuntimeServer) -> dict[str, str]:
+def settings(server: RuntimeServer, context: RenderContext) -> dict[str, str]:
     """Return the variables that are no secrets."""
     return {
+        **context.server_settings,
         **server.spec.api.settings,
         "QRS_HOST": "0.0.0.0",  # noqa: S104 - network policies say who gets in
         "QRS_PORT": str(API_PORT),

@@ -25,6 +25,7 @@ class RenderContext:
         apis: The optional APIs that there are.
         scaled_elsewhere: See `replicas.scaled_elsewhere`.
         decided: How many replicas the Deployments of executors with `autoscale` get, by name.
+        json_logs: Whether the pods write JSON logs, unless their settings say otherwise.
         keys_checksum: Of the keys that api and executors share; all pods are to have the same ones.
     """
 
@@ -34,4 +35,11 @@ class RenderContext:
     apis: frozenset[OptionalApi] = frozenset()
     scaled_elsewhere: Mapping[str, str] = field(default_factory=dict)
     decided: Mapping[str, int] = field(default_factory=dict)
+    json_logs: bool = False
     keys_checksum: str = ""
+
+    @property
+    def server_settings(self) -> dict[str, str]:
+        """Settings of all pods; those of a RuntimeServer win over them."""
+        # Not where it is the default: an image that a RuntimeServer pins may be too old to know it.
+        return {"QRS_LOG_FORMAT": "json"} if self.json_logs else {}

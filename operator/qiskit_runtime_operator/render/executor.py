@@ -47,7 +47,7 @@ def executor_deployment(server: RuntimeServer, executor: Executor, context: Rend
         image=_image(server, executor, context),
         args=_arguments(executor),
         port=EXECUTOR_PORT,
-        env={**executor.settings, **_variables(server), **_options(executor)},
+        env={**context.server_settings, **executor.settings, **_variables(server), **_options(executor)},
         volumes=snapshot_volumes(server),
         service_account=executors_name(server.name),
         gpu=executor.gpu,

@@ -149,11 +149,11 @@ class Controller:
             except LeadershipLostError:
                 raise
             except ClusterError as error:
-                log.warning("%s/%s: %s", *key, error)
+                log.warning("%s/%s: %s", *key, error, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key, error.retry_after or timedelta())
             except Exception as error:  # one RuntimeServer must not keep the others from being looked after
-                log.exception("%s/%s: a pass failed", *key)
+                log.exception("%s/%s: a pass failed", *key, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key)
             finally:
@@ -295,6 +295,11 @@ class Controller:
         return body is not None and self._claims.has(key) and bool(body["status"].get("api", {}).get("ready"))
 
 
+def _about(key: Key) -> dict[str, str]:
+    """Return what a line of a JSON log has beside its message."""
+    return {"namespace": key.namespace, "runtimeserver": key.name}
+
+
 async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     """Return what the API server answers, once it does: it may be starting, or busy.
 
@@ -329,4 +334,5 @@ def _context(settings: Settings, apis: frozenset[OptionalApi]) -> RenderContext:
         operator_namespace=settings.namespace,
         monitoring_namespaces=settings.monitoring_namespaces,
         apis=apis,
+        json_logs=settings.log_format == "json",
     )

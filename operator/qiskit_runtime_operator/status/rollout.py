@@ -1,5 +1,6 @@
 """The pods of one Deployment: how many there are, whether they roll, and why some do not come up."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -154,6 +155,12 @@ def _sentence(reason: str, message: str) -> str:
 
 
 def _last_line(ended: Mapping[str, Any]) -> str:
-    """Return the last line of what a container said, which is its error."""
+    """Return the last line of what a container said, which is its error; of a line of a JSON log, its message."""
     lines: list[str] = ended.get("message", "").strip().splitlines()
-    return lines[-1] if lines else ""
+    if not lines:
+        return ""
+    try:
+        said = json.loads(lines[-1])
+    except ValueError:
+        return lines[-1]
+    return str(said["message"]) if isinstance(said, dict) and "message" in said else lines[-1]

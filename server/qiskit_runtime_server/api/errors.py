@@ -56,7 +56,9 @@ def error_response(request: Request, status: int, message: str) -> JSONResponse:
     level = logging.INFO if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
     path = request.scope.get("raw_path", b"").decode("ascii", "replace")
     # What a client wrote may be part of the message, and must not begin a line of its own.
-    logger.log(level, "%s %s answered %d, trace %s: %s", request.method, path, status, trace, " ".join(message.split()))
+    said = " ".join(message.split())
+    fields = {"method": request.method, "path": path, "status": status, "trace": trace}
+    logger.log(level, "%s %s answered %d, trace %s: %s", *fields.values(), said, extra=fields)
     body = {
         "error": {"message": message, "code": status},
         "errors": [{"code": status, "message": message, "solution": "", "more_info": ""}],

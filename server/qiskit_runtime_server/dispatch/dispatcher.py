@@ -38,8 +38,8 @@ from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation
 from qiskit_runtime_server.dispatch.store_calls import insist, undone_if_cancelled
 from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
 from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
-from qiskit_runtime_server.failure_log import FailureLog
 from qiskit_runtime_server.jobs import JobId, JobState, RetryReason
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.messages.messages import PATIENCE, Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
 from qiskit_runtime_server.waiting import KeptTasks, News, cancelled

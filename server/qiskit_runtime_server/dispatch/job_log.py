@@ -9,7 +9,14 @@ logger = logging.getLogger(__name__)
 
 def accepted(job: Job) -> None:
     """Say whose job it is, and what it asks for."""
-    logger.info("Job %s accepted: account %s, %s, %d bytes.", job.id, job.account, _what(job), job.params_bytes)
+    logger.info(
+        "Job %s accepted: account %s, %s, %d bytes.",
+        job.id,
+        job.account,
+        _what(job),
+        job.params_bytes,
+        extra=_fields(job) | {"bytes": job.params_bytes},
+    )
 
 
 def started(job: Job) -> None:
@@ -17,13 +24,19 @@ def started(job: Job) -> None:
     # Two clocks, the api's and the store's.
     waited = 0.0 if job.started is None else max(0.0, (job.started - job.created).total_seconds())
     logger.info(
-        "Job %s started: account %s, %s, run %d, waited %.1f s.", job.id, job.account, _what(job), job.fence, waited
+        "Job %s started: account %s, %s, run %d, waited %.1f s.",
+        job.id,
+        job.account,
+        _what(job),
+        job.fence,
+        waited,
+        extra=_fields(job) | {"run": job.fence, "waited": round(waited, 3)},
     )
 
 
 def held(job: Job) -> None:
     """Say why the job is not started, though it was its turn."""
-    logger.info("Job %s held: account %s, %s. %s", job.id, job.account, _what(job), job.held)
+    logger.info("Job %s held: account %s, %s. %s", job.id, job.account, _what(job), job.held, extra=_fields(job))
 
 
 def set_back(job: Job, seconds: float) -> None:
@@ -34,6 +47,7 @@ def set_back(job: Job, seconds: float) -> None:
         job.account,
         _what(job),
         seconds,
+        extra=_fields(job),
     )
 
 
@@ -42,9 +56,21 @@ def ended(job: Job) -> None:
     reason = f" {job.reason}" if job.reason else ""
     seconds = job.metrics.seconds
     logger.info(
-        "Job %s ended %s: account %s, %s, %.1f s.%s", job.id, job.state, job.account, _what(job), seconds, reason
+        "Job %s ended %s: account %s, %s, %.1f s.%s",
+        job.id,
+        job.state,
+        job.account,
+        _what(job),
+        seconds,
+        reason,
+        extra=_fields(job) | {"state": job.state, "seconds": seconds, "reason": job.reason},
     )
 
 
 def _what(job: Job) -> str:
     return f"{job.program_id} on {job.backend}"
+
+
+def _fields(job: Job) -> dict[str, object]:
+    """Return what a JSON line has beside its message."""
+    return {"job": job.id, "account": job.account, "program": job.program_id, "backend": job.backend}

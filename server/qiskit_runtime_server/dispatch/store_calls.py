@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from qiskit_runtime_server.errors import ServerError, StoreFullError, UnavailableError
-from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.store.port import Claim
 from qiskit_runtime_server.waiting import Backoff
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.errors import UnavailableError
-from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.store.port import Archive, Retention
 

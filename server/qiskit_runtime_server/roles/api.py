@@ -7,13 +7,13 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
-from rich.console import Console
 
 from qiskit_runtime_server.api.internal import internal_app
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import in_words
+from qiskit_runtime_server.roles.banner import announce
 from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
@@ -56,7 +56,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
                 app,
                 listener,
                 limits=ConnectionLimits(total=settings.max_connections, each=settings.max_connections_each),
-                announce=partial(_print_banner, services, slots, internal_url),
+                announce=partial(_announce, services, slots, internal_url),
                 drain=drain,
                 close=close,
             )
@@ -72,20 +72,20 @@ def demand_services_only(settings: Settings) -> None:
         raise StartupError(f"An api has no slots of its own: give --executors {local[0]}=http://HOST:PORT.")
 
 
-def _print_banner(services: Services, slots: str, internal_url: str | None, url: str) -> None:
+def _announce(services: Services, slots: str, internal_url: str | None, url: str) -> None:
     settings = services.settings
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]Qiskit Runtime Server[/bold] {version('qiskit-runtime-server')}")
-    console.print(f"  executors  {slots}")
-    console.print(f"  devices    {len(services.catalog.names())}, as NAME@EXECUTOR")
-    console.print(f"  data       {services.store}")
-    console.print(f"  accounts   {settings.tokens or 'anonymous: any token will do'}")
-    console.print(f'  connect    eval "$(qiskit-runtime-server connect {url})"')
-    if internal_url is not None:
-        console.print(f"  internal   {internal_url}/metrics, {internal_url}/internal/load")
     drain = settings.drain.total_seconds()
-    console.print(f"  stop       Ctrl-C: running jobs may go on for {drain:g} s; a second Ctrl-C stops at once")
-    console.print(f"Listening on {url}")
+    about = {
+        "executors": slots,
+        "devices": f"{len(services.catalog.names())}, as NAME@EXECUTOR",
+        "data": str(services.store),
+        "accounts": str(settings.tokens or "anonymous: any token will do"),
+        "connect": f'eval "$(qiskit-runtime-server connect {url})"',
+        "internal": internal_url and f"{internal_url}/metrics, {internal_url}/internal/load",
+        "stop": f"Ctrl-C: running jobs may go on for {drain:g} s; a second Ctrl-C stops at once",
+    }
+    known = {name: value for name, value in about.items() if value is not None}
+    announce("Qiskit Runtime Server", version("qiskit-runtime-server"), known, url)
 
 
 async def _description(pool: Pool) -> str:

@@ -14,6 +14,7 @@ from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import default_slots
 from qiskit_runtime_server.metrics import metrics_route, new_registry
+from qiskit_runtime_server.roles.banner import announce
 from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import slots_of
 from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, serve_beside
@@ -54,22 +55,18 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             serve_beside(_internal_app(registry, metrics, runs), settings.host, settings.internal_port) as internal_url,
         ):
 
-            def announce(url: str) -> None:
+            def tell(url: str) -> None:
                 occupancy = runs.occupancy()
-                console = Console(highlight=False, soft_wrap=True)
-                console.print(f"[bold]Executor {name}[/bold]")
-                console.print(
-                    f"  slots      {occupancy.slots}, each for {occupancy.capabilities.num_qubits} ideal qubits"
-                )
+                about = {"slots": f"{occupancy.slots}, each for {occupancy.capabilities.num_qubits} ideal qubits"}
                 if internal_url is not None:
-                    console.print(f"  internal   {internal_url}/metrics")
-                console.print(f"Listening on {url}")
+                    about["internal"] = f"{internal_url}/metrics"
+                announce(f"Executor {name}", "", about, url)
 
             await serve_app(
                 Service(runs).app(key),
                 listener,
                 limits=ConnectionLimits(),
-                announce=announce,
+                announce=tell,
                 drain=partial(runs.drain, settings.drain),
                 close=runs.close,
             )

@@ -102,6 +102,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
         snapshots=settings.snapshots,
         options=settings.executor_options.get(name, {}),
         confined=settings.confine_workers,
+        log_format=settings.log_format,
     )
     return Slots(spec, size, budget)
 

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.roles.connections import ConnectionLimits, GuardedConnection
 
 logger = logging.getLogger(__name__)

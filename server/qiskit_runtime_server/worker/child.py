@@ -26,6 +26,7 @@ from qiskit_runtime_server.errors import (
     ServerError,
     is_panic,
 )
+from qiskit_runtime_server.log.lines import LogFormat, begin_log
 from qiskit_runtime_server.messages.messages import (
     EXECUTORS,
     LENGTH,
@@ -64,6 +65,7 @@ class WorkerSpec:
         snapshots: Folder with further devices.
         options: As in `executors.ready`.
         confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
+        log_format: How it writes warnings to its parent's log.
     """
 
     executor: "str | BaseExecutor"
@@ -72,6 +74,7 @@ class WorkerSpec:
     snapshots: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     confined: bool = True
+    log_format: LogFormat = "text"
 
 
 def work(connection: socket.socket, spec: WorkerSpec, parent: int, scratch: Path) -> None:
@@ -81,6 +84,7 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int, scratch: Path
     """
     _die_with(parent)
     _settle_in(scratch)
+    begin_log("warning", spec.log_format)
     # Ctrl-C reaches the whole process group; the parent decides what becomes of its jobs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     confinement = ["Landlock"] * (spec.confined and confine_files(scratch, _readable(spec)))

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
-from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,

@@ -263,5 +263,6 @@ contexts = st.builds(
     render_context,
     monitoring_namespaces=st.sampled_from([(), ("monitoring",), ("monitoring", "keda")]),
     apis=st.frozensets(st.sampled_from(OptionalApi)),
+    json_logs=st.booleans(),
 )
 """Any context with images and an operator's namespace."""

@@ -1,5 +1,6 @@
 """Executors that a test's executor service finds by entry point, and that write down what they start."""
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from qiskit_runtime_server.executors import AerExecutor, BaseExecutor
 class _Counted(BaseExecutor):
     """Writes down each start, and takes longer if the first circuit's name says so.
 
-    `nap <seconds>` takes so many seconds longer, `held <word>` as long as `Plugins.let_go` is not called.
+    `nap <seconds>` takes so many seconds longer, `held <word>` as long as `Plugins.let_go` is not called. `warn <word>`
+    writes to the log of its process.
     """
 
     def execute_sampler(
@@ -32,6 +34,8 @@ class _Counted(BaseExecutor):
             case ["held", _]:
                 while not starts.with_name(name).exists():
                     time.sleep(0.02)
+            case ["warn", word]:
+                logging.getLogger(__name__).warning("A word: %s", word)
         return super().execute_sampler(pubs, options, backend_name)
 
 

@@ -47,13 +47,13 @@ class ServerProcess:
                 pytest.fail(f"The server did not start in {START_SECONDS} s:\n{''.join(self.output)}")
             if line is None:
                 pytest.fail(f"The server ended with {self.process.wait()}:\n{''.join(self.output)}")
-            if match := re.search(r"Listening on (http://\S+)", line):
+            if match := re.search(r"Listening on (http://[^\s\"]+)", line):
                 self.url = match[1]
 
     @property
     def internal_url(self) -> str:
         """Where the internal port is, once the server listens."""
-        match = re.search(r"internal +(http://[^/\s]+)", "".join(self.output))
+        match = re.search(r"internal\W+(http://[^/\s]+)", "".join(self.output))
         assert match is not None, "".join(self.output)
         return match[1]
 

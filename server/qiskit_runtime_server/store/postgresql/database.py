@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError, StoreFullError, StoreUnavailableError
-from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.store.port import Signal, Store
 from qiskit_runtime_server.store.postgresql.errors import (
     UrlError,

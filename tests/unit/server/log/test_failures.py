@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from qiskit_runtime_server.failure_log import FailureLog
+from qiskit_runtime_server.log.failures import FailureLog
 
 LOGGER = logging.getLogger("of the test")
 
