@@ -37,10 +37,16 @@ def check_jobs(service: QiskitRuntimeService) -> None:
     measured, isa = passes.run(circuit.measure_all(inplace=False)), passes.run(circuit)
     with Session(backend=backend) as session:
         job = SamplerV2(mode=session).run([measured], shots=100)
-        counts = job.result()[0].data.meas.get_counts()
+        result = job.result()
+        counts = result[0].data.meas.get_counts()
         assert counts["00"] + counts["11"] > 70, counts
+        assert result.metadata["execution"]["execution_spans"].duration > 0
     assert [found.job_id() for found in service.jobs(session_id=session.session_id)] == [job.job_id()]
     assert job.usage() >= 0
+    twirling = {"enable_gates": True, "num_randomizations": 4, "shots_per_randomization": 25}
+    spans = SamplerV2(mode=backend, options={"twirling": twirling}).run([measured]).result().metadata["execution"]
+    (span,) = spans["execution_spans"]
+    assert span.mask(0).shape == (100,)
     (result,) = EstimatorV2(mode=backend).run([(isa, "ZZIII")]).result()
     assert abs(result.data.evs) <= 1.2
 

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from qiskit import qpy
 from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import DataBin
-from qiskit_ibm_runtime.execution_span import TwirledSliceSpanV2
+from qiskit_ibm_runtime.execution_span import ExecutionSpans, TwirledSliceSpanV2
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from qiskit_runtime_server.errors import InternalError
 
 SAMPLE_BYTES: Final = 2**16
 WORTHWHILE: Final = 0.9
-# That of Qiskit 2.1; clients that have no newer one know spans of twirled shots in their first form.
-_FIRST_QPY_WITH_SHOTS_OF_PUBS: Final = 15
+# Clients up to 0.43 write format 14 whatever their Qiskit; 0.40, the oldest, knows only the first forms of spans,
+# which the others read too.
+_FIRST_QPY_WITH_SPANS_OF_TODAY: Final = 15
 
 
 def encode_result(result: object, qpy_version: int | None = None) -> bytes:
@@ -61,11 +62,8 @@ class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client librar
                 "__type__": "QuantumCircuit",
                 "__value__": base64.b64encode(zlib.compress(file.getvalue())).decode(),
             }
-        if (
-            isinstance(obj, TwirledSliceSpanV2)
-            and (self._qpy_version or _FIRST_QPY_WITH_SHOTS_OF_PUBS) < _FIRST_QPY_WITH_SHOTS_OF_PUBS
-        ):
-            return _without_shots_of_pubs(super().default(obj))
+        if isinstance(obj, ExecutionSpans | TwirledSliceSpanV2) and self._reads_first_spans():
+            return _in_its_first_form(super().default(obj))
         if isinstance(obj, DataBin):
             numbers = (int, float, complex, np.generic)
             fields = {name: np.asarray(value) if isinstance(value, numbers) else value for name, value in obj.items()}
@@ -80,10 +78,15 @@ class _ResultEncoder(RuntimeEncoder):  # type: ignore[misc]  # the client librar
             }
         return super().default(obj)
 
+    def _reads_first_spans(self) -> bool:
+        return self._qpy_version is not None and self._qpy_version < _FIRST_QPY_WITH_SPANS_OF_TODAY
 
-def _without_shots_of_pubs(span: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a span of twirled shots as clients of Qiskit 2.0 know it, which do not read the shots of each pub."""
+
+def _in_its_first_form(span: Mapping[str, Any]) -> dict[str, Any]:
+    """Return spans, or a span of twirled shots, as client 0.40 knows them: that has not the shots of each pub."""
     value = span["__value__"]
+    if span["__type__"] == "ExecutionSpans":
+        return {"__type__": "ExecutionSpanCollection", "__value__": value}
     slices = {index: entry[:-1] for index, entry in value["data_slices"].items()}
     return {"__type__": "TwirledSliceSpan", "__value__": {**value, "data_slices": slices}}
 

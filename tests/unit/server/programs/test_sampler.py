@@ -318,12 +318,20 @@ class TestRzz:
 
 
 @pytest.mark.parametrize(
-    ("qpy_version", "kind"), [(14, "TwirledSliceSpan"), (15, "TwirledSliceSpanV2"), (None, "TwirledSliceSpanV2")]
+    ("qpy_version", "kinds"),
+    [
+        (14, ("ExecutionSpanCollection", "TwirledSliceSpan")),
+        (15, ("ExecutionSpans", "TwirledSliceSpanV2")),
+        (None, ("ExecutionSpans", "TwirledSliceSpanV2")),
+    ],
 )
-def test_spans_of_twirled_shots_have_the_form_that_the_client_knows(qpy_version: int | None, kind: str) -> None:
+def test_spans_of_twirled_shots_have_the_form_that_the_client_knows(
+    qpy_version: int | None, kinds: tuple[str, str]
+) -> None:
     now = datetime.now(UTC)
     span = TwirledSliceSpanV2(now, now, {0: ((2, 32, 128), False, slice(0, 64), slice(0, 128), 4000)})
-    (written,) = json.loads(encode_result({"spans": [span]}, qpy_version))["spans"]
-    assert written["__type__"] == kind
-    read = json.loads(json.dumps(written), cls=RuntimeDecoder)
+    written = json.loads(encode_result({"spans": ExecutionSpans([span])}, qpy_version))["spans"]
+    (one,) = written["__value__"]["spans"]
+    assert (written["__type__"], one["__type__"]) == kinds
+    (read,) = json.loads(json.dumps(written), cls=RuntimeDecoder)
     assert read.mask(0).shape[0] == 2
