@@ -16,7 +16,7 @@ import msgspec
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InternalError, InvalidStateError, WorkerDiedError
-from qiskit_runtime_server.messages.messages import Metrics
+from qiskit_runtime_server.messages.messages import Metrics, Progress
 
 JobId = NewType("JobId", str)
 SessionId = NewType("SessionId", str)
@@ -62,6 +62,7 @@ class Job:
         max_qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated.
         long_since: When it turned out to take longer than a short job may; None while it counts as short.
         held: Why it is not started while it is queued, for people; None if it is started when its turn comes.
+        progress: How far the run has come that goes on, or ended it; None while nothing is known.
     """
 
     id: JobId
@@ -93,12 +94,21 @@ class Job:
     max_qubits: int | None = None
     long_since: datetime | None = None
     held: str | None = None
+    progress: Progress | None = None
 
     def seconds_so_far(self, now: datetime) -> float:
         """Return its slot time: what was counted at its end or, while it runs, the time since its start."""
         if self.state is not JobState.RUNNING or self.started is None:
             return self.metrics.seconds
         return max(0.0, (now - self.started).total_seconds())
+
+    def expected_end(self) -> datetime | None:
+        """Return when the run that goes on is about to end; None if none does, or nothing is known of that."""
+        if self.state is not JobState.RUNNING or self.started is None or self.progress is None:
+            return None
+        seconds = self.progress.seconds
+        # Not later than that it is ended; what a worker says may be anything.
+        return None if seconds is None else self.started + timedelta(seconds=min(max(0.0, seconds), self.max_seconds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +173,7 @@ def set_back(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
         case RetryReason.NOT_STARTED:
             pass
     if code is None:
-        return replace(job, state=JobState.QUEUED, started=None)
+        return _queued_again(job)
     return ended(job, Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics), now)
 
 
@@ -175,7 +185,7 @@ def found_long(job: Job, now: datetime, *, goes_on: bool) -> Job:
     """
     _demand(job, JobState.RUNNING, to="turn out to be long")
     job = replace(job, long_since=job.long_since or now)
-    return job if goes_on else replace(job, state=JobState.QUEUED, started=None)
+    return job if goes_on else _queued_again(job)
 
 
 def held_back(job: Job, *, reason: str) -> Job:
@@ -185,7 +195,7 @@ def held_back(job: Job, *, reason: str) -> Job:
         InvalidStateError: If it does not run.
     """
     _demand(job, JobState.RUNNING, to="be held")
-    return replace(job, state=JobState.QUEUED, started=None, held=_printable(reason))
+    return replace(_queued_again(job), held=_printable(reason))
 
 
 def released(job: Job) -> Job:
@@ -228,6 +238,10 @@ def cancelled(job: Job, now: datetime, *, reason: str) -> Job:
     seconds = job.seconds_so_far(now) if job.state is JobState.RUNNING else 0.0
     metrics = msgspec.structs.replace(job.metrics, seconds=seconds)
     return ended(job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+
+
+def _queued_again(job: Job) -> Job:
+    return replace(job, state=JobState.QUEUED, started=None, progress=None)
 
 
 def _demand(job: Job, state: JobState, *, to: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,9 +16,15 @@ from qiskit_runtime_server.dispatch.chaos import with_faults
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation, RunLost
 from qiskit_runtime_server.dispatch.store_calls import insist
-from qiskit_runtime_server.errors import InternalError, JobNotFoundError, NoFreeSlotError, StoreFullError
+from qiskit_runtime_server.errors import (
+    InternalError,
+    JobNotFoundError,
+    NoFreeSlotError,
+    StoreFullError,
+    UnavailableError,
+)
 from qiskit_runtime_server.jobs import Job, JobId, JobState, Outcome, RetryReason
-from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Log, Task
+from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Log, Progress, Task
 from qiskit_runtime_server.store.port import Claim, Store
 from qiskit_runtime_server.waiting import backoff_seconds
 
@@ -171,9 +177,11 @@ class Follower:
         run.ending = isinstance(event, Completed | Failed | HandedBack)
         try:
             match event:
-                case Log(text=text, expected_seconds=expected):
+                case Log(text=text, expected_seconds=expected, progress=progress):
                     if expected is not None:
                         run.on_estimate(expected)
+                    if progress is not None:
+                        await self._note_progress(claim, progress)
                     if text:
                         await self._append_log(claim.job.id, text)
                 case Completed(metrics=metrics, result=result):
@@ -192,6 +200,11 @@ class Follower:
             # What could not be written down is still to be had where the job runs, by whoever takes it over.
             run.hand_over()
             raise
+
+    async def _note_progress(self, claim: Claim, progress: Progress) -> None:
+        """Keep how far the run has come, unless the store is away: the next word says more than this one."""
+        with suppress(UnavailableError):
+            await self._store.queue.note_progress(claim, progress)
 
     async def _append_log(self, job_id: JobId, text: str) -> None:
         try:

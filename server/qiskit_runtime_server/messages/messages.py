@@ -137,6 +137,20 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
     """The slot's supervisor is alive and its worker process exists."""
 
 
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a run has come.
+
+    Attributes:
+        done: Circuits that were run; each of its variants and parameter sets is one.
+        total: How many it runs, as far as that is known: methods that draw variants may draw more or fewer.
+        seconds: About how long it takes in all, since it began; None while nothing is known.
+    """
+
+    done: int
+    total: int
+    seconds: float | None = None
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     """Lines for the job's log, or news of the run.
 
@@ -144,10 +158,12 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
         text: May be empty.
         expected_seconds: How long a part of the job is estimated to take that is about to begin; only where it is more
             than the longest before.
+        progress: How far it has come; only now and then, and of runs that take some seconds.
     """
 
     text: str
     expected_seconds: float | None = None
+    progress: Progress | None = None
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True, tag="completed"):

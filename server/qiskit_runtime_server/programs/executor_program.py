@@ -86,6 +86,7 @@ def execute(source: ShotSource, program: QuantumProgram, backend_name: str, seed
         isa.check_circuit(item.circuit, prepared.device, options, f"items[{index}]")
         _check_names(program, item, f"items[{index}]")
     _check_size(program)
+    prepared.source.plan_circuits(sum(math.prod(item.shape) for item in program.items if item.circuit.cregs))
     return _document(program, [_run(prepared, program, index) for index in range(len(program.items))])
 
 

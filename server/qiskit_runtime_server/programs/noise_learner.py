@@ -25,7 +25,7 @@ from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import found_layers, layer_error
-from qiskit_runtime_server.programs.mitigation.learning import Learned, learned
+from qiskit_runtime_server.programs.mitigation.learning import Learned, circuits_of_layer, learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.options.mitigation import LayerLearning
 from qiskit_runtime_server.programs.options.options import (
@@ -38,9 +38,6 @@ from qiskit_runtime_server.programs.wire import qpy, reading
 from qiskit_runtime_server.programs.wire.params import supports_qiskit
 from qiskit_runtime_server.programs.wire.plain import as_json
 from qiskit_runtime_server.programs.wire.results import encode_result
-
-_BASES: Final = 9
-"""How many measurement bases show all errors of pairs of qubits."""
 
 _ENCODERS: Final[Mapping[str, Callable[[NoiseLearnerV3Results], Any]]] = {
     "v0.1": noise_learner_v3_result_to_0_1,
@@ -100,6 +97,7 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     qubits = used_qubits(searchable, options.twirling.strategy) or [0]
     layers = found_layers([narrowed(circuit, qubits) for circuit in searchable], options.twirling.strategy, qubits)
     chosen = layers[: learning.max_layers_to_learn]
+    source.plan_circuits(len(chosen) * circuits_of_layer(learning))
     data = [
         layer_error(
             layer,
@@ -145,6 +143,7 @@ def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: st
     for index, box in enumerate(boxes):
         with reading.damage(f"instructions[{index}]"):
             validate_instruction(box, prepared.device.target)
+    source.plan_circuits(len(boxes) * circuits_of_layer(learning))
     data = [
         _result(box, learned(prepared, _layer(box), learning, options.seeds.layer(index), checks=checks), version)
         for index, box in enumerate(boxes)
@@ -197,5 +196,4 @@ def _result(box: CircuitInstruction, found: Learned, version: str) -> NoiseLearn
 
 def _shots(learning: LayerLearning) -> int:
     """Return about how many shots a layer of gates takes."""
-    circuits = _BASES * len(learning.layer_pair_depths)
-    return circuits * learning.num_randomizations * learning.shots_per_randomization
+    return circuits_of_layer(learning) * learning.shots_per_randomization

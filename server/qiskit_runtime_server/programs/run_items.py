@@ -94,6 +94,7 @@ def run(  # noqa: PLR0913 - a program, and what it does not say
     shots: Mapping[int, int] | None = None,
     qubits: Sequence[int] | None = None,
     asked: Sequence[Sequence[Parities]] = (),
+    planned: int = 0,
 ) -> QuantumProgramResult:
     """Run all items of a program that is made here, with dynamical decoupling if the job asks for it.
 
@@ -105,7 +106,9 @@ def run(  # noqa: PLR0913 - a program, and what it does not say
         qubits: Of the device, for those of the circuits; by default the first ones.
         asked: For each configuration, which are the last axis of an item's shape, the qubits of the parities that are
             all that is made of its bits, which the register `_meas` has; of as many of the first items as there are.
+        planned: How many circuits of it have been counted as planned before it was made.
     """
+    prepared.source.plan_circuits(sum(math.prod(item.shape) for item in program.items) - planned)
     numbers = [(shots or {}).get(index, program.shots) for index in range(len(program.items))]
     _check_size(program, numbers)
     results = []

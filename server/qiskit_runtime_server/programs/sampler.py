@@ -51,6 +51,8 @@ def execute(
     for index, pub in enumerate(pubs):
         _check_methods(pub.circuit, methods, f"pubs[{index}]")
     _check_size(pubs, [each.total for each in planned])
+    for pub, randomizations in zip(pubs, planned, strict=True):
+        prepared.source.plan_circuits(_num_circuits(pub, randomizations, methods))
     results, spans = [], []
     for index, (pub, randomizations) in enumerate(zip(pubs, planned, strict=True)):
         start = datetime.now(UTC)
@@ -88,6 +90,11 @@ def _randomizations(pub: SamplerPub, options: Options, methods: Methods) -> Rand
         if methods.twirls
         else Randomizations(1, shots)
     )
+
+
+def _num_circuits(pub: SamplerPub, randomizations: Randomizations, methods: Methods) -> int:
+    """Return how many circuits a pub is; more if its measurements have to be twirled by a samplex, too."""
+    return pub.size * (randomizations.number if methods.twirl_gates else 1) if pub.circuit.cregs else 0
 
 
 def _span(
@@ -150,7 +157,8 @@ def _registers(
     ends = terminal_measurements(circuit) if methods.twirls and not methods.twirl_gates else None
     readouts = None if ends is None else prepared.readouts(ends)
     if methods.twirls and readouts is None:
-        yield slice(0, pub.size), _twirled(prepared, pub, randomizations, index)
+        known = _num_circuits(pub, randomizations, methods)
+        yield slice(0, pub.size), _twirled(prepared, pub, randomizations, index, known)
         return
     if methods.decouple:
         circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, f"pubs[{index}]")
@@ -165,9 +173,9 @@ def _registers(
 
 
 def _twirled(
-    prepared: PreparedDevice, pub: SamplerPub, randomizations: Randomizations, index: int
+    prepared: PreparedDevice, pub: SamplerPub, randomizations: Randomizations, index: int, known: int
 ) -> dict[str, NDArray[np.bool_]]:
-    """Return the bits of every register from variants that a samplex draws."""
+    """Return the bits of every register from variants that a samplex draws, `known` of which are planned already."""
     qubits = used_qubits([pub.circuit], prepared.options.twirling.strategy)
     circuit = narrowed(pub.circuit, qubits)
     twirling = asdict(prepared.options.twirling) | {
@@ -179,7 +187,7 @@ def _twirled(
         program, _ = prepare(
             [SamplerPub(circuit, pub.parameter_values, pub.shots)], options, shots=randomizations.total
         )
-    result = run_items.run(prepared, program, prepared.options.seeds.pub(index), qubits=qubits)
+    result = run_items.run(prepared, program, prepared.options.seeds.pub(index), qubits=qubits, planned=known)
     (item,) = result
     undo_twirling(item)
     flatten_twirling_axes(item, pub.shape)

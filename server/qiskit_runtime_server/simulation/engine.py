@@ -10,6 +10,8 @@ https://doi.org/10.1017/CBO9780511976667).
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,15 @@ from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import Component, split
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import PRODUCT, Noise, Plan, planned
+from qiskit_runtime_server.simulation.planner import PRODUCT, Noise, Part, Plan, PropagatedPart, planned
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import AUTOMATIC, Wish
+
+PIECE_SECONDS: Final = 4.0
+"""About how long a simulator is given rows for at a time, so that it can be told how far it has come."""
+
+# Where plans are far too long, pieces must not cost more than the work.
+_MOST_PIECES: Final = 100
 
 
 def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
@@ -38,6 +46,8 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     parities: Sequence[Parities] | None = None,
     report: Callable[[Plan], None] = lambda _plan: None,
     limit_seconds: float = math.inf,
+    expect: Callable[[float], None] = lambda _seconds: None,
+    advance: Callable[[float], None] = lambda _share: None,
 ) -> BitTensor:
     """Take `shots` of `circuit` for every row of `parameter_values`.
 
@@ -53,6 +63,8 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         parities: For each row, if they are all that is made of its bits; then these alone are sure to be right.
         report: Told of each part's plan before it is run, and once more with its truncation error if there is one.
         limit_seconds: How long the job may run; see `planned`.
+        expect: Told how long each part's plans say that it takes, before it is run.
+        advance: Told which share of the work is done, as often as a piece is; all parts count as equally long.
 
     Returns:
         Bits of shape ``(n, shots, circuit.num_clbits)``; the last axis is little-endian. Unwritten bits are False.
@@ -66,15 +78,22 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
     bits = np.zeros((len(parameter_values), shots, circuit.num_clbits), dtype=np.bool_)
     single: dict[int, NDArray[np.float64]] = {}
     alone: list[int] = []
-    for component, work in _works(circuit, parameter_values, shots, noise, seeds, rows, parities):
+    components = _components(circuit, noise)
+    done, rest = 0, max(1, len(parameter_values) * sum(component.circuit.num_qubits > 1 for component in components))
+    for component, work in _works(components, circuit, parameter_values, shots, noise, seeds, rows, parities):
         clbits = component.clbits
         if not isinstance(work, SampleTask):
             single[clbits[0]] = work
             alone += component.qubits
             continue
-        for part in planned(work, component.qubits, executor, wish, limit_seconds):
-            for row, found in zip(part.rows.tolist(), part.sample(work, executor, report), strict=True):
-                bits[row][:, clbits] = found[:, : len(clbits)]
+        parts = planned(work, component.qubits, executor, wish, limit_seconds)
+        expect(sum(part.plan.seconds for part in parts))
+        for part in parts:
+            for piece, told in _pieces(part, report):
+                for row, found in zip(piece.rows.tolist(), piece.sample(work, executor, told), strict=True):
+                    bits[row][:, clbits] = found[:, : len(clbits)]
+                done += len(piece.rows)
+                advance(min(1.0, done / rest))
     if single:
         report(_product(alone, noise))
         table = np.stack(list(single.values()), axis=1)
@@ -97,7 +116,8 @@ def plans(  # noqa: PLR0913 - as in `sample`
     """Yield the plans that `sample` would report first; arguments and errors as there."""
     alone: list[int] = []
     rows = slice(0, len(parameter_values))
-    for component, work in _works(circuit, parameter_values, shots, noise, SeedPath((0,)), rows, parities):
+    components = _components(circuit, noise)
+    for component, work in _works(components, circuit, parameter_values, shots, noise, SeedPath((0,)), rows, parities):
         if isinstance(work, SampleTask):
             yield from (part.plan for part in planned(work, component.qubits, executor, wish, limit_seconds))
         else:
@@ -106,7 +126,32 @@ def plans(  # noqa: PLR0913 - as in `sample`
         yield _product(alone, noise)
 
 
+def _pieces(
+    part: Part | PropagatedPart, report: Callable[[Plan], None]
+) -> Iterator[tuple[Part | PropagatedPart, Callable[[Plan], None]]]:
+    """Yield the part's rows in pieces, with who is told of the plan: once, before the first.
+
+    What may turn to another method while it runs is one piece, so that all of its rows are run alike.
+    """
+    if not isinstance(part, Part) or math.isinf(part.plan.seconds):
+        yield part, report
+        return
+    number = max(1, min(len(part.rows), _MOST_PIECES, round(part.plan.seconds / PIECE_SECONDS)))
+    for rows in np.array_split(part.rows, number):
+        yield replace(part, rows=rows), report
+        report = _silently
+
+
+def _silently(_plan: Plan) -> None:
+    """Tell nobody."""
+
+
+def _components(circuit: QuantumCircuit, noise: DeviceNoise | None) -> list[Component]:
+    return split(circuit, frozenset() if noise is None else noise.labels)
+
+
 def _works(  # noqa: PLR0913, PLR0917 - as in `sample`
+    components: Sequence[Component],
     circuit: QuantumCircuit,
     parameter_values: NDArray[np.float64],
     shots: int,
@@ -116,7 +161,7 @@ def _works(  # noqa: PLR0913, PLR0917 - as in `sample`
     parities: Sequence[Parities] | None,
 ) -> Iterator[tuple[Component, SampleTask | NDArray[np.float64]]]:
     """Yield each component, and what to sample of it: for a single qubit only how likely its bit is 1 in each row."""
-    for number, component in enumerate(split(circuit, frozenset() if noise is None else noise.labels)):
+    for number, component in enumerate(components):
         values = evaluated(component.angles, circuit.parameters, parameter_values)
         model = None if noise is None else noise.restricted_to(component.qubits, component.uses)
         chances = single_qubits.chance_of_one(component.circuit, values, model)

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session, SessionId
-from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.messages.messages import Holder, Progress
 from qiskit_runtime_server.store.overviews import Overviews
 
 BY_OWNER: Final = "Deleted by its owner."
@@ -306,6 +306,9 @@ class QueueStore(Protocol):
             The job as it is now, Running or Queued, or None if the claim no longer held.
         """
 
+    async def note_progress(self, claim: Claim, progress: Progress) -> None:
+        """Keep how far a running job has come; does nothing if the claim no longer holds."""
+
     async def hold(self, claim: Claim, *, reason: str) -> Job | None:
         """Return the job to its old place in the queue, where it is not claimed before it is released.
 
@@ -370,6 +373,9 @@ class CountStore(Protocol):
 
     async def queue_position(self, job: Job) -> int:
         """Return how many queued jobs of that executor are older, plus one."""
+
+    async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
+        """Return when each job that runs there is about to end, as `Job.expected_end`."""
 
     async def seconds_used(self, account: AccountId) -> float:
         """Return the slot time that the account's jobs have taken, deleted jobs included."""

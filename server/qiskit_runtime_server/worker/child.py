@@ -36,6 +36,7 @@ from qiskit_runtime_server.messages.messages import (
     Log,
     Metrics,
     Pieces,
+    Progress,
     Ready,
     Task,
 )
@@ -43,6 +44,8 @@ from qiskit_runtime_server.worker.confinement import confine_calls, confine_file
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
+
+_Log = Callable[[str], None]
 
 _PR_SET_PDEATHSIG: Final = 1
 # Messages quote what clients send, which may be megabytes.
@@ -155,7 +158,7 @@ class _Estimates:
 
 
 def _outcome(
-    run_program: "Callable[[Task, BaseExecutor, Callable[[str], None], Callable[[float], None]], Completed]",
+    run_program: "Callable[[Task, BaseExecutor, _Log, Callable[[float], None], Callable[[Progress], None]], Completed]",
     task: Task,
     executor: "BaseExecutor",
     connection: socket.socket,
@@ -164,7 +167,13 @@ def _outcome(
     start = time.monotonic()
     failed: JobError
     try:
-        return run_program(task, executor, lambda text: _send(connection, Log(text=text)), _Estimates(connection))
+        return run_program(
+            task,
+            executor,
+            lambda text: _send(connection, Log(text=text)),
+            _Estimates(connection),
+            lambda progress: _send(connection, Log(text="", progress=progress)),
+        )
     except CircuitTooLongError as error:
         failed = CircuitTooLongError(f"{error} The limit: {task.limit}." if task.limit else str(error))
     except JobError as error:

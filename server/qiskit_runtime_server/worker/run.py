@@ -15,10 +15,11 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.backends.names import is_dry_run, metadata_of
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor, replaces
-from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Metrics, Task
+from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Metrics, Progress, Task
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.device.progress import ProgressMeter
 from qiskit_runtime_server.programs.device.shots import Journal, ShotSource, SimulatedShots
 from qiskit_runtime_server.programs.device.size import check_size
 from qiskit_runtime_server.programs.options.mitigation import Methods
@@ -44,6 +45,7 @@ def run_program(
     executor: BaseExecutor,
     log: Callable[[str], None],
     expect: Callable[[float], None] = lambda _seconds: None,
+    tell: Callable[[Progress], None] = lambda _progress: None,
 ) -> Completed:
     """Decode the job's params, run its program on `executor`, encode the result.
 
@@ -55,6 +57,7 @@ def run_program(
         executor: What runs it.
         log: Takes lines for the job's log: warnings, unless the job's level is above them, and more from INFO down.
         expect: Told of how many seconds a simulation is estimated to take, before it begins.
+        tell: Told how far it has come, as by `ProgressMeter`.
 
     Raises:
         JobError: If the job cannot be run as it is.
@@ -72,7 +75,9 @@ def run_program(
     check_calibration(task, executor)
     journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds, expect)
     source: ShotSource = (
-        DryRun(executor, journal) if is_dry_run(task.backend_name) else SimulatedShots(executor, journal)
+        DryRun(executor, journal)
+        if is_dry_run(task.backend_name)
+        else SimulatedShots(executor, journal, ProgressMeter(tell))
     )
     outcome = program(_Job(task=task, executor=executor, source=source, log=log, announce=journal.announce))
     metrics = Metrics(

@@ -102,8 +102,16 @@ class Timestamps(Answer):
     finished: Time | None
 
 
+class RunProgress(Answer):
+    """How far a running job has come, in circuits: each parameter set and each variant of one counts."""
+
+    done: int
+    total: int
+    """As far as that is known before variants are drawn."""
+
+
 class JobMetrics(Answer):
-    """What a job took."""
+    """What a job took, or is about to."""
 
     timestamps: Timestamps
     usage: FinalUsage
@@ -113,8 +121,12 @@ class JobMetrics(Answer):
     num_qubits: list[int]
     """Of each circuit."""
     qiskit_version: str | None
-    estimated_start_time: None = None
-    estimated_completion_time: None = None
+    progress: RunProgress | None
+    """Of a job that runs for some seconds; null otherwise, and of a plug-in's own primitives."""
+    estimated_start_time: Time | None
+    """About when a queued job starts, by what ran on its executor since yesterday; null if too little is known."""
+    estimated_completion_time: Time | None
+    """About when it ends: for a running job by its speed so far, before that by its plan; null as above."""
     position_in_queue: int | None
     """Counts older queued jobs of the executor, and the job; null unless it is queued."""
 

@@ -21,6 +21,7 @@ from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.dispatch import job_log
+from qiskit_runtime_server.dispatch.forecast import Forecast, forecast
 from qiskit_runtime_server.errors import (
     JobNotFoundError,
     MalformedRequestError,
@@ -202,9 +203,16 @@ async def results(job_id: PathName, caller: Caller, services: TheServices) -> Re
 
 @router.get("/{job_id}/metrics")
 async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> models.JobMetrics:
-    """Return when the job went through its states, and what it took."""
+    """Return when the job went through its states, what it took, and what is to be expected of it."""
     job = await services.store.jobs.get(caller.sees, job_id)
-    queued = job.state is JobState.QUEUED and job.held is None
+    now, position = datetime.now(UTC), None
+    end = job.expected_end()
+    expected = Forecast(end=None if end is None else max(now, end))
+    if job.state is JobState.QUEUED and job.held is None:
+        position = await services.store.counts.queue_position(job)
+        slots = services.pools[job.executor].size if job.executor in services.pools else 0
+        expected = await forecast(services.store.counts, job, position=position, slots=slots, now=now)
+    running = job.progress if job.state is JobState.RUNNING else None
     return models.JobMetrics(
         timestamps=models.Timestamps(
             created=job.created.isoformat(),
@@ -216,7 +224,10 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
         num_circuits=job.metrics.num_circuits,
         num_qubits=list(job.metrics.num_qubits),
         qiskit_version=job.metrics.qiskit_version,
-        position_in_queue=await services.store.counts.queue_position(job) if queued else None,
+        progress=None if running is None else models.RunProgress(done=running.done, total=running.total),
+        estimated_start_time=bodies.timestamp(expected.start),
+        estimated_completion_time=bodies.timestamp(expected.end),
+        position_in_queue=position,
     )
 
 

@@ -45,6 +45,9 @@ class DryRun:
         self.ideal_qubits = simulator.capabilities().num_qubits
         self.seconds = 0.0
 
+    def plan_circuits(self, number: int) -> None:
+        """Nothing is simulated, so nothing takes long."""
+
     def sample(  # noqa: PLR0913 - as in `ShotSource`
         self,
         circuit: QuantumCircuit,

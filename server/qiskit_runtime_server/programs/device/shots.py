@@ -13,6 +13,7 @@ from qiskit_ibm_runtime.results import QuantumProgramResult
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.progress import ProgressMeter
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
@@ -121,6 +122,9 @@ class ShotSource(Protocol):
     def seconds(self) -> float:
         """What the job has used so far."""
 
+    def plan_circuits(self, number: int) -> None:
+        """Count circuits as some that shots will be taken of; fewer than none if too many were counted before."""
+
     def sample(  # noqa: PLR0913 - all of them fix the bits, or how long they take
         self,
         circuit: QuantumCircuit,
@@ -164,9 +168,12 @@ class SimulatedShots:
         default_wish: That of the simulator.
     """
 
-    def __init__(self, simulator: Simulator, journal: Journal | None = None) -> None:
-        """Take shots with a simulator, and tell `journal` how."""
+    def __init__(
+        self, simulator: Simulator, journal: Journal | None = None, progress: ProgressMeter | None = None
+    ) -> None:
+        """Take shots with a simulator, and tell `journal` how, and `progress` how far it has come."""
         self._journal = journal or Journal()
+        self._progress = progress or ProgressMeter()
         self.catalog = simulator.catalog
         self.default_wish = simulator.default_wish
         self._simulator = simulator
@@ -181,6 +188,10 @@ class SimulatedShots:
     def seconds(self) -> float:
         """The time since this object was made."""
         return time.monotonic() - self._begin
+
+    def plan_circuits(self, number: int) -> None:
+        """See `ShotSource.plan_circuits`."""
+        self._progress.plan(number)
 
     def sample(  # noqa: PLR0913 - as in the protocol
         self,
@@ -209,6 +220,8 @@ class SimulatedShots:
             self._journal.add(plan)
             report(plan)
 
+        self._progress.begin(len(parameter_values))
+
         bits = engine.sample(
             self._simulator,
             circuit,
@@ -221,7 +234,10 @@ class SimulatedShots:
             parities=parities,
             report=begin,
             limit_seconds=self._journal.limit_seconds,
+            expect=self._progress.expect,
+            advance=self._progress.advance,
         )
+        self._progress.end()
         self._journal.count(len(parameter_values))
         return bits
 

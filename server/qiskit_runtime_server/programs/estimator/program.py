@@ -53,22 +53,33 @@ def execute(
         for index, plan in enumerate(plans):
             most = max(MAX_SHOTS, prepared.device.max_shots)
             isa.check_shots(plan.randomizations.total, most, prepared.device, f"pubs[{index}]")
+    counts = [_num_circuits(plan, prepared.options) for plan in plans]
+    source.plan_circuits(sum(counts))
     layered = [plan.pub for plan in plans if plan.methods.needs_layers]
     noise = layer_noise(prepared, layered) if layered else None
-    results = [_run(prepared, plan, noise, index) for index, plan in enumerate(plans)]
+    results = [_run(prepared, plan, noise, index, counts[index]) for index, plan in enumerate(plans)]
     metadata = _job_metadata(prepared.options)
     if noise is not None:
         metadata["resilience"]["layer_noise_model"] = list(noise.layers)
     return PrimitiveResult(results, metadata)
 
 
-def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> PubResult:
+def _run(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int, count: int) -> PubResult:
     if plan.direct:
         data = _estimate_pub(prepared, plan, index)
         return PubResult(data, plan.metadata(plan.randomizations, {}) | {"simulation": prepared.simulated()})
-    outcome = mitigated(prepared, plan, noise, index)
+    outcome = mitigated(prepared, plan, noise, index, count)
     metadata = plan.metadata(outcome.randomizations, outcome.resilience)
     return PubResult(outcome.data, metadata | {"simulation": prepared.simulated()})
+
+
+def _num_circuits(plan: Plan, options: Options) -> int:
+    """Return about how many circuits a pub is: exactly as many if it is direct, else before its variants are drawn."""
+    configurations = num_configurations(plan.pub)
+    if plan.direct:
+        return configurations
+    factors = len(options.resilience.zne.noise_factors) if plan.methods.zne else 1
+    return configurations * plan.randomizations.number * factors
 
 
 def num_configurations(pub: EstimatorPub) -> int:

@@ -45,6 +45,9 @@ from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire.reading import damage
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
+_BASES: Final = 9
+"""How many measurement bases show all errors of pairs of qubits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
@@ -121,10 +124,15 @@ def learned(
         )
         for item in program.items:
             item.circuit = _with_known_pulses(item.circuit)
-        result = run_items.run(prepared, program, seeds)
+        result = run_items.run(prepared, program, seeds, planned=circuits_of_layer(learning))
         prepared.source.prepare_for_learning(result, seeds)
         (errors,), (name,), fit = process_vanilla_result(result, raw_data_stage=_dropping(checks))
     return Learned(errors=errors, _name=name, _fit=fit, _checks=checks)
+
+
+def circuits_of_layer(learning: LayerLearning) -> int:
+    """Return about how many circuits the errors of a layer of gates are learned from."""
+    return _BASES * len(learning.layer_pair_depths) * learning.num_randomizations
 
 
 def _checking(device: Device, checks: Checks) -> PassManager | None:

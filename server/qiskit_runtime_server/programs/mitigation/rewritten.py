@@ -35,7 +35,7 @@ from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, asked_parities, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
-from qiskit_runtime_server.programs.mitigation.learning import learned
+from qiskit_runtime_server.programs.mitigation.learning import circuits_of_layer, learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
 from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience
@@ -88,6 +88,8 @@ def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> Layer
     layers = found_layers([_narrowed_pub(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
     known, learning = options.resilience.layer_noise_model, options.resilience.layer_noise_learning
     errors: list[PauliLindbladMap | None] = []
+    if known is None:
+        prepared.source.plan_circuits(len(layers[: learning.max_layers_to_learn]) * circuits_of_layer(learning))
     for number, layer in enumerate(layers):
         if known is not None:
             errors.append(known_errors(layer, known))
@@ -111,7 +113,7 @@ def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> Layer
     )
 
 
-def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int) -> Mitigated:
+def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, index: int, count: int) -> Mitigated:
     """Run one pub as planned.
 
     Args:
@@ -119,6 +121,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         plan: Its circuit has no control flow.
         noise: Of the layers, if the methods need it.
         index: Of the pub.
+        count: How many circuits of it have been counted as planned.
     """
     options, pub, methods, planned = prepared.options, plan.pub, plan.methods, plan.randomizations
     not_folded = _not_folded(pub.circuit, index) if methods.zne and not methods.pea else []
@@ -133,7 +136,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     if methods.trex and learning.shots_per_randomization != AUTO:
         special = {len(program.items) - 1: int(learning.shots_per_randomization)}
     asked = [asked_parities(program)] * (len(program.items) - methods.trex)
-    result = run_items.run(prepared, program, seeds, shots=special, qubits=qubits, asked=asked)
+    result = run_items.run(prepared, program, seeds, shots=special, qubits=qubits, asked=asked, planned=count)
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
     with warnings.catch_warnings():

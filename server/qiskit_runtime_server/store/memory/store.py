@@ -8,7 +8,7 @@ jobs where the SQL stores have an index. No method gives control away before it 
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
@@ -32,7 +32,7 @@ from qiskit_runtime_server.jobs import (
     started,
     taken_over,
 )
-from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.messages.messages import Holder, Progress
 from qiskit_runtime_server.store import fair_share
 from qiskit_runtime_server.store.fair_share import age
 from qiskit_runtime_server.store.memory.archive import MemoryArchive
@@ -241,6 +241,11 @@ class MemoryQueue(Part):
             self._state.hub.announce(Queued(executor=job.executor))
         return job
 
+    async def note_progress(self, claim: Claim, progress: Progress) -> None:
+        """See `QueueStore.note_progress`."""
+        if (kept := self._state.held(*claim.key)) is not None:
+            kept.job = replace(kept.job, progress=progress)
+
     async def hold(self, claim: Claim, *, reason: str) -> Job | None:
         """See `QueueStore.hold`."""
         kept = self._state.held(*claim.key)
@@ -313,6 +318,10 @@ class MemoryCounts(Part):
         """See `CountStore.queue_position`."""
         queued = self._state.waiting(job.executor)
         return 1 + sum(age(kept.job) < age(job) for kept in queued)
+
+    async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
+        """See `CountStore.expected_ends`."""
+        return [kept.job.expected_end() for kept in self._state.in_state(JobState.RUNNING, executor)]
 
     async def seconds_used(self, account: AccountId) -> float:
         """See `CountStore.seconds_used`."""

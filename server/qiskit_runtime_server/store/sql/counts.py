@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_
@@ -12,7 +12,8 @@ from qiskit_runtime_server.jobs import AccountId, Job
 from qiskit_runtime_server.store.port import Load, UsageDay
 from qiskit_runtime_server.store.sql.accounting import USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.sql.schema import IS_HELD, IS_WAITING, counts, executors, jobs, usage_days
+from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of
+from qiskit_runtime_server.store.sql.schema import IS_HELD, IS_RUNNING, IS_WAITING, counts, executors, jobs, usage_days
 
 _OLDEST_QUEUED: Final = (
     select(func.min(jobs.c.created)).where(IS_WAITING, jobs.c.executor == counts.c.executor).scalar_subquery()
@@ -36,6 +37,9 @@ _OLDER: Final = (
     .where(tuple_(jobs.c.created, jobs.c.id) < _ITS_AGE)
 )
 """How many waiting jobs of an executor are older than one. Index `jobs_waiting`."""
+
+_RUNNING: Final = select(*JOB_COLUMNS).where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"))
+"""The jobs that run on an executor. Index `jobs_leases`."""
 
 _DRAINING: Final = select(executors.c.name).where(executors.c.draining)
 """The executors that drain; reads the whole table, which has a row for each executor."""
@@ -67,6 +71,13 @@ class SqlCounts(SqlPart):
         age = {"its_created": job.created, "its_id": job.id}
         which = {"at_executor": job.executor, **age}
         return 1 + await self._database.read(lambda connection: connection.scalars(_OLDER, which).one())
+
+    @uninterrupted
+    async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
+        """See `CountStore.expected_ends`."""
+        which = {"at_executor": executor}
+        rows = await self._database.read(lambda connection: connection.execute(_RUNNING, which).mappings().all())
+        return [job_of(row).expected_end() for row in rows]
 
     @uninterrupted
     async def seconds_used(self, account: AccountId) -> float:

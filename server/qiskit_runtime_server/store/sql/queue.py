@@ -36,7 +36,7 @@ from qiskit_runtime_server.jobs import (
     set_back,
     taken_over,
 )
-from qiskit_runtime_server.messages.messages import Holder
+from qiskit_runtime_server.messages.messages import Holder, Progress
 from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
 from qiskit_runtime_server.store.port import Claim, DocumentKind, HeldJobs, Queued
 from qiskit_runtime_server.store.sql import transitions
@@ -44,7 +44,7 @@ from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.documents import write_document
 from qiskit_runtime_server.store.sql.packing import packed, size_of
-from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, holder_of, job_of
+from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, holder_of, job_of, json_text
 from qiskit_runtime_server.store.sql.schema import (
     CLOCK,
     IS_HELD,
@@ -128,6 +128,13 @@ _FREE_LANE: Final = (
 
 _MARK_LONG: Final = update(jobs).where(jobs.c.id == bindparam("of_job")).values(long_since=bindparam("since"))
 """Notes that a job is no short one. Primary key of `jobs`."""
+
+_NOTE_PROGRESS: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.fence == bindparam("under_fence"), IS_RUNNING)
+    .values(progress=bindparam("new_progress"))
+)
+"""Keeps how far a running job has come, if the claim still holds. Primary key of `jobs`."""
 
 _HELD_JOBS: Final = (
     select(jobs.c.account, jobs.c.instance, func.count().label("jobs"))
@@ -302,6 +309,12 @@ class SqlQueue(SqlPart):
         if job is not None and job.state is JobState.QUEUED:
             self._database.announce(Queued(executor=job.executor))
         return job
+
+    @uninterrupted
+    async def note_progress(self, claim: Claim, progress: Progress) -> None:
+        """See `QueueStore.note_progress`."""
+        which = {"of_job": claim.job.id, "under_fence": claim.job.fence, "new_progress": json_text(progress)}
+        await self._database.change(lambda connection: connection.execute(_NOTE_PROGRESS, which).rowcount)
 
     @uninterrupted
     async def hold(self, claim: Claim, *, reason: str) -> Job | None:

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId, SessionMode, SessionState
-from qiskit_runtime_server.messages.messages import Holder, Metrics
+from qiskit_runtime_server.messages.messages import Holder, Metrics, Progress
 from qiskit_runtime_server.store.sql.schema import jobs
 
 JOB_COLUMNS: Final = tuple(
@@ -18,6 +18,7 @@ JOB_COLUMNS: Final = tuple(
 _CHANGES: Final = msgspec.json.Decoder(tuple[tuple[SessionState, datetime], ...])
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _METRICS: Final = msgspec.json.Decoder(Metrics)
+_PROGRESS: Final = msgspec.json.Decoder(Progress)
 
 
 def json_text(value: object) -> str:
@@ -57,6 +58,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "max_qubits": job.max_qubits,
         "long_since": job.long_since,
         "held": job.held,
+        "progress": None if job.progress is None else json_text(job.progress),
     }
 
 
@@ -92,6 +94,7 @@ def job_of(row: RowMapping) -> Job:
         max_qubits=row["max_qubits"],
         long_since=row["long_since"],
         held=row["held"],
+        progress=None if row["progress"] is None else _PROGRESS.decode(row["progress"]),
     )
 
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -122,6 +122,7 @@ jobs = Table(
     Column("max_qubits", Integer, comment="Of a part of a circuit"),
     Column("long_since", UtcDateTime, comment="Null while it counts as a short job"),
     Column("held", Text, comment="Why it is not started; null if it is when its turn comes"),
+    Column("progress", Text, comment="JSON; of the run that goes on, null while nothing is known"),
     Column("lease_until", Double, comment="Seconds on the store's lease clock"),
     Column("endpoint", String, comment="Of the last holder"),
     Column("boot_id", String, comment="Of the last holder"),

@@ -11,7 +11,20 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, Double, Update, and_, bindparam, case, cast, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Double,
+    Update,
+    and_,
+    bindparam,
+    case,
+    cast,
+    insert,
+    null,
+    select,
+    update,
+)
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import Job, Session, started
@@ -30,7 +43,9 @@ def _update_job(*columns: str) -> Update:
 _START: Final = _update_job("state", "started", "fence", "held", "lease_until", "endpoint", "boot_id")
 """Has a job run under a lease. Primary key of `jobs`."""
 
-_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses", "long_since", "held")
+_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses", "long_since", "held").values(
+    progress=null()
+)
 """Has a job wait again. Primary key of `jobs`."""
 
 _END: Final = _update_job(

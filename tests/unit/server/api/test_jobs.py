@@ -2,11 +2,14 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from kit.server.api_in_process import BACKEND, Api, body, submit
+from kit.server.played_pool import NAME
+from qiskit_runtime_server.jobs import JobState, Outcome
+from qiskit_runtime_server.messages.messages import Progress
 
 ROUTES = [
     ("GET", ""),
@@ -136,6 +139,54 @@ async def test_metrics_follow_the_job(api: Api) -> None:
     assert ended["usage"] == {"quantum_seconds": 4, "seconds": 4, "qpu_charge_time_seconds": 4, "status": "final"}
     assert ended["timestamps"]["finished"] >= ended["timestamps"]["running"] >= ended["timestamps"]["created"]
     assert ended["executions"] == 10
+
+
+async def test_metrics_say_how_far_a_running_job_is_and_when_it_is_about_to_end(api: Api) -> None:
+    job = await submit(api.alice)
+    claim = await api.start_next()
+    unknown = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    names = ("progress", "estimated_start_time", "estimated_completion_time")
+    assert [unknown[name] for name in names] == [None, None, None]
+    await api.store.queue.note_progress(claim, Progress(done=3, total=10, seconds=50.0))
+    running = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    assert (running["progress"], running["estimated_start_time"]) == ({"done": 3, "total": 10}, None)
+    took = datetime.fromisoformat(running["estimated_completion_time"]) - datetime.fromisoformat(
+        running["timestamps"]["running"]
+    )
+    assert took.total_seconds() == pytest.approx(50)
+    await api.store.queue.note_progress(claim, Progress(done=9, total=10, seconds=0.0))
+    overdue = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    assert datetime.fromisoformat(overdue["estimated_completion_time"]) > datetime.fromisoformat(
+        overdue["timestamps"]["running"]
+    )
+    assert await api.store.queue.finish(claim, Outcome(state=JobState.COMPLETED), b"{}")
+    ended = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    assert [ended[name] for name in names] == [None, None, None]
+
+
+async def test_metrics_say_when_a_queued_job_is_about_to_start_and_end(api: Api) -> None:
+    async def expected(job: str) -> list[float | None]:
+        """Return start and end of a job, in seconds from now."""
+        found = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+        times = (found[f"estimated_{what}_time"] for what in ("start", "completion"))
+        now = datetime.now(UTC)
+        return [None if time is None else (datetime.fromisoformat(time) - now).total_seconds() for time in times]
+
+    alone = await submit(api.alice)
+    start, end = await expected(alone)
+    assert start == pytest.approx(0, abs=5)
+    assert end is None, "nobody knows how long jobs take here"
+    await api.end_next(seconds=10)
+    await submit(api.alice)
+    await api.end_next(seconds=30)
+    await submit(api.bob)
+    running = await api.start_next()
+    await api.store.queue.note_progress(running, Progress(done=1, total=10, seconds=40.0))
+    await submit(api.bob)
+    queued = await submit(api.alice)
+    assert await expected(queued) == pytest.approx([40 + 20, 40 + 20 + 20], abs=5)
+    await api.store.queue.drain(NAME, draining=True)
+    assert await expected(queued) == [None, None]
 
 
 async def test_a_job_is_cancelled_once_by_its_owner_or_an_admin(api: Api) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Protocol
 
 import pytest
@@ -21,7 +22,7 @@ from qiskit_runtime_server.jobs import (
     RetryReason,
     Session,
 )
-from qiskit_runtime_server.messages.messages import Metrics
+from qiskit_runtime_server.messages.messages import Metrics, Progress
 from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
 from qiskit_runtime_server.store.port import Claim, Load, Store
 
@@ -369,3 +370,33 @@ async def test_a_queue_position_counts_the_older_jobs_of_the_executor(store: Sto
 
 async def test_an_account_that_never_ran_anything_has_used_nothing(store: Store) -> None:
     assert await store.counts.seconds_used(ALICE) == 0.0
+
+
+async def test_how_far_a_run_has_come_is_kept_while_it_goes_on(store: Store, new_job: NewJob) -> None:
+    await store.jobs.add(new_job(max_seconds=60), b"{}")
+    claim = await claimed(store)
+    assert await store.counts.expected_ends(AER) == [None]
+    assert await store.counts.expected_ends(ExecutorName("other")) == []
+    progress = Progress(done=3, total=10, seconds=20.0)
+    await store.queue.note_progress(claim, progress)
+    running = await store.jobs.get(ALICE, claim.job.id)
+    assert running.progress == progress
+    assert running.started is not None
+    assert await store.counts.expected_ends(AER) == [running.started + timedelta(seconds=20)]
+    await store.queue.note_progress(claim, Progress(done=4, total=10, seconds=1e9))
+    assert await store.counts.expected_ends(AER) == [running.started + timedelta(seconds=60)]
+
+
+async def test_a_run_that_is_none_any_more_does_not_say_how_far_it_is(store: Store, new_job: NewJob) -> None:
+    await store.jobs.add(new_job(), b"{}")
+    first = await claimed(store)
+    await store.queue.note_progress(first, Progress(done=3, total=10))
+    await store.queue.give_back(first, RetryReason.LOST, reason="gone")
+    assert (await store.jobs.get(ALICE, first.job.id)).progress is None
+    again = await claimed(store)
+    await store.queue.note_progress(first, Progress(done=4, total=10))
+    assert (await store.jobs.get(ALICE, again.job.id)).progress is None
+    await store.queue.finish(again, Outcome(state=JobState.COMPLETED), b"{}")
+    await store.queue.note_progress(again, Progress(done=5, total=10))
+    ended = await store.jobs.get(ALICE, again.job.id)
+    assert (ended.state, ended.progress) == (JobState.COMPLETED, None)

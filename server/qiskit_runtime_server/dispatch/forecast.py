@@ -1,0 +1,81 @@
+"""When a queued job may be expected to start: by when those that run end, and by what such jobs took lately.
+
+The api does not read circuits, so nothing is known of a queued job itself: each counts as long as the mean of the jobs
+that ended on its executor since yesterday (UTC). Jobs are taken to start by age. The work ahead of a job is poured over
+the slots, like water over steps, each as high as its slot is busy:
+
+    slots free in 0 s and 60 s, 4 jobs of 30 s ahead      start in 90 s: 90 s of work fit in one slot, 30 s in the other
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.jobs import Job
+from qiskit_runtime_server.store.port import CountStore, Load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """About when a job starts and ends; None where nothing is known of that."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+async def forecast(counts: CountStore, job: Job, *, position: int, slots: int, now: datetime) -> Forecast:
+    """Return about when a job that waits for its turn starts and ends.
+
+    Args:
+        counts: What is known of the executor.
+        job: Is queued, and not held.
+        position: As of `CountStore.queue_position`.
+        slots: How many jobs run at a time there; without any, nobody knows when that changes.
+        now: The time.
+    """
+    if slots == 0 or (await counts.load()).get(job.executor, Load()).draining:
+        return Forecast()
+    seconds = await _mean_seconds(counts, job.executor, now)
+    start = expected_start(now, await counts.expected_ends(job.executor), slots, ahead=position - 1, seconds=seconds)
+    end = None if start is None or seconds is None else start + timedelta(seconds=seconds)
+    return Forecast(start=start, end=end)
+
+
+def expected_start(
+    now: datetime, ends: Sequence[datetime | None], slots: int, *, ahead: int, seconds: float | None
+) -> datetime | None:
+    """Return about when a queued job starts, not before `now`; None if too little is known.
+
+    Args:
+        now: The time.
+        ends: When each running job is about to end; None for one that nothing is known of. Of more than there are
+            slots, those that end first leave none behind.
+        slots: How many jobs run at a time, at least one.
+        ahead: How many queued jobs come before it.
+        seconds: How long a job takes of which nothing is known, if that is known.
+    """
+    if seconds is None and (ahead or None in ends):
+        return None
+    mean = timedelta(seconds=seconds or 0.0)
+    busy = sorted(max(timedelta(0), end - now) if end is not None else mean for end in ends)[-slots:]
+    free = [timedelta(0)] * (slots - len(busy)) + busy
+    return now + _level(free, ahead * mean)
+
+
+def _level(steps: Sequence[timedelta], work: timedelta) -> timedelta:
+    """Return how high `work` stands above `steps`, which rise."""
+    poured = timedelta(0)
+    for number, step in enumerate(steps, start=1):
+        poured += step
+        level = (work + poured) / number
+        if number == len(steps) or level <= steps[number]:
+            return level
+    raise AssertionError("There is a slot.")
+
+
+async def _mean_seconds(counts: CountStore, executor: ExecutorName, now: datetime) -> float | None:
+    today = now.date()
+    days = [day for day in await counts.usage(today - timedelta(days=1), today) if day.executor == executor]
+    jobs = sum(day.jobs for day in days)
+    return sum(day.seconds for day in days) / jobs if jobs else None
