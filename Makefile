@@ -109,7 +109,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 # The oldest client that speaks schema v0.2 of the executor program, with what there was beside it in its time.
 CLIENT_0_46 := qiskit-ibm-runtime==0.46.1 qiskit==2.3.1 samplomatic==0.13.0 ibm-quantum-schemas==0.5.20260320
 # What the client library's own integration tests need; the library's version is that of tests/client_suite/run.py.
-CLIENT_SUITE := qiskit-ibm-runtime==0.51.0 qiskit-aer pproxy==2.7.8 pytest responses simplejson
+CLIENT_SUITE := qiskit-ibm-runtime==0.51.0 qiskit-noise-learning qiskit-aer pproxy==2.7.8 pytest responses simplejson
 # What tests/processes/workflows run: the client library's version is the server's, by the constraints.
 WORKFLOWS := mthree qiskit-addon-cutting qiskit-addon-obp qiskit-addon-sqd qiskit-algorithms qiskit-experiments qiskit-ibm-runtime \
   qiskit-machine-learning

@@ -14,7 +14,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_HOSTS = ("iam", "quantum", "us-east.quantum-computing", "globalcatalog", "api.global-search-tagging")
+_HOSTS = (
+    "iam",
+    "quantum",
+    "us-east.quantum-computing",
+    "globalcatalog",
+    "api.global-search-tagging",
+    "resource-controller",
+)
 
 
 @contextmanager

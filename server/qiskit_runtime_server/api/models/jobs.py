@@ -89,7 +89,7 @@ class Jobs(Answer):
 
     jobs: list[JobWithParams]
     count: int
-    """How many jobs there are on all pages."""
+    """How many jobs there are on all pages; at least `offset`."""
     limit: int
     offset: int
 

@@ -271,7 +271,8 @@ async def _listed(services: Services, account: AccountId, wanted: Listing) -> Re
     views = [view_of(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
     if not wanted.exclude_params:
         views = [await _with_params(services, job, view) for job, view in zip(jobs, views, strict=True)]
-    page = {"jobs": views, "count": count, "limit": query.limit, "offset": query.offset}
+    # Clients page on until they have `count` jobs, less the skipped ones: without end if those are more than there are.
+    page = {"jobs": views, "count": max(count, query.offset), "limit": query.limit, "offset": query.offset}
     return Response(msgspec.json.encode(page), media_type=JSON)
 
 

@@ -245,6 +245,15 @@ async def test_a_page_has_as_many_jobs_as_the_platforms_own(api: Api) -> None:
         assert (len(page["jobs"]), page["limit"], page["count"]) == (most, most, 201)
 
 
+async def test_a_page_past_the_end_ends_the_pages_of_the_client(api: Api) -> None:
+    for _ in range(3):
+        await submit(api.alice)
+    # The client asks on until it has as many jobs as there are, less those that it has skipped.
+    for offset, count in ((2, 3), (3, 3), (10, 10)):
+        page = (await api.alice.get("/jobs", params={"offset": offset})).json()
+        assert (len(page["jobs"]), page["count"]) == (count - offset, count)
+
+
 async def test_listings_have_params_when_they_are_asked_for(api: Api) -> None:
     await submit(api.alice, params={"pubs": [], "x": [1, "\u00e9"]})
     await submit(api.alice, private=True)
