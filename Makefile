@@ -52,7 +52,7 @@ cluster: $(STAMP) ## Start a Kubernetes control plane, print its kubeconfig, sto
 	@PYTHONPATH=tests $(BIN)/python -m kit.kubernetes.control_plane
 
 # A failed test does not keep the page from being written: it is a line of it, and the exit status of the last step.
-CLIENT_TESTS := tests/processes/client/test_clients.py tests/processes/client/test_rest.py
+CLIENT_TESTS := $(patsubst %,tests/processes/client/test_%.py,clients rest c_client)
 conformance: $(STAMP) ## Ask a server with every client whether it conforms; writes docs/reference/conformance.md
 	@rm -f build/conformance/tests.xml
 	-ALL_CLIENTS=true CI=true $(BIN)/python -m pytest --junitxml=build/conformance/tests.xml $(CLIENT_TESTS) $(ARGS)

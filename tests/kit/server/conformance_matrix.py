@@ -24,6 +24,7 @@ SIDE_BY_SIDE = 2
 OTHERS = {
     "test_clients": "QRMI and the scripts of older clients",
     "test_rest": "Plain REST, the bodies of IBM's guides",
+    "test_c_client": "The requests of IBM's C client",
 }
 
 

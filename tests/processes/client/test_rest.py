@@ -1,4 +1,4 @@
-"""The bodies of IBM's guides to its REST API, and those of its C client, sent as curl sends them.
+"""The bodies of IBM's guides to its REST API, sent as curl sends them.
 
 https://quantum.cloud.ibm.com/docs/guides/sampler-rest-api
 https://quantum.cloud.ibm.com/docs/guides/estimator-rest-api
@@ -14,7 +14,6 @@ import pytest
 from qiskit import QuantumCircuit, qasm3
 from qiskit.circuit import Parameter
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import RuntimeEncoder
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
 from kit.server.http_jobs import end_of, signed_in
@@ -239,24 +238,3 @@ def test_a_job_that_asks_for_too_much_time_gets_what_there_is(client: httpx.Clie
         job_id = client.post("/jobs", json=job).raise_for_status().json()["id"]
         costs.append(client.get(f"/jobs/{job_id}").json()["cost"])
     assert costs == [10_800, 20, 10_800]
-
-
-class TestCClient:
-    """What https://github.com/Qiskit/qiskit-ibm-runtime-c sends: a pub is a circuit, and shots may be null."""
-
-    @pytest.mark.parametrize(("shots", "number"), [(100, 100), (None, 4096)])
-    def test_its_sampler(self, client: httpx.Client, shots: int | None, number: int) -> None:
-        circuit = QuantumCircuit(1, 1)
-        circuit.x(0)
-        circuit.measure(0, 0)
-        pub = json.loads(json.dumps(circuit, cls=RuntimeEncoder))
-        result = run(client, "sampler", [pub], params={"shots": shots, "version": 2}, version=2)
-        assert len(result["results"][0]["data"]["c"]["samples"]) == number
-
-    def test_its_estimator(self, client: httpx.Client) -> None:
-        circuit = QuantumCircuit(5)
-        circuit.x(0)
-        pub = [json.loads(json.dumps(circuit, cls=RuntimeEncoder)), {"IIIIZ": 1.0, "IIIZI": 0.5}]
-        params = {"version": 2, "resilience_level": 0, "precision": None, "support_qiskit": None}
-        result = run(client, "estimator", [pub], params=params, version=2)
-        assert result["results"][0]["data"]["evs"] == pytest.approx(-0.5, abs=0.15)

@@ -1,5 +1,6 @@
 """The estimator's values agree with exact ones, its errors with repetition, and it takes no needless shots."""
 
+import json
 import math
 from typing import Any
 
@@ -294,6 +295,13 @@ class TestSeeds:
 
 
 class TestMetadata:
+    def test_data_say_of_which_type_their_fields_are(self, estimate: Run) -> None:
+        document = json.loads(encode_result(estimate([(bell(2), "ZI", None, 0.1), (bell(2), ["ZI", "XX"])])))
+        for pub in document["__value__"]["pub_results"]:
+            data = pub["__value__"]["data"]["__value__"]
+            assert data["field_names"] == list(data["fields"])
+            assert data["field_types"] == ["<class 'numpy.ndarray'>"] * len(data["fields"])
+
     def test_the_client_decodes_all_of_it(self, estimate: Run) -> None:
         circuit = bell(2)
         circuit.metadata = {"name": "bell"}
