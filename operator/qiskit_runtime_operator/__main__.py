@@ -1,6 +1,8 @@
 """The command line."""
 
 import asyncio
+import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +42,12 @@ def run(kubeconfig: Files = None, context: Context = None) -> None:
     """
     settings = Settings.load()
     begin_log(settings.log_level, settings.log_format)
-    asyncio.run(operate(settings, Kubeconfig(files=kubeconfig, context=context)))
+    with asyncio.Runner() as runner:
+        runner.run(operate(settings, Kubeconfig(files=kubeconfig, context=context)))
+        # All is done, and the Lease is free. To take the process apart would take longer than that, or very long, where
+        # a thread waits for a name server that does not answer.
+        logging.shutdown()
+        os._exit(0)
 
 
 @crds.command()

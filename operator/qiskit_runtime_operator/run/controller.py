@@ -4,12 +4,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import aiohttp
-import kopf
 
 from qiskit_runtime_operator.backoff import Backoff
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
@@ -34,7 +34,7 @@ from qiskit_runtime_operator.scaling.autoscaler import Autoscaler
 from qiskit_runtime_operator.settings import Settings
 from qiskit_runtime_operator.status.readiness import address_to_ask
 from qiskit_runtime_operator.watch.inventory import Inventory
-from qiskit_runtime_operator.watch.kopf_watches import handlers, watching
+from qiskit_runtime_operator.watch.kopf_watches import handlers, watches, watching
 from qiskit_runtime_operator.watch.watchdog import Watchdog
 from qiskit_runtime_operator.watch.work_queue import WorkQueue
 
@@ -100,8 +100,13 @@ class Controller:
             answers=self._readiness.answers,
         )
 
-    async def run(self, stop: asyncio.Event, watchdog: Watchdog, metrics: WorkMetrics) -> None:
-        """Work until `stop` is set, or a signal comes.
+    async def run(self, watchdog: Watchdog, metrics: WorkMetrics, keep_signals: Callable[[], None]) -> None:
+        """Work until cancelled.
+
+        Args:
+            watchdog: Told what the watches tell.
+            metrics: Of the passes.
+            keep_signals: Called when kopf has taken the signals.
 
         Raises:
             ExceptionGroup: Of LeadershipLostError, ClusterError or OperatorError: it cannot go on like this.
@@ -109,31 +114,27 @@ class Controller:
         metrics.depth.set_function(self._queue.__len__)
         watchdog.expect(collection_path(kind, namespace) for kind, namespace in self._collections())
         await until_answered(partial(self._begin, watchdog))
-        async with asyncio.TaskGroup() as group:
-            background = [
-                group.create_task(self._resync(watchdog)),
-                group.create_task(self._list_afresh(watchdog)),
-                group.create_task(self._tell_refusals(watchdog)),
-                group.create_task(self._read_loads()),
-                group.create_task(self._autoscale()),
-                group.create_task(self._give_turns()),
-                *(group.create_task(self._reconcile(metrics)) for _ in range(self._settings.workers)),
-            ]
-            await self._watch(stop, watchdog)
-            for task in background:
-                task.cancel()
+        async with self._watches(watchdog, keep_signals) as ended, asyncio.TaskGroup() as group:
+            group.create_task(self._resync(watchdog))
+            group.create_task(self._list_afresh(watchdog))
+            group.create_task(self._tell_refusals(watchdog))
+            group.create_task(self._read_loads())
+            group.create_task(self._autoscale())
+            group.create_task(self._give_turns())
+            for _ in range(self._settings.workers):
+                group.create_task(self._reconcile(metrics))
+            await ended
 
-    async def _watch(self, stop: asyncio.Event, watchdog: Watchdog) -> None:
+    def _watches(
+        self, watchdog: Watchdog, spawned: Callable[[], None]
+    ) -> AbstractAsyncContextManager[asyncio.Future[None]]:
         settings = self._settings
-        await kopf.operator(
-            registry=handlers(self._connection, self._kinds, self._inventory, self._queue, watchdog),
-            # kopf would ask for the user's name, which a container's user need not have.
-            identity=cast("Any", settings.pod_name),
-            settings=watching(self._kinds, settings.watch_renewal, settings.watch_silence),
-            standalone=True,
-            clusterwide=not settings.namespaces,
+        return watches(
+            handlers(self._connection, self._kinds, self._inventory, self._queue, watchdog),
+            watching(self._kinds, settings.watch_renewal, settings.watch_silence),
+            identity=settings.pod_name,
             namespaces=settings.namespaces,
-            stop_flag=stop,
+            spawned=spawned,
         )
 
     async def _reconcile(self, metrics: WorkMetrics) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import os
-import signal
 import time
 from collections.abc import Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -25,6 +25,7 @@ from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
 from qiskit_runtime_operator.metrics import LeaderMetrics, ScalingMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.run.controller import Controller, optional_apis, until_answered
 from qiskit_runtime_operator.run.probes import metrics, probes
+from qiskit_runtime_operator.run.stopping import set_on_signals, until_set
 from qiskit_runtime_operator.settings import Settings
 from qiskit_runtime_operator.watch.watchdog import Watchdog
 
@@ -49,8 +50,7 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
         OperatorError: If there is no way to begin, or to go on.
     """
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    set_on_signals(stop)
     # Each counter and histogram would have a second series that says when it was made.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
     registry = CollectorRegistry()
@@ -63,7 +63,7 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
             probes(settings.health_port, live=watchdog.silent, ready=leadership.out_of_touch),
             metrics(settings.metrics_port, registry),
         ):
-            if not await _before(stop, leadership.acquire()):
+            if not await until_set(stop, leadership.acquire()):
                 return
             cluster = Cluster(
                 connection,
@@ -74,11 +74,10 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
 
             async def lead() -> None:
                 apis = await until_answered(lambda: optional_apis(cluster))
-                await Controller(settings, connection, cluster, outside, apis=apis, scaling=scaling).run(
-                    stop, watchdog, work
-                )
+                controller = Controller(settings, connection, cluster, outside, apis=apis, scaling=scaling)
+                await controller.run(watchdog, work, keep_signals=partial(set_on_signals, stop))
 
-            await _while_leading(leadership, lead())
+            await _while_leading(leadership, until_set(stop, lead()))
             await leadership.release()
 
 
@@ -103,19 +102,7 @@ def _measure(registry: CollectorRegistry, leadership: Leadership, watchdog: Watc
     return WorkMetrics(registry)
 
 
-async def _before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Wait for `work`, but no longer than until `stop` is set; tell whether it is done."""
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finished = tasks[0].done()
-    for task in tasks:
-        task.cancel()
-    if finished:
-        await tasks[0]
-    return finished
-
-
-async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, None]) -> None:
+async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, object]) -> None:
     """Work, and renew the Lease; without it, end at once."""
 
     async def keep() -> None:
