@@ -21,6 +21,7 @@ from qiskit_runtime_server.api.routes import (
     sessions,
     workloads,
 )
+from qiskit_runtime_server.api.traces import TracedRequests
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.metrics import new_registry
 from qiskit_runtime_server.roles.services import run_services
@@ -62,6 +63,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     )
     app.state.registry = registry
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
+    app.add_middleware(TracedRequests)
     errors.install(app)
     runtime = APIRouter()
     runtime.include_router(instances.versions)

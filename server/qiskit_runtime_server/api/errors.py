@@ -1,7 +1,6 @@
 """How errors look over HTTP: the one table of status codes, and the two shapes of body that clients read."""
 
 import logging
-import uuid
 from http import HTTPStatus
 from typing import Final
 
@@ -23,6 +22,7 @@ from qiskit_runtime_server.errors import (
     TooSlowError,
     UnavailableError,
 )
+from qiskit_runtime_server.log.trace import current_trace
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def error_response(request: Request, status: int, message: str) -> JSONResponse:
 
     The log has a line with its trace, so that a user who quotes it can be helped.
     """
-    trace = uuid.uuid4().hex
+    trace = current_trace()
     level = logging.INFO if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
     path = request.scope.get("raw_path", b"").decode("ascii", "replace")
     # What a client wrote may be part of the message, and must not begin a line of its own.

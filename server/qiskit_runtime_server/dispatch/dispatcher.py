@@ -40,6 +40,7 @@ from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
 from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
 from qiskit_runtime_server.jobs import JobId, JobState, RetryReason
 from qiskit_runtime_server.log.failures import FailureLog
+from qiskit_runtime_server.log.trace import of_job
 from qiskit_runtime_server.messages.messages import PATIENCE, Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
 from qiskit_runtime_server.waiting import KeptTasks, News, cancelled
@@ -204,10 +205,16 @@ class Dispatcher:
         reservation = pool.attach(previous) if isinstance(pool, LastingPool) and previous is not None else None
         self._metrics.taken_over(executor, followed=reservation is not None)
         if reservation is not None:
-            logger.info("Job %s was lost by its dispatcher and is followed from here.", claim.job.id)
+            logger.info(
+                "Job %s was lost by its dispatcher and is followed from here.", claim.job.id, extra=of_job(claim.job.id)
+            )
             self._follow(FollowedRun(claim=claim, reservation=reservation, attached=True))
         else:
-            logger.warning("Job %s was lost by whoever ran it and goes back to the queue.", claim.job.id)
+            logger.warning(
+                "Job %s was lost by whoever ran it and goes back to the queue.",
+                claim.job.id,
+                extra=of_job(claim.job.id),
+            )
             await self._follower.requeue(claim, RetryReason.LOST, "The executor that ran the job was lost.")
 
     def _follow(self, run: FollowedRun) -> None:
@@ -260,6 +267,7 @@ class Dispatcher:
                 "Following the run of job %s failed; it is tried again when the job's lease has run out.",
                 run.claim.job.id,
                 exc_info=error,
+                extra=of_job(run.claim.job.id),
             )
 
     def _stop_following(self, job_id: JobId) -> bool:
@@ -267,7 +275,7 @@ class Dispatcher:
         ours = [run for (running, _), run in self._runs.items() if running == job_id]
         for run in ours:
             if run.stop_following():
-                logger.info("Job %s was cancelled or deleted: its run is ended.", job_id)
+                logger.info("Job %s was cancelled or deleted: its run is ended.", job_id, extra=of_job(job_id))
         return bool(ours)
 
     async def _renew(self) -> None:
@@ -277,9 +285,15 @@ class Dispatcher:
         for key in claims - held:
             if (run := self._runs.get(key)) and run.stop_following():
                 if await self._has_ended(key[0]):
-                    logger.info("Job %s was cancelled or deleted at another replica: its run is ended.", key[0])
+                    logger.info(
+                        "Job %s was cancelled or deleted at another replica: its run is ended.",
+                        key[0],
+                        extra=of_job(key[0]),
+                    )
                     continue
-                logger.info("Job %s is not ours any more under fence %d: another replica has it.", *key)
+                logger.info(
+                    "Job %s is not ours any more under fence %d: another replica has it.", *key, extra=of_job(key[0])
+                )
                 self._metrics.lease_lost(run.claim.job.executor)
 
     async def _has_ended(self, job_id: JobId) -> bool:

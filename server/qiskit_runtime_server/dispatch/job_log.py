@@ -3,6 +3,7 @@
 import logging
 
 from qiskit_runtime_server.jobs import Job
+from qiskit_runtime_server.log.trace import of_job
 
 logger = logging.getLogger(__name__)
 
@@ -73,4 +74,4 @@ def _what(job: Job) -> str:
 
 def _fields(job: Job) -> dict[str, object]:
     """Return what a JSON line has beside its message."""
-    return {"job": job.id, "account": job.account, "program": job.program_id, "backend": job.backend}
+    return {**of_job(job.id), "account": job.account, "program": job.program_id, "backend": job.backend}

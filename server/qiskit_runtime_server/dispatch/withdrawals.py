@@ -7,6 +7,7 @@ from functools import partial
 from qiskit_runtime_server.dispatch.store_calls import insist
 from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
 from qiskit_runtime_server.jobs import Job, JobId
+from qiskit_runtime_server.log.trace import of_job
 from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.waiting import KeptTasks
 
@@ -45,7 +46,10 @@ class Withdrawals:
                 " it was: %s",
                 job.id,
                 error,
+                extra=of_job(job.id),
             )
             return
         self._end_run(job.id)
-        logger.info("The submission of job %s failed after it was stored; the job is withdrawn.", job.id)
+        logger.info(
+            "The submission of job %s failed after it was stored; the job is withdrawn.", job.id, extra=of_job(job.id)
+        )

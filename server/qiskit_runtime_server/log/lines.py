@@ -1,8 +1,8 @@
 """How the lines of the log look: text for people, or one JSON object a line for what collects logs.
 
 A JSON line has `time` (RFC 3339, UTC), `level` as in `QRS_LOG_LEVEL`, `logger` and `message`, `exception` if there is
-one, and all that a call of the logger gives as `extra`. The operator writes the same, and reads the last such line of a
-container that ended.
+one, `trace` of the request or job that it is about (`log.trace`), and all that a call of the logger gives as `extra`.
+The operator writes the same but for traces, and reads the last such line of a container that ended.
 """
 
 import json
@@ -11,6 +11,8 @@ import sys
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, NoReturn
+
+from qiskit_runtime_server.log.trace import TextFormatter, Traced
 
 LogFormat = Literal["text", "json"]
 
@@ -45,7 +47,8 @@ class JsonFormatter(logging.Formatter):
 def begin_log(level: str, form: LogFormat) -> None:
     """Have this process write its log to stderr; as JSON, also warnings of Python and errors that nobody caught."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(_TEXT))
+    handler.addFilter(Traced())
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

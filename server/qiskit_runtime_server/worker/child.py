@@ -27,6 +27,7 @@ from qiskit_runtime_server.errors import (
     is_panic,
 )
 from qiskit_runtime_server.log.lines import LogFormat, begin_log
+from qiskit_runtime_server.log.trace import begin_trace
 from qiskit_runtime_server.messages.messages import (
     EXECUTORS,
     LENGTH,
@@ -114,8 +115,10 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int, scratch: Path
     _send(connection, Ready(capabilities=capabilities, confinement=tuple(confinement)))
     tasks = msgspec.msgpack.Decoder(Task)
     while (frame := _receive(connection)) is not None:
-        _send(connection, _outcome(run_program, tasks.decode(frame), executor, connection))
-        del frame
+        task = tasks.decode(frame)
+        begin_trace(task.job_id)
+        _send(connection, _outcome(run_program, task, executor, connection))
+        del frame, task
         _trim()
 
 

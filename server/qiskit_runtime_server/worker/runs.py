@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Final
 
 from qiskit_runtime_server.errors import InternalError, NoFreeSlotError
+from qiskit_runtime_server.log.trace import begin_trace, of_job
 from qiskit_runtime_server.messages.messages import (
     Completed,
     Confirmation,
@@ -152,13 +153,15 @@ class Run:
         self._news.tell()
 
     async def _go(self, run: AsyncGenerator[Event, None]) -> None:
+        begin_trace(self.job_id)
         try:
             async with aclosing(run) as events:
                 async for event in events:
                     if not isinstance(event, Heartbeat):
                         self._add(event)
         except Exception as error:
-            logger.exception("The run of job %s failed in this executor, not in its program.", self.job_id)
+            about = of_job(self.job_id)
+            logger.exception("The run of job %s failed in this executor, not in its program.", self.job_id, extra=about)
             self._add(Failed(reason=f"{type(error).__name__}: {error}", code=InternalError.code, worker_died=True))
 
 
@@ -334,7 +337,10 @@ class Runs:
         while True:
             for run in [run for run in self._runs.values() if run.silent_seconds > self._kept_seconds]:
                 logger.warning(
-                    "No api has asked for job %s for %g s: its run is ended.", run.job_id, self._kept_seconds
+                    "No api has asked for job %s for %g s: its run is ended.",
+                    run.job_id,
+                    self._kept_seconds,
+                    extra=of_job(run.job_id),
                 )
                 self._metrics.expired.inc()
                 await self._remove(run)

@@ -77,6 +77,31 @@ def test_executors_warn_in_json_too(cluster: Cluster) -> None:
     assert (warning["level"], warning["message"]) == ("warning", "A word: here")
 
 
+def test_the_trace_that_a_client_sees_is_that_of_its_job_in_every_log(cluster: Cluster) -> None:
+    executor = cluster.executor(**JSON)
+    api = cluster.api(executor.url, **JSON)
+    with signed_in(api.url) as client:
+        job_id, other = (submit_named(client, f"warn {name}") for name in ("here", "there"))
+        assert {end_of(client, one)["status"] for one in (job_id, other)} == {"Completed"}
+        refused = client.post(f"/jobs/{job_id}/cancel")
+        assert (refused.status_code, refused.json()["trace"]) == (409, job_id)
+    assert api.stop() == executor.stop() == 0
+    said = {
+        name: [line for line in lines(server) if line.get("trace") == job_id]
+        for name, server in {"api": api, "executor": executor}.items()
+    }
+    assert [line["message"] for line in said["executor"]] == ["A word: here"]
+    whats = [line["message"].replace(job_id, "ID").partition(":")[0] for line in said["api"]]
+    assert whats == [
+        "Job ID accepted",
+        "Job ID started",
+        "Job ID ended Completed",
+        "POST /api/v1/jobs/ID/cancel answered 409, trace ID",
+    ]
+    about_it = [line for server in (api, executor) for line in lines(server) if job_id in line["message"]]
+    assert all(line.get("trace") == job_id for line in about_it)
+
+
 def test_an_error_that_a_user_can_mend_is_the_last_line(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     command = [sys.executable, "-m", "qiskit_runtime_server", "api", "--executors=aer=1", f"--tokens={tokens}"]

@@ -1,13 +1,12 @@
 """Jobs: submitting, watching, cancelling, and fetching what came out."""
 
 import secrets
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from qiskit_runtime_server.accounts.identity import Identity
@@ -19,6 +18,7 @@ from qiskit_runtime_server.api.models.base import Name as NameFilter
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
+from qiskit_runtime_server.api.traces import traced_as_job
 from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.forecast import Forecast, forecast
@@ -30,6 +30,7 @@ from qiskit_runtime_server.errors import (
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode
+from qiskit_runtime_server.log.trace import current_trace
 from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
 
@@ -38,7 +39,7 @@ _MAX_LIMIT_WITH_PARAMS: Final = 20
 _LISTED_PARAMS_BYTES: Final = 1 << 20
 _TEXT: Final = "text/plain"
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN))
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN), dependencies=[Depends(traced_as_job)])
 
 
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
@@ -300,7 +301,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         session_id = (await opened(services, caller, submission.backend, mode, seconds)).id
     params = memoryview(submission.params)
     job = Job(
-        id=JobId(uuid.uuid4().hex),
+        id=JobId(current_trace()),
         account=caller.id,
         instance=caller.crn,
         program_id=submission.program_id,

@@ -21,6 +21,7 @@ from qiskit_runtime_server.dispatch.remote.endpoint import (
     Endpoint,
 )
 from qiskit_runtime_server.errors import NoFreeSlotError
+from qiskit_runtime_server.log.trace import of_job
 from qiskit_runtime_server.messages.messages import (
     BOOT_ID,
     OCCUPANCY,
@@ -162,7 +163,13 @@ class RemoteReservation:
                     break
                 request = None
                 self._check_hope(problem, refused_since)
-                logger.info("The stream of job %s from %s broke: %s", job_id, self.holder.endpoint, problem)
+                logger.info(
+                    "The stream of job %s from %s broke: %s",
+                    job_id,
+                    self.holder.endpoint,
+                    problem,
+                    extra=of_job(job_id),
+                )
                 await asyncio.sleep(backoff.fail())
         finally:
             confirming.cancel()
@@ -228,7 +235,11 @@ class RemoteReservation:
             if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 seconds = self._endpoint.rest()
                 logger.warning(
-                    "%s when it was given job %s, and is given no jobs for %g s.", problem, self._job_id, seconds
+                    "%s when it was given job %s, and is given no jobs for %g s.",
+                    problem,
+                    self._job_id,
+                    seconds,
+                    extra=of_job(self._job_id),
                 )
             raise NoFreeSlotError(f"{problem}.")
         if response.status_code in _GONE:
@@ -247,7 +258,11 @@ class RemoteReservation:
                 )
             except httpx.HTTPError as error:
                 logger.info(
-                    "%s could not be told that job %s is still followed: %r", self.holder.endpoint, self._job_id, error
+                    "%s could not be told that job %s is still followed: %r",
+                    self.holder.endpoint,
+                    self._job_id,
+                    error,
+                    extra=of_job(self._job_id),
                 )
             else:
                 if answer.is_success:
@@ -268,7 +283,7 @@ async def end(
     try:
         await client.delete(f"{endpoint}/v1/jobs/{job_id}", params=params, headers=headers)
     except httpx.HTTPError as error:
-        logger.info("%s could not be told to forget job %s: %r", endpoint, job_id, error)
+        logger.info("%s could not be told to forget job %s: %r", endpoint, job_id, error, extra=of_job(job_id))
 
 
 def _is_refused(error: BaseException | None) -> bool:

@@ -5,7 +5,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from kit.server.api_in_process import Api
+from kit.server.api_in_process import Api, body, submit
 from qiskit_runtime_server.errors import InjectedError, StoreUnavailableError
 
 
@@ -52,3 +52,23 @@ async def test_faults_are_not_to_be_had_where_no_device_has_any(api: Api) -> Non
     answer = await api.alice.put("/chaos", json={"faults": ["run=1"]})
     assert answer.status_code == 404
     assert "QRS_CHAOS" in answer.json()["error"]["message"]
+
+
+async def test_an_error_about_a_job_has_the_trace_of_all_lines_about_it(api: Api) -> None:
+    job = await submit(api.alice)
+    assert (await api.alice.post(f"/jobs/{job}/cancel")).status_code == 204
+    traces = {(await api.alice.post(f"/jobs/{job}/cancel")).json()["trace"] for _ in range(2)}
+    assert traces == {job}
+    assert (await api.nobody.get(f"/api/v1/jobs/{job}")).json()["trace"] == job
+    other, another = [(await api.alice.get("/jobs/unknown")).json()["trace"] for _ in range(2)]
+    assert len({job, other, another}) == 3
+
+
+async def test_a_submission_that_failed_has_the_trace_of_the_job_that_may_have_been_stored(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = AsyncMock(side_effect=StoreUnavailableError("The database is away."))
+    monkeypatch.setattr(api.store.jobs, "add", add)
+    answer = await api.alice.post("/jobs", json=body())
+    assert answer.status_code == 503
+    assert answer.json()["trace"] == add.call_args.args[0].id

@@ -1,0 +1,65 @@
+"""What a line of the log is about, as one word that clients get to see, too: its trace.
+
+Each request has a trace of its own, which its error answers quote. That of a submission becomes the id of its job, and
+the trace of a request about a job is the job's id. So the one word that a user can quote, be it from an error or as a
+job's id, finds every line about it, in apis, executor services and workers:
+
+    POST /jobs                trace 4f1c…, and if it is accepted job 4f1c…
+    POST /jobs/4f1c…/cancel   trace 4f1c…
+    GET /backends             trace 90ab…
+"""
+
+import logging
+import re
+import uuid
+from contextvars import ContextVar
+from typing import Final
+
+_TRACE: Final[ContextVar[str]] = ContextVar("trace", default="")
+_JOB_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def begin_trace(trace: str | None = None) -> str:
+    """Have what this task, and those that it begins from now on, write to the log carry a trace, by default a new one.
+
+    Returns:
+        The trace.
+    """
+    trace = trace or uuid.uuid4().hex
+    _TRACE.set(trace)
+    return trace
+
+
+def current_trace() -> str:
+    """Return the trace that lines carry now; a new one, from now on, if they carry none."""
+    return _TRACE.get() or begin_trace()
+
+
+def is_trace(text: str) -> bool:
+    """Tell whether a trace may be spelled like that."""
+    return _JOB_ID.fullmatch(text) is not None
+
+
+def of_job(job_id: str) -> dict[str, object]:
+    """Return what a line about a job has beside its message, whatever it is written by."""
+    return {"job": job_id, "trace": job_id}
+
+
+class Traced(logging.Filter):
+    """Gives each record the trace of the task that writes it, if it does not come with one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record."""
+        trace = _TRACE.get()
+        if trace and not hasattr(record, "trace"):
+            record.trace = trace
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """Writes a record for people, with its trace unless the message quotes it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's
+        """Return the line; a traceback comes below it."""
+        line, trace = super().formatMessage(record), getattr(record, "trace", None)
+        return line if trace is None or trace in line else f"{line} [trace {trace}]"

@@ -1,0 +1,66 @@
+"""The trace of a request or a job stands in each line that is written about it."""
+
+import ast
+import asyncio
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+import qiskit_runtime_server
+from qiskit_runtime_server.log.trace import TextFormatter, Traced, begin_trace, current_trace, of_job
+
+OF_A_JOB = re.compile(r"[Jj]ob %s")
+
+
+def text_of(message: str, *args: object, extra: dict[str, object] | None = None) -> str:
+    """Return the line of a log for people that a call of the logger becomes."""
+    record = logging.getLogger("a").makeRecord("a", logging.INFO, __file__, 1, message, args, None, extra=extra)
+    assert Traced().filter(record)
+    return TextFormatter("%(message)s").format(record)
+
+
+async def test_a_line_has_the_trace_of_its_task_and_of_who_began_that() -> None:
+    async def request(job_id: str | None) -> list[str]:
+        trace = begin_trace(job_id)
+        await asyncio.sleep(0)
+        later = asyncio.create_task(asyncio.sleep(0, text_of("later")))
+        assert current_trace() == trace
+        return [trace, text_of("now"), await later]
+
+    one, other = await asyncio.gather(request(None), request("j1"))
+    assert other == ["j1", "now [trace j1]", "later [trace j1]"]
+    assert one == [one[0], f"now [trace {one[0]}]", f"later [trace {one[0]}]"]
+    assert one[0] != other[0]
+
+
+async def test_a_trace_that_the_message_quotes_is_not_said_twice() -> None:
+    begin_trace("t1")
+    assert text_of("Job %s ended.", "t1") == "Job t1 ended."
+    assert text_of("Job %s ended.", "j2", extra=of_job("j2")) == "Job j2 ended."
+
+
+async def test_without_a_trace_a_line_is_as_ever() -> None:
+    assert text_of("Listening.") == "Listening."
+
+
+def calls_about_jobs() -> list[tuple[str, ast.Call]]:
+    """Return the calls of loggers whose message names a job, with where they stand."""
+    return [
+        (f"{file.name}:{node.lineno}", node)
+        for file in Path(qiskit_runtime_server.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).startswith("logger.")
+        and any(OF_A_JOB.search(ast.unparse(argument)) for argument in node.args)
+    ]
+
+
+@pytest.mark.parametrize(("where", "call"), calls_about_jobs(), ids=lambda each: each if isinstance(each, str) else "")
+def test_every_line_that_names_a_job_carries_its_trace(where: str, call: ast.Call) -> None:
+    assert "extra" in [keyword.arg for keyword in call.keywords], where
+
+
+def test_all_of_them_are_found() -> None:
+    assert len(calls_about_jobs()) > 15
