@@ -122,14 +122,14 @@ def found_layers(circuits: Iterable[QuantumCircuit], strategy: str, qubits: Sequ
 def known_errors(layer: Layer, known: Iterable[LayerError]) -> PauliLindbladMap | None:
     """Return what `known` says of the errors of `layer`, for the layer's qubits in rising order; None if nothing.
 
-    It is about this layer if it has the same two-qubit gates, and no error on other qubits than the layer's.
+    It is about this layer if it has the same two-qubit gates, and no error on other qubits than the layer's. Of several
+    the one for just the layer's qubits holds, else the one for the most: the same gates are other layers with other
+    qubits that are twirled along.
     """
-    for candidate in known:
-        if candidate.error is not None and _gates(candidate.circuit, candidate.qubits) == layer.gates:
-            errors = _placed_errors(candidate, layer.qubits)
-            if errors is not None:
-                return errors
-    return None
+    candidates = [one for one in known if one.error is not None and _gates(one.circuit, one.qubits) == layer.gates]
+    candidates.sort(key=lambda one: (tuple(sorted(one.qubits)) != layer.qubits, -len(one.qubits)))
+    placed = (_placed_errors(one, layer.qubits) for one in candidates)
+    return next((errors for errors in placed if errors is not None), None)
 
 
 def layer_error(layer: Layer, errors: PauliLindbladMap | None) -> LayerError:
