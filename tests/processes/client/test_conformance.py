@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ import httpx
 import pytest
 from option_pages import option_rows
 
+from kit.server.client_environments import CLIENTS, EnvironmentUnavailableError, asked_by, without_environment
 from kit.server.option_rows import Verdict
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.conformance.option_values import trials
@@ -69,6 +71,21 @@ def test_this_server_conforms_and_the_reports_say_so(server: ServerProcess, tmp_
     assert missing == {"options.every-job.environment.image"}
     suite = ElementTree.parse(junit).getroot()  # noqa: S314 - the command has written it
     assert (suite.get("failures"), suite.get("skipped"), suite.get("tests")) == ("0", "1", str(len(checks)))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("which", ["the oldest", "one drawn by the date"])
+def test_this_server_conforms_with_older_clients(server: ServerProcess, which: str, tmp_path: Path) -> None:
+    oldest, *others = CLIENTS[:-1]
+    client = oldest if which == "the oldest" else others[datetime.now(UTC).toordinal() % len(others)]
+    try:
+        with asked_by(client, server.url, f"conformance-{client}", tmp_path) as (command, environment):
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    except EnvironmentUnavailableError as error:
+        without_environment(error)
+    assert done.returncode == 0, f"{client}: {done.stdout}{done.stderr}"
+    assert " 0 failed" in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow

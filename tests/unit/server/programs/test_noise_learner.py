@@ -279,7 +279,19 @@ class TestDressedBoxes:
         # A tenth of the injected rate is ten standard errors.
         assert found["[('X', [1])]"] + found["[('XX', [1, 2])]"] == pytest.approx(0.02, abs=0.004)
 
-    @pytest.mark.parametrize("device", ["fake_manila", "fake_kyiv", "fake_torino", "fake_cairo", "fake_rochester"])
+    @pytest.mark.parametrize(
+        "device",
+        [
+            "fake_manila",
+            "fake_athens",
+            "fake_rochester",
+            "fake_kyiv",
+            "fake_cairo",
+            "fake_torino",
+            "fake_prague",
+            "fake_fractional",
+        ],
+    )
     def test_boxes_of_the_clients_pass_are_learned_in_every_basis(self, device: str) -> None:
         target = _target(device)
         circuit = QuantumCircuit(QuantumRegister(3, "q"))

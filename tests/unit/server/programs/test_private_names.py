@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import re
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -99,6 +101,20 @@ def test_the_page_about_dependencies_lists_them() -> None:
     for module in ("programs/private_names.py", "simulation/noise_models.py"):
         names = {node.attr for node in _attributes(SERVER / module) if node.attr.startswith("_")}
         assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_the_page_lists_what_is_imported_of_inner_modules_of_the_client() -> None:
+    public = {"exceptions", "execution_span", "noise_learner", "options_models", "results"}
+    imported: defaultdict[str, set[str]] = defaultdict(set)
+    for path in SERVER.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("qiskit_ibm_runtime."):
+                module = str(node.module).partition(".")[2]
+                if module not in public:
+                    imported[module] |= {name.name for name in node.names}
+    page = (SERVER.parents[1] / "docs/reference/dependencies.md").read_text().partition("## Inner modules")[2]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+?) \|", page, re.MULTILINE)
+    assert {module: set(re.findall(r"`(\w+)`", names)) for module, names in rows} == imported
 
 
 def _attributes(path: Path) -> list[ast.Attribute]:
