@@ -138,6 +138,13 @@ class Settings(BaseSettings):
     Turn it off only for an executor that cannot do without.
     """
 
+    share_workers: bool = False
+    """Whether a worker process goes from one account's job to another's, as it does between jobs of one account.
+
+    By itself it is replaced by a new one, which takes some 40 ms on processors; an executor whose start takes long, as
+    on a GPU, may be shared by accounts that trust each other.
+    """
+
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options of executors, by their names, as JSON: `{"custatevec": {"precision": "double"}}`.
 

@@ -258,4 +258,5 @@ def _task(job: Job, params: bytes, allowance: Allowance, *, backend_name: str) -
         params=params,
         log_level=job.log_level or "WARNING",
         max_qubits=job.max_qubits,
+        account=job.account,
     )

@@ -103,6 +103,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
         options=settings.executor_options.get(name, {}),
         confined=settings.confine_workers,
         log_format=settings.log_format,
+        shared=settings.share_workers,
     )
     return Slots(spec, size, budget)
 

@@ -7,12 +7,12 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +29,6 @@ from qiskit_runtime_server.errors import (
 from qiskit_runtime_server.log.lines import LogFormat, begin_log
 from qiskit_runtime_server.log.trace import begin_trace
 from qiskit_runtime_server.messages.messages import (
-    EXECUTORS,
     LENGTH,
     Completed,
     Event,
@@ -70,6 +69,7 @@ class WorkerSpec:
         options: As in `executors.ready`.
         confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
         log_format: How it writes warnings to its parent's log.
+        shared: Whether it runs jobs of several accounts.
     """
 
     executor: "str | BaseExecutor"
@@ -79,24 +79,24 @@ class WorkerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     confined: bool = True
     log_format: LogFormat = "text"
+    shared: bool = False
 
 
-def work(connection: socket.socket, spec: WorkerSpec, parent: int, scratch: Path) -> None:
+def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     """Run tasks from `connection` one by one until it is closed.
 
     The first event is Ready, or Failed if the executor does not come up. Files are written to `scratch` only.
     """
-    _die_with(parent)
+    _die_with_parent()
     _settle_in(scratch)
     begin_log("warning", spec.log_format)
     # Ctrl-C reaches the whole process group; the parent decides what becomes of its jobs.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    confinement = ["Landlock"] * (spec.confined and confine_files(scratch, _readable(spec)))
     try:
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - the parent does not have it in every role
+        from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - the server must not import qiskit
+        from qiskit_runtime_server.worker.template import LIBRARIES  # noqa: PLC0415
 
-        from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - the parent must not import qiskit
-
+        confinement = ["Landlock"] * (spec.confined and confine_files(scratch, _readable(spec)))
         executor = _executor(spec)
         capabilities = executor.capabilities()
     except ServerError as error:
@@ -106,10 +106,8 @@ def work(connection: socket.socket, spec: WorkerSpec, parent: int, scratch: Path
         _send(connection, Failed(reason=traceback.format_exc(), code=0))
         return
     _limit_memory(spec.memory_bytes)
-    # By itself NumPy takes all cores of the machine for a product of large matrices, whatever the container's share is.
-    threadpool_limits(spec.threads, user_api="blas")
-    # What has been imported stays: looking through it again costs some jobs 80 ms.
-    gc.collect()
+    LIBRARIES.limit(limits=spec.threads, user_api="blas")
+    # What the executor has imported stays, too.
     gc.freeze()
     confinement += ["seccomp"] * (spec.confined and confine_calls())
     _send(connection, Ready(capabilities=capabilities, confinement=tuple(confinement)))
@@ -126,6 +124,8 @@ def _settle_in(scratch: Path) -> None:
     """Have libraries keep their caches and temporary files in a folder of this process's own."""
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "CUPY_CACHE_DIR"):
         os.environ[name] = str(scratch)
+    # What the template may have found out already.
+    tempfile.tempdir = None
 
 
 def _readable(spec: WorkerSpec) -> Iterator[Path]:
@@ -133,7 +133,9 @@ def _readable(spec: WorkerSpec) -> Iterator[Path]:
     if spec.snapshots is not None:
         yield spec.snapshots
     if isinstance(spec.executor, str):
-        for entry in entry_points(group=EXECUTORS, name=spec.executor):
+        from qiskit_runtime_server.executors.registry import entries  # noqa: PLC0415 - as above
+
+        for entry in entries().select(name=spec.executor):
             yield from folders_of(entry.module)
 
 
@@ -231,16 +233,13 @@ def _read(connection: socket.socket, size: int) -> bytearray | None:
     return data
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies, however that happens.
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies, however that happens, as that one does with the server.
 
-    This is for Linux; elsewhere the closed socket ends it after its job.
+    This is for Linux; elsewhere, and where the parent is dead already, the closed socket ends it after its job.
     """
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit_memory(memory_bytes: int | None) -> None:

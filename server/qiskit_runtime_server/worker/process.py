@@ -6,7 +6,6 @@ killed. The only thing it shares with anybody is its socket.
 
 import asyncio
 import multiprocessing
-import os
 import shutil
 import signal
 import socket
@@ -22,6 +21,8 @@ from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Pieces, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 
+_FORKS: Final = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["qiskit_runtime_server.worker.template"])
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 
 
@@ -38,10 +39,7 @@ class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected,
 
 
 class WorkerProcess:
-    """A child process that runs one task after the other.
-
-    Start it on a thread that lives as long as the process may: the child dies with the thread that started it.
-    """
+    """A process that runs one task after the other, forked from a template that all of this process have in common."""
 
     def __init__(
         self, process: BaseProcess, scratch: Path, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -53,14 +51,26 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, spec: WorkerSpec) -> Self:
-        """Start a process; its first event is Ready."""
+        """Start a process; its first event is Ready.
+
+        The first one of all waits for the template, which takes seconds.
+
+        Raises:
+            WorkerDied: If there is no template.
+        """
         ours, theirs = socket.socketpair()
         scratch = Path(tempfile.mkdtemp(prefix="qrs-worker-"))
-        with theirs:
-            process = multiprocessing.get_context("spawn").Process(
-                target=work, args=(theirs, spec, os.getpid(), scratch), name="qrs-worker", daemon=True
-            )
-            process.start()
+        process = _FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
+        try:
+            with theirs:
+                await asyncio.to_thread(process.start)
+        except BaseException as error:
+            # The process, should it come up yet, finds its socket closed.
+            ours.close()
+            shutil.rmtree(scratch, ignore_errors=True)
+            if isinstance(error, EOFError | OSError):
+                raise WorkerDied("What worker processes are forked from has ended.") from error
+            raise
         return cls(process, scratch, *await asyncio.open_connection(sock=ours))
 
     @property

@@ -52,6 +52,7 @@ class Slot:
         self._slots = slots
         self._process: WorkerProcess | None = None
         self.confinement: tuple[str, ...] = ()
+        self._account = ""
 
     @property
     def pid(self) -> int | None:
@@ -69,18 +70,18 @@ class Slot:
         Raises:
             StartupError: If it does not come up.
         """
-        process = await WorkerProcess.start(self._spec)
+        process: WorkerProcess | None = None
+        ready: Event | None = None
         try:
             async with asyncio.timeout(_START_SECONDS):
+                process = await WorkerProcess.start(self._spec)
                 ready = await process.receive(self._slots.budget.share())
         except (WorkerDied, TimeoutError) as error:
-            await process.stop()
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {error or 'no answer'}.") from error
-        except asyncio.CancelledError:
-            await process.stop()
-            raise
+        finally:
+            if process is not None and not isinstance(ready, Ready):
+                await process.stop()
         if not isinstance(ready, Ready):
-            await process.stop()
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {getattr(ready, 'reason', ready)}")
         self._process = process
         self.confinement = ready.confinement
@@ -89,6 +90,7 @@ class Slot:
     async def stop(self) -> None:
         """Kill the worker, if there is one; return once its memory is free."""
         process, self._process = self._process, None
+        self._account = ""
         if process is not None:
             await process.stop()
 
@@ -96,19 +98,35 @@ class Slot:
         """Give the slot back; to be called exactly once after each `Slots.reserve`."""
         self._slots.take_back(self)
 
+    async def _worker_for(self, account: str) -> WorkerProcess:
+        """Return the worker, or a new one if it has run jobs of another account.
+
+        Raises:
+            WorkerDied: If there is no new one.
+        """
+        if self._account not in {"", account} and not self._spec.shared:
+            await self.stop()
+            try:
+                await self.start()
+            except StartupError as error:
+                raise WorkerDied(str(error).removesuffix(".")) from error
+        assert self._process is not None  # noqa: S101 - a slot is handed out only with a worker
+        self._account = account
+        return self._process
+
     async def run(self, task: Task) -> AsyncGenerator[Event, None]:
         """Run `task` and yield Started, then Heartbeat and Log events, and last Completed or Failed.
 
         The worker is killed when the task's time is over, or when the caller closes this iterator before it has ended.
+        Where another account's jobs were before, a new one takes its place first.
         """
-        process = self._process
-        assert process is not None  # noqa: S101 - a slot is handed out only with a worker
         start, seconds = time.monotonic(), task.seconds
         limit = f": {task.limit}" if task.limit else ""
         receiving: asyncio.Task[Event] | None = None
         event: Event = Started()
         share = self._slots.budget.share()
         try:
+            process = await self._worker_for(task.account)
             await process.send(task)
             # Held on to for as long as the job runs otherwise.
             del task

@@ -14,6 +14,7 @@ from typing import Any
 from qiskit.primitives import PrimitiveResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from kit.faults.scripted_executor import server_pid
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors import AerExecutor
 
@@ -30,14 +31,11 @@ class ProbingExecutor(AerExecutor):
 
 
 def _attempts() -> dict[str, Callable[[], object]]:
-    parent = os.getppid()
     own = Path(tempfile.gettempdir()) / "own"
     return {
         "compute on a thread": _on_a_thread,
         "write to its own folder": lambda: own.write_text("x"),
         **{f"read {path}": Path(path).read_bytes for path in os.environ["LOOT"].split(":")},
-        "read the parent's environment": Path(f"/proc/{parent}/environ").read_bytes,
-        "read the parent's memory": lambda: os.open(f"/proc/{parent}/mem", os.O_RDONLY),
         "list the home folder": lambda: os.listdir(os.path.expanduser("~root")),  # noqa: PTH111, PTH208 - as code would
         "write elsewhere": lambda: Path("/tmp/left-by-a-probe").write_text("x"),  # noqa: S108 - that is the point
         "secrets in the environment": _find_secrets,
@@ -45,9 +43,18 @@ def _attempts() -> dict[str, Callable[[], object]]:
         "a Unix socket": lambda: socket.socket(socket.AF_UNIX).close(),
         "another process": _fork,
         "a program": lambda: subprocess.run(["/bin/true"], check=True),
-        "a signal to the parent": lambda: os.kill(parent, 0),
-        "a look into the parent": lambda: _call(310, parent, 0, 0, 0, 0, 0),
         "a namespace": lambda: _call(272, 0x04000000),
+        **_attempts_at("server", server_pid()),
+        **_attempts_at("template", os.getppid()),
+    }
+
+
+def _attempts_at(name: str, pid: int) -> dict[str, Callable[[], object]]:
+    return {
+        f"read the {name}'s environment": Path(f"/proc/{pid}/environ").read_bytes,
+        f"read the {name}'s memory": lambda: os.open(f"/proc/{pid}/mem", os.O_RDONLY),
+        f"a signal to the {name}": lambda: os.kill(pid, 0),
+        f"a look into the {name}": lambda: _call(310, pid, 0, 0, 0, 0, 0),
     }
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from multiprocessing import parent_process
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,13 @@ class ScriptedExecutor(BaseExecutor):
             registers = {register.name: BitArray(array, bits) for register in pub.circuit.cregs}
             results.append(SamplerPubResult(DataBin(**registers, shape=pub.shape)))
         return PrimitiveResult(results)
+
+
+def server_pid() -> int:
+    """Return the id of the process that asked for this worker, which is not the one that it was forked from."""
+    server = parent_process()
+    assert server is not None
+    return server.pid or 0
 
 
 def large_bits(size: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from typing import Any
 from qiskit.primitives import PrimitiveResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from kit.faults.scripted_executor import ScriptedExecutor
+from kit.faults.scripted_executor import ScriptedExecutor, server_pid
 from qiskit_runtime_server.executors import AerExecutor, BaseExecutor
 
 
@@ -27,7 +27,7 @@ class _Counted(BaseExecutor):
         name = pubs[0].circuit.name
         starts = Path(os.environ["STARTS"])
         with starts.open("a") as lines:
-            lines.write(f"{os.getppid()} {name}\n")
+            lines.write(f"{server_pid()} {name}\n")
         match name.split():
             case ["nap", seconds, *_]:
                 time.sleep(float(seconds))

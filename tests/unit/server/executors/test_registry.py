@@ -22,7 +22,7 @@ def test_an_unknown_executor_is_named_together_with_those_there_are() -> None:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
     entries = EntryPoints(EntryPoint(name, value, EXECUTORS) for name, value in values.items())
-    monkeypatch.setattr(registry, "entry_points", entries.select)
+    monkeypatch.setattr(registry, "entries", lambda: entries)
 
 
 def test_only_the_executor_that_is_asked_for_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +55,6 @@ def test_two_plug_ins_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -
         EntryPoint("twin", value, EXECUTORS)
         for value in ("qiskit_runtime_server.executors.aer:AerExecutor", "elsewhere:Executor")
     )
-    monkeypatch.setattr(registry, "entry_points", entries.select)
+    monkeypatch.setattr(registry, "entries", lambda: entries)
     with pytest.raises(StartupError, match="elsewhere"):
         registry.load("twin")

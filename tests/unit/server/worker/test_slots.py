@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 MIB = 1024**2
 
 
-def task(name: str, *, seconds: float = 60, shots: int = 8, bits: int = 2) -> Task:
+def task(name: str, *, seconds: float = 60, shots: int = 8, bits: int = 2, account: str = "") -> Task:
     circuit = QuantumCircuit(2, bits, name=name)
     circuit.measure(0, 0)
     pub = SamplerPub.coerce((circuit, None, shots))
@@ -40,6 +40,7 @@ def task(name: str, *, seconds: float = 60, shots: int = 8, bits: int = 2) -> Ta
         calibration_digest=Catalog().get("fake_manila", ideal_qubits=5).digest,
         seed=1,
         seconds=seconds,
+        account=account,
         params=json.dumps(params, cls=RuntimeEncoder).encode(),
     )
 
@@ -50,8 +51,9 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 
 @asynccontextmanager
-async def started(count: int) -> AsyncIterator[Slots]:
-    pool = Slots(WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1), count, ByteBudget(MIB))
+async def started(count: int, *, shared: bool = False) -> AsyncIterator[Slots]:
+    spec = WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1, shared=shared)
+    pool = Slots(spec, count, ByteBudget(MIB))
     await pool.start()
     yield pool
     await pool.stop()
@@ -118,6 +120,27 @@ async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
     await ends(slot, task("zeros"))
     await ends(slot, task("refuse"))
     assert slot.pid == pid
+
+
+async def test_jobs_of_two_accounts_do_not_share_a_worker_s_memory(slots: Slots) -> None:
+    slot = await slots.reserve()
+    first = slot.pid or 0
+    await ends(slot, task("zeros", account="ada"))
+    await ends(slot, task("zeros", account="ada"))
+    assert slot.pid == first
+    *_, last = await ends(slot, task("zeros", account="bob"))
+    assert isinstance(last, Completed)
+    assert slot.pid != first
+    assert not is_alive(first)
+
+
+async def test_accounts_that_trust_each_other_may_share_a_worker() -> None:
+    async with started(1, shared=True) as slots:
+        slot = await slots.reserve()
+        first = slot.pid
+        await ends(slot, task("zeros", account="ada"))
+        await ends(slot, task("zeros", account="bob"))
+        assert slot.pid == first
 
 
 @pytest.mark.parametrize("name", ["stumble", "panic"])
