@@ -4,6 +4,7 @@ import json
 import platform
 from pathlib import Path
 
+import httpx
 import pytest
 
 import kit
@@ -34,6 +35,8 @@ def reached(start_server: StartServer, folder: Path, **settings: str) -> set[str
         LOOT=":".join(["/etc/passwd", str(tokens / "alice"), str(folder / "data" / "store.db")]),
         **settings,
     )
+    expected = [] if settings.get("QRS_CONFINE_WORKERS") == "false" else ["Landlock", "seccomp"]
+    assert httpx.get(f"{server.url}/health").json()["executors"]["probe"]["confinement"] == expected
     with signed_in(server.url, "a token of alice") as client:
         job = end_of(client, submit_named(client, "probe", backend="fake_manila@probe"))
     reason = job["state"]["reason"]

@@ -49,6 +49,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         device: The hardware, as a user would name it.
         memory_bytes: What states may take, 0 if that is not known.
         compute_capability: Of a GPU, as in `9.0`.
+        confinement: The kernel's features by which its workers have lost what no simulation needs; set by the server.
     """
 
     num_qubits: int
@@ -57,6 +58,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     device: str = "CPU"
     memory_bytes: int = 0
     compute_capability: str = ""
+    confinement: tuple[str, ...] = ()
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,14 +123,9 @@ EXECUTORS: Final = "qiskit_runtime_server.executors"
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
-    """A worker has imported what it needs and waits for its first task.
-
-    Attributes:
-        confinement: The kernel's features by which it has lost what no simulation needs.
-    """
+    """A worker has imported what it needs and waits for its first task."""
 
     capabilities: Capabilities
-    confinement: tuple[str, ...] = ()
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True, tag="started"):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from qiskit_runtime_server.errors import (
     CircuitTooLongError,
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 _Log = Callable[[str], None]
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
+# As tools list it, where the command line is that of the template.
+_NAME: Final = b"qrs-worker"
 # Messages quote what clients send, which may be megabytes.
 _MAX_REASON: Final = 2_000
 _MAX_LOG: Final = 100_000
@@ -110,7 +114,10 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     # What the executor has imported stays, too.
     gc.freeze()
     confinement += ["seccomp"] * (spec.confined and confine_calls())
-    _send(connection, Ready(capabilities=capabilities, confinement=tuple(confinement)))
+    try:
+        _send(connection, Ready(capabilities=replace(capabilities, confinement=tuple(confinement))))
+    except ConnectionError:
+        return  # nobody waits for it any more
     tasks = msgspec.msgpack.Decoder(Task)
     while (frame := _receive(connection)) is not None:
         task = tasks.decode(frame)
@@ -234,12 +241,13 @@ def _read(connection: socket.socket, size: int) -> bytearray | None:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, however that happens, as that one does with the server.
+    """Name this process, and have the kernel kill it when its parent dies, however that happens, as that one does with the server.
 
     This is for Linux; elsewhere, and where the parent is dead already, the closed socket ends it after its job.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME)
 
 
 def _limit_memory(memory_bytes: int | None) -> None:

@@ -26,6 +26,12 @@ _FORKS.set_forkserver_preload(["qiskit_runtime_server.worker.template"])
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 
 
+def _launch(process: BaseProcess, theirs: socket.socket) -> None:
+    """Start a process with its end of a socket, which is closed here only then, whoever waits for it or does not."""
+    with theirs:
+        process.start()
+
+
 class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected, like EOFError itself
     """The process is gone; the message says how it ended.
 
@@ -62,8 +68,7 @@ class WorkerProcess:
         scratch = Path(tempfile.mkdtemp(prefix="qrs-worker-"))
         process = _FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
         try:
-            with theirs:
-                await asyncio.to_thread(process.start)
+            await asyncio.to_thread(_launch, process, theirs)
         except BaseException as error:
             # The process, should it come up yet, finds its socket closed.
             ours.close()

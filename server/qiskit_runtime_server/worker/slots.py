@@ -43,7 +43,6 @@ class Slot:
 
     Attributes:
         holder: Who runs the jobs of this slot, for the store.
-        confinement: By which features of the kernel its worker is confined.
     """
 
     def __init__(self, spec: WorkerSpec, slots: "Slots") -> None:
@@ -51,7 +50,6 @@ class Slot:
         self._spec = spec
         self._slots = slots
         self._process: WorkerProcess | None = None
-        self.confinement: tuple[str, ...] = ()
         self._account = ""
 
     @property
@@ -84,7 +82,6 @@ class Slot:
         if not isinstance(ready, Ready):
             raise StartupError(f"Executor {self._spec.executor!r} did not start: {getattr(ready, 'reason', ready)}")
         self._process = process
-        self.confinement = ready.confinement
         return ready.capabilities
 
     async def stop(self) -> None:
@@ -221,8 +218,8 @@ class Slots:
         """
         capabilities = await all_or_none(slot.start() for slot in self._slots)
         self._capabilities.set_result(capabilities[0])
-        if self._slots and self._confined:
-            _tell(self._slots[0].confinement)
+        if self._confined:
+            _tell(capabilities[0].confinement)
         for slot in self._slots:
             self._idle.put_nowait(slot)
 

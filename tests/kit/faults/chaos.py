@@ -181,7 +181,7 @@ def _strays(fleet: Fleet, plugins: Plugins) -> set[int]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             ours = str(plugins.starts).encode() in (path / "environ").read_bytes()
-            worker = b"spawn_main" in (path / "cmdline").read_bytes()
+            worker = (path / "comm").read_text() == "qrs-worker\n"
         except OSError:
             continue
         if ours and worker and int(path.name) not in wanted:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -151,13 +151,23 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> float:
 
 def workers_of(server: ServerProcess) -> set[int]:
     """Return the ids of the living worker processes of a server."""
-    found = set()
+    templates = templates_of(server)
+    return {pid for pid, name, parent in _processes() if name == "qrs-worker" and parent in templates}
+
+
+def templates_of(server: ServerProcess) -> set[int]:
+    """Return the id of the living process that workers of a server are forked from, if there is one."""
+    children = [pid for pid, _, parent in _processes() if parent == server.process.pid]
+    return {pid for pid in children if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def _processes() -> Iterator[tuple[int, str, int]]:
+    """Iterate over the id, the name and the parent of each process that lives."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            fields = (path / "stat").read_text().rpartition(")")[2].split()
-            worker = b"spawn_main" in (path / "cmdline").read_bytes()
+            begin, _, rest = (path / "stat").read_text().rpartition(")")
         except OSError:
             continue
-        if int(fields[1]) == server.process.pid and fields[0] != "Z" and worker:
-            found.add(int(path.name))
-    return found
+        state, parent, *_ = rest.split()
+        if state != "Z":
+            yield int(path.name), begin.partition("(")[2], int(parent)

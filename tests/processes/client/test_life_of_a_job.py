@@ -16,7 +16,7 @@ import pytest
 from qiskit import QuantumCircuit
 
 from kit import TESTS
-from kit.server.cluster_processes import Plugins, wait_until, workers_of
+from kit.server.cluster_processes import Plugins, templates_of, wait_until, workers_of
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
 from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer
 
@@ -108,6 +108,19 @@ def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer)
         ended = end_of(client, job)
         assert ended["status"] == "Failed"
         assert "SIGKILL" in ended["state"]["reason"]
+        assert end_of(client, submit(client))["status"] == "Completed"
+
+
+def test_a_job_outlives_the_template_of_its_worker(start_server: StartServer) -> None:
+    server = start_server("--executors=aer=1")
+    with signed_in(server.url) as client:
+        job = start_long_job(client)
+        (template,), (worker,) = templates_of(server), workers_of(server)
+        os.kill(template, signal.SIGKILL)
+        wait_until(partial(another_worker_lives, server, worker))
+        assert not is_alive(worker)
+        when(client, job, {"Running"})
+        client.post(f"/jobs/{job}/cancel").raise_for_status()
         assert end_of(client, submit(client))["status"] == "Completed"
 
 

@@ -12,10 +12,15 @@ class Live(Answer):
 
 
 class Slots(Answer):
-    """The slots of an executor that this api knows."""
+    """The slots of an executor that this api knows.
+
+    `confinement` names the kernel's features by which worker processes are kept from files, processes and the network,
+    and is null while no slot is known.
+    """
 
     slots: int
     idle: int
+    confinement: list[str] | None
 
 
 class Ready(Answer):

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from qiskit_runtime_server.api.models.base import errors
 from qiskit_runtime_server.api.models.health import Live, Ready, Slots
 from qiskit_runtime_server.api.services import TheServices
+from qiskit_runtime_server.dispatch.pools import Pool
 
 router = APIRouter(prefix="/health", tags=["health"], responses=errors())
 
@@ -22,5 +23,10 @@ async def live() -> Live:
 async def ready(services: TheServices) -> Ready:
     """Answer when the store answers; the executors' slots have been warm before anybody listened."""
     await services.store.counts.load()
-    executors = {name: Slots(slots=pool.size, idle=pool.idle) for name, pool in services.pools.items()}
+    executors = {name: await _slots(pool) for name, pool in services.pools.items()}
     return Ready(status="ready", version=version("qiskit-runtime-server"), executors=executors)
+
+
+async def _slots(pool: Pool) -> Slots:
+    confinement = list((await pool.capabilities()).confinement) if pool.size else None
+    return Slots(slots=pool.size, idle=pool.idle, confinement=confinement)

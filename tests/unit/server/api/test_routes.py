@@ -138,7 +138,7 @@ async def test_admins_list_everybodys_jobs_or_those_of_one(api: Api) -> None:
 async def test_probes_answer_without_a_token(api: Api) -> None:
     assert (await api.nobody.get("/health/live")).json() == {"status": "alive"}
     ready = (await api.nobody.get("/health/ready")).json()
-    assert ready["executors"] == {NAME: {"slots": 1, "idle": 1}}
+    assert ready["executors"] == {NAME: {"slots": 1, "idle": 1, "confinement": []}}
     assert ready["version"] == version("qiskit-runtime-server")
     assert (await api.nobody.get("/health")).json() == ready
 
