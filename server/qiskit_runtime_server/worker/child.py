@@ -241,7 +241,7 @@ def _read(connection: socket.socket, size: int) -> bytearray | None:
 
 
 def _die_with_parent() -> None:
-    """Name this process, and have the kernel kill it when its parent dies, however that happens, as that one does with the server.
+    """Name this process, and have the kernel kill it when its parent dies, which that one does with the server.
 
     This is for Linux; elsewhere, and where the parent is dead already, the closed socket ends it after its job.
     """
