@@ -27,16 +27,35 @@ _FORMER_NAMES: Final = {"QRS_MEMORY_BYTES": "QRS_MEMORY"}
 _LEAST_RETAINED_BYTES: Final = 2**20
 _LEAST_RETAINED_TIME: Final = timedelta(minutes=1)
 
+_ALIASES_EXAMPLE: Final = "class_device=fake_lima@aer"
 _OPTIONS_EXAMPLE: Final = '{"custatevec": {"precision": "double"}}'
 
 logger = logging.getLogger(__name__)
+
+
+def _words_in(text: str) -> list[str]:
+    return text.replace(",", " ").split()
 
 
 def _words(value: object) -> object:
     parts = [value] if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
         return value
-    return tuple(word for part in parts for word in str(part).replace(",", " ").split())
+    return tuple(word for part in parts for word in _words_in(str(part)))
+
+
+def _aliases(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found: dict[str, str] = {}
+    for word in _words_in(value):
+        name, _, target = word.partition("=")
+        if not name or not target:
+            raise ValueError(f"{word!r} names no backend, as in {_ALIASES_EXAMPLE}")
+        if name in found:
+            raise ValueError(f"{name} is given twice")
+        found[name] = target
+    return found
 
 
 def _enough_bytes(value: int) -> int:
@@ -130,6 +149,13 @@ class Settings(BaseSettings):
     """Executor on which devices have their plain name, too, so that scripts with a fixed name run as they are.
 
     With `aer`, `fake_torino` is a backend beside `fake_torino@aer`, and so is a snapshot called `ibm_torino`.
+    """
+
+    aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)] = Field(default_factory=dict)
+    """Further names of backends, as in `class_device=fake_lima@aer`, separated by blanks or commas.
+
+    Listings show them beside the others, and jobs are sent to them like to any backend. An alias that stands for
+    nothing, or is the name of a device, is refused when the server starts.
     """
 
     confine_workers: bool = True

@@ -92,7 +92,9 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
     }
     secret = {"name": "database"}
     postgresql = {"postgresql": {"urlSecretRef": secret, "directUrlSecretRef": secret}}
-    snapshots = {"database": postgresql, "backends": {"defaultExecutor": "aer", "snapshots": [{"configMap": "may"}]}}
+    aliases = {"class_device": "fake_lima@aer"}
+    backends = {"defaultExecutor": "aer", "aliases": aliases, "snapshots": [{"configMap": "may"}]}
+    snapshots = {"database": postgresql, "backends": backends}
     rendered = {
         name
         for server in (runtime_server(tokens), runtime_server(snapshots))
@@ -139,7 +141,12 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
             "executors": [
                 {**AER, "drainSeconds": 900, "slots": 3, "options": {"precision": "double", "devices": [0, 1]}}
             ],
-            "backends": {"include": ["fake_*", "lab"], "defaultExecutor": "aer", "snapshots": [{"configMap": "may"}]},
+            "backends": {
+                "include": ["fake_*", "lab"],
+                "defaultExecutor": "aer",
+                "aliases": {"class_device": "fake_lima@aer", "exam": "lab@aer"},
+                "snapshots": [{"configMap": "may"}],
+            },
             "database": {"postgresql": {"urlSecretRef": {"name": "database"}, "preparedStatements": False}},
         }
     )
@@ -152,6 +159,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     assert settings.anonymous is True
     assert settings.backends == ("fake_*", "lab")
     assert settings.default_executor == "aer"
+    assert settings.aliases == {"class_device": "fake_lima@aer", "exam": "lab@aer"}
     assert settings.database_url_file == Path("/etc/qiskit-runtime-server/database/url")
     assert settings.database_prepared_statements is False
     options = environment(server, pods["lab-executor-aer"])["QRS_EXECUTOR_OPTIONS"]

@@ -34,6 +34,8 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
     "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
     "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
+    "an alias in backends.aliases stands for a backend": {"backends": {"aliases": {"exam": "fake_lima@gpu"}}},
+    "aliases are made of letters": {"backends": {"aliases": {"exam@aer": "fake_lima@aer"}}},
     "some settings are the operator's": {"executors": [{**AER, "settings": {"QRS_EXECUTOR_KEY": "mine"}}]},
     "some labels are the operator's": {"podTemplate": {"labels": {"app.kubernetes.io/name": "mine"}}},
     "variables of the server's own have a place": {"podTemplate": {"env": [{"name": "QRS_LEASE", "value": "9"}]}},
@@ -78,6 +80,7 @@ OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
         "executors": [{"name": "custatevec", "gpu": {}, "options": {"devices": ["first"]}}]
     },
     "spec.gateway.hostnames[0]": {"gateway": {**GATEWAY, "hostnames": ["https://lab"]}, "auth": {"anonymous": True}},
+    "spec.backends.aliases.exam": {"backends": {"aliases": {"exam": "fake_lima"}}},
     "spec.ingress.host": {"ingress": {"host": "*.example.org"}, "auth": {"anonymous": True}},
 }
 IMAGES = (

@@ -29,16 +29,21 @@ def settings(server: RuntimeServer, context: RenderContext) -> dict[str, str]:
         "QRS_INTERNAL_PORT": str(INTERNAL_PORT),
         "QRS_DRAIN": str(int(DRAIN.total_seconds())),
         "QRS_BACKENDS": " ".join(server.spec.backends.include),
-        **_plain_names(server),
+        **_further_names(server),
         **snapshot_settings(server),
         **_access_settings(server),
         **_database_settings(server),
     }
 
 
-def _plain_names(server: RuntimeServer) -> dict[str, str]:
-    executor = server.spec.backends.default_executor
-    return {} if executor is None else {"QRS_DEFAULT_EXECUTOR": executor}
+def _further_names(server: RuntimeServer) -> dict[str, str]:
+    """Return what backends are called beside DEVICE@EXECUTOR; images of older servers do not know all of it."""
+    backends, found = server.spec.backends, {}
+    if backends.default_executor is not None:
+        found["QRS_DEFAULT_EXECUTOR"] = backends.default_executor
+    if backends.aliases:
+        found["QRS_ALIASES"] = " ".join(f"{name}={target}" for name, target in backends.aliases.items())
+    return found
 
 
 def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:

@@ -165,6 +165,7 @@ class Backends:
 
     include: tuple[str, ...] = ("*",)
     default_executor: str | None = None
+    aliases: Mapping[str, str] = Field(default_factory=dict)
     snapshots: tuple[Snapshot, ...] = ()
 
 

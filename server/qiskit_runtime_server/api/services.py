@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, identity
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.api.models.base import Crn
+from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, MetadataName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
@@ -42,6 +43,7 @@ class Services:
     metrics: JobMetrics
     budget: ByteBudget
     chaos: Chaos = field(default_factory=Chaos)
+    aliases: Aliases = field(default_factory=Aliases)
 
     def __post_init__(self) -> None:
         """Check that the default executor is offered.
@@ -98,12 +100,13 @@ class Services:
         names = [
             str(VirtualBackend(metadata=name, executor=executor)) for executor in self.pools for name in self.devices()
         ]
+        names += self.aliases.names()
         near = get_close_matches(backend, names, n=3, cutoff=0.7)
         return BackendNotFoundError(f"{error} Did you mean {' or '.join(near)}?") if near else error
 
     async def _pair(self, backend: str) -> tuple[VirtualBackend, int]:
         try:
-            pair = VirtualBackend.parse(backend, self.settings.default_executor)
+            pair = self.aliases.find(backend) or VirtualBackend.parse(backend, self.settings.default_executor)
         except BackendNotFoundError as error:
             raise self._with_nearest(error, backend) from error
         pool = self.pools.get(pair.executor)

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
+from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
@@ -84,6 +85,7 @@ class Dispatcher:
         short: How long a job may run that counts as short; with 0, no slot is kept for these.
         allowances: Say how long runs may take, and which jobs are held; by default none are.
         chaos: Says what happens to jobs on purpose; by default nothing does.
+        aliases: Further names of backends; by default there are none.
 
     Attributes:
         withdrawals: Removes the jobs whose submission was in doubt.
@@ -101,13 +103,14 @@ class Dispatcher:
         short: timedelta = timedelta(0),
         allowances: Allowances | None = None,
         chaos: Chaos | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
         self._pools = pools
         self._metrics = metrics
         self.timed_faults = TimedFaults(store)
-        self._follower = Follower(store, metrics, budget, allowances, chaos or Chaos())
+        self._follower = Follower(store, metrics, budget, allowances, chaos, aliases)
         self._releases = None if allowances is None else Releases(store, allowances.refusal, self.timed_faults.waits)
         self._lease = lease
         self._short_seconds = short.total_seconds()

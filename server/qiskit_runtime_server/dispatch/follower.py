@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch import job_log
@@ -84,16 +85,19 @@ class Follower:
         budget: Bounds the params on their way.
         allowances: Say how long runs may take; without them, what each job's `max_seconds` says.
         chaos: Says what happens to jobs on purpose; by default nothing does.
+        aliases: Further names of backends; by default there are none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what runs depend on
         self,
         store: Store,
         metrics: JobMetrics,
         budget: ByteBudget,
         allowances: Allowances | None = None,
         chaos: Chaos | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
+        self._aliases = aliases or Aliases()
         self._chaos = chaos or Chaos()
         self._allowances = allowances
         self._store = store
@@ -157,7 +161,7 @@ class Follower:
         with self._budget.share() as share:
             await share.hold(run.claim.job.params_bytes)
             params = await insist(partial(self._store.documents.params, run.claim.job.id))
-            task = _task(run.claim.job, params, allowance, backend_name=self._chaos.plain(run.claim.job.backend))
+            task = _task(run.claim.job, params, allowance, backend_name=self._plain(run.claim.job.backend))
             events = run.reservation.run(task)
             del params, task
             if self._chaos.covers(run.claim.job.backend):
@@ -167,6 +171,10 @@ class Follower:
                     # From the first event on, the executor has the params.
                     share.clear()
                     yield event
+
+    def _plain(self, backend: str) -> str:
+        """Return what simulators call a backend."""
+        return self._chaos.plain(self._aliases.plain(backend))
 
     async def _attached(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
         assert isinstance(run.reservation, LastingReservation)  # noqa: S101 - only these are attached

@@ -13,7 +13,9 @@ from pydantic import SecretStr
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api.services import Services
+from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.backends.names import DRY_RUN
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.chaos.faults import Faults
@@ -50,6 +52,13 @@ async def run_services(
     chaos = _chaos(settings)
     budget = ByteBudget(settings.max_held_bytes)
     pools = pools_of(settings, executors, budget)
+    aliases = Aliases.read(
+        settings.aliases,
+        [*catalog.names(), *chaos.names(catalog.names())],
+        pools,
+        default_executor=settings.default_executor,
+        reserved_prefixes=(DRY_RUN, settings.chaos_prefix),
+    )
     metrics.expect(pools)
     store = await _open_store(settings)
     metrics.count_ends(store.signals)
@@ -67,6 +76,7 @@ async def run_services(
             lease=settings.lease,
             short=settings.short_job,
             chaos=chaos,
+            aliases=aliases,
             allowances=Allowances(directory, store, settings.max_seconds, lambda: datetime.now(UTC)),
         )
         dispatcher.start()
@@ -82,6 +92,7 @@ async def run_services(
             metrics=metrics,
             budget=budget,
             chaos=chaos,
+            aliases=aliases,
         )
         try:
             yield services

@@ -163,3 +163,23 @@ def test_every_option_is_called_what_its_variable_is() -> None:
         if option.startswith("--")
     }
     assert options - {"help", "doctor"} <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("text", ["a=fake_lima@aer exam=ibm_lab@gpu", "a=fake_lima@aer, exam=ibm_lab@gpu"])
+def test_aliases_are_pairs(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("QRS_ALIASES", text)
+    assert Settings.load().aliases == {"a": "fake_lima@aer", "exam": "ibm_lab@gpu"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("class_device", "QRS_ALIASES: 'class_device' names no backend, as in class_device=fake_lima@aer"),
+        ("=fake_lima@aer", "QRS_ALIASES: '=fake_lima@aer' names no backend"),
+        ("a=fake_lima@aer a=fake_manila@aer", "QRS_ALIASES: a is given twice"),
+    ],
+)
+def test_what_is_no_alias_is_refused(monkeypatch: pytest.MonkeyPatch, text: str, problem: str) -> None:
+    monkeypatch.setenv("QRS_ALIASES", text)
+    with pytest.raises(StartupError, match=re.escape(problem)):
+        Settings.load()

@@ -64,6 +64,11 @@ async def list_backends(
             devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load, reason))
             if executor == services.settings.default_executor:
                 devices.append(_summary(name, outline, load, reason))
+        for alias in services.aliases.names(dry_runs=include_mocks):
+            pair = services.aliases.find(alias)
+            if pair is not None and pair.executor == executor:
+                outline = services.catalog.outline(services.chaos.plain(pair.metadata), ideal_qubits=ideal_qubits)
+                devices.append(_summary(alias, outline, load, reason))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
         return Backends(devices=[device.name for device in devices])
     return Backends(devices=devices)
