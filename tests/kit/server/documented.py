@@ -65,6 +65,10 @@ NOT_RUN = {
     ): "test_the_demo_runs_once_and_leaves_nothing_behind runs what it runs",
     ("docs/tutorial/first-counts.md", ". .venv/bin/activate"): "the environment of the tests stands for it",
     ("docs/tutorial/kubernetes.md", ""): KUBERNETES,
+    (
+        "docs/tutorial/utility-scale.md",
+        "python examples/utility_scale.py --svg",
+    ): "takes a minute; test_utility_scale.py compares the same script on fewer qubits with exact values",
 }
 """Why a block is not run, by its page and its first words; all blocks of a page if there are none."""
 

@@ -13,7 +13,7 @@ from qiskit_runtime_server.client import environment
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 # Run by tests of their own.
-NOT_SCRIPTS = {"demo.py", "test_a_library.py"}
+NOT_SCRIPTS = {"demo.py", "test_a_library.py", "utility_scale.py"}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in NOT_SCRIPTS))
