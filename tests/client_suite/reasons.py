@@ -2,7 +2,9 @@
 
 from typing import Final
 
-_PROXY: Final = "its proxy looks the server's name up itself, and it expects port 443 of that name"
+_PROXY: Final = (
+    "has a proxy of its own, for https alone, that is to find the server at port 443, which only root can serve"
+)
 
 CANNOT_PASS: Final[dict[str, str]] = {
     "test_backend::TestIBMBackend::test_backend_fractional_gates_cache_behavior": (

@@ -1,12 +1,15 @@
 """Which of the models that a job brings along is that of a layer."""
 
 from itertools import permutations
+from typing import Any
 
 import pytest
 from qiskit.circuit import QuantumCircuit
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import PauliList
 from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
 
+from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.mitigation.layers import Layer, found_layers, known_errors
 
 
@@ -57,3 +60,24 @@ def test_else_the_one_of_the_most_qubits_whose_errors_it_can_have(
 def test_a_model_without_errors_or_of_other_gates_says_nothing(layers: dict[tuple[int, ...], Layer]) -> None:
     unknown = LayerError(THREE.circuit, [0, 1, 2], None)
     assert known_errors(layers[0, 1, 2], [unknown, model([1, 0], XI=0.1), model([1, 2], XI=0.1)]) is None
+
+
+@pytest.mark.parametrize(
+    "method", [{"pec_mitigation": True}, {"zne_mitigation": True, "zne": {"amplifier": "pea"}}], ids=["PEC", "PEA"]
+)
+@pytest.mark.parametrize("brought", [True, False])
+def test_the_result_says_which_models_were_used(method: dict[str, Any], *, brought: bool) -> None:
+    circuit = QuantumCircuit(5)
+    circuit.cx(0, 1)
+    few = {"num_randomizations": 2, "shots_per_randomization": 16, "layer_pair_depths": [0, 1]}
+    errors = {"layer_noise_model": [PAIR]} if brought else {"layer_noise_learning": few}
+    options = {"simulator": {"seed_simulator": 1}, "twirling": {"strategy": "active"}, "resilience": method | errors}
+    pub = EstimatorPub.coerce((circuit, "IIIIZ", None, 0.1))
+    result = AerExecutor().execute_estimator([pub], options, "fake_manila")
+    (said,) = result.metadata["resilience"]["layer_noise_model"]
+    assert said.qubits == [0, 1]
+    assert said.circuit == PAIR.circuit
+    if brought:
+        assert (said.error.generators.to_labels(), said.error.rates.tolist()) == (["XI"], [0.01])
+    else:
+        assert len(said.error.rates) == 15
