@@ -54,6 +54,8 @@ class Job(Answer):
 
     id: str
     account: str
+    user_id: str
+    """The same, as the platform calls it."""
     instance: str
     """CRN of the instance that it was sent under."""
     backend: str

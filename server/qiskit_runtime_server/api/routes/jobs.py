@@ -364,6 +364,7 @@ def view_of(job: Job) -> models.JobWithParams:
     return models.JobWithParams(
         id=job.id,
         account=job.account,
+        user_id=job.account,
         instance=job.instance,
         backend=job.backend,
         status=job.state,

@@ -27,6 +27,7 @@ async def test_a_job_is_accepted_and_shown_as_it_was_sent(api: Api) -> None:
     shown = (await api.alice.get(f"/jobs/{job}")).json()
     assert shown["status"] == "Queued"
     assert (shown["backend"], shown["program"], shown["tags"], shown["cost"]) == (BACKEND, {"id": "sampler"}, ["a"], 60)
+    assert shown["user_id"] == "alice"
     assert shown["params"] == {"pubs": [], "x": 1.5}
     assert "params" not in (await api.alice.get(f"/jobs/{job}", params={"exclude_params": True})).json()
 
