@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -25,6 +25,7 @@ from qiskit_runtime_server.errors import (
     UnavailableError,
 )
 from qiskit_runtime_server.jobs import Job, JobId, JobState, Outcome, RetryReason
+from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.log.trace import begin_trace, of_job
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Log, Progress, Task
 from qiskit_runtime_server.store.port import Claim, Store
@@ -103,6 +104,7 @@ class Follower:
         self._store = store
         self._metrics = metrics
         self._budget = budget
+        self._failures = FailureLog(logger)
 
     async def follow(self, run: FollowedRun) -> None:
         """Follow `run` to its end: the job is then ended, requeued, held, or handed over."""
@@ -212,9 +214,14 @@ class Follower:
             raise
 
     async def _note_progress(self, claim: Claim, progress: Progress) -> None:
-        """Keep how far the run has come, unless the store is away: the next word says more than this one."""
-        with suppress(UnavailableError):
+        """Keep how far the run has come, if the store answers: the next word says more than this one."""
+        try:
             await self._store.queue.note_progress(claim, progress)
+        except Exception as error:  # noqa: BLE001 - as in `insist`, but for something that nobody needs
+            mistake = None if isinstance(error, UnavailableError) else error
+            self._failures.failed(f"How far a job is could not be kept: {error}", mistake)
+        else:
+            self._failures.succeeded("How far jobs are is kept again")
 
     async def _append_log(self, job_id: JobId, text: str) -> None:
         try:

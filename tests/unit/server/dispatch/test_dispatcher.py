@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,7 @@ from qiskit_runtime_server.messages.messages import (
     HandedBack,
     Heartbeat,
     Log,
+    Progress,
     Started,
 )
 from qiskit_runtime_server.store.memory.state import State
@@ -98,10 +100,39 @@ async def test_a_run_is_noted_from_its_logs_to_its_result(store: Store, dispatch
     assert "a\n" in await store.documents.log(job)
 
 
-@pytest.mark.parametrize(
-    "problem",
-    [OperationalError("UPDATE", {}, ConnectionError("the database restarts")), StoreUnavailableError("away")],
-)
+async def test_how_far_a_run_is_is_noted_while_it_goes_on(store: Store, dispatch: Callable[..., Dispatcher]) -> None:
+    job, progress = await add_job(store), Progress(done=1, total=4, seconds=20)
+    dispatch(PlayedPool([Started(), Log(text="", progress=progress), None]))
+    async with asyncio.timeout(30):
+        while (await store.jobs.get(ME, job)).progress != progress:  # noqa: ASYNC110 - the store tells nobody
+            await asyncio.sleep(0.01)
+    assert await store.documents.log(job) == ""
+
+
+PROBLEMS = [OperationalError("UPDATE", {}, ConnectionError("the database restarts")), StoreUnavailableError("away")]
+
+
+@pytest.mark.parametrize("problem", [*PROBLEMS, StoreFullError("no room")])
+async def test_a_run_goes_on_whose_progress_could_not_be_noted(
+    store: Store,
+    dispatch: Callable[..., Dispatcher],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    problem: Exception,
+) -> None:
+    monkeypatch.setattr(store.queue, "note_progress", AsyncMock(side_effect=problem))
+    job = await add_job(store)
+    play: list[Any] = [Started(), *(Log(text="", progress=Progress(done=done, total=4)) for done in range(3)), DONE]
+    pool = PlayedPool(play)
+    dispatch(pool)
+    assert (await when(store, job, JobState.COMPLETED)).fence == 1
+    assert pool.log == ["run 1"]
+    (line,) = [record for record in caplog.records if "How far" in record.getMessage()]
+    assert str(problem) in line.getMessage()
+    assert bool(line.exc_info) == isinstance(problem, OperationalError), "what may be a mistake here has its traceback"
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
 async def test_a_result_is_held_while_the_store_is_away(
     store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
