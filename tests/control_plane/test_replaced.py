@@ -62,7 +62,7 @@ def test_settings_that_somebody_fixed_are_replaced(lab: Lab) -> None:
     lab.apply(api={"settings": {"QRS_LOG_LEVEL": "debug"}})
     # Between the two there is none.
     eventually(lambda: (found := lab.find("ConfigMap", "api")) and found["data"].get("QRS_LOG_LEVEL") == "debug")
-    assert [reason for reason, _ in lab.events()].count("Replaced") == 1
+    eventually(lambda: [reason for reason, _ in lab.events()].count("Replaced") == 1)
 
 
 def test_a_roll_out_that_somebody_paused_is_told(lab: Lab) -> None:

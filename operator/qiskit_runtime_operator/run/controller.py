@@ -45,6 +45,7 @@ Answer = TypeVar("Answer")
 # Resyncs of several operators drift apart.
 _JITTER: Final = 0.1
 _TURN_SECONDS: Final = 1
+_TAKEN_SECONDS: Final = 3
 _RANDOM: Final = secrets.SystemRandom()
 _BACKOFF: Final = Backoff(first=timedelta(seconds=1), longest=timedelta(minutes=1))
 
@@ -121,6 +122,7 @@ class Controller:
             group.create_task(self._read_loads())
             group.create_task(self._autoscale())
             group.create_task(self._give_turns())
+            group.create_task(self._look_at_taken_names())
             for _ in range(self._settings.workers):
                 group.create_task(self._reconcile(metrics))
             await ended
@@ -144,21 +146,47 @@ class Controller:
             try:
                 with metrics.reconciles.time():
                     again = await self._reconciler.reconcile(key)
-                self._queue.succeeded(key)
                 if again:
-                    self._queue.add(key)
+                    self._queue.later(key, again)
+                else:
+                    self._queue.succeeded(key)
+                    if again is not None:
+                        self._queue.add(key)
             except LeadershipLostError:
                 raise
             except ClusterError as error:
                 log.warning("%s/%s: %s", *key, error, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
-                self._queue.failed(key, error.retry_after or timedelta())
+                self._repeat(key, error)
             except Exception as error:  # one RuntimeServer must not keep the others from being looked after
                 log.exception("%s/%s: a pass failed", *key, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key)
             finally:
                 self._queue.done(key)
+
+    def _repeat(self, key: Key, error: ClusterError) -> None:
+        """Have a pass that has failed repeated: when what was refused may be tried again, or after its back-off."""
+        wait = self._reconciler.refusals.again_in(key, datetime.now(UTC))
+        if isinstance(error, RefusedError) and wait:
+            self._queue.later(key, wait)
+        else:
+            self._queue.failed(key, error.retry_after or timedelta())
+
+    async def _look_at_taken_names(self) -> None:
+        """Queue, for ever, the RuntimeServers for which a name has become free; most such objects are not watched."""
+        refusals = self._reconciler.refusals
+        while True:
+            for key, ref, taken_by in list(refusals.taken()):
+                try:
+                    free = await self._reconciler.is_free(ref, taken_by)
+                except ClusterError as error:
+                    log.info("%s %s cannot be looked at: %s", ref.kind, ref.name, error, extra=_about(key))
+                    break
+                if free:
+                    refusals.forget(key, ref)
+                    self._queue.add(key)
+            await asyncio.sleep(_TAKEN_SECONDS)
 
     async def _resync(self, watchdog: Watchdog) -> None:
         """Queue all RuntimeServers every now and then, for ever: the watches may have missed something."""

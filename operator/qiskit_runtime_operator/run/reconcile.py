@@ -16,7 +16,7 @@ What fails raises, and the work queue brings the RuntimeServer back; what is ref
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
@@ -37,6 +37,7 @@ from qiskit_runtime_operator.resource.names import (
     keys_name,
 )
 from qiskit_runtime_operator.run.claims import Claims
+from qiskit_runtime_operator.run.refusals import Attempt, Refusals
 from qiskit_runtime_operator.run.repairs import Occurrences, Repairs
 from qiskit_runtime_operator.run.scaler import Change, Scaler
 from qiskit_runtime_operator.run.turns import Turns
@@ -96,6 +97,7 @@ class Reconciler:
         turns: Whose turn it is to be rolled out.
         answers: What pods that are not ready have said of it, by their UIDs.
         claims: Which RuntimeServers are this operator's; all, if there are none.
+        refusals: What could not be written.
     """
 
     cluster: Cluster
@@ -108,6 +110,7 @@ class Reconciler:
     turns: Turns
     answers: Mapping[str, str] = field(default_factory=dict)
     claims: Claims | None = None
+    refusals: Refusals = field(default_factory=Refusals, init=False)
     _scaler: Scaler = field(init=False)
     _applied: dict[Key, dict[Ref, _Applied]] = field(default_factory=dict, init=False)
     _volume_claims: dict[Key, str] = field(default_factory=dict, init=False)
@@ -122,31 +125,34 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._scaler = Scaler(cluster=self.cluster, inventory=self.inventory, autoscaler=self.autoscaler)
 
-    async def reconcile(self, key: Key) -> bool:
-        """Make one pass, and tell whether another one is due: the spec was changed, unseen, while this one ran.
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Make one pass, and return in what time another one is due, if one is: the API server refuses something.
+
+        At once, if the spec was changed, unseen, while this one ran.
 
         Raises:
-            ClusterError: If it has to be repeated; also if something was refused, after the status has said so.
+            ClusterError: If it has to be repeated; also if something was refused anew, after the status has said so.
         """
         try:
             return await self._pass(key)
         finally:
             self.turns.done(key)
 
-    async def _pass(self, key: Key) -> bool:
+    async def _pass(self, key: Key) -> timedelta | None:
         body = self.inventory.server(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._forget(key)
-            return False
+            return None
         if self.claims and not await self.claims.hold(key, body["metadata"]["uid"]):
             self._forget(key)
-            return False
+            return None
         body = self.inventory.server(key) or body
         server, invalid = await self._understand(key, body)
         if server is None:
             deployments = tuple(known.body for _, known in self.inventory.parts(key, "Deployment"))
             generation, previous = body["metadata"]["generation"], body["status"]
-            return await self._report(key, refuse(invalid, generation, deployments, previous=previous, now=self.now()))
+            status = refuse(invalid, generation, deployments, previous=previous, now=self.now())
+            return timedelta() if await self._report(key, status) else None
         elsewhere = scaled_elsewhere(self._bodies(server, "Deployment"))
         context = replace(self.context, scaled_elsewhere=elsewhere, decided=self._scaler.decided(server))
         refusals = () if server.paused else await self._converge(server, context)
@@ -166,10 +172,12 @@ class Reconciler:
             other_operators=others,
             turns=str(self.turns) if self.turns.waits(key) else "",
         )
-        again = await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
-        if refusals and not again:
-            raise RefusedError("; ".join(map(str, refusals)))
-        return again
+        news = self.refusals.keep(key, refusals)
+        if await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now())):
+            return timedelta()
+        if news:
+            raise RefusedError("; ".join(map(str, news)))
+        return self.refusals.again_in(key, self.now())
 
     def _load(self, key: Key) -> Load | None:
         """Return how busy the executors are; that of executors which are scaled is asked for more often."""
@@ -196,6 +204,7 @@ class Reconciler:
     def _forget(self, key: Key) -> None:
         for memory in (self._applied, self._understood, self._reported, self._told_others, self._volume_claims):
             memory.pop(key, None)
+        self.refusals.forget(key)
         self.turns.forget(key)
 
     def set_unwatched(self, kind: ResourceKind, namespace: str | None, why: str | None) -> None:
@@ -246,7 +255,7 @@ class Reconciler:
         wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         held = self.turns.hold_back(server, wanted, self.now())
         refusals += [await self._settle(server, *item) for item in wanted if Ref.of(*item) not in held]
-        await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
+        refusals += await self._prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
         return tuple(refusal for refusal in refusals if refusal is not None)
 
     async def _rescaled(self, server: RuntimeServer, change: Change) -> Refusal | None:
@@ -267,15 +276,18 @@ class Reconciler:
         if server.uid in self._keys_checksums:
             return None
         name = keys_name(server.name)
+        attempt = Attempt.of(server, Ref(SECRETS.kind, server.namespace, name))
+        if standing := self.refusals.standing(attempt, self.now()):
+            return standing
         secret = await self.cluster.get(SECRETS, server.namespace, name)
         if secret is None:
             secret = keys_secret(server, self.random)
             try:
                 await self.cluster.create(SECRETS, secret)
             except RefusedError as error:
-                return _refused(SECRETS, name, error)
+                return self.refusals.note(attempt, _refused(SECRETS, name, error), self.now())
         elif not is_owned(secret, server.uid):
-            return self._taken(server, Known.of(SECRETS, secret, self.cluster.manager), name)
+            return self._taken(server, Known.of(SECRETS, secret, self.cluster.manager), attempt)
         self._keys_checksums[server.uid] = keys_checksum(secret)
         return None
 
@@ -312,29 +324,46 @@ class Reconciler:
         repairs = last is not None and last.wanted == wanted
         if repairs and not self._repairs.may(ref, self.now()):
             return self._contested(ref)
+        attempt = Attempt.of(server, ref, wanted, known)
+        if standing := self.refusals.standing(attempt, self.now()):
+            return standing
         known = await self._look_up(kind, ref)
         if known is not None and not _is_ours(server, known, last):
-            return self._taken(server, known, ref.name)
-        if known is not None and known.handed_down:
-            await self.cluster.inherit(kind, ref.namespace, ref.name, known.uid)
+            return self._taken(server, known, attempt)
         try:
-            live = await self._apply(server, kind, manifest, known.uid if known else None)
+            live = await self._write(server, kind, manifest, known)
         except RefusedError as error:
-            if known is None:
-                return _refused(kind, ref.name, error)
-            try:
-                # Others may have put something into its lists that makes ours impossible.
-                await self.cluster.overlay(kind, manifest, uid=known.uid)
-                live = await self.cluster.apply(kind, manifest, uid=known.uid, force=True)
-            except RefusedError as refused:
-                if not (kind.pruned and _is_fixed(refused)):
-                    return _refused(kind, ref.name, error)
-                live = await self._replace(server, kind, manifest, known, refused)
+            return self.refusals.note(attempt, _refused(kind, ref.name, error), self.now())
         self.inventory.see(kind, None, live)
         applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=self._fingerprint(live))
         if repairs:
             self._repairs.done(ref, self.now())
         return self._contested(ref)
+
+    async def _write(
+        self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, known: Known | None
+    ) -> Manifest:
+        """Apply a manifest to what is there, which is ours, or to nothing, by all means that there are.
+
+        Raises:
+            RefusedError: If none of them will do; the message is that of the first one.
+        """
+        ref = Ref.of(kind, manifest)
+        if known is not None and known.handed_down:
+            await self.cluster.inherit(kind, ref.namespace, ref.name, known.uid)
+        try:
+            return await self._apply(server, kind, manifest, known.uid if known else None)
+        except RefusedError as error:
+            if known is None:
+                raise
+            try:
+                # Others may have put something into its lists that makes ours impossible.
+                await self.cluster.overlay(kind, manifest, uid=known.uid)
+                return await self.cluster.apply(kind, manifest, uid=known.uid, force=True)
+            except RefusedError as refused:
+                if not (kind.pruned and _is_fixed(refused)):
+                    raise error from refused
+                return await self._replace(server, kind, manifest, known, refused)
 
     async def _replace(
         self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, known: Known, why: RefusedError
@@ -359,12 +388,19 @@ class Reconciler:
         message = f"{who} changes or deletes it again and again; it is set back at most once a minute"
         return Refusal(kind=ref.kind, name=ref.name, reason=Reason.CONTESTED, message=message) if who else None
 
-    def _taken(self, server: RuntimeServer, known: Known, name: str) -> Refusal:
+    def _taken(self, server: RuntimeServer, known: Known, attempt: Attempt) -> Refusal:
         """Say whose the name is; what the last RuntimeServer of this name left will be gone in a moment."""
-        if known.owner is not None and known.key == Key(server.namespace, server.name):
+        name = attempt.ref.name
+        if known.owner is not None and known.key == attempt.key:
             raise StaleError(f"{known.kind.kind} {name} of the last RuntimeServer {server.name} is still there")
         message = "it is not this RuntimeServer's: delete it, or choose another name"
-        return Refusal(kind=known.kind.kind, name=name, reason=Reason.NAME_TAKEN, message=message)
+        refusal = Refusal(kind=known.kind.kind, name=name, reason=Reason.NAME_TAKEN, message=message)
+        return self.refusals.note(attempt, refusal, self.now(), taken_by=known.uid)
+
+    async def is_free(self, ref: Ref, taken_by: str) -> bool:
+        """Tell whether the object that has had a name is gone: it may be one that no watch shows."""
+        body = await self.cluster.look_up(KINDS[ref.kind], ref.namespace, ref.name)
+        return body is None or body["metadata"]["uid"] != taken_by
 
     async def _look_up(self, kind: ResourceKind, ref: Ref) -> Known | None:
         """Return what is there, also if the watches do not show it: what is not ours, or has lost its labels."""
@@ -395,19 +431,30 @@ class Reconciler:
         if count:
             await self._tell(Key(server.namespace, server.name), server.uid, (note,), count)
 
-    async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> None:
+    async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> list[Refusal | None]:
+        """Delete what is owned and not wanted any more, and return what could not be."""
         key = Key(server.namespace, server.name)
         applied = self._last(server)
         shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and known.kind.pruned}
         # What was applied may have lost its owner, or the labels that the watches go by.
         made = {ref for ref in applied if KINDS[ref.kind].pruned}
-        for ref in sorted((shown | made) - wanted):
-            known = await self._look_up(KINDS[ref.kind], ref)
-            if known is not None and _is_ours(server, known, applied.get(ref)):
+        return [await self._delete(server, ref) for ref in sorted((shown | made) - wanted)]
+
+    async def _delete(self, server: RuntimeServer, ref: Ref) -> Refusal | None:
+        applied, attempt = self._last(server), Attempt.of(server, ref, known=self.inventory.find(ref))
+        if standing := self.refusals.standing(attempt, self.now()):
+            return standing
+        known = await self._look_up(KINDS[ref.kind], ref)
+        if known is not None and _is_ours(server, known, applied.get(ref)):
+            try:
                 await self.cluster.delete(known.kind, ref.namespace, ref.name, known.uid)
-            self.inventory.drop(ref)
-            self._repairs.forget(ref)
-            applied.pop(ref, None)
+            except RefusedError as error:
+                refusal = _refused(known.kind, ref.name, error)
+                return self.refusals.note(attempt, refusal, self.now())
+        self.inventory.drop(ref)
+        self._repairs.forget(ref)
+        applied.pop(ref, None)
+        return None
 
     async def _report(self, key: Key, status: Manifest) -> bool:
         """Write the status, and tell whether the answer shows another spec than the one that it is about."""

@@ -106,11 +106,11 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     ),
     Reason.NAME_TAKEN: (
         "An object of a name that the RuntimeServer needs belongs to somebody else, and is left untouched. Delete it, "
-        "or give the RuntimeServer another name."
+        "which the operator notices within seconds, or give the RuntimeServer another name."
     ),
     Reason.WRITE_REFUSED: (
         "The API server refuses an object, for a quota, a policy, a webhook or a missing right; the message has its "
-        "words. The operator tries again, after at most five minutes."
+        "words. The operator tries again after at most five minutes, or when the RuntimeServer is changed."
     ),
     Reason.WATCH_REFUSED: (
         "The API server does not let the operator list or watch a kind of objects in this namespace, so changes of "

@@ -8,7 +8,8 @@ about one RuntimeServer are worth one pass. That gives the rules, which are thos
   the pass began is missed, and no two passes over one RuntimeServer ever run side by side.
 - A key that `failed` comes back by itself after its back-off. An event brings it back sooner, but never before the
   time that the API server asked for (`Retry-After`).
-- `succeeded` forgets the failures. `done` comes after either of the two.
+- A key that is to come back `later` does so by itself, too, and an event brings it back sooner.
+- `succeeded` forgets the failures. `done` comes after any of the three.
 """
 
 import asyncio
@@ -82,6 +83,11 @@ class WorkQueue:
         else:
             backoff = self._backoff.delay(self._failures[key], self._chance())
             self._add_later(key, max(backoff, at_least).total_seconds())
+
+    def later(self, key: Key, wait: timedelta) -> None:
+        """Ask for a key again after a time, or sooner if it is asked for; it has neither failed nor succeeded."""
+        if key not in self._queued:
+            self._add_later(key, wait.total_seconds())
 
     def _add_later(self, key: Key, seconds: float) -> None:
         self._forget_timer(key)

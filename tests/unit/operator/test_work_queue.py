@@ -79,3 +79,37 @@ def test_waits_double_up_to_the_longest_and_are_shortened_by_up_to_a_half() -> N
     backoff = Backoff(first=timedelta(seconds=1), longest=timedelta(seconds=10))
     assert [backoff.delay(n, 0).total_seconds() for n in (1, 2, 3, 4, 5, 5000)] == [1, 2, 4, 8, 10, 10]
     assert backoff.delay(1, 1) == timedelta(seconds=0.5)
+
+
+async def test_a_key_that_is_to_come_later_does_and_its_failures_are_not_forgotten() -> None:
+    queue = WorkQueue(Backoff(first=timedelta(milliseconds=1), longest=timedelta(hours=1)), chance=lambda: 0)
+    queue.add(LAB)
+    for _ in range(2):
+        await queue.get()
+        queue.failed(LAB)
+        queue.done(LAB)
+        assert await asyncio.wait_for(queue.get(), SOON) == LAB
+        queue.later(LAB, timedelta(milliseconds=10))
+        queue.done(LAB)
+        assert len(queue) == 0
+    assert await asyncio.wait_for(queue.get(), SOON) == LAB
+
+
+async def test_an_event_brings_back_sooner_what_was_to_come_later() -> None:
+    queue = WorkQueue()
+    queue.add(LAB)
+    await queue.get()
+    queue.later(LAB, timedelta(hours=1))
+    queue.done(LAB)
+    queue.add(LAB)
+    assert await asyncio.wait_for(queue.get(), SOON) == LAB
+
+
+async def test_what_happens_during_a_pass_is_not_put_off() -> None:
+    queue = WorkQueue()
+    queue.add(LAB)
+    await queue.get()
+    queue.add(LAB)
+    queue.later(LAB, timedelta(hours=1))
+    queue.done(LAB)
+    assert await asyncio.wait_for(queue.get(), SOON) == LAB
