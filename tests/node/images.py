@@ -15,10 +15,12 @@ _DATABASE = "docker.io/library/postgres:17"
 # Where a machine keeps the certificates and the settings of pip that its network needs.
 _HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
 # By the names that the chart has for them; the stages are those that do the work, and the image.
+SERVE = "qiskit-runtime-server"
 _DOCKERFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "qiskit-runtime-server-api": ("server/Dockerfile", ("wheel", "api-application", "api")),
     "qiskit-runtime-server-executor": ("server/Dockerfile", ("wheel", "executor-application", "executor")),
     "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", ("wheel", "executor-gpu-application", "executor-gpu")),
+    SERVE: ("server/Dockerfile", ("wheel", "serve-application", "serve")),
     "qiskit-runtime-operator": ("operator/Dockerfile", ("application", "operator")),
 }
 
@@ -34,10 +36,14 @@ class Images:
         self._folder = folder
         self.sizes: dict[str, int] = {}
 
-    def build(self, *, gpu: bool) -> tuple[str, list[str]]:
-        """Build the images of all roles; return a tag that changes with any of them, and what they are called."""
+    def build(self, *, everything: bool) -> tuple[str, list[str]]:
+        """Build the images; return a tag that changes with any of them, and what they are called.
+
+        Args:
+            everything: Those too that few tests need: for GPUs, and for one machine.
+        """
         self._make_base()
-        names = [name for name in _DOCKERFILES if gpu or not name.endswith("gpu")]
+        names = [name for name in _DOCKERFILES if everything or not (name == SERVE or name.endswith("gpu"))]
         digests = [self._build(name) for name in names]
         tag = hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
         return tag, [self._tagged(name, tag) for name in names]

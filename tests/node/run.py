@@ -95,7 +95,7 @@ def _prepare(*, everything: bool) -> dict[str, object]:
     ingress = KubernetesBinaries("ingress")
     ingress.ensure(("contour",))
     images = Images(_cache() / "images")
-    tag, built = images.build(gpu=everything)
+    tag, built = images.build(everything=everything)
     if everything:
         KubernetesBinaries("policy").ensure(("kube-router",))
         built.append(images.build_database())

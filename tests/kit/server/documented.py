@@ -43,6 +43,7 @@ NOT_RUN = {
         "# once",
     ): "needs PostgreSQL and hosts; the tests in processes/cluster start the same",
     ("docs/how-to/production.md", "export QRS_DATABASE_URL"): "needs PgBouncer; test_postgresql.py has the settings",
+    ("docs/how-to/run-in-a-container.md", "docker"): "needs Docker; test_serve_image.py runs the image",
     ("docs/how-to/run-on-kubernetes.md", ""): KUBERNETES,
     ("docs/how-to/write-an-executor.md", "import pytest"): "needs the package; test_plugin.py runs such tests",
     ("docs/how-to/slurm.md", ""): "needs QRMI; test_clients.py runs it in an environment of its own",
