@@ -158,11 +158,13 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
         expected_seconds: How long a part of the job is estimated to take that is about to begin; only where it is more
             than the longest before.
         progress: How far it has come; only now and then, and of runs that take some seconds.
+        decoded: Whether what the client sent has been read; only the worker's parent hears of it.
     """
 
     text: str
     expected_seconds: float | None = None
     progress: Progress | None = None
+    decoded: bool = False
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True, tag="completed"):

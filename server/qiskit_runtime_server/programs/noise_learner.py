@@ -62,7 +62,9 @@ class LearningResult:
     num_qubits: tuple[int, ...]
 
 
-def execute(source: ShotSource, document: bytes, backend_name: str, seed: int) -> LearningResult:
+def execute(
+    source: ShotSource, document: bytes, backend_name: str, seed: int, decoded: Callable[[], None] = lambda: None
+) -> LearningResult:
     """Learn what the params in `document` ask for.
 
     Args:
@@ -70,17 +72,20 @@ def execute(source: ShotSource, document: bytes, backend_name: str, seed: int) -
         document: The params of a job, of any version.
         backend_name: Names the device.
         seed: Used where the job has none.
+        decoded: Called when the params have been decoded.
 
     Raises:
         JobError: If the job cannot be run as it is.
     """
     params = reading.as_object(reading.parse(document), "params")
     if "schema_version" in params:
-        return _learn_boxes(source, params, backend_name, seed)
-    return _learn_circuits(source, params, backend_name, seed)
+        return _learn_boxes(source, params, backend_name, seed, decoded)
+    return _learn_circuits(source, params, backend_name, seed, decoded)
 
 
-def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+def _learn_circuits(
+    source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int, decoded: Callable[[], None]
+) -> LearningResult:
     """Find the layers in circuits, and learn the most frequent."""
     reading.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
     reader = reading.Reader()
@@ -90,6 +95,7 @@ def _learn_circuits(source: ShotSource, params: Mapping[str, Any], backend_name:
     given = dict(reading.as_object(reader.read(params.get("options") or {}, "options"), "options"))
     plain = not supports_qiskit(given.pop("support_qiskit", True))
     options, learning = noise_learner_options(given, seed)
+    decoded()
     prepared = PreparedDevice.of(source, options, backend_name)
     searchable = [
         _searchable(circuit, prepared, options, f"circuits[{index}]") for index, circuit in enumerate(circuits)
@@ -130,7 +136,9 @@ def _searchable(circuit: object, prepared: PreparedDevice, options: Options, whe
     return without_final_measurements(contents)
 
 
-def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int) -> LearningResult:
+def _learn_boxes(
+    source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int, decoded: Callable[[], None]
+) -> LearningResult:
     """Learn each of the boxes that are there."""
     version = params["schema_version"]
     if not isinstance(version, str) or version not in _ENCODERS:
@@ -139,6 +147,7 @@ def _learn_boxes(source: ShotSource, params: Mapping[str, Any], backend_name: st
     boxes = _boxes(params.get("instructions"))
     given = reading.as_object(reading.Reader().read(params.get("options") or {}, "options"), "options")
     options, learning, checks = noise_learner_v3_options(given, seed)
+    decoded()
     prepared = PreparedDevice.of(source, options, backend_name)
     for index, box in enumerate(boxes):
         with reading.damage(f"instructions[{index}]"):

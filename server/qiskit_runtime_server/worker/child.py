@@ -37,7 +37,6 @@ from qiskit_runtime_server.messages.messages import (
     Log,
     Metrics,
     Pieces,
-    Progress,
     Ready,
     Task,
 )
@@ -45,8 +44,6 @@ from qiskit_runtime_server.worker.confinement import confine_calls, confine_file
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
-
-_Log = Callable[[str], None]
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
@@ -170,7 +167,7 @@ class _Estimates:
 
 
 def _outcome(
-    run_program: "Callable[[Task, BaseExecutor, _Log, Callable[[float], None], Callable[[Progress], None]], Completed]",
+    run_program: Callable[..., Completed],
     task: Task,
     executor: "BaseExecutor",
     connection: socket.socket,
@@ -183,8 +180,9 @@ def _outcome(
             task,
             executor,
             lambda text: _send(connection, Log(text=text)),
-            _Estimates(connection),
-            lambda progress: _send(connection, Log(text="", progress=progress)),
+            expect=_Estimates(connection),
+            tell=lambda progress: _send(connection, Log(text="", progress=progress)),
+            decoded=lambda: _send(connection, Log(text="", decoded=True)),
         )
     except CircuitTooLongError as error:
         failed = CircuitTooLongError(f"{error} The limit: {task.limit}." if task.limit else str(error))

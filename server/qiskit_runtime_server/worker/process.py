@@ -18,11 +18,13 @@ from typing import Final, Self
 import msgspec
 
 from qiskit_runtime_server.byte_budget import Share
-from qiskit_runtime_server.messages.messages import LENGTH, Event, Pieces, Task
+from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 
 _FORKS: Final = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["qiskit_runtime_server.worker.template"])
+# What the kernel or the C library sends a process for its own mistake.
+_FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT}
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 
 
@@ -37,11 +39,13 @@ class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected,
 
     Attributes:
         overdue: Whether it ended because a simulation went on for longer than its limit.
+        decoding: Whether it ended by a mistake of its own, and not by somebody who killed it, when it decoded a task.
     """
 
-    def __init__(self, message: str, *, overdue: bool = False) -> None:
+    def __init__(self, message: str, *, overdue: bool = False, decoding: bool = False) -> None:
         super().__init__(message)
         self.overdue = overdue
+        self.decoding = decoding
 
 
 class WorkerProcess:
@@ -54,6 +58,7 @@ class WorkerProcess:
         self._scratch = scratch
         self._reader = reader
         self._writer = writer
+        self._decoding = False
 
     @classmethod
     async def start(cls, spec: WorkerSpec) -> Self:
@@ -94,6 +99,7 @@ class WorkerProcess:
         Raises:
             WorkerDied: If the process is gone.
         """
+        self._decoding = True
         try:
             # Piece by piece, or the transport would copy what does not fit into the socket.
             for piece in Pieces(task).framed():
@@ -113,9 +119,13 @@ class WorkerProcess:
         try:
             (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
             await share.hold(length)
-            return _EVENTS.decode(await self._reader.readexactly(length))
+            event = _EVENTS.decode(await self._reader.readexactly(length))
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             raise await self._died() from error
+        if isinstance(event, Log) and event.decoded:
+            self._decoding = False
+            return await self.receive(share)
+        return event
 
     async def stop(self) -> None:
         """Kill the process and return once it is gone, and its memory with it."""
@@ -134,4 +144,8 @@ class WorkerProcess:
         await asyncio.to_thread(self._process.join)
         code = self._process.exitcode or 0
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        return WorkerDied(f"The worker process {how}", overdue=code == -signal.SIGALRM)
+        return WorkerDied(
+            f"The worker process {how}",
+            overdue=code == -signal.SIGALRM,
+            decoding=self._decoding and -code in _FAULTS,
+        )

@@ -40,12 +40,14 @@ from qiskit_runtime_server.simulation.contract import Simulator
 from qiskit_runtime_server.worker import selftest
 
 
-def run_program(
+def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
     task: Task,
     executor: BaseExecutor,
     log: Callable[[str], None],
+    *,
     expect: Callable[[float], None] = lambda _seconds: None,
     tell: Callable[[Progress], None] = lambda _progress: None,
+    decoded: Callable[[], None] = lambda: None,
 ) -> Completed:
     """Decode the job's params, run its program on `executor`, encode the result.
 
@@ -58,6 +60,7 @@ def run_program(
         log: Takes lines for the job's log: warnings, unless the job's level is above them, and more from INFO down.
         expect: Told of how many seconds a simulation is estimated to take, before it begins.
         tell: Told how far it has come, as by `ProgressMeter`.
+        decoded: Called when the job's params have been decoded, before anything of it is run.
 
     Raises:
         JobError: If the job cannot be run as it is.
@@ -79,7 +82,8 @@ def run_program(
         if is_dry_run(task.backend_name)
         else SimulatedShots(executor, journal, ProgressMeter(tell))
     )
-    outcome = program(_Job(task=task, executor=executor, source=source, log=log, announce=journal.announce))
+    job = _Job(task=task, executor=executor, source=source, log=log, announce=journal.announce, decoded=decoded)
+    outcome = program(job)
     metrics = Metrics(
         seconds=source.seconds,
         num_circuits=len(outcome.num_qubits),
@@ -123,6 +127,7 @@ class _Job:
         source: Takes the shots on it, or pretends to.
         log: Takes lines for the job's log.
         announce: Takes one that says what will be run.
+        decoded: To be called when the params have been decoded.
     """
 
     task: Task
@@ -130,6 +135,7 @@ class _Job:
     source: ShotSource
     log: Callable[[str], None]
     announce: Callable[[str], None]
+    decoded: Callable[[], None]
 
     @property
     def simulated(self) -> bool:
@@ -180,6 +186,7 @@ class _Primitive:
         params = decode_params(job.task.params, self.goal)
         pubs = [self.pub(pub, f"pubs[{index}]", params.goal) for index, pub in enumerate(params.pubs)]
         check_size((pub.circuit for pub in pubs), job.task.max_qubits)
+        job.decoded()
         if params.transpilation:
             job.log("Option transpilation has no effect: circuits are run as they are.")
         if job.simulated and replaces(job.executor, self.method):
@@ -233,6 +240,7 @@ def _metadata(result: object, length: int) -> list[Mapping[str, Any]]:
 def _run_quantum_program(job: _Job) -> _Outcome:
     program = decode_program(job.task.params)
     check_size((item.circuit for item in program.items), job.task.max_qubits)
+    job.decoded()
     return _Outcome(
         document=executor_program.execute(job.source, program, job.task.backend_name, job.task.seed),
         executions=executor_program.executions(program),
@@ -241,7 +249,7 @@ def _run_quantum_program(job: _Job) -> _Outcome:
 
 
 def _learn_noise(job: _Job) -> _Outcome:
-    result = noise_learner.execute(job.source, job.task.params, job.task.backend_name, job.task.seed)
+    result = noise_learner.execute(job.source, job.task.params, job.task.backend_name, job.task.seed, job.decoded)
     return _Outcome(document=result.document, executions=result.executions, num_qubits=result.num_qubits)
 
 

@@ -8,7 +8,14 @@ from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequen
 from typing import Final, TypeVar
 
 from qiskit_runtime_server.byte_budget import ByteBudget
-from qiskit_runtime_server.errors import JobError, MaxTimeError, SimulationTimeError, StartupError, WorkerDiedError
+from qiskit_runtime_server.errors import (
+    InvalidInputError,
+    JobError,
+    MaxTimeError,
+    SimulationTimeError,
+    StartupError,
+    WorkerDiedError,
+)
 from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
@@ -146,10 +153,7 @@ class Slot:
                     event = Heartbeat()
         except WorkerDied as death:
             await self.stop()
-            if death.overdue:
-                yield _failed(SimulationTimeError(_OVERDUE), start)
-            else:
-                yield _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
+            yield _end_by(death, start)
         finally:
             if not isinstance(event, Completed | Failed):
                 await self.stop()
@@ -182,6 +186,15 @@ def _tell(confinement: Sequence[str]) -> None:
         " the server's user may.",
         missing,
     )
+
+
+def _end_by(death: WorkerDied, start: float) -> Failed:
+    """Return what a worker's death is for its job: nobody's fault, unless it is known better."""
+    if death.overdue:
+        return _failed(SimulationTimeError(_OVERDUE), start)
+    if death.decoding:
+        return _failed(InvalidInputError(f"{death} when it decoded the job, which must be damaged."), start)
+    return _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
 
 
 def _failed(error: JobError, start: float, *, worker_died: bool = False) -> Failed:

@@ -47,8 +47,8 @@ class ScriptedExecutor(BaseExecutor):
                 time.sleep(60 if name == "sleep" else 1)
             case "hold the interpreter lock":
                 ctypes.PyDLL(None).sleep(60)
-            case "die":
-                os.kill(os.getpid(), signal.SIGKILL)
+            case "die" | "abort" as name:
+                os.kill(os.getpid(), signal.SIGKILL if name == "die" else signal.SIGABRT)
             case "exit":
                 os._exit(3)
             case "hog":
@@ -90,6 +90,18 @@ def server_pid() -> int:
 def large_bits(size: int) -> NDArray[np.uint8]:
     """Return so many random shots of 8 bits, always the same."""
     return np.random.default_rng(size).integers(0, 256, (size, 1), dtype=np.uint8)
+
+
+class AbortingExecutor(ScriptedExecutor):
+    """Comes up, and aborts when a job's device is looked at, as a decoder's mistake would before anything is run."""
+
+    _up = False
+
+    def capabilities(self) -> Capabilities:
+        if self._up:
+            os.abort()
+        self._up = True
+        return super().capabilities()
 
 
 class BrokenExecutor(ScriptedExecutor):

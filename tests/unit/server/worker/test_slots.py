@@ -14,10 +14,11 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime import RuntimeEncoder
 
-from kit.faults.scripted_executor import BrokenExecutor, ScriptedExecutor
+from kit.faults.scripted_executor import AbortingExecutor, BrokenExecutor, ScriptedExecutor
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.executors import BaseExecutor
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
@@ -51,8 +52,8 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 
 @asynccontextmanager
-async def started(count: int, *, shared: bool = False) -> AsyncIterator[Slots]:
-    spec = WorkerSpec(executor=ScriptedExecutor(), memory_bytes=512 * MIB, threads=1, shared=shared)
+async def started(count: int, *, shared: bool = False, executor: BaseExecutor | None = None) -> AsyncIterator[Slots]:
+    spec = WorkerSpec(executor=executor or ScriptedExecutor(), memory_bytes=512 * MIB, threads=1, shared=shared)
     pool = Slots(spec, count, ByteBudget(MIB))
     await pool.start()
     yield pool
@@ -112,6 +113,21 @@ async def test_a_job_is_killed_also_while_its_result_waits_for_room(slots: Slots
             assert isinstance(await anext(events), Heartbeat)
         assert not is_alive(pid)
     assert slots.budget.held == 0
+
+
+async def test_a_job_that_ends_its_worker_while_it_is_decoded_is_not_tried_again() -> None:
+    async with started(1, executor=AbortingExecutor()) as slots:
+        *_, last = await ends(await slots.reserve(), task("zeros"))
+    assert isinstance(last, Failed)
+    assert not last.worker_died
+    assert "SIGABRT when it decoded the job" in last.reason
+
+
+@pytest.mark.parametrize("fault", ["abort", "die"])
+async def test_a_worker_that_ends_later_costs_the_job_an_attempt(slots: Slots, fault: str) -> None:
+    *_, last = await ends(await slots.reserve(), task(fault))
+    assert isinstance(last, Failed)
+    assert last.worker_died
 
 
 async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
