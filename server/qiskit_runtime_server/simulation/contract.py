@@ -160,6 +160,20 @@ class Simulator:
         seconds = task.shots * len(task.circuit.data) * (_SECONDS_PER_INSTRUCTION + _SECONDS_PER_BYTE * state)
         return Offer(method="statevector", seconds=seconds, memory_bytes=state)
 
+    def expected_truncated(self, task: SampleTask, most_error: float) -> Offer | None:  # noqa: ARG002
+        """Return what `offer_truncated` and `sample` take together at most, before any of it is run.
+
+        Here nothing has to be run for an offer, so there is None.
+
+        Args:
+            task: As in `offer_truncated`.
+            most_error: As there.
+
+        Raises:
+            CircuitTooLargeError: As there, if that is known without running anything.
+        """
+        return None
+
     def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:  # noqa: ARG002
         """Return how `sample` would run a task that is too large for it, if it may leave out parts of the state.
 

@@ -86,14 +86,15 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             single[clbits[0]] = work
             alone += component.qubits
             continue
-        parts = planned(work, component.qubits, executor, wish, limit_seconds)
-        expect(sum(part.plan.seconds for part in parts))
-        for part in parts:
-            for piece, told in _pieces(part, report):
-                for row, found in zip(piece.rows.tolist(), piece.sample(work, executor, told), strict=True):
-                    bits[row][:, clbits] = found[:, : len(clbits)]
-                done += len(piece.rows)
-                advance(min(1.0, done / rest))
+        with wish.told_in_refusals():
+            parts = planned(work, component.qubits, executor, wish, limit_seconds, report)
+            expect(sum(part.plan.seconds for part in parts))
+            for part in parts:
+                for piece, told in _pieces(part, report):
+                    for row, found in zip(piece.rows.tolist(), piece.sample(work, executor, told), strict=True):
+                        bits[row][:, clbits] = found[:, : len(clbits)]
+                    done += len(piece.rows)
+                    advance(min(1.0, done / rest))
     if single:
         report(_product(alone, noise))
         table = np.stack(list(single.values()), axis=1)
@@ -112,14 +113,20 @@ def plans(  # noqa: PLR0913 - as in `sample`
     wish: Wish = AUTOMATIC,
     parities: Sequence[Parities] | None = None,
     limit_seconds: float = math.inf,
+    report: Callable[[Plan], None] = lambda _plan: None,
 ) -> Iterator[Plan]:
-    """Yield the plans that `sample` would report first; arguments and errors as there."""
+    """Yield the plans that `sample` would report first; arguments and errors as there.
+
+    `report` is told of those that have to be tried before they are known, before they are.
+    """
     alone: list[int] = []
     rows = slice(0, len(parameter_values))
     components = _components(circuit, noise)
     for component, work in _works(components, circuit, parameter_values, shots, noise, SeedPath((0,)), rows, parities):
         if isinstance(work, SampleTask):
-            yield from (part.plan for part in planned(work, component.qubits, executor, wish, limit_seconds))
+            with wish.told_in_refusals():
+                parts = planned(work, component.qubits, executor, wish, limit_seconds, report)
+            yield from (part.plan for part in parts)
         else:
             alone += component.qubits
     if alone:

@@ -202,8 +202,13 @@ class PropagatedPart:
 Parts = Sequence[Part | PropagatedPart]
 
 
-def planned(
-    task: SampleTask, qubits: Sequence[int], executor: Simulator, wish: Wish, limit_seconds: float = math.inf
+def planned(  # noqa: PLR0913, PLR0917 - what is planned, and within what
+    task: SampleTask,
+    qubits: Sequence[int],
+    executor: Simulator,
+    wish: Wish,
+    limit_seconds: float = math.inf,
+    report: Callable[[Plan], None] = lambda _plan: None,
 ) -> Parts:
     """Return how a task of several qubits is run, its rows in parts.
 
@@ -214,12 +219,14 @@ def planned(
         wish: What the options say.
         limit_seconds: How long the job may run. A method that takes `PATIENCE` times longer counts as none; one whose
             time is not known does not.
+        report: Told of a plan that has to be tried before it is known how much it truncates, before it is; that it
+            truncates is told later.
 
     Raises:
         CircuitTooLargeError: If there is no method; the message says what would run.
         UnsupportedOptionError: If the options want one that cannot run the circuit.
     """
-    limited = _Limited(executor, limit_seconds)
+    limited = _Limited(executor, limit_seconds, report)
     everything = np.arange(len(task.seeds))
     if wish.method is Method.PROPAGATION:
         return [_asked_for(task, qubits, everything, limited, wish)]
@@ -244,10 +251,11 @@ def planned(
 
 @dataclass(frozen=True, slots=True)
 class _Limited:
-    """An executor, and how long the job may run."""
+    """An executor, how long the job may run, and who is told of what is tried."""
 
     executor: Simulator
     limit_seconds: float
+    report: Callable[[Plan], None]
 
     @property
     def most_seconds(self) -> float:
@@ -262,6 +270,11 @@ class _Limited:
             CircuitTooLongError: If it cannot in time.
         """
         return self._in_time(task, self.executor.offer(task))
+
+    def expected_truncated(self, task: SampleTask, most_error: float) -> Offer | None:
+        """Return what trying and running them truncated takes at most; errors as in `offer`."""
+        expected = self.executor.expected_truncated(task, most_error)
+        return None if expected is None else self._in_time(task, expected)
 
     def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return how it would run them if it may truncate states; errors as in `offer`."""
@@ -367,7 +380,11 @@ def _exactly(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], ex
 
 
 def _truncated(task: SampleTask, qubits: Sequence[int], rows: NDArray[np.intp], executor: _Limited, wish: Wish) -> Part:
-    return _part(task, qubits, rows, executor.offer_truncated(task.of_rows(rows), wish.max_truncation_error))
+    part, most_error = task.of_rows(rows), wish.max_truncation_error
+    expected = executor.expected_truncated(part, most_error)
+    if expected is not None:
+        executor.report(_part(task, qubits, rows, replace(expected, truncation_error=0.0)).plan)
+    return _part(task, qubits, rows, executor.offer_truncated(part, most_error))
 
 
 def _exact_or_propagated(

@@ -28,6 +28,7 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
     decompositions,
     in_order,
     placed,
+    seconds_at_most,
     seconds_of,
     truncation_error,
 )
@@ -145,10 +146,23 @@ class AerExecutor(BaseExecutor):
         bond = placed(task.circuit)[1] or 1
         return Offer(method=_MPS, seconds=seconds, memory_bytes=_tensor_bytes(task.circuit.num_qubits, bond))
 
-    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
-        """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
+    def expected_truncated(self, task: SampleTask, most_error: float) -> Offer:
+        """Return what trial trajectories and shots of a row take at most; see `Simulator.expected_truncated`."""
+        circuit = task.circuit
+        evolutions, truncation = self._truncation(task, most_error)
+        once = seconds_at_most(circuit, placed(circuit)[0], truncation.bond)
+        return Offer(
+            method=_MPS,
+            seconds=(evolutions + min(_PROBED_SHOTS, evolutions)) * once,
+            memory_bytes=_tensor_bytes(circuit.num_qubits, truncation.bond),
+            truncation=truncation,
+        )
 
-        Some trajectories of each row are run, which show how much is discarded.
+    def _truncation(self, task: SampleTask, most_error: float) -> tuple[int, Truncation]:
+        """Return how often a row's state is evolved, and how it is truncated.
+
+        Raises:
+            CircuitTooLargeError: If it cannot be.
         """
         circuit = task.circuit
         unknown = "loops" if has_loop(circuit) else obstacle(circuit)
@@ -159,7 +173,16 @@ class AerExecutor(BaseExecutor):
         # By the circuit and its shots alone: a row's bits must not depend on other rows, nor on what time is left.
         while bond > _SMALL_BOND and evolutions * seconds_of(bond, len(circuit.data)) > _TRUNCATED_ROW_SECONDS:
             bond //= 2
-        truncation = Truncation(bond=bond, weight=most_error**2 / (2 * decompositions(circuit)))
+        return evolutions, Truncation(bond=bond, weight=most_error**2 / (2 * decompositions(circuit)))
+
+    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
+        """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
+
+        Some trajectories of each row are run, which show how much is discarded.
+        """
+        circuit = task.circuit
+        evolutions, truncation = self._truncation(task, most_error)
+        bond = truncation.bond
         probed = replace(task, shots=min(_PROBED_SHOTS, evolutions), truncation=truncation)
         begin = time.perf_counter()
         errors = [self._probed(probed, row) for row in range(len(task.seeds))]

@@ -84,6 +84,34 @@ def seconds_of(bond: int, instructions: float) -> float:
     return (_SECONDS_PER_TENSOR + _SECONDS_PER_PRODUCT * bond**3) * instructions
 
 
+def seconds_at_most(circuit: QuantumCircuit, order: Sequence[int], bond: int) -> float:
+    """Return about how long it takes at most to evolve a state once, if bonds are truncated to `bond`.
+
+    A gate takes what the bonds of the cuts take that it crosses. A bond is at most what the gates so far have made of
+    it, and what the qubits on its smaller side can have.
+
+    Args:
+        circuit: Without loops.
+        order: The qubits as they stand on the line.
+        bond: A power of 2.
+    """
+    line = np.argsort(order)
+    exponents = np.zeros(max(1, len(order) - 1), dtype=np.int64)
+    most = np.minimum(np.arange(1, len(exponents) + 1), np.arange(len(exponents), 0, -1))
+    most = np.minimum(most, bond.bit_length() - 1)
+    seconds = 0.0
+    for operation, qubits in leaves(circuit, range(circuit.num_qubits)):
+        places = line[list(qubits)]
+        one, other = (int(places.min()), int(places.max())) if len(qubits) else (0, 0)
+        seconds += _SECONDS_PER_TENSOR
+        if other > one:
+            # A gate of k qubits has an operator Schmidt rank of at most 4^(k / 2), whatever the cut.
+            exponents[one:other] += 1 if operation.name in _RANK_TWO else 2 * (len(qubits) // 2)
+            bonds = 2.0 ** np.minimum(exponents[one:other], most[one:other])
+            seconds += float((_SECONDS_PER_TENSOR + _SECONDS_PER_PRODUCT * bonds**3).sum())
+    return seconds
+
+
 def placed(circuit: QuantumCircuit, enough: int = LARGEST_BOND) -> tuple[list[int], int | None]:
     """Return the order of qubits in which a state's bonds are bounded best, and that bound.
 

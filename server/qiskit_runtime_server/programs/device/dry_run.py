@@ -77,6 +77,7 @@ class DryRun:
                 wish=wish,
                 parities=parities,
                 limit_seconds=self._journal.limit_seconds,
+                report=self._journal.add,
             ):
                 self._journal.add(plan)
         except CircuitTooLargeError as error:

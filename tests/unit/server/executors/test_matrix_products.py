@@ -11,9 +11,15 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import Statevector
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
-from qiskit_runtime_server.errors import CircuitTooLargeError
+from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.executors.aer.matrix_products import bond_bound, in_order, placed
+from qiskit_runtime_server.executors.aer.matrix_products import (
+    bond_bound,
+    in_order,
+    placed,
+    seconds_at_most,
+    seconds_of,
+)
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import SampleTask, Truncation
 from qiskit_runtime_server.simulation.noise import DeviceNoise
@@ -135,6 +141,38 @@ def test_a_row_is_truncated_alike_whatever_stands_beside_it() -> None:
     assert kept[0] == kept[1]
 
 
+def test_the_time_that_truncated_states_take_at_most_grows_with_the_bonds_of_the_cuts_that_gates_cross() -> None:
+    chain = QuantumCircuit(100)
+    chain.h(0)
+    for qubit in range(99):
+        chain.cx(qubit, qubit + 1)
+    order = range(100)
+    assert seconds_at_most(chain, order, 256) < 0.1
+    near, far = QuantumCircuit(100), QuantumCircuit(100)
+    near.cx(0, 1)
+    far.cx(0, 99)
+    assert seconds_at_most(far, order, 256) > 40 * seconds_at_most(near, order, 256)
+    deep = [seconds_at_most(brickwork(40, depth), range(40), 256) for depth in (4, 40)]
+    assert deep[1] > 100 * deep[0]
+    assert deep[1] < seconds_of(256, len(brickwork(40, 40).data))
+    toffoli = QuantumCircuit(40)
+    toffoli.ccx(0, 20, 39)
+    assert 0 < seconds_at_most(toffoli, range(40), 256) < seconds_of(256, 40)
+
+
+def test_what_would_take_far_too_long_is_refused_before_anything_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_arguments: object, **_options: object) -> None:
+        pytest.fail("Aer was run")
+
+    monkeypatch.setattr(AerExecutor, "_run", run)
+    with pytest.raises(CircuitTooLongError, match=r"by matrix-product-state their simulation would take about .* s"):
+        list(
+            engine.plans(
+                AER, brickwork(60, 60, 1.2), np.empty((1, 0)), 100, noise=None, wish=TRUNCATED, limit_seconds=5
+            )
+        )
+
+
 def test_what_is_refused_runs_truncated_and_says_so() -> None:
     circuit = brickwork(40, 20, 0.03)
     with pytest.raises(CircuitTooLargeError, match=r"Truncated states may run it.*simulator\.approximation: truncated"):
@@ -143,7 +181,9 @@ def test_what_is_refused_runs_truncated_and_says_so() -> None:
     bits = engine.sample(
         AER, circuit, np.empty((1, 0)), 100, noise=None, seeds=SeedPath((1,)), wish=TRUNCATED, report=told.append
     )
-    (plan,) = told
+    expected, plan = told
+    assert (expected.method, expected.approximates) == (plan.method, False)
+    assert 0 < expected.seconds < math.inf
     assert bits.shape == (1, 100, 40)
     assert plan.approximates
     assert 0 < plan.truncation_error <= TRUNCATED.max_truncation_error

@@ -76,8 +76,17 @@ def test_a_default_is_for_jobs_that_say_nothing(executor: str | BaseExecutor) ->
 
 def test_the_options_of_a_job_win_one_by_one() -> None:
     executor = made({"method": "clifford", "approximation": "none"})
-    with pytest.raises(UnsupportedOptionError, match="approximation is none"):
+    with pytest.raises(
+        UnsupportedOptionError,
+        match=r"approximation is none.* By default of this executor, simulator\.method is clifford and"
+        r" simulator\.approximation is none\.",
+    ):
         log_of(executor)
+    # Of what a job says itself, nothing is said.
+    with pytest.raises(UnsupportedOptionError, match=r"By default of this executor, simulator\.method is clifford\."):
+        log_of(executor, {"approximation": "none"})
+    with pytest.raises(UnsupportedOptionError, match=r"would run the circuit\.$"):
+        log_of(made({}), {"method": "clifford", "approximation": "none"})
     # The method is still the executor's, and the other way round.
     assert TWIRLED in log_of(executor, {"approximation": "twirled-noise"})
     assert TWIRLED not in log_of(executor, {"method": "automatic"})
@@ -88,8 +97,12 @@ def test_a_truncation_error_of_a_job_needs_truncation_by_whomever() -> None:
     log_of(made({"approximation": "truncated"}), said)
     log_of(made({"max_truncation_error": 0.3}))
     for options in ({}, {"approximation": "none"}, {"max_truncation_error": 0.3}):
-        with pytest.raises(InvalidInputError, match=r"max_truncation_error is for simulator\.approximation: truncated"):
+        with pytest.raises(
+            InvalidInputError, match=r"max_truncation_error is for simulator\.approximation: truncated"
+        ) as refused:
             log_of(made(options), said)
+        by_default = "By default of this executor, simulator.approximation is none." in str(refused.value)
+        assert by_default is ("approximation" in options)
 
 
 def test_the_program_executor_has_the_defaults_too() -> None:

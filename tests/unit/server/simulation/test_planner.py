@@ -11,7 +11,7 @@ from qiskit.circuit import Parameter
 from qiskit_aer.noise import NoiseModel, amplitude_damping_error, depolarizing_error
 
 from kit.quantum.clifford_circuits import clifford_case
-from qiskit_runtime_server.errors import CircuitTooLargeError, UnsupportedOptionError
+from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError, UnsupportedOptionError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.messages.messages import PATIENCE
 from qiskit_runtime_server.simulation import engine
@@ -279,6 +279,44 @@ def test_no_plan_approximates_without_saying_so_or_against_the_options(
             assert approximation is not Approximation.NONE
             asked = approximation is Approximation.TWIRLED_NOISE or method is Method.CLIFFORD
             assert asked or most == 0
+
+
+class Trying(Truncating):
+    """Has to try how much it truncates, and notes that it did."""
+
+    tries: int = 0
+
+    def expected_truncated(self, task: SampleTask, most_error: float) -> Offer:
+        return Offer(method="truncated", seconds=300.0, memory_bytes=1, truncation_error=most_error)
+
+    def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
+        self.tries += 1
+        return super().offer_truncated(task, most_error)
+
+
+def test_what_is_tried_before_it_is_planned_is_told_before_and_refused_if_it_takes_too_long() -> None:
+    circuit, values = brickwork(20, 2, 0.3), np.empty((1, 0))
+    wish = Wish(approximation=Approximation.TRUNCATED)
+    for run in ("sample", "plans"):
+        executor = Trying(0)
+        tries_when_told: list[tuple[int, Plan]] = []
+
+        def report(plan: Plan, executor: Trying = executor, told: list[tuple[int, Plan]] = tries_when_told) -> None:
+            told.append((executor.tries, plan))
+
+        if run == "sample":
+            engine.sample(executor, circuit, values, 10, noise=None, seeds=SeedPath((5,)), wish=wish, report=report)
+        else:
+            assert len(list(engine.plans(executor, circuit, values, 10, noise=None, wish=wish, report=report))) == 1
+        before, expected = tries_when_told[0]
+        assert (before, executor.tries) == (0, 1)
+        assert "20 qubits by truncated: about 3e+02 s" in str(expected)
+        assert not expected.approximates
+
+        limit = 300.0 / PATIENCE - 1
+        with pytest.raises(CircuitTooLongError, match=r"would take about 3e\+02 s with a limit of"):
+            list(engine.plans(executor, circuit, values, 10, noise=None, wish=wish, limit_seconds=limit))
+        assert executor.tries == 1
 
 
 def test_shots_of_the_engine_are_those_of_the_plans() -> None:
