@@ -1,6 +1,7 @@
 """The pages on the operator: its resource, its settings, its metrics, its rights, and the values of its chart."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from qiskit_runtime_operator.scaling import decision
 from qiskit_runtime_operator.status.conditions import MEANINGS, Reason
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from kit.kubernetes.played_messages import messages  # noqa: E402 - it lies where the line above says
+
 CHART = ROOT / "charts" / "qiskit-runtime-operator"
 
 Schema = Mapping[str, Any]
@@ -21,7 +26,7 @@ def resource_page() -> str:
     definition = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())["spec"]
     (version,) = definition["versions"]
     schema = version["schema"]["openAPIV3Schema"]
-    names = definition["names"]
+    names, said = definition["names"], messages()
     lines = [
         "# RuntimeServer",
         "",
@@ -39,9 +44,11 @@ def resource_page() -> str:
         *_part("status", schema["properties"]["status"]),
         "## Reasons of conditions and Events",
         "",
-        "| reason | what it means, and what to do |",
-        "|---|---|",
-        *(f"| `{reason}` | {_escaped(MEANINGS[reason])} |" for reason in Reason),
+        "The messages are examples, which the operator's own code has made.",
+        "",
+        "| reason | what it means, and what to do | message |",
+        "|---|---|---|",
+        *(f"| `{reason}` | {_escaped(MEANINGS[reason])} | {_escaped(said[reason])} |" for reason in Reason),
         "",
         "## Reasons of an executor's number of pods",
         "",

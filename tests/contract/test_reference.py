@@ -8,6 +8,9 @@ from types import ModuleType
 
 import pytest
 
+from kit.kubernetes.played_messages import messages
+from qiskit_runtime_operator.status.conditions import MEANINGS, Reason
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,6 +26,19 @@ def generator() -> ModuleType:
 @pytest.mark.parametrize("name", sorted(generator().PAGES))
 def test_reference_pages_are_as_the_code_says(name: str) -> None:
     assert (ROOT / "docs" / "reference" / name).read_text() == generator().PAGES[name](), "run `make docs`"
+
+
+def test_every_reason_has_a_paragraph_and_a_message_that_the_operator_makes() -> None:
+    said = messages()
+    assert set(said) == set(MEANINGS) == set(Reason)
+    assert all(said.values())
+    page = (ROOT / "docs" / "reference" / "operator.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines()]
+    described = {row[0].strip("| `"): row[1:] for row in rows if len(row) == 3}
+    for reason in Reason:
+        meaning, message = described[reason]
+        assert len(meaning) > 30, reason
+        assert message.removesuffix(" |") == said[reason].replace("|", "\\|").replace("<", "\\<")
 
 
 def test_every_path_is_described() -> None:

@@ -54,6 +54,7 @@ from qiskit_runtime_operator.status.notes import (
     taken_back,
     transitions,
 )
+from qiskit_runtime_operator.status.refusals import contested, name_taken, watch_refused, write_refused
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 from qiskit_runtime_operator.watch import fingerprint
 from qiskit_runtime_operator.watch.inventory import Inventory, Known, Ref
@@ -212,9 +213,7 @@ class Reconciler:
         if why is None:
             self._unwatched.pop((kind.plural, namespace), None)
         else:
-            message = f"cannot be watched, and what happens to them goes unnoticed: {why}"
-            refusal = Refusal(kind=kind.kind, name="objects", reason=Reason.WATCH_REFUSED, message=message)
-            self._unwatched[kind.plural, namespace] = refusal
+            self._unwatched[kind.plural, namespace] = watch_refused(kind.kind, why)
 
     def _unwatched_in(self, namespace: str) -> Iterator[Refusal]:
         for (_, where), refusal in sorted(self._unwatched.items(), key=lambda item: item[0][0]):
@@ -285,7 +284,7 @@ class Reconciler:
             try:
                 await self.cluster.create(SECRETS, secret)
             except RefusedError as error:
-                return self.refusals.note(attempt, _refused(SECRETS, name, error), self.now())
+                return self.refusals.note(attempt, write_refused(SECRETS.kind, name, str(error)), self.now())
         elif not is_owned(secret, server.uid):
             return self._taken(server, Known.of(SECRETS, secret, self.cluster.manager), attempt)
         self._keys_checksums[server.uid] = keys_checksum(secret)
@@ -333,7 +332,7 @@ class Reconciler:
         try:
             live = await self._write(server, kind, manifest, known)
         except RefusedError as error:
-            return self.refusals.note(attempt, _refused(kind, ref.name, error), self.now())
+            return self.refusals.note(attempt, write_refused(ref.kind, ref.name, str(error)), self.now())
         self.inventory.see(kind, None, live)
         applied[ref] = _Applied(uid=live["metadata"]["uid"], wanted=wanted, live=self._fingerprint(live))
         if repairs:
@@ -385,17 +384,14 @@ class Reconciler:
     def _contested(self, ref: Ref) -> Refusal | None:
         """Say who changes an object again and again, if somebody does."""
         who = self._repairs.contested_by(ref, self.now())
-        message = f"{who} changes or deletes it again and again; it is set back at most once a minute"
-        return Refusal(kind=ref.kind, name=ref.name, reason=Reason.CONTESTED, message=message) if who else None
+        return contested(ref.kind, ref.name, who) if who else None
 
     def _taken(self, server: RuntimeServer, known: Known, attempt: Attempt) -> Refusal:
         """Say whose the name is; what the last RuntimeServer of this name left will be gone in a moment."""
         name = attempt.ref.name
         if known.owner is not None and known.key == attempt.key:
             raise StaleError(f"{known.kind.kind} {name} of the last RuntimeServer {server.name} is still there")
-        message = "it is not this RuntimeServer's: delete it, or choose another name"
-        refusal = Refusal(kind=known.kind.kind, name=name, reason=Reason.NAME_TAKEN, message=message)
-        return self.refusals.note(attempt, refusal, self.now(), taken_by=known.uid)
+        return self.refusals.note(attempt, name_taken(known.kind.kind, name), self.now(), taken_by=known.uid)
 
     async def is_free(self, ref: Ref, taken_by: str) -> bool:
         """Tell whether the object that has had a name is gone: it may be one that no watch shows."""
@@ -449,8 +445,7 @@ class Reconciler:
             try:
                 await self.cluster.delete(known.kind, ref.namespace, ref.name, known.uid)
             except RefusedError as error:
-                refusal = _refused(known.kind, ref.name, error)
-                return self.refusals.note(attempt, refusal, self.now())
+                return self.refusals.note(attempt, write_refused(ref.kind, ref.name, str(error)), self.now())
         self.inventory.drop(ref)
         self._repairs.forget(ref)
         applied.pop(ref, None)
@@ -503,7 +498,3 @@ def _is_ours(server: RuntimeServer, known: Known, last: _Applied | None) -> bool
 def _is_fixed(error: RefusedError) -> bool:
     """Tell whether the API server refuses a change because a field can never be changed."""
     return any(words in str(error) for words in _FIXED)
-
-
-def _refused(kind: ResourceKind, name: str, error: RefusedError) -> Refusal:
-    return Refusal(kind=kind.kind, name=name, reason=Reason.WRITE_REFUSED, message=str(error))

@@ -14,7 +14,7 @@ from qiskit_runtime_operator.resource.names import DELETION_COST, EXECUTOR_LABEL
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler, replicas_of, scaled
 from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
 from qiskit_runtime_operator.scaling.load import Load
-from qiskit_runtime_operator.status.conditions import Reason
+from qiskit_runtime_operator.status.refusals import write_refused
 from qiskit_runtime_operator.status.status import Refusal
 from qiskit_runtime_operator.watch.inventory import Inventory
 
@@ -99,7 +99,7 @@ class Scaler:
             except StaleError:
                 continue  # it is gone
             except RefusedError as error:
-                return Refusal(kind="Pod", name=metadata["name"], reason=Reason.WRITE_REFUSED, message=str(error))
+                return write_refused("Pod", metadata["name"], str(error))
         return None
 
     def _deployments(self, server: RuntimeServer) -> dict[str, Manifest]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.kubernetes.played_messages import deployments
 from kit.kubernetes.runtime_servers import (
     AER,
     GPU,
@@ -18,7 +19,7 @@ from kit.kubernetes.runtime_servers import (
 from kit.kubernetes.runtime_servers import (
     body as body_of_server,
 )
-from qiskit_runtime_operator.render import RenderContext, render
+from qiskit_runtime_operator.render import RenderContext
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
 from qiskit_runtime_operator.scaling.load import Load
@@ -30,23 +31,6 @@ CONTEXT = render_context()
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 UNSCHEDULABLE = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
-
-
-def deployments(server: RuntimeServer, *, ready: int | None = None, context: RenderContext = CONTEXT) -> list[Manifest]:
-    """Return the Deployments as they are when all, or so many, of their pods are ready."""
-    found = []
-    for manifest in render(server, context):
-        if manifest["kind"] == "Deployment":
-            replicas = manifest["spec"]["replicas"]
-            status = {
-                "observedGeneration": 4,
-                "replicas": replicas,
-                "updatedReplicas": replicas,
-                "readyReplicas": replicas if ready is None else min(ready, replicas),
-                "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}],
-            }
-            found.append({**manifest, "metadata": {**manifest["metadata"], "generation": 4}, "status": status})
-    return found
 
 
 def pod(executor: str, status: Manifest) -> Manifest:

@@ -1,0 +1,27 @@
+"""What the status says of an object that is not as the RuntimeServer asks for, by why it is not."""
+
+from qiskit_runtime_operator.status.conditions import Reason
+from qiskit_runtime_operator.status.status import Refusal
+
+
+def write_refused(kind: str, name: str, why: str) -> Refusal:
+    """Return the words of the API server."""
+    return Refusal(kind=kind, name=name, reason=Reason.WRITE_REFUSED, message=why)
+
+
+def watch_refused(kind: str, why: str) -> Refusal:
+    """Return that objects of a kind cannot be watched."""
+    message = f"cannot be watched, and what happens to them goes unnoticed: {why}"
+    return Refusal(kind=kind, name="objects", reason=Reason.WATCH_REFUSED, message=message)
+
+
+def name_taken(kind: str, name: str) -> Refusal:
+    """Return that the name belongs to somebody else."""
+    message = "it is not this RuntimeServer's: delete it, or choose another name"
+    return Refusal(kind=kind, name=name, reason=Reason.NAME_TAKEN, message=message)
+
+
+def contested(kind: str, name: str, who: str) -> Refusal:
+    """Return who changes an object again and again."""
+    message = f"{who} changes or deletes it again and again; it is set back at most once a minute"
+    return Refusal(kind=kind, name=name, reason=Reason.CONTESTED, message=message)
