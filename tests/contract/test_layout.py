@@ -14,7 +14,6 @@ from kit import ROOT
 
 PACKAGES = {"server": "qiskit_runtime_server", "operator": "qiskit_runtime_operator"}
 MOST_MODULES = 16
-TYPES = ("TypeVar(", "ParamSpec(")
 
 
 @pytest.mark.parametrize("package", PACKAGES.values())
@@ -58,6 +57,13 @@ def _not_final(module: Path) -> Iterator[str]:
         else:
             continue
         yield from re.findall(r"\b_?[A-Z][A-Z0-9_]*\b(?!\[)", names)
+
+
+def test_a_module_calls_its_logger_logger() -> None:
+    modules = [path for folder, package in PACKAGES.items() for path in (ROOT / folder / package).rglob("*.py")]
+    names = re.findall(r"^(\w+).* = logging\.getLogger", "\n".join(path.read_text() for path in modules), re.MULTILINE)
+    assert len(names) > 20
+    assert set(names) == {"logger"}
 
 
 def test_errors_are_raised_with_their_message_in_place() -> None:

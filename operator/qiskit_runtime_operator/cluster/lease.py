@@ -12,7 +12,7 @@ from qiskit_runtime_operator.errors import ClusterError, LeadershipLostError, St
 from qiskit_runtime_operator.resource.kinds import LEASES
 from qiskit_runtime_operator.resource.model import Manifest
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # A write that has begun must be over before the Lease is.
 _MARGIN: Final = timedelta(milliseconds=500)
@@ -80,7 +80,7 @@ class Leadership:
         """Wait until the Lease is held."""
         while not await self._attempt():  # noqa: ASYNC110 - another process lets go of it
             await asyncio.sleep(self._timings.period.total_seconds())
-        log.info("%s holds the Lease %s", self._timings.identity, self._timings.name)
+        logger.info("%s holds the Lease %s", self._timings.identity, self._timings.name)
 
     async def keep(self) -> None:
         """Renew the Lease for ever.
@@ -101,7 +101,7 @@ class Leadership:
             if lease is not None and lease["spec"].get("holderIdentity") == self._timings.identity:
                 await self._write(lease, holder="")
         except ClusterError as error:
-            log.warning("the Lease could not be released: %s", error)
+            logger.warning("the Lease could not be released: %s", error)
 
     async def _attempt(self) -> bool:
         """Take or renew the Lease if it may be; False if not, or if nobody knows."""
@@ -115,7 +115,7 @@ class Leadership:
         except StaleError:
             return False
         except ClusterError as error:
-            log.warning("the Lease could not be read or renewed: %s", error)
+            logger.warning("the Lease could not be read or renewed: %s", error)
             return False
         self._held_until = began + self._timings.duration.total_seconds()
         return True

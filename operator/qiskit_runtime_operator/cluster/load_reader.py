@@ -16,7 +16,7 @@ from qiskit_runtime_operator.resource.kinds import SECRETS
 from qiskit_runtime_operator.resource.names import LOAD_KEY, Key, keys_name
 from qiskit_runtime_operator.scaling.load import Load
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16
 _LIMIT: Final = timedelta(seconds=2)
@@ -64,7 +64,7 @@ class LoadReader:
                 )
             except (ClusterError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
                 if key not in self._silent:
-                    log.info("The load of %s/%s cannot be read: %s", *key, str(error) or type(error).__name__)
+                    logger.info("The load of %s/%s cannot be read: %s", *key, str(error) or type(error).__name__)
                 self._silent.add(key)
                 return None
             self._silent.discard(key)

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qiskit_runtime_operator.errors import InvalidSpecError
-from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, PAUSED, RECONCILE, executor_name
+from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, PAUSED, RECONCILE, Key, executor_name
 from qiskit_runtime_operator.resource.pod_template import STRICT, PodPart, PodTemplate
 from qiskit_runtime_operator.resource.quantities import canonical
 
@@ -298,6 +298,11 @@ class RuntimeServer:
         )
         _check(server)
         return server
+
+    @property
+    def key(self) -> Key:
+        """Which RuntimeServer it is."""
+        return Key(self.namespace, self.name)
 
     @property
     def owner(self) -> Manifest:

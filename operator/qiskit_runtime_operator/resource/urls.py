@@ -14,7 +14,7 @@ def public_url(server: RuntimeServer) -> str:
     hosts = [host for host in gateway.hostnames if not is_wildcard(host)] if gateway else []
     if gateway is not None and hosts:
         return f"{gateway.scheme}://{hosts[0]}"
-    return f"http://{_host(Key(server.namespace, server.name))}:{API_PORT}"
+    return f"http://{_host(server.key)}:{API_PORT}"
 
 
 def is_wildcard(host: str) -> bool:

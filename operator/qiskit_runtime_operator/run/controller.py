@@ -38,7 +38,7 @@ from qiskit_runtime_operator.watch.kopf_watches import handlers, watches, watchi
 from qiskit_runtime_operator.watch.watchdog import Watchdog
 from qiskit_runtime_operator.watch.work_queue import WorkQueue
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -155,11 +155,11 @@ class Controller:
             except LeadershipLostError:
                 raise
             except ClusterError as error:
-                log.warning("%s/%s: %s", *key, error, extra=_about(key))
+                logger.warning("%s/%s: %s", *key, error, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._repeat(key, error)
             except Exception as error:  # one RuntimeServer must not keep the others from being looked after
-                log.exception("%s/%s: a pass failed", *key, extra=_about(key))
+                logger.exception("%s/%s: a pass failed", *key, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key)
             finally:
@@ -181,7 +181,7 @@ class Controller:
                 try:
                     free = await self._reconciler.is_free(ref, taken_by)
                 except ClusterError as error:
-                    log.info("%s %s cannot be looked at: %s", ref.kind, ref.name, error, extra=_about(key))
+                    logger.info("%s %s cannot be looked at: %s", ref.kind, ref.name, error, extra=_about(key))
                     break
                 if free:
                     refusals.forget(key, ref)
@@ -201,7 +201,7 @@ class Controller:
                     )
                 await self._list(watchdog)
             except ClusterError as error:
-                log.warning("the resync is not complete: %s", error)
+                logger.warning("the resync is not complete: %s", error)
             self._reconciler.look_for_keys()
 
     async def _list_afresh(self, watchdog: Watchdog) -> None:
@@ -215,7 +215,7 @@ class Controller:
             except ClusterError as error:
                 failures[path] = failures.get(path, 0) + 1
                 wait = _BACKOFF.after(error, failures[path], _RANDOM.random()).total_seconds()
-                log.warning("%s is listed again in %.1f s: %s", path, wait, error)
+                logger.warning("%s is listed again in %.1f s: %s", path, wait, error)
                 asyncio.get_running_loop().call_later(wait, watchdog.afresh.put_nowait, path)
             else:
                 failures.pop(path, None)
@@ -251,7 +251,7 @@ class Controller:
         while True:
             path = await watchdog.retold.get()
             why = watchdog.refusals().get(path)
-            log.warning(
+            logger.warning(
                 "%s can be watched again" if why is None else "%s cannot be watched: %s", *filter(None, (path, why))
             )
             kind, namespace = collections[path]
@@ -344,7 +344,7 @@ async def until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
         except ClusterError as error:
             failures += 1
             wait = _BACKOFF.after(error, failures, _RANDOM.random())
-            log.warning("the API server is asked again in %.1f s: %s", wait.total_seconds(), error)
+            logger.warning("the API server is asked again in %.1f s: %s", wait.total_seconds(), error)
             await asyncio.sleep(wait.total_seconds())
 
 

@@ -29,7 +29,7 @@ from qiskit_runtime_operator.run.stopping import set_on_signals, until_set
 from qiskit_runtime_operator.settings import Settings
 from qiskit_runtime_operator.watch.watchdog import Watchdog
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _LEASE_REQUEST: Final = timedelta(seconds=3)
 _LEASE_ROUNDS: Final = 5
@@ -123,7 +123,7 @@ async def _while_leading(leadership: Leadership, work: Coroutine[Any, Any, objec
 
 
 def _end_by_force(reason: str) -> None:
-    log.error("%s; the shutdown takes too long and is cut short", reason)
+    logger.error("%s; the shutdown takes too long and is cut short", reason)
     os._exit(1)
 
 

@@ -59,7 +59,7 @@ from qiskit_runtime_operator.status.status import Observed, Refusal, observe, re
 from qiskit_runtime_operator.watch import fingerprint
 from qiskit_runtime_operator.watch.inventory import Inventory, Known, Ref
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # The words of the API server, which has no reason of its own for this.
 _FIXED: Final = ("immutable", "may not change once set")
@@ -240,12 +240,12 @@ class Reconciler:
         self._keys_checksums.clear()
 
     def _bodies(self, server: RuntimeServer, kind: str) -> Iterator[Manifest]:
-        for _, known in self.inventory.parts(Key(server.namespace, server.name), kind):
+        for _, known in self.inventory.parts(server.key, kind):
             if kind == "Pod" or known.owner == server.uid:
                 yield known.body
 
     def _last(self, server: RuntimeServer) -> dict[Ref, _Applied]:
-        return self._applied.setdefault(Key(server.namespace, server.name), {})
+        return self._applied.setdefault(server.key, {})
 
     async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
         refusals = [await self._settle_keys(server), await self._settle_claim(server)]
@@ -259,7 +259,7 @@ class Reconciler:
 
     async def _rescaled(self, server: RuntimeServer, change: Change) -> Refusal | None:
         """Tell of a change in the number of pods, and keep those that have jobs from being the first to go."""
-        key, name = Key(server.namespace, server.name), change.executor.name
+        key, name = server.key, change.executor.name
         load = self.autoscaler.load(key)
         jobs = load.executors.get(name) if load else None
         queued, running = (jobs.queued, jobs.running) if jobs else (0, 0)
@@ -303,7 +303,7 @@ class Reconciler:
 
     async def _note_claim(self, server: RuntimeServer, ref: Ref) -> None:
         """Tell if the claim is another one than before; the status remembers which one that was."""
-        key, made = Key(server.namespace, server.name), self._last(server).get(ref)
+        key, made = server.key, self._last(server).get(ref)
         body = self.inventory.server(key)
         if made is None or body is None:
             return
@@ -375,7 +375,7 @@ class Reconciler:
         await self.cluster.delete(kind, ref.namespace, ref.name, known.uid)
         self.inventory.drop(ref)
         live = await self._apply(server, kind, manifest, None)
-        await self._tell(Key(server.namespace, server.name), server.uid, (replaced(kind.kind, ref.name, str(why)),))
+        await self._tell(server.key, server.uid, (replaced(kind.kind, ref.name, str(why)),))
         return live
 
     def _fingerprint(self, live: Manifest) -> bytes:
@@ -425,11 +425,11 @@ class Reconciler:
         note = taken_back(ref.kind, ref.name, managers)
         count = self._occurrences.due(f"{server.uid} {note.message}", self.now())
         if count:
-            await self._tell(Key(server.namespace, server.name), server.uid, (note,), count)
+            await self._tell(server.key, server.uid, (note,), count)
 
     async def _prune(self, server: RuntimeServer, wanted: set[Ref]) -> list[Refusal | None]:
         """Delete what is owned and not wanted any more, and return what could not be."""
-        key = Key(server.namespace, server.name)
+        key = server.key
         applied = self._last(server)
         shown = {ref for ref, known in self.inventory.parts(key) if known.owner == server.uid and known.kind.pruned}
         # What was applied may have lost its owner, or the labels that the watches go by.
@@ -485,7 +485,7 @@ class Reconciler:
             try:
                 await self.cluster.post_event(key.namespace, key.name, uid, note, count)
             except ClusterError as error:
-                log.warning("%s/%s: the Event %s could not be written: %s", *key, note.reason, error)
+                logger.warning("%s/%s: the Event %s could not be written: %s", *key, note.reason, error)
 
 
 def _is_ours(server: RuntimeServer, known: Known, last: _Applied | None) -> bool:

@@ -40,7 +40,7 @@ class Attempt(NamedTuple):
     def of(cls, server: RuntimeServer, ref: Ref, wanted: bytes = b"", known: Known | None = None) -> "Attempt":
         """Return the attempt to make of an object what a RuntimeServer wants."""
         there = None if known is None else (known.uid, known.applied)
-        key = Key(server.namespace, server.name)
+        key = server.key
         return cls(key=key, ref=ref, uid=server.uid, generation=server.generation, wanted=wanted, there=there)
 
 

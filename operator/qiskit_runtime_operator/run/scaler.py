@@ -10,7 +10,7 @@ from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.replicas import is_scaled_elsewhere
 from qiskit_runtime_operator.resource.kinds import PODS
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
-from qiskit_runtime_operator.resource.names import DELETION_COST, EXECUTOR_LABEL, Key, executor_name
+from qiskit_runtime_operator.resource.names import DELETION_COST, EXECUTOR_LABEL, executor_name
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler, replicas_of, scaled
 from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
 from qiskit_runtime_operator.scaling.load import Load
@@ -54,7 +54,7 @@ class Scaler:
         names = {e.name: executor_name(server.name, e.name) for e in server.spec.executors if e.autoscale is not None}
         if not names:
             return {}
-        decisions, there = self.autoscaler.decisions(_key(server)), self._deployments(server)
+        decisions, there = self.autoscaler.decisions(server.key), self._deployments(server)
         return {
             deployment: decisions[name].replicas if name in decisions else replicas_of(there[deployment], 0)
             for name, deployment in names.items()
@@ -63,7 +63,7 @@ class Scaler:
 
     def shown(self, server: RuntimeServer, context: RenderContext) -> Mapping[str, Decision]:
         """Return the decisions as the status shows them, by the name of the executor."""
-        decisions = self.autoscaler.decisions(_key(server))
+        decisions = self.autoscaler.decisions(server.key)
         return {
             executor.name: _elsewhere(decisions[executor.name])
             if is_scaled_elsewhere(executor_name(server.name, executor.name), executor, context)
@@ -85,7 +85,7 @@ class Scaler:
 
     async def spare(self, server: RuntimeServer, executor: Executor) -> Refusal | None:
         """Mark the pods of an executor that have jobs, so that Kubernetes removes others first."""
-        busy = self.autoscaler.busy(_key(server))
+        busy = self.autoscaler.busy(server.key)
         for pod in self._pods(server):
             metadata = pod["metadata"]
             cost = str(busy.get(pod.get("status", {}).get("podIP", ""), 0))
@@ -103,15 +103,11 @@ class Scaler:
         return None
 
     def _deployments(self, server: RuntimeServer) -> dict[str, Manifest]:
-        known = self.inventory.parts(_key(server), "Deployment")
+        known = self.inventory.parts(server.key, "Deployment")
         return {ref.name: part.body for ref, part in known if part.owner == server.uid}
 
     def _pods(self, server: RuntimeServer) -> list[Manifest]:
-        return [part.body for _, part in self.inventory.parts(_key(server), "Pod")]
-
-
-def _key(server: RuntimeServer) -> Key:
-    return Key(server.namespace, server.name)
+        return [part.body for _, part in self.inventory.parts(server.key, "Pod")]
 
 
 def _elsewhere(decision: Decision) -> Decision:

@@ -50,7 +50,7 @@ class Turns:
         Those are Deployments whose pods would be others, and the settings that the api's would then read. What its user
         changes, what somebody deletes, and what somebody else changes while it is held back, is not.
         """
-        key = Key(server.namespace, server.name)
+        key = server.key
         body, before = self._inventory.server(key), self._waiting.get(key, {})
         if not self.bounded or body is None or server.spec.suspend:
             self.forget(key)

@@ -85,7 +85,7 @@ class Autoscaler:
             load: What its api says now, if it does.
             now: The time.
         """
-        key = Key(server.namespace, server.name)
+        key = server.key
         if load is not None:
             self._heard[key] = _Heard(load=load, at=now)
         known = {deployment["metadata"]["name"]: deployment for deployment in deployments}

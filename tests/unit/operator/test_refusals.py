@@ -4,14 +4,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from kit.kubernetes.runtime_servers import runtime_server
-from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.run.refusals import Attempt, Refusals
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.status import Refusal
 from qiskit_runtime_operator.watch.inventory import Ref
 
 SERVER = runtime_server()
-KEY = Key(SERVER.namespace, SERVER.name)
+KEY = SERVER.key
 REF = Ref("Service", SERVER.namespace, "lab-api")
 ATTEMPT = Attempt.of(SERVER, REF, b"wanted")
 REFUSAL = Refusal(kind="Service", name="lab-api", reason=Reason.WRITE_REFUSED, message="over quota")

@@ -319,7 +319,7 @@ async def test_a_job_that_is_given_back_has_its_old_place(store: Store, new_job:
         (RetryReason.LOST, MAX_LOSSES, InternalError.code),
     ],
 )
-async def test_one_setback_too_many_fails_the_job(
+async def test_one_retry_too_many_fails_the_job(
     store: Store, new_job: NewJob, why: RetryReason, limit: int, code: int
 ) -> None:
     job = new_job()

@@ -144,7 +144,7 @@ async def test_signals_reach_other_replicas_soon_and_again_after_a_restart(new_j
             assert await heard(watcher, submit) == Queued(executor=AER, elsewhere=True)
 
 
-async def test_a_telegraph_closes_at_once_although_it_has_something_to_tell(
+async def test_notifications_close_at_once_although_there_is_something_to_tell(
     postgresql_server: PostgresqlServer,
 ) -> None:
     """However many turns of the event loop lie between the two."""
@@ -153,10 +153,10 @@ async def test_a_telegraph_closes_at_once_although_it_has_something_to_tell(
         return await asyncpg.connect(postgresql_server.url())
 
     for turns in range(6):
-        telegraph = Notifications(connect, Hub())
+        notifications = Notifications(connect, Hub())
         await asyncio.sleep(0.2)
-        telegraph.send(Queued(executor=AER))
+        notifications.send(Queued(executor=AER))
         for _ in range(turns):
             await asyncio.sleep(0)
-        done, _ = await asyncio.wait({asyncio.create_task(telegraph.close())}, timeout=30)
+        done, _ = await asyncio.wait({asyncio.create_task(notifications.close())}, timeout=30)
         assert done, turns
