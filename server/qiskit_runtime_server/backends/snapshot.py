@@ -74,18 +74,24 @@ class _Properties(msgspec.Struct):
 
 
 def snapshot_files(folder: Path) -> dict[str, tuple[Path, Path | None]]:
-    """Return the configuration file and the properties file, if any, of every snapshot, by the device's name."""
+    """Return the configuration file and the properties file, if any, of every snapshot, by the device's name.
+
+    Files that begin with a device's name need not lie in the same folder: together they may be too large for one
+    ConfigMap.
+    """
     # The folder was there when the server started; if it has gone since, the other devices should still be served.
     if not folder.is_dir():
         return {}
     subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    own = [(path.name, path, "") for path in subfolders]
-    flat = [(name, path, f"{name}.") for path in [folder, *subfolders] for name in _flat(path)]
+    own = [(path.name, path, "", (path,)) for path in subfolders]
+    everywhere = (folder, *subfolders)
+    flat = [(name, path, f"{name}.", (path, *everywhere)) for path in everywhere for name in _flat(path)]
     found = {}
-    for name, path, prefix in [*own, *flat]:
+    for name, path, prefix, beside in [*own, *flat]:
         configuration = _file(path / f"{prefix}{_CONFIGURATION}")
         if configuration is not None:
-            found[name] = configuration, _file(path / f"{prefix}{_PROPERTIES}")
+            properties = (_file(other / f"{prefix}{_PROPERTIES}") for other in beside)
+            found[name] = configuration, next(filter(None, properties), None)
     return found
 
 

@@ -23,7 +23,12 @@ ClientBackend = Callable[..., IBMBackend]
 Snapshot = Callable[..., Path]
 Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
-LAYOUTS = ["{name}/{kind}.json", "{name}.{kind}.json", "some-config-map/{name}.{kind}.json"]
+LAYOUTS = [
+    "{name}/{kind}.json",
+    "{name}.{kind}.json",
+    "some-config-map/{name}.{kind}.json",
+    "with-{kind}/{name}.{kind}.json",
+]
 LAYOUTS += [f"{layout}.gz" for layout in LAYOUTS]
 
 
