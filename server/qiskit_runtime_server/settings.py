@@ -96,6 +96,15 @@ class Settings(BaseSettings):
     max_connections_each: Annotated[int, Field(ge=1)] | None = None
     """How many of them one address may have; leave it out behind a proxy or an ingress, which is one address."""
 
+    tls_certificate: Path | None = None
+    """PEM file with the server's certificate, and then those that signed it; with `QRS_TLS_KEY`, clients use `https`.
+
+    Both files are read again when they change, within half a minute. The internal port stays plain HTTP.
+    """
+
+    tls_key: Path | None = None
+    """PEM file with the private key of `QRS_TLS_CERTIFICATE`, without a passphrase."""
+
     internal_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Port for the cluster around the server, never for its clients: metrics, and on an api the load of its executors.
 

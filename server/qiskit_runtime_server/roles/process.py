@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.roles.connections import ConnectionLimits, GuardedConnection
+from qiskit_runtime_server.roles.tls import Certificate, Handshake, Handshakes
+from qiskit_runtime_server.waiting import KeptTasks
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ async def serve_app(  # noqa: PLR0913 - what a process is
     listener: socket.socket,
     *,
     limits: ConnectionLimits,
+    certificate: Certificate | None = None,
     announce: Callable[[str], None],
     drain: Callable[[], Coroutine[Any, Any, None]],
     close: Callable[[], Awaitable[None]],
@@ -76,6 +79,7 @@ async def serve_app(  # noqa: PLR0913 - what a process is
         app: An ASGI application; its lifespan is the caller's business.
         listener: From `listen`.
         limits: Of the number of its connections.
+        certificate: For TLS; without one it serves plain HTTP.
         announce: Told the URL.
         drain: Brings what runs to an end.
         close: Called after that, so that no request is waited for in vain.
@@ -83,14 +87,18 @@ async def serve_app(  # noqa: PLR0913 - what a process is
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    server = _server(app, limits)
-    announce(_url(listener))
+    server = _server(app, limits, certificate)
+    announce(_url(listener, "https" if certificate else "http"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    kept = KeptTasks()
+    if certificate is not None:
+        kept.begin(certificate.follow())
     await _either(asyncio.shield(serving), signals.get())
     await _either(drain(), signals.get())
     await close()
     server.should_exit = True
     await serving
+    await kept.cancel()
 
 
 @asynccontextmanager
@@ -136,9 +144,11 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
         task.result()
 
 
-def _server(app: ASGIApp, limits: ConnectionLimits) -> _Server:
-    within = limits.within_descriptors()
-    protocol = partial(GuardedConnection, limits=within, closed=FailureLog(logger))
+def _server(app: ASGIApp, limits: ConnectionLimits, certificate: Certificate | None = None) -> _Server:
+    within, closed = limits.within_descriptors(), FailureLog(logger)
+    protocol: Callable[..., asyncio.Protocol] = partial(GuardedConnection, limits=within, closed=closed)
+    if certificate is not None:
+        protocol = partial(Handshake, Handshakes(certificate, within.total, closed), protocol)
     config = uvicorn.Config(
         app,
         http=cast("type[asyncio.Protocol]", protocol),  # what makes one is called like the class
@@ -153,6 +163,6 @@ def _server(app: ASGIApp, limits: ConnectionLimits) -> _Server:
     return _Server(config)
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -73,7 +73,8 @@ class WorkerProcess:
         scratch = Path(tempfile.mkdtemp(prefix="qrs-worker-"))
         process = _FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
         try:
-            await asyncio.to_thread(_launch, process, theirs)
+            # On its way it is not called back: it closes what is its own.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _launch, process, theirs))
         except BaseException as error:
             # The process, should it come up yet, finds its socket closed.
             ours.close()

@@ -6,13 +6,9 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from kit.server.certificates import self_signed
 
 _HOSTS = (
     "iam",
@@ -31,7 +27,7 @@ def cloud_takeover(url: str, folder: Path) -> Iterator[dict[str, str]]:
     Yields:
         The environment variables that lead a client through the proxy; it needs a token beside them and no URL.
     """
-    certificate = _certificate(folder)
+    certificate = self_signed(folder / "cloud.pem", [f"{host}.cloud.ibm.com" for host in _HOSTS])
     port: Future[int] = Future()
     stopped = threading.Event()
     proxy = _serve(int(url.rpartition(":")[2]), certificate, port, stopped)
@@ -84,25 +80,3 @@ async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
         writer.close()
         await writer.wait_closed()
-
-
-def _certificate(folder: Path) -> Path:
-    """Return a file with a key and a certificate for `_HOSTS`, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cloud.ibm.com, taken over")])
-    now = datetime.now(UTC)
-    hosts = [x509.DNSName(f"{host}.cloud.ibm.com") for host in _HOSTS]
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file = folder / "cloud.pem"
-    file.write_bytes(private + certificate.public_bytes(pem))
-    return file

@@ -47,7 +47,7 @@ class ServerProcess:
                 pytest.fail(f"The server did not start in {START_SECONDS} s:\n{''.join(self.output)}")
             if line is None:
                 pytest.fail(f"The server ended with {self.process.wait()}:\n{''.join(self.output)}")
-            if match := re.search(r"Listening on (http://[^\s\"]+)", line):
+            if match := re.search(r"Listening on (https?://[^\s\"]+)", line):
                 self.url = match[1]
 
     @property
