@@ -6,6 +6,7 @@ process talks to one platform at a time: a server of yours or IBM's.
 """
 
 import os
+import ssl
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,8 @@ _API: Final = "/api/v1"
 _VERBATIM_API: Final = "/experimental/api/v1"
 # The library's word for "the first instance of this account", which spares the user a warning.
 _ANY_INSTANCE: Final = "auto"
+# The library's HTTP client, requests, has it from there: https://requests.readthedocs.io/en/latest/user/advanced/
+_AUTHORITIES: Final = "REQUESTS_CA_BUNDLE"
 _KEY_NOT_FOUND: Final = "BXNIM0415E"
 _PATIENCE: Final = 15.0  # seconds
 
@@ -77,12 +80,14 @@ def sign_in(url: str, token: str) -> str:
 
     address = address_of(url)
     try:
-        answer = httpx.post(f"{address}/identity/token", data={"apikey": token}, timeout=_PATIENCE)
+        answer = httpx.post(
+            f"{address}/identity/token", data={"apikey": token}, timeout=_PATIENCE, verify=_trusted_authorities()
+        )
         document = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
     except httpx.TimeoutException as error:
         raise RequestError(f"Nothing answered at {address} within {_PATIENCE:g} seconds.") from error
     except httpx.TransportError as error:
-        hint = " SSL_CERT_FILE can name a file of other authorities." if "CERTIFICATE" in str(error) else ""
+        hint = f" {_AUTHORITIES} can name a file of other authorities." if "CERTIFICATE" in str(error) else ""
         raise RequestError(f"No server answers at {address}: {error}.{hint}") from error
     except ValueError as error:
         raise RequestError(f"What answers at {address} is not a Qiskit Runtime server: {error}.") from error
@@ -95,6 +100,12 @@ def sign_in(url: str, token: str) -> str:
     raise RequestError(
         f"What answers at {address} is not a Qiskit Runtime server: {answer.status_code} to POST /identity/token."
     )
+
+
+def _trusted_authorities() -> ssl.SSLContext | bool:
+    """Return what the client library would trust, which goes by another variable than httpx."""
+    file = os.environ.get(_AUTHORITIES)
+    return ssl.create_default_context(cafile=file) if file else True
 
 
 def environment(url: str, token: str, instance: str | None = None) -> dict[str, str]:
