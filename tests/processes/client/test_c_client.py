@@ -92,6 +92,8 @@ def test_a_pub_of_its_estimator_is_a_circuit_and_an_observable(client: httpx.Cli
     pub = [circuit_of(0, BELL), {"IIIZZ": 0.5, "IIIXX": 0.5}]
     data = run(client, "estimator", pub, resilience_level=1, version=2, **others)
     assert data["evs"] == pytest.approx(1, abs=0.15)
+    # It reads nothing else in there.
+    assert all(isinstance(value, float) for value in data.values())
 
 
 def test_it_finds_what_it_needs_of_instances_and_backends(server: ServerProcess, client: httpx.Client) -> None:
