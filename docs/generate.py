@@ -19,6 +19,7 @@ from qiskit_runtime_operator.settings import Settings as OperatorSettings
 from qiskit_runtime_server import Settings
 from qiskit_runtime_server.api.metrics import HttpMetrics, QueueGauges
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.quantities import spelled
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -69,23 +70,14 @@ def _default(name: str, value: object) -> str:
     if value in (None, (), PydanticUndefined):
         return ""
     if isinstance(value, timedelta):
-        return f"`{_duration(value.total_seconds())}`"
+        return f"`{spelled(value)}`"
     if name == "max_seconds" and isinstance(value, int):
-        return f"`{_duration(value)}`"
+        return f"`{spelled(timedelta(seconds=value))}`"
     if name.endswith("_bytes") and isinstance(value, int):
         return f"`{value >> 20}Mi`"
     if isinstance(value, tuple):
         return f"`{' '.join(value)}`"
     return f"`{str(value).replace(str(Path.home()), '~')}`"
-
-
-def _duration(seconds: float) -> str:
-    """Return a duration in its largest unit, as in `3h`."""
-    sizes = {"d": 86400, "h": 3600, "m": 60}
-    return next(
-        (f"{seconds / size:g}{unit}" for unit, size in sizes.items() if seconds and seconds % size == 0),
-        f"{seconds:g}s",
-    )
 
 
 def metrics_page() -> str:

@@ -20,7 +20,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="The operator: makes and keeps what RuntimeServers ask for.",
+    help="The Kubernetes operator of RuntimeServers: makes what they ask for, and keeps it that way.",
 )
 crds = typer.Typer(no_args_is_help=True, help="The CRD of RuntimeServers in the cluster.")
 cli.add_typer(crds, name="crds")
@@ -36,9 +36,9 @@ Context = Annotated[
 
 @cli.command()
 def run(kubeconfig: Files = None, context: Context = None) -> None:
-    """Look after RuntimeServers.
+    """Reconcile RuntimeServers until a signal says stop.
 
-    Everything is set by variables, QRO_NAMESPACE and so on; docs/reference/operator-settings.md has the list.
+    All settings are environment variables, QRO_NAMESPACE and so on; docs/reference/operator-settings.md has the list.
     """
     settings = Settings.load()
     begin_log(settings.log_level, settings.log_format)
@@ -56,7 +56,7 @@ def apply(
     kubeconfig: Files = None,
     context: Context = None,
 ) -> None:
-    """Bring a CRD that is there up to date, and wait until it is in force."""
+    """Update an installed CRD, and wait until the API server has accepted it."""
     chosen = Kubeconfig(files=kubeconfig, context=context)
     name = asyncio.run(update_crd(yaml.safe_load(file.read_text()), chosen))
     typer.echo(f"{name} is up to date")

@@ -32,7 +32,7 @@ def _duration(value: object) -> object:
             return _STANDARD_READER.validate_python(text)
     parts = _PART.findall(text)
     if not parts or _PART.sub("", text).strip():
-        raise ValueError(f"{value!r} is no duration, as in 90s, 2h, 1h30m or 30d; a plain number is seconds")
+        raise ValueError(f"{value!r} is not a duration, as in 90s, 2h, 1h30m or 30d; a plain number is seconds")
     return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
 
 

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
             if name.upper().startswith(_PREFIX) and name.upper() not in known:
                 nearest = get_close_matches(name.upper(), known, n=1)
                 hint = f": do you mean {nearest[0]}?" if nearest else ""
-                raise StartupError(f"{name} is no setting of the operator{hint}")
+                raise StartupError(f"{name} is not a setting of the operator{hint}")
         try:
             return cls(**given)
         except ValidationError as error:

@@ -60,7 +60,9 @@ def serve(  # noqa: PLR0913 - one parameter per option
         list[str] | None, typer.Option(help="Simulators to offer: NAME, or NAME=SLOTS for so many jobs at a time.")
     ] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
-    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token; each is an account.")] = None,
+    anonymous: Annotated[
+        bool | None, typer.Option("--anonymous", help="Accept any token; each token is an account of its own.")
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="Least severe level to log: debug, info, warning or error.")
     ] = None,
@@ -94,7 +96,9 @@ def api(  # noqa: PLR0913 - one parameter per option
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
     tokens: Annotated[Path | None, typer.Option(help="Folder with one file per account, a token on each line.")] = None,
-    anonymous: Annotated[bool | None, typer.Option("--anonymous", help="Accept any token; each is an account.")] = None,
+    anonymous: Annotated[
+        bool | None, typer.Option("--anonymous", help="Accept any token; each token is an account of its own.")
+    ] = None,
     log_level: Annotated[
         str | None, typer.Option(help="Least severe level to log: debug, info, warning or error.")
     ] = None,
@@ -181,9 +185,13 @@ def connect(  # noqa: PLR0913 - one parameter per option
     url: Url = "http://127.0.0.1:8000",
     token: Token = "anonymous",  # noqa: S107 - not a secret
     *,
-    form: Annotated[Format, typer.Option("--format", help="What reads the output.")] = Format.SH,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Ask the server first.")] = True,
-    unset: Annotated[bool, typer.Option("--unset", help="Print what removes the variables again.")] = False,
+    form: Annotated[
+        Format, typer.Option("--format", help="The shell, program or file that the output is for.")
+    ] = Format.SH,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Ask the server first whether it accepts the token.")
+    ] = True,
+    unset: Annotated[bool, typer.Option("--unset", help="Print the commands that unset the variables.")] = False,
     save: Annotated[bool, typer.Option(help="Also store the account for QiskitRuntimeService().")] = False,
 ) -> None:
     """Print the variables that connect a client: eval "$(qiskit-runtime-server connect URL --token TOKEN)".

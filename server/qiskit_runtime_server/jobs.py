@@ -1,7 +1,7 @@
 """Jobs and sessions: frozen data, and the one home of their transitions; nothing here does I/O.
 
 The life of a job: `started` brings it from Queued to Running under the next fence; `taken_over` gives it to another
-holder under the one after; `set_back` returns it to the queue, or fails it when that happened too often; `found_long`
+holder under the one after; `requeued` returns it to the queue, or fails it when that happened too often; `found_long`
 and `held_back` return it there without counting that, the latter to stay until it is `released`; `ended` and
 `cancelled` bring it to a terminal state, in which it stays. Each returns the job as it is afterwards, or raises
 `InvalidStateError`. Every store writes what these functions return.
@@ -149,7 +149,7 @@ def taken_over(job: Job) -> Job:
     return replace(job, fence=job.fence + 1)
 
 
-def set_back(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
+def requeued(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
     """Return a running job as it is queued again with this retry counted, or Failed if that is one too many.
 
     Args:
@@ -161,7 +161,7 @@ def set_back(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
     Raises:
         InvalidStateError: If it does not run.
     """
-    _demand(job, JobState.RUNNING, to="be set back")
+    _demand(job, JobState.RUNNING, to="be requeued")
     code: int | None = None
     match why:
         case RetryReason.WORKER_DIED:

@@ -29,7 +29,7 @@ def _bytes(value: object) -> object:
         return value
     match = _SIZE.fullmatch(value.strip())
     if match is None:
-        raise ValueError(f"{value!r} is no size, as in 512Mi, 50Gi or 20G; a plain number is bytes")
+        raise ValueError(f"{value!r} is not a size, as in 512Mi, 50Gi or 20G; a plain number is bytes")
     number, power, binary = match.groups()
     return int(
         float(number) * (1024 if binary else 1000) ** (_POWERS.index(power.replace("K", "k")) + 1 if power else 0)
@@ -47,8 +47,16 @@ def _duration(value: object) -> object:
             return _STANDARD_READER.validate_python(text)
     parts = _PART.findall(text)
     if not parts or _PART.sub("", text).strip():
-        raise ValueError(f"{value!r} is no duration, as in 90s, 2h, 1h30m or 30d; a plain number is seconds")
+        raise ValueError(f"{value!r} is not a duration, as in 90s, 2h, 1h30m or 30d; a plain number is seconds")
     return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta())
+
+
+def spelled(duration: timedelta) -> str:
+    """Return a duration in its largest unit that leaves no rest, as in `3h`; what `Duration` reads as the same."""
+    units = ((unit, duration / _UNITS[unit]) for unit in ("d", "h", "m") if duration)
+    return next(
+        (f"{number:g}{unit}" for unit, number in units if number.is_integer()), f"{duration.total_seconds():g}s"
+    )
 
 
 def _whole_seconds(value: object) -> object:

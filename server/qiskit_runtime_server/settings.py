@@ -313,7 +313,7 @@ class Settings(BaseSettings):
             problems = (_problem(item["loc"], item["msg"]) for item in error.errors())
             raise StartupError("; ".join(problems)) from error
         except SettingsError as error:  # what should be JSON
-            raise StartupError(f"{_PREFIX}EXECUTOR_OPTIONS is no JSON, as in {_OPTIONS_EXAMPLE}") from error
+            raise StartupError(f"{_PREFIX}EXECUTOR_OPTIONS is not JSON, as in {_OPTIONS_EXAMPLE}") from error
 
 
 def variables() -> tuple[str, ...]:
@@ -339,7 +339,7 @@ def _refuse_unknown() -> None:
         if name.upper().startswith(_PREFIX) and name.upper() not in known:
             nearest = get_close_matches(name.upper(), variables(), n=2)
             hint = f": do you mean {' or '.join(nearest)}?" if nearest else ""
-            raise StartupError(f"{name} is no setting of the server{hint}")
+            raise StartupError(f"{name} is not a setting of the server{hint}")
 
 
 def _problem(path: tuple[int | str, ...], message: str) -> str:

@@ -153,7 +153,7 @@ class Cluster:
         """
         live = await self.get(kind, namespace, name)
         if live is None or live["metadata"]["uid"] != uid:
-            raise StaleError(f"{kind.kind} {name} is another one")
+            raise StaleError(f"{kind.kind} {name} has been replaced by another object of this name")
         patch = [
             {"op": "replace", "path": "/metadata/managedFields", "value": inherited(live, self.manager)},
             {"op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"]},

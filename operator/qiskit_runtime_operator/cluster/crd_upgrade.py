@@ -38,7 +38,7 @@ async def update_crd(wanted: Manifest, chosen: Kubeconfig) -> str:
                 return name
             await asyncio.sleep(_LOOK_SECONDS)
             live = await _read(cluster, name)
-    raise StartupError(f"the API server does not take {name}: {live['status']}")
+    raise StartupError(f"the API server does not accept the CRD {name}: {live['status']}")
 
 
 async def _replace(cluster: Cluster, name: str, wanted: Manifest) -> Manifest:

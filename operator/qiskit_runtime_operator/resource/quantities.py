@@ -22,7 +22,7 @@ def amount(quantity: str) -> Fraction:
         ValueError: If it is none.
     """
     if re.match(PATTERN, quantity) is None:
-        raise ValueError(f"{quantity!r} is no quantity, as in 500m or 2Gi")
+        raise ValueError(f"{quantity!r} is not a quantity, as in 500m or 2Gi")
     number = quantity.rstrip("numkKMGTPEi")
     suffix = quantity.removeprefix(number)
     if suffix in _BINARY:

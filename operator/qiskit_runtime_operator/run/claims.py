@@ -88,7 +88,7 @@ class Claims:
     async def _write(self, key: Key, uid: str, holder: str, others: set[str]) -> None:
         known = self._inventory.find(Ref(KIND, *key))
         if known is None or known.uid != uid:
-            raise StaleError(f"RuntimeServer {key.name} is another one")
+            raise StaleError(f"RuntimeServer {key.name} has been replaced by another one of this name")
         rest = {name: value for name, value in known.body["status"].items() if name not in CLAIM}
         claim = {OPERATOR: holder, **({OTHER_OPERATORS: sorted(others)} if others else {})}
         written = await self._cluster.write_claim(*key, uid, {**rest, **claim}, known.version)

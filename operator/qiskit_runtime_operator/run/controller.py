@@ -181,7 +181,7 @@ class Controller:
                 try:
                     free = await self._reconciler.is_free(ref, taken_by)
                 except ClusterError as error:
-                    logger.info("%s %s cannot be looked at: %s", ref.kind, ref.name, error, extra=_about(key))
+                    logger.info("%s %s cannot be read: %s", ref.kind, ref.name, error, extra=_about(key))
                     break
                 if free:
                     refusals.forget(key, ref)
@@ -201,7 +201,7 @@ class Controller:
                     )
                 await self._list(watchdog)
             except ClusterError as error:
-                logger.warning("the resync is not complete: %s", error)
+                logger.warning("the resync is incomplete: %s", error)
             self._reconciler.look_for_keys()
 
     async def _list_afresh(self, watchdog: Watchdog) -> None:

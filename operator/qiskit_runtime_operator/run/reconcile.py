@@ -390,7 +390,9 @@ class Reconciler:
         """Say whose the name is; what the last RuntimeServer of this name left will be gone in a moment."""
         name = attempt.ref.name
         if known.owner is not None and known.key == attempt.key:
-            raise StaleError(f"{known.kind.kind} {name} of the last RuntimeServer {server.name} is still there")
+            raise StaleError(
+                f"{known.kind.kind} {name} of the deleted RuntimeServer {server.name} has not been deleted yet"
+            )
         return self.refusals.note(attempt, name_taken(known.kind.kind, name), self.now(), taken_by=known.uid)
 
     async def is_free(self, ref: Ref, taken_by: str) -> bool:

@@ -131,7 +131,7 @@ def _writing(folder: Path, *, make: bool = False) -> Iterator[None]:
     except OSError as error:
         raise AccountsFileError(f"The token folder cannot be changed: {error}") from error
     except UnicodeDecodeError as error:
-        raise AccountsFileError(f"The account's file is no text: {error}") from error
+        raise AccountsFileError(f"The account's file is not text: {error}") from error
 
 
 def _check_name(name: str) -> None:
@@ -201,6 +201,6 @@ def _demand_sense(path: Path, text: str) -> None:
         AccountsFile.model_validate(tomllib.loads(text))
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise AccountsFileError(f"{path} would make no sense, so nothing was added: {'; '.join(problems)}") from error
+        raise AccountsFileError(f"{path} would not be valid, so nothing was added: {'; '.join(problems)}") from error
     except tomllib.TOMLDecodeError as error:
-        raise AccountsFileError(f"{path} would make no sense, so nothing was added: {error}") from error
+        raise AccountsFileError(f"{path} would not be valid, so nothing was added: {error}") from error

@@ -175,7 +175,7 @@ async def admin(caller: Caller) -> Identity:
         NotAllowedError: If it is no admin.
     """
     if not caller.is_admin:
-        raise NotAllowedError(f"Only admins may do that; {caller.id} is none.")
+        raise NotAllowedError(f"Only admins may do that; {caller.id} is not an admin.")
     return caller
 
 

@@ -176,8 +176,8 @@ def _read(word: str) -> tuple[str, Any]:
     if not separator or name not in _READERS:
         near = get_close_matches(name, _READERS, n=1)
         hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(_READERS)}."
-        raise MalformedRequestError(f"Chaos {word!r} is no NAME=VALUE with a known name: {hint}")
+        raise MalformedRequestError(f"Chaos {word!r} is not of the form NAME=VALUE with a known name: {hint}")
     try:
         return name, _READERS[name](text)
     except ValueError as error:
-        raise MalformedRequestError(f"Chaos {word!r} makes no sense: {error}.") from error
+        raise MalformedRequestError(f"Chaos {word!r} is not valid: {error}.") from error

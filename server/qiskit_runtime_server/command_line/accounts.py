@@ -32,9 +32,12 @@ accounts = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="A folder of tokens, as for --tokens.")]
+Name = Annotated[str, typer.Argument(help="Name of the account.")]
 Names = Annotated[list[str], typer.Argument(help="Names of accounts.")]
 Url = Annotated[str, typer.Option(help="Where clients find the server.")]
-Form = Annotated[Format, typer.Option("--format", help="What the lines that connect a client are written for.")]
+Form = Annotated[
+    Format, typer.Option("--format", help="The shell, program or file that the lines which connect a client are for.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _URL: Final = "http://127.0.0.1:8000"
@@ -48,7 +51,8 @@ def add(  # noqa: PLR0913 - one parameter per option
     csv: Annotated[
         Path | None,
         typer.Option(
-            help="File of a class: a column `name`, and others called as keys of accounts.toml, as in qubits."
+            help="CSV file with a column `name` and a line for each account; other columns are keys of accounts.toml, "
+            "as in qubits."
         ),
     ] = None,
     url: Url = _URL,
@@ -68,7 +72,7 @@ def add(  # noqa: PLR0913 - one parameter per option
 
 
 @accounts.command()
-def token(folder: Folder, name: str, *, url: Url = _URL, form: Form = Format.PYTHON, as_json: Json = False) -> None:
+def token(folder: Folder, name: Name, *, url: Url = _URL, form: Form = Format.PYTHON, as_json: Json = False) -> None:
     """Give an account a further token; those that it has go on working."""
     from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
 

@@ -253,7 +253,7 @@ class Dispatcher:
         if found is None or found.state is JobState.RUNNING:
             return
         run.stop_following()
-        job_log.set_back(found, self._short_seconds)
+        job_log.requeued(found, self._short_seconds)
         line = "The job is no short one, and as many long jobs run as may: it goes back to its place in the queue."
         await self._follower.tell(found, line)
 

@@ -132,7 +132,7 @@ class Follower:
 
     async def requeue(self, claim: Claim, why: RetryReason, reason: str) -> None:
         """Bring the job back to its place in the queue, or fail it with `reason` if that has been once too often."""
-        job = await insist(partial(self._store.queue.give_back, claim, why, reason=reason))
+        job = await insist(partial(self._store.queue.requeue, claim, why, reason=reason))
         if job is not None and not job.state.terminal:
             self._metrics.retried(job.executor, why)
 

@@ -1,4 +1,4 @@
-"""One line in the server's log, at info, when a job is accepted, started, held, set back and ended."""
+"""One line in the server's log, at info, when a job is accepted, started, held, requeued and ended."""
 
 import logging
 
@@ -40,10 +40,10 @@ def held(job: Job) -> None:
     logger.info("Job %s held: account %s, %s. %s", job.id, job.account, _what(job), job.held, extra=_fields(job))
 
 
-def set_back(job: Job, seconds: float) -> None:
+def requeued(job: Job, seconds: float) -> None:
     """Say that the job goes on later, as it is no short one and as many others as may are running."""
     logger.info(
-        "Job %s set back: account %s, %s, not done in %g s, while as many long jobs run as may.",
+        "Job %s requeued: account %s, %s, it takes longer than %g s, and as many long jobs as may are running already.",
         job.id,
         job.account,
         _what(job),

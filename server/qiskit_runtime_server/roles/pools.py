@@ -40,9 +40,7 @@ def pools_of(
     if executors or local:
         slots = _local_pools(settings, local, executors, budget)
         if both := pools.keys() & slots.keys():
-            raise StartupError(
-                f"Executor {min(both)!r} is given as slots and as a service: name one of them otherwise."
-            )
+            raise StartupError(f"Executor {min(both)!r} is given as slots and as a service: rename one of them.")
         pools |= slots
     return pools
 

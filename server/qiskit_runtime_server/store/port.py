@@ -292,7 +292,7 @@ class QueueStore(Protocol):
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """End the job with its result, all or nothing, if the claim still holds; return whether it did."""
 
-    async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
+    async def requeue(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
         """Return the job to the queue with its old place, or fail it with `reason` when this retry is one too many.
 
         Returns:

@@ -80,7 +80,7 @@ class WorkerProcess:
             ours.close()
             shutil.rmtree(scratch, ignore_errors=True)
             if isinstance(error, EOFError | OSError):
-                raise WorkerDied("What worker processes are forked from has ended.") from error
+                raise WorkerDied("The process that workers are forked from has ended.") from error
             raise
         return cls(process, scratch, *await asyncio.open_connection(sock=ours))
 

@@ -260,7 +260,7 @@ def test_an_executor_that_others_can_reach_needs_a_key(cluster: Cluster, key: st
             "/nowhere/at/all",
             "snapshots folder /nowhere/at/all does not exist",
         ),
-        (["serve"], "QRS_DATADIR", "x", "QRS_DATADIR is no setting of the server: do you mean QRS_DATA_DIR"),
+        (["serve"], "QRS_DATADIR", "x", "QRS_DATADIR is not a setting of the server: do you mean QRS_DATA_DIR"),
     ],
 )
 def test_a_slip_in_the_environment_is_said_in_one_line(

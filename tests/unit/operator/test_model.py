@@ -19,7 +19,7 @@ DEFINITION = Path(__file__).parents[3] / "crds" / "runtimeservers.yaml"
         ({"executors": [AER, AER]}, "two have the same name"),
         ({"executors": [{"name": "a" * 60}]}, "longer than 63 characters"),
         ({"executors": [{**AER, "slots": 0}]}, r"spec.executors\[0\].slots: Input should be greater"),
-        ({"executors": [{**AER, "resources": {"limits": {"cpu": "two"}}}]}, r"limits.cpu: .*no quantity"),
+        ({"executors": [{**AER, "resources": {"limits": {"cpu": "two"}}}]}, r"limits.cpu: .*not a quantity"),
         ({"database": {}}, "give either sqlite or postgresql"),
     ],
 )

@@ -14,13 +14,13 @@ def required(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_misspelt_name_is_refused_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QRO_RESYNCH", "60")
-    with pytest.raises(StartupError, match=r"QRO_RESYNCH is no setting of the operator: do you mean QRO_RESYNC\?"):
+    with pytest.raises(StartupError, match=r"QRO_RESYNCH is not a setting of the operator: do you mean QRO_RESYNC\?"):
         Settings.load()
 
 
 def test_a_name_like_no_other_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QRO_XYZZY", "1")
-    with pytest.raises(StartupError, match=r"QRO_XYZZY is no setting of the operator$"):
+    with pytest.raises(StartupError, match=r"QRO_XYZZY is not a setting of the operator$"):
         Settings.load()
 
 

@@ -46,6 +46,7 @@ def test_help_names_the_variable_and_the_default_of_every_setting(command: str) 
         assert f"QRS_{name.upper()}" in text
     assert "(QRS_PORT; default: 8000)" in text
     assert "(QRS_HOST; default: 127.0.0.1)" in text
+    assert ("(QRS_DRAIN; default: 30s)" in text) == ("--drain" in text)
 
 
 def test_shells_can_complete_it() -> None:

@@ -18,7 +18,7 @@ from qiskit_runtime_server.jobs import (
     RetryReason,
     cancelled,
     ended,
-    set_back,
+    requeued,
     started,
     taken_over,
 )
@@ -43,7 +43,7 @@ COMPLETED = ended(RUNNING, Outcome(state=JobState.COMPLETED), LATER)
 TRANSITIONS: dict[str, Callable[[Job], Job]] = {
     "started": lambda job: started(job, NOW),
     "taken over": taken_over,
-    "set back": lambda job: set_back(job, RetryReason.LOST, LATER, reason="gone"),
+    "requeued": lambda job: requeued(job, RetryReason.LOST, LATER, reason="gone"),
     "ended": lambda job: ended(job, Outcome(state=JobState.COMPLETED), LATER),
     "cancelled": lambda job: cancelled(job, LATER, reason="enough"),
 }
@@ -51,7 +51,7 @@ ALLOWED = {
     JobState.QUEUED: {"started": JobState.RUNNING, "ended": JobState.COMPLETED, "cancelled": JobState.CANCELLED},
     JobState.RUNNING: {
         "taken over": JobState.RUNNING,
-        "set back": JobState.QUEUED,
+        "requeued": JobState.QUEUED,
         "ended": JobState.COMPLETED,
         "cancelled": JobState.CANCELLED,
     },
@@ -71,7 +71,7 @@ def test_a_transition_leads_where_the_table_says_or_is_refused(job: Job, name: s
 
 
 def test_every_start_and_takeover_raises_the_fence() -> None:
-    again = started(set_back(taken_over(RUNNING), RetryReason.NOT_STARTED, LATER, reason=""), LATER)
+    again = started(requeued(taken_over(RUNNING), RetryReason.NOT_STARTED, LATER, reason=""), LATER)
     assert [RUNNING.fence, taken_over(RUNNING).fence, again.fence] == [1, 2, 3]
     assert again.started == LATER
 
@@ -86,11 +86,11 @@ def test_every_start_and_takeover_raises_the_fence() -> None:
 def test_one_retry_too_many_fails_the_job(why: RetryReason, limit: int, code: int) -> None:
     job = RUNNING
     for number in range(1, limit):
-        queued = set_back(job, why, LATER, reason="gone")
+        queued = requeued(job, why, LATER, reason="gone")
         assert (queued.state, queued.started, queued.finished) == (JobState.QUEUED, None, None)
         assert queued.worker_deaths + queued.losses == number
         job = started(queued, LATER)
-    failed = set_back(job, why, LATER, reason="gone")
+    failed = requeued(job, why, LATER, reason="gone")
     assert (failed.state, failed.reason, failed.reason_code) == (JobState.FAILED, "gone", code)
     assert failed.finished == LATER
 

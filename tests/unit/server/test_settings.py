@@ -10,6 +10,7 @@ import typer
 from qiskit_runtime_server.__main__ import cli
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.former_options import renamed
+from qiskit_runtime_server.quantities import spelled
 from qiskit_runtime_server.settings import Settings
 
 
@@ -50,6 +51,11 @@ def test_durations_are_written_as_people_do_in_seconds_or_in_iso_8601(
         assert Settings.load().max_seconds == expected.total_seconds()
 
 
+@pytest.mark.parametrize("text", ["0s", "0.5s", "30s", "90s", "10m", "90m", "3h", "30d"])
+def test_a_duration_is_shown_as_it_can_be_given(text: str) -> None:
+    assert spelled(Settings(drain=text).drain) == text
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("2000000", 2_000_000), ("500M", 500 * 10**6), ("50Gi", 50 * 2**30), ("50GiB", 50 * 2**30), ("1.5 Ti", 3 * 2**39)],
@@ -74,18 +80,18 @@ def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch
         ("PORT", "70000", "less than or equal to 65535"),
         ("PORT", "x", "valid integer"),
         ("MAX_SECONDS", "0", "greater than 0"),
-        ("MAX_SECONDS", "long", "'long' is no duration, as in 90s, 2h"),
-        ("DRAIN", "soon", "'soon' is no duration, as in 90s, 2h"),
-        ("DRAIN", "-5", "'-5' is no duration"),
-        ("DRAIN", "2h soon", "'2h soon' is no duration"),
-        ("DRAIN", "", "'' is no duration"),
+        ("MAX_SECONDS", "long", "'long' is not a duration, as in 90s, 2h"),
+        ("DRAIN", "soon", "'soon' is not a duration, as in 90s, 2h"),
+        ("DRAIN", "-5", "'-5' is not a duration"),
+        ("DRAIN", "2h soon", "'2h soon' is not a duration"),
+        ("DRAIN", "", "'' is not a duration"),
         ("SWEEP_EVERY", "0", "greater than 0"),
-        ("MEMORY", "plenty", "'plenty' is no size, as in 512Mi"),
-        ("MAX_PARAMS_BYTES", "100 bananas", "'100 bananas' is no size, as in 512Mi"),
+        ("MEMORY", "plenty", "'plenty' is not a size, as in 512Mi"),
+        ("MAX_PARAMS_BYTES", "100 bananas", "'100 bananas' is not a size, as in 512Mi"),
         ("LOG_LEVEL", "loud", "'debug', 'info'"),
         ("EXECUTORS", " ", "at least 1 item"),
         ("BACKENDS", "", "at least 1 item"),
-        ("EXECUTOR_OPTIONS", "{", "no JSON, as in"),
+        ("EXECUTOR_OPTIONS", "{", "not JSON, as in"),
     ],
 )
 def test_nonsense_is_refused_with_an_example(
@@ -113,7 +119,7 @@ def test_a_misspelt_name_is_refused_with_the_nearest_ones(
     monkeypatch: pytest.MonkeyPatch, name: str, nearest: str
 ) -> None:
     monkeypatch.setenv(name, "1")
-    with pytest.raises(StartupError, match=rf"{name} is no setting of the server: do you mean .*{nearest}"):
+    with pytest.raises(StartupError, match=rf"{name} is not a setting of the server: do you mean .*{nearest}"):
         Settings.load()
 
 
@@ -124,7 +130,7 @@ def test_a_misspelt_argument_is_refused() -> None:
 
 def test_a_name_like_no_other_is_refused_without_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QRS_XYZZY", "1")
-    with pytest.raises(StartupError, match=r"QRS_XYZZY is no setting of the server$"):
+    with pytest.raises(StartupError, match=r"QRS_XYZZY is not a setting of the server$"):
         Settings.load()
 
 

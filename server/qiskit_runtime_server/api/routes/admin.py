@@ -157,7 +157,7 @@ def _place(cursor: str | None) -> tuple[datetime, str] | None:
     try:
         place = _PLACES.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, msgspec.DecodeError) as error:
-        raise MalformedRequestError("The cursor is none that this server has given.") from error
+        raise MalformedRequestError("This cursor was not given by this server.") from error
     created = bodies.utc(place[0])
     assert created is not None  # noqa: S101 - it was none of a time
     return created, place[1]

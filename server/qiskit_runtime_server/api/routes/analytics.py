@@ -115,10 +115,12 @@ def _query(caller: Identity, wanted: Wanted, *, by: UsageKey | None = None, by_d
     since = bodies.utc(wanted.interval_start)
     if since is None:
         if until < datetime(1970, 1, 1, tzinfo=UTC):
-            raise MalformedRequestError(f"Nothing was used before {until}.")
+            raise MalformedRequestError(f"There are no records from before {until}.")
         since = until - _BY_DEFAULT
     if not timedelta(0) <= until - since <= _LONGEST:
-        raise MalformedRequestError(f"From {since} to {until} are not 0 to {_LONGEST.days} days.")
+        raise MalformedRequestError(
+            f"The interval from {since} to {until} is not between 0 and {_LONGEST.days} days long."
+        )
     return UsageQuery(
         account=caller.sees,
         since=since,

@@ -66,7 +66,7 @@ async def list_workloads(
 ) -> models.Workloads:
     """List the workloads of the instance, oldest first unless `sort=-createdAt`."""
     if wanted.next is not None and wanted.previous is not None:
-        raise MalformedRequestError("A page is the next or the previous one: send one cursor.")
+        raise MalformedRequestError("Send either the cursor of the next page or that of the previous one, not both.")
     cursor = wanted.next or wanted.previous
     query = WorkloadQuery(
         instance=caller.crn,
@@ -149,7 +149,7 @@ def _place(cursor: str) -> WorkloadKey:
     try:
         return _CURSORS.decode(base64.urlsafe_b64decode(cursor))
     except (binascii.Error, ValueError, msgspec.DecodeError) as error:
-        raise MalformedRequestError(f"The cursor {cursor!r} is none of this server's.") from error
+        raise MalformedRequestError(f"The cursor {cursor!r} was not given by this server.") from error
 
 
 def _link(request: Request, name: str, one: Job | Session) -> models.Cursor:

@@ -181,4 +181,4 @@ def refuse_surrogates(values: Iterable[object]) -> None:
             try:
                 str(text).encode()
             except UnicodeEncodeError as error:
-                raise MalformedRequestError(f"The request has text that is no Unicode: {error}.") from error
+                raise MalformedRequestError(f"The request has text that is not Unicode: {error}.") from error

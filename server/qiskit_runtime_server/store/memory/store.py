@@ -28,7 +28,7 @@ from qiskit_runtime_server.jobs import (
     found_long,
     held_back,
     released,
-    set_back,
+    requeued,
     started,
     taken_over,
 )
@@ -214,12 +214,12 @@ class MemoryQueue(Part):
         self._state.end(kept, ended(kept.job, outcome, now), now)
         return True
 
-    async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
-        """See `QueueStore.give_back`."""
+    async def requeue(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
+        """See `QueueStore.requeue`."""
         kept, now = self._state.held(*claim.key), self._state.now()
         if kept is None:
             return None
-        job = set_back(kept.job, why, now, reason=reason)
+        job = requeued(kept.job, why, now, reason=reason)
         if job.state.terminal:
             self._state.end(kept, job, now)
         else:

@@ -112,7 +112,7 @@ class SqlPart:
         try:
             return await self._database.complete(call)
         except UnicodeEncodeError as error:
-            raise MalformedRequestError(f"The request has text that is no Unicode: {error}.") from error
+            raise MalformedRequestError(f"The request has text that is not Unicode: {error}.") from error
 
 
 def uninterrupted(

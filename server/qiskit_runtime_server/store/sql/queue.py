@@ -33,7 +33,7 @@ from qiskit_runtime_server.jobs import (
     ended,
     found_long,
     held_back,
-    set_back,
+    requeued,
     taken_over,
 )
 from qiskit_runtime_server.messages.messages import Holder, Progress
@@ -274,8 +274,8 @@ class SqlQueue(SqlPart):
         return job is not None
 
     @uninterrupted
-    async def give_back(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
-        """See `QueueStore.give_back`."""
+    async def requeue(self, claim: Claim, why: RetryReason, *, reason: str) -> Job | None:
+        """See `QueueStore.requeue`."""
 
         def put_back(connection: Connection) -> Job | None:
             held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
@@ -369,7 +369,7 @@ class SqlQueue(SqlPart):
 
 
 def _put_back(connection: Connection, held: Job, why: RetryReason, reason: str, now: datetime) -> Job:
-    job = set_back(held, why, now, reason=reason)
+    job = requeued(held, why, now, reason=reason)
     if job.state.terminal:
         transitions.end(connection, job, now, ran=True)
     else:

@@ -104,12 +104,12 @@ async def test_ends_that_are_refused_are_not_counted(store: Store, new_job: NewJ
     with pytest.raises(InvalidStateError):
         await counted.services.cancel(ALICE, job.id, reason="again")
     assert not await store.queue.finish(claim, COMPLETED, None)
-    assert await store.queue.give_back(claim, RetryReason.LOST, reason="late") is None
+    assert await store.queue.requeue(claim, RetryReason.LOST, reason="late") is None
     assert (counted.ends(), counted.runs()) == ({"cancelled": 1}, {})
 
 
 async def test_a_job_that_fails_by_one_retry_too_many_is_counted(store: Store, new_job: NewJob) -> None:
     counted = Counted(store)
     claim = await claimed(store, new_job(losses=MAX_LOSSES - 1))
-    await store.queue.give_back(claim, RetryReason.LOST, reason="gone")
+    await store.queue.requeue(claim, RetryReason.LOST, reason="gone")
     assert (counted.ends(), counted.runs()) == ({"failed": 1}, {})

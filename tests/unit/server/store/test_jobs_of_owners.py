@@ -195,7 +195,7 @@ async def test_a_deleted_job_is_gone_with_its_documents_but_not_from_the_bill(st
     assert await store.documents.result(done.id) is None
     assert await ids(store, JobQuery(tags=("x",))) == []
     assert not await store.queue.finish(second, COMPLETED, b"late")
-    assert await store.queue.give_back(second, RetryReason.LOST, reason="late") is None
+    assert await store.queue.requeue(second, RetryReason.LOST, reason="late") is None
     assert await store.counts.seconds_used(ALICE) >= 1.5
     assert (await store.counts.load())[AER] == Load()
 

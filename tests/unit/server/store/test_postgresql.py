@@ -403,7 +403,7 @@ async def test_no_job_is_lost_when_the_database_restarts_or_crashes_under_load(
                 if await store.queue.finish(claim, COMPLETED, claim.job.id.encode()):
                     finished.append(claim.job.id)
             elif (lost := await store.queue.take_over(AER, lease=lease)) is not None:
-                await store.queue.give_back(lost, RetryReason.NOT_STARTED, reason="Its claim was lost.")
+                await store.queue.requeue(lost, RetryReason.NOT_STARTED, reason="Its claim was lost.")
             else:
                 await asyncio.sleep(0.02)
 
@@ -623,7 +623,7 @@ async def test_a_claim_that_was_cut_off_is_made_again_or_taken_over(
     taken = await cut_off.queue.take_over(AER, lease=LEASE)
     assert taken is not None
     line.cut = cut
-    await cut_off.queue.give_back(taken, RetryReason.LOST, reason="gone")
+    await cut_off.queue.requeue(taken, RetryReason.LOST, reason="gone")
     again = await claimed(cut_off)
     assert again.job.losses == 1
     assert (await cut_off.counts.load())[AER] == Load(running=1)

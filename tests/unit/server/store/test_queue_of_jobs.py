@@ -251,7 +251,7 @@ async def test_a_job_ends_once(store: Store, new_job: NewJob) -> None:
     claim = await claimed(store)
     assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), b"first")
     assert not await store.queue.finish(claim, Outcome(state=JobState.FAILED), b"second")
-    assert await store.queue.give_back(claim, RetryReason.LOST, reason="late") is None
+    assert await store.queue.requeue(claim, RetryReason.LOST, reason="late") is None
     assert await store.queue.renew([claim.key], lease=LEASE) == set()
     assert await store.documents.result(job.id) == b"first"
 
@@ -283,7 +283,7 @@ async def test_a_job_that_is_taken_over_says_who_ran_it_and_refuses_its_old_clai
     assert new.job.state is JobState.RUNNING
     assert await store.queue.renew([old.key], lease=LEASE) == set()
     assert not await store.queue.finish(old, Outcome(state=JobState.COMPLETED), b"stale")
-    assert await store.queue.give_back(old, RetryReason.LOST, reason="stale") is None
+    assert await store.queue.requeue(old, RetryReason.LOST, reason="stale") is None
     assert await store.queue.finish(new, Outcome(state=JobState.COMPLETED), b"fresh")
     assert await store.documents.result(job.id) == b"fresh"
 
@@ -298,11 +298,11 @@ async def test_a_claim_whose_lease_ran_out_unnoticed_can_be_renewed(
     assert await store.queue.take_over(AER, lease=LEASE) is None
 
 
-async def test_a_job_that_is_given_back_has_its_old_place(store: Store, new_job: NewJob) -> None:
+async def test_a_job_that_is_requeued_has_its_old_place(store: Store, new_job: NewJob) -> None:
     first, second = new_job(), new_job()
     await added(store, first, second)
     claim = await claimed(store)
-    given = await store.queue.give_back(claim, RetryReason.NOT_STARTED, reason="busy")
+    given = await store.queue.requeue(claim, RetryReason.NOT_STARTED, reason="busy")
     assert given == await store.jobs.get(ALICE, first.id)
     assert given is not None
     assert (given.state, given.started, given.reason) == (JobState.QUEUED, None, None)
@@ -326,11 +326,11 @@ async def test_one_retry_too_many_fails_the_job(
     await added(store, job)
     for number in range(1, limit):
         claim = await claimed(store)
-        given = await store.queue.give_back(claim, why, reason="gone")
+        given = await store.queue.requeue(claim, why, reason="gone")
         assert given is not None
         assert given.state is JobState.QUEUED
         assert given.worker_deaths + given.losses == number
-    failed = await store.queue.give_back(await claimed(store), why, reason="Gone too often.")
+    failed = await store.queue.requeue(await claimed(store), why, reason="Gone too often.")
     assert failed == await store.jobs.get(ALICE, job.id)
     assert failed is not None
     assert (failed.state, failed.reason, failed.reason_code) == (JobState.FAILED, "Gone too often.", code)
@@ -341,7 +341,7 @@ async def test_one_retry_too_many_fails_the_job(
 async def test_a_start_that_did_not_happen_costs_nothing(store: Store, new_job: NewJob) -> None:
     await added(store, new_job())
     for _ in range(MAX_LOSSES + MAX_WORKER_DEATHS):
-        given = await store.queue.give_back(await claimed(store), RetryReason.NOT_STARTED, reason="busy")
+        given = await store.queue.requeue(await claimed(store), RetryReason.NOT_STARTED, reason="busy")
         assert given is not None
         assert (given.state, given.worker_deaths, given.losses) == (JobState.QUEUED, 0, 0)
 
@@ -391,7 +391,7 @@ async def test_a_run_that_is_none_any_more_does_not_say_how_far_it_is(store: Sto
     await store.jobs.add(new_job(), b"{}")
     first = await claimed(store)
     await store.queue.note_progress(first, Progress(done=3, total=10))
-    await store.queue.give_back(first, RetryReason.LOST, reason="gone")
+    await store.queue.requeue(first, RetryReason.LOST, reason="gone")
     assert (await store.jobs.get(ALICE, first.job.id)).progress is None
     again = await claimed(store)
     await store.queue.note_progress(first, Progress(done=4, total=10))

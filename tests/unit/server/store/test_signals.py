@@ -68,7 +68,7 @@ async def test_every_arrival_and_every_end_of_a_job_is_signalled(store: Store, n
             assert await one.next() == Queued(executor=AER)
         await store.queue.finish(await claimed(store), COMPLETED, None)
         assert await one.next() == Ended(job_id=jobs[0].id)
-        await store.queue.give_back(await claimed(store), RetryReason.NOT_STARTED, reason="busy")
+        await store.queue.requeue(await claimed(store), RetryReason.NOT_STARTED, reason="busy")
         assert await one.next() == Queued(executor=AER)
         await store.jobs.cancel(ALICE, jobs[1].id, reason="enough")
         assert await one.next() == Ended(job_id=jobs[1].id)
@@ -76,7 +76,7 @@ async def test_every_arrival_and_every_end_of_a_job_is_signalled(store: Store, n
         assert await one.next() == Ended(job_id=jobs[2].id)
         last = new_job(losses=MAX_LOSSES - 1)
         await store.jobs.add(last, b"{}")
-        await store.queue.give_back(await claimed(store), RetryReason.LOST, reason="gone")
+        await store.queue.requeue(await claimed(store), RetryReason.LOST, reason="gone")
         assert [await one.next() for _ in range(2)] == [Queued(executor=AER), Ended(job_id=last.id)]
         seen = [await other.next() for _ in range(9)]
     assert seen.count(Queued(executor=AER)) == 5
@@ -92,7 +92,7 @@ async def test_what_did_not_happen_is_not_signalled(store: Store, new_job: NewJo
         with pytest.raises(Exception, match=r"(?i)unique"):
             await store.jobs.add(job, b"{}")
         assert not await store.queue.finish(claim, COMPLETED, None)
-        assert await store.queue.give_back(claim, RetryReason.LOST, reason="late") is None
+        assert await store.queue.requeue(claim, RetryReason.LOST, reason="late") is None
         await store.jobs.add(new_job(executor=GPU), b"{}")
         assert await watcher.next() == Queued(executor=GPU)
 

@@ -32,7 +32,7 @@ from qiskit_runtime_server.jobs import (
     found_long,
     held_back,
     released,
-    set_back,
+    requeued,
 )
 from qiskit_runtime_server.messages.messages import Holder, Metrics
 from qiskit_runtime_server.store import fair_share
@@ -325,15 +325,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(number=numbers, why=st.sampled_from(RetryReason))
-    def give_back(self, number: int, why: RetryReason) -> None:
+    def requeue(self, number: int, why: RetryReason) -> None:
         claim = self.claims[number % len(self.claims)]
         expected = self.holds(claim)
-        given = self.do(self.store.queue.give_back(claim, why, reason="gone"))
+        given = self.do(self.store.queue.requeue(claim, why, reason="gone"))
         assert (given is not None) == expected
         if given is None:
             return
         known = self.known[claim.job.id]
-        assert given == set_back(known.job, why, given.finished or START, reason="gone")
+        assert given == requeued(known.job, why, given.finished or START, reason="gone")
         if given.state.terminal:
             self.end(known)
             assert known.job == given

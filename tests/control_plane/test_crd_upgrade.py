@@ -1,4 +1,4 @@
-"""`qiskit-runtime-operator crds apply` on a cluster with an older definition, or none."""
+"""`qiskit-runtime-operator crds apply` on a cluster with an older CRD, or none."""
 
 import os
 import subprocess
@@ -29,9 +29,7 @@ def properties(manifest: Manifest) -> dict[str, object]:
     return found
 
 
-def test_fields_come_and_go_with_the_definition(
-    kubernetes: KubernetesClient, definition: Manifest, tmp_path: Path
-) -> None:
+def test_fields_come_and_go_with_the_crd(kubernetes: KubernetesClient, definition: Manifest, tmp_path: Path) -> None:
     name = definition["metadata"]["name"]
     older = deepcopy(definition)
     properties(older)["gone"] = {"type": "string"}
@@ -49,7 +47,7 @@ def test_fields_come_and_go_with_the_definition(
     assert "suspend" in found
 
 
-def test_a_definition_that_is_not_there_is_for_an_administrator_to_make(
+def test_a_crd_that_is_not_there_is_for_an_administrator_to_make(
     kubernetes: KubernetesClient, definition: Manifest, tmp_path: Path
 ) -> None:
     other = deepcopy(definition)
@@ -62,7 +60,7 @@ def test_a_definition_that_is_not_there_is_for_an_administrator_to_make(
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_definition_that_makes_no_sense_is_refused_and_the_old_one_stays(
+def test_a_crd_that_makes_no_sense_is_refused_and_the_old_one_stays(
     kubernetes: KubernetesClient, definition: Manifest, tmp_path: Path
 ) -> None:
     broken = deepcopy(definition)
