@@ -179,7 +179,7 @@ class Controller:
         while True:
             for key, ref, taken_by in list(refusals.taken()):
                 try:
-                    free = await self._reconciler.is_free(ref, taken_by)
+                    free = await self._reconciler.objects.is_free(ref, taken_by)
                 except ClusterError as error:
                     logger.info("%s %s cannot be read: %s", ref.kind, ref.name, error, extra=_about(key))
                     break
