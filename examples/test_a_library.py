@@ -1,6 +1,6 @@
 """Tests of a library that uses Qiskit Runtime: how it deals with queues, failures and a service that is away.
 
-First: pip install "qiskit-runtime-server[pytest]"
+First: pip install ".[pytest]", in a checkout of the server
 Then:  pytest examples/test_a_library.py
 """
 

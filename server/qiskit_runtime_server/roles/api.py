@@ -12,8 +12,7 @@ from qiskit_runtime_server.api.internal import internal_app
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StartupError
-from qiskit_runtime_server.machine import in_words
-from qiskit_runtime_server.roles.banner import announce
+from qiskit_runtime_server.roles.banner import announce, how_to_stop, words_about
 from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
@@ -86,7 +85,6 @@ def demand_services_only(settings: Settings) -> None:
 
 def _announce(services: Services, slots: str, internal_url: str | None, url: str) -> None:
     settings = services.settings
-    drain = settings.drain.total_seconds()
     about = {
         "executors": slots,
         "devices": f"{len(services.catalog.names())}, as NAME@EXECUTOR",
@@ -94,16 +92,11 @@ def _announce(services: Services, slots: str, internal_url: str | None, url: str
         "accounts": str(settings.tokens or "anonymous: any token will do"),
         "connect": f'eval "$(qiskit-runtime-server connect {url})"',
         "internal": internal_url and f"{internal_url}/metrics, {internal_url}/internal/load",
-        "stop": f"Ctrl-C: running jobs may go on for {drain:g} s; a second Ctrl-C stops at once",
+        "stop": how_to_stop(settings.drain),
     }
     known = {name: value for name, value in about.items() if value is not None}
     announce("Qiskit Runtime Server", version("qiskit-runtime-server"), known, url)
 
 
 async def _description(pool: Pool) -> str:
-    if not isinstance(pool, Slots):
-        return str(pool)
-    qubits = (await pool.capabilities()).num_qubits
-    each = f"each for {qubits} entangled qubits without errors"
-    memory = f" in {in_words(pool.memory_bytes)}" if pool.memory_bytes else ""
-    return f"{pool.size} slot{'s' * (pool.size != 1)}, {each}{memory}"
+    return await words_about(pool) if isinstance(pool, Slots) else str(pool)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,7 @@ from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import default_slots
 from qiskit_runtime_server.metrics import metrics_route, new_registry
-from qiskit_runtime_server.roles.banner import announce
+from qiskit_runtime_server.roles.banner import announce, how_to_stop, words_about
 from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import slots_of
 from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, serve_beside
@@ -54,19 +55,15 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             running(name, settings, metrics, executor) as runs,
             serve_beside(_internal_app(registry, metrics, runs), settings.host, settings.internal_port) as internal_url,
         ):
-
-            def tell(url: str) -> None:
-                occupancy = runs.occupancy()
-                about = {"slots": f"{occupancy.slots}, each for {occupancy.capabilities.num_qubits} ideal qubits"}
-                if internal_url is not None:
-                    about["internal"] = f"{internal_url}/metrics"
-                announce(f"Executor {name}", "", about, url)
+            about = {"slots": await words_about(runs.slots), "stop": how_to_stop(settings.drain)}
+            if internal_url is not None:
+                about["internal"] = f"{internal_url}/metrics"
 
             await serve_app(
                 Service(runs).app(key),
                 listener,
                 limits=ConnectionLimits(),
-                announce=tell,
+                announce=partial(announce, f"Executor {name}", version("qiskit-runtime-server"), about),
                 drain=partial(runs.drain, settings.drain),
                 close=runs.close,
             )

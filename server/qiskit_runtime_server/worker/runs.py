@@ -170,6 +170,10 @@ class Runs:
 
     A run that no dispatcher has confirmed for `orphan_after` is orphaned: its stream is closed, and it goes on for
     `orphan_kept`, for another dispatcher to attach. The same holds for one that has ended: its result is kept.
+
+    Attributes:
+        draining: Whether no more runs are taken.
+        slots: What they run in.
     """
 
     def __init__(
@@ -177,7 +181,7 @@ class Runs:
     ) -> None:
         self.draining = False
         self._metrics = metrics
-        self._slots = slots
+        self.slots = slots
         self._orphan_after = orphan_after
         self._kept_seconds = (orphan_after + orphan_kept).total_seconds()
         self._free: list[Slot] = []
@@ -191,11 +195,11 @@ class Runs:
     @property
     def holder(self) -> Holder:
         """This start of the executor."""
-        return self._slots.holder
+        return self.slots.holder
 
     async def start(self) -> None:
         """Begin to take jobs; the slots have been started."""
-        self._capabilities = await self._slots.capabilities()
+        self._capabilities = await self.slots.capabilities()
         self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._expire())]
 
     def occupancy(self) -> Occupancy:
@@ -203,7 +207,7 @@ class Runs:
         return Occupancy(
             boot_id=self.holder.boot_id,
             revision=self._revision,
-            slots=self._slots.size,
+            slots=self.slots.size,
             idle=0 if self.draining else len(self._free),
             draining=self.draining,
             capabilities=self._capabilities,
@@ -330,7 +334,7 @@ class Runs:
     async def _collect(self) -> None:
         """Gather the slots that become free, however they do, so that everybody hears of it."""
         while True:
-            self._free.append(await self._slots.reserve())
+            self._free.append(await self.slots.reserve())
             self._changed()
 
     async def _expire(self) -> None:

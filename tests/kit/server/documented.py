@@ -38,10 +38,7 @@ NOT_RUN = {
     ("docs/how-to/ingress.md", "kubectl"): KUBERNETES,
     ("docs/how-to/monitor.md", "helm upgrade"): KUBERNETES,
     ("docs/how-to/cluster-policies.md", "helm upgrade"): KUBERNETES,
-    (
-        "docs/how-to/production.md",
-        "# once",
-    ): "needs PostgreSQL and hosts; the tests in processes/cluster start the same",
+    ("docs/how-to/production.md", "# once"): "needs PostgreSQL; the engineer in test_first_day.py types it",
     ("docs/how-to/production.md", "export QRS_DATABASE_URL"): "needs PgBouncer; test_postgresql.py has the settings",
     ("docs/how-to/run-in-a-container.md", "docker"): "needs Docker; test_serve_image.py runs the image",
     ("docs/how-to/run-on-kubernetes.md", ""): KUBERNETES,

@@ -1,28 +1,30 @@
-"""The first day of a physicist, a teacher and a plug-in author: README's commands, with an environment of their own.
+"""The first day of a physicist, a teacher, an engineer and a plug-in author: the documented commands, typed.
 
 The environment is made once, by README's `pip install`, in .venv-first-day; what is in the checkout is installed into
-it again each time. Nothing of the tests' own environment is in reach.
+it again each time. Nothing of the tests' own environment is in reach; PostgreSQL alone is theirs.
 """
 
 import json
 import re
-import signal
 import subprocess
 import venv
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from kit import ROOT, locked
 from kit.server.client_environments import EnvironmentUnavailableError, without_environment
+from kit.server.cluster_processes import wait_until
+from kit.server.documented import blocks
+from kit.server.person import Person
+from kit.server.postgresql_server import PostgresqlServer
 from kit.server.server_process import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 README = (ROOT / "README.md").read_text()
-SECONDS = 240
 
 
 def documented(*commands: str) -> None:
@@ -31,51 +33,18 @@ def documented(*commands: str) -> None:
         assert re.search(rf"^{re.escape(command)}$", README, re.MULTILINE), f"README does not say: {command}"
 
 
-class Person:
-    """Somebody with a HOME, a shell, and the commands of the environment."""
+def here(command: str, own: Mapping[str, str]) -> str:
+    """Return a command with what is a reader's own; nothing listens but on loopback."""
+    for theirs, ours in {**own, "0.0.0.0": "127.0.0.1"}.items():  # noqa: S104 - the pages' own
+        command = command.replace(theirs, ours)
+    return command
 
-    def __init__(self, home: Path, commands: Path) -> None:
-        self.home = home
-        self.variables = {"HOME": str(home), "PATH": f"{commands}:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
 
-    def tries(self, command: str, *, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
-        """Type a command and wait for its end."""
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", command],
-            cwd=folder,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=SECONDS,
-        )
-
-    def types(self, command: str, *, folder: Path = ROOT) -> str:
-        """Type a command that has to work, and return what it printed."""
-        done = self.tries(command, folder=folder)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    @contextmanager
-    def serves(self, *options: str) -> Iterator[ServerProcess]:
-        """Start README's server in another shell, on a free port."""
-        process = subprocess.Popen(
-            ["qiskit-runtime-server", "serve", "--port", "0", *options],
-            env=self.variables,
-            cwd=self.home,
-            executable=f"{self.variables['PATH'].partition(':')[0]}/qiskit-runtime-server",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        server = ServerProcess(process, self.home)
-        try:
-            server.wait_until_ready()
-            yield server
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(SECONDS)
-            server.reader.join()
+def shown(page: str, words: str) -> str:
+    """Return the paragraph of a page's shell commands that has these words, without its comments."""
+    paragraphs = [part for block in blocks(ROOT / "docs" / page) for part in block.text.split("\n\n")]
+    [found] = [paragraph for paragraph in paragraphs if words in paragraph]
+    return re.sub(r"(^| +)#.*$", "", found, flags=re.MULTILINE).strip()
 
 
 def pip(python: Path, *arguments: str) -> None:
@@ -123,6 +92,7 @@ def test_a_physicist_serves_connects_and_runs_a_first_job(person: Person) -> Non
     documented("qiskit-runtime-server serve", "python examples/sampler.py")
     documented('eval "$(qiskit-runtime-server connect http://127.0.0.1:8000)"')
     with person.serves() as server:
+        assert_banner_says_what_fits(server)
         connect = f'eval "$(qiskit-runtime-server connect {server.url})"'
         printed = person.types(f"{connect}; python examples/sampler.py")
         counts = json.loads(re.findall(r"^Bell (\{.*\})$", printed, re.MULTILINE)[0].replace("'", '"'))
@@ -139,6 +109,13 @@ def test_a_physicist_serves_connects_and_runs_a_first_job(person: Person) -> Non
     assert "QISKIT_IBM_TOKEN" in person.types(f"qiskit-runtime-server connect {server.url} --no-check")
     written = {path for path in person.home.rglob("*") if path.is_file()}
     assert any(path.is_relative_to(person.home / ".local/share/qiskit-runtime-server") for path in written)
+
+
+def assert_banner_says_what_fits(server: ServerProcess) -> None:
+    banner = "".join(server.output)
+    assert re.search(r"^(Qiskit Runtime Server|Executor aer) \d+\.\d+\.\d+$", banner, re.MULTILINE)
+    assert re.search(r"\d+ slots?, each for \d+ entangled qubits without errors in [\d.]+ [MG]iB", banner)
+    assert "Ctrl-C: running jobs may go on for 30 s; a second Ctrl-C stops at once" in banner
 
 
 def test_a_teacher_gives_a_class_accounts_and_sees_who_runs_what(person: Person) -> None:
@@ -187,3 +164,91 @@ def test_a_plug_in_author_installs_the_example_examines_it_and_serves_it(person:
         names = person.types(f'eval "$(qiskit-runtime-server connect {server.url})"; python examples/connect.py')
     assert "@single" in names
     assert "@aer" not in names
+
+
+LONG_JOB = """
+import time
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.executor_sampler import Sampler
+
+circuit = QuantumCircuit(21)
+for layer in range(80):
+    circuit.rx(0.1 + layer, range(21))
+    circuit.cx(range(20), range(1, 21))
+circuit.measure_all()
+job = Sampler(QiskitRuntimeService().backend("fake_quantum_sim@aer")).run([circuit], shots=100)
+while job.status() != "RUNNING":
+    time.sleep(0.1)
+print(job.job_id())
+"""
+RESULT = """
+import sys
+from qiskit_ibm_runtime import QiskitRuntimeService
+
+print(QiskitRuntimeService().job(sys.argv[1]).result()[0].data.meas.num_shots)
+"""
+
+
+@pytest.mark.database
+def test_an_engineer_serves_a_group_watches_the_servers_rolls_one_out_and_sees_what_is_wrong(person: Person) -> None:
+    """The pages "Run it in production" and "Watch a server", with hosts, ports and folders of this machine."""
+    for key in ("signing-key", "executor-key"):
+        person.types(f"openssl rand -base64 48 > {key}", folder=person.home)
+    accounts = person.types("qiskit-runtime-server accounts add tokens alice --json", folder=person.home)
+    token = json.loads(accounts)[0]["token"]
+    (person.home / "long.py").write_text(LONG_JOB)
+    (person.home / "result.py").write_text(RESULT)
+
+    def of_alice(api: ServerProcess, command: str) -> str:
+        return person.types(f'eval "$(qiskit-runtime-server connect {api.url} --token {token})"; {command}')
+
+    with ExitStack() as shells:
+        database = shells.enter_context(PostgresqlServer())
+        shown_api = shown("how-to/production.md", "qiskit-runtime-server api")
+        same_key = re.findall(r"^export QRS_EXECUTOR_KEY=.*$", shown_api, re.MULTILINE)[0]
+        shown_executor = shown("how-to/production.md", "qiskit-runtime-server executor")
+        executor = f"{same_key}\n{here(shown_executor, {'48Gi': '2Gi', '8080': '0'})}"
+        simulator = shells.enter_context(person.starts(executor))
+        own = {
+            "postgresql://qrs:PASSWORD@db.example/qrs?sslmode=verify-full": database.create("qrs"),
+            "http://executors.internal:8080": simulator.url,
+            "/etc/qrs/tokens": "tokens",
+        }
+        api = here(shown_api, own)
+        variables = {"QRS_PORT": "0", "QRS_INTERNAL_PORT": "0", "QRS_LOAD_KEY": "of the engineer"}
+        apis = [shells.enter_context(person.starts(api, **variables)) for _ in range(2)]
+
+        assert_banner_says_what_fits(simulator)
+        for server in (simulator, *apis):
+            person.types(f"curl -sS --fail {server.url}/health/ready")
+        counted = of_alice(apis[0], "python examples/sampler.py")
+        assert re.search(r"^Bell \{.*\}$", counted, re.MULTILINE)
+        metrics, load = shown("how-to/monitor.md", "curl http://127.0.0.1:9090/metrics").splitlines()
+        ended = [person.types(here(metrics, {"http://127.0.0.1:9090": each.internal_url})) for each in apis]
+        completed = re.findall(
+            r'^qrs_jobs_ended_total{executor="aer",state="completed"} (.*)$', "".join(ended), re.MULTILINE
+        )
+        assert (len(completed), sum(map(float, completed)) > 0) == (2, True)
+        loads = here(load, {"http://127.0.0.1:9090": apis[1].internal_url})
+        asked = json.loads(person.types(f"export QRS_LOAD_KEY='of the engineer'; {loads}"))
+        assert asked["executors"]["aer"]["slots"] == 2
+
+        job = of_alice(apis[0], f"python {person.home}/long.py").strip()
+        leaving, staying = sorted(apis, key=lambda each: f"Job {job} started" not in "".join(each.output))
+        assert leaving.stop() == 0
+        assert of_alice(staying, f"python {person.home}/result.py {job}").strip() == "100"
+        assert f"Job {job} was lost by its dispatcher and is followed from here." in "".join(staying.output)
+        assert "run 2" not in "".join(leaving.output + staying.output), "the run goes on, it does not begin again"
+
+        answer = f"curl -sS --output /dev/null --write-out '%{{http_code}}' {staying.url}/health/ready"
+        database.stop()
+        assert person.types(answer) == "503"
+        database.start()
+        wait_until(lambda: person.types(answer) == "200")
+
+        simulator.stop()
+        status = (
+            f"curl -sS --fail -H 'Authorization: apikey {token}' {staying.url}/api/v1/backends/fake_manila@aer/status"
+        )
+        wait_until(lambda: "No executor is up" in person.types(status))
