@@ -22,6 +22,7 @@ from qiskit_runtime_server.messages.messages import (
     Completed,
     Event,
     Failed,
+    HandedBack,
     Heartbeat,
     Holder,
     Metrics,
@@ -106,20 +107,17 @@ class Slot:
         """Return the worker, or a new one if it has run jobs of another account.
 
         Raises:
-            WorkerDied: If there is no new one.
+            StartupError: If the new one does not come up.
         """
         if self._account not in {"", account} and not self._spec.shared:
             await self.stop()
-            try:
-                await self.start()
-            except StartupError as error:
-                raise WorkerDied(str(error).removesuffix(".")) from error
+            await self.start()
         assert self._process is not None  # noqa: S101 - a slot is handed out only with a worker
         self._account = account
         return self._process
 
     async def run(self, task: Task) -> AsyncGenerator[Event, None]:
-        """Run `task` and yield Started, then Heartbeat and Log events, and last Completed or Failed.
+        """Run `task` and yield Started, then Heartbeat and Log events, and last Completed, Failed or HandedBack.
 
         The worker is killed when the task's time is over, or when the caller closes this iterator before it has ended.
         Where another account's jobs were before, a new one takes its place first.
@@ -151,6 +149,10 @@ class Slot:
                     event = _failed(MaxTimeError(reason), start)
                 else:
                     event = Heartbeat()
+        except StartupError as error:
+            # Not the job's fault: the slot tries on, before it is free again.
+            logger.warning("A job goes back to the queue, as it got no worker: %s", error)
+            yield HandedBack()
         except WorkerDied as death:
             await self.stop()
             yield _end_by(death, start)

@@ -19,7 +19,7 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.executors import BaseExecutor
-from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Heartbeat, Log, Started, Task
+from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
 
@@ -148,6 +148,20 @@ async def test_jobs_of_two_accounts_do_not_share_a_worker_s_memory(slots: Slots)
     assert isinstance(last, Completed)
     assert slot.pid != first
     assert not is_alive(first)
+
+
+async def test_a_job_that_gets_no_worker_goes_back_to_the_queue(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail() -> None:
+        raise StartupError("there is no memory")
+
+    slot = await slots.reserve()
+    await ends(slot, task("zeros", account="ada"))
+    with monkeypatch.context() as broken:
+        broken.setattr(slot, "start", fail)
+        assert [type(event) for event in await ends(slot, task("zeros", account="bob"))] == [HandedBack]
+    slot.release()
+    *_, last = await ends(await slots.reserve(), task("zeros", account="bob"))
+    assert isinstance(last, Completed)
 
 
 async def test_accounts_that_trust_each_other_may_share_a_worker() -> None:
