@@ -16,8 +16,8 @@ from qiskit.circuit import (
     Clbit,
     ControlFlowOp,
     ForLoopOp,
+    Gate,
     IfElseOp,
-    Instruction,
     ParameterExpression,
     QuantumCircuit,
     Store,
@@ -110,7 +110,7 @@ def _shapes() -> Mapping[str, tuple[int, int]]:
     return {
         name: (gate.num_qubits, len(gate.params))
         for name, gate in get_standard_gate_name_mapping().items()
-        if isinstance(gate, Instruction) and getattr(gate, "_standard_gate", None) is not None
+        if isinstance(gate, Gate)
     }
 
 

@@ -10,7 +10,7 @@ Where coefficients may be left out, all those below a cut are, and the cut is lo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -22,8 +22,8 @@ BYTES_PER_TERM: Final = 400
 """About what a term takes of up to 128 qubits, while it is worked on."""
 
 MOST_TERMS: Final = 2**20
-MOST_WORK: Final = 5e8
-"""Of the sums with the lowest cut, in terms that operations look at; it is about a minute of one core."""
+MOST_WORK: Final = 1e9
+"""Of all cuts together, in terms that operations look at: minutes of one core."""
 
 MOST_EXACT_TERMS: Final = 2**16
 MOST_EXACT_WORK: Final = 5e6
@@ -101,7 +101,7 @@ def values_within(  # noqa: PLR0913 - what is propagated, and how far
         observables: The qubits of each product of Z.
         wanted: The numbers of those whose error counts; others only say how these are correlated.
         error: The largest that is small enough.
-        most_work: In terms that operations look at.
+        most_work: In terms that operations look at, with all cuts together.
 
     Raises:
         TruncationError: If it takes more terms or more work than it may.
@@ -113,7 +113,7 @@ def values_within(  # noqa: PLR0913 - what is propagated, and how far
     reached = float("inf")
     for cut in _CUTS:
         try:
-            terms = _propagated(operations, num_qubits, observables, cut * factors, replace(limits))
+            terms = _propagated(operations, num_qubits, observables, cut * factors, limits)
         except TooManyTermsError:
             break
         found = _judged(terms, before, wanted, error)

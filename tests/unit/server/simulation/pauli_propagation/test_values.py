@@ -46,6 +46,23 @@ def test_nothing_is_left_out_of_exact_values(seed: int) -> None:
     assert not found.errors.any()
 
 
+def test_all_cuts_together_stay_within_the_work_that_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    spent: list[float] = []
+
+    def spend(limits: Limits, terms: int, looked_at: float) -> None:
+        spent.append(looked_at)
+        limits_spend(limits, terms, looked_at)
+
+    limits_spend = Limits.spend
+    monkeypatch.setattr(Limits, "spend", spend)
+    # No cut of these needs as much by itself.
+    most = 110_000
+    with pytest.raises(TruncationError):
+        values_within(chain(30, 5), 30, [[15]], wanted=[0], error=1e-6, most_work=most)
+    assert len(spent) > 100
+    assert sum(spent) < most + max(spent) + 1
+
+
 def test_bounds_hold_and_estimates_are_rarely_exceeded() -> None:
     ratios: dict[bool, list[float]] = {True: [], False: []}
     for seed in range(40):
