@@ -59,6 +59,44 @@ def _not_final(module: Path) -> Iterator[str]:
         yield from re.findall(r"\b_?[A-Z][A-Z0-9_]*\b(?!\[)", names)
 
 
+PRIVATE = {
+    "qiskit_runtime_server": {"programs/private_names.py", "simulation/noise_models.py"},
+    "qiskit_runtime_operator": set(),
+}
+
+
+@pytest.mark.parametrize(("folder", "package"), PACKAGES.items())
+def test_private_names_of_libraries_are_used_in_modules_for_them(folder: str, package: str) -> None:
+    """Also as texts that `getattr` is given. The names, and a test of each, are in docs/reference/dependencies.md."""
+    modules = {path: ast.parse(path.read_text()) for path in (ROOT / folder / package).rglob("*.py")}
+    ours = {name for tree in modules.values() for name in _defined(tree)} | {"_exit", "_mapping"}
+    for path, tree in modules.items():
+        if path.relative_to(ROOT / folder / package).as_posix() not in PRIVATE[package]:
+            assert {name for name in _private(tree) if name not in ours} == set(), path
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case (
+                ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store())
+                | ast.Name(id=name, ctx=ast.Store())
+            ):
+                yield name
+
+
+def _private(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name) if name.startswith("_") and not name.startswith("__"):
+                yield name
+            case ast.Call(func=ast.Name(id="getattr" | "hasattr"), args=[_, ast.Constant(value=str(name)), *_]):
+                if name.startswith("_") and not name.startswith("__"):
+                    yield name
+
+
 def test_a_module_calls_its_logger_logger() -> None:
     modules = [path for folder, package in PACKAGES.items() for path in (ROOT / folder / package).rglob("*.py")]
     names = re.findall(r"^(\w+).* = logging\.getLogger", "\n".join(path.read_text() for path in modules), re.MULTILINE)
