@@ -53,7 +53,7 @@ class ScalingMetrics:
         )
         self.decisions = Counter(
             "qro_scale_decisions",
-            "Decisions on the pods of an executor that differ from the one before, by reason.",
+            "Changes of the decision how many pods an executor gets, by reason.",
             ["reason"],
             registry=registry,
         )

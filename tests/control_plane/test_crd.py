@@ -32,7 +32,7 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     },
     "give either sqlite or postgresql": {"database": {"sqlite": {}, **POSTGRESQL}},
     "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
-    "settings are called QRS_": {"api": {"settings": {"LANG": "C"}}},
+    "names of settings begin with QRS_": {"api": {"settings": {"LANG": "C"}}},
     "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
     "an alias in backends.aliases stands for a backend": {"backends": {"aliases": {"exam": "fake_lima@gpu"}}},
     "aliases are made of letters": {"backends": {"aliases": {"exam@aer": "fake_lima@aer"}}},
@@ -49,7 +49,7 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "a pod cannot ask for more than its limit": {
         "executors": [{**AER, "resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "2Gi"}}}]
     },
-    "a volume of nothing holds no data": {"database": {"sqlite": {"storage": "0Gi"}}},
+    "a volume of size 0 holds no data": {"database": {"sqlite": {"storage": "0Gi"}}},
     "Services are called": {"executors": [{"name": "a" * 40, "type": "aer"}]},
 }
 REFUSED_NAMES = {"metadata.name becomes the name of Services": "lab.one"}

@@ -157,9 +157,9 @@ MEANINGS: Final[Mapping[Reason, str]] = {
         "not allow routes of this namespace, or has another host."
     ),
     Reason.OTHER_OPERATOR: (
-        "Another operator looks after this namespace, too, and keeps its hands off, for `status.operator` has claimed "
-        "the RuntimeServer. Give each of the two releases `namespaces` of its own, or uninstall one. To hand a "
-        "RuntimeServer over, set its `status.operator` to the other one."
+        "Another operator looks after this namespace, too. It leaves the RuntimeServer alone, as `status.operator` "
+        "names the one that has claimed it. Give each of the two releases `namespaces` of its own, or uninstall one. "
+        "To hand a RuntimeServer over, set its `status.operator` to the other one."
     ),
 }
 """What a reason means, and what to do about it."""

@@ -71,7 +71,7 @@ def other_operators(operators: Sequence[str]) -> Note:
 
 def too_many(operators: Sequence[str]) -> str:
     """Return what the condition and the Event say of them."""
-    return f"{', '.join(operators)} would look after it, too, and keep their hands off: one operator is enough"
+    return f"{', '.join(operators)} would look after it, too, and leave it alone: one operator is enough"
 
 
 def replaced(kind: str, name: str, why: str) -> Note:

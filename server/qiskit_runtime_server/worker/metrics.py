@@ -60,7 +60,7 @@ class ExecutorMetrics:
         )
         self.self_test_seconds = Gauge(
             "qrs_executor_self_test_seconds",
-            "Time of the slowest slot for the job that each must get right before the executor is ready.",
+            "Duration of the self-test in the slowest slot; an executor is ready when all have passed.",
             registry=registry,
         )
         for how in _ENDS:
