@@ -154,6 +154,12 @@ class Settings(BaseSettings):
     `NAME` or `NAME=SLOTS` has slots of this process. `NAME=URL` is an executor service; its host may stand for several.
     """
 
+    on_demand: Words = ()
+    """Executor services that something starts when jobs wait for them, as the operator's `autoscale` or KEDA does.
+
+    Their backends are online while none is up; those of others are paused once none has been up for a minute.
+    """
+
     default_executor: str | None = None
     """Executor on which devices have their plain name, too, so that scripts with a fixed name run as they are.
 

@@ -139,8 +139,12 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     server = runtime_server(
         {
             "executors": [
-                {**AER, "drainSeconds": 900, "slots": 3, "options": {"precision": "double", "devices": [0, 1]}}
+                {**AER, "drainSeconds": 900, "slots": 3, "options": {"precision": "double", "devices": [0, 1]}},
+                {"name": "woken", "autoscale": {"maxReplicas": 2}},
+                {"name": "warm", "autoscale": {"minReplicas": 1, "maxReplicas": 2}},
+                {"name": "keda"},
             ],
+            "api": {"settings": {"QRS_ON_DEMAND": "keda"}},
             "backends": {
                 "include": ["fake_*", "lab"],
                 "defaultExecutor": "aer",
@@ -160,6 +164,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     assert settings.backends == ("fake_*", "lab")
     assert settings.default_executor == "aer"
     assert settings.aliases == {"class_device": "fake_lima@aer", "exam": "lab@aer"}
+    assert settings.on_demand == ("keda", "woken")
     assert settings.database_url_file == Path("/etc/qiskit-runtime-server/database/url")
     assert settings.database_prepared_statements is False
     options = environment(server, pods["lab-executor-aer"])["QRS_EXECUTOR_OPTIONS"]

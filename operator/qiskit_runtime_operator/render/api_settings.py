@@ -30,6 +30,7 @@ def settings(server: RuntimeServer, context: RenderContext) -> dict[str, str]:
         "QRS_DRAIN": str(int(DRAIN.total_seconds())),
         "QRS_BACKENDS": " ".join(server.spec.backends.include),
         **_further_names(server),
+        **_on_demand(server),
         **snapshot_settings(server),
         **_access_settings(server),
         **_database_settings(server),
@@ -44,6 +45,13 @@ def _further_names(server: RuntimeServer) -> dict[str, str]:
     if backends.aliases:
         found["QRS_ALIASES"] = " ".join(f"{name}={target}" for name, target in backends.aliases.items())
     return found
+
+
+def _on_demand(server: RuntimeServer) -> dict[str, str]:
+    """Return which executors a job starts: those that the operator scales from zero, and what `api.settings` names."""
+    scaled = [item.name for item in server.spec.executors if item.autoscale and item.autoscale.min_replicas == 0]
+    said = server.spec.api.settings.get("QRS_ON_DEMAND")
+    return {"QRS_ON_DEMAND": " ".join([said, *scaled] if said else scaled)} if scaled else {}
 
 
 def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:

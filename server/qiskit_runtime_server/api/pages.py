@@ -98,7 +98,7 @@ async def _executors(services: Services) -> Iterable[str]:
     loads = await services.store.counts.load()
     for name, row in rows.items():
         load = loads.get(name, Load())
-        row += [str(load.queued), str(load.running), "paused" if load.draining else "online"]
+        row += [str(load.queued), str(load.running), "paused" if services.is_paused(name, load) else "online"]
     return _table([*head, "Queued", "Running", "State"], rows.values())
 
 

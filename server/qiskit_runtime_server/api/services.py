@@ -24,9 +24,11 @@ from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError, StartupError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.store.port import JobQuery, Store
+from qiskit_runtime_server.store.port import JobQuery, Load, Store
 
 _MOST_RUNNING: Final = 1000
+# A pod that is replaced, or a machine that starts again, is back by then.
+_MISSING_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +48,17 @@ class Services:
     aliases: Aliases = field(default_factory=Aliases)
 
     def __post_init__(self) -> None:
-        """Check that the default executor is offered.
+        """Check that the executors that settings name are offered.
 
         Raises:
-            StartupError: If it is not.
+            StartupError: If one is not.
         """
-        name = self.settings.default_executor
-        if name is not None and name not in self.pools:
-            offered = ", ".join(sorted(self.pools))
-            raise StartupError(f"QRS_DEFAULT_EXECUTOR: {name!r} is none of the executors here, which are {offered}.")
+        default = self.settings.default_executor
+        said = [("QRS_DEFAULT_EXECUTOR", default), *(("QRS_ON_DEMAND", name) for name in self.settings.on_demand)]
+        offered = ", ".join(sorted(self.pools))
+        for setting, name in said:
+            if name is not None and name not in self.pools:
+                raise StartupError(f"{setting}: {name!r} is none of the executors here, which are {offered}.")
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
         """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
@@ -69,6 +73,15 @@ class Services:
         """Return the newest 1,000 jobs that run, of an account or of everybody."""
         jobs, _ = await self.store.jobs.find(account, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
         return jobs
+
+    def is_paused(self, executor: ExecutorName, load: Load) -> bool:
+        """Return whether clients are to warn of a backend's executor, and `least_busy` is to pass over it.
+
+        So they do where an admin has paused it, or none has been up for a minute and nothing starts one for a job.
+        Jobs are accepted all the same, and wait.
+        """
+        away = self.pools[executor].missing_seconds > _MISSING_SECONDS and executor not in self.settings.on_demand
+        return load.draining or away
 
     def devices(self) -> list[MetadataName]:
         """Return the names of all devices, those with faults last."""

@@ -37,6 +37,10 @@ class Pool(Protocol):
         """How many slots are known."""
 
     @property
+    def missing_seconds(self) -> float:
+        """For how long no slot has been known; 0 while one is."""
+
+    @property
     def idle(self) -> int:
         """How many of them are believed to be free."""
 

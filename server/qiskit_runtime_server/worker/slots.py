@@ -243,6 +243,11 @@ class Slots:
         return await asyncio.shield(self._capabilities)
 
     @property
+    def missing_seconds(self) -> float:
+        """See `Pool.missing_seconds`: a worker that has ended is replaced at once."""
+        return 0.0
+
+    @property
     def idle(self) -> int:
         """How many slots are free."""
         return self._idle.qsize()

@@ -79,12 +79,12 @@ class Api:
 
 
 @asynccontextmanager
-async def api_in_process(folder: Path) -> AsyncIterator[Api]:
-    """Serve the accounts above, whose tokens are their names, from a folder."""
+async def api_in_process(folder: Path, **changes: Any) -> AsyncIterator[Api]:
+    """Serve the accounts above, whose tokens are their names, from a folder, with settings that are changed."""
     for name in ("ada", "alice", "bob"):
         (folder / name).write_text(name)
     (folder / "accounts.toml").write_text(ACCOUNTS)
-    settings = Settings(hold=timedelta(0), log_level="info")
+    settings = Settings(**{"hold": timedelta(0), "log_level": "info", **changes})
     app = create_app(settings=settings)
     store, pools = MemoryStore(), {NAME: PlayedPool()}
     budget, metrics = ByteBudget(1 << 20), JobMetrics(CollectorRegistry())

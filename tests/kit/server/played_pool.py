@@ -24,6 +24,7 @@ class PlayedPool:
         self.plays = list(plays)
         self.log: list[str] = []
         self.size = self.idle = 1
+        self.missing_seconds = 0.0
         self._free = asyncio.Semaphore(1)
 
     async def capabilities(self) -> Capabilities:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kit.server.cluster_processes import KEY, Cluster, workers_of
+from kit.server.cluster_processes import KEY, Cluster, wait_until, workers_of
 from kit.server.executor_tasks import task_of
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.backends.names import ExecutorName
@@ -48,6 +48,21 @@ async def test_an_executor_with_two_addresses_counts_once(cluster: Cluster, stan
         assert pool.size == 1
         first.release()
         assert pool.idle == 1
+
+
+async def test_a_pool_knows_for_how_long_no_executor_has_been_up(
+    cluster: Cluster, standing: list[ServerProcess], reserved_port: int
+) -> None:
+    wire = cluster.wire(standing[0])
+    async with pool_of(f"http://127.0.0.1:{reserved_port}") as nowhere, pool_of(wire.url) as pool:
+        (await asyncio.wait_for(pool.reserve(), 60)).release()
+        assert pool.missing_seconds == 0
+        await asyncio.sleep(0.5)
+        severed = time.monotonic()
+        wire.sever()
+        await asyncio.to_thread(wait_until, lambda: pool.size == 0)
+        assert 0 < pool.missing_seconds <= time.monotonic() - severed
+        assert nowhere.missing_seconds > 0.5
 
 
 async def test_an_executor_that_never_answered_can_do_what_any_can(reserved_port: int) -> None:

@@ -56,19 +56,22 @@ async def list_backends(
     devices = []
     for executor, pool in services.pools.items():
         load = loads.get(executor, Load())
-        reason = _reason_to_wait(pool, load)
+        state = BackendState(
+            name="paused" if services.is_paused(executor, load) else "online",
+            reason=_reason_to_wait(pool, load) or "available",
+        )
         ideal_qubits = (await pool.capabilities()).num_qubits
         mocks = _dry_runs(services.catalog.names()) if include_mocks else []
         for name in [*services.devices(), *mocks]:
             outline = services.catalog.outline(services.chaos.plain(name), ideal_qubits=ideal_qubits)
-            devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load, reason))
+            devices.append(_summary(str(VirtualBackend(metadata=name, executor=executor)), outline, load, state))
             if executor == services.settings.default_executor:
-                devices.append(_summary(name, outline, load, reason))
+                devices.append(_summary(name, outline, load, state))
         for alias in services.aliases.names(dry_runs=include_mocks):
             pair = services.aliases.find(alias)
             if pair is not None and pair.executor == executor:
                 outline = services.catalog.outline(services.chaos.plain(pair.metadata), ideal_qubits=ideal_qubits)
-                devices.append(_summary(alias, outline, load, reason))
+                devices.append(_summary(alias, outline, load, state))
     if ibm_api_version < _FIRST_VERSION_WITH_OBJECTS:
         return Backends(devices=[device.name for device in devices])
     return Backends(devices=devices)
@@ -115,7 +118,7 @@ async def status(name: PathName, caller: Caller, services: TheServices) -> Backe
         backend_name=name,
         backend_version=outline.backend_version,
         state=True,
-        status="paused" if load.draining else "active",
+        status="paused" if services.is_paused(pair.executor, load) else "active",
         message=_reason_to_wait(services.pools[pair.executor], load),
         length_queue=load.queued,
     )
@@ -144,14 +147,14 @@ def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:
     return sorted(MetadataName(name) for name in found if name is not None)
 
 
-def _summary(name: str, outline: Outline, load: Load, reason_to_wait: str) -> BackendSummary:
+def _summary(name: str, outline: Outline, load: Load, state: BackendState) -> BackendSummary:
     return BackendSummary(
         name=name,
         is_simulator=False,
         device_class="mock" if is_dry_run(name) else None,
         processor_type=dict(outline.processor_type) or None,
         clops=None if outline.clops is None else Clops(type="hardware", value=outline.clops),
-        status=BackendState(name="paused" if load.draining else "online", reason=reason_to_wait or "available"),
+        status=state,
         queue_length=load.queued,
         qubits=outline.num_qubits,
         physical_qubits=outline.num_qubits,
@@ -159,11 +162,7 @@ def _summary(name: str, outline: Outline, load: Load, reason_to_wait: str) -> Ba
 
 
 def _reason_to_wait(pool: Pool, load: Load) -> str:
-    """Return why jobs would wait whatever the queue; empty if they would not.
-
-    Without an executor a backend is not `paused`: clients would warn at each submission and `least_busy` would pass
-    over it, while a pod is replaced or a pool that was scaled to zero waits for just that job.
-    """
+    """Return why jobs would wait whatever the queue; empty if they would not."""
     if load.draining:
         return _DRAINING
     return "" if pool.size else "No executor is up: jobs wait for one."

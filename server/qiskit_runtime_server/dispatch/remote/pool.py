@@ -69,6 +69,7 @@ class RemotePool:
         self._others = KeptTasks()
         self._capabilities: Capabilities | None = None
         self._acquainted = -math.inf
+        self._last_known = time.monotonic()
         self._news = News()
 
     def __str__(self) -> str:
@@ -76,7 +77,8 @@ class RemotePool:
 
     async def start(self) -> None:
         """Begin to look for endpoints."""
-        self._acquainted = time.monotonic() + _ACQUAINTANCE_SECONDS
+        self._last_known = time.monotonic()
+        self._acquainted = self._last_known + _ACQUAINTANCE_SECONDS
         self._others.begin(self._resolve())
 
     async def stop(self) -> None:
@@ -89,6 +91,11 @@ class RemotePool:
     def size(self) -> int:
         """How many slots are known."""
         return sum(endpoint.occupancy.slots for endpoint in self._distinct() if endpoint.occupancy is not None)
+
+    @property
+    def missing_seconds(self) -> float:
+        """See `Pool.missing_seconds`; before the first executor has been heard of, it counts from the start."""
+        return 0.0 if self.size else time.monotonic() - self._last_known
 
     @property
     def idle(self) -> int:
@@ -163,7 +170,7 @@ class RemotePool:
                 self._watching[address] = asyncio.create_task(self._watch(endpoint))
             for address in self._endpoints.keys() - wanted:
                 # It gets no more jobs; the runs there have connections of their own.
-                del self._endpoints[address]
+                self._lose(self._endpoints.pop(address))
                 self._watching.pop(address).cancel()
             await asyncio.sleep(_RESOLVE_SECONDS)
 
@@ -184,8 +191,14 @@ class RemotePool:
                 problem = str(error) or repr(error)
             if endpoint.occupancy is not None or backoff.is_fresh:
                 logger.warning("Executor %s does not answer at %s: %s", self._name, endpoint.url, problem)
-            endpoint.occupancy = None
+            self._lose(endpoint)
             await asyncio.sleep(backoff.fail() * random.uniform(0.5, 1))  # noqa: S311 - spreads the tries
+
+    def _lose(self, endpoint: Endpoint) -> None:
+        """Know nothing of an endpoint's slots any more."""
+        if endpoint.occupancy is not None:
+            self._last_known = time.monotonic()
+        endpoint.occupancy = None
 
     async def _occupancies(self, endpoint: Endpoint) -> AsyncIterator[Occupancy]:
         frames = Frames(_OCCUPANCIES)

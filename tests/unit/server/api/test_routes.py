@@ -1,12 +1,15 @@
 """The routes beside those of jobs: accounts, backends, sessions, usage, administration, health."""
 
 from importlib.metadata import version
+from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import pytest
 
-from kit.server.api_in_process import BACKEND, Api, body, submit
-from kit.server.played_pool import NAME
+from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
+from kit.server.played_pool import NAME, PlayedPool
+from qiskit_runtime_server.errors import StartupError
 
 TEACHING = "crn:v1:bluemix:public:quantum-computing:us-east:a/alice:teaching::"
 
@@ -143,12 +146,28 @@ async def test_probes_answer_without_a_token(api: Api) -> None:
     assert (await api.nobody.get("/health")).json() == ready
 
 
-async def test_a_backend_without_an_executor_takes_jobs_and_says_that_they_wait(api: Api) -> None:
-    api.services.pools[NAME].size = 0  # type: ignore[misc] # that of the test can be set
-    status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()
-    assert (status["status"], status["message"]) == ("active", "No executor is up: jobs wait for one.")
-    for device in (await api.alice.get("/backends")).json()["devices"]:
-        assert device["status"] == {"name": "online", "reason": "No executor is up: jobs wait for one."}
+@pytest.mark.parametrize(
+    ("missing_seconds", "on_demand", "state"),
+    [(59.0, (), "active"), (61.0, (), "paused"), (1e9, (NAME,), "active")],
+)
+async def test_a_backend_without_an_executor_takes_jobs_and_says_that_they_wait(
+    tmp_path: Path, missing_seconds: float, on_demand: tuple[str, ...], state: str
+) -> None:
+    async with api_in_process(tmp_path, on_demand=on_demand) as api:
+        pool = cast("PlayedPool", api.services.pools[NAME])
+        pool.size, pool.missing_seconds = 0, missing_seconds
+        status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()
+        assert (status["status"], status["message"]) == (state, "No executor is up: jobs wait for one.")
+        listed = {"active": "online"}.get(state, state)
+        for device in (await api.alice.get("/backends")).json()["devices"]:
+            assert device["status"] == {"name": listed, "reason": "No executor is up: jobs wait for one."}
+        await submit(api.alice)
+
+
+async def test_what_is_started_on_demand_is_one_of_the_executors(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="QRS_ON_DEMAND: 'gpu' is none of the executors here, which are played"):
+        async with api_in_process(tmp_path, on_demand=("gpu",)):
+            pass
 
 
 async def test_limits_name_account_and_instance_as_people_do(api: Api) -> None:
