@@ -5,7 +5,7 @@ The queue is the rows of `jobs` that are Queued; any number of dispatchers, in a
 - A claim is one transaction: it takes the first account in the order of turns (an index keeps that order, see
   `store.fair_share`), of this account the job that is next, and makes it Running. `FOR UPDATE SKIP LOCKED` lets
   claimers side by side pass over each other's rows instead of waiting; SQLite has one writer at a time.
-- Each claim raises the job's fence, a number. Whoever finishes, renews or gives back says under which fence, and does
+- Each claim raises the job's fence, a number. Whoever finishes, renews or requeues says under which fence, and does
   nothing where the job has another one by now: of two that believe to hold a job, only the later one can write.
 - A claim comes with a lease, a time on the store's own clock, which its holder renews. When it runs out, the holder may
   be dead: `take_over` gives the job to another dispatcher under the next fence. A slow holder that was not taken over
@@ -16,11 +16,10 @@ The queue is the rows of `jobs` that are Queued; any number of dispatchers, in a
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, Select, bindparam, exists, func, insert, null, select, tuple_, update
+from sqlalchemy import Connection, bindparam, func, null, select, tuple_, update
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import (
@@ -37,94 +36,21 @@ from qiskit_runtime_server.jobs import (
     taken_over,
 )
 from qiskit_runtime_server.messages.messages import Holder, Progress
-from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
 from qiskit_runtime_server.store.port import Claim, DocumentKind, HeldJobs, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.documents import write_document
+from qiskit_runtime_server.store.sql.next_job import OPEN_EXECUTOR, next_job, running_long
 from qiskit_runtime_server.store.sql.packing import packed, size_of
-from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, holder_of, job_of, json_text
+from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, first, holder_of, job_of, json_text
 from qiskit_runtime_server.store.sql.schema import (
     CLOCK,
     IS_HELD,
     IS_RUNNING,
-    IS_RUNNING_LONG,
-    IS_SHORT,
-    IS_WAITING,
-    IS_WAITING_IN_SESSION,
-    MAY_RUN,
-    counts,
     executors,
     jobs,
 )
-
-_IS_DRAINING: Final = exists().where(executors.c.name == bindparam("at_executor"), executors.c.draining)
-# Not `EXISTS`, which PostgreSQL makes a join with the whole queue of, where one probe for each account is enough.
-_WAITS: Final = (
-    select(jobs.c.id)
-    .where(IS_WAITING, jobs.c.executor == counts.c.executor, jobs.c.account == counts.c.account)
-    .limit(1)
-    .correlate(counts)
-)
-"""Base of the turns below: a waiting job of the account."""
-
-_BY_TURN: Final = (
-    select(counts.c.account, counts.c.queued_in_sessions, counts.c.session_claims_in_row, CLOCK.label("now"))
-    .where(counts.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
-    .order_by(counts.c.share, counts.c.waiting_since)
-)
-"""Base of the two below: the accounts with queued jobs that may run one more; none where it drains."""
-
-_TURNS: Final = _BY_TURN.where(_WAITS.scalar_subquery().is_not(None))
-"""Those with a job that is not held, in the order of turns. Index `counts_turn`."""
-
-_SHORT_TURNS: Final = _BY_TURN.where(_WAITS.where(IS_SHORT).scalar_subquery().is_not(None))
-"""Those with a job that is not known as long either, in the order of turns. Index `counts_turn`."""
-
-
-# Where transactions run side by side, each takes the first account that no other is serving. An account whose jobs are
-# all locked, or whose counts another kind of transaction has locked, must not hide what can be claimed.
-def _passes(turns: Select[Any]) -> tuple[Select[Any], Select[Any]]:
-    return turns.limit(1).with_for_update(skip_locked=True), turns.limit(8)
-
-
-_OLDEST: Final = (
-    select(*JOB_COLUMNS)
-    .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
-    .order_by(jobs.c.created, jobs.c.id)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
-"""Base of the two below: the oldest job of an account on an executor that no other transaction has locked."""
-
-_OLDEST_OF_ALL: Final = _OLDEST.where(IS_WAITING)
-"""The oldest waiting job of an account. Index `jobs_next`."""
-
-_OLDEST_IN_SESSION: Final = _OLDEST.where(IS_WAITING_IN_SESSION)
-"""The oldest waiting job of an account that is in a session. Index `jobs_next_in_session`."""
-
-_OLDEST_SHORT: Final = _OLDEST_OF_ALL.where(IS_SHORT)
-"""The oldest waiting job of an account that is not known as long. Index `jobs_next`."""
-
-_OLDEST_SHORT_IN_SESSION: Final = _OLDEST_IN_SESSION.where(IS_SHORT)
-"""The oldest one in a session that is not known as long. Index `jobs_next_in_session`."""
-
-_LONG: Final = (
-    select(func.count()).select_from(jobs).where(IS_RUNNING_LONG, jobs.c.executor == bindparam("at_executor"))
-)
-"""How many jobs run on an executor that are known as long. Index `jobs_long`."""
-
-_LANE: Final = select(executors.c.name).where(executors.c.name == bindparam("at_executor")).with_for_update()
-"""An executor, locked, so that long jobs are counted and started there by one after the other.
-
-Primary key of `executors`.
-"""
-
-_FREE_LANE: Final = (
-    select(executors.c.name).where(executors.c.name == bindparam("at_executor")).with_for_update(skip_locked=True)
-)
-"""The same, unless another transaction has it locked. Primary key of `executors`."""
 
 _MARK_LONG: Final = update(jobs).where(jobs.c.id == bindparam("of_job")).values(long_since=bindparam("since"))
 """Notes that a job is no short one. Primary key of `jobs`."""
@@ -193,9 +119,6 @@ _ENDED: Final = select(*JOB_COLUMNS).where(
 _HOLDING: Final = select(jobs.c.id, jobs.c.fence).where(IS_RUNNING).order_by(jobs.c.id).with_for_update()
 """Base of `renew`, which adds the claims: those among them that still hold. Primary key of `jobs`."""
 
-_OPEN_EXECUTOR: Final = insert(executors).values(draining=False)
-"""Adds an executor that does not drain."""
-
 _DRAIN: Final = (
     update(executors).where(executors.c.name == bindparam("of_executor")).values(draining=bindparam("is_draining"))
 )
@@ -212,7 +135,7 @@ class SqlQueue(SqlPart):
         """See `QueueStore.claim`."""
 
         def start(connection: Connection) -> Job | None:
-            found = _next_allowed(connection, executor, long_slots)
+            found = next_job(connection, executor, long_slots)
             if found is None:
                 return None
             now = self._database.at(found.now)
@@ -227,7 +150,7 @@ class SqlQueue(SqlPart):
 
         def take(connection: Connection) -> Claim | None:
             now = self._database.now(connection)
-            row = _first(connection, _LOST, at_executor=executor, now=now.lease)
+            row = first(connection, _LOST, at_executor=executor, now=now.lease)
             if row is None:
                 return None
             job = taken_over(job_of(row))
@@ -260,7 +183,7 @@ class SqlQueue(SqlPart):
         rows = [] if result is None else await packed(result)
 
         def end(connection: Connection) -> Job | None:
-            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
                 return _as_ended(connection, claim, outcome) if self._database.in_doubt() else None
             job, now = ended(job_of(held), outcome, held["now"]), held["now"]
@@ -278,7 +201,7 @@ class SqlQueue(SqlPart):
         """See `QueueStore.requeue`."""
 
         def put_back(connection: Connection) -> Job | None:
-            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             return None if held is None else _put_back(connection, job_of(held), why, reason, held["now"])
 
         job = await self._database.change(put_back)
@@ -293,11 +216,11 @@ class SqlQueue(SqlPart):
         """See `QueueStore.found_long`."""
 
         def note(connection: Connection) -> Job | None:
-            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
                 return None
             before = job_of(held)
-            others = _running_long(connection, before.executor) - (before.long_since is not None)
+            others = running_long(connection, before.executor) - (before.long_since is not None)
             job = found_long(before, held["now"], goes_on=others < long_slots)
             if job.state is JobState.RUNNING:
                 connection.execute(_MARK_LONG, {"of_job": job.id, "since": job.long_since})
@@ -321,7 +244,7 @@ class SqlQueue(SqlPart):
         """See `QueueStore.hold`."""
 
         def hold(connection: Connection) -> Job | None:
-            held = _first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
                 return None
             job = held_back(job_of(held), reason=reason)
@@ -360,7 +283,7 @@ class SqlQueue(SqlPart):
         """See `QueueStore.drain`."""
 
         def mark(connection: Connection) -> None:
-            insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
+            insert_unless_there(connection, OPEN_EXECUTOR, {"name": executor})
             connection.execute(_DRAIN, {"of_executor": executor, "is_draining": draining})
 
         await self._database.change(mark)
@@ -377,87 +300,7 @@ def _put_back(connection: Connection, held: Job, why: RetryReason, reason: str, 
     return job
 
 
-def _first(connection: Connection, statement: Select[Any], **values: object) -> RowMapping | None:
-    return connection.execute(statement, values).mappings().first()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Next:
-    """Whose turn it is.
-
-    Attributes:
-        in_row: How many session jobs of its account it makes in a row.
-        now: On the store's clock.
-    """
-
-    job: Job
-    in_row: int
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """Which jobs a claim looks at.
-
-    Attributes:
-        passes: The accounts that have such jobs, in the order of turns.
-        oldest: Such a job of an account.
-        oldest_in_session: The same of those in sessions.
-    """
-
-    passes: tuple[Select[Any], Select[Any]]
-    oldest: Select[Any]
-    oldest_in_session: Select[Any]
-
-
-_ANY_JOB: Final = _Choice(_passes(_TURNS), _OLDEST_OF_ALL, _OLDEST_IN_SESSION)
-_SHORT_JOB: Final = _Choice(_passes(_SHORT_TURNS), _OLDEST_SHORT, _OLDEST_SHORT_IN_SESSION)
-
-
-def _running_long(connection: Connection, executor: ExecutorName) -> int:
-    """Return how many long jobs run on an executor; until the transaction ends, nobody else adds one.
-
-    The executor comes after the job and before the counts in the order in which rows are locked.
-    """
-    if _first(connection, _LANE, at_executor=executor) is None:
-        insert_unless_there(connection, _OPEN_EXECUTOR, {"name": executor})
-        _first(connection, _LANE, at_executor=executor)
-    return connection.scalar(_LONG, {"at_executor": executor}) or 0
-
-
-def _next_allowed(connection: Connection, executor: ExecutorName, long_slots: int | None) -> _Next | None:
-    """Return the next job; the next short one if `long_slots` long ones run already."""
-    if long_slots is None:
-        return _next_waiting(connection, executor, _ANY_JOB)
-    which = {"at_executor": executor}
-    if (connection.scalar(_LONG, which) or 0) < long_slots:
-        found = _next_waiting(connection, executor, _ANY_JOB)
-        if found is None or found.job.long_since is None:
-            return found
-        # The counts are locked by now, so this must not wait: whoever has the executor may wait for them. It is there,
-        # as a job was found to be long.
-        is_ours = _first(connection, _FREE_LANE, **which) is not None
-        if is_ours and (connection.scalar(_LONG, which) or 0) < long_slots:
-            return found
-    return _next_waiting(connection, executor, _SHORT_JOB)
-
-
-def _next_waiting(connection: Connection, executor: ExecutorName, choice: _Choice) -> _Next | None:
-    """Return the next job; None if there is none."""
-    for accounts in choice.passes:
-        for account, in_sessions, in_row, now in connection.execute(accounts, {"at_executor": executor}).all():
-            of_account = {"at_executor": executor, "of_account": account}
-            if in_sessions > 0 and in_row < SESSION_CLAIMS_IN_ROW:
-                row = _first(connection, choice.oldest_in_session, **of_account)
-                if row is not None:
-                    return _Next(job=job_of(row), in_row=in_row + 1, now=now)
-            row = _first(connection, choice.oldest, **of_account)
-            if row is not None:
-                return _Next(job=job_of(row), in_row=0, now=now)
-    return None
-
-
 def _as_ended(connection: Connection, claim: Claim, outcome: Outcome) -> Job | None:
     """Return the job if it ended like that under that claim."""
-    row = _first(connection, _ENDED, of_job=claim.job.id, under_fence=claim.job.fence, in_state=outcome.state)
+    row = first(connection, _ENDED, of_job=claim.job.id, under_fence=claim.job.fence, in_state=outcome.state)
     return None if row is None else job_of(row)

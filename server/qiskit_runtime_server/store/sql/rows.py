@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping, Select
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId, SessionMode, SessionState
@@ -19,6 +19,11 @@ _CHANGES: Final = msgspec.json.Decoder(tuple[tuple[SessionState, datetime], ...]
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _METRICS: Final = msgspec.json.Decoder(Metrics)
 _PROGRESS: Final = msgspec.json.Decoder(Progress)
+
+
+def first(connection: Connection, statement: Select[Any], **values: object) -> RowMapping | None:
+    """Return the first row that a statement selects with these values; None if there is none."""
+    return connection.execute(statement, values).mappings().first()
 
 
 def json_text(value: object) -> str:
