@@ -9,21 +9,17 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
-from qiskit_aer import AerError, AerSimulator
-from qiskit_aer.library import SaveProbabilities
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.errors import (
-    CircuitTooLargeError,
-    InternalError,
-    InvalidInputError,
-    OutOfMemoryError,
-)
-from qiskit_runtime_server.executors.aer.circuits import has_loop, obstacle, reading_errors, written_out
+from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError
+from qiskit_runtime_server.executors.aer import calls
+from qiskit_runtime_server.executors.aer.calls import AMPLITUDE_BYTES
+from qiskit_runtime_server.executors.aer.circuits import obstacle, reading_errors, written_out
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
 from qiskit_runtime_server.executors.aer.costs import dense_seconds, length_of, stabilizer_seconds
 from qiskit_runtime_server.executors.aer.matrix_products import (
     LARGEST_BOND,
+    SMALL_BOND,
     Log,
     decompositions,
     in_order,
@@ -31,8 +27,10 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
     seconds_at_most,
     seconds_of,
     truncation_error,
+    truncation_within,
 )
 from qiskit_runtime_server.executors.aer.outcomes import bits_of, draws, shuffled
+from qiskit_runtime_server.executors.aer.probabilities import ideal_probabilities
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
@@ -45,16 +43,11 @@ from qiskit_runtime_server.simulation.statevector.simulator import StateVectors
 _MPS: Final = "matrix-product-state"
 _MPS_OF_AER: Final = "matrix_product_state"
 _METHODS: Final = ("density_matrix", "statevector", _MPS_OF_AER, "stabilizer")
-_AMPLITUDE_BYTES: Final = 16
 
 # Of the memory; the rest is for the interpreter and for shots.
 _STATE_SHARE: Final = 0.9
 
-# Below this, starting threads takes longer than what they do: 25 times as long for eight noisy qubits.
-_THREADED_QUBITS: Final = 18
-
 _MAX_OUTCOME_BITS: Final = 12
-_MAX_PROBABILITIES: Final = 2**22
 
 # Up to so many qubits, and of ideal circuits with decisions up to so many, shots that share their history are simulated
 # together, which takes a third to a hundredth of the time that Aer does. States and products of matrices of one batch
@@ -67,23 +60,15 @@ _BATCH_BYTES: Final = 2**28
 # A stabilizer state takes a time that grows with the square of the qubits, so it is not worth while for few of them.
 _STABILIZER_QUBITS: Final = 12
 
-# Gates whose angles Aer puts in rightly: it leaves those of controlled gates at 0, and says nothing.
-_BOUND_BY_AER: Final = frozenset({"p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"})
-
 # A simulation that takes so many times longer than it should, and longer than this, is taken to go on for ever.
 _LIMIT_FACTOR: Final = 50
 _LEAST_LIMIT_SECONDS: Final = 300.0
 
-# A matrix product state of small bonds takes 35 times less time than a state vector for 16 noisy qubits; for fewer
-# than 12 it is the other way round.
+# For fewer noisy qubits a state vector takes less time than a matrix product state of small bonds.
 _MPS_QUBITS: Final = 12
-_SMALL_BOND: Final = 8
 
 # A state of density matrices, what it becomes, and room for tables.
 _STATE_BYTES: Final = 4 * 8
-
-# What the shots of a row may take with the bonds that truncated states keep.
-_TRUNCATED_ROW_SECONDS: Final = 1200.0
 
 # Trajectories that show what truncation discards.
 _PROBED_SHOTS: Final = 4
@@ -112,7 +97,7 @@ class AerExecutor(BaseExecutor):
         state_bytes = self._memory_bytes // _INTERPRETED_COPIES
         states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
         self._last_evolution: tuple[QuantumCircuit, NoiseModel | None, Evolution | None] | None = None
-        self._interpreter = StateVectors(states, amplitude_bytes=_AMPLITUDE_BYTES)
+        self._interpreter = StateVectors(states, amplitude_bytes=AMPLITUDE_BYTES)
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""
@@ -135,7 +120,7 @@ class AerExecutor(BaseExecutor):
             exact = self._exact_offer(task, seconds)
             if exact is not None:
                 return exact
-        state = _AMPLITUDE_BYTES << task.circuit.num_qubits
+        state = AMPLITUDE_BYTES << task.circuit.num_qubits
         if stabilized:
             return Offer(method="stabilizer", seconds=seconds, memory_bytes=task.circuit.num_qubits**2)
         if self._is_interpreted(task):
@@ -164,16 +149,8 @@ class AerExecutor(BaseExecutor):
         Raises:
             CircuitTooLargeError: If it cannot be.
         """
-        circuit = task.circuit
-        unknown = "loops" if has_loop(circuit) else obstacle(circuit)
-        if unknown is not None:
-            raise CircuitTooLargeError(f"There are no truncated matrix product states for circuits with {unknown}.")
         evolutions = 1 if self._is_once(task) else task.shots
-        bond = LARGEST_BOND
-        # By the circuit and its shots alone: a row's bits must not depend on other rows, nor on what time is left.
-        while bond > _SMALL_BOND and evolutions * seconds_of(bond, len(circuit.data)) > _TRUNCATED_ROW_SECONDS:
-            bond //= 2
-        return evolutions, Truncation(bond=bond, weight=most_error**2 / (2 * decompositions(circuit)))
+        return evolutions, truncation_within(most_error, task.circuit, evolutions)
 
     def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
@@ -226,7 +203,7 @@ class AerExecutor(BaseExecutor):
         if self._is_ideal(task):
             if not self._fits(task, ends):
                 return None
-            state = _AMPLITUDE_BYTES << task.circuit.num_qubits
+            state = AMPLITUDE_BYTES << task.circuit.num_qubits
             return Offer(method="statevector", seconds=dense_seconds(task.circuit, 1), memory_bytes=state)
         evolution = self._evolution(task, list(ends), seconds)
         if evolution is None:
@@ -328,7 +305,7 @@ class AerExecutor(BaseExecutor):
     ) -> Iterator[Exact] | None:
         """Return the probabilities of all outcomes for different `rows`, or None if taking shots costs less."""
         if self._is_ideal(task):
-            return self._ideal(task.circuit, measured, rows) if self._fits(task, measured) else None
+            return ideal_probabilities(task.circuit, measured, rows, self._run) if self._fits(task, measured) else None
         evolution = self._evolution(task, measured, seconds)
         return None if evolution is None else evolution.probabilities(rows)
 
@@ -357,37 +334,6 @@ class AerExecutor(BaseExecutor):
             return None
         return evolution if evolution.seconds <= seconds else None
 
-    def _ideal(self, circuit: QuantumCircuit, measured: list[int], rows: NDArray[np.float64]) -> Iterator[Exact]:
-        """Yield what `Evolution.probabilities` does, of a circuit without noise and resets."""
-        evolved = circuit.copy_empty_like()
-        for instruction in circuit.data:
-            if instruction.name not in {"measure", "delay"}:
-                evolved.append(instruction)
-        evolved.append(SaveProbabilities(len(measured)), measured)
-        step = max(1, _MAX_PROBABILITIES >> len(measured))
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            results = self._evolved(evolved, part)
-            lines = np.arange(len(part))
-            yield start + lines, lines, np.array([result.data.probabilities for result in results])
-
-    def _evolved(self, circuit: QuantumCircuit, rows: NDArray[np.float64]) -> list[Any]:
-        """Return Aer's result for each of `rows`."""
-        seconds = len(rows) * dense_seconds(circuit, 1)
-        varying = {part.name for part in circuit.data if part.is_parameterized()}
-        if varying <= _BOUND_BY_AER:
-            table = {parameter: rows[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
-            # Without this option Aer copies the circuit for each row, which takes half of the time.
-            options: dict[str, Any] = (
-                {"parameter_binds": [table], "runtime_parameter_bind_enable": True} if table else {}
-            )
-            results = self._run([circuit], "statevector", seconds, shots=1, **options)
-        else:
-            results = self._run([circuit.assign_parameters(row) for row in rows], "statevector", seconds, shots=1)
-        if len(results) != len(rows):
-            raise InternalError(f"The simulator returned {len(results)} results for {len(rows)} sets of values.")
-        return results
-
     def _sampling_method(self, task: SampleTask, seconds: float) -> tuple[str, float]:
         """Return how Aer takes shots, and about how many seconds it needs for a row."""
         circuit = task.circuit
@@ -396,13 +342,13 @@ class AerExecutor(BaseExecutor):
         if bond is not None:
             length = length_of(circuit)
             bond_seconds = seconds_of(bond, length + task.shots * circuit.num_qubits if once else task.shots * length)
-            if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= _SMALL_BOND:
+            if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= SMALL_BOND:
                 return _MPS_OF_AER, bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
             return "statevector", dense_seconds(circuit, 1) if once else seconds
         if bond is not None and bond <= LARGEST_BOND:
             return _MPS_OF_AER, bond_seconds
-        needed = _AMPLITUDE_BYTES * 2**circuit.num_qubits
+        needed = AMPLITUDE_BYTES * 2**circuit.num_qubits
         raise CircuitTooLargeError(
             f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {in_words(needed)}, and there"
             f" are {in_words(int(self._memory_bytes * _STATE_SHARE))}, enough for {self.capabilities().num_qubits}."
@@ -436,55 +382,17 @@ class AerExecutor(BaseExecutor):
 
     def _run(
         self,
-        circuits: list[QuantumCircuit],
+        circuits: Sequence[QuantumCircuit],
         method: str,
         seconds: float,
         truncation: Truncation | None = None,
         **options: Any,
     ) -> list[Any]:
-        """Return Aer's results, which take about `seconds`."""
-        if truncation is not None:
-            options["matrix_product_state_max_bond_dimension"] = truncation.bond
-            options["matrix_product_state_truncation_threshold"] = truncation.weight
-        try:
-            with self.time_limit(_LEAST_LIMIT_SECONDS + _LIMIT_FACTOR * seconds):
-                result = (
-                    _simulator()
-                    .run(
-                        circuits,
-                        method=method,
-                        max_parallel_threads=self._threads or 0,
-                        max_memory_mb=self._megabytes(circuits[0], method),
-                        statevector_parallel_threshold=_THREADED_QUBITS,
-                        # Aer's own decomposition of matrices may never end.
-                        mps_lapack=True,
-                        **options,
-                    )
-                    .result()
-                )
-        except AerError as error:
-            raise InvalidInputError(f"The circuit cannot be simulated: {error}") from error
-        except RuntimeError as error:
-            raise InternalError(f"The simulator failed: {error}") from error
-        if not result.success:
-            reason = "; ".join({str(part.status) for part in result.results if not part.success}) or str(result.status)
-            if "memory" in reason.lower() or "bad_alloc" in reason:
-                raise OutOfMemoryError(
-                    f"{circuits[0].num_qubits} qubits do not fit into {in_words(self._memory_bytes)}: {reason}"
-                )
-            raise InternalError(f"The simulator failed: {reason}")
-        return list(result.results)
-
-    def _megabytes(self, circuit: QuantumCircuit, method: str) -> int:
-        """Return the memory by which Aer decides how many shots it takes at once; 0 for all there is.
-
-        Aer wants room for two states for each of them. Where there is less, it takes no shots, and reports success.
-        """
-        if method not in {"statevector", "density_matrix"}:
-            return 0
-        qubits: int = circuit.num_qubits * (2 if method == "density_matrix" else 1)
-        needed: int = 4 * _AMPLITUDE_BYTES * 2**qubits
-        return max(self._memory_bytes, needed, 4 * 2**20) >> 20
+        """Return Aer's results, which take about `seconds`; see `calls.run`."""
+        with self.time_limit(_LEAST_LIMIT_SECONDS + _LIMIT_FACTOR * seconds):
+            return calls.run(
+                circuits, method, truncation, memory_bytes=self._memory_bytes, threads=self._threads, **options
+            )
 
 
 @cache
@@ -493,9 +401,4 @@ def _log() -> Log:
 
 
 def _tensor_bytes(num_qubits: int, bond: int) -> int:
-    return 2 * _AMPLITUDE_BYTES * num_qubits * bond**2
-
-
-@cache
-def _simulator() -> AerSimulator:
-    return AerSimulator()
+    return 2 * AMPLITUDE_BYTES * num_qubits * bond**2

@@ -30,7 +30,7 @@ from qiskit_aer.noise import (
 from qiskit_ibm_runtime.fake_provider import FakeSherbrooke
 
 from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError, InvalidInputError
-from qiskit_runtime_server.executors.aer import AerExecutor, executor
+from qiskit_runtime_server.executors.aer import AerExecutor, executor, probabilities
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
 from qiskit_runtime_server.simulation.noise import DeviceNoise
@@ -100,7 +100,7 @@ class TestAngles:
 
     def test_a_result_that_is_missing_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The fault that the number of results would have shown, brought back."""
-        monkeypatch.setattr(executor, "_BOUND_BY_AER", frozenset({"cp"}))
+        monkeypatch.setattr(probabilities, "_BOUND_BY_AER", frozenset({"cp"}))
         circuit = QuantumCircuit(2)
         circuit.cp(Parameter("angle"), 0, 1)
         circuit.measure_all()

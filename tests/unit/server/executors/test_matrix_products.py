@@ -194,6 +194,6 @@ def test_what_is_refused_runs_truncated_and_says_so() -> None:
 def test_what_is_too_entangled_is_refused_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
     circuit = brickwork(40, 20, 1.2)
     # As bonds of 256 are too little for wider circuits, which take minutes here.
-    monkeypatch.setattr("qiskit_runtime_server.executors.aer.executor._TRUNCATED_ROW_SECONDS", 0.2)
+    monkeypatch.setattr("qiskit_runtime_server.executors.aer.matrix_products._TRUNCATED_ROW_SECONDS", 0.2)
     with pytest.raises(CircuitTooLargeError, match=r"with bonds of \d+, truncation could change results by"):
         list(engine.plans(AER, circuit, np.empty((1, 0)), 100, noise=None, wish=TRUNCATED, limit_seconds=60))
