@@ -36,7 +36,7 @@ LACKS = {
     "DELETE /api/v1/jobs/{job_id}": SAME + " A job that runs is ended first.",
     "POST /api/v1/jobs/{job_id}/cancel": "No header `Parent-Job-Id`.",
     "GET /api/v1/jobs/{job_id}/results": SAME,
-    "GET /api/v1/jobs/{job_id}/metrics": "No `caller`.",
+    "GET /api/v1/jobs/{job_id}/metrics": "No `caller`, `bss` and `position_in_provider`.",
     "GET /api/v1/jobs/{job_id}/logs": SAME,
     "PUT /api/v1/jobs/{job_id}/tags": SAME,
     "POST /api/v1/sessions": "No `active_ttl` and `interactive_ttl`: the server's settings hold.",
