@@ -6,7 +6,7 @@ https://doi.org/10.1103/PhysRevX.10.041038), or errors, which are twirled over t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -44,7 +44,7 @@ class Wish:
     method: Method = Method.AUTOMATIC
     approximation: Approximation | None = None
     max_truncation_error: float = 0.02
-    by_default: str = ""
+    by_default: str = field(default="", compare=False)
 
     @contextmanager
     def told_in_refusals(self) -> Iterator[None]:
