@@ -10,7 +10,7 @@ from qiskit_runtime_operator.errors import InvalidSpecError
 from qiskit_runtime_operator.resource.model import PullPolicy, RuntimeServer
 from qiskit_runtime_operator.resource.quantities import PATTERN
 
-DEFINITION = Path(__file__).parents[3] / "crds" / "runtimeservers.yaml"
+DEFINITION = Path(__file__).parents[4] / "crds" / "runtimeservers.yaml"
 
 
 @pytest.mark.parametrize(
