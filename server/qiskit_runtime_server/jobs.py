@@ -7,6 +7,7 @@ and `held_back` return it there without counting that, the latter to stay until 
 `InvalidStateError`. Every store writes what these functions return.
 """
 
+import sys
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -97,10 +98,12 @@ class Job:
     progress: Progress | None = None
 
     def seconds_so_far(self, now: datetime) -> float:
-        """Return its slot time: what was counted at its end or, while it runs, the time since its start."""
-        if self.state is not JobState.RUNNING or self.started is None:
-            return self.metrics.seconds
-        return max(0.0, (now - self.started).total_seconds())
+        """Return its time: what was counted at its end or, while it runs, the slot time since its start."""
+        return self.metrics.seconds if self.state is not JobState.RUNNING else self.run_seconds(now)
+
+    def run_seconds(self, now: datetime) -> float:
+        """Return the slot time of the run that goes on; 0 if none does."""
+        return 0.0 if self.started is None or self.state.terminal else max(0.0, (now - self.started).total_seconds())
 
     def expected_end(self) -> datetime | None:
         """Return when the run that goes on is about to end; None if none does, or nothing is known of that."""
@@ -152,10 +155,12 @@ def taken_over(job: Job) -> Job:
 def requeued(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
     """Return a running job as it is queued again with this retry counted, or Failed if that is one too many.
 
+    The time of a run whose worker died counts as used; that of one that was lost does not.
+
     Args:
         job: As it runs.
         why: What `worker_deaths` and `losses` count; a run that was never started is not counted.
-        now: Its end, if it fails.
+        now: The end of the run.
         reason: For people, if it fails.
 
     Raises:
@@ -165,7 +170,8 @@ def requeued(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
     code: int | None = None
     match why:
         case RetryReason.WORKER_DIED:
-            job = replace(job, worker_deaths=job.worker_deaths + 1)
+            seconds = job.run_seconds(now)
+            job = replace(job, worker_deaths=job.worker_deaths + 1, metrics=_with_run(job, _ran(job, seconds)))
             code = WorkerDiedError.code if job.worker_deaths >= MAX_WORKER_DEATHS else None
         case RetryReason.LOST:
             job = replace(job, losses=job.losses + 1)
@@ -174,7 +180,8 @@ def requeued(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
             pass
     if code is None:
         return _queued_again(job)
-    return ended(job, Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=job.metrics), now)
+    metrics = _ran(job, 0.0)  # which counts already
+    return ended(job, Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics), now)
 
 
 def found_long(job: Job, now: datetime, *, goes_on: bool) -> Job:
@@ -211,6 +218,8 @@ def released(job: Job) -> Job:
 def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
     """Return a queued or running job in the terminal state of `outcome`, with a reason that every store can hold.
 
+    Its metrics are those of its last run, and the time also of earlier ones that count as used.
+
     Raises:
         InvalidStateError: If it has ended already, or `outcome` is no end.
     """
@@ -221,7 +230,7 @@ def ended(job: Job, outcome: Outcome, now: datetime) -> Job:
         state=outcome.state,
         reason=_printable(outcome.reason),
         reason_code=outcome.reason_code,
-        metrics=outcome.metrics,
+        metrics=_with_run(job, outcome.metrics),
         finished=now,
         held=None,
     )
@@ -235,9 +244,23 @@ def cancelled(job: Job, now: datetime, *, reason: str) -> Job:
     """
     if job.state.terminal:
         raise InvalidStateError(f"Job {job.id} is {job.state} and cannot be cancelled.")
-    seconds = job.seconds_so_far(now) if job.state is JobState.RUNNING else 0.0
-    metrics = msgspec.structs.replace(job.metrics, seconds=seconds)
+    metrics = _ran(job, job.run_seconds(now))
     return ended(job, Outcome(state=JobState.CANCELLED, reason=reason, metrics=metrics), now)
+
+
+def _ran(job: Job, seconds: float) -> Metrics:
+    """Return the metrics of a run of which no more is known than how long it took."""
+    return msgspec.structs.replace(job.metrics, seconds=seconds, slot_seconds=seconds)
+
+
+def _with_run(job: Job, run: Metrics) -> Metrics:
+    """Return the metrics of a run with the time that the job has used before.
+
+    No run is charged for more than the job may take, whatever is said of it, so that sums of such times stay finite.
+    """
+    before, charged = job.metrics, min(max(0.0, run.charged), float(job.max_seconds))
+    seconds = min(max(0.0, run.seconds) + before.seconds, sys.float_info.max)
+    return msgspec.structs.replace(run, seconds=seconds, slot_seconds=before.charged + charged)
 
 
 def _queued_again(job: Job) -> Job:

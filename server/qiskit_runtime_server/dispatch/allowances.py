@@ -118,7 +118,7 @@ class Allowances:
         """Return for how long the other jobs of an instance that run now have been running, in all."""
         running, _ = await self._store.jobs.find(name, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
         others = (job for job in running if job.instance == crn and (besides is None or job.id != besides.id))
-        return sum(job.seconds_so_far(self._clock()) for job in others)
+        return sum(job.run_seconds(self._clock()) for job in others)
 
 
 class Releases:

@@ -46,7 +46,9 @@ async def with_faults(events: AsyncGenerator[Event, None], fate: Fate, seconds: 
 def _later(event: Event, seconds: float) -> Event:
     """Return the event with the time counted that the run took before it was simulated."""
     if isinstance(event, Completed | Failed):
-        metrics = msgspec.structs.replace(event.metrics, seconds=event.metrics.seconds + seconds)
+        metrics = msgspec.structs.replace(
+            event.metrics, seconds=event.metrics.seconds + seconds, slot_seconds=event.metrics.charged + seconds
+        )
         return msgspec.structs.replace(event, metrics=metrics)
     return event
 

@@ -55,7 +55,7 @@ def requeued(job: Job, seconds: float) -> None:
 def ended(job: Job) -> None:
     """Say how the job ended, after how many seconds in its slot, and why if it did not complete."""
     reason = f" {job.reason}" if job.reason else ""
-    seconds = job.metrics.seconds
+    seconds = job.metrics.charged
     logger.info(
         "Job %s ended %s: account %s, %s, %.1f s.%s",
         job.id,

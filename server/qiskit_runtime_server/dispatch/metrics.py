@@ -89,8 +89,8 @@ class JobMetrics:
         state = job.state.lower()
         self._ended.labels(job.executor, state).inc()
         # Nobody knows how long the last run of a job took that failed because its runs were lost.
-        if job.state in {JobState.COMPLETED, JobState.FAILED} and job.metrics.seconds > 0:
-            self._run_seconds.labels(job.executor, state).observe(job.metrics.seconds)
+        if job.state in {JobState.COMPLETED, JobState.FAILED} and job.metrics.charged > 0:
+            self._run_seconds.labels(job.executor, state).observe(job.metrics.charged)
 
     def retried(self, executor: ExecutorName, why: RetryReason) -> None:
         """Count a job that went back to the queue."""

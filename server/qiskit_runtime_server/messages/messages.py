@@ -107,8 +107,10 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """What a job took.
 
     Attributes:
-        seconds: Time in the slot.
+        seconds: Time in the slot; of a dry run what a device would need.
         executions: Shots over all circuits and parameter sets.
+        slot_seconds: Time in the slot as whoever watches over it has measured it, which is what is charged; None where
+            only `seconds` is known.
     """
 
     seconds: float = 0.0
@@ -116,6 +118,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     executions: int = 0
     num_qubits: tuple[int, ...] = ()
     qiskit_version: str = ""
+    slot_seconds: float | None = None
+
+    @property
+    def charged(self) -> float:
+        """The slot time that counts as used."""
+        return self.seconds if self.slot_seconds is None else self.slot_seconds
 
 
 EXECUTORS: Final = "qiskit_runtime_server.executors"

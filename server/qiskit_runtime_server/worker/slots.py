@@ -7,6 +7,8 @@ import uuid
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
+import msgspec
+
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import (
     InvalidInputError,
@@ -140,7 +142,7 @@ class Slot:
                 rest = start + seconds - time.monotonic()
                 done, _ = await asyncio.wait({receiving}, timeout=max(0.0, min(HEARTBEAT_SECONDS, rest)))
                 if done:
-                    event, receiving = receiving.result(), None
+                    event, receiving = _measured(receiving.result(), start), None
                     if isinstance(event, Failed) and event.worker_unfit:
                         await self.stop()
                 elif rest <= HEARTBEAT_SECONDS:
@@ -199,8 +201,17 @@ def _end_by(death: WorkerDied, start: float) -> Failed:
     return _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
 
 
+def _measured(event: Event, start: float) -> Event:
+    """Return what a worker tells, at the end of a run with the time that it took here, whatever the worker says."""
+    if not isinstance(event, Completed | Failed):
+        return event
+    metrics = msgspec.structs.replace(event.metrics, slot_seconds=time.monotonic() - start)
+    return msgspec.structs.replace(event, metrics=metrics)
+
+
 def _failed(error: JobError, start: float, *, worker_died: bool = False) -> Failed:
-    metrics = Metrics(seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    metrics = Metrics(seconds=seconds, slot_seconds=seconds)
     return Failed(reason=str(error), code=error.code, worker_died=worker_died, metrics=metrics)
 
 

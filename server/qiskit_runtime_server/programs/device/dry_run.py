@@ -1,5 +1,6 @@
 """Dry runs: everything is checked, nothing is simulated, all bits are fair coins."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -86,7 +87,9 @@ class DryRun:
         pause = _rep_delay(device.configuration) if rep_delay is None else rep_delay
         dt = device.target.dt
         duration = 0.0 if dt is None else schedule(circuit, device.target).duration * dt
-        self.seconds += number * shots * (duration + pause)
+        # Infinity is no number in JSON.
+        pass_seconds = min(duration + pause, sys.float_info.max)
+        self.seconds = min(self.seconds + number * shots * pass_seconds, sys.float_info.max)
         size = (shots, circuit.num_clbits)
         row_seeds = seeds.coins.rows(slice(first, first + number)).tolist()
         drawn = [np.random.default_rng(seed).integers(2, size=size, dtype=np.bool_) for seed in row_seeds]

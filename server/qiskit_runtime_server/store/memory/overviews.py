@@ -74,12 +74,12 @@ class MemoryOverviews(Part):
         for one in used:
             session = one.job.session_id
             mode = None if session is None else self._state.sessions[session].mode
-            workloads[mode][session or one.job.id] += one.job.metrics.seconds
+            workloads[mode][session or one.job.id] += one.job.metrics.charged
         return UsageGroup(
             key=key,
             day=day,
             jobs=len(used),
-            seconds=sum(one.job.metrics.seconds for one in used),
+            seconds=sum(one.job.metrics.charged for one in used),
             queue_seconds=sum(waited),
             longest_queue=max(waited, default=0.0),
             batches=_of_mode(workloads[SessionMode.BATCH].values()),

@@ -123,8 +123,11 @@ class State:
 
     def requeue(self, kept: Kept, job: Job, now: datetime) -> None:
         """Keep a job that ran as it is queued again."""
+        seconds = job.metrics.charged - kept.job.metrics.charged
         kept.job = job
         self.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=True))
+        if seconds > 0:
+            self.charge(job, seconds, now, jobs=0)
 
     def count(self, job: Job, change: Callable[[Counts], Counts]) -> None:
         """Change the counts of the job's account on its executor."""
@@ -139,13 +142,17 @@ class State:
     def end(self, kept: Kept, job: Job, now: datetime) -> None:
         """Keep a job as it has ended, tell of it, and count it for account, session and instance."""
         ran = kept.job.state is JobState.RUNNING
+        # What earlier runs have used is charged already.
+        total, seconds = job.metrics.charged, job.metrics.charged - kept.job.metrics.charged
         kept.job = job
         if ran:
             self.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=False))
-            self.charge(job, now)
         else:
             self.count(job, lambda counts: fair_share.left(counts, job))
-        self.note(job, lambda session: session.with_job_ended(now, job.metrics.seconds if ran else 0.0))
+        self.note(job, lambda session: session.with_job_ended(now, total))
+        if ran or total > 0:
+            self.slot_times.append(SlotTime(job=job, ended=now))
+            self.charge(job, seconds, now, jobs=1)
         self.hub.ended(job)
         self.hub.announce(Ended(job_id=job.id))
 
@@ -157,14 +164,13 @@ class State:
             if (used.day, used.account, used.instance) == (day, account, instance)
         )
 
-    def charge(self, job: Job, now: datetime) -> None:
-        """Count the slot time of a job that has ended after running."""
+    def charge(self, job: Job, seconds: float, now: datetime, *, jobs: int) -> None:
+        """Add what a run has used, and a job if it has ended with that, to the sums of the day."""
         day = now.date()
-        self.slot_times.append(SlotTime(job=job, ended=now))
         key = day, job.account, job.instance, job.executor
         new = UsageDay(account=job.account, instance=job.instance, executor=job.executor, day=day, seconds=0.0, jobs=0)
         used = self.days.get(key, new)
-        self.days[key] = replace(used, seconds=used.seconds + job.metrics.seconds, jobs=used.jobs + 1)
+        self.days[key] = replace(used, seconds=used.seconds + seconds, jobs=used.jobs + jobs)
 
 
 class Part:

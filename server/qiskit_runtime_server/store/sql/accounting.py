@@ -25,9 +25,9 @@ _OF_INSTANCE: Final = (
 _CHARGE: Final = (
     update(usage_days)
     .where(*_OF_INSTANCE, usage_days.c.executor == bindparam("of_executor"))
-    .values(seconds=usage_days.c.seconds + bindparam("more_seconds"), jobs=usage_days.c.jobs + 1)
+    .values(seconds=usage_days.c.seconds + bindparam("more_seconds"), jobs=usage_days.c.jobs + bindparam("more_jobs"))
 )
-"""Adds a job to the sums of its instance on its executor and day. Primary key of `usage_days`."""
+"""Adds slot time to the sums of its instance on its executor and day. Primary key of `usage_days`."""
 
 _QUEUED: Final = (
     select(func.count())
@@ -48,15 +48,19 @@ def insert_unless_there(connection: Connection, statement: Insert, key: dict[str
         connection.execute(statement, key)
 
 
-def charge(connection: Connection, job: Job, seconds: float, now: datetime) -> None:
-    """Keep for good that a job has ended after `seconds` in a slot."""
+def keep(connection: Connection, job: Job, now: datetime) -> None:
+    """Keep for good what a job has used that has ended."""
     bill = {"account": job.account, "instance": job.instance, "executor": job.executor}
     about = {"job_id": job.id, "program_id": job.program_id, "backend": job.backend}
     waited = 0.0 if job.started is None else max(0.0, (job.started - job.created).total_seconds())
-    took = {"ended": now, "seconds": seconds, "queue_seconds": waited, "session_id": job.session_id}
+    took = {"ended": now, "seconds": job.metrics.charged, "queue_seconds": waited, "session_id": job.session_id}
     connection.execute(_KEEP, {**bill, **about, **took})
-    key = {**bill, "day": now.date()}
-    more = {f"of_{name}": value for name, value in key.items()} | {"more_seconds": seconds}
+
+
+def charge(connection: Connection, job: Job, seconds: float, now: datetime, *, jobs: int) -> None:
+    """Add what a run has used, and a job if it has ended with that, to the sums of the day."""
+    key = {"account": job.account, "instance": job.instance, "executor": job.executor, "day": now.date()}
+    more = {f"of_{name}": value for name, value in key.items()} | {"more_seconds": seconds, "more_jobs": jobs}
     if (connection.execute(_CHARGE, more)).rowcount == 0:
         insert_unless_there(connection, _OPEN_DAY, key)
         connection.execute(_CHARGE, more)

@@ -168,7 +168,7 @@ class SqlJobs(SqlPart):
     def _cancel(self, connection: Connection, job: Job, reason: str) -> Job:
         now = self._database.now(connection).utc
         after = cancelled(job, now, reason=reason)
-        transitions.end(connection, after, now, ran=job.state is JobState.RUNNING)
+        transitions.end(connection, job, after, now)
         return after
 
 

@@ -186,8 +186,9 @@ class SqlQueue(SqlPart):
             held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
                 return _as_ended(connection, claim, outcome) if self._database.in_doubt() else None
-            job, now = ended(job_of(held), outcome, held["now"]), held["now"]
-            transitions.end(connection, job, now, ran=True, result_bytes=size_of(rows))
+            before, now = job_of(held), held["now"]
+            job = ended(before, outcome, now)
+            transitions.end(connection, before, job, now, result_bytes=size_of(rows))
             write_document(connection, claim.job.id, DocumentKind.RESULT, rows)
             return job
 
@@ -225,7 +226,7 @@ class SqlQueue(SqlPart):
             if job.state is JobState.RUNNING:
                 connection.execute(_MARK_LONG, {"of_job": job.id, "since": job.long_since})
             else:
-                transitions.requeue(connection, job, held["now"])
+                transitions.requeue(connection, before, job, held["now"])
             return job
 
         job = await self._database.change(note)
@@ -247,8 +248,9 @@ class SqlQueue(SqlPart):
             held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
             if held is None:
                 return None
-            job = held_back(job_of(held), reason=reason)
-            transitions.requeue(connection, job, held["now"])
+            before = job_of(held)
+            job = held_back(before, reason=reason)
+            transitions.requeue(connection, before, job, held["now"])
             return job
 
         return await self._database.change(hold)
@@ -294,9 +296,9 @@ class SqlQueue(SqlPart):
 def _put_back(connection: Connection, held: Job, why: RetryReason, reason: str, now: datetime) -> Job:
     job = requeued(held, why, now, reason=reason)
     if job.state.terminal:
-        transitions.end(connection, job, now, ran=True)
+        transitions.end(connection, held, job, now)
     else:
-        transitions.requeue(connection, job, now)
+        transitions.requeue(connection, held, job, now)
     return job
 
 

@@ -224,7 +224,7 @@ slot_times = Table(
 Index("slot_times_of_account", slot_times.c.account, slot_times.c.ended)
 Index("slot_times_by_end", slot_times.c.ended)
 
-# Sums over `slot_times`, by the day (UTC) on which jobs ended.
+# Sums over the same times, by the day (UTC) on which runs ended: also what jobs have used that are not over yet.
 usage_days = Table(
     "usage_days",
     metadata,

@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.jobs import Job, Session, started
+from qiskit_runtime_server.jobs import Job, JobState, Session, started
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there
+from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there, keep
 from qiskit_runtime_server.store.sql.database import Now
 from qiskit_runtime_server.store.sql.rows import json_text, session_of, session_row
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, CLOCK, EPOCH, UNLIMITED, counts, jobs, sessions
@@ -43,7 +43,7 @@ def _update_job(*columns: str) -> Update:
 _START: Final = _update_job("state", "started", "fence", "held", "lease_until", "endpoint", "boot_id")
 """Has a job run under a lease. Primary key of `jobs`."""
 
-_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses", "long_since", "held").values(
+_REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses", "metrics", "long_since", "held").values(
     progress=null()
 )
 """Has a job wait again. Primary key of `jobs`."""
@@ -170,8 +170,9 @@ def start(  # noqa: PLR0913 - what a claim is made of
     return running
 
 
-def requeue(connection: Connection, queued: Job, now: datetime) -> None:
-    """Bring a job that ran to its place in the queue, as it is from `now` on."""
+def requeue(connection: Connection, ran: Job, queued: Job, now: datetime) -> None:
+    """Bring a job that ran to its place in the queue, as it is from `now` on, and charge what counts of the run."""
+    seconds = queued.metrics.charged - ran.metrics.charged
     connection.execute(
         _REQUEUE,
         {
@@ -180,21 +181,24 @@ def requeue(connection: Connection, queued: Job, now: datetime) -> None:
             "new_started": queued.started,
             "new_worker_deaths": queued.worker_deaths,
             "new_losses": queued.losses,
+            "new_metrics": json_text(queued.metrics),
             "new_long_since": queued.long_since,
             "new_held": queued.held,
         },
     )
-    _count(connection, _STOPPED, queued, more=1, now=now, more_queued=1, more_seconds=0.0, more_jobs=0)
+    _count(connection, _STOPPED, queued, more=1, now=now, more_queued=1, more_seconds=seconds, more_jobs=0)
+    if seconds > 0:
+        charge(connection, queued, seconds, now, jobs=0)
 
 
-def end(connection: Connection, ended: Job, now: datetime, *, ran: bool, result_bytes: int = 0) -> None:
+def end(connection: Connection, before: Job, ended: Job, now: datetime, *, result_bytes: int = 0) -> None:
     """Write that a job has ended, as it is from `now` on.
 
     Args:
         connection: In a transaction.
+        before: The job as it was, queued or running.
         ended: The job in its terminal state.
         now: When it ended.
-        ran: Whether it was running before, and not queued.
         result_bytes: How large the result is that is kept with it.
     """
     connection.execute(
@@ -212,14 +216,17 @@ def end(connection: Connection, ended: Job, now: datetime, *, ran: bool, result_
             "more_bytes": result_bytes,
         },
     )
-    seconds = ended.metrics.seconds
+    ran = before.state is JobState.RUNNING
+    # What earlier runs have used is charged already.
+    total, seconds = ended.metrics.charged, ended.metrics.charged - before.metrics.charged
     if ran:
         _count(connection, _STOPPED, ended, more=0, now=now, more_queued=0, more_seconds=seconds, more_jobs=1)
     else:
         _count(connection, _LEFT, ended, more=-1)
-    _note(connection, ended, lambda session: session.with_job_ended(now, seconds if ran else 0.0))
-    if ran:
-        charge(connection, ended, seconds, now)
+    _note(connection, ended, lambda session: session.with_job_ended(now, total))
+    if ran or total > 0:
+        keep(connection, ended, now)
+        charge(connection, ended, seconds, now, jobs=1)
 
 
 def _count(connection: Connection, statement: Update, job: Job, *, more: int, **values: object) -> bool:

@@ -133,8 +133,8 @@ class OpenedMemoryStore:
 
     async def slot_seconds(self) -> dict[AccountId, float]:
         seconds: defaultdict[AccountId, float] = defaultdict(float)
-        for day in self.state.days.values():
-            seconds[day.account] += day.seconds
+        for used in self.state.slot_times:
+            seconds[used.job.account] += used.job.metrics.charged
         return dict(seconds)
 
     async def documents_kept(self) -> int:

@@ -11,7 +11,7 @@ from kit.server.store_calls import AER, HERE, LEASE
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import LimitError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
+from qiskit_runtime_server.jobs import MAX_WORKER_DEATHS, AccountId, Job, JobState, Outcome, RetryReason
 from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
 from qiskit_runtime_server.store.sql.rows import job_row
@@ -67,6 +67,73 @@ async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: S
     await store.jobs.add(new_job(instance="crn:other"), b"{}", limits)
     await store.jobs.add(new_job(account=BOB), b"{}", limits)
     assert await store.counts.seconds_used_today(ALICE, "crn:alice") == 12.75
+
+
+async def test_a_run_whose_worker_died_is_charged_at_once_and_one_that_was_lost_is_not(
+    store: Store, new_job: NewJob
+) -> None:
+    job = new_job()
+    await store.jobs.add(job, b"{}")
+    for why in (RetryReason.WORKER_DIED, RetryReason.LOST, RetryReason.NOT_STARTED):
+        claim = await store.queue.claim(AER, HERE, lease=LEASE)
+        assert claim is not None
+        await asyncio.sleep(0.2)
+        queued = await store.queue.requeue(claim, why, reason="gone")
+        assert queued is not None
+        assert queued.state is JobState.QUEUED
+    kept = await store.jobs.get(ALICE, job.id)
+    used = await store.counts.seconds_used_today(ALICE, job.instance)
+    assert 0.2 <= used < 0.4
+    assert kept.metrics.charged == used
+    with pytest.raises(LimitError, match="used 0"):
+        await store.jobs.add(new_job(), b"{}", AccountLimits(seconds_per_day=0.15))
+
+
+async def test_the_end_of_a_job_keeps_what_its_dead_runs_used_and_charges_each_run_once(
+    store: Store, new_job: NewJob
+) -> None:
+    for ends in ("finish", "cancel running", "cancel queued", "dies once too often"):
+        job = new_job(account=AccountId(ends.replace(" ", "-")))
+        await store.jobs.add(job, b"{}")
+        deaths = MAX_WORKER_DEATHS if ends == "dies once too often" else 1
+        for _ in range(deaths):
+            claim = await store.queue.claim(AER, HERE, lease=LEASE)
+            assert claim is not None
+            await asyncio.sleep(0.1)
+            await store.queue.requeue(claim, RetryReason.WORKER_DIED, reason="died")
+        again = None if deaths > 1 or ends == "cancel queued" else await store.queue.claim(AER, HERE, lease=LEASE)
+        if ends == "finish":
+            assert again is not None
+            outcome = Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=2.0, slot_seconds=3.0))
+            assert await store.queue.finish(again, outcome, b"{}")
+        elif deaths == 1:
+            await store.jobs.cancel(job.account, job.id, reason="enough")
+        ended = await store.jobs.get(job.account, job.id)
+        assert ended.state.terminal
+        earlier = ended.metrics.charged - (3.0 if ends == "finish" else 0.0)
+        assert deaths * 0.1 <= earlier < deaths * 0.1 + 0.5
+        if ends == "finish":
+            assert ended.metrics.seconds == pytest.approx(2.0 + earlier)
+        assert await store.counts.seconds_used(job.account) == pytest.approx(ended.metrics.charged)
+        today = datetime.now(UTC).date()
+        days = [day for day in await store.counts.usage(today - TODAY, today + TODAY) if day.account == job.account]
+        assert sum(day.jobs for day in days) == 1
+        assert sum(day.seconds for day in days) == pytest.approx(ended.metrics.charged)
+
+
+async def test_sums_stay_finite_and_true_whatever_a_run_says_that_it_took(store: Store, new_job: NewJob) -> None:
+    for said in (3.5e298, 1.7e308, 1.7e308, -5.0):
+        job = new_job(max_seconds=60)
+        await run(store, job, said)
+    # A dry run: what a device would need is shown, what it took is charged.
+    estimate = new_job()
+    await store.jobs.add(estimate, b"{}")
+    claim = await store.queue.claim(AER, HERE, lease=LEASE)
+    assert claim is not None
+    metrics = Metrics(seconds=3.5e298, slot_seconds=0.5)
+    assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), b"{}")
+    assert (await store.jobs.get(ALICE, estimate.id)).metrics.seconds == 3.5e298
+    assert await store.counts.seconds_used(ALICE) == await store.counts.seconds_used_today(ALICE, job.instance) == 180.5
 
 
 async def test_slot_time_is_kept_by_day_for_good(store: Store, new_job: NewJob) -> None:

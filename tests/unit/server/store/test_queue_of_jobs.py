@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
+import msgspec
 import pytest
 
 from kit.server.store_calls import AER, HERE, LEASE, added, claimed
@@ -231,7 +232,7 @@ async def test_a_finished_job_keeps_how_it_ended(store: Store, new_job: NewJob) 
     assert await store.queue.finish(claim, outcome, None)
     ended = await store.jobs.get(ALICE, job.id)
     assert (ended.state, ended.reason, ended.reason_code) == (JobState.FAILED, "No luck.", 1305)
-    assert ended.metrics == metrics
+    assert ended.metrics == msgspec.structs.replace(metrics, slot_seconds=metrics.seconds)
     assert ended.started == claim.job.started
     assert ended.finished is not None
     assert await store.counts.seconds_used(ALICE) == 2.5

@@ -196,7 +196,7 @@ class StoreMachine(RuleBasedStateMachine):
             queue = known.job.executor, known.job.account
             self.counts[queue] = fair_share.left(self.counts[queue], known.job)
         known.job = self.do(self.store.jobs.get(known.job.account, known.job.id))
-        self.seconds[known.job.account] += known.job.metrics.seconds
+        self.seconds[known.job.account] += known.job.metrics.charged
 
     # What may happen
 
@@ -333,7 +333,11 @@ class StoreMachine(RuleBasedStateMachine):
         if given is None:
             return
         known = self.known[claim.job.id]
-        assert given == requeued(known.job, why, given.finished or START, reason="gone")
+        expected_job = requeued(known.job, why, given.finished or START, reason="gone")
+        assert replace(given, metrics=expected_job.metrics) == expected_job
+        # On the store's clock, by which the run began.
+        used = given.metrics.charged - known.job.metrics.charged
+        assert used >= 0 if why is RetryReason.WORKER_DIED else used == 0
         if given.state.terminal:
             self.end(known)
             assert known.job == given

@@ -85,6 +85,8 @@ async def test_a_job_starts_and_completes(slots: Slots) -> None:
     assert isinstance(events[-1], Completed)
     assert events[-1].metrics.executions == 8
     assert json.loads(events[-1].result)["__type__"] == "PrimitiveResult"
+    assert events[-1].metrics.slot_seconds is not None
+    assert events[-1].metrics.slot_seconds >= events[-1].metrics.seconds > 0
 
 
 async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_signs_of_life(slots: Slots) -> None:
