@@ -14,7 +14,7 @@ import typer
 from qiskit_runtime_server.command_line.accounts import accounts
 from qiskit_runtime_server.command_line.extras import explained
 from qiskit_runtime_server.command_line.help import SettingsCommand
-from qiskit_runtime_server.errors import RequestError, ServerError
+from qiskit_runtime_server.errors import ServerError
 from qiskit_runtime_server.former_options import renamed
 from qiskit_runtime_server.log.lines import begin_log, end
 from qiskit_runtime_server.shells import Format, setting, unsetting
@@ -213,26 +213,18 @@ def connect(  # noqa: PLR0913 - one parameter per option
 
 
 @cli.command()
-def backends(url: Url = "http://127.0.0.1:8000", token: Token = "anonymous") -> None:  # noqa: S107 - not a secret
-    """List the virtual backends of a server."""
-    import httpx  # noqa: PLC0415 - see above
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+def backends(
+    url: Url = "http://127.0.0.1:8000",
+    token: Token = "anonymous",  # noqa: S107 - not a secret
+    *,
+    load: Annotated[
+        bool, typer.Option("--load", help="Show how busy each executor is; admins see everybody's jobs.")
+    ] = False,
+) -> None:
+    """List the virtual backends of a server, or how busy its executors are."""
+    from qiskit_runtime_server.command_line import backends as tables  # noqa: PLC0415 - see above
 
-    from qiskit_runtime_server.client import address_of, sign_in  # noqa: PLC0415
-
-    headers = {"Authorization": f"Bearer {sign_in(url, token)}"}
-    url = address_of(url)
-    try:
-        devices = httpx.get(f"{url}/api/v1/backends", headers=headers).raise_for_status().json()["devices"]
-    except httpx.HTTPStatusError as error:
-        raise RequestError(f"{url} answered {error.response.status_code}: {error.response.text}") from error
-    except httpx.HTTPError as error:
-        raise RequestError(f"No server answers at {url}: {error}") from error
-    table = Table("backend", "qubits", "queued jobs")
-    for device in devices:
-        table.add_row(device["name"], str(device["qubits"]), str(device["queue_length"]))
-    Console().print(table)
+    (tables.print_loads if load else tables.print_backends)(url, token)
 
 
 def main() -> None:

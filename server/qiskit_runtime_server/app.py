@@ -17,6 +17,7 @@ from qiskit_runtime_server.api.routes import (
     health,
     instances,
     jobs,
+    loads,
     platform,
     sessions,
     workloads,
@@ -67,7 +68,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     errors.install(app)
     runtime = APIRouter()
     runtime.include_router(instances.versions)
-    for module in (backends, jobs, sessions, workloads, instances, analytics, chaos, admin):
+    for module in (backends, loads, jobs, sessions, workloads, instances, analytics, chaos, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])

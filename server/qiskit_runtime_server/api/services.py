@@ -27,6 +27,7 @@ from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
 
 _MOST_RUNNING: Final = 1000
+_DRAINING: Final = "An admin has paused this executor: jobs wait."
 # A pod that is replaced, or a machine that starts again, is back by then.
 _MISSING_SECONDS: Final = 60.0
 
@@ -82,6 +83,12 @@ class Services:
         """
         away = self.pools[executor].missing_seconds > _MISSING_SECONDS and executor not in self.settings.on_demand
         return load.draining or away
+
+    def reason_to_wait(self, executor: ExecutorName, load: Load) -> str:
+        """Return why jobs would wait whatever the queue; empty if they would not."""
+        if load.draining:
+            return _DRAINING
+        return "" if self.pools[executor].size else "No executor is up: jobs wait for one."
 
     def devices(self) -> list[MetadataName]:
         """Return the names of all devices, those with faults last."""

@@ -60,6 +60,36 @@ class BackendStatus(Answer):
     """Jobs that wait for the executor, of all its devices."""
 
 
+class ExecutorLoad(Answer):
+    """How busy an executor is, as the caller may know it."""
+
+    name: str
+    status: Literal["online", "paused"]
+    """As its backends have it."""
+    ready: bool
+    """Whether a job of the caller starts as soon as a slot is free."""
+    reason: str
+    """Why not; empty if it is ready."""
+    queued: int
+    """Jobs that wait for it, of everybody: `queue_length` of its backends."""
+    slots: int
+    """How many jobs it can run at a time, as far as this api knows."""
+    own_running: int
+    """Jobs of the caller that run."""
+    running: int | None
+    """Jobs of everybody that run; null unless the caller is an admin, as are the next two."""
+    idle: int | None
+    """Slots that are believed to be free."""
+    oldest_waiting_seconds: float | None
+    """For how long the oldest queued job has been waiting; 0 if none is queued."""
+
+
+class ExecutorLoads(Answer):
+    """How busy the executors are."""
+
+    executors: list[ExecutorLoad]
+
+
 class BackendConfiguration(Answer):
     """The configuration document of a device; of its many fields, those that every device has."""
 

@@ -26,7 +26,6 @@ from qiskit_runtime_server.backends.names import (
     dry_run_name,
     is_dry_run,
 )
-from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import NotFoundError
 from qiskit_runtime_server.store.port import Load
 
@@ -37,7 +36,6 @@ Calibration = Annotated[
     Query(description="Digest of the device's documents; the present ones are the only ones that are kept."),
 ]
 
-_DRAINING: Final = "An admin has paused this executor: jobs wait."
 _FIRST_VERSION_WITH_OBJECTS: Final = "2025-01-01"
 
 
@@ -58,7 +56,7 @@ async def list_backends(
         load = loads.get(executor, Load())
         state = BackendState(
             name="paused" if services.is_paused(executor, load) else "online",
-            reason=_reason_to_wait(pool, load) or "available",
+            reason=services.reason_to_wait(executor, load) or "available",
         )
         ideal_qubits = (await pool.capabilities()).num_qubits
         mocks = _dry_runs(services.catalog.names()) if include_mocks else []
@@ -119,7 +117,7 @@ async def status(name: PathName, caller: Caller, services: TheServices) -> Backe
         backend_version=outline.backend_version,
         state=True,
         status="paused" if services.is_paused(pair.executor, load) else "active",
-        message=_reason_to_wait(services.pools[pair.executor], load),
+        message=services.reason_to_wait(pair.executor, load),
         length_queue=load.queued,
     )
 
@@ -159,13 +157,6 @@ def _summary(name: str, outline: Outline, load: Load, state: BackendState) -> Ba
         qubits=outline.num_qubits,
         physical_qubits=outline.num_qubits,
     )
-
-
-def _reason_to_wait(pool: Pool, load: Load) -> str:
-    """Return why jobs would wait whatever the queue; empty if they would not."""
-    if load.draining:
-        return _DRAINING
-    return "" if pool.size else "No executor is up: jobs wait for one."
 
 
 def _document(content: bytes) -> Response:

@@ -71,6 +71,26 @@ async def test_an_executor_that_drains_is_said_to_be_paused(api: Api) -> None:
     assert (await api.ada.patch("/admin/executors/none", json={"draining": True})).status_code == 404
 
 
+async def test_of_the_jobs_of_others_only_their_number_in_the_queue_is_told_and_to_admins_all(api: Api) -> None:
+    await submit(api.alice)
+    await api.start_next()
+    await submit(api.bob)
+    seen = {name: (await client.get("/executors")).json()["executors"] for name, client in
+            (("alice", api.alice), ("bob", api.bob), ("ada", api.ada))}  # fmt: skip
+    told = {"name": NAME, "status": "online", "ready": True, "reason": "", "queued": 1, "slots": 1}
+    untold = {"running": None, "idle": None, "oldest_waiting_seconds": None}
+    assert seen["alice"] == [{**told, **untold, "own_running": 1}]
+    assert seen["bob"] == [{**told, **untold, "own_running": 0}]
+    [all_of_it] = seen["ada"]
+    assert all_of_it.pop("oldest_waiting_seconds") >= 0
+    assert all_of_it == {**told, "own_running": 0, "running": 1, "idle": 1}
+    await api.ada.patch(f"/admin/executors/{NAME}", json={"draining": True})
+    [executor] = (await api.bob.get("/executors")).json()["executors"]
+    assert (executor["ready"], executor["status"]) == (False, "paused")
+    assert executor["reason"] == "An admin has paused this executor: jobs wait."
+    assert (await api.nobody.get("/api/v1/executors")).status_code == 401
+
+
 async def test_a_session_takes_jobs_until_it_is_closed(api: Api) -> None:
     session = (await api.alice.post("/sessions", json={"backend": BACKEND, "max_ttl": 60})).json()
     assert (session["state"], session["accepting_jobs"], session["max_ttl"]) == ("open", True, 60)
