@@ -179,11 +179,11 @@ class Settings(BaseSettings):
     Turn it off only for an executor that cannot do without.
     """
 
-    share_workers: bool = False
+    share_workers: bool = True
     """Whether a worker process goes from one account's job to another's, as it does between jobs of one account.
 
-    By itself it is replaced by a new one, which takes some 40 ms on processors; an executor whose start takes long, as
-    on a GPU, may be shared by accounts that trust each other.
+    Without that it is replaced by a new one first: code that one account got to run finds nothing of another's, and
+    what was prepared for a device, such as its noise, is prepared again, which takes many times as long as a small job.
     """
 
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -84,7 +84,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
         limit: What says so, for people; empty if that is not known.
         max_qubits: The widest part of a circuit, of qubits that depend on each other, that may be simulated; None for
             any that fits.
-        account: Whose job it is; empty for nobody's. No two of them see the memory of one worker.
+        account: Whose job it is; empty for nobody's.
         log_level: The least grave lines that the job's log is to have, as Python's logging spells it.
         params: The JSON document that the client sent, as it came; the last field, see `Pieces`.
     """

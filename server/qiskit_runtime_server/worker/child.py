@@ -70,7 +70,7 @@ class WorkerSpec:
         options: As in `executors.ready`.
         confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
         log_format: How it writes warnings to its parent's log.
-        shared: Whether it runs jobs of several accounts.
+        shared: Whether it runs jobs of several accounts, one after the other.
     """
 
     executor: "str | BaseExecutor"
@@ -80,7 +80,7 @@ class WorkerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     confined: bool = True
     log_format: LogFormat = "text"
-    shared: bool = False
+    shared: bool = True
 
 
 def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:

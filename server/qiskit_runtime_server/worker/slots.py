@@ -106,7 +106,7 @@ class Slot:
         self._slots.take_back(self)
 
     async def _worker_for(self, account: str) -> WorkerProcess:
-        """Return the worker, or a new one if it has run jobs of another account.
+        """Return the worker, or a new one if it has run jobs of another account and is not shared.
 
         Raises:
             StartupError: If the new one does not come up.
@@ -122,7 +122,7 @@ class Slot:
         """Run `task` and yield Started, then Heartbeat and Log events, and last Completed, Failed or HandedBack.
 
         The worker is killed when the task's time is over, or when the caller closes this iterator before it has ended.
-        Where another account's jobs were before, a new one takes its place first.
+        Where another account's jobs were before and workers are not shared, a new one takes its place first.
         """
         start, seconds = time.monotonic(), task.seconds
         limit = f": {task.limit}" if task.limit else ""

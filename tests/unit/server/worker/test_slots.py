@@ -52,7 +52,7 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 
 @asynccontextmanager
-async def started(count: int, *, shared: bool = False, executor: BaseExecutor | None = None) -> AsyncIterator[Slots]:
+async def started(count: int, *, shared: bool = True, executor: BaseExecutor | None = None) -> AsyncIterator[Slots]:
     spec = WorkerSpec(executor=executor or ScriptedExecutor(), memory_bytes=512 * MIB, threads=1, shared=shared)
     pool = Slots(spec, count, ByteBudget(MIB))
     await pool.start()
@@ -64,6 +64,12 @@ async def started(count: int, *, shared: bool = False, executor: BaseExecutor | 
 async def slots() -> AsyncIterator[Slots]:
     """Return a single slot, as each worker takes two seconds to start."""
     async with started(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def unshared() -> AsyncIterator[Slots]:
+    async with started(1, shared=False) as pool:
         yield pool
 
 
@@ -140,8 +146,8 @@ async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
     assert slot.pid == pid
 
 
-async def test_jobs_of_two_accounts_do_not_share_a_worker_s_memory(slots: Slots) -> None:
-    slot = await slots.reserve()
+async def test_jobs_of_two_accounts_need_not_share_a_worker_s_memory(unshared: Slots) -> None:
+    slot = await unshared.reserve()
     first = slot.pid or 0
     await ends(slot, task("zeros", account="ada"))
     await ends(slot, task("zeros", account="ada"))
@@ -152,27 +158,28 @@ async def test_jobs_of_two_accounts_do_not_share_a_worker_s_memory(slots: Slots)
     assert not is_alive(first)
 
 
-async def test_a_job_that_gets_no_worker_goes_back_to_the_queue(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_that_gets_no_worker_goes_back_to_the_queue(
+    unshared: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail() -> None:
         raise StartupError("there is no memory")
 
-    slot = await slots.reserve()
+    slot = await unshared.reserve()
     await ends(slot, task("zeros", account="ada"))
     with monkeypatch.context() as broken:
         broken.setattr(slot, "start", fail)
         assert [type(event) for event in await ends(slot, task("zeros", account="bob"))] == [HandedBack]
     slot.release()
-    *_, last = await ends(await slots.reserve(), task("zeros", account="bob"))
+    *_, last = await ends(await unshared.reserve(), task("zeros", account="bob"))
     assert isinstance(last, Completed)
 
 
-async def test_accounts_that_trust_each_other_may_share_a_worker() -> None:
-    async with started(1, shared=True) as slots:
-        slot = await slots.reserve()
-        first = slot.pid
-        await ends(slot, task("zeros", account="ada"))
-        await ends(slot, task("zeros", account="bob"))
-        assert slot.pid == first
+async def test_accounts_share_a_warm_worker_by_default(slots: Slots) -> None:
+    slot = await slots.reserve()
+    first = slot.pid
+    await ends(slot, task("zeros", account="ada"))
+    await ends(slot, task("zeros", account="bob"))
+    assert slot.pid == first
 
 
 @pytest.mark.parametrize("name", ["stumble", "panic"])
