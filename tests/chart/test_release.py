@@ -172,11 +172,11 @@ def lead_through_everything(cluster: KubernetesClient, api: PlayedApi) -> None:
 
 def scale_down(cluster: KubernetesClient, api: PlayedApi) -> None:
     """Have an executor get two pods and lose the one without a job."""
-    executor = {**AER, "autoscale": {"maxReplicas": 2, "idleSeconds": 0}}
+    executor = {**AER, "autoscale": {"minReplicas": 1, "maxReplicas": 2, "idleSeconds": 0}}
     cluster.merge("RuntimeServer", "lab", {"spec": {"executors": [executor]}})
     start_pods(cluster, "api", "10.9.2.1")
     api.play()
-    eventually(lambda: live_pods(cluster, "executor") == [])
+    eventually(lambda: len(live_pods(cluster, "executor")) == 1)
     api.play(queued=2)
     _, busy = start_pods(cluster, "executor", "10.9.2.2", "10.9.2.3")
     api.play(running=1, pods={"10.9.2.2": 0, "10.9.2.3": 1})

@@ -27,6 +27,7 @@ NOT_RUN = {
     ("docs/how-to/add-devices.md", "gzip --keep"): FRAGMENT,
     ("docs/how-to/backup.md", "velero"): KUBERNETES,
     ("docs/how-to/scale-executors.md", "kubectl"): KUBERNETES,
+    ("docs/how-to/connect.md", "cc examples/jobs.c"): "needs libcurl's headers; test_c_client.py builds and runs it",
     ("docs/how-to/connect.md", "pip install"): "installs packages; test_conformance.py runs the same checks",
     ("docs/how-to/ecosystem.md", "pip install"): INSTALLS,
     ("docs/how-to/gpu.md", "pip install"): GPU,
