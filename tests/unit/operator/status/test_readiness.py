@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -16,10 +16,22 @@ from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.resource.ports import API_PORT
 from qiskit_runtime_operator.status.readiness import address_to_ask, words
 
+# They listen at the same addresses, and so one after the other.
+pytestmark = pytest.mark.xdist_group("pods on loopback")
+
 LAB = Key("research", "lab")
-POD = "127.71.3.9"
-SILENT = "127.71.3.10"
+POD = "127.71.5.9"
+SILENT = "127.71.5.10"
 DOWN = json.dumps({"errors": [{"code": 1, "message": "The database does not answer."}], "trace": "x"})
+
+
+async def _listen(runner: web.AppRunner, address: str) -> None:
+    """Listen at the one port that apis have; a connection of others may be leaving it just now."""
+    for _ in range(50):
+        with suppress(OSError):
+            return await web.TCPSite(runner, address, API_PORT).start()
+        await asyncio.sleep(0.1)
+    return await web.TCPSite(runner, address, API_PORT).start()
 
 
 @asynccontextmanager
@@ -40,7 +52,7 @@ async def pods(answers: dict[str, web.Response | float]) -> AsyncIterator[Readin
             app.router.add_get("/health/ready", answer)
             runners.append(web.AppRunner(app, shutdown_timeout=0))
             await runners[-1].setup()
-            await web.TCPSite(runners[-1], address, API_PORT).start()
+            await _listen(runners[-1], address)
         async with aiohttp.ClientSession() as http:
             yield ReadinessReader(http)
     finally:
@@ -62,13 +74,13 @@ async def test_what_a_pod_answers_is_read_and_forgotten_when_it_is_ready() -> No
 async def test_a_pod_that_does_not_answer_costs_two_seconds_and_says_nothing() -> None:
     async with pods({POD: web.Response(status=503, text=DOWN), SILENT: 30.0}) as reader:
         began = time.monotonic()
-        assert await reader.read([(LAB, "a", POD), (LAB, "b", SILENT), (LAB, "c", "127.71.3.11")]) == [LAB]
+        assert await reader.read([(LAB, "a", POD), (LAB, "b", SILENT), (LAB, "c", "127.71.5.11")]) == [LAB]
         assert time.monotonic() - began < 4
         assert set(reader.answers) == {"a"}
 
 
 async def test_a_pod_sends_the_operator_nowhere() -> None:
-    elsewhere = web.Response(status=302, headers={"Location": "http://127.71.3.9:8000/health/ready"})
+    elsewhere = web.Response(status=302, headers={"Location": "http://127.71.5.9:8000/health/ready"})
     async with pods({POD: web.Response(status=503, text=DOWN), SILENT: elsewhere}) as reader:
         await reader.read([(LAB, "b", SILENT)])
         assert "database" not in reader.answers["b"]

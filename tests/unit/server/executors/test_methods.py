@@ -83,7 +83,7 @@ def test_matrix_product_states_agree_with_the_interpreter_where_measurements_dec
     interpreted = weights(task, AerExecutor(threads=1))
     monkeypatch.setattr(executor, "_INTERPRETED_QUBITS", 0)
     monkeypatch.setattr(executor, "_MPS_QUBITS", 0)
-    monkeypatch.setattr(executor, "_SMALL_BOND", 64)
+    monkeypatch.setattr(executor, "SMALL_BOND", 64)
     chosen: list[str] = []
     sampled = AerExecutor._sampled
 
@@ -120,9 +120,9 @@ def test_matrix_product_states_agree_with_the_other_methods(
 ) -> None:
     task = chain_task(device("fake_sherbrooke"), num_qubits, shots=shots)
     monkeypatch.setattr(executor, "_INTERPRETED_QUBITS", 0)
-    monkeypatch.setattr(executor, "_SMALL_BOND", 0)
+    monkeypatch.setattr(executor, "SMALL_BOND", 0)
     other = weights(task, AerExecutor(threads=1))
-    monkeypatch.setattr(executor, "_SMALL_BOND", 2**num_qubits)
+    monkeypatch.setattr(executor, "SMALL_BOND", 2**num_qubits)
     monkeypatch.setattr(executor, "_MPS_QUBITS", 0)
     monkeypatch.setattr(Evolution, "of", lambda *_: None)
     agree(weights(task, AerExecutor(threads=1)), other)
