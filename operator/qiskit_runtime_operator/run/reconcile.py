@@ -99,6 +99,7 @@ class Reconciler:
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
     _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
     _keys_checksums: dict[str, str] = field(default_factory=dict, init=False)
+    _changed: set[Key] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.events = Events(cluster=self.cluster, now=self.now)
@@ -120,8 +121,10 @@ class Reconciler:
             ClusterError: If it has to be repeated; also if something was refused anew, after the status has said so.
         """
         try:
-            return await self._pass(key)
+            again = await self._pass(key)
+            return timedelta() if key in self._changed else again
         finally:
+            self._changed.discard(key)
             self.turns.done(key)
 
     async def _pass(self, key: Key) -> timedelta | None:
@@ -138,7 +141,8 @@ class Reconciler:
             deployments = tuple(known.body for _, known in self.inventory.parts(key, "Deployment"))
             generation, previous = body["metadata"]["generation"], body["status"]
             status = refuse(invalid, generation, deployments, previous=previous, now=self.now())
-            return timedelta() if await self._report(key, status) else None
+            await self._report(key, status)
+            return None
         elsewhere = scaled_elsewhere(self._bodies(server, "Deployment"))
         context = replace(self.context, scaled_elsewhere=elsewhere, decided=self._scaler.decided(server))
         refusals = () if server.paused else await self._converge(server, context)
@@ -159,9 +163,8 @@ class Reconciler:
             turns=str(self.turns) if self.turns.waits(key) else "",
         )
         news = self.refusals.keep(key, refusals)
-        if await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now())):
-            return timedelta()
-        if news:
+        await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
+        if news and key not in self._changed:
             raise RefusedError("; ".join(map(str, news)))
         return self.refusals.again_in(key, self.now())
 
@@ -236,6 +239,8 @@ class Reconciler:
         refusals += [await self._rescaled(server, change) for change in self._scaler.changes(server, context)]
         wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         held = self.turns.hold_back(server, wanted, self.now())
+        if self.turns.begun(server.key):
+            await self._record_turn(server.key)
         refusals += [await self.objects.settle(server, *item) for item in wanted if Ref.of(*item) not in held]
         refusals += await self.objects.prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
         return tuple(refusal for refusal in refusals if refusal is not None)
@@ -292,24 +297,29 @@ class Reconciler:
         if before != made:
             await self.events.tell(key, server.uid, (claim_changed(ref.name, before, made),))
 
-    async def _report(self, key: Key, status: Manifest) -> bool:
-        """Write the status, and tell whether the answer shows another spec than the one that it is about."""
+    async def _record_turn(self, key: Key) -> None:
+        """Write when a roll-out begins before it does: an operator that is ended in between must not start the next."""
+        if body := self.inventory.server(key):
+            await self._report(key, body["status"])
+
+    async def _report(self, key: Key, status: Manifest) -> None:
+        """Write the status, and note whether the answer shows another spec than the one that the pass is about."""
         body = self.inventory.server(key)
         if body is None:
-            return False
+            return
         status = {**status, **body["claim"], **self._remembered(key, body)}
         if status == body["status"]:
-            return False
+            return
         uid = body["metadata"]["uid"]
         if self._reported.get(key) == _Reported(uid=uid, sent=status, kept=body["status"]):
-            return False
+            return
         written = await self.cluster.write_status(key.namespace, key.name, uid, status)
         if written is None:
-            return False
-        changed = self.inventory.see(SERVERS, None, written) is not None
+            return
+        if self.inventory.see(SERVERS, None, written) is not None:
+            self._changed.add(key)
         self._reported[key] = _Reported(uid=uid, sent=status, kept=written.get("status", {}))
         await self.events.tell(key, uid, transitions(body["status"], status))
-        return changed
 
     def _remembered(self, key: Key, body: Manifest) -> Manifest:
         """Return what the status remembers for the passes after a restart."""
