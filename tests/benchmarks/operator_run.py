@@ -68,8 +68,9 @@ def server(name: str) -> Manifest:
 
 def objects(operator: OperatorProcess) -> float:
     """Return how many parts of RuntimeServers the operator has written so far."""
-    kinds = ((kind, how) for kind in PARTS for how in ("apply", "create"))
-    return sum(operator.metric("qro_objects_written_total", kind=kind, how=how) for kind, how in kinds)
+    written = operator.samples("qro_objects_written_total")
+    parts = (sample for sample in written if sample.labels["kind"] in PARTS)
+    return sum(sample.value for sample in parts if sample.labels["how"] in {"apply", "create"})
 
 
 def seconds_until_all_exist(kubernetes: KubernetesClient, operator: OperatorProcess, count: int) -> float:

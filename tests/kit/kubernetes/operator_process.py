@@ -12,6 +12,7 @@ from typing import Protocol
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from kit.kubernetes.client import KubernetesClient, eventually
 
@@ -59,9 +60,12 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples that have these labels; 0 if there are none."""
+        return sum(sample.value for sample in self.samples(name) if labels.items() <= sample.labels.items())
+
+    def samples(self, name: str) -> list[Sample]:
+        """Return the samples of a name, of one scrape."""
         families = text_string_to_metric_families(httpx.get(self.metrics, timeout=_ANSWER_SECONDS).text)
-        samples = [sample for family in families for sample in family.samples if sample.name == name]
-        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+        return [sample for family in families for sample in family.samples if sample.name == name]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
