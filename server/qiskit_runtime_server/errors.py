@@ -7,6 +7,7 @@ ServerError
 │   ├── TooSlowError           its body does not arrive in time
 │   ├── NotAuthenticatedError  its token is missing, unknown or expired
 │   ├── NotAllowedError        its account may not do that
+│   ├── TooManyRequestsError   its account, or its address, has sent too many lately
 │   ├── LimitError             it goes beyond a limit of its instance
 │   ├── NotFoundError          it names something that does not exist for this account
 │   │   ├── BackendNotFoundError
@@ -77,6 +78,19 @@ class NotAuthenticatedError(RequestError):
 
 class NotAllowedError(RequestError):
     """The account may not do that."""
+
+
+class TooManyRequestsError(RequestError):
+    """There were too many of its kind lately.
+
+    Args:
+        message: For people.
+        retry_after: After how many seconds there may be another.
+    """
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class LimitError(RequestError):

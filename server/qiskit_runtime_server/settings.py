@@ -199,6 +199,18 @@ class Settings(BaseSettings):
     `accounts.toml` in it says more: roles, instances, shares and limits. Re-read when something changes.
     """
 
+    sign_in_failures_per_minute: Annotated[int, Field(ge=0)] = 60
+    """How many sign-ins may fail in a minute from one address, and with tokens that begin alike; 0 is any number.
+
+    Past it, what comes from there is answered 429, but for tokens that this api knows to be right.
+    """
+
+    requests_per_minute: Annotated[int, Field(ge=0)] = 30_000
+    """How many requests of one account an api takes in a minute before it answers 429; 0 is any number."""
+
+    submissions_per_minute: Annotated[int, Field(ge=0)] = 6_000
+    """How many jobs of one account an api takes in a minute before it answers 429; 0 is any number."""
+
     anonymous: bool = False
     """Accept any token; every token is an account of its own.
 

@@ -56,10 +56,15 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who calls, and under which instance."""
+    """Who calls, and under which instance.
+
+    Attributes:
+        address: Where from; empty where nobody knows.
+    """
 
     account: Account
     instance: Instance
+    address: str = ""
 
     @property
     def id(self) -> AccountId:

@@ -19,6 +19,7 @@ from qiskit_runtime_server.errors import (
     RequestError,
     ServerError,
     TooLargeError,
+    TooManyRequestsError,
     TooSlowError,
     UnavailableError,
 )
@@ -34,6 +35,7 @@ STATUS: Final[dict[type[ServerError], HTTPStatus]] = {
     NotAuthenticatedError: HTTPStatus.UNAUTHORIZED,
     NotAllowedError: HTTPStatus.FORBIDDEN,
     LimitError: HTTPStatus.TOO_MANY_REQUESTS,
+    TooManyRequestsError: HTTPStatus.TOO_MANY_REQUESTS,
     NotFoundError: HTTPStatus.NOT_FOUND,
     InvalidStateError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -78,6 +80,12 @@ def install(app: FastAPI) -> None:
     async def unavailable(request: Request, error: UnavailableError) -> JSONResponse:
         response = error_response(request, status_of(error), str(error))
         response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+        return response
+
+    @app.exception_handler(TooManyRequestsError)
+    async def too_many(request: Request, error: TooManyRequestsError) -> JSONResponse:
+        response = error_response(request, status_of(error), str(error))
+        response.headers["Retry-After"] = str(error.retry_after)
         return response
 
     @app.exception_handler(InjectedError)

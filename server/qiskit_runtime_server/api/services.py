@@ -1,16 +1,18 @@
 """What the routes work with, and who is calling."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Annotated, Final, cast
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from qiskit_runtime_server.accounts.identity import AccessTokens, Identity, identity
+from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Identity, identity
 from qiskit_runtime_server.accounts.limits import AccountLimits
+from qiskit_runtime_server.api import audit
 from qiskit_runtime_server.api.models.base import Crn
+from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import ExecutorName, MetadataName, VirtualBackend
@@ -21,7 +23,13 @@ from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
-from qiskit_runtime_server.errors import BackendNotFoundError, NotAllowedError, NotAuthenticatedError, StartupError
+from qiskit_runtime_server.errors import (
+    BackendNotFoundError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    StartupError,
+    TooManyRequestsError,
+)
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import JobQuery, Load, Store
@@ -45,6 +53,7 @@ class Services:
     endings: Endings
     metrics: JobMetrics
     budget: ByteBudget
+    rates: Rates = field(default_factory=lambda: Rates(Settings()))
     chaos: Chaos = field(default_factory=Chaos)
     aliases: Aliases = field(default_factory=Aliases)
 
@@ -61,10 +70,36 @@ class Services:
             if name is not None and name not in self.pools:
                 raise StartupError(f"{setting}: {name!r} is none of the executors here, which are {offered}.")
 
-    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> None:
-        """Cancel a job and end its run; errors as those of `JobStore.cancel`."""
+    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
+        """Cancel a job, end its run and return it as it was; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
         self.dispatcher.end_run(job.id)
+        return job
+
+    def sign_in(self, token: str, address: str) -> Account:
+        """Return the account of a token that comes from an address.
+
+        Raises:
+            NotAuthenticatedError: If the token is not known.
+            TooManyRequestsError: If too many were not, lately.
+        """
+        try:
+            return self.rates.sign_ins.account_of(self.access_tokens, token, address)
+        except (NotAuthenticatedError, TooManyRequestsError) as error:
+            audit.tell_refused(address, str(error))
+            raise
+
+    def check(self, access_token: str, address: str) -> Account:
+        """Return the account that an access token was issued to.
+
+        Raises:
+            NotAuthenticatedError: If it is not valid.
+        """
+        try:
+            return self.access_tokens.check(access_token)
+        except NotAuthenticatedError as error:
+            audit.tell_refused(address, str(error))
+            raise
 
     async def limits(self, caller: Identity) -> AccountLimits:
         """Return the limits of the caller's instance: what an admin has set over the API, else what its file says."""
@@ -159,6 +194,7 @@ _APIKEY: Final = APIKeyHeader(
 
 
 async def caller(
+    request: Request,
     services: TheServices,
     _bearer: Annotated[object, Security(_BEARER)],
     _apikey: Annotated[object, Security(_APIKEY)],
@@ -172,17 +208,19 @@ async def caller(
     Raises:
         NotAuthenticatedError: If the credentials are missing or not valid.
         NotFoundError: If the instance is not the account's.
+        TooManyRequestsError: If the account has sent too many requests lately, or failed to sign in too often.
     """
-    tokens = services.access_tokens
+    address = audit.address_of(request)
     scheme, _, credentials = authorization.partition(" ")
     match scheme.lower():
         case "bearer":
-            account = tokens.check(credentials.strip())
+            account = services.check(credentials.strip(), address)
         case "apikey":
-            account = tokens.account_of(credentials.strip())
+            account = services.sign_in(credentials.strip(), address)
         case _:
             raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
-    return identity(account, service_crn)
+    services.rates.requests.take(account.id, f"Too many requests of account {account.id}")
+    return replace(identity(account, service_crn), address=address)
 
 
 Caller = Annotated[Identity, Depends(caller)]

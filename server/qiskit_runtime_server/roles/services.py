@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
+from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.catalog import Catalog
@@ -91,6 +92,7 @@ async def run_services(
             endings=endings,
             metrics=metrics,
             budget=budget,
+            rates=Rates(settings),
             chaos=chaos,
             aliases=aliases,
         )

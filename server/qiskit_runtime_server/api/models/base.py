@@ -86,8 +86,8 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {**dict(sorted(described.items())), "default": {"model": Errors, "description": "Any other error."}}
 
 
-SIGNED_IN: Final = (401, 404)
-"""What every route may answer that asks who is calling: a wrong token, and an instance that is not the account's."""
+SIGNED_IN: Final = (401, 404, 429)
+"""What every route may answer that asks who is calling: a wrong token, an instance of others, too many requests."""
 
 TEXT: Final[dict[str, Any]] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 """The description of an answer that is text."""

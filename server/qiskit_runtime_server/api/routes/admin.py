@@ -11,7 +11,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.models.admin import (
     CancelledJobs,
     Executor,
@@ -89,6 +89,7 @@ async def cancel_jobs(account: PathName, caller: Admin, services: TheServices) -
         for job in jobs:
             with suppress(InvalidStateError, JobNotFoundError):  # it has ended, or was deleted, since it was looked for
                 await services.cancel(whose, job.id, reason=reason)
+                audit.tell("cancel", caller, job=job.id, owner=account)
                 cancelled += 1
         jobs, left = await services.store.jobs.find(whose, pending)
     return CancelledJobs(cancelled=cancelled, more=left > 0)
@@ -112,13 +113,14 @@ async def list_executors(_: Admin, services: TheServices) -> Executors:
 
 
 @router.patch("/executors/{name}", status_code=204, openapi_extra=bodies.documented(ExecutorChange))
-async def change_executor(name: PathName, request: Request, _: Admin, services: TheServices) -> None:
+async def change_executor(name: PathName, request: Request, caller: Admin, services: TheServices) -> None:
     """Start no more jobs on an executor with `{"draining": true}`: running ones end, others wait; or go on (false)."""
     change = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _CHANGES)
     executor = ExecutorName(name)
     if executor not in services.pools:
         raise NotFoundError(f"Executor {name!r} not found; there are {', '.join(sorted(services.pools))}.")
     await services.store.queue.drain(executor, draining=change.draining)
+    audit.tell("drain" if change.draining else "end drain", caller, executor=name)
 
 
 @router.get("/usage")

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 
 from qiskit_runtime_server.accounts.identity import identity
-from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathName, errors
 from qiskit_runtime_server.api.models.instances import (
     AccountConfiguration,
@@ -92,6 +92,7 @@ async def change_configuration(
     whose = caller.account if account is None else replace(caller.account, id=AccountId(account))
     which = caller.instance if instance is None else replace(caller.instance, name=instance)
     await services.store.overviews.limit_instance(whose.id, whose.crn(which), change.instance_limit)
+    audit.tell("limit", caller, owner=whose.id, instance=which.name, seconds_per_day=change.instance_limit)
 
 
 @router.get("/accounts/{account_id}", response_model_exclude_none=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from qiskit_runtime_server.accounts.identity import Identity
-from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.documents import JSON, document_response, in_pieces
 from qiskit_runtime_server.api.models import jobs as models
 from qiskit_runtime_server.api.models.base import MAX_NAME, SIGNED_IN, TEXT, Count, PathName, TagFilter, errors
@@ -109,7 +109,7 @@ _TAGS: Final = msgspec.json.Decoder(Tags)
 @router.post(
     "",
     openapi_extra=bodies.documented(Submission),
-    responses=errors(*SIGNED_IN, 409, 413, 429),
+    responses=errors(*SIGNED_IN, 409, 413),
     response_model_exclude_none=True,
 )
 async def submit(request: Request, caller: Caller, services: TheServices) -> models.JobAccepted:
@@ -118,6 +118,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
     It may run for `cost` seconds, or for as long as the server allows if that is less. With `start_session`, true or
     "True", it opens a session of its own, for `session_time` seconds.
     """
+    services.rates.submissions.take(caller.id, f"Too many submissions of account {caller.id}")
     with services.budget.share(caller.id) as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
@@ -133,6 +134,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
             raise
     services.dispatcher.timed_faults.begin(job, fate)
     job_log.accepted(job)
+    audit.tell("submit", caller, job=job.id, program=job.program_id, backend=job.backend)
     return models.JobAccepted(
         id=job.id, backend=job.backend, private=True if job.private else None, session_id=job.session_id
     )
@@ -157,6 +159,7 @@ async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, ex
     view = view_of(job).model_dump_json(exclude_unset=True).encode()
     if exclude_params or job.private:
         return Response(view, media_type="application/json")
+    audit.tell_if_foreign("read params", caller, job)
     params = services.store.documents.pieces(job.id, DocumentKind.PARAMS)
     response = await document_response(params, before=view.removesuffix(b"}") + b',"params":', after=b"}")
     if response is None:
@@ -170,13 +173,15 @@ async def delete_job(job_id: PathName, caller: Caller, services: TheServices) ->
     reason = f"Deleted by {caller.id}, an admin." if caller.is_admin else BY_OWNER
     job = await services.store.jobs.delete(caller.sees, job_id, reason=reason)
     services.dispatcher.end_run(job.id)
+    audit.tell("delete", caller, job=job.id, owner=job.account)
 
 
 @router.post("/{job_id}/cancel", status_code=204, responses=errors(*SIGNED_IN, 409))
 async def cancel_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
     """End a queued or running job; 409 if it has ended already. Admins may end everybody's."""
     reason = f"Cancelled by {caller.id}, an admin." if caller.is_admin else "Cancelled by its owner."
-    await services.cancel(caller.sees, job_id, reason=reason)
+    job = await services.cancel(caller.sees, job_id, reason=reason)
+    audit.tell("cancel", caller, job=job.id, owner=job.account)
 
 
 @router.get(
@@ -193,6 +198,7 @@ async def results(job_id: PathName, caller: Caller, services: TheServices) -> Re
     services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "results")
     if job.private and job.account != caller.id:
         raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
+    audit.tell_if_foreign("read results", caller, job)
     documents = services.store.documents
     if job.private:
         taken = await documents.take_result(job.id)
@@ -236,6 +242,7 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
 async def logs(job_id: PathName, caller: Caller, services: TheServices) -> Response:
     """Return what the job has written to its log."""
     job = await services.store.jobs.get(caller.sees, job_id)
+    audit.tell_if_foreign("read log", caller, job)
     return Response(await services.store.documents.log(job.id), media_type=_TEXT)
 
 

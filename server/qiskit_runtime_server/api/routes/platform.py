@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from qiskit_runtime_server.accounts.identity import Identity, Instance, identity
-from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathCrn, PathName, errors
 from qiskit_runtime_server.api.models.platform import (
     AccessToken,
@@ -52,16 +53,23 @@ _FORM: Final = {
 @router.post(
     "/identity/token",
     openapi_extra=_FORM,
-    responses={200: {"model": AccessToken}, 400: {"model": WrongKey, "description": "The token is not known."}},
+    responses={
+        200: {"model": AccessToken},
+        400: {"model": WrongKey, "description": "The token is not known."},
+        **errors(429),
+    },
 )
 async def issue_token(request: Request, services: TheServices) -> JSONResponse:
     """Trade an account's token, the form field `apikey`, for an access token that is valid for an hour."""
     form = parse_qs((await bodies.read(request, limit=bodies.SMALL)).decode(errors="replace"))
+    token, address = form.get("apikey", [""])[0], audit.address_of(request)
     try:
-        access_token, lifetime, expiration = services.access_tokens.issue(form.get("apikey", [""])[0], now=time.time())
+        account = services.sign_in(token, address)
+        access_token, lifetime, expiration = services.access_tokens.issue(token, now=time.time())
     except NotAuthenticatedError:
         # This is what IBM's clients expect of a wrong key.
         return JSONResponse({"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}, 400)
+    audit.tell("sign-in", replace(identity(account, None), address=address))
     answer = AccessToken(
         access_token=access_token,
         refresh_token="not_supported",  # noqa: S106 - what IBM Cloud says

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import APIRouter, Request
 
 from qiskit_runtime_server.accounts.identity import Identity
-from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.models import sessions as models
 from qiskit_runtime_server.api.models.base import SIGNED_IN, PathName, errors
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
@@ -65,9 +65,10 @@ async def cancel(session_id: PathName, caller: Caller, services: TheServices) ->
     await services.store.sessions.close(caller.id, session_id)
     for job_id in await services.store.sessions.queued_jobs(SessionId(session_id)):
         try:
-            await services.cancel(caller.id, job_id, reason="Its session was cancelled.")
+            job = await services.cancel(caller.id, job_id, reason="Its session was cancelled.")
         except InvalidStateError:
             continue
+        audit.tell("cancel", caller, job=job.id, owner=job.account, session=session_id)
 
 
 async def opened(services: Services, caller: Identity, backend: str, mode: SessionMode, max_ttl: int | None) -> Session:

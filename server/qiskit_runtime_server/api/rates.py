@@ -1,0 +1,134 @@
+"""How often something may be done: requests and submissions of accounts, and sign-ins that fail."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Fingerprint, fingerprint
+from qiskit_runtime_server.errors import NotAuthenticatedError, TooManyRequestsError
+from qiskit_runtime_server.settings import Settings
+
+_MOST_KEYS: Final = 10_000
+_PREFIX_CHARACTERS: Final = 8
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class Rate:
+    """Token buckets by key, each with room for what a minute allows.
+
+    Of at most 10,000 keys: past that, the one that was not asked about for longest is forgotten, and begins anew.
+
+    Args:
+        per_minute: How often; 0 for as often as anybody likes.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = float(per_minute)
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many keys are remembered."""
+        return len(self._buckets)
+
+    def wait(self, key: str) -> float:
+        """Return after how many seconds it may be done again; 0 for now."""
+        if not self._most:
+            return 0.0
+        return max(0.0, (1.0 - self._filled(key).tokens) * 60 / self._most)
+
+    def count(self, key: str) -> None:
+        """Note that it was done."""
+        if self._most:
+            bucket = self._filled(key)
+            bucket.tokens = max(0.0, bucket.tokens - 1.0)
+
+    def take(self, key: str, what: str) -> None:
+        """Note that it is done, if it may be.
+
+        Raises:
+            TooManyRequestsError: If not now; `what` says what there is too much of.
+        """
+        seconds = self.wait(key)
+        if seconds > 0:
+            raise TooManyRequestsError(
+                f"{what}: this server takes {self._most:g} a minute. Try again in {math.ceil(seconds)} s.",
+                retry_after=math.ceil(seconds),
+            )
+        self.count(key)
+
+    def _filled(self, key: str) -> _Bucket:
+        now = self._clock()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _Bucket(self._most, now)
+            if len(self._buckets) > _MOST_KEYS:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+            bucket.tokens = min(self._most, bucket.tokens + (now - bucket.at) * self._most / 60)
+            bucket.at = now
+        return bucket
+
+
+class SignIns:
+    """Checks the tokens that accounts were given, and slows down those who guess.
+
+    Failures count for the address that they come from and for the beginning of the token. Past the limit nothing from
+    there is looked at, right or wrong, but for tokens that have been right here before: behind a proxy all clients have
+    one address.
+    """
+
+    def __init__(self, failures_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._failures = Rate(failures_per_minute, clock)
+        self._right: OrderedDict[Fingerprint, None] = OrderedDict()
+
+    def account_of(self, tokens: AccessTokens, token: str, address: str) -> Account:
+        """Return the account of a token.
+
+        Raises:
+            NotAuthenticatedError: If the token is not known.
+            TooManyRequestsError: If too many were not, lately.
+        """
+        mark = fingerprint(token)
+        # Hashes of a beginning, so that no part of a token is kept.
+        keys = (f"address {address}", f"token {fingerprint(token[:_PREFIX_CHARACTERS])}")
+        if mark not in self._right:
+            self._refuse(keys)
+        try:
+            account = tokens.account_of(token)
+        except NotAuthenticatedError:
+            self._right.pop(mark, None)
+            for key in keys:
+                self._failures.count(key)
+            raise
+        self._right[mark] = None
+        self._right.move_to_end(mark)
+        if len(self._right) > _MOST_KEYS:
+            self._right.popitem(last=False)
+        return account
+
+    def _refuse(self, keys: Iterable[str]) -> None:
+        seconds = max(map(self._failures.wait, keys))
+        if seconds > 0:
+            raise TooManyRequestsError(
+                f"Too many sign-ins have failed. Try again in {math.ceil(seconds)} s.", retry_after=math.ceil(seconds)
+            )
+
+
+class Rates:
+    """All that is limited by rate, in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.requests = Rate(settings.requests_per_minute)
+        self.submissions = Rate(settings.submissions_per_minute)
+        self.sign_ins = SignIns(settings.sign_in_failures_per_minute)
