@@ -8,6 +8,7 @@ import logging
 import os
 from datetime import timedelta
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
@@ -72,6 +73,15 @@ def _long_enough(value: timedelta) -> timedelta:
     return value
 
 
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    for word in value:
+        try:
+            ip_network(word)
+        except ValueError as error:
+            raise ValueError(f"{word!r} is no address or network, as in 10.244.0.0/16: {error}") from error
+    return value
+
+
 # Separated by blanks or commas.
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
@@ -95,6 +105,13 @@ class Settings(BaseSettings):
 
     max_connections_each: Annotated[int, Field(ge=1)] | None = None
     """How many of them one address may have; leave it out behind a proxy or an ingress, which is one address."""
+
+    trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
+    """Addresses and networks of proxies whose `X-Forwarded-For` says where a request comes from.
+
+    As in `10.244.0.0/16`, separated by blanks or commas. The audit stream names that address, and sign-ins that fail
+    count for it. Only those that set the header themselves, for others could write in it what they like.
+    """
 
     tls_certificate: Path | None = None
     """PEM file with the server's certificate, and then those that signed it; with `QRS_TLS_KEY`, clients use `https`.
@@ -202,7 +219,8 @@ class Settings(BaseSettings):
     sign_in_failures_per_minute: Annotated[int, Field(ge=0)] = 60
     """How many sign-ins may fail in a minute from one address, and with tokens that begin alike; 0 is any number.
 
-    Past it, what comes from there is answered 429, but for tokens that this api knows to be right.
+    Past it, what comes from there is answered 429, but for tokens that are right and either have 24 characters or more,
+    which nobody guesses, or have been right on this api before.
     """
 
     requests_per_minute: Annotated[int, Field(ge=0)] = 30_000

@@ -16,7 +16,7 @@ logger.setLevel(logging.INFO)
 
 
 def address_of(request: Request) -> str:
-    """Return where a request comes from, which behind a proxy is the proxy; empty where nobody knows."""
+    """Return where a request comes from, which behind a proxy that is not trusted is the proxy; empty if unknown."""
     return request.client.host if request.client else ""
 
 
@@ -31,9 +31,10 @@ def tell_if_foreign(action: str, caller: Identity, job: Job) -> None:
         tell(action, caller, job=job.id, owner=job.account)
 
 
-def tell_refused(address: str, reason: str) -> None:
-    """Say that somebody could not sign in."""
-    _write("sign-in refused", {"account": None, "role": None, "address": address, "reason": reason})
+def tell_refused(address: str, reason: str, *, untold: int) -> None:
+    """Say that somebody could not sign in, and of how many others that was not said before."""
+    fields: dict[str, object] = {"account": None, "role": None, "address": address}
+    _write("sign-in refused", {**fields, "reason": reason, "untold": untold or None})
 
 
 def _write(action: str, fields: dict[str, object]) -> None:

@@ -13,6 +13,9 @@ from qiskit_runtime_server.settings import Settings
 
 _MOST_KEYS: Final = 10_000
 _PREFIX_CHARACTERS: Final = 8
+# Of hexadecimal digits these are 96 bits: no number of tries finds one.
+_UNGUESSABLE_CHARACTERS: Final = 24
+_REFUSALS_TOLD_PER_MINUTE: Final = 60
 
 
 @dataclass(slots=True)
@@ -83,9 +86,10 @@ class Rate:
 class SignIns:
     """Checks the tokens that accounts were given, and slows down those who guess.
 
-    Failures count for the address that they come from and for the beginning of the token. Past the limit nothing from
-    there is looked at, right or wrong, but for tokens that have been right here before: behind a proxy all clients have
-    one address.
+    Failures count for the address that they come from and for the beginning of the token. Past the limit a token from
+    there is not looked at, right or wrong, if it is short enough to be guessed and was not right here before. So who
+    fails again and again behind a proxy, where all clients have one address, keeps out nobody with a token that
+    `accounts add` has made.
     """
 
     def __init__(self, failures_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,12 +106,13 @@ class SignIns:
         mark = fingerprint(token)
         # Hashes of a beginning, so that no part of a token is kept.
         keys = (f"address {address}", f"token {fingerprint(token[:_PREFIX_CHARACTERS])}")
-        if mark not in self._right:
+        if mark not in self._right and len(token) < _UNGUESSABLE_CHARACTERS:
             self._refuse(keys)
         try:
             account = tokens.account_of(token)
         except NotAuthenticatedError:
             self._right.pop(mark, None)
+            self._refuse(keys)
             for key in keys:
                 self._failures.count(key)
             raise
@@ -125,6 +130,23 @@ class SignIns:
             )
 
 
+class Refusals:
+    """Which refusals the audit stream tells: of each address 60 a minute, so that nobody fills the log with them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._told = Rate(_REFUSALS_TOLD_PER_MINUTE, clock)
+        self._untold = 0
+
+    def untold(self, address: str) -> int | None:
+        """Return how many were not told since the last one that was; None if this one, of an address, is not either."""
+        if self._told.wait(address) > 0:
+            self._untold += 1
+            return None
+        self._told.count(address)
+        untold, self._untold = self._untold, 0
+        return untold
+
+
 class Rates:
     """All that is limited by rate, in this process."""
 
@@ -132,3 +154,4 @@ class Rates:
         self.requests = Rate(settings.requests_per_minute)
         self.submissions = Rate(settings.submissions_per_minute)
         self.sign_ins = SignIns(settings.sign_in_failures_per_minute)
+        self.refusals = Refusals()

@@ -86,7 +86,7 @@ class Services:
         try:
             return self.rates.sign_ins.account_of(self.access_tokens, token, address)
         except (NotAuthenticatedError, TooManyRequestsError) as error:
-            audit.tell_refused(address, str(error))
+            self._tell_refused(address, str(error))
             raise
 
     def check(self, access_token: str, address: str) -> Account:
@@ -98,8 +98,12 @@ class Services:
         try:
             return self.access_tokens.check(access_token)
         except NotAuthenticatedError as error:
-            audit.tell_refused(address, str(error))
+            self._tell_refused(address, str(error))
             raise
+
+    def _tell_refused(self, address: str, reason: str) -> None:
+        if (untold := self.rates.refusals.untold(address)) is not None:
+            audit.tell_refused(address, reason, untold=untold)
 
     async def limits(self, caller: Identity) -> AccountLimits:
         """Return the limits of the caller's instance: what an admin has set over the API, else what its file says."""

@@ -58,6 +58,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
                 listener,
                 limits=ConnectionLimits(total=settings.max_connections, each=settings.max_connections_each),
                 certificate=certificate,
+                trusted_proxies=settings.trusted_proxies,
                 announce=partial(_announce, services, slots, internal_url),
                 drain=drain,
                 close=close,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
@@ -69,6 +69,7 @@ async def serve_app(  # noqa: PLR0913 - what a process is
     *,
     limits: ConnectionLimits,
     certificate: Certificate | None = None,
+    trusted_proxies: Sequence[str] = (),
     announce: Callable[[str], None],
     drain: Callable[[], Coroutine[Any, Any, None]],
     close: Callable[[], Awaitable[None]],
@@ -80,6 +81,7 @@ async def serve_app(  # noqa: PLR0913 - what a process is
         listener: From `listen`.
         limits: Of the number of its connections.
         certificate: For TLS; without one it serves plain HTTP.
+        trusted_proxies: Addresses and networks whose `X-Forwarded-For` is believed.
         announce: Told the URL.
         drain: Brings what runs to an end.
         close: Called after that, so that no request is waited for in vain.
@@ -87,7 +89,7 @@ async def serve_app(  # noqa: PLR0913 - what a process is
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    server = _server(app, limits, certificate)
+    server = _server(app, limits, certificate, trusted_proxies)
     announce(_url(listener, "https" if certificate else "http"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     kept = KeptTasks()
@@ -144,7 +146,12 @@ async def _either(*awaitables: "asyncio.Future[None] | Coroutine[Any, Any, objec
         task.result()
 
 
-def _server(app: ASGIApp, limits: ConnectionLimits, certificate: Certificate | None = None) -> _Server:
+def _server(
+    app: ASGIApp,
+    limits: ConnectionLimits,
+    certificate: Certificate | None = None,
+    trusted_proxies: Sequence[str] = (),
+) -> _Server:
     within, closed = limits.within_descriptors(), FailureLog(logger)
     protocol: Callable[..., asyncio.Protocol] = partial(GuardedConnection, limits=within, closed=closed)
     if certificate is not None:
@@ -157,6 +164,9 @@ def _server(app: ASGIApp, limits: ConnectionLimits, certificate: Certificate | N
         backlog=min(_BACKLOG, within.total),
         log_config=None,
         access_log=False,
+        # Uvicorn would believe whoever is on loopback, and read a variable of its own.
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=list(trusted_proxies),
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kit.server.api_in_process import api_in_process, body
-from qiskit_runtime_server.api.rates import Rate
+from qiskit_runtime_server.api.audit import NAME
+from qiskit_runtime_server.api.rates import Rate, Refusals
 from qiskit_runtime_server.errors import TooManyRequestsError
 
 
@@ -56,6 +57,34 @@ async def test_who_guesses_tokens_is_slowed_down_and_who_is_signed_in_is_not(tmp
         # A right guess is not told from a wrong one.
         assert (await api.bob.get("/jobs")).status_code == 429
         assert (await api.alice.get("/jobs")).status_code == 200
+
+
+async def test_tokens_that_nobody_guesses_are_looked_at_however_many_sign_ins_fail(tmp_path: Path) -> None:
+    right, wrong = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+    async with api_in_process(tmp_path, sign_in_failures_per_minute=5) as api:
+        (tmp_path / "carol").write_text(right)
+        for number in range(10):
+            await api.nobody.post("/identity/token", data={"apikey": f"{number}-guess"})
+        answers = [await api.nobody.post("/identity/token", data={"apikey": tried}) for tried in (wrong, right)]
+        assert [answer.status_code for answer in answers] == [429, 200]
+
+
+async def test_refusals_do_not_fill_the_audit_stream(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with api_in_process(tmp_path) as api:
+        for number in range(100):
+            forged = {"Authorization": f"Bearer {number}"}
+            assert (await api.nobody.get("/api/v1/jobs", headers=forged)).status_code == 401
+            await api.nobody.post("/identity/token", data={"apikey": f"{number}-guess"})
+    assert sum(record.name == NAME for record in caplog.records) < 70
+
+
+def test_refusals_that_were_not_told_are_counted() -> None:
+    clock = Clock()
+    refusals = Refusals(clock)
+    assert [refusals.untold("address") for _ in range(62)] == [0] * 60 + [None] * 2
+    assert refusals.untold("another") == 2
+    clock.seconds += 1
+    assert refusals.untold("address") == 0
 
 
 async def test_an_account_has_a_rate_of_requests_and_one_of_submissions(tmp_path: Path) -> None:
