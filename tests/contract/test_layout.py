@@ -60,7 +60,7 @@ def _not_final(module: Path) -> Iterator[str]:
 
 
 PRIVATE = {
-    "qiskit_runtime_server": {"programs/private_names.py", "simulation/noise_models.py"},
+    "qiskit_runtime_server": {"programs/private_names.py", "simulation/noise_models.py", "worker/fork_server.py"},
     "qiskit_runtime_operator": set(),
 }
 

@@ -41,6 +41,7 @@ from qiskit_runtime_server.messages.messages import (
     Task,
 )
 from qiskit_runtime_server.worker.confinement import confine_calls, confine_files, folders_of
+from qiskit_runtime_server.worker.fork_server import let_fork_server_end
 
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
@@ -91,8 +92,6 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     _die_with_parent()
     _settle_in(scratch)
     begin_log("warning", spec.log_format)
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of its jobs.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - the server must not import qiskit
         from qiskit_runtime_server.worker.template import LIBRARIES  # noqa: PLC0415
@@ -239,13 +238,14 @@ def _read(connection: socket.socket, size: int) -> bytearray | None:
 
 
 def _die_with_parent() -> None:
-    """Name this process, and have the kernel kill it when its parent dies, which that one does with the server.
+    """Name this process, and have the kernel kill it when its parent dies, which the fork server does with the server.
 
     This is for Linux; elsewhere, and where the parent is dead already, the closed socket ends it after its job.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME)
+    let_fork_server_end()
 
 
 def _limit_memory(memory_bytes: int | None) -> None:

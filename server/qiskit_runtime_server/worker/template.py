@@ -21,7 +21,7 @@ _MODULES: Final = (
 
 
 def _prepare() -> ThreadpoolController:
-    # Ctrl-C reaches the whole process group, and the server decides what becomes of its jobs.
+    # Ctrl-C reaches the whole process group, and the server decides what becomes of its jobs. Workers inherit this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A pool of threads does not survive a fork, so that NumPy makes none; workers set what they are to have.
     os.environ.update(OPENBLAS_NUM_THREADS="1")

@@ -161,6 +161,14 @@ def templates_of(server: ServerProcess) -> set[int]:
     return {pid for pid in children if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is more than an entry that nobody has collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _processes() -> Iterator[tuple[int, str, int]]:
     """Iterate over the id, the name and the parent of each process that lives."""
     for path in Path("/proc").glob("[0-9]*"):

@@ -16,21 +16,13 @@ import pytest
 from qiskit import QuantumCircuit
 
 from kit import TESTS
-from kit.server.cluster_processes import Plugins, templates_of, wait_until, workers_of
+from kit.server.cluster_processes import Plugins, is_alive, templates_of, wait_until, workers_of
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
 from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer
 
 
 def another_worker_lives(server: ServerProcess, worker: int) -> bool:
     return bool(workers_of(server) - {worker})
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether a process exists and is more than an entry that nobody has collected yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def start_long_job(client: httpx.Client, **changes: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from kit.server.cluster_processes import Cluster, wait_until, workers_of
+from kit.server.cluster_processes import Cluster, is_alive, templates_of, wait_until, workers_of
 from kit.server.http_jobs import end_of, signed_in, submit_named, when
 from kit.server.server_process import STOP_SECONDS, ServerProcess
 
@@ -95,6 +95,17 @@ def test_a_job_of_an_executor_that_is_killed_completes_on_another_and_its_succes
             while successor.process.pid not in cluster.starts("nap 1"):
                 jobs = [submit_named(client, "nap 1") for _ in range(2)]
                 assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
+
+
+def test_a_worker_that_is_inside_a_job_ends_with_its_executor(cluster: Cluster) -> None:
+    executor = cluster.executor()
+    with signed_in(cluster.api(executor.url).url) as client:
+        submit_named(client, cluster.held)
+        cluster.wait_for_start(cluster.held)
+    left = workers_of(executor) | templates_of(executor)
+    assert len(left) == 2
+    executor.stop(signal.SIGKILL)
+    wait_until(lambda: not any(map(is_alive, left)), seconds=10)
 
 
 def test_a_job_goes_on_where_it_was_when_its_api_is_killed(cluster: Cluster, standing: list[ServerProcess]) -> None:

@@ -15,6 +15,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime import RuntimeEncoder
 
 from kit.faults.scripted_executor import AbortingExecutor, BrokenExecutor, ScriptedExecutor
+from kit.server.cluster_processes import is_alive
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
@@ -79,11 +80,6 @@ async def two_slots() -> AsyncIterator[Slots]:
         yield pool
 
 
-def is_alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 async def test_a_job_starts_and_completes(slots: Slots) -> None:
     slot = await slots.reserve()
     events = await ends(slot, task("zeros"))
@@ -93,6 +89,15 @@ async def test_a_job_starts_and_completes(slots: Slots) -> None:
     assert json.loads(events[-1].result)["__type__"] == "PrimitiveResult"
     assert events[-1].metrics.slot_seconds is not None
     assert events[-1].metrics.slot_seconds >= events[-1].metrics.seconds > 0
+
+
+async def test_ctrl_c_which_reaches_the_whole_process_group_ends_no_worker(slots: Slots) -> None:
+    slot = await slots.reserve()
+    pid = slot.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGINT)
+    assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
+    assert slot.pid == pid
 
 
 async def test_a_large_result_waits_for_room_in_the_parent_while_the_slot_shows_signs_of_life(slots: Slots) -> None:
