@@ -16,7 +16,7 @@ from qiskit_runtime_server.programs.options.mitigation import Randomizations
 from qiskit_runtime_server.programs.options.options import Options
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Plan
+from qiskit_runtime_server.simulation.plan import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import Wish
 

@@ -22,7 +22,9 @@ from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import Component, split
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import PRODUCT, Noise, Part, Plan, PropagatedPart, planned
+from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
+from qiskit_runtime_server.simulation.plan import PRODUCT, Noise, Plan
+from qiskit_runtime_server.simulation.planner import planned
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import AUTOMATIC, Wish
 

@@ -20,7 +20,7 @@ from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.programs.device.shots import Journal, SimulatedShots
 from qiskit_runtime_server.programs.options.options import sampler_options, with_seed
 from qiskit_runtime_server.programs.sampler import execute
-from qiskit_runtime_server.simulation.planner import Plan
+from qiskit_runtime_server.simulation.plan import Plan
 
 DEVICE: Final = "fake_torino"
 """Its first row of qubits is a line, and it has the gates of today's processors."""

@@ -17,7 +17,7 @@ from qiskit_runtime_server.programs.device.progress import ProgressMeter
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Plan
+from qiskit_runtime_server.simulation.plan import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import GivenWish, Wish
 

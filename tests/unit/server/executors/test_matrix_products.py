@@ -23,7 +23,7 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import SampleTask, Truncation
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Plan
+from qiskit_runtime_server.simulation.plan import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import Approximation, Wish
 

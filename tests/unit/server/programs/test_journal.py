@@ -6,7 +6,7 @@ import math
 import pytest
 
 from qiskit_runtime_server.programs.device.shots import LONG_SECONDS, Journal
-from qiskit_runtime_server.simulation.planner import Noise, Plan
+from qiskit_runtime_server.simulation.plan import Noise, Plan
 
 Lines = list[tuple[int, str]]
 

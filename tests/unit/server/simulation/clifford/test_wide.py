@@ -21,7 +21,7 @@ from qiskit_runtime_server.simulation.components import Component, split
 from qiskit_runtime_server.simulation.density import Evolution
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Plan
+from qiskit_runtime_server.simulation.plan import Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import Method, Wish
 

@@ -12,7 +12,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, Parities, SampleTask
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.planner import Noise, Plan
+from qiskit_runtime_server.simulation.plan import Noise, Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import Approximation, Method, Wish
 

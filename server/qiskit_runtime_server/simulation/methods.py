@@ -1,0 +1,160 @@
+"""How each method would run some rows of a task: what it takes, and why it cannot. What is chosen, `planner` says.
+
+executor        what it offers itself, exactly or truncated
+frames          a time that grows with gates and shots only (Gidney, 2021, https://doi.org/10.22331/q-2021-07-06-497)
+propagation     no more than its limits, as it must be tried (Rudolph et al., 2025, https://arxiv.org/abs/2505.21606)
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError
+from qiskit_runtime_server.messages.messages import PATIENCE
+from qiskit_runtime_server.simulation import advice
+from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes
+from qiskit_runtime_server.simulation.clifford.lowering import Lowering
+from qiskit_runtime_server.simulation.contract import Offer, SampleTask, Simulator
+from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
+from qiskit_runtime_server.simulation.pauli_propagation import propagation
+from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
+from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError, check
+from qiskit_runtime_server.simulation.plan import FRAMES, PROPAGATION, Noise, Plan
+from qiskit_runtime_server.simulation.wish import Approximation, Wish
+
+# What a gate or an error takes to be written, and in a block of shots.
+_SECONDS_TO_WRITE: Final = 2e-5
+_SECONDS_PER_BLOCK: Final = 1e-5
+
+Rows = NDArray[np.intp]
+"""Numbers of rows in a task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Methods:
+    """The methods that may run a task of several qubits.
+
+    Attributes:
+        task: One component of a circuit.
+        qubits: Its qubits' numbers on the device.
+        executor: Runs what is not done here.
+        wish: What the options say.
+        limit_seconds: How long the job may run.
+        report: Told of a plan that has to be tried, before it is.
+    """
+
+    task: SampleTask
+    qubits: Sequence[int]
+    executor: Simulator
+    wish: Wish
+    limit_seconds: float = math.inf
+    report: Callable[[Plan], None] = lambda _plan: None
+
+    def exactly(self, rows: Rows) -> Part:
+        """Return how the executor runs rows exactly.
+
+        Raises:
+            CircuitTooLargeError: If it cannot.
+            CircuitTooLongError: If it cannot in time.
+        """
+        return self._part(rows, self._in_time(rows, self.executor.offer(self.task.of_rows(rows))))
+
+    def truncated(self, rows: Rows) -> Part:
+        """Return how it runs them if it may truncate states; errors as in `exactly`."""
+        part, most_error = self.task.of_rows(rows), self.wish.max_truncation_error
+        expected = self.executor.expected_truncated(part, most_error)
+        if expected is not None:
+            expected = self._in_time(rows, replace(expected, truncation_error=0.0))
+            self.report(self._part(rows, expected).plan)
+        return self._part(rows, self._in_time(rows, self.executor.offer_truncated(part, most_error)))
+
+    def frames(self, rows: Rows) -> Part:
+        """Return how rows with Clifford gates only run as Clifford frames."""
+        lowering = Lowering(self.task.circuit, self.task.noise)
+        blocks = -(-self.task.shots // BLOCK_SHOTS)
+        plan = Plan(
+            qubits=tuple(self.qubits),
+            method=FRAMES,
+            noise=self._noise if lowering.exact else Noise.TWIRLED,
+            seconds=len(self.task.circuit.data) * (_SECONDS_TO_WRITE + blocks * _SECONDS_PER_BLOCK) * len(rows),
+            memory_bytes=block_bytes(len(self.qubits), self.task.shots),
+        )
+        return Part(rows=rows, plan=plan, lowering=lowering)
+
+    def propagated(self, rows: Rows, refusal: CircuitTooLargeError | None) -> PropagatedPart | None:
+        """Return how rows are run by Pauli propagation; None if they cannot be.
+
+        Args:
+            rows: Which.
+            refusal: Why nothing exact can run them; None if propagation was asked for.
+
+        Raises:
+            CircuitTooLargeError: If fewer parities at a time could be, and nothing else is left to try.
+        """
+        lowering = None if self.task.parities is None else Propagation.of(self.task.circuit, self.task.noise)
+        if lowering is None:
+            return None
+        truncated = self.wish.approximation is Approximation.TRUNCATED
+        try:
+            self._check_parities(rows)
+        except TooManyParitiesError as error:
+            if refusal is None:
+                raise
+            if truncated:
+                return None
+            raise type(refusal)(f"{refusal} {error}") from error
+        seconds, memory = propagation.limits(len(rows), exact=not truncated)
+        plan = Plan(
+            qubits=tuple(self.qubits),
+            method=PROPAGATION,
+            noise=self._noise,
+            seconds=min(seconds, self.limit_seconds),
+            memory_bytes=memory,
+        )
+        return PropagatedPart(
+            rows=rows,
+            plan=plan,
+            lowering=lowering,
+            error=self.wish.max_truncation_error if truncated else 0.0,
+            limit_seconds=self.limit_seconds,
+            refusal=refusal,
+            otherwise=partial(self.truncated, rows) if truncated and refusal else None,
+        )
+
+    @property
+    def _noise(self) -> Noise:
+        return Noise.NONE if self.task.noise is None else Noise.DEVICE
+
+    def _check_parities(self, rows: Rows) -> None:
+        """Raise `TooManyParitiesError` if a row has too many."""
+        parities = self.task.parities or ()
+        for each in {id(parities[row]): parities[row] for row in rows.tolist()}.values():
+            check(each)
+
+    def _part(self, rows: Rows, offer: Offer) -> Part:
+        plan = Plan(
+            qubits=tuple(self.qubits),
+            method=offer.method,
+            noise=self._noise,
+            seconds=offer.seconds,
+            memory_bytes=offer.memory_bytes,
+            truncation_error=offer.truncation_error,
+        )
+        return Part(rows=rows, plan=plan, truncation=offer.truncation)
+
+    def _in_time(self, rows: Rows, offer: Offer) -> Offer:
+        """Return an offer with the seconds that all rows take, or raise `CircuitTooLongError`."""
+        seconds, most_seconds = offer.seconds * len(rows), PATIENCE * self.limit_seconds
+        if math.isfinite(seconds) and seconds > most_seconds:
+            fewer = advice.fewer_shots(self.task.of_rows(rows), offer, self.executor, most_seconds)
+            raise CircuitTooLongError(
+                f"{self.task.circuit.num_qubits} qubits of the circuit are entangled: by {offer.method} their"
+                f" simulation would take about {seconds:.2g} s with a limit of {self.limit_seconds:g} s, far longer"
+                f" than the job may run. {fewer}"
+            )
+        return replace(offer, seconds=seconds)
