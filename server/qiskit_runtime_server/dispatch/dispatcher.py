@@ -41,7 +41,7 @@ from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
 from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
 from qiskit_runtime_server.jobs import JobId, JobState, RetryReason
 from qiskit_runtime_server.log.failures import FailureLog
-from qiskit_runtime_server.log.trace import of_job
+from qiskit_runtime_server.log.trace import begin_job, of_job
 from qiskit_runtime_server.messages.messages import PATIENCE, Holder
 from qiskit_runtime_server.store.port import Claim, Ended, Queued, Store
 from qiskit_runtime_server.waiting import KeptTasks, News, cancelled
@@ -246,6 +246,7 @@ class Dispatcher:
     async def _found_long(self, run: FollowedRun) -> None:
         """Let a long run go on in one of the slots for these, or bring it back to the queue."""
         job = run.claim.job
+        begin_job(job.id)
         long_slots = self._long_slots(self._pools[job.executor])
         if long_slots is None:
             return

@@ -26,7 +26,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import Job, JobId, JobState, Outcome, RetryReason
 from qiskit_runtime_server.log.failures import FailureLog
-from qiskit_runtime_server.log.trace import begin_trace, of_job
+from qiskit_runtime_server.log.trace import begin_job
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Log, Progress, Task
 from qiskit_runtime_server.store.port import Claim, Store
 from qiskit_runtime_server.waiting import backoff_seconds
@@ -109,7 +109,7 @@ class Follower:
     async def follow(self, run: FollowedRun) -> None:
         """Follow `run` to its end: the job is then ended, requeued, held, or handed over."""
         claim = run.claim
-        begin_trace(claim.job.id)
+        begin_job(claim.job.id)
         try:
             async with aclosing(self._attached(run) if run.attached else self._started(run)) as events:
                 async for event in events:
@@ -117,13 +117,13 @@ class Follower:
         except NoFreeSlotError as error:
             await self.requeue(claim, RetryReason.NOT_STARTED, str(error))
         except RunLost as error:
-            logger.warning("Job %s: %s", claim.job.id, error, extra=of_job(claim.job.id))
+            logger.warning("Job %s: %s", claim.job.id, error)
             await asyncio.sleep(_pause_seconds(claim.job.losses))
             await self.requeue(claim, RetryReason.LOST, str(error))
         except HeldError as error:
             await self._hold(claim, str(error))
         except JobNotFoundError:
-            logger.info("Job %s was deleted before it started.", claim.job.id, extra=of_job(claim.job.id))
+            logger.info("Job %s was deleted before it started.", claim.job.id)
         except asyncio.CancelledError:
             # Harmless for a cancelled job, whose claim is void; a drained one goes back to its place in the queue.
             if not run.handed_over:
@@ -199,7 +199,7 @@ class Follower:
                 case Completed(metrics=metrics, result=result):
                     await self._end(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), result)
                 case Failed(worker_died=True, reason=reason):
-                    logger.warning("Job %s: %s", claim.job.id, reason, extra=of_job(claim.job.id))
+                    logger.warning("Job %s: %s", claim.job.id, reason)
                     await self.requeue(claim, RetryReason.WORKER_DIED, reason)
                 case Failed(reason=reason, code=code, metrics=metrics):
                     outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics)
@@ -227,17 +227,14 @@ class Follower:
         try:
             await insist(partial(self._store.documents.append_log, job_id, text))
         except StoreFullError as error:
-            logger.warning(
-                "A part of the log of job %s could not be stored and is lost: %s", job_id, error, extra=of_job(job_id)
-            )
+            logger.warning("A part of the log of job %s could not be stored and is lost: %s", job_id, error)
 
     async def _end(self, claim: Claim, outcome: Outcome, result: bytes | None) -> None:
         try:
             await self._write_end(claim, outcome, result)
         except StoreFullError as error:
             reason = f"The result, {len(result or b'')} bytes, could not be stored: {error}"
-            about = of_job(claim.job.id)
-            logger.error("Job %s: %s", claim.job.id, reason, extra=about)  # noqa: TRY400 - the reason says it
+            logger.error("Job %s: %s", claim.job.id, reason)  # noqa: TRY400 - the reason says it
             failed = Outcome(
                 state=JobState.FAILED, reason=reason, reason_code=InternalError.code, metrics=outcome.metrics
             )
@@ -248,7 +245,6 @@ class Follower:
             logger.info(
                 "Job %s is not ours any more under fence %d: it ended otherwise, or was taken over.",
                 *claim.key,
-                extra=of_job(claim.job.id),
             )
             self._metrics.result_refused(claim.job.executor)
 

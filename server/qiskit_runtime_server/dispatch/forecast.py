@@ -1,8 +1,10 @@
 """When a queued job may be expected to start: by when those that run end, and by what such jobs took lately.
 
 The api does not read circuits, so nothing is known of a queued job itself: each counts as long as the mean of the jobs
-that ended on its executor since yesterday (UTC). Jobs are taken to start by age. The work ahead of a job is poured over
-the slots, like water over steps, each as high as its slot is busy:
+that ended on its executor since yesterday (UTC). Jobs are taken to start by age, as `position_in_queue` counts them and
+not in the order of turns (`store.fair_share`): who comes next there depends on which jobs end first, and on what others
+submit meanwhile. The work ahead of a job is poured over the slots, like water over steps, each as high as its slot is
+busy:
 
     slots free in 0 s and 60 s, 4 jobs of 30 s ahead      start in 90 s: 90 s of work fit in one slot, 30 s in the other
 """

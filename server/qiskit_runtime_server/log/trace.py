@@ -7,15 +7,21 @@ job's id, finds every line about it, in apis, executor services and workers:
     POST /jobs                trace 4f1c…, and if it is accepted job 4f1c…
     POST /jobs/4f1c…/cancel   trace 4f1c…
     GET /backends             trace 90ab…
+
+What follows a job or runs it begins with `begin_job`, and what it does from then on writes lines about that job. Where
+one task looks after many jobs, each line says by `of_job` which one it is about.
 """
 
 import logging
 import re
 import uuid
+from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Final
 
-_TRACE: Final[ContextVar[str]] = ContextVar("trace", default="")
+_ABOUT: Final[ContextVar[Mapping[str, str]]] = ContextVar("about", default=MappingProxyType({}))
+"""What lines of this task have beside their message."""
 _JOB_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -26,13 +32,18 @@ def begin_trace(trace: str | None = None) -> str:
         The trace.
     """
     trace = trace or uuid.uuid4().hex
-    _TRACE.set(trace)
+    _ABOUT.set({"trace": trace})
     return trace
+
+
+def begin_job(job_id: str) -> None:
+    """Have what this task, and those that it begins from now on, write to the log be about a job."""
+    _ABOUT.set(of_job(job_id))
 
 
 def current_trace() -> str:
     """Return the trace that lines carry now; a new one, from now on, if they carry none."""
-    return _TRACE.get() or begin_trace()
+    return _ABOUT.get().get("trace") or begin_trace()
 
 
 def is_trace(text: str) -> bool:
@@ -40,19 +51,18 @@ def is_trace(text: str) -> bool:
     return _JOB_ID.fullmatch(text) is not None
 
 
-def of_job(job_id: str) -> dict[str, object]:
+def of_job(job_id: str) -> dict[str, str]:
     """Return what a line about a job has beside its message, whatever it is written by."""
     return {"job": job_id, "trace": job_id}
 
 
 class Traced(logging.Filter):
-    """Gives each record the trace of the task that writes it, if it does not come with one."""
+    """Gives each record the trace and the job of the task that writes it, if it does not come with a trace."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the record."""
-        trace = _TRACE.get()
-        if trace and not hasattr(record, "trace"):
-            record.trace = trace
+        if not hasattr(record, "trace"):
+            vars(record).update(_ABOUT.get())
         return True
 
 

@@ -28,7 +28,7 @@ from qiskit_runtime_server.errors import (
     is_panic,
 )
 from qiskit_runtime_server.log.lines import LogFormat, begin_log
-from qiskit_runtime_server.log.trace import begin_trace
+from qiskit_runtime_server.log.trace import begin_job
 from qiskit_runtime_server.messages.messages import (
     LENGTH,
     Completed,
@@ -117,7 +117,7 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     tasks = msgspec.msgpack.Decoder(Task)
     while (frame := _receive(connection)) is not None:
         task = tasks.decode(frame)
-        begin_trace(task.job_id)
+        begin_job(task.job_id)
         _send(connection, _outcome(run_program, task, executor, connection))
         del frame, task
         _trim()

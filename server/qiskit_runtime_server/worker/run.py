@@ -77,12 +77,19 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
     journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds, expect)
+    simulated = not is_dry_run(task.backend_name)
     source: ShotSource = (
-        DryRun(executor, journal)
-        if is_dry_run(task.backend_name)
-        else SimulatedShots(executor, journal, ProgressMeter(tell))
+        SimulatedShots(executor, journal, ProgressMeter(tell)) if simulated else DryRun(executor, journal)
     )
-    job = _Job(task=task, executor=executor, source=source, log=log, announce=journal.announce, decoded=decoded)
+    job = _Job(
+        task=task,
+        executor=executor,
+        source=source,
+        simulated=simulated,
+        log=log,
+        announce=journal.announce,
+        decoded=decoded,
+    )
     outcome = program(job)
     metrics = Metrics(
         seconds=source.seconds,
@@ -125,6 +132,7 @@ class _Job:
     Attributes:
         executor: That of the task.
         source: Takes the shots on it, or pretends to.
+        simulated: Whether the executor is to run it.
         log: Takes lines for the job's log.
         announce: Takes one that says what will be run.
         decoded: To be called when the params have been decoded.
@@ -133,14 +141,10 @@ class _Job:
     task: Task
     executor: BaseExecutor
     source: ShotSource
+    simulated: bool
     log: Callable[[str], None]
     announce: Callable[[str], None]
     decoded: Callable[[], None]
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the executor is to run it."""
-        return not is_dry_run(self.task.backend_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import Final
 
 from qiskit_runtime_server.errors import InternalError, NoFreeSlotError
-from qiskit_runtime_server.log.trace import begin_trace, of_job
+from qiskit_runtime_server.log.trace import begin_job, of_job
 from qiskit_runtime_server.messages.messages import (
     Completed,
     Confirmation,
@@ -153,15 +153,14 @@ class Run:
         self._news.tell()
 
     async def _go(self, run: AsyncGenerator[Event, None]) -> None:
-        begin_trace(self.job_id)
+        begin_job(self.job_id)
         try:
             async with aclosing(run) as events:
                 async for event in events:
                     if not isinstance(event, Heartbeat):
                         self._add(event)
         except Exception as error:
-            about = of_job(self.job_id)
-            logger.exception("The run of job %s failed in this executor, not in its program.", self.job_id, extra=about)
+            logger.exception("The run of job %s failed in this executor, not in its program.", self.job_id)
             self._add(Failed(reason=f"{type(error).__name__}: {error}", code=InternalError.code, worker_died=True))
 
 

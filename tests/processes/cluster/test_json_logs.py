@@ -94,6 +94,7 @@ def test_the_trace_that_a_client_sees_is_that_of_its_job_in_every_log(cluster: C
     whats = [line["message"].replace(job_id, "ID").partition(":")[0] for line in said["api"]]
     assert whats == [
         "Job ID accepted",
+        "submit",
         "Job ID started",
         "Job ID ended Completed",
         "POST /api/v1/jobs/ID/cancel answered 409, trace ID",

@@ -126,7 +126,8 @@ class JobMetrics(Answer):
     progress: RunProgress | None
     """Of a job that runs for some seconds; null otherwise, and of a plug-in's own primitives."""
     estimated_start_time: Time | None
-    """About when a queued job starts, by what ran on its executor since yesterday; null if too little is known."""
+    """About when a queued job starts, by what ran on its executor since yesterday, as if older jobs came first whosever
+    they are; null if too little is known."""
     estimated_completion_time: Time | None
     """About when it ends: for a running job by its speed so far, before that by its plan; null as above."""
     position_in_queue: int | None

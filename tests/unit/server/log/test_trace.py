@@ -4,17 +4,18 @@ import ast
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 import qiskit_runtime_server
-from qiskit_runtime_server.log.trace import TextFormatter, Traced, begin_trace, current_trace, of_job
+from qiskit_runtime_server.log.trace import TextFormatter, Traced, begin_job, begin_trace, current_trace, of_job
 
 OF_A_JOB = re.compile(r"[Jj]ob %s")
 
 
-def text_of(message: str, *args: object, extra: dict[str, object] | None = None) -> str:
+def text_of(message: str, *args: object, extra: Mapping[str, object] | None = None) -> str:
     """Return the line of a log for people that a call of the logger becomes."""
     record = logging.getLogger("a").makeRecord("a", logging.INFO, __file__, 1, message, args, None, extra=extra)
     assert Traced().filter(record)
@@ -41,16 +42,34 @@ async def test_a_trace_that_the_message_quotes_is_not_said_twice() -> None:
     assert text_of("Job %s ended.", "j2", extra=of_job("j2")) == "Job j2 ended."
 
 
+async def test_lines_of_what_follows_a_job_are_about_it_unless_they_say_another() -> None:
+    begin_job("j1")
+    records = [logging.makeLogRecord({}), logging.makeLogRecord(dict(of_job("j2")))]
+    assert all(Traced().filter(record) for record in records)
+    assert [(vars(record)["job"], vars(record)["trace"]) for record in records] == [("j1", "j1"), ("j2", "j2")]
+    begin_trace("t1")
+    record = logging.makeLogRecord({})
+    assert Traced().filter(record)
+    assert (vars(record)["trace"], "job" in vars(record)) == ("t1", False)
+
+
 async def test_without_a_trace_a_line_is_as_ever() -> None:
     assert text_of("Listening.") == "Listening."
 
 
 def calls_about_jobs() -> list[tuple[str, ast.Call]]:
-    """Return the calls of loggers whose message names a job, with where they stand."""
+    """Return the calls of loggers whose message names a job, with where they stand.
+
+    Those of a class that begins with its job are left out: its lines are about that one.
+    """
     return [
         (f"{file.name}:{node.lineno}", node)
         for file in Path(qiskit_runtime_server.__file__).parent.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text()))
+        for statement in ast.parse(file.read_text()).body
+        if not (
+            isinstance(statement, ast.ClassDef) and re.search(r"\bbegin_job\((self|claim)\.", ast.unparse(statement))
+        )
+        for node in ast.walk(statement)
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).startswith("logger.")
         and any(OF_A_JOB.search(ast.unparse(argument)) for argument in node.args)
