@@ -38,6 +38,7 @@ ServerError
     ├── AccountsFileError      accounts.toml makes no sense; a server that runs goes on with what it said before
     ├── DataDirectoryError     the folder is in use, or of a kind that loses data
     │   └── DataDirectoryInUseError another server has it
+    ├── DatabaseDamagedError   a part of the database's files cannot be read
     └── UnknownExecutorError   no executor of that name is installed
 """
 
@@ -246,6 +247,10 @@ class DataDirectoryError(StartupError):
 
 class DataDirectoryInUseError(DataDirectoryError):
     """Another server has the data folder."""
+
+
+class DatabaseDamagedError(StartupError):
+    """A part of the database's files cannot be read, or is missing."""
 
 
 class UnknownExecutorError(StartupError):

@@ -33,6 +33,7 @@ from qiskit_runtime_server.roles.selftest import run_selftest
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Retention, Store
 from qiskit_runtime_server.store.sqlite.database import open_sqlite
+from qiskit_runtime_server.store.sqlite.folder import KEY_NAME
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _directory(settings: Settings) -> Directory:
 def _signing_key(settings: Settings) -> str:
     if settings.signing_key is not None:
         return settings.signing_key.get_secret_value()
-    path = settings.data_dir / "signing.key"
+    path = settings.data_dir / KEY_NAME
     if not path.exists():
         # Under its own name only once it is whole; the folder's lock keeps others away.
         draft = path.with_suffix(".new")

@@ -55,5 +55,6 @@ def _upgrade(connection: Connection) -> None:
         command.upgrade(config, HEAD)
     except CommandError as error:
         raise StartupError(
-            f"The database has a schema that this release does not know; a newer one has written it ({error})."
+            f"A newer release has written the database, whose schema this one does not know ({error}): run that"
+            " release, or restore a backup from before the upgrade."
         ) from error

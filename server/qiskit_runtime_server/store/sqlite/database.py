@@ -11,19 +11,25 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from qiskit_runtime_server.errors import DataDirectoryInUseError, StoreFullError, StoreUnavailableError
+from qiskit_runtime_server.errors import (
+    DatabaseDamagedError,
+    DataDirectoryInUseError,
+    StartupError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from qiskit_runtime_server.store.port import Store
 from qiskit_runtime_server.store.sql.database import Database, Now
 from qiskit_runtime_server.store.sql.migration import migrate
 from qiskit_runtime_server.store.sql.schema import IS_RUNNING, jobs
 from qiskit_runtime_server.store.sql.store import SqlStore
-from qiskit_runtime_server.store.sqlite.folder import FolderLock, take_folder
+from qiskit_runtime_server.store.sqlite.check import damaged, is_damage, refuse_damage
+from qiskit_runtime_server.store.sqlite.folder import FILE_NAME, KEY_NAME, FolderLock, new_file, take_folder
 
 logger = logging.getLogger(__name__)
-_FILE_NAME: Final = "store.db"
 _FOLDER_CHECK_SECONDS: Final = 0.5
 _READERS: Final = 2
 _BUSY_MILLISECONDS: Final = 10_000
@@ -62,11 +68,13 @@ class SqliteDatabase(Database):
 
         Raises:
             StoreFullError: If the disk is full.
-            StoreUnavailableError: If the file cannot be reached.
+            StoreUnavailableError: If the file cannot be reached, or is damaged.
         """
         try:
             return await call()
-        except OperationalError as error:
+        except DatabaseError as error:
+            if is_damage(error.orig):
+                raise StoreUnavailableError(damaged(self._file, error.orig)) from error
             code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
             if code == sqlite3.SQLITE_FULL:
                 raise StoreFullError(f"The disk of {self._file.parent} is full.") from error
@@ -116,13 +124,28 @@ async def open_sqlite(
 
     Raises:
         DataDirectoryError: If the folder is in use or of a kind that loses data.
-        StartupError: If a newer release has written the database.
+        DatabaseDamagedError: If a part of the database cannot be read.
+        StartupError: If a newer release has written the database, or something else than this server.
     """
     lock = await _take(folder, wait)
-    database = SqliteDatabase(folder / _FILE_NAME, clock)
+    file = folder / FILE_NAME
+    try:
+        await asyncio.to_thread(refuse_damage, file, used=(folder / KEY_NAME).exists())
+        if not file.exists():
+            new_file(file)
+    except BaseException:
+        lock.release()
+        raise
+    database = SqliteDatabase(file, clock)
     store = SqlStore(database, lock.release)
     try:
         await database.change(_prepare)
+    except SQLAlchemyError as error:
+        await store.close()
+        cause = getattr(error, "orig", None) or error
+        if is_damage(cause):
+            raise DatabaseDamagedError(damaged(file, cause)) from error
+        raise StartupError(f"The database {file} cannot be used: {cause}.") from error
     except BaseException:
         await store.close()
         raise

@@ -1,19 +1,33 @@
-"""The data folder: one server at a time, and never on a network file system."""
+"""The data folder: one server at a time, nobody else's business, and never on a network file system."""
 
 import fcntl
+import logging
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Final
 
 from qiskit_runtime_server.errors import DataDirectoryError, DataDirectoryInUseError
 
+KEY_NAME: Final = "signing.key"
+"""What a server that is given no key makes in its folder, once its database is there."""
+
+FILE_NAME: Final = "store.db"
+"""The database."""
+
 _LOCK_NAME: Final = "lock"
+_FILES: Final = {FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", _LOCK_NAME, KEY_NAME}
+# What the root of a volume may hold, too.
+_OF_A_VOLUME: Final = {"lost+found"}
+_OTHERS: Final = 0o077
 _MOUNTS: Final = Path("/proc/self/mounts")
 _NETWORK_FILE_SYSTEM: Final = re.compile(
     r"(fuse\.)?(9p|afp|afs|beegfs|ceph|cephfs|cifs|davfs2?|gcsfuse|glusterfs|gpfs|juicefs|lustre|ncpfs|nfs4?|orangefs"
     r"|pvfs2|rclone|s3fs|smb2|smb3|smbfs|sshfs)"
 )
+
+logger = logging.getLogger(__name__)
 
 
 class FolderLock:
@@ -28,7 +42,10 @@ class FolderLock:
 
 
 def take_folder(folder: Path) -> FolderLock:
-    """Create the folder if need be, readable by its owner only, and lock it.
+    """Create the folder if need be, take from others what they may do with it and its files, and lock it.
+
+    What belongs to another user, as the root of a volume does, and a folder that holds other things, are left as they
+    are.
 
     Raises:
         DataDirectoryInUseError: If another process has it.
@@ -37,9 +54,36 @@ def take_folder(folder: Path) -> FolderLock:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_network_file_system(folder.resolve())
+        _close_to_others(folder)
         return _lock(folder / _LOCK_NAME)
     except OSError as error:
         raise DataDirectoryError(f"The data folder {folder} cannot be used: {error.strerror or error}.") from error
+
+
+def new_file(path: Path) -> None:
+    """Make an empty file that only its owner may read; what SQLite puts beside it gets the same mode."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _close_to_others(folder: Path) -> None:
+    for name in _FILES:
+        _close(folder / name)
+    if {path.name for path in folder.iterdir()} <= _FILES | _OF_A_VOLUME:
+        _close(folder)
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        logger.warning(
+            "Everybody on this machine may replace the files in the data folder %s: change its mode.", folder
+        )
+
+
+def _close(path: Path) -> None:
+    try:
+        status = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if status.st_mode & _OTHERS and status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode):
+        path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS)
 
 
 def file_system_type(folder: Path, mounts: str) -> str | None:

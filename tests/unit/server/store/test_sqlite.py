@@ -99,6 +99,51 @@ async def test_the_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: mode(path) for path in folder.iterdir()}
+
+
+def open_to_all(folder: Path, *names: str) -> None:
+    """Make files in a folder, if they are missing, and let everybody read them and do anything with the folder."""
+    for name in names:
+        (folder / name).touch()
+        (folder / name).chmod(0o644)
+    folder.chmod(0o777)
+
+
+async def test_the_databases_files_are_their_owners_only(tmp_path: Path, new_job: NewJob) -> None:
+    umask = os.umask(0o022)
+    try:
+        store = await open_sqlite(tmp_path / "data")
+        await store.jobs.add(new_job(), b"{}")
+        found = modes(tmp_path / "data")
+        await store.close()
+    finally:
+        os.umask(umask)
+    assert found == dict.fromkeys(("lock", "store.db", "store.db-wal", "store.db-shm"), 0o600)
+
+
+async def test_what_others_may_do_with_a_folder_of_before_is_taken_from_them(folder: Path) -> None:
+    open_to_all(folder, "store.db", "signing.key")
+    await (await open_sqlite(folder)).close()
+    assert mode(folder) == 0o700
+    assert set(modes(folder).values()) == {0o600}
+
+
+async def test_a_folder_that_holds_other_things_keeps_its_mode_but_not_the_databases_files(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_to_all(folder, "store.db", "thesis.txt")
+    await (await open_sqlite(folder)).close()
+    assert mode(folder) == 0o777
+    assert modes(folder) == {"lock": 0o600, "store.db": 0o600, "thesis.txt": 0o644}
+    assert "Everybody on this machine may replace the files" in caplog.text
+
+
 @pytest.mark.usefixtures("sqlite_store")
 async def test_a_second_server_on_the_folder_is_refused_and_told_who_has_it(folder: Path) -> None:
     with pytest.raises(DataDirectoryError, match=rf"{re.escape(str(folder))} is in use .*process {os.getpid()}"):
@@ -133,13 +178,6 @@ async def test_closing_waits_for_the_calls_that_are_under_way(folder: Path, new_
     store = await open_sqlite(folder)
     assert (await store.jobs.find(ALICE, JobQuery()))[1] == 5
     await store.close()
-
-
-async def test_a_store_that_cannot_be_opened_gives_its_folder_back(folder: Path) -> None:
-    (folder / "store.db").write_bytes(b"this is no database" * 100)
-    for _ in range(2):
-        with pytest.raises(Exception, match="file is not a database"):
-            await open_sqlite(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
