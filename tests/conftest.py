@@ -40,13 +40,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the chosen tests need before the first of them starts, for builds take longer than a test may."""
     needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if session.config.option.collectonly or not needed & {"control_plane", "helm", "kubectl"}:
+    if session.config.option.collectonly or not needed & {"control_plane", "helm", "kubectl", "oras", "cosign"}:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     try:
         with capture.global_and_fixture_disabled():
             binaries = KubernetesBinaries(session.config.option.kubernetes)
             binaries.ensure([*CONTROL_PLANE, *sorted(needed & {"helm", "kubectl"})])
+            KubernetesBinaries("release").ensure(sorted(needed & {"oras", "cosign"}))
     except BinariesUnavailableError as error:
         session.config.stash[UNAVAILABLE] = str(error)
 
@@ -65,6 +66,25 @@ def kubernetes_binaries(pytestconfig: pytest.Config) -> KubernetesBinaries:
 def helm(kubernetes_binaries: KubernetesBinaries) -> Path:
     """The real helm."""
     return kubernetes_binaries.path("helm")
+
+
+@pytest.fixture(scope="session")
+def release_binaries(kubernetes_binaries: KubernetesBinaries) -> KubernetesBinaries:
+    """What releases are made with; there, if those of Kubernetes are."""
+    assert kubernetes_binaries
+    return KubernetesBinaries("release")
+
+
+@pytest.fixture(scope="session")
+def oras(release_binaries: KubernetesBinaries) -> Path:
+    """The program that puts the chart into an OCI layout."""
+    return release_binaries.path("oras")
+
+
+@pytest.fixture(scope="session")
+def cosign(release_binaries: KubernetesBinaries) -> Path:
+    """The program that signs releases. Its build takes ten minutes."""
+    return release_binaries.path("cosign")
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ def test_every_value_is_described_and_every_variable_is_a_setting(helm: Path, tm
     settings = Settings.load(**{name.removeprefix("QRO_").lower(): value for name, value in variables.items()})
     assert settings.namespaces == ("a", "b")
     assert settings.monitoring_namespaces == ("monitoring", "keda")
-    assert settings.api_image == "registry.test/qiskit/qiskit-runtime-server-api:0.1.0"
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert settings.api_image == f"registry.test/qiskit/qiskit-runtime-server-api:{version}"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"health": settings.health_port, "metrics": settings.metrics_port}
 

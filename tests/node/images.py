@@ -3,7 +3,7 @@
 import hashlib
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
@@ -16,7 +16,7 @@ _DATABASE = "docker.io/library/postgres:17"
 _HOST_FILES = ("/etc/ssl/certs", "/etc/pip.conf")
 # By the names that the chart has for them; the stages are those that do the work, and the image.
 SERVE = "qiskit-runtime-server"
-_DOCKERFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+DOCKERFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "qiskit-runtime-server-api": ("server/Dockerfile", ("wheel", "api-application", "api")),
     "qiskit-runtime-server-executor": ("server/Dockerfile", ("wheel", "executor-application", "executor")),
     "qiskit-runtime-server-executor-gpu": ("server/Dockerfile", ("wheel", "executor-gpu-application", "executor-gpu")),
@@ -28,12 +28,22 @@ _DOCKERFILES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 class Images:
     """Builds images in `folder`, which keeps the layers for the next time.
 
+    Args:
+        folder: Of layers, archives and logs.
+        context: The checkout, or the files of a commit.
+        own_base: Whether they are built on a base made of Debian's packages here; if not, on what the Dockerfiles name.
+        epoch: The time that all files bear, in seconds since 1970, so that equal files are equal images; by default,
+            when they were built.
+
     Attributes:
         sizes: Of each built image beyond its base, in bytes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, context: Path = _ROOT, own_base: bool = True, epoch: int | None = None) -> None:
         self._folder = folder
+        self._context = context
+        self._own_base = own_base
+        self._epoch = epoch
         self.sizes: dict[str, int] = {}
 
     def build(self, *, everything: bool) -> tuple[str, list[str]]:
@@ -43,10 +53,19 @@ class Images:
             everything: Those too that few tests need: for GPUs, and for one machine.
         """
         self._make_base()
-        names = [name for name in _DOCKERFILES if everything or not (name == SERVE or name.endswith("gpu"))]
+        names = [name for name in DOCKERFILES if everything or not (name == SERVE or name.endswith("gpu"))]
         digests = [self._build(name) for name in names]
         tag = hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
         return tag, [self._tagged(name, tag) for name in names]
+
+    def write_archive(self, name: str, tag: str, path: Path) -> None:
+        """Build one of the images and write it to a file, with its tag."""
+        if self._own_base:
+            self._make_base()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._build(name)
+        path.unlink(missing_ok=True)
+        self._run("push", "--quiet", f"{_REGISTRY}/{name}:latest", f"oci-archive:{path}:{tag}")
 
     def build_database(self) -> str:
         """Build what stands in for the official image of PostgreSQL and return what it is called."""
@@ -111,14 +130,21 @@ class Images:
 
     def _build(self, name: str) -> str:
         print(f"building the image {name} (log: {self._folder / 'build.log'})", flush=True)
-        file, stages = _DOCKERFILES[name]
-        arguments = [f"--build-arg=BASE={_BASE}", f"--build-arg=GPU_BASE={_BASE}", "--file", file]
+        file, stages = DOCKERFILES[name]
+        arguments = ["--file", file, *self._options()]
         for stage in stages:
             # A stage that has no name of its own would be taken for something that nobody needs any more.
             image = f"{_REGISTRY}/{name if stage == stages[-1] else stage}:latest"
             self._run("build", "--layers", *_mounts(), *arguments, "--target", stage, "--tag", image, ".")
-        self.sizes[name] = self._size(image) - self._size(_BASE)
+        if self._own_base:
+            self.sizes[name] = self._size(image) - self._size(_BASE)
         return self._digest(image)
+
+    def _options(self) -> Iterator[str]:
+        if self._own_base:
+            yield from (f"--build-arg=BASE={_BASE}", f"--build-arg=GPU_BASE={_BASE}")
+        if self._epoch is not None:
+            yield from (f"--timestamp={self._epoch}", f"--build-arg=SOURCE_DATE_EPOCH={self._epoch}")
 
     def _digest(self, image: str) -> str:
         return self._output("images", "--quiet", "--no-trunc", image).strip()[-12:]
@@ -141,7 +167,12 @@ class Images:
         log = self._folder / "build.log"
         with log.open("ab") as output:
             done = subprocess.run(
-                self._command(*arguments), cwd=_ROOT, env=_environment(), stdout=output, stderr=output, check=False
+                self._command(*arguments),
+                cwd=self._context,
+                env=_environment(),
+                stdout=output,
+                stderr=output,
+                check=False,
             )
         if done.returncode:
             last = "\n".join(log.read_text(errors="replace").splitlines()[-30:])
@@ -149,7 +180,7 @@ class Images:
 
     def _output(self, *arguments: str) -> str:
         return subprocess.run(
-            self._command(*arguments), cwd=_ROOT, env=_environment(), capture_output=True, text=True, check=True
+            self._command(*arguments), cwd=self._context, env=_environment(), capture_output=True, text=True, check=True
         ).stdout
 
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from os import kill
@@ -76,10 +76,21 @@ class Member:
 
 
 class Fleet:
-    """Two apis on PostgreSQL and two executors with one slot, and a wire from each of those to each of these."""
+    """Two apis on PostgreSQL and two executors with one slot, and a wire from each of those to each of these.
 
-    def __init__(self, cluster: Cluster, database: PostgresqlServer, stack: ExitStack) -> None:
+    Attributes:
+        variables: Of each process that is started from now on, beside those that all have.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        database: PostgresqlServer,
+        stack: ExitStack,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.database = database
+        self.variables = dict(variables or {})
         self._cluster = cluster
         self.executors = [Member(self._executor) for _ in range(2)]
         self.wires = [[stack.enter_context(wire_to(executor.url)) for executor in self.executors] for _ in range(2)]
@@ -98,11 +109,13 @@ class Fleet:
         return next((name for pid, name in reversed(starts) if pid == executor.server.process.pid), "")
 
     def _executor(self, port: int) -> ServerProcess:
-        return self._cluster.begin("executor", EXECUTOR, f"--port={port}", "--slots=1", "--memory=512Mi", **_TIMES)
+        options = (f"--port={port}", "--slots=1", "--memory=512Mi")
+        return self._cluster.begin("executor", EXECUTOR, *options, **_TIMES, **self.variables)
 
     def _api(self, wires: Sequence[Wire], port: int) -> ServerProcess:
         executors = [f"--executors={EXECUTOR}={wire.url}" for wire in wires]
-        return self._cluster.begin("api", f"--port={port}", *executors, **shared_by_apis(self.database.url()), **_TIMES)
+        variables = shared_by_apis(self.database.url()) | _TIMES | self.variables
+        return self._cluster.begin("api", f"--port={port}", *executors, **variables)
 
 
 class Storm:

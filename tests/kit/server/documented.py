@@ -41,6 +41,10 @@ NOT_RUN = {
     ("docs/how-to/cluster-policies.md", "helm upgrade"): KUBERNETES,
     ("docs/how-to/production.md", "# once"): "needs PostgreSQL; the engineer in test_first_day.py types it",
     ("docs/how-to/production.md", "export QRS_DATABASE_URL"): "needs PgBouncer; test_postgresql.py has the settings",
+    (
+        "docs/how-to/release.md",
+        "cosign verify-blob",
+    ): "needs a published release; test_release.py verifies one with a key",
     ("docs/how-to/run-in-a-container.md", "docker"): "needs Docker; test_serve_image.py runs the image",
     ("docs/how-to/run-on-kubernetes.md", ""): KUBERNETES,
     ("docs/how-to/write-an-executor.md", "import pytest"): "needs the package; test_plugin.py runs such tests",

@@ -48,7 +48,7 @@ CONNECTIONS: Final = _READERS + _WRITERS + 1
 """The most connections that a store has open, but for the moment of its start."""
 
 _APPLICATION: Final = "qiskit-runtime-server"
-_OLDEST_RELEASE: Final = 14
+OLDEST_RELEASE: Final = 14
 _CONNECT_SECONDS: Final = 5.0
 _POOL_SECONDS: Final = 15.0
 _CACHED_STATEMENTS: Final = 100
@@ -315,8 +315,8 @@ async def _prepare(server: _Server) -> None:
 
 async def _refuse_unfit(connection: AsyncConnection, server: _Server) -> None:
     release, encoding, commit = (await connection.execute(_FITNESS)).one()
-    if release < _OLDEST_RELEASE:
-        raise StartupError(f"The database {server.name} is PostgreSQL {release}; {_OLDEST_RELEASE} is the oldest one.")
+    if release < OLDEST_RELEASE:
+        raise StartupError(f"The database {server.name} is PostgreSQL {release}; {OLDEST_RELEASE} is the oldest one.")
     if encoding != "UTF8":
         raise StartupError(f"The database {server.name} is encoded in {encoding}; it must be UTF8.")
     if commit == "off":
