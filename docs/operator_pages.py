@@ -24,13 +24,14 @@ Schema = Mapping[str, Any]
 def resource_page() -> str:
     """Return the page on RuntimeServers, made from their definition."""
     definition = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())["spec"]
-    (version,) = definition["versions"]
+    version, *_ = versions = definition["versions"]
+    served = " and ".join(f"`{definition['group']}/{each['name']}`" for each in versions if each["served"])
     schema = version["schema"]["openAPIV3Schema"]
     names, said = definition["names"], messages()
     lines = [
         "# RuntimeServer",
         "",
-        f"Made from `crds/runtimeservers.yaml` by `make docs`. `{definition['group']}/{version['name']}`; short name",
+        f"Made from `crds/runtimeservers.yaml` by `make docs`. {served}, which mean the same; short name",
         f"`{names['shortNames'][0]}`, category `{names['categories'][0]}`. {schema['description']}",
         "",
         "`kubectl explain rts.spec` tells the same about the version that a cluster has.",

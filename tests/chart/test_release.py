@@ -199,7 +199,7 @@ def older_chart(tmp_path: Path) -> Path:
 
 
 def fields(kubernetes: KubernetesClient) -> set[str]:
-    (version,) = kubernetes.get("CustomResourceDefinition", DEFINITION)["spec"]["versions"]
+    version, *_ = kubernetes.get("CustomResourceDefinition", DEFINITION)["spec"]["versions"]
     return set(version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"])
 
 

@@ -109,7 +109,7 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
 
 def rules() -> list[str]:
     """Return the rules for settings in the schema of RuntimeServers."""
-    (version,) = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())["spec"]["versions"]
+    version, *_ = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())["spec"]["versions"]
     settings = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["api"]["properties"]["settings"]
     return [rule["rule"] for rule in settings["x-kubernetes-validations"]]
 

@@ -18,7 +18,7 @@ ChangeCrd = Callable[[Manifest], None]
 
 def schema(crd: Manifest, *path: str) -> Manifest:
     """Return the properties of `spec` or `status`, or of what is below them."""
-    (version,) = crd["spec"]["versions"]
+    version, *_ = crd["spec"]["versions"]
     found = version["schema"]["openAPIV3Schema"]
     for name in path:
         found = found["items"] if name == "[]" else found["properties"][name]

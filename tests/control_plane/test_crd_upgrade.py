@@ -24,7 +24,7 @@ def apply(kubernetes: KubernetesClient, file: Path) -> "subprocess.CompletedProc
 
 
 def properties(manifest: Manifest) -> dict[str, object]:
-    (version,) = manifest["spec"]["versions"]
+    version, *_ = manifest["spec"]["versions"]
     found: dict[str, object] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
     return found
 

@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 GROUP: Final = "runtimeserver.dev"
+# Also served, and meaning the same, is v1beta1: docs/decisions/0027.
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 KIND: Final = "RuntimeServer"
