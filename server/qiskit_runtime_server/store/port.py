@@ -18,6 +18,9 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome,
 from qiskit_runtime_server.messages.messages import Holder, Progress
 from qiskit_runtime_server.store.overviews import Overviews
 
+COUNTED_JOBS: Final = 1_000
+"""How many jobs are counted one by one, from either end of a queue, to say where in it a job is."""
+
 BY_OWNER: Final = "Deleted by its owner."
 """Why a job was ended that was deleted while it was queued or running."""
 
@@ -372,7 +375,11 @@ class CountStore(Protocol):
         """Return the load of every executor that ever had a job or was drained."""
 
     async def queue_position(self, job: Job) -> int:
-        """Return how many queued jobs of that executor are older, plus one."""
+        """Return how many queued jobs of that executor are older, plus one.
+
+        Where more than `COUNTED_JOBS` of them are older and as many younger, that is an estimate between the two, by
+        age: to count a long queue for each job that waits in it would cost more than to run it.
+        """
 
     async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
         """Return when each job that runs there is about to end, as `Job.expected_end`."""

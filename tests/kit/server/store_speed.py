@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, insert
@@ -35,6 +36,8 @@ LEASE = timedelta(seconds=30)
 COMPLETED = Outcome(state=JobState.COMPLETED)
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _NUMBERS = itertools.count()
+_STATEMENT = 1_000
+_TRANSACTION = 20_000
 
 Milliseconds = dict[str, list[float]]
 
@@ -80,24 +83,25 @@ async def postgresql_store(_folder: Path) -> AsyncIterator[SqlStore]:
 Opened = Callable[[Path], AbstractAsyncContextManager[SqlStore]]
 
 
-async def fill(store: SqlStore) -> None:
-    """Queue many jobs of many accounts past the store's methods."""
-    accounts = [AccountId(f"account-{number}") for number in range(ACCOUNTS)]
-    rows = [job_row(_job(accounts[number % ACCOUNTS])) for number in range(JOBS)]
-    row_of_counts = {"queued": JOBS // ACCOUNTS, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
+async def fill(store: SqlStore, *, size: int = JOBS, owners: int = ACCOUNTS) -> None:
+    """Queue many jobs of many accounts past the store's methods, as many of each."""
+    accounts = [AccountId(f"account-{number}") for number in range(owners)]
+    row_of_counts = {"queued": size // owners, "queued_in_sessions": 0, "running": 0, "seconds": 0.0, "jobs": 0}
+    of_accounts = [
+        {"executor": AER, "account": account, "waiting_since": EPOCH, **row_of_counts} for account in accounts
+    ]
 
-    def add(connection: Connection) -> None:
-        for start in range(0, JOBS, 1000):  # A statement must not take longer than a server may be silent.
-            some = rows[start : start + 1000]
+    def add(connection: Connection, begin: int) -> None:
+        # Neither a statement nor a transaction may take longer than a server may be silent.
+        for start in range(begin, min(begin + _TRANSACTION, size), _STATEMENT):
+            some = [job_row(_job(accounts[number % owners])) for number in range(start, min(start + _STATEMENT, size))]
             connection.execute(insert(jobs), some)
             params = [{"job_id": row["id"], "kind": "params", "seq": 0, "data": b"{}"} for row in some]
             connection.execute(insert(documents), params)
-        connection.execute(
-            insert(counts),
-            [{"executor": AER, "account": account, "waiting_since": EPOCH, **row_of_counts} for account in accounts],
-        )
 
-    await store.database.change(add)
+    for begin in range(0, size, _TRANSACTION):
+        await store.database.change(partial(add, begin=begin))
+    await store.database.change(lambda connection: connection.execute(insert(counts), of_accounts))
 
 
 async def timed(times: Milliseconds, name: str, call: Awaitable[object]) -> object:
@@ -116,6 +120,7 @@ async def measured(store: Store) -> Milliseconds:
         await timed(times, "get", store.jobs.get(job.account, job.id))
         await timed(times, "first page", store.jobs.find(job.account, JobQuery()))
         await timed(times, "load", store.counts.load())
+        await timed(times, "queue position", store.counts.queue_position(job))
         await timed(times, "seconds used", store.counts.seconds_used(job.account))
         claim = await timed(times, "claim", store.queue.claim(AER, HERE, lease=LEASE))
         assert isinstance(claim, Claim)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_
+from sqlalchemy import Connection, Integer, bindparam, func, select, tuple_
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
-from qiskit_runtime_server.store.port import Load, UsageDay
+from qiskit_runtime_server.store.port import COUNTED_JOBS, Load, UsageDay
 from qiskit_runtime_server.store.sql.accounting import USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of
@@ -30,13 +31,29 @@ _HELD: Final = select(jobs.c.executor, func.count().label("held")).where(IS_HELD
 """How many jobs of every executor are held; reads the whole index. Index `jobs_held`."""
 
 _ITS_AGE: Final = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
-_OLDER: Final = (
-    select(func.count())
-    .select_from(jobs)
+_AGE: Final = tuple_(jobs.c.created, jobs.c.id)
+_WAITING_THERE: Final = (
+    select(jobs.c.created)
     .where(IS_WAITING, jobs.c.executor == bindparam("at_executor"))
-    .where(tuple_(jobs.c.created, jobs.c.id) < _ITS_AGE)
+    .limit(bindparam("at_most", type_=Integer()))
 )
-"""How many waiting jobs of an executor are older than one. Index `jobs_waiting`."""
+"""Base of the two below: when waiting jobs of an executor were created, some of them."""
+
+_OLDEST: Final = _WAITING_THERE.where(_AGE < _ITS_AGE).order_by(jobs.c.created, jobs.c.id).subquery()
+_YOUNGEST: Final = _WAITING_THERE.where(_AGE > _ITS_AGE).order_by(jobs.c.created.desc(), jobs.c.id.desc()).subquery()
+_OLDER: Final = select(func.count(), func.max(_OLDEST.c.created))
+"""How many of an executor's oldest waiting jobs are older than one; when the last was made. Index `jobs_waiting`."""
+
+_YOUNGER: Final = select(func.count(), func.min(_YOUNGEST.c.created))
+"""How many of its youngest are younger, and when the first was made. Index `jobs_waiting`."""
+
+_QUEUED: Final = select(func.coalesce(func.sum(counts.c.queued), 0)).where(
+    counts.c.executor == bindparam("at_executor")
+)
+"""How many jobs of an executor are queued, held ones too. Primary key of `counts`."""
+
+_HELD_THERE: Final = select(func.count()).select_from(jobs).where(IS_HELD, jobs.c.executor == bindparam("at_executor"))
+"""How many of them are held; reads the whole index. Index `jobs_held`."""
 
 _RUNNING: Final = select(*JOB_COLUMNS).where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"))
 """The jobs that run on an executor. Index `jobs_leases`."""
@@ -68,9 +85,7 @@ class SqlCounts(SqlPart):
     @uninterrupted
     async def queue_position(self, job: Job) -> int:
         """See `CountStore.queue_position`."""
-        age = {"its_created": job.created, "its_id": job.id}
-        which = {"at_executor": job.executor, **age}
-        return 1 + await self._database.read(lambda connection: connection.scalars(_OLDER, which).one())
+        return 1 + await self._database.read(partial(_older, job=job))
 
     @uninterrupted
     async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
@@ -103,6 +118,29 @@ class SqlCounts(SqlPart):
         days = {"since": since, "until": until}
         rows = await self._database.read(lambda connection: connection.execute(_DAYS, days).mappings().all())
         return [UsageDay(**row) for row in rows]
+
+
+def _older(connection: Connection, job: Job) -> int:
+    """Return how many waiting jobs are older; counted from the nearer end of the queue, or estimated between both."""
+    which = {"at_executor": job.executor, "its_created": job.created, "its_id": job.id, "at_most": COUNTED_JOBS}
+    older: int
+    younger: int
+    older, last_older = connection.execute(_OLDER, which).one()
+    if older < COUNTED_JOBS:
+        return older
+    younger, first_younger = connection.execute(_YOUNGER, which).one()
+    executor = {"at_executor": job.executor}
+    # Statements of several moments.
+    others: int = max(
+        0, connection.scalars(_QUEUED, executor).one() - connection.scalars(_HELD_THERE, executor).one() - 1
+    )
+    if younger < COUNTED_JOBS:
+        return max(older, others - younger)
+    whole = first_younger - last_older
+    part = (job.created - last_older) / whole if whole else 0.5
+    # From the last one that is counted on this side to the first one on the other.
+    estimate: int = older - 1 + round(part * (others - older - younger + 2))
+    return max(older, min(estimate, others - younger))
 
 
 def _load(connection: Connection) -> Mapping[ExecutorName, Load]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -26,9 +26,11 @@ from qiskit_runtime_server.jobs import (
 from qiskit_runtime_server.messages.messages import Metrics, Progress
 from qiskit_runtime_server.store.fair_share import SESSION_CLAIMS_IN_ROW
 from qiskit_runtime_server.store.port import Claim, Load, Store
+from qiskit_runtime_server.store.sql import counts as sql_counts
 
 ALICE, BOB, CAROL = (AccountId(name) for name in ("alice", "bob", "carol"))
 GPU = ExecutorName("custatevec")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 COMPLETED = Outcome(state=JobState.COMPLETED)
 
 NewJob = Callable[..., Job]
@@ -367,6 +369,27 @@ async def test_a_queue_position_counts_the_older_jobs_of_the_executor(store: Sto
     await added(store, oldest, other, twin, younger_twin)
     jobs = (oldest, other, twin, younger_twin)
     assert [await store.counts.queue_position(job) for job in jobs] == [1, 1, 2, 3]
+
+
+async def test_a_position_deep_in_a_queue_is_counted_from_its_end_or_estimated_by_age(
+    store: Store, new_job: NewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_counts, "COUNTED_JOBS", 3)
+    jobs = [new_job(created=NOW + timedelta(seconds=number)) for number in range(12)]
+    held, other = new_job(created=NOW), new_job(created=NOW, executor=GPU)
+    await added(store, *jobs, other)
+    assert [await store.counts.queue_position(job) for job in jobs] == list(range(1, 13))
+    # One that came in the same moments as many others: between those that were counted.
+    crowd = [new_job(created=NOW + timedelta(seconds=5)) for _ in range(10)]
+    await added(store, *crowd)
+    for job in crowd:
+        assert 4 <= await store.counts.queue_position(job) <= 19
+    assert await store.counts.queue_position(jobs[-1]) == 22
+    # Those that are held are passed over.
+    await store.jobs.add(held, b"{}")
+    claim = await claimed(store)
+    assert await store.queue.hold(claim, reason="too much")
+    assert await store.counts.queue_position(jobs[-1]) == 22
 
 
 async def test_an_account_that_never_ran_anything_has_used_nothing(store: Store) -> None:
