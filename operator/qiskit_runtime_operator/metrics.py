@@ -1,12 +1,16 @@
 """What the operator tells Prometheus."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from qiskit_runtime_operator.resource.kinds import ResourceKind
+
+_COLD_START: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300, 900)
 
 
 class WriteMetrics:
@@ -60,9 +64,24 @@ class ScalingMetrics:
         self.cold_starts = Histogram(
             "qro_cold_start_seconds",
             "Time from the decision to start the first pod of an executor to a slot that the api counts.",
-            buckets=(1, 2, 4, 8, 15, 30, 60, 120, 300, 900),
+            buckets=_COLD_START,
             registry=registry,
         )
+        self.cold_start_phases = Histogram(
+            "qro_cold_start_phase_seconds",
+            "The same by phase, in whole seconds as pods tell them: decide (until the pod is made), schedule (until it"
+            " has a node), pull (until its container runs), start (until it is ready: imports and self-test) and"
+            " connect (until the api counts its slots).",
+            ["phase"],
+            buckets=_COLD_START,
+            registry=registry,
+        )
+
+    def started(self, total: timedelta, phases: Mapping[str, timedelta]) -> None:
+        """Count a cold start, and what each of its phases took, as far as that is known."""
+        self.cold_starts.observe(total.total_seconds())
+        for phase, took in phases.items():
+            self.cold_start_phases.labels(phase).observe(took.total_seconds())
 
     def decided(self, namespace: str, name: str, executor: str, replicas: int, reason: str) -> None:
         """Count a decision."""

@@ -173,7 +173,7 @@ def _container(server: RuntimeServer, pods: Pods, added: PodTemplate) -> Manifes
             "envFrom": [*added.env_from, *([{"configMapRef": {"name": pods.env_from}}] if pods.env_from else [])],
             "resources": _resources(pods),
             "volumeMounts": list(joined(added.volume_mounts, mounts, key="mountPath")),
-            "startupProbe": _probe("live", period=2, failures=_seconds(_STARTUP) // 2),
+            "startupProbe": _probe("live", period=1, failures=_seconds(_STARTUP)),
             "livenessProbe": _probe("live", period=10, failures=6),
             "readinessProbe": _probe("ready", period=5, failures=3),
             "lifecycle": _lifecycle(pods.stop_delay),

@@ -84,7 +84,8 @@ def _way_in(body: Manifest) -> Manifest:
 
 
 def _pod(body: Manifest) -> Manifest:
-    kept = _metadata(body, "name", "namespace", "uid", "labels", "deletionTimestamp") | _annotation(body, DELETION_COST)
+    names = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp")
+    kept = _metadata(body, *names) | _annotation(body, DELETION_COST)
     return {"metadata": kept, "status": body.get("status", {})}
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from qiskit_runtime_operator.metrics import ScalingMetrics
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, condition_of
 from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL, Key, executor_name
+from qiskit_runtime_operator.scaling.cold_start import phases_of
 from qiskit_runtime_operator.scaling.decision import Decision, Demand, Memory, Seen, decide
 from qiskit_runtime_operator.scaling.load import Load
 
@@ -96,7 +97,7 @@ class Autoscaler:
             pool = _decided(executor, deployment, demand, last, now)
             slots = self._slots(key, executor)
             if pool.woken is not None and slots:
-                self.metrics.cold_starts.observe((now - pool.woken).total_seconds())
+                self.metrics.started(now - pool.woken, phases_of(executor, pods, woken=pool.woken, counted=now))
                 pool = replace(pool, woken=None)
             after[executor.name] = pool
         self._pools[key] = after

@@ -1,6 +1,7 @@
 """The role `executor`: the slots of one executor behind HTTP, or examined once by its doctor."""
 
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -87,7 +88,9 @@ async def running(
     """
     slots = _slots(name, settings, settings.slots or default_slots(), executor)
     try:
+        start = time.monotonic()
         await slots.start()
+        metrics.import_seconds.set(time.monotonic() - start)
         passed = await run_selftest(name, slots)
         metrics.self_test_seconds.set(passed.seconds)
         runs = Runs(slots, metrics, orphan_after=settings.orphan_after, orphan_kept=settings.orphan_kept)

@@ -19,6 +19,7 @@ class ExecutorMetrics:
     Attributes:
         attached: Counts dispatchers that took up a run which was here already.
         expired: Counts orphaned runs that nobody took up.
+        import_seconds: How long the slots took to come up, imports of their libraries above all.
         refused: Counts jobs that found no free slot.
         self_test_seconds: How long the slowest slot took.
         started: Counts runs.
@@ -57,6 +58,11 @@ class ExecutorMetrics:
         )
         self.expired = Counter(
             "qrs_executor_orphans_expired", "Orphaned runs that nobody took up in time.", registry=registry
+        )
+        self.import_seconds = Gauge(
+            "qrs_executor_import_seconds",
+            "How long the slots took to come up at the start: the imports of their libraries, and a fork each.",
+            registry=registry,
         )
         self.self_test_seconds = Gauge(
             "qrs_executor_self_test_seconds",

@@ -30,6 +30,8 @@ from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
 
 _RESOLVE_SECONDS: Final = 2.0
+# While no slot is known: a job may wait for the first executor to come up.
+_RESOLVE_EAGERLY_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 0.5
 _CALL_SECONDS: Final = 5.0
 # An executor looks once a second for runs that nobody asks for, and ends them one after the other.
@@ -157,13 +159,18 @@ class RemotePool:
     async def _resolve(self) -> None:
         """Keep the endpoints in step with the addresses of the hosts, for ever."""
         found: dict[str, set[str]] = {}
+        problems: dict[str, str] = {}
         while True:
             for url in self._urls:
                 try:
                     found[url] = await addresses_of(url)
                 except (OSError, UnicodeError) as error:
-                    # What is known stays: the name server may be away.
-                    logger.warning("Cannot look up %s of executor %s: %s", url, self._name, error)
+                    # What is known stays: the name server may be away. An executor without pods has no address at all.
+                    if problems.get(url) != str(error):
+                        logger.warning("Cannot look up %s of executor %s: %s", url, self._name, error)
+                    problems[url] = str(error)
+                else:
+                    problems.pop(url, None)
             wanted = set[str]().union(*found.values())
             for address in wanted - self._endpoints.keys():
                 self._endpoints[address] = endpoint = Endpoint(address)
@@ -172,7 +179,7 @@ class RemotePool:
                 # It gets no more jobs; the runs there have connections of their own.
                 self._lose(self._endpoints.pop(address))
                 self._watching.pop(address).cancel()
-            await asyncio.sleep(_RESOLVE_SECONDS)
+            await asyncio.sleep(_RESOLVE_SECONDS if self.size else _RESOLVE_EAGERLY_SECONDS)
 
     async def _watch(self, endpoint: Endpoint) -> None:
         """Keep the occupancy of an endpoint up to date, for ever."""

@@ -118,6 +118,32 @@ def test_cold_starts_are_measured_until_the_api_counts_a_slot() -> None:
     assert scaled.sample("qro_executor_desired_replicas", namespace="research", name="lab", executor="aer") == 1
 
 
+def test_phases_of_a_cold_start_are_counted_when_the_pod_has_told_them() -> None:
+    scaled = Autoscaled(deployment(0))
+    scaled.look(load(slots=0))
+    scaled.look(load(queued=1, slots=0), 1)
+    conditions = [
+        {"type": name, "status": "True", "lastTransitionTime": f"2026-11-29T00:00:0{second}Z"}
+        for name, second in (("PodScheduled", 2), ("Ready", 6))
+    ]
+    running = {"name": "server", "state": {"running": {"startedAt": "2026-11-29T00:00:03Z"}}}
+    scaled.pods = [
+        {
+            "metadata": {
+                "labels": {"runtimeserver.dev/executor": "aer"},
+                "creationTimestamp": "2026-11-29T00:00:01Z",
+            },
+            "status": {"conditions": conditions, "containerStatuses": [running]},
+        }
+    ]
+    scaled.look(load(running=1, slots=2), 7)
+    took = {
+        phase: scaled.sample("qro_cold_start_phase_seconds_sum", phase=phase)
+        for phase in ("decide", "schedule", "pull", "start", "connect")
+    }
+    assert took == {"decide": 0, "schedule": 1, "pull": 1, "start": 3, "connect": 1}
+
+
 def test_what_is_gone_is_forgotten_with_its_metrics() -> None:
     scaled = Autoscaled(deployment(0))
     scaled.look(load(queued=1, pods={"10.0.0.1": 1}))
