@@ -42,6 +42,8 @@ class LoadReader:
         self._keys: dict[Key, str] = {}
         self._silent: set[Key] = set()
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        # Those that did not answer wait for each other only: each may take the whole limit again.
+        self._gate_of_silent = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, servers: Iterable[Key]) -> list[Key]:
         """Ask the apis of these RuntimeServers, forget the others, and return those whose load has changed."""
@@ -57,7 +59,7 @@ class LoadReader:
 
     async def load_of(self, key: Key) -> Load | None:
         """Return the load, or None if nobody answers; that is for the probes of the pods to tell."""
-        async with self._gate:
+        async with self._gate_of_silent if key in self._silent else self._gate:
             try:
                 load = await self._ask(
                     key, self._url.format(name=key.name, namespace=key.namespace), await self._key_of(key)

@@ -5,12 +5,15 @@ import socket
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from qiskit_runtime_operator.cluster import load_reader
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.scaling.load import ExecutorLoad, Load
@@ -34,8 +37,11 @@ class Api:
         self.queued = 1
         self.slots = 2
         self.asked: list[str] = []
+        self.ended = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.Response:
+        if request.host.startswith("silent"):
+            await self.ended.wait()
         self.asked.append(f"{request.host}{request.path}")
         if request.headers["Authorization"] != f"Bearer {self.load_key}":
             return web.json_response({}, status=401)
@@ -65,7 +71,7 @@ class Secrets:
         self.reads = 0
 
     async def get(self, _kind: object, _namespace: str, name: str) -> dict[str, Any]:
-        assert name == "lab-keys"
+        assert name.endswith("-keys")
         self.reads += 1
         return {"data": {"load-key": b64encode(self.load_key.encode()).decode()}}
 
@@ -80,6 +86,7 @@ async def reading(api: Api, keys: Secrets) -> AsyncIterator[LoadReader]:
     connector = aiohttp.TCPConnector(resolver=Everywhere(runner.addresses[0][1]))
     async with aiohttp.ClientSession(connector=connector) as http:
         yield LoadReader(http, keys, URL)  # type: ignore[arg-type]  # the one method of a Cluster that it uses
+    api.ended.set()
     await runner.cleanup()
     await asyncio.sleep(0)
 
@@ -123,3 +130,17 @@ async def test_what_an_api_that_is_gone_said_is_forgotten() -> None:
         await reader.read([LAB])
         assert await reader.read([]) == [LAB]
         assert reader.loads == {}
+
+
+async def test_apis_that_are_silent_delay_none_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_reader, "_LIMIT", timedelta(seconds=0.5))
+    silent = [Key("research", f"silent-{number}") for number in range(40)]
+    async with reading(Api(), Secrets("right")) as reader:
+        assert await reader.read(silent) == []
+        others = {asyncio.create_task(reader.load_of(key)) for key in silent}
+        await asyncio.sleep(0)
+        answering = asyncio.create_task(reader.load_of(LAB))
+        done, _ = await asyncio.wait({answering, *others}, return_when=asyncio.FIRST_COMPLETED)
+        assert answering in done
+        assert await answering is not None
+        assert await asyncio.gather(*others) == [None] * len(silent)
