@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator error-bars speed twirl chaos gpu-test lock docs
+.PHONY: client-suite help release setup version demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos gpu-test lock docs
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -86,6 +86,9 @@ bench: $(STAMP) ## Measure, beside the client's local testing mode; writes docs/
 
 bench-operator: $(STAMP) ## Measure the operator on a control plane; writes docs/reference/operator-benchmarks.md
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.operator_run $(ARGS)
+
+bench-scale: $(STAMP) ## Measure a long queue, many executors and many RuntimeServers; writes docs/reference/scale.md (half an hour)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale_run $(ARGS)
 
 error-bars: $(STAMP) ## Repeat estimates 1,000 times, see whether their errors cover; writes docs/reference/error-bars.md (about an hour)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.coverage_run $(ARGS)

@@ -15,6 +15,7 @@ from kit.server.store_speed import (
     crowded,
     fill,
     fsync_times,
+    measured,
     postgresql_store,
     sqlite_store,
 )
@@ -25,6 +26,16 @@ _SAID = {
     f"add, {SUBMITTERS} at once": f"submit, {SUBMITTERS} submitters",
     "claim beside": "claim, one claimer",
     "first page beside": "list, first page",
+}
+_CALLS = {
+    "add": "submit, one submitter",
+    "claim": "claim, one claimer",
+    "renew": "renew a lease",
+    "finish": "write a result",
+    "get": "read a job",
+    "first page": "list, first page of an account",
+    "load": "load of all executors",
+    "queue position": "place in the queue of the youngest job",
 }
 
 
@@ -47,6 +58,33 @@ def store_rows(*, quick: bool) -> Iterator[Row]:
             yield Row(what=f"{name}: {_SAID[call]}", ours=_spread(times[call]), goal=goal)
     with tempfile.TemporaryDirectory() as folder:
         yield Row(what="The disk itself: fsync of one page", ours=_spread(fsync_times(Path(folder))))
+
+
+def queue_rows(*, quick: bool, size: int, owners: int) -> Iterator[Row]:
+    """Measure the calls of a job's life beside a long queue in PostgreSQL, one after the other and beside each other.
+
+    Args:
+        quick: Whether a hundredth of it will do.
+        size: How many jobs wait.
+        owners: How many accounts they are of, as many each.
+    """
+    if quick:
+        size, owners = size // 100, owners // 100
+    with tempfile.TemporaryDirectory() as folder:
+        alone, beside = asyncio.run(_measured_at(Path(folder), size, owners))
+    queue = f"{size:,} queued jobs of {owners:,} accounts"
+    for call, words in _CALLS.items():
+        yield Row(what=f"{queue}: {words}", ours=_spread(alone[call]), peer="measured")
+    for call, words in _SAID.items():
+        yield Row(what=f"... 100 jobs a second: {words}", ours=_spread(beside[call]), peer="measured")
+
+
+async def _measured_at(folder: Path, size: int, owners: int) -> tuple[Milliseconds, Milliseconds]:
+    async with postgresql_store(folder) as store:
+        await fill(store, size=size, owners=owners)
+        gc.collect()
+        gc.freeze()
+        return await measured(store), await crowded(store)
 
 
 def _spread(times: list[float]) -> str:

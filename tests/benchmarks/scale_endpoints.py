@@ -1,0 +1,126 @@
+"""Apis before hundreds of executor endpoints: what they cost at rest, and how many jobs run at the same time.
+
+The endpoints are played (`kit.server.played_executors`), so that all that is measured is the apis, PostgreSQL and HTTP.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+from benchmarks.table import Row
+from kit.server.cluster_processes import Cluster, Plugins, shared_by_apis, wait_until
+from kit.server.http_jobs import signed_in, submission
+from kit.server.played_executors import Endpoints, played_executors
+from kit.server.postgresql_server import PostgresqlServer
+from kit.server.server_process import ServerProcess
+
+SLOTS = 4
+JOB_SECONDS = 10
+SENDERS = 8
+REST_SECONDS = 10
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How much is played."""
+
+    endpoints: int = 200
+    apis: tuple[int, ...] = (1, 2, 4)
+
+    @property
+    def jobs(self) -> int:
+        """As many as there are slots, and a quarter more."""
+        return self.endpoints * SLOTS * 5 // 4
+
+
+def endpoint_rows(*, quick: bool) -> Iterator[Row]:
+    """One, two and four apis share a database and all endpoints."""
+    sizes = Sizes(endpoints=20, apis=(1, 2)) if quick else Sizes()
+    for apis in sizes.apis:
+        yield from measured(sizes, apis)
+
+
+def measured(sizes: Sizes, count: int) -> Iterator[Row]:
+    """Measure so many apis at rest and at work."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        database = stack.enter_context(PostgresqlServer(fsync=True))
+        endpoints = stack.enter_context(played_executors(sizes.endpoints, slots=SLOTS, seconds=JOB_SECONDS))
+        cluster = Cluster(folder, Plugins(folder), stack)
+        apis = [cluster.api(*endpoints.urls, name="played", **shared_by_apis(database.url())) for _ in range(count)]
+        what = f"{count} api{'s' * (count > 1)}, {sizes.endpoints} endpoints of {SLOTS} slots"
+        time.sleep(3)  # until all of them have said how busy they are
+        before = [cpu_seconds(api) for api in apis]
+        time.sleep(REST_SECONDS)
+        rest = [(cpu_seconds(api) - was) / REST_SECONDS for api, was in zip(apis, before, strict=True)]
+        memory = [rss(api) for api in apis]
+        yield Row(
+            what=f"{what}, at rest: each api",
+            ours=f"{sum(rest) / count:.1%} of a core, {max(memory) / 1e6:.0f} MB, {streams(apis[0])} connections",
+            peer="measured",
+        )
+        took, most, busy = at_work(sizes, apis, endpoints)
+        tally = endpoints.tally()
+        rate = f"{sizes.jobs / took:.3g} jobs/s, {sum(busy) / sizes.jobs * 1e3:.3g} ms of api processes a job"
+        lost = f"{tally['refused']} claims found no free slot, {tally['completed'] - sizes.jobs} runs too many"
+        yield Row(
+            what=f"... {sizes.jobs:,} jobs of {JOB_SECONDS} s from {SENDERS} senders",
+            ours=f"{rate}; at most {most} ran at the same time; {lost}; {max(map(rss, apis)) / 1e6:.0f} MB",
+            peer="measured",
+        )
+
+
+def at_work(sizes: Sizes, apis: list[ServerProcess], endpoints: Endpoints) -> tuple[float, int, list[float]]:
+    """Submit all jobs at once; return seconds to the last end, how many ran together, and each api's processor time."""
+    before = [cpu_seconds(api) for api in apis]
+    body = submission(backend="fake_manila@played")
+    share = -(-sizes.jobs // SENDERS)
+
+    def send(url: str, jobs: int) -> None:
+        with signed_in(url) as client:
+            for _ in range(jobs):
+                client.post("/jobs", json=body).raise_for_status()
+
+    numbers = [min(share, sizes.jobs - share * number) for number in range(SENDERS)]
+    urls = islice(cycle(api.url for api in apis), SENDERS)
+    threads = [threading.Thread(target=send, args=pair) for pair in zip(urls, numbers, strict=True)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with signed_in(apis[0].url) as client:
+
+        def ended() -> bool:
+            page = client.get("/jobs", params={"pending": "false", "limit": 1}).raise_for_status().json()
+            return bool(page["count"] == sizes.jobs)
+
+        wait_until(ended, seconds=600)
+        took = time.monotonic() - began
+        failed = client.get("/jobs", params={"limit": 200}).json()["jobs"]
+    assert {job["status"] for job in failed} == {"Completed"}
+    return took, endpoints.tally()["most"], [cpu_seconds(api) - was for api, was in zip(apis, before, strict=True)]
+
+
+def cpu_seconds(server: ServerProcess) -> float:
+    """Return how much processor time a process has used, in user and kernel mode (proc(5))."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def rss(server: ServerProcess) -> int:
+    """Return how much memory a process has in use, in bytes."""
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def streams(server: ServerProcess) -> int:
+    """Return how many sockets a process has open."""
+    return sum(str(path.readlink()).startswith("socket:") for path in Path(f"/proc/{server.process.pid}/fd").iterdir())
