@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     data_dir_wait: Duration = timedelta(0)
     """How long another server may take to leave the data folder before the start fails, as a pod that is replaced."""
 
+    keep_free: Bytes = 256 * 1024 * 1024
+    """How much room new jobs leave on the disk of the data folder, as in `1Gi`: past it they are answered 503.
+
+    Results may use three quarters of it; the rest is for cancelling, deleting and retention, which make room.
+    """
+
     database_url: SecretStr | None = None
     """Database for servers that work side by side, in place of the embedded one.
 

@@ -11,6 +11,7 @@ from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, Account, I
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.quantities import Bytes
 
 FILE_NAME: Final = "accounts.toml"
 
@@ -23,6 +24,7 @@ def _unlimited(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63)]
 Count = Annotated[Annotated[int, Field(ge=0, lt=2**31)] | None, BeforeValidator(_unlimited)]
+Size = Annotated[Annotated[Bytes, Field(lt=2**63)] | None, BeforeValidator(_unlimited)]
 Seconds = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
 SomeSeconds = Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
 
@@ -42,6 +44,8 @@ class _Section(BaseModel):
 class _Defaults(_Section):
     weight: Annotated[int, Field(ge=1, le=1000)] = 1
     running: Count = None
+    stored_bytes: Size = None
+    sessions: Count = None
 
 
 class _InstanceSection(_Section):
@@ -63,7 +67,7 @@ class _AccountSection(_Defaults):
 
 
 class AccountsFile(BaseModel):
-    """The content of the file; without one, all accounts are users without limits."""
+    """The content of the file; without one, all accounts are users with the limits that are by default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

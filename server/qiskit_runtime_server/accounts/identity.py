@@ -9,7 +9,7 @@ from typing import Final, NewType, Protocol
 
 import jwt
 
-from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
+from qiskit_runtime_server.accounts.limits import USUAL_LIMITS, AccountLimits
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId
 
@@ -31,7 +31,7 @@ class Instance:
 
     name: str = "default"
     plan: str = "self-hosted"
-    limits: AccountLimits = NO_LIMITS
+    limits: AccountLimits = USUAL_LIMITS
 
 
 DEFAULT_INSTANCE: Final = Instance()

@@ -14,6 +14,9 @@ class AccountLimits:
     Attributes:
         weight: How many claims make a turn of the account, while one makes a turn of an account of weight 1.
         running: How many of the account's jobs run at a time on one executor; the others wait.
+        stored_bytes: How much the params, results and logs of all jobs of the account may take, as they are kept,
+            before none is accepted.
+        sessions: How many sessions of the account in which no job has started may have been opened in a day.
         queued: How many jobs of the instance may wait.
         seconds_per_day: Slot time of the instance after which no job is accepted or started until the next day (UTC)
             begins, and a run is ended.
@@ -22,7 +25,9 @@ class AccountLimits:
     """
 
     weight: int = 1
-    running: int | None = None
+    running: int | None = 64
+    stored_bytes: int | None = None
+    sessions: int | None = 1000
     queued: int | None = None
     seconds_per_day: float | None = None
     seconds_per_job: float | None = None
@@ -49,6 +54,30 @@ class AccountLimits:
                 f" {self.seconds_per_day:g} s per day (UTC)."
             )
 
+    def check_stored(self, account: str, stored_bytes: int, more: int) -> None:
+        """Refuse a job with `more` bytes of an account whose jobs take `stored_bytes`.
+
+        Raises:
+            LimitError: If that is more than they may.
+        """
+        if self.stored_bytes is not None and stored_bytes + more > self.stored_bytes:
+            raise LimitError(
+                f"The jobs of account {account} take {stored_bytes} bytes, and this one {more}; its limit is"
+                f" {self.stored_bytes}. Delete jobs to make room."
+            )
+
+    def check_sessions(self, account: str, unused: int) -> None:
+        """Refuse one more session of an account that has opened `unused` within a day in which no job has started.
+
+        Raises:
+            LimitError: If that is as many as it may.
+        """
+        if self.sessions is not None and unused >= self.sessions:
+            raise LimitError(
+                f"Account {account} has opened {unused} sessions within a day in which no job has started; its limit"
+                f" is {self.sessions}."
+            )
+
 
 def _named(crn: str) -> str:
     """Return what people call an instance: its name and its account's, as `Account.crn` has put them together."""
@@ -56,4 +85,7 @@ def _named(crn: str) -> str:
     return f"Instance {parts[2]} of account {parts[1]}" if parts else f"Instance {crn}"
 
 
-NO_LIMITS: Final = AccountLimits()
+USUAL_LIMITS: Final = AccountLimits()
+"""Of those of whom nothing else is said."""
+
+NO_LIMITS: Final = AccountLimits(running=None, sessions=None)

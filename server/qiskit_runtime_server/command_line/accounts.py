@@ -133,6 +133,8 @@ def _rows(account: "Account", tokens: int) -> list[dict[str, object]]:
             "plan": instance.plan,
             "weight": instance.limits.weight,
             "running": instance.limits.running,
+            "stored_bytes": instance.limits.stored_bytes,
+            "sessions": instance.limits.sessions,
             "queued": instance.limits.queued,
             "seconds_per_day": instance.limits.seconds_per_day,
             "qubits": instance.limits.qubits,
@@ -147,7 +149,15 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    unsaid: dict[str, object] = {"instance": "default", "plan": "self-hosted", "weight": 1}
+    from qiskit_runtime_server.accounts.limits import USUAL_LIMITS  # noqa: PLC0415 - as above
+
+    unsaid: dict[str, object] = {
+        "instance": "default",
+        "plan": "self-hosted",
+        "weight": USUAL_LIMITS.weight,
+        "running": USUAL_LIMITS.running,
+        "sessions": USUAL_LIMITS.sessions,
+    }
     always = ("account", "role", "tokens")
     columns = [
         column

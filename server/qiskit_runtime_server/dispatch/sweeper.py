@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Sweeps an archive again and again; in each replica, as none knows whether another does."""
+    """Sweeps an archive again and again, of jobs and of sessions that are never used.
+
+    In each replica, as none knows whether another does.
+    """
 
     def __init__(self, archive: Archive, retention: Retention, metrics: JobMetrics, *, every: timedelta) -> None:
         self._archive = archive
@@ -29,9 +32,9 @@ class Sweeper:
         self._every = every.total_seconds()
 
     async def run(self) -> None:
-        """Sweep until cancelled; at once if there is no limit."""
-        announced, failures = False, FailureLog(logger)
-        while self._retention != Retention():
+        """Sweep until cancelled."""
+        announced, failures = self._retention == Retention(), FailureLog(logger)
+        while True:
             try:
                 if not announced:
                     await self._announce()
@@ -62,14 +65,23 @@ class Sweeper:
             logger.info("Retention keeps all %d jobs that have ended, with %s, for now.", jobs, size)
 
     async def sweep(self) -> None:
-        """Remove everything that is over a limit now."""
-        jobs = 0
+        """Remove everything that is over a limit now, and sessions that are never used."""
+        jobs = sessions = 0
         start = time.monotonic()
+        while removed := await self._archive.sweep_sessions():
+            sessions += removed
+            start = await self._rest(start)
+        if sessions:
+            logger.info("Removed %d sessions that were never used.", sessions)
         while (swept := await self._archive.sweep(self._retention)) is not None:
             jobs += swept.jobs
             self._metrics.swept(swept)
-            took = time.monotonic() - start
-            await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, took / _SHARE - took))
-            start = time.monotonic()
+            start = await self._rest(start)
         if jobs:
             logger.info("Removed %d ended jobs that were over a limit.", jobs)
+
+    async def _rest(self, since: float) -> float:
+        """Leave the store to others for as long as the work since then is worth, and return the time."""
+        took = time.monotonic() - since
+        await asyncio.sleep(max(_SHORTEST_PAUSE_SECONDS, took / _SHARE - took))
+        return time.monotonic()

@@ -140,7 +140,7 @@ def _sweeper(settings: Settings, store: Store, metrics: JobMetrics) -> Sweeper:
 async def _open_store(settings: Settings) -> Store:
     url = settings.database_url_file or _secret(settings.database_url)
     if url is None:
-        return await open_sqlite(settings.data_dir, wait=settings.data_dir_wait)
+        return await open_sqlite(settings.data_dir, wait=settings.data_dir_wait, keep_free=settings.keep_free)
     if settings.signing_key is None:
         raise StartupError(
             "Servers that share a database need the same signing key: set QRS_SIGNING_KEY, the same for all."

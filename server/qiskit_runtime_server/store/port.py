@@ -21,6 +21,9 @@ from qiskit_runtime_server.store.overviews import Overviews
 COUNTED_JOBS: Final = 1_000
 """How many jobs are counted one by one, from either end of a queue, to say where in it a job is."""
 
+UNUSED_FOR: Final = timedelta(days=1)
+"""After how long a session is removed that has no jobs and in which none has ever started."""
+
 BY_OWNER: Final = "Deleted by its owner."
 """Why a job was ended that was deleted while it was queued or running."""
 
@@ -196,7 +199,9 @@ class JobStore(Protocol):
         Raises:
             SessionNotFoundError: If `job.session_id` is not a session of the account.
             InvalidStateError: If that session accepts no jobs any more.
-            LimitError: If the instance has as many queued jobs, or has used as much slot time today, as it may.
+            LimitError: If the instance has as many queued jobs, or has used as much slot time today, as it may, or the
+                jobs of the account take as much room. Of the room, jobs that are added at once may take more.
+            StoreFullError: If there is so little room left that it is kept for what goes on and for making room.
         """
 
     async def get(self, account: AccountId | None, job_id: str) -> Job:
@@ -332,8 +337,12 @@ class QueueStore(Protocol):
 class SessionStore(Protocol):
     """Sessions as their owners see them."""
 
-    async def add(self, session: Session) -> None:
-        """Keep a new session."""
+    async def add(self, session: Session, limits: AccountLimits = NO_LIMITS) -> None:
+        """Keep a new session.
+
+        Raises:
+            LimitError: If the account has opened as many within a day, in which no job has started, as it may.
+        """
 
     async def get(self, account: AccountId, session_id: str) -> Session:
         """Return the session with the times of its jobs.
@@ -366,6 +375,13 @@ class Archive(Protocol):
 
     async def surplus(self, retention: Retention) -> Surplus:
         """Return how much is over the limits now and would be removed by sweeps; reads all ended jobs' sizes."""
+
+    async def sweep_sessions(self) -> int:
+        """Remove a few sessions without jobs that were opened `UNUSED_FOR` ago and never had a job that started.
+
+        Returns:
+            How many; 0 if there are none, or another replica was faster.
+        """
 
 
 class CountStore(Protocol):
@@ -422,6 +438,9 @@ class Store(Protocol):
     counts: CountStore
     overviews: Overviews
     signals: Signals
+
+    async def has_room(self) -> bool:
+        """Return whether it takes new jobs, as far as its disk can be seen from here."""
 
     async def close(self) -> None:
         """Release the connections and locks."""

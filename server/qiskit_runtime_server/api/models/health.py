@@ -24,8 +24,12 @@ class Slots(Answer):
 
 
 class Ready(Answer):
-    """The server takes jobs."""
+    """The server answers.
+
+    `takes_jobs` is false while the disk has too little room for new ones; all else goes on.
+    """
 
     status: Literal["ready"]
     version: str
+    takes_jobs: bool
     executors: dict[str, Slots]

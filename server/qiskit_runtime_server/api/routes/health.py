@@ -24,7 +24,8 @@ async def ready(services: TheServices) -> Ready:
     """Answer when the store answers; the executors' slots have been warm before anybody listened."""
     await services.store.counts.load()
     executors = {name: await _slots(pool) for name, pool in services.pools.items()}
-    return Ready(status="ready", version=version("qiskit-runtime-server"), executors=executors)
+    takes_jobs = await services.store.has_room()
+    return Ready(status="ready", version=version("qiskit-runtime-server"), takes_jobs=takes_jobs, executors=executors)
 
 
 async def _slots(pool: Pool) -> Slots:

@@ -90,7 +90,7 @@ async def opened(services: Services, caller: Identity, backend: str, mode: Sessi
         max_ttl=timedelta(seconds=max_ttl) if max_ttl else longest,
         interactive_ttl=services.settings.session_interactive_ttl,
     )
-    await services.store.sessions.add(session)
+    await services.store.sessions.add(session, caller.instance.limits)
     return session
 
 

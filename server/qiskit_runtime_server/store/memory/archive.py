@@ -12,6 +12,7 @@ from qiskit_runtime_server.jobs import (
 )
 from qiskit_runtime_server.store.memory.state import Kept, Part
 from qiskit_runtime_server.store.port import (
+    UNUSED_FOR,
     Retention,
     Surplus,
     Swept,
@@ -19,6 +20,7 @@ from qiskit_runtime_server.store.port import (
 
 _BATCH_JOBS: Final = 20
 _BATCH_BYTES: Final = 4 << 20
+_BATCH_SESSIONS: Final = 200
 
 
 class MemoryArchive(Part):
@@ -48,6 +50,20 @@ class MemoryArchive(Part):
             too_many=0 if most is None else sum(max(0, number - most) for number in numbers.values()),
             excess_bytes=0 if retention.stored_bytes is None else max(0, stored_bytes - retention.stored_bytes),
         )
+
+    async def sweep_sessions(self) -> int:
+        """See `Archive.sweep_sessions`."""
+        before, state = self._state.now() - UNUSED_FOR, self._state
+        with_jobs = {kept.job.session_id for kept in state.jobs.values()}
+        unused = [
+            session
+            for session in state.sessions.values()
+            if session.first_job_started is None and session.created <= before and session.id not in with_jobs
+        ]
+        batch = sorted(unused, key=lambda session: (session.created, session.id))[:_BATCH_SESSIONS]
+        for session in batch:
+            del state.sessions[session.id]
+        return len(batch)
 
     def _over_limits(self, retention: Retention) -> Iterator[tuple[str, Iterable[Kept]]]:
         """Yield each limit with the jobs that are over it, the oldest first."""

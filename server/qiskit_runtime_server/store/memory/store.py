@@ -41,6 +41,7 @@ from qiskit_runtime_server.store.memory.state import Kept, Part, State, refuse_s
 from qiskit_runtime_server.store.overviews import Overviews
 from qiskit_runtime_server.store.port import (
     BY_OWNER,
+    UNUSED_FOR,
     Archive,
     Claim,
     CountStore,
@@ -74,6 +75,8 @@ class MemoryJobs(Part):
         queued = [kept for kept in state.jobs.values() if kept.job.state is JobState.QUEUED]
         limits.check_queued(job.instance, sum([kept.job.account, kept.job.instance] == of_instance for kept in queued))
         limits.check_seconds(job.instance, state.used(now.date(), job.account, job.instance))
+        stored = sum(kept.stored_bytes for kept in state.jobs.values() if kept.job.account == job.account)
+        limits.check_stored(job.account, stored, len(params))
         if job.id in state.jobs:
             raise ValueError(f"The ids of jobs are unique, and there is a job {job.id}.")
         job = replace(job, created=job.created.astimezone(UTC))
@@ -287,8 +290,12 @@ class MemoryQueue(Part):
 class MemorySessions(Part):
     """A `SessionStore`."""
 
-    async def add(self, session: Session) -> None:
+    async def add(self, session: Session, limits: AccountLimits = NO_LIMITS) -> None:
         """See `SessionStore.add`."""
+        since = self._state.now() - UNUSED_FOR
+        own = [one for one in self._state.sessions.values() if one.account == session.account]
+        unused = sum(one.first_job_started is None and one.created > since for one in own)
+        limits.check_sessions(session.account, unused)
         self._state.sessions[session.id] = replace(session, created=session.created.astimezone(UTC))
 
     async def get(self, account: AccountId, session_id: str) -> Session:
@@ -361,6 +368,10 @@ class MemoryStore:
 
     def __str__(self) -> str:
         return "memory"
+
+    async def has_room(self) -> bool:
+        """See `Store.has_room`."""
+        return True
 
     async def close(self) -> None:
         """See `Store.close`; there is nothing to release."""

@@ -8,8 +8,16 @@ from sqlalchemy import Connection, Insert, bindparam, func, insert, select, upda
 from sqlalchemy.exc import IntegrityError
 
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.jobs import Job
-from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, IS_PENDING, IS_QUEUED, jobs, slot_times, usage_days
+from qiskit_runtime_server.jobs import AccountId, Job
+from qiskit_runtime_server.store.sql.schema import (
+    ASK_CLOCK,
+    IS_ENDED,
+    IS_PENDING,
+    IS_QUEUED,
+    jobs,
+    slot_times,
+    usage_days,
+)
 
 _KEEP: Final = insert(slot_times)
 """Keeps for good what one job has used."""
@@ -38,6 +46,16 @@ _QUEUED: Final = (
 )
 """How many queued jobs an instance has. Index `jobs_pending`."""
 
+_STORED_OF_ENDED: Final = select(func.coalesce(func.sum(jobs.c.stored_bytes), 0)).where(
+    IS_ENDED, jobs.c.account == bindparam("of_account")
+)
+"""What an account's ended jobs take. Index `jobs_ended_of_account`."""
+
+_STORED_OF_PENDING: Final = select(func.coalesce(func.sum(jobs.c.stored_bytes), 0)).where(
+    IS_PENDING, jobs.c.account == bindparam("of_account")
+)
+"""What an account's queued and running jobs take. Index `jobs_pending`."""
+
 USED_TODAY: Final = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
 """The slot time of an instance on one day, on all executors. Primary key of `usage_days`."""
 
@@ -64,6 +82,12 @@ def charge(connection: Connection, job: Job, seconds: float, now: datetime, *, j
     if (connection.execute(_CHARGE, more)).rowcount == 0:
         insert_unless_there(connection, _OPEN_DAY, key)
         connection.execute(_CHARGE, more)
+
+
+def stored_bytes(connection: Connection, account: AccountId) -> int:
+    """Return what the documents of all jobs of an account take, as they are kept."""
+    of_account = {"of_account": account}
+    return sum(int(connection.scalars(part, of_account).one()) for part in (_STORED_OF_ENDED, _STORED_OF_PENDING))
 
 
 def refuse_beyond(connection: Connection, job: Job, limits: AccountLimits, *, arrived: int) -> None:

@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select, tuple_
+from sqlalchemy import Connection, Select, bindparam, delete, exists, func, not_, select, tuple_
 
-from qiskit_runtime_server.store.port import Retention, Surplus, Swept
+from qiskit_runtime_server.store.port import UNUSED_FOR, Retention, Surplus, Swept
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.sql.schema import IS_ENDED, jobs
+from qiskit_runtime_server.store.sql.schema import IS_ENDED, IS_UNUSED, jobs, sessions
 
 # What one transaction removes at most: others wait meanwhile where one writes at a time.
 _BATCH_JOBS: Final = 20
 _BATCH_BYTES: Final = 4 << 20
+_BATCH_SESSIONS: Final = 200
 
 _OLDEST: Final = (
     select(jobs.c.id, jobs.c.stored_bytes).where(IS_ENDED).order_by(jobs.c.finished, jobs.c.id).limit(_BATCH_JOBS)
@@ -81,6 +82,20 @@ _DELETE: Final = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=Tru
 """Removes jobs; documents and tags go with them. Primary key of `jobs`."""
 
 
+_OLD_UNUSED: Final = (
+    select(sessions.c.id)
+    .where(IS_UNUSED, sessions.c.created <= bindparam("before"))
+    .where(not_(exists().where(jobs.c.session_id == sessions.c.id)))
+    .order_by(sessions.c.created, sessions.c.id)
+    .limit(_BATCH_SESSIONS)
+    .with_for_update(skip_locked=True)
+)
+"""A few sessions without jobs that were opened before a time and never used. Index `sessions_unused`."""
+
+_DELETE_SESSIONS: Final = delete(sessions).where(sessions.c.id.in_(bindparam("ids", expanding=True)))
+"""Removes sessions. Primary key of `sessions`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
     """Jobs that are over a limit, by id, with the size of each."""
@@ -130,6 +145,19 @@ class SqlArchive(SqlPart):
             )
 
         return await self._database.read(read)
+
+    @uninterrupted
+    async def sweep_sessions(self) -> int:
+        """See `Archive.sweep_sessions`."""
+
+        def remove(connection: Connection) -> int:
+            before = self._database.now(connection).utc - UNUSED_FOR
+            ids = connection.scalars(_OLD_UNUSED, {"before": before}).all()
+            if ids:
+                connection.execute(_DELETE_SESSIONS, {"ids": ids})
+            return len(ids)
+
+        return await self._database.change(remove)
 
     def _over_a_limit(self, connection: Connection, retention: Retention) -> _Batch | None:
         return next((batch for batch in self._batches(connection, retention) if batch.sizes), None)

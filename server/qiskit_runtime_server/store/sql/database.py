@@ -6,16 +6,20 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.errors import MalformedRequestError, StoreFullError
 from qiskit_runtime_server.jobs import Job
+from qiskit_runtime_server.machine import in_words
 from qiskit_runtime_server.store.hub import Hub
 from qiskit_runtime_server.store.port import Ended, Signal
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK
 from qiskit_runtime_server.waiting import KeptTasks
+
+# Of what is kept free, results leave this part for cancelling, deleting and sweeping.
+_LAST_PART: Final = 4
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,10 +46,14 @@ class Database(ABC):
     """Runs plain functions on connections; a subclass knows what is special to its product.
 
     Such a function may run on another thread, and must do nothing but use its connection.
+
+    Args:
+        keep_free: How many bytes new jobs leave free on the disk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep_free: int = 0) -> None:
         self.hub = Hub()
+        self._keep_free = keep_free
         self._calls = KeptTasks()
 
     @abstractmethod
@@ -67,6 +75,34 @@ class Database(ABC):
     def now(self, connection: Connection) -> Now:
         """Ask the store's clock; where it counts, `CLOCK` is rather asked for along with something else."""
         return self.at(connection.execute(ASK_CLOCK).scalar_one())
+
+    async def room(self) -> int | None:
+        """Return how many bytes can still be written; None if that cannot be seen from here."""
+        return None
+
+    async def has_room(self) -> bool:
+        """Return whether a new job would not be refused for want of room."""
+        room = await self.room()
+        return room is None or room >= self._keep_free
+
+    async def refuse_if_full(self, size: int, *, to_begin: bool) -> None:
+        """Refuse to write `size` bytes if little room is left.
+
+        Args:
+            size: Of what is to be written.
+            to_begin: Whether it is a new job, which is refused first; the rest of the room is for those that go on,
+                and the last of it for what makes room.
+
+        Raises:
+            StoreFullError: If there would be too little room.
+        """
+        room = await self.room()
+        kept = self._keep_free if to_begin else self._keep_free // _LAST_PART
+        if room is not None and room - size < kept:
+            raise StoreFullError(
+                f"{self} has too little room left: {in_words(kept)} are kept free (QRS_KEEP_FREE). Delete jobs to make"
+                " some."
+            )
 
     async def complete(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run `call` to its end, which may take several runs; see `in_doubt`."""

@@ -26,7 +26,7 @@ from qiskit_runtime_server.errors import JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, cancelled
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, Ended, JobQuery, Queued
 from qiskit_runtime_server.store.sql import transitions
-from qiskit_runtime_server.store.sql.accounting import refuse_beyond
+from qiskit_runtime_server.store.sql.accounting import refuse_beyond, stored_bytes
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.documents import write_document
 from qiskit_runtime_server.store.sql.packing import packed, size_of
@@ -83,13 +83,15 @@ class SqlJobs(SqlPart):
     async def add(self, job: Job, params: bytes | memoryview, limits: AccountLimits = NO_LIMITS) -> None:
         """See `JobStore.add`."""
         rows = await packed(params)
+        size = size_of(rows)
+        await self._refuse_beyond_room(job, size, limits)
 
         def add(connection: Connection) -> None:
             if self._database.in_doubt() and connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
                 return
             _check_session(connection, _SESSION, job)
             refuse_beyond(connection, job, limits, arrived=0)
-            connection.execute(_ADD, job_row(job) | {"stored_bytes": size_of(rows)})
+            connection.execute(_ADD, job_row(job) | {"stored_bytes": size})
             _add_tags(connection, job, job.tags)
             write_document(connection, job.id, DocumentKind.PARAMS, rows)
             transitions.arrive(connection, job, limits)
@@ -164,6 +166,13 @@ class SqlJobs(SqlPart):
             _add_tags(connection, job, tags)
 
         await self._database.change(replace)
+
+    async def _refuse_beyond_room(self, job: Job, size: int, limits: AccountLimits) -> None:
+        await self._database.refuse_if_full(size, to_begin=True)
+        if limits.stored_bytes is not None:
+            # Before the transaction, which others wait for: it reads the sizes of all jobs of the account.
+            stored = await self._database.read(lambda connection: stored_bytes(connection, job.account))
+            limits.check_stored(job.account, stored, size)
 
     def _cancel(self, connection: Connection, job: Job, reason: str) -> Job:
         now = self._database.now(connection).utc

@@ -181,6 +181,8 @@ class SqlQueue(SqlPart):
     async def finish(self, claim: Claim, outcome: Outcome, result: bytes | None) -> bool:
         """See `QueueStore.finish`."""
         rows = [] if result is None else await packed(result)
+        if rows:
+            await self._database.refuse_if_full(size_of(rows), to_begin=False)
 
         def end(connection: Connection) -> Job | None:
             held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -86,6 +86,15 @@ sessions = Table(
     Column("seconds", Double, nullable=False, server_default="0", comment="Slot time of jobs that have ended"),
 )
 Index("sessions_of_account", sessions.c.account, sessions.c.created, sessions.c.id)
+IS_UNUSED: Final = sessions.c.first_job_started.is_(None)
+Index(
+    "sessions_unused",
+    sessions.c.created,
+    sessions.c.id,
+    sessions.c.account,
+    sqlite_where=IS_UNUSED,
+    postgresql_where=IS_UNUSED,
+)
 
 jobs = Table(
     "jobs",

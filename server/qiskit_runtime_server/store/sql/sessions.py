@@ -3,16 +3,27 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.errors import SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, JobId, Session, SessionId
+from qiskit_runtime_server.store.port import UNUSED_FOR
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import session_of, session_row
-from qiskit_runtime_server.store.sql.schema import CLOCK, IS_QUEUED, jobs, sessions
+from qiskit_runtime_server.store.sql.schema import CLOCK, IS_QUEUED, IS_UNUSED, jobs, sessions
 
 _ADD: Final = insert(sessions)
 """Adds a session."""
+
+_SOME_UNUSED: Final = (
+    select(sessions.c.id)
+    .where(IS_UNUSED, sessions.c.account == bindparam("of_account"), sessions.c.created > bindparam("since"))
+    .limit(bindparam("most"))
+    .subquery()
+)
+_UNUSED: Final = select(func.count()).select_from(_SOME_UNUSED)
+"""How many sessions of an account were opened since then and never used. Index `sessions_of_account`."""
 
 _OF_OWNER: Final = select(sessions).where(
     sessions.c.id == bindparam("of_session"), sessions.c.account == bindparam("of_account")
@@ -40,12 +51,16 @@ class SqlSessions(SqlPart):
     """A `SessionStore`."""
 
     @uninterrupted
-    async def add(self, session: Session) -> None:
+    async def add(self, session: Session, limits: AccountLimits = NO_LIMITS) -> None:
         """See `SessionStore.add`."""
 
         def add(connection: Connection) -> None:
             if self._database.in_doubt() and connection.scalar(_KNOWN, {"of_session": session.id}) is not None:
                 return
+            if limits.sessions is not None:
+                since = self._database.now(connection).utc - UNUSED_FOR
+                which = {"of_account": session.account, "since": since, "most": limits.sessions}
+                limits.check_sessions(session.account, connection.scalars(_UNUSED, which).one())
             connection.execute(_ADD, session_row(session))
 
         await self._database.change(add)

@@ -45,6 +45,10 @@ class SqlStore:
     def __str__(self) -> str:
         return str(self.database)
 
+    async def has_room(self) -> bool:
+        """See `Store.has_room`."""
+        return await self.database.has_room()
+
     async def close(self) -> None:
         """See `Store.close`."""
         await self.database.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ from qiskit_runtime_server.store.sqlite.folder import FILE_NAME, KEY_NAME, Folde
 logger = logging.getLogger(__name__)
 _FOLDER_CHECK_SECONDS: Final = 0.5
 _READERS: Final = 2
+_FREE_PAGES: Final = ("freelist_count", "page_size")
 _BUSY_MILLISECONDS: Final = 10_000
 _WAL_BYTES_KEPT: Final = 64 << 20
 # https://www.sqlite.org/rescode.html
@@ -49,10 +51,11 @@ class SqliteDatabase(Database):
 
     Args:
         clock: Measures leases, in seconds.
+        keep_free: How many bytes new jobs leave free on the disk.
     """
 
-    def __init__(self, file: Path, clock: Callable[[], float]) -> None:
-        super().__init__()
+    def __init__(self, file: Path, clock: Callable[[], float], keep_free: int) -> None:
+        super().__init__(keep_free)
         self.reader = _reader(file)
         self.writer = _writer(file)
         self._reading = ThreadPoolExecutor(_READERS, "qrs-reader")
@@ -81,6 +84,18 @@ class SqliteDatabase(Database):
             if code in _AWAY:
                 raise StoreUnavailableError(f"The database {self._file} cannot be reached: {error.orig}") from error
             raise
+
+    async def room(self) -> int:
+        """See `Database.room`: what is free on the disk and, if that is little, in the file."""
+        free = shutil.disk_usage(self._file.parent).free
+        if free >= 2 * self._keep_free:
+            return free
+
+        def in_file(connection: Connection) -> int:
+            pages, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in _FREE_PAGES)
+            return int(pages) * int(size)
+
+        return free + await self.read(in_file)
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """See `Database.read`."""
@@ -113,7 +128,11 @@ class SqliteDatabase(Database):
 
 
 async def open_sqlite(
-    folder: Path, *, wait: timedelta = timedelta(0), clock: Callable[[], float] = time.monotonic
+    folder: Path,
+    *,
+    wait: timedelta = timedelta(0),
+    clock: Callable[[], float] = time.monotonic,
+    keep_free: int = 0,
 ) -> Store:
     """Open the store in `folder`, which is created if need be; all leases of the server before count as run out.
 
@@ -121,6 +140,7 @@ async def open_sqlite(
         folder: Belongs to this process until the store is closed.
         wait: How long another server may take to leave it.
         clock: Measures leases, in seconds.
+        keep_free: How many bytes new jobs leave free on the disk; a quarter of them is for what removes jobs.
 
     Raises:
         DataDirectoryError: If the folder is in use or of a kind that loses data.
@@ -136,7 +156,7 @@ async def open_sqlite(
     except BaseException:
         lock.release()
         raise
-    database = SqliteDatabase(file, clock)
+    database = SqliteDatabase(file, clock, keep_free)
     store = SqlStore(database, lock.release)
     try:
         await database.change(_prepare)

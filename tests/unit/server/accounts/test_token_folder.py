@@ -249,8 +249,8 @@ def test_a_folder_can_be_checked_before_a_server_reads_it(folder: Path) -> None:
     assert lines == [
         ["alice", "admin", "1", "research", "self-hosted", "3", "2", "-", "-", "25"],
         ["alice", "admin", "1", "teaching", "open", "3", "2", "5", "600", "25"],
-        ["bob", "user", "1", "default", "self-hosted", "1", "-", "100", "-", "25"],
-        ["carol", "user", "0", "default", "self-hosted", "1", "-", "100", "-", "25"],
+        ["bob", "user", "1", "default", "self-hosted", "1", "64", "100", "-", "25"],
+        ["carol", "user", "0", "default", "self-hosted", "1", "64", "100", "-", "25"],
     ]
     assert done.returncode == 1
     assert "carol: it has no token" in done.stderr
