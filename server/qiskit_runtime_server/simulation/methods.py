@@ -1,14 +1,14 @@
 """How each method would run some rows of a task: what it takes, and why it cannot. What is chosen, `planner` says.
 
-executor        what it offers itself, exactly or truncated
-frames          a time that grows with gates and shots only (Gidney, 2021, https://doi.org/10.22331/q-2021-07-06-497)
-propagation     no more than its limits, as it must be tried (Rudolph et al., 2025, https://arxiv.org/abs/2505.21606)
+Frames take a time that grows with gates and shots only (Gidney, 2021, https://doi.org/10.22331/q-2021-07-06-497). Of
+propagation, which has to be tried, only its limits are known (Rudolph et al., 2025, https://arxiv.org/abs/2505.21606).
+An executor says itself what it takes, exactly or truncated.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import numpy as np
@@ -18,7 +18,7 @@ from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongErr
 from qiskit_runtime_server.messages.messages import PATIENCE
 from qiskit_runtime_server.simulation import advice
 from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes
-from qiskit_runtime_server.simulation.clifford.lowering import Lowering
+from qiskit_runtime_server.simulation.clifford.lowering import Lowering, is_exact
 from qiskit_runtime_server.simulation.contract import Offer, SampleTask, Simulator
 from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
 from qiskit_runtime_server.simulation.pauli_propagation import propagation
@@ -75,16 +75,17 @@ class Methods:
 
     def frames(self, rows: Rows) -> Part:
         """Return how rows with Clifford gates only run as Clifford frames."""
-        lowering = Lowering(self.task.circuit, self.task.noise)
+        circuit, noise = self.task.circuit, self.task.noise
         blocks = -(-self.task.shots // BLOCK_SHOTS)
         plan = Plan(
             qubits=tuple(self.qubits),
             method=FRAMES,
-            noise=self._noise if lowering.exact else Noise.TWIRLED,
-            seconds=len(self.task.circuit.data) * (_SECONDS_TO_WRITE + blocks * _SECONDS_PER_BLOCK) * len(rows),
+            noise=self._noise if is_exact(circuit, noise) else Noise.TWIRLED,
+            seconds=len(circuit.data) * (_SECONDS_TO_WRITE + blocks * _SECONDS_PER_BLOCK) * len(rows),
             memory_bytes=block_bytes(len(self.qubits), self.task.shots),
         )
-        return Part(rows=rows, plan=plan, lowering=lowering)
+        # It takes most of what a plan takes, and another method may be chosen.
+        return Part(rows=rows, plan=plan, lowering=cache(partial(Lowering, circuit, noise)))
 
     def propagated(self, rows: Rows, refusal: CircuitTooLargeError | None) -> PropagatedPart | None:
         """Return how rows are run by Pauli propagation; None if they cannot be.

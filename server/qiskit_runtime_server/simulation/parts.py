@@ -26,13 +26,13 @@ class Part:
 
     Attributes:
         rows: Their numbers in the task.
-        lowering: For frames; None for the executor.
+        lowering: Makes, once, what frames need; None for the executor.
         truncation: For the executor.
     """
 
     rows: NDArray[np.intp]
     plan: Plan
-    lowering: Lowering | None = None
+    lowering: Callable[[], Lowering] | None = None
     truncation: Truncation | None = None
 
     def sample(self, task: SampleTask, executor: Simulator, report: Callable[[Plan], None]) -> BitTensor:
@@ -41,7 +41,7 @@ class Part:
         part = task.of_rows(self.rows)
         if self.lowering is None:
             return sampled(executor, replace(part, truncation=self.truncation))
-        return sample(self.lowering, part.parameter_values, part.shots, part.seeds)
+        return sample(self.lowering(), part.parameter_values, part.shots, part.seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

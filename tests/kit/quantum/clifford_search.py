@@ -19,7 +19,7 @@ from kit.quantum.exact_noise import Errors
 from kit.quantum.exact_reference import distribution
 from kit.quantum.goodness_of_fit import impossible, p_value, too_often
 from qiskit_runtime_server.simulation.clifford.frames import Frames
-from qiskit_runtime_server.simulation.clifford.lowering import Lowering
+from qiskit_runtime_server.simulation.clifford.lowering import Lowering, is_exact
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 SHOTS = 100_000
@@ -73,8 +73,9 @@ def compared(seed: int) -> Comparison:
     case = case_of(seed)
     assert case.model is not None
     size = case.circuit.num_qubits
-    lowering = Lowering(case.circuit, DeviceNoise.from_model(case.model, size).restricted_to(range(size)))
-    assert lowering.exact
+    noise = DeviceNoise.from_model(case.model, size).restricted_to(range(size))
+    assert is_exact(case.circuit, noise)
+    lowering = Lowering(case.circuit, noise)
     bits = Frames(lowering.program(case.values.tolist()), SHOTS).sample(seed)
     outcomes, numbers = np.unique(bits @ (1 << np.arange(bits.shape[1])), return_counts=True)
     counts = dict(zip(outcomes.tolist(), numbers.tolist(), strict=True))

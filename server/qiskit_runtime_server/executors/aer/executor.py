@@ -21,6 +21,7 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
     LARGEST_BOND,
     SMALL_BOND,
     Log,
+    beginning,
     decompositions,
     in_order,
     placed,
@@ -72,6 +73,9 @@ _STATE_BYTES: Final = 4 * 8
 
 # Trajectories that show what truncation discards.
 _PROBED_SHOTS: Final = 4
+# Of the circuit, before the first of them: what is discarded only adds up, and noisy gates of entangled qubits may take
+# minutes in all.
+_PROBED_BEGINNINGS: Final = (1 / 32, 1 / 8)
 
 
 class AerExecutor(BaseExecutor):
@@ -125,11 +129,11 @@ class AerExecutor(BaseExecutor):
             return Offer(method="stabilizer", seconds=seconds, memory_bytes=task.circuit.num_qubits**2)
         if self._is_interpreted(task):
             return Offer(method="statevector", seconds=seconds, memory_bytes=_INTERPRETED_COPIES * state)
-        method, seconds = self._sampling_method(task, seconds)
+        _, bond = placed(task.circuit)
+        method, seconds = self._sampling_method(task, seconds, bond)
         if method == "statevector":
             return Offer(method=method, seconds=seconds, memory_bytes=state)
-        bond = placed(task.circuit)[1] or 1
-        return Offer(method=_MPS, seconds=seconds, memory_bytes=_tensor_bytes(task.circuit.num_qubits, bond))
+        return Offer(method=_MPS, seconds=seconds, memory_bytes=_tensor_bytes(task.circuit.num_qubits, bond or 1))
 
     def expected_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return what trial trajectories and shots of a row take at most; see `Simulator.expected_truncated`."""
@@ -155,45 +159,49 @@ class AerExecutor(BaseExecutor):
     def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
 
-        Some trajectories of each row are run, which show how much is discarded.
+        Some trajectories of each row are run, which show how much is discarded, until it is too much.
         """
         circuit = task.circuit
         evolutions, truncation = self._truncation(task, most_error)
         bond = truncation.bond
         probed = replace(task, shots=min(_PROBED_SHOTS, evolutions), truncation=truncation)
         begin = time.perf_counter()
-        errors = [self._probed(probed, row) for row in range(len(task.seeds))]
-        seconds = (time.perf_counter() - begin) / len(errors) / probed.shots * evolutions
-        if max(errors) > most_error:
-            raise CircuitTooLargeError(
-                f"{circuit.num_qubits} qubits of the circuit are too entangled for matrix product states: with bonds of"
-                f" {bond}, truncation could change results by {max(errors):.2g}, with simulator.max_truncation_error:"
-                f" {most_error:g}."
-            )
+        error = 0.0
+        for row in range(len(task.seeds)):
+            for found in self._probed(probed, row):
+                error = max(error, found)
+                if error > most_error:
+                    raise CircuitTooLargeError(
+                        f"{circuit.num_qubits} qubits of the circuit are too entangled for matrix product states: with"
+                        f" bonds of {bond}, truncation could change results by {error:.2g} or more, with"
+                        f" simulator.max_truncation_error: {most_error:g}."
+                    )
+        tried = len(task.seeds) * (probed.shots + sum(_PROBED_BEGINNINGS))
         return Offer(
             method=_MPS,
-            seconds=seconds,
+            seconds=(time.perf_counter() - begin) / tried * evolutions,
             memory_bytes=_tensor_bytes(circuit.num_qubits, bond),
             truncation=truncation,
-            truncation_error=max(errors),
+            truncation_error=error,
         )
 
-    def _probed(self, task: SampleTask, row: int) -> float:
-        """Return how much truncation may change the distribution of a row, from the shots of `task`."""
-        errors = []
-        seconds = seconds_of(LARGEST_BOND, len(task.circuit.data))
+    def _probed(self, task: SampleTask, row: int) -> Iterator[float]:
+        """Yield how much truncation may change the distribution of a row: at least, then by each shot of `task`."""
+        decomposed = decompositions(task.circuit)
         whole, order = self._written(task, _MPS_OF_AER)
         bound = whole.assign_parameters(task.parameter_values[row]) if task.parameter_values.size else whole
-        for shot in range(task.shots):
+        reading = reading_errors(task.noise, order)
+        trials = [(beginning(bound, share), share, 0) for share in _PROBED_BEGINNINGS]
+        for circuit, share, shot in [*trials, *((bound, 1.0, shot) for shot in range(task.shots))]:
             options: dict[str, Any] = {
                 "shots": 1,
                 "seed_simulator": (int(task.seeds[row]) >> 2) + shot,
-                "noise_model": reading_errors(task.noise, order),
+                "noise_model": reading,
                 "mps_log_data": True,
             }
-            (result,) = self._run([bound], _MPS_OF_AER, seconds, task.truncation, **options)
-            errors.append(truncation_error(_log().new(result.metadata), decompositions(task.circuit)))
-        return max(errors)
+            seconds = seconds_of(LARGEST_BOND, share * len(task.circuit.data))
+            (result,) = self._run([circuit], _MPS_OF_AER, seconds, task.truncation, **options)
+            yield truncation_error(_log().new(result.metadata), int(share * decomposed))
 
     def _exact_offer(self, task: SampleTask, seconds: float) -> Offer | None:
         """Return what `_drawn` does with a task, if it does anything."""
@@ -256,7 +264,7 @@ class AerExecutor(BaseExecutor):
             return drawn
         if self._is_interpreted(task):
             return self._interpreter.sample(task)
-        return self._sampled(task, *self._sampling_method(task, seconds))
+        return self._sampled(task, *self._sampling_method(task, seconds, placed(task.circuit)[1]))
 
     def _is_interpreted(self, task: SampleTask) -> bool:
         """Return whether a task is interpreted, and not given to Aer.
@@ -334,10 +342,9 @@ class AerExecutor(BaseExecutor):
             return None
         return evolution if evolution.seconds <= seconds else None
 
-    def _sampling_method(self, task: SampleTask, seconds: float) -> tuple[str, float]:
-        """Return how Aer takes shots, and about how many seconds it needs for a row."""
+    def _sampling_method(self, task: SampleTask, seconds: float, bond: int | None) -> tuple[str, float]:
+        """Return how Aer takes shots, and about how many seconds it needs for a row; `bond` as `placed` says."""
         circuit = task.circuit
-        _, bond = placed(circuit)
         once = self._is_once(task)
         if bond is not None:
             length = length_of(circuit)

@@ -168,6 +168,18 @@ def in_order(circuit: QuantumCircuit, order: Sequence[int]) -> QuantumCircuit:
     return written
 
 
+def beginning(circuit: QuantumCircuit, share: float) -> QuantumCircuit:
+    """Return the first instructions of a circuit, `share` of them, then measurements of all qubits.
+
+    Aer leaves out what no measurement depends on.
+    """
+    first = circuit.copy_empty_like()
+    for instruction in circuit.data[: int(share * len(circuit.data))]:
+        first.append(instruction)
+    first.measure_all()
+    return first
+
+
 def decompositions(circuit: QuantumCircuit) -> int:
     """Return how many gates of two qubits there are, after each of which a bond is truncated."""
     pairs = sum(len(qubits) == _PAIR for _, qubits in leaves(circuit, range(circuit.num_qubits)))

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Delay, IfElseOp, Instruction, ParameterExpression, QuantumCircuit
+from qiskit.circuit import CircuitInstruction, Delay, IfElseOp, Instruction, ParameterExpression, QuantumCircuit, Qubit
 from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.errors import InternalError
@@ -123,6 +123,36 @@ class Program:
     reference: str
 
 
+def is_exact(circuit: QuantumCircuit, noise: NoiseModel | None) -> bool:
+    """Return whether all errors of a circuit are Pauli channels, so that its `Lowering` twirls none.
+
+    Args:
+        circuit: As for `Lowering`.
+        noise: As there.
+    """
+    known: dict[object, bool] = {}
+    qubits = {qubit: number for number, qubit in enumerate(circuit.qubits)}
+    return noise is None or all(_all_exact(noise, part, qubits, known) for part in circuit.data)
+
+
+def _all_exact(
+    noise: NoiseModel, part: CircuitInstruction, qubits: Mapping[Qubit, int], known: dict[object, bool]
+) -> bool:
+    """Return the same of an instruction and of those in its blocks."""
+    operation, own = part.operation, tuple(qubits[qubit] for qubit in part.qubits)
+    if isinstance(operation, IfElseOp):
+        return all(
+            _all_exact(noise, inner, dict(zip(block.qubits, own, strict=True)), known)
+            for block in operation.blocks
+            for inner in block.data
+        )
+    key = (error_name(operation), own, tuple(operation.params) if isinstance(operation, Delay) else ())
+    if key not in known:
+        channel = None if operation.name == "barrier" else pauli_channel(errors_of(noise, operation, own))
+        known[key] = channel is None or channel.exact
+    return known[key]
+
+
 class Lowering:
     """A circuit whose angles are numbers or bare parameters, as far as it can be written without their values."""
 
@@ -156,11 +186,6 @@ class Lowering:
             own = tuple(qubits[qubit] for qubit in instruction.qubits)
             self._read(instruction.operation, own, [clbits[clbit] for clbit in instruction.clbits])
         self._errors.sort(key=lambda error: error.level)
-
-    @property
-    def exact(self) -> bool:
-        """Whether all errors are Pauli channels, and not twirled."""
-        return all(error.channel.exact for error in self._errors)
 
     @property
     def depth(self) -> int:

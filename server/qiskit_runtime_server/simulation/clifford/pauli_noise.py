@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit.circuit import Instruction
 from qiskit.quantum_info import SuperOp
 from qiskit_aer.noise import QuantumError
 
@@ -65,19 +66,27 @@ def transfer_matrix(error: QuantumError) -> NDArray[np.float64]:
 
     Qiskit's own way to the same takes 25 ms for an error of two qubits, and a device has hundreds of them.
     """
-    known: dict[tuple[object, ...], NDArray[np.float64]] = {}
     total = np.zeros((4**error.num_qubits, 4**error.num_qubits))
     for circuit, chance in zip(error.circuits, error.probabilities, strict=True):
         matrix = np.eye(len(total))
         for instruction in circuit.data:
             places = tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits)
-            key = (instruction.name, places, *map(_value, instruction.params))
-            if key not in known:
-                own = transfer(np.asarray(SuperOp(instruction.operation).data))
-                known[key] = _embedded(own, places, error.num_qubits)
-            matrix = known[key] @ matrix
+            matrix = _step(instruction.operation, places, error.num_qubits) @ matrix
         total += chance * matrix
     return total
+
+
+def _step(operation: Instruction, places: tuple[int, ...], width: int) -> NDArray[np.float64]:
+    """Return the transfer matrix of a part of an error; many errors have the same parts, as Pauli operators."""
+    key = (operation.name, places, width, *map(_value, operation.params))
+    if key not in _steps:
+        while len(_steps) >= _KEPT:
+            del _steps[next(iter(_steps))]
+        _steps[key] = _embedded(transfer(np.asarray(SuperOp(operation).data)), places, width)
+    return _steps[key]
+
+
+_steps: dict[tuple[object, ...], NDArray[np.float64]] = {}
 
 
 def _value(parameter: object) -> object:

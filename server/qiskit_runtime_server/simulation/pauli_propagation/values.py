@@ -22,8 +22,8 @@ BYTES_PER_TERM: Final = 400
 """About what a term takes of up to 128 qubits, while it is worked on."""
 
 MOST_TERMS: Final = 2**20
-MOST_WORK: Final = 1e9
-"""Of all cuts together, in terms that operations look at: minutes of one core."""
+MOST_WORK: Final = 2.5e8
+"""Of all cuts together, in terms that operations look at: less than a minute of one core."""
 
 MOST_EXACT_TERMS: Final = 2**16
 MOST_EXACT_WORK: Final = 5e6

@@ -1,7 +1,9 @@
 """Matrix product states of Aer: the order of their qubits, and what truncation does to them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +11,13 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import Statevector
-from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
+from qiskit_aer.noise import NoiseModel, ReadoutError, amplitude_damping_error, depolarizing_error
 
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError
-from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.executors.aer import AerExecutor, calls
 from qiskit_runtime_server.executors.aer.matrix_products import (
     bond_bound,
+    decompositions,
     in_order,
     placed,
     seconds_at_most,
@@ -197,3 +200,22 @@ def test_what_is_too_entangled_is_refused_with_its_error(monkeypatch: pytest.Mon
     monkeypatch.setattr("qiskit_runtime_server.executors.aer.matrix_products._TRUNCATED_ROW_SECONDS", 0.2)
     with pytest.raises(CircuitTooLargeError, match=r"with bonds of \d+, truncation could change results by"):
         list(engine.plans(AER, circuit, np.empty((1, 0)), 100, noise=None, wish=TRUNCATED, limit_seconds=60))
+
+
+def test_what_discards_too_much_is_refused_by_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole trajectories of the device's errors on 127 qubits take minutes."""
+    model = NoiseModel()
+    model.add_all_qubit_quantum_error(amplitude_damping_error(0.01), ["rx"])
+    circuit = brickwork(16, 120, 1.2)
+    tried: list[int] = []
+    run = calls.run
+
+    def counted(circuits: Sequence[QuantumCircuit], *arguments: Any, **options: Any) -> list[Any]:
+        tried.append(sum(part.operation.num_qubits == 2 for part in circuits[0].data))
+        return run(circuits, *arguments, **options)
+
+    monkeypatch.setattr(calls, "run", counted)
+    monkeypatch.setattr("qiskit_runtime_server.executors.aer.matrix_products._TRUNCATED_ROW_SECONDS", 0.2)
+    with pytest.raises(CircuitTooLargeError, match=r"truncation could change results by [\d.]+ or more"):
+        AER.offer_truncated(task_of(circuit, 100, model), 0.02)
+    assert 0 < max(tried) <= decompositions(circuit) / 4

@@ -5,7 +5,14 @@ import pytest
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit.quantum_info import SuperOp
-from qiskit_aer.noise import NoiseModel, QuantumError, amplitude_damping_error, coherent_unitary_error, pauli_error
+from qiskit_aer.noise import (
+    NoiseModel,
+    QuantumError,
+    amplitude_damping_error,
+    coherent_unitary_error,
+    depolarizing_error,
+    pauli_error,
+)
 from scipy.stats import kstest
 
 from kit.quantum.clifford_circuits import CliffordCase, clifford_case
@@ -14,7 +21,7 @@ from kit.quantum.exact_noise import Errors
 from kit.quantum.exact_reference import distribution
 from kit.quantum.goodness_of_fit import impossible, p_value, too_often
 from qiskit_runtime_server.simulation.clifford.frames import Frames
-from qiskit_runtime_server.simulation.clifford.lowering import Lowering
+from qiskit_runtime_server.simulation.clifford.lowering import Lowering, is_exact
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 
 SHOTS = 8000
@@ -102,12 +109,32 @@ def test_other_errors_are_twirled_and_said_to_be(kind: str) -> None:
             model.add_all_qubit_quantum_error(error, names)
             wanted.add_all_qubit_quantum_error(twirled(error), names)
         own = DeviceNoise.from_model(model, case.circuit.num_qubits).restricted_to(range(case.circuit.num_qubits))
-        assert not Lowering(case.circuit, own).exact
+        assert not is_exact(case.circuit, own)
         counts = counts_of(CliffordCase(circuit=case.circuit, values=case.values, model=model), number)
         chances = distribution(case.bound, Errors.of_model(wanted))
         assert not impossible(counts, chances)
         found.append(p_value(counts, chances) or 1.0)
     assert min(found) > 1e-6
+
+
+@pytest.mark.parametrize("damaged", ["sx", "reset", "measure", "x", "delay", "cx"])
+def test_an_error_that_is_twirled_is_found_wherever_it_happens(damaged: str) -> None:
+    circuit = QuantumCircuit(2, 2)
+    circuit.sx(0)
+    circuit.barrier()
+    circuit.reset(1)
+    circuit.delay(10**6, 1, "ns")
+    circuit.cx(0, 1)
+    circuit.measure(0, 0)
+    with circuit.if_test((0, 1)):
+        circuit.x(1)
+    circuit.measure(1, 1)
+
+    for error, wanted in ((depolarizing_error(0.1, 1), True), (amplitude_damping_error(0.1), False)):
+        model = NoiseModel()
+        model.add_all_qubit_quantum_error(depolarizing_error(0.1, 1), [*{"sx", "reset", "x"} - {damaged}])
+        model.add_all_qubit_quantum_error(error.tensor(error) if damaged == "cx" else error, damaged)
+        assert is_exact(circuit, DeviceNoise.from_model(model, 2).restricted_to(range(2))) is wanted
 
 
 def _turn(angle: float) -> NDArray[np.complex128]:

@@ -7,7 +7,7 @@ from qiskit import QuantumCircuit
 
 from kit.quantum.parity_circuits import ParityCase, parity_case
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.pauli_propagation import terms, values
+from qiskit_runtime_server.simulation.pauli_propagation import propagation, terms, values
 from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering
 from qiskit_runtime_server.simulation.pauli_propagation.terms import Limits, Operation, Terms, TooManyTermsError
 from qiskit_runtime_server.simulation.pauli_propagation.values import TruncationError, exact_values, values_within
@@ -61,6 +61,11 @@ def test_all_cuts_together_stay_within_the_work_that_was_told(monkeypatch: pytes
         values_within(chain(30, 5), 30, [[15]], wanted=[0], error=1e-6, most_work=most)
     assert len(spent) > 100
     assert sum(spent) < most + max(spent) + 1
+
+
+def test_a_refusal_takes_less_than_a_minute() -> None:
+    seconds, _ = propagation.limits(1, exact=False)
+    assert seconds < 60
 
 
 def test_bounds_hold_and_estimates_are_rarely_exceeded() -> None:
