@@ -170,6 +170,38 @@ def doctor(
         measurement.show(name, settings)
 
 
+@cli.command(cls=SettingsCommand)
+def backup(
+    file: Annotated[Path, typer.Argument(help="The file to write, which must not exist; - is stdout.")],
+    *,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
+) -> None:
+    """Write all jobs, results and sums to one file, as they are at one moment; servers go on meanwhile.
+
+    The database is that of the settings: QRS_DATABASE_URL or QRS_DATABASE_URL_FILE, else the folder. Tokens and keys
+    are not part of it.
+    """
+    from qiskit_runtime_server.roles.backup import back_up  # noqa: PLC0415 - see above
+
+    typer.echo(asyncio.run(back_up(_set_up(data_dir=data_dir), file)), err=True)
+
+
+@cli.command(cls=SettingsCommand)
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `backup` has written, of this release or an older one.")],
+    *,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded SQLite database.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Lose the jobs that the store has.")] = False,
+) -> None:
+    """Fill a store that no server uses from a backup; jobs that ran at its time are queued again.
+
+    The database is that of the settings, as for `backup`; it need not be of the kind that the backup was made of.
+    """
+    from qiskit_runtime_server.roles.backup import restore as restored  # noqa: PLC0415 - see above
+
+    typer.echo(asyncio.run(restored(_set_up(data_dir=data_dir), file, overwrite=overwrite)), err=True)
+
+
 def _set_up(**given: object) -> "Settings":
     """Begin to log and return the settings; options that were not given are left to the environment."""
     from qiskit_runtime_server.settings import Settings, forget_secrets  # noqa: PLC0415 - see above

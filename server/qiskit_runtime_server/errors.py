@@ -34,6 +34,7 @@ ServerError
 │       └── StoreFullError     the database has no room
 ├── InjectedError              a fault that was asked for: `status` is its answer
 ├── NoFreeSlotError            try another endpoint, or later
+├── BackupError                a backup cannot be made, or not be restored
 └── StartupError               the server cannot start
     ├── AccountsFileError      accounts.toml makes no sense; a server that runs goes on with what it said before
     ├── DataDirectoryError     the folder is in use, or of a kind that loses data
@@ -231,6 +232,10 @@ class InjectedError(ServerError):
 
 class NoFreeSlotError(ServerError):
     """Every slot of the endpoint is busy: try another one, or later."""
+
+
+class BackupError(ServerError):
+    """A backup cannot be made, or not be restored; the message says why, and what to do."""
 
 
 class StartupError(ServerError):

@@ -29,7 +29,9 @@ def test_it_says_its_version() -> None:
     assert said("--version").stdout.strip() == version("qiskit-runtime-server")
 
 
-@pytest.mark.parametrize("arguments", [(), ("serve",), ("connect",), ("accounts",), ("accounts", "add")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("serve",), ("connect",), ("accounts",), ("accounts", "add"), ("backup",), ("restore",)]
+)
 def test_help_is_short_or_long(arguments: tuple[str, ...]) -> None:
     short, long = said(*arguments, "-h"), said(*arguments, "--help")
     assert short.returncode == long.returncode == 0

@@ -47,14 +47,18 @@ _WRITERS: Final = 8
 CONNECTIONS: Final = _READERS + _WRITERS + 1
 """The most connections that a store has open, but for the moment of its start."""
 
-_APPLICATION: Final = "qiskit-runtime-server"
+APPLICATION: Final = "qiskit-runtime-server"
+"""What connections are called in `pg_stat_activity`."""
+
 OLDEST_RELEASE: Final = 14
 _CONNECT_SECONDS: Final = 5.0
 _POOL_SECONDS: Final = 15.0
 _CACHED_STATEMENTS: Final = 100
 # A process that is stopped in the midst of a transaction must not keep its rows locked.
 _IDLE_IN_TRANSACTION: Final = "10s"
-_MIGRATION_LOCK: Final = int.from_bytes(b"qrs-mig")
+MIGRATION_LOCK: Final = int.from_bytes(b"qrs-mig")
+"""Held by who changes the schema or all of the content."""
+
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
@@ -62,13 +66,20 @@ _FITNESS: Final = text(
     "SELECT current_setting('server_version_num')::int / 10000 AS release,"
     " current_setting('server_encoding') AS encoding, current_setting('synchronous_commit') AS commit"
 )
-_ERRORS: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+DRIVER_ERRORS: Final = (
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+)
+"""What the driver raises, directly or through SQLAlchemy."""
 
 _in_doubt: ContextVar[bool] = ContextVar("in_doubt", default=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Server:
+class DatabaseServer:
     """How connections are made.
 
     Attributes:
@@ -117,7 +128,7 @@ class _Server:
                 command_timeout=self.answer_seconds,
                 target_session_attrs=SessionAttribute.read_write,
                 statement_cache_size=_CACHED_STATEMENTS if self.prepared_statements else 0,
-                server_settings={"application_name": _APPLICATION} | (settings if self.prepared_statements else {}),
+                server_settings={"application_name": APPLICATION} | (settings if self.prepared_statements else {}),
             )
         except ValueError as error:
             # The parser's own words may be a part of a password.
@@ -164,7 +175,7 @@ class PostgresqlDatabase(Database):
         patience: How long a call waits for the database to come back.
     """
 
-    def __init__(self, server: _Server, direct: _Server, patience: timedelta) -> None:
+    def __init__(self, server: DatabaseServer, direct: DatabaseServer, patience: timedelta) -> None:
         reader = server.engine(size=_READERS)
         # A single statement needs no transaction, which takes two more messages; but without one, a connection
         # pooler may hand its parts to different processes.
@@ -193,9 +204,9 @@ class PostgresqlDatabase(Database):
             result = await connection.run_sync(change)
             try:
                 await transaction.commit()
-            except _ERRORS as error:
+            except DRIVER_ERRORS as error:
                 if passes(error):
-                    raise CommitInDoubtError(_text(error)) from error
+                    raise CommitInDoubtError(said_by(error)) from error
                 raise
         return result
 
@@ -219,23 +230,25 @@ class PostgresqlDatabase(Database):
         while True:
             try:
                 answer = await call()
-            except (*_ERRORS, CommitInDoubtError) as error:
+            except (*DRIVER_ERRORS, CommitInDoubtError) as error:
                 if is_bad_value(error):
                     raise MalformedRequestError(
-                        f"The request has a value that cannot be kept: {_text(error)}"
+                        f"The request has a value that cannot be kept: {said_by(error)}"
                     ) from error
                 if is_full(error):
-                    raise StoreFullError(f"The database {self._name} has no room: {_text(error)}") from error
+                    raise StoreFullError(f"The database {self._name} has no room: {said_by(error)}") from error
                 if isinstance(error, UrlError):
                     raise StoreUnavailableError(f"The database {self._name} cannot be used: {error}") from error
                 if not passes(error):
                     raise
                 if pause and time.monotonic() > deadline:
-                    raise StoreUnavailableError(f"The database {self._name} does not answer: {_text(error)}") from error
+                    raise StoreUnavailableError(
+                        f"The database {self._name} does not answer: {said_by(error)}"
+                    ) from error
                 if isinstance(error, CommitInDoubtError):
                     _in_doubt.set(True)
                 self._failures.failed(
-                    f"The database {self._name} does not answer, and calls are repeated until it does: {_text(error)}"
+                    f"The database {self._name} does not answer, and calls are repeated until it does: {said_by(error)}"
                 )
             else:
                 self._failures.succeeded(f"The database {self._name} answers again")
@@ -281,8 +294,8 @@ async def open_postgresql(
         StartupError: If the database cannot be reached, is unfit, or was written by a newer release.
     """
     answer_seconds = patience.total_seconds()
-    server = _Server(source=url, answer_seconds=answer_seconds, prepared_statements=prepared_statements)
-    direct = server if direct_url is None else _Server(source=direct_url, answer_seconds=answer_seconds)
+    server = DatabaseServer(source=url, answer_seconds=answer_seconds, prepared_statements=prepared_statements)
+    direct = server if direct_url is None else DatabaseServer(source=direct_url, answer_seconds=answer_seconds)
     try:
         database = PostgresqlDatabase(server, direct, patience)
     except OSError as error:
@@ -292,28 +305,33 @@ async def open_postgresql(
     except StoreUnavailableError as error:
         await database.close()
         raise StartupError(str(error)) from error
-    except (*_ERRORS, ValueError) as error:
+    except (*DRIVER_ERRORS, ValueError) as error:
         await database.close()
-        raise StartupError(f"The database {direct.name} cannot be used: {_text(error)}") from error
+        raise StartupError(f"The database {direct.name} cannot be used: {said_by(error)}") from error
     except BaseException:
         await database.close()
         raise
     return SqlStore(database)
 
 
-async def _prepare(server: _Server) -> None:
+async def _prepare(server: DatabaseServer) -> None:
     engine = server.engine_for_migrations()
     try:
         async with engine.begin() as connection:
-            await _refuse_unfit(connection, server)
+            await refuse_unfit(connection, server)
             # Held until the transaction ends, so that of several that start at once, one migrates.
-            await connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            await connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             await connection.run_sync(migrate)
     finally:
         await engine.dispose()
 
 
-async def _refuse_unfit(connection: AsyncConnection, server: _Server) -> None:
+async def refuse_unfit(connection: AsyncConnection, server: DatabaseServer) -> None:
+    """Look whether a database keeps what it is given.
+
+    Raises:
+        StartupError: If it does not.
+    """
     release, encoding, commit = (await connection.execute(_FITNESS)).one()
     if release < OLDEST_RELEASE:
         raise StartupError(f"The database {server.name} is PostgreSQL {release}; {OLDEST_RELEASE} is the oldest one.")
@@ -334,7 +352,7 @@ def _note_broken(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
-def _text(error: BaseException) -> str:
+def said_by(error: BaseException) -> str:
     """Return what the driver said, without the statement and its parameters."""
     cause = getattr(error, "orig", None) or error
     said = str(cause).rpartition(">: ")[2] or type(cause).__name__

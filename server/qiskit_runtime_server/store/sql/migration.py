@@ -22,7 +22,7 @@ def migrate(connection: Connection) -> None:
         StartupError: If a newer release has written the database.
     """
     # Alembic takes 12 MB and a quarter of a second; most starts do not need it.
-    if not _serves(_version(connection)):
+    if not _serves(version_of(connection)):
         _upgrade(connection)
 
 
@@ -36,7 +36,8 @@ def _minor_release(version: str) -> int:
     return int(version[:-2])
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """Return the newest migration that a database has had; None if it has had none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     version: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -16,8 +16,12 @@ KEY_NAME: Final = "signing.key"
 FILE_NAME: Final = "store.db"
 """The database."""
 
+DRAFT_NAME: Final = f"{FILE_NAME}.restored"
+"""The database that a backup is restored into, until it is whole."""
+
 _LOCK_NAME: Final = "lock"
-_FILES: Final = {FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", _LOCK_NAME, KEY_NAME}
+_DATABASES: Final = {f"{name}{suffix}" for name in (FILE_NAME, DRAFT_NAME) for suffix in ("", "-wal", "-shm")}
+_FILES: Final = {*_DATABASES, _LOCK_NAME, KEY_NAME}
 # What the root of a volume may hold, too.
 _OF_A_VOLUME: Final = {"lost+found"}
 _OTHERS: Final = 0o077

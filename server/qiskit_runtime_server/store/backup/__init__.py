@@ -1,0 +1,1 @@
+"""Copies of whole stores, whatever database they are on."""
