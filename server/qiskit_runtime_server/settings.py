@@ -116,7 +116,8 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     """PEM file with the server's certificate, and then those that signed it; with `QRS_TLS_KEY`, clients use `https`.
 
-    Both files are read again when they change, within half a minute. The internal port stays plain HTTP.
+    An executor service with them is called by `https`, too: `QRS_EXECUTORS=NAME=https://HOST:PORT`. Both
+    files are read again when they change, within half a minute. The internal port stays plain HTTP.
     """
 
     tls_key: Path | None = None
@@ -327,6 +328,12 @@ class Settings(BaseSettings):
 
     slots: Annotated[int, Field(gt=0)] | None = None
     """How many jobs an executor service runs at a time; without it one for every four cores."""
+
+    executor_ca: Path | None = None
+    """PEM file with the authorities that an api trusts to sign the certificates of `https://` executor services.
+
+    By default those of the system. A certificate has to be for the host that `QRS_EXECUTORS` names.
+    """
 
     executor_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Key that apis and executor services share; an executor service that does not listen on loopback needs one."""

@@ -16,6 +16,8 @@ from qiskit_runtime_server.jobs import AccountId
 Fingerprint = NewType("Fingerprint", str)
 
 _ALGORITHM: Final = "HS256"
+# Hexadecimal: with half of them, somebody could look for a token that is taken for another's.
+_ANONYMOUS_DIGITS: Final = 32
 
 
 class Role(StrEnum):
@@ -119,11 +121,11 @@ class Directory(Protocol):
 
 
 class Anonymous:
-    """Any token will do; every token is an account of its own."""
+    """Any token will do; every token is an account of its own, named by 128 bits of the token's fingerprint."""
 
     def find(self, token: Fingerprint) -> Account:
         """Return the account of this token."""
-        return Account(id=AccountId(f"anonymous-{token[:12]}"))
+        return Account(id=AccountId(f"anonymous-{token[:_ANONYMOUS_DIGITS]}"))
 
     def account(self, name: AccountId) -> Account:
         """Return the account: whoever has the token can sign in."""

@@ -16,7 +16,7 @@ from qiskit_runtime_server.roles.banner import announce, how_to_stop, words_abou
 from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
-from qiskit_runtime_server.roles.tls import Certificate
+from qiskit_runtime_server.roles.tls import certificate_of
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.slots import Slots
 
@@ -36,7 +36,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
     Raises:
         StartupError: If the server cannot start.
     """
-    certificate = _certificate(settings)
+    certificate = certificate_of(settings)
     with listen(settings.host, settings.port) as listener:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(app.router.lifespan_context(app))
@@ -63,15 +63,6 @@ async def serve(app: FastAPI, settings: Settings) -> None:
                 drain=drain,
                 close=close,
             )
-
-
-def _certificate(settings: Settings) -> Certificate | None:
-    chain, key = settings.tls_certificate, settings.tls_key
-    if chain is None and key is None:
-        return None
-    if chain is None or key is None:
-        raise StartupError("QRS_TLS_CERTIFICATE and QRS_TLS_KEY belong together: give both, or neither.")
-    return Certificate(chain, key)
 
 
 def demand_services_only(settings: Settings) -> None:

@@ -21,6 +21,7 @@ from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.pools import slots_of
 from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, serve_beside
 from qiskit_runtime_server.roles.selftest import run_selftest
+from qiskit_runtime_server.roles.tls import certificate_of
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.runs import Runs
@@ -38,7 +39,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
 
     Args:
         name: An installed executor.
-        settings: Its `host`, `port`, `slots`, `memory`, `executor_key` and the times.
+        settings: Its `host`, `port`, `slots`, `memory`, `executor_key`, certificate and the times.
         executor: Used in place of an installed one.
 
     Raises:
@@ -49,6 +50,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
         raise StartupError(
             f"Anybody who reaches {settings.host} could use this executor: set QRS_EXECUTOR_KEY, here and for the api."
         )
+    certificate = certificate_of(settings)
     registry = new_registry()
     metrics = ExecutorMetrics(registry)
     with listen(settings.host, settings.port) as listener:
@@ -64,6 +66,7 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
                 Service(runs).app(key),
                 listener,
                 limits=ConnectionLimits(),
+                certificate=certificate,
                 announce=partial(announce, f"Executor {name}", version("qiskit-runtime-server"), about),
                 drain=partial(runs.drain, settings.drain),
                 close=runs.close,

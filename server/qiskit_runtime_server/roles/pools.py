@@ -65,7 +65,9 @@ def _remote_pools(settings: Settings, budget: ByteBudget) -> dict[ExecutorName, 
 def _is_service(url: str) -> bool:
     with suppress(ValueError):
         parts = urlsplit(url)
-        return parts.scheme == "http" and bool(parts.hostname) and parts.port != 0 and parts.path in {"", "/"}
+        return (
+            parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and parts.path in {"", "/"}
+        )
     return False
 
 

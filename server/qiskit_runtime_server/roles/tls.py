@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.failures import FailureLog
+from qiskit_runtime_server.settings import Settings
 
 HANDSHAKE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 30.0
@@ -72,6 +73,20 @@ class Certificate:
     def _look(self) -> list[tuple[int, int] | None]:
         """Return what changes when a file is written, or replaced as kubelets do by another link."""
         return [_stamp(file) for file in self._files]
+
+
+def certificate_of(settings: Settings) -> Certificate | None:
+    """Return the certificate that the settings name, if they do.
+
+    Raises:
+        StartupError: If it cannot be used.
+    """
+    chain, key = settings.tls_certificate, settings.tls_key
+    if chain is None and key is None:
+        return None
+    if chain is None or key is None:
+        raise StartupError("QRS_TLS_CERTIFICATE and QRS_TLS_KEY belong together: give both, or neither.")
+    return Certificate(chain, key)
 
 
 def _why(error: OSError) -> str:

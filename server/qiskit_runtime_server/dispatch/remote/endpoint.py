@@ -17,7 +17,7 @@ _SILENCE_SECONDS: Final = 7.0
 STREAM_TIMEOUT: Final = httpx.Timeout(_SILENCE_SECONDS, connect=CONNECT_SECONDS)
 MIN_BACKOFF_SECONDS: Final = 0.2
 MAX_BACKOFF_SECONDS: Final = 5.0
-_DEFAULT_PORT: Final = 80
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Endpoint:
@@ -61,9 +61,7 @@ async def addresses_of(url: str) -> set[str]:
         OSError: If the host is not known.
     """
     parts = urlsplit(url)
-    found = await asyncio.get_running_loop().getaddrinfo(
-        parts.hostname, parts.port or _DEFAULT_PORT, type=socket.SOCK_STREAM
-    )
+    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     hosts = {str(address[0]) for *_, address in found}
-    port = parts.port or _DEFAULT_PORT
-    return {f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}" for host in hosts}
+    return {f"{parts.scheme}://[{host}]:{port}" if ":" in host else f"{parts.scheme}://{host}:{port}" for host in hosts}

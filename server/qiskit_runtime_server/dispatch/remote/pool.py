@@ -23,6 +23,7 @@ from qiskit_runtime_server.dispatch.remote.endpoint import (
     addresses_of,
 )
 from qiskit_runtime_server.dispatch.remote.run import RemoteReservation, RunTimings, end
+from qiskit_runtime_server.dispatch.remote.tls import NamedAddresses, trusted
 from qiskit_runtime_server.messages.messages import Capabilities, Frames, Holder, Occupancy
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
@@ -59,12 +60,15 @@ class RemotePool:
             patience=(settings.orphan_after + settings.orphan_kept).total_seconds() + _GIVING_UP_SECONDS,
             budget=budget,
         )
+        self._addresses = NamedAddresses(urls)
         key = settings.executor_key
         self._client = httpx.AsyncClient(
             headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             timeout=httpx.Timeout(_CALL_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,
+            verify=trusted(settings.executor_ca) if any(url.startswith("https:") for url in urls) else True,
+            event_hooks={"request": [self._addresses.name]},
         )
         self._endpoints: dict[str, Endpoint] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
@@ -164,6 +168,7 @@ class RemotePool:
             for url in self._urls:
                 try:
                     found[url] = await addresses_of(url)
+                    self._addresses.note(url, found[url])
                 except (OSError, UnicodeError) as error:
                     # What is known stays: the name server may be away. An executor without pods has no address at all.
                     if problems.get(url) != str(error):

@@ -93,3 +93,10 @@ def test_a_file_that_cannot_be_read_locks_nobody_else_out(folder: Path) -> None:
     (folder / "mallory").write_bytes(b"\xff\xfe\x00")
     tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
     assert tokens.account_of("bob-1").id == "bob"
+
+
+def test_anonymous_accounts_are_told_apart_by_128_bits() -> None:
+    token = fingerprint("any token")
+    digits = Anonymous().find(token).id.removeprefix("anonymous-")
+    assert len(digits) == 32
+    assert token.startswith(digits)
