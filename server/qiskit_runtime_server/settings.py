@@ -242,6 +242,13 @@ class Settings(BaseSettings):
     On if no tokens are given and the server listens on loopback only.
     """
 
+    allowed_hosts: Words = ()
+    """Names by which clients may call the server, as in `quantum.example.org`, separated by blanks or commas.
+
+    Addresses and `localhost` are always right. By default any name is, but not on a server that listens on loopback
+    without a token folder: there a web page could pretend to be it (DNS rebinding). `*` stands for any.
+    """
+
     signing_key: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Key that signs access tokens, the same for all apis on a database; by default one is made in the data folder."""
 

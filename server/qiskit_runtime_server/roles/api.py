@@ -14,6 +14,7 @@ from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.roles.banner import announce, how_to_stop, words_about
 from qiskit_runtime_server.roles.connections import ConnectionLimits
+from qiskit_runtime_server.roles.hosts import for_known_hosts
 from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
 from qiskit_runtime_server.roles.tls import certificate_of
@@ -54,7 +55,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
             slots = ", ".join([f"{name} ({await _description(pool)})" for name, pool in services.pools.items()])
             await serve_app(
-                app,
+                for_known_hosts(app, settings),
                 listener,
                 limits=ConnectionLimits(total=settings.max_connections, each=settings.max_connections_each),
                 certificate=certificate,
