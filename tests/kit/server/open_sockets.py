@@ -29,7 +29,7 @@ def all_closed(connections: list[socket.socket]) -> Iterator[list[socket.socket]
 
 def head(method: str, path: str, authorization: str, length: int = 0) -> bytes:
     """Return the head of a request."""
-    lines = [f"{method} /api/v1{path} HTTP/1.1", "Host: x", f"Authorization: {authorization}"]
+    lines = [f"{method} /api/v1{path} HTTP/1.1", "Host: localhost", f"Authorization: {authorization}"]
     if length:
         lines.append(f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode()

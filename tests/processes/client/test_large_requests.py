@@ -18,7 +18,7 @@ class HeldUpload:
         parts = urlsplit(server.url)
         self._body = padded(900_000)
         self._socket = socket.create_connection((parts.hostname, parts.port))
-        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: {len(self._body)}\r\n"
+        head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(self._body)}\r\n"
         head += f"Authorization: {client.headers['Authorization']}\r\nConnection: close\r\n\r\n"
         self._socket.sendall(head.encode() + self._body[:-1000])
 
