@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos gpu-test lock docs
+.PHONY: client-suite help release setup version demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos gpu-test lock docs audit publish release-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -120,6 +120,15 @@ $(RELEASER)/.installed: requirements/release.txt
 
 release: $(RELEASER)/.installed ## Make the release VERSION= of what is committed, in dist/; IMAGES=none, REGISTRY=, KEY=, docs/how-to/release.md
 	$(RELEASE) build $(VERSION) --out $(OUT) --images $(IMAGES) $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(KEY),--key $(KEY)) $(ARGS)
+
+release-images: $(RELEASER)/.installed ## Make the images of VERSION= for this machine's processor, in OUT=
+	$(RELEASE) images $(VERSION) --out $(OUT) $(ARGS)
+
+publish: $(RELEASER)/.installed ## Bring images and chart of the release in OUT= to REGISTRY=, and sign them there (KEY=, or as a workflow)
+	$(RELEASE) publish $(VERSION) --from $(OUT) --registry $(REGISTRY) $(if $(KEY),--key $(KEY)) $(ARGS)
+
+audit: $(RELEASER)/.installed ## Look for known vulnerabilities in all that is pinned, in a stored file and in the index
+	PYTHONPATH=tools $(RELEASER)/bin/python -m audit
 
 version: $(RELEASER)/.installed ## Write VERSION= into every file that speaks of the version
 	$(RELEASE) version $(VERSION)

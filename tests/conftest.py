@@ -40,7 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the chosen tests need before the first of them starts, for builds take longer than a test may."""
     needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if session.config.option.collectonly or not needed & {"control_plane", "helm", "kubectl", "oras", "cosign"}:
+    built = {"control_plane", "helm", "kubectl", "oras", "cosign", "registry"}
+    if session.config.option.collectonly or not needed & built:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     try:
@@ -48,6 +49,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             binaries = KubernetesBinaries(session.config.option.kubernetes)
             binaries.ensure([*CONTROL_PLANE, *sorted(needed & {"helm", "kubectl"})])
             KubernetesBinaries("release").ensure(sorted(needed & {"oras", "cosign"}))
+            KubernetesBinaries("registry").ensure(sorted(needed & {"registry"}))
     except BinariesUnavailableError as error:
         session.config.stash[UNAVAILABLE] = str(error)
 
@@ -85,6 +87,13 @@ def oras(release_binaries: KubernetesBinaries) -> Path:
 def cosign(release_binaries: KubernetesBinaries) -> Path:
     """The program that signs releases. Its build takes ten minutes."""
     return release_binaries.path("cosign")
+
+
+@pytest.fixture(scope="session")
+def registry(kubernetes_binaries: KubernetesBinaries) -> Path:
+    """The program of a registry of images and charts; there, if those of Kubernetes are."""
+    assert kubernetes_binaries
+    return KubernetesBinaries("registry").path("registry")
 
 
 @pytest.fixture(scope="session")

@@ -58,14 +58,13 @@ class Images:
         tag = hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
         return tag, [self._tagged(name, tag) for name in names]
 
-    def write_archive(self, name: str, tag: str, path: Path) -> None:
-        """Build one of the images and write it to a file, with its tag."""
+    def write_layout(self, name: str, tag: str, folder: Path) -> None:
+        """Build one of the images and write it, with its tag, into a folder as an OCI layout."""
         if self._own_base:
             self._make_base()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._build(name)
-        path.unlink(missing_ok=True)
-        self._run("push", "--quiet", f"{_REGISTRY}/{name}:latest", f"oci-archive:{path}:{tag}")
+        self._run("push", "--quiet", f"{_REGISTRY}/{name}:latest", f"oci:{folder}:{tag}")
 
     def build_database(self) -> str:
         """Build what stands in for the official image of PostgreSQL and return what it is called."""
@@ -144,7 +143,7 @@ class Images:
         if self._own_base:
             yield from (f"--build-arg=BASE={_BASE}", f"--build-arg=GPU_BASE={_BASE}")
         if self._epoch is not None:
-            yield from (f"--timestamp={self._epoch}", f"--build-arg=SOURCE_DATE_EPOCH={self._epoch}")
+            yield f"--timestamp={self._epoch}"
 
     def _digest(self, image: str) -> str:
         return self._output("images", "--quiet", "--no-trunc", image).strip()[-12:]

@@ -19,6 +19,7 @@ from release.images import build_images
 from release.notes import notes_of
 from release.packages import build_packages
 from release.provenance import write_provenance
+from release.publishing import Registry, publish
 from release.sbom import Component, Subject, contained, pinned, write_bill
 from release.signing import sign
 from release.source import Source, check_tag, check_version, exported, write_version
@@ -33,15 +34,20 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="make everything")
     images = commands.add_parser("images", help="make the images for this machine's processor")
+    publishing = commands.add_parser("publish", help="bring images and chart to a registry, and sign them there")
     version = commands.add_parser("version", help="write a version into every place that speaks of it")
-    for command in (build, images, version):
+    for command in (build, images, publishing, version):
         command.add_argument("version")
     for command in (build, images):
         command.add_argument("--out", type=Path, required=True, help="a folder, which is emptied")
         command.add_argument("--local-base", action="store_true", help="build on Debian's packages, without a registry")
     build.add_argument("--images", default="build", help="build, none, or a folder with archives that are built")
     build.add_argument("--registry", default="", help="where the chart finds the images")
-    build.add_argument("--key", type=Path, help="sign with this private key of cosign's")
+    publishing.add_argument("--registry", required=True, help="as in registry.example.org/qiskit")
+    publishing.add_argument("--from", type=Path, required=True, dest="folder", help="a release that was made")
+    publishing.add_argument("--plain-http", action="store_true", help="for a registry on loopback, without TLS")
+    for command in (build, publishing):
+        command.add_argument("--key", type=Path, help="sign with this private key of cosign's")
     build.add_argument("--keyless", action="store_true", help="sign as the workflow that this runs in")
     build.add_argument("--final", action="store_true", help="demand the tag, and the version's part of the changelog")
     chosen = parser.parse_args(arguments)
@@ -64,6 +70,12 @@ def _images(chosen: argparse.Namespace) -> None:
         source = _source(chosen.version, Path(scratch))
         for archive in build_images(source, out, version=chosen.version, local_base=chosen.local_base):
             print(archive)
+
+
+def _publish(chosen: argparse.Namespace) -> None:
+    KubernetesBinaries("release").ensure(("oras", "cosign"))
+    target = Registry(chosen.registry, chosen.version, key=chosen.key, plain_http=chosen.plain_http)
+    publish(chosen.folder, ROOT / "artifacthub-repo.yml", target)
 
 
 def _build(chosen: argparse.Namespace) -> None:
@@ -147,7 +159,7 @@ def _write_checksums(out: Path) -> Path:
     return checksums
 
 
-_COMMANDS: Final = {"build": _build, "images": _images, "version": _version}
+_COMMANDS: Final = {"build": _build, "images": _images, "publish": _publish, "version": _version}
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -2,10 +2,10 @@
 
 import gzip
 import hashlib
-import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,11 @@ _PROGRAM = 0o755
 
 def pack(folder: Path, archive: Path, *, epoch: int, prefix: str = "", compressed: bool = False) -> None:
     """Write what is in a folder to a tar archive: in order of names, with one time, one owner and two modes."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    with ExitStack() as stack:
+        plain = stack.enter_context(archive.open("wb"))
+        packed = gzip.GzipFile(filename="", mode="wb", fileobj=plain, mtime=epoch) if compressed else nullcontext(plain)
+        written = stack.enter_context(packed)
+        tar = stack.enter_context(tarfile.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT))
         for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts):
             if not path.is_file():
                 continue
@@ -26,8 +29,6 @@ def pack(folder: Path, archive: Path, *, epoch: int, prefix: str = "", compresse
             entry.mode = _PROGRAM if path.stat().st_mode & 0o100 else _PLAIN_FILE
             with path.open("rb") as content:
                 tar.addfile(entry, content)
-    data = buffer.getvalue()
-    archive.write_bytes(gzip.compress(data, mtime=epoch) if compressed else data)
 
 
 def sha256(path: Path) -> str:

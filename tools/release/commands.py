@@ -8,14 +8,20 @@ from pathlib import Path
 from release.errors import ReleaseError
 
 
-def run(command: Sequence[str | Path], *, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> str:
-    """Run a program and return what it wrote to standard output.
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    given: str = "",
+) -> str:
+    """Run a program, with what it is given on standard input, and return what it wrote to standard output.
 
     Raises:
         ReleaseError: If it fails; the message has its last words.
     """
     environment = {**os.environ, **(variables or {})}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=environment, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr or done.stdout).strip()[-2000:]
         raise ReleaseError(f"{Path(command[0]).name} {command[1]} failed: {last}")

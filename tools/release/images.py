@@ -3,10 +3,12 @@
 import os
 import platform
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Final
 
 from node.images import DOCKERFILES, Images
+from release.archives import pack
 from release.errors import ReleaseError
 from release.source import Source
 
@@ -55,6 +57,8 @@ def build_images(source: Source, folder: Path, *, version: str, local_base: bool
         if name.endswith("gpu") and built_for not in _GPU_ARCHITECTURES:
             continue
         archive = folder / f"{name}-{version}-{built_for}.oci.tar"
-        builder.write_archive(name, version, archive)
+        with tempfile.TemporaryDirectory(dir=folder) as layout:
+            builder.write_layout(name, version, Path(layout))
+            pack(Path(layout), archive, epoch=source.epoch)
         archives.append(archive)
     return archives

@@ -4,7 +4,6 @@ https://slsa.dev/spec/v1.0/provenance and https://github.com/in-toto/attestation
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +13,7 @@ from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
 from in_toto_attestation.v1.statement import Statement
 
 from release.archives import sha256
-from release.source import Source
+from release.source import Source, base_images
 
 PREDICATE_TYPE: Final = "https://slsa.dev/provenance/v1"
 # Its parameters are those of `make release`.
@@ -59,11 +58,6 @@ def _materials(source: Source, variables: Mapping[str, str]) -> Iterator[dict[st
     bases = {base for name in _DOCKERFILES for base in base_images((source.folder / name).read_text())}
     for image, digest in sorted(bases):
         yield {"name": image, "digest": {"sha256": digest}}
-
-
-def base_images(dockerfile: str) -> list[tuple[str, str]]:
-    """Return the bases of a Dockerfile, each with its digest in hexadecimal digits."""
-    return re.findall(r"^ARG \w*BASE=(\S+)@sha256:([0-9a-f]{64})$", dockerfile, re.MULTILINE)
 
 
 def _repository(variables: Mapping[str, str]) -> str:

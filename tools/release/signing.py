@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +19,18 @@ def bundle_of(file: Path) -> Path:
     return file.with_name(f"{file.name}.sigstore.json")
 
 
+@contextmanager
+def identity(key: Path | None) -> Iterator[list[str | Path]]:
+    """Yield the options by which cosign signs with a key and nothing else, or as the workflow that runs."""
+    if key is None:
+        yield ["--yes"]
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        offline = Path(scratch) / "signing-config.json"
+        offline.write_text(json.dumps(_OFFLINE))
+        yield ["--yes", "--key", key, "--signing-config", offline]
+
+
 def sign(checksums: Path, statement: Path, *, key: Path | None) -> list[Path]:
     """Sign the list of checksums as a file, and the provenance as a statement; return the paths of both bundles.
 
@@ -29,12 +43,7 @@ def sign(checksums: Path, statement: Path, *, key: Path | None) -> list[Path]:
         ReleaseError: If cosign fails.
     """
     cosign = KubernetesBinaries("release").path("cosign")
-    with tempfile.TemporaryDirectory() as scratch:
-        how: list[str | Path] = ["--yes"]
-        if key:
-            offline = Path(scratch) / "signing-config.json"
-            offline.write_text(json.dumps(_OFFLINE))
-            how += ["--key", key, "--signing-config", offline]
+    with identity(key) as how:
         run([cosign, "sign-blob", *how, "--bundle", bundle_of(checksums), checksums])
         run([cosign, "attest-blob", *how, "--statement", statement, "--bundle", bundle_of(statement)])
     return [bundle_of(checksums), bundle_of(statement)]

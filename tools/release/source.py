@@ -111,3 +111,8 @@ def check_tag(repository: Path, version: str) -> None:
     head = run(["git", "rev-parse", "HEAD"], cwd=repository).strip()
     if tagged != head:
         raise ReleaseError(f"the tag v{version} is at {tagged}, and the commit is {head}")
+
+
+def base_images(dockerfile: str) -> list[tuple[str, str]]:
+    """Return the bases of a Dockerfile, each with its digest in hexadecimal digits."""
+    return re.findall(r"^ARG \w*BASE=(\S+)@sha256:([0-9a-f]{64})$", dockerfile, re.MULTILINE)
