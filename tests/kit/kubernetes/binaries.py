@@ -1,6 +1,7 @@
 """Kubernetes' programs and helm: found in KUBEBUILDER_ASSETS, in a cache, or built from their Go modules.
 
-`python -m kit.kubernetes.binaries [--oldest] [PROGRAM ...]` builds what is missing and prints where it is.
+`python -m kit.kubernetes.binaries [--oldest] [PROGRAM ...]` builds what is missing and prints where it is; with
+`--release` alone, what releases are made and tested with.
 """
 
 import hashlib
@@ -149,5 +150,8 @@ def main(*names: str, release: str = "newest") -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--oldest"]:
         main(*sys.argv[2:], release="oldest")
+    elif sys.argv[1:] == ["--release"]:
+        main("oras", "cosign", release="release")
+        main("registry", release="registry")
     else:
         main(*sys.argv[1:])
