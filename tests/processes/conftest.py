@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kit.server.cloud_takeover import CALLED_SO
 from kit.server.cluster_processes import Plugins
 from kit.server.server_process import ServerProcess, StartServer, running_server
 
@@ -13,7 +14,7 @@ from kit.server.server_process import ServerProcess, StartServer, running_server
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Share one server between the tests that leave it as it was."""
-    with running_server(tmp_path_factory.mktemp("data")) as shared:
+    with running_server(tmp_path_factory.mktemp("data"), **CALLED_SO) as shared:
         yield shared
 
 

@@ -18,6 +18,9 @@ _HOSTS = (
     "api.global-search-tagging",
     "resource-controller",
 )
+NAMES = tuple(f"{host}.cloud.ibm.com" for host in _HOSTS)
+CALLED_SO = {"QRS_ALLOWED_HOSTS": " ".join(NAMES)}
+"""What a server on loopback has to be told before it answers to these names."""
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def cloud_takeover(url: str, folder: Path) -> Iterator[dict[str, str]]:
     Yields:
         The environment variables that lead a client through the proxy; it needs a token beside them and no URL.
     """
-    certificate = self_signed(folder / "cloud.pem", [f"{host}.cloud.ibm.com" for host in _HOSTS])
+    certificate = self_signed(folder / "cloud.pem", NAMES)
     port: Future[int] = Future()
     stopped = threading.Event()
     proxy = _serve(int(url.rpartition(":")[2]), certificate, port, stopped)

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 from kit import ROOT
 from kit.server.client_environments import CLIENTS, FIRST_BY_VARIABLES, asked_by
+from kit.server.cloud_takeover import CALLED_SO
 from kit.server.server_process import running_server
 
 PAGE = ROOT / "docs" / "reference" / "conformance.md"
@@ -116,7 +117,7 @@ def ask_next() -> None:
     python = ROOT / ".venv-client-next" / "bin" / "python"
     with (
         TemporaryDirectory() as name,
-        running_server(Path(name) / "data") as server,
+        running_server(Path(name) / "data", **CALLED_SO) as server,
         asked_by(CLIENTS[-1], server.url, "next", Path(name)) as (command, environment),
     ):
         done = subprocess.run([python, *command[1:]], env=environment, check=False)
@@ -126,7 +127,7 @@ def ask_next() -> None:
 def main(arguments: list[str]) -> None:
     if arguments == ["--next"]:
         ask_next()
-    with TemporaryDirectory() as name, running_server(Path(name) / "data") as server:
+    with TemporaryDirectory() as name, running_server(Path(name) / "data", **CALLED_SO) as server:
         folder = Path(name)
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             reports = dict(zip(CLIENTS, pool.map(lambda one: asked(one, server.url, folder), CLIENTS), strict=True))
