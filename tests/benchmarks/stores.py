@@ -14,6 +14,7 @@ from kit.server.store_speed import (
     Opened,
     crowded,
     fill,
+    fill_at_once,
     fsync_times,
     measured,
     postgresql_store,
@@ -81,7 +82,7 @@ def queue_rows(*, quick: bool, size: int, owners: int) -> Iterator[Row]:
 
 async def _measured_at(folder: Path, size: int, owners: int) -> tuple[Milliseconds, Milliseconds]:
     async with postgresql_store(folder) as store:
-        await fill(store, size=size, owners=owners)
+        await fill_at_once(store, size=size, owners=owners)
         gc.collect()
         gc.freeze()
         return await measured(store), await crowded(store)

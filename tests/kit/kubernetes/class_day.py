@@ -149,6 +149,7 @@ class _Play:
         heapq.heappush(self.events, (seconds, next(self.numbers), what))
 
     def run(self) -> None:
+        self._note()
         while self.events and self.events[0][0] <= self.end:
             self.now, _, what = heapq.heappop(self.events)
             what()

@@ -31,6 +31,7 @@ from qiskit_runtime_server.worker.service import Service
 
 HOST = "127.0.0.1"
 KEY = "a key for tests"
+_COUNTED = ("refused", "started")
 
 
 @dataclass
@@ -102,8 +103,9 @@ class PlayedExecutors:
         if app is not None:
             await app(scope, receive, send)
             return
-        refused = self._registry.get_sample_value("qrs_executor_runs_refused_total") or 0
-        body = json.dumps({**vars(self._tally), "refused": int(refused)}).encode()
+        counters = {name: self._registry.get_sample_value(f"qrs_executor_runs_{name}_total") for name in _COUNTED}
+        counted = {name: int(value or 0) for name, value in counters.items()}
+        body = json.dumps({**vars(self._tally), **counted}).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
         await send({"type": "http.response.body", "body": body})
 
@@ -133,7 +135,7 @@ class Endpoints:
     tally_url: str
 
     def tally(self) -> Mapping[str, int]:
-        """Return how many jobs run, at most ran, have completed, and found no free slot."""
+        """Return how many jobs run, at most ran, have completed, were started, and found no free slot."""
         found: dict[str, int] = httpx.get(self.tally_url, timeout=30).json()
         return found
 
