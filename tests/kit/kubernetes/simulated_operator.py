@@ -7,6 +7,7 @@ loads.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ async def _wakes(count: int, takes: Takes, jobs: int, seconds: float) -> Wakes:
 
     async def look(key: Key) -> None:
         async with gate:
-            waits = submitted.get(key, seconds) <= loop.time()
+            waits = submitted.get(key, math.inf) <= loop.time()
             await operator.take(takes)
         load = Load(executors={"aer": ExecutorLoad(queued=int(waits), running=0, slots=0)})
         news = autoscaler.look(servers[key], (), (), load, BEGIN + timedelta(seconds=loop.time()))
