@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos gpu-test lock docs audit publish release-images
+.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos gpu-test lock docs audit publish release-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,17 +32,20 @@ REPORTS := build/test-reports
 test: $(STAMP) ## Run the tests, side by side but for the few that measure time; ARGS="tests/unit -k seed" runs some
 ifeq ($(strip $(ARGS)),)
 	@rm -f $(REPORTS)/*.xml
-	$(COMPUTING) -m "not serial" --junitxml=$(REPORTS)/computing.xml tests/unit tests/contract
-	$(SERVERS) -m "not serial" --junitxml=$(REPORTS)/servers.xml --ignore=tests/unit --ignore=tests/contract
-	$(BIN)/python -m pytest -m serial --junitxml=$(REPORTS)/serial.xml
+	$(COMPUTING) -m "not serial and not thorough" --junitxml=$(REPORTS)/computing.xml tests/unit tests/contract
+	$(SERVERS) -m "not serial and not thorough" --junitxml=$(REPORTS)/servers.xml --ignore=tests/unit --ignore=tests/contract
+	$(BIN)/python -m pytest -m "serial and not thorough" --junitxml=$(REPORTS)/serial.xml
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
 test-fast: $(STAMP) ## Run the tests that need no server, no database and less than two seconds each
-	$(COMPUTING) -m "not serial and not slow and not database" --junitxml=$(REPORTS)/fast/computing.xml tests/unit tests/contract $(ARGS)
+	$(COMPUTING) -m "not serial and not thorough and not slow and not database" --junitxml=$(REPORTS)/fast/computing.xml tests/unit tests/contract $(ARGS)
 
-test-parts: $(STAMP) ## Write what the last `make test` and `make test-fast` took into CONTRIBUTING.md
+test-thorough: $(STAMP) ## Run what `make test` leaves out, as it proves little a minute: long storms, many objects, old clients
+	$(SERVERS) -m "thorough and not serial" --junitxml=$(REPORTS)/thorough/all.xml $(ARGS)
+
+test-parts: $(STAMP) ## Write what the last `make test`, `make test-fast` and `make test-thorough` took into CONTRIBUTING.md
 	$(BIN)/python docs/parts_of_tests.py $(REPORTS)
 
 test-oldest: $(STAMP) ## Run the tests of the operator on the oldest Kubernetes that is supported

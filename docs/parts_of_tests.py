@@ -1,7 +1,7 @@
 """The parts of the tests: what each proves, how many tests it has and how long they took, for CONTRIBUTING.md.
 
-`python docs/parts_of_tests.py FOLDER` reads the JUnit reports that `make test` left in a folder, and those of
-`make test-fast` in its subfolder `fast`, and writes the table.
+`python docs/parts_of_tests.py FOLDER` reads the JUnit reports that `make test` left in a folder, those of `make
+test-fast` in its subfolder `fast` and those of `make test-thorough` in `thorough`, and writes the table.
 """
 
 import os
@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ PARTS: Mapping[str, str] = {
     "tests/release": "what `make release` makes is reproducible, signed and installs; upgrades lose no job",
     "tests/chaos": "a small storm of faults on a cluster of processes; `make chaos` has the large one",
 }
+THOROUGH: Final = "the same at full size: storms, crowds, all clients, long walks through documented commands"
 
 
 def counted(reports: Iterable[Path]) -> dict[str, tuple[int, float]]:
@@ -59,24 +61,36 @@ def minutes(reports: Iterable[Path]) -> float:
     return sum(float(suite.get("time", "0")) for suite in suites) / 60
 
 
-def table(found: Mapping[str, tuple[int, float]]) -> str:
-    """Return the table; minutes are those of the tests, many of which run side by side."""
+def table(found: Mapping[str, tuple[int, float]], thorough: Mapping[str, tuple[int, float]]) -> str:
+    """Return the table; minutes are those of the tests, many of which run side by side.
+
+    Args:
+        found: The parts of `make test`.
+        thorough: Those of `make test-thorough`, which are one row.
+    """
     rows = [
         f"| `{part}` | {PARTS[part]} | {tests:,} | {seconds / 60:.1f} | `make test ARGS={part}` |"
         for part, (tests, seconds) in found.items()
     ]
+    rows.append(f"| all | | {_sums(found)} | `make test` |")
+    if thorough:
+        rows.append(f"| marked `thorough` | {THOROUGH} | {_sums(thorough)} | `make test-thorough` |")
+    return "\n".join(["| part | what it proves | tests | minutes | command |", "|---|---|---|---|---|", *rows])
+
+
+def _sums(found: Mapping[str, tuple[int, float]]) -> str:
     tests, seconds = (sum(column) for column in zip(*found.values(), strict=True))
-    total = f"| all | | {tests:,} | {seconds / 60:.1f} | `make test` |"
-    return "\n".join(["| part | what it proves | tests | minutes | command |", "|---|---|---|---|---|", *rows, total])
+    return f"{tests:,} | {seconds / 60:.1f}"
 
 
 def main(folder: Path) -> None:
     """Write the table into the page."""
     text = PAGE.read_text()
-    reports, fast = (sorted(place.glob("*.xml")) for place in (folder, folder / "fast"))
-    took = f"On {os.cpu_count()} cores `make test` took {minutes(reports):.0f} minutes"
-    took += f" and `make test-fast` {minutes(fast):.1f}." if fast else "."
-    shown = f"{BEGIN}\n\n{table(counted(reports))}\n\n{took}\n\n{END}"
+    places = {"make test": folder, "make test-fast": folder / "fast", "make test-thorough": folder / "thorough"}
+    reports = {command: sorted(place.glob("*.xml")) for command, place in places.items()}
+    took = [f"`{command}` took {minutes(found):.1f} minutes" for command, found in reports.items() if found]
+    parts = table(counted(reports["make test"]), counted(reports["make test-thorough"]))
+    shown = f"{BEGIN}\n\n{parts}\n\nOn {os.cpu_count()} cores {', '.join(took)}.\n\n{END}"
     PAGE.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: shown, text, flags=re.DOTALL))
 
 

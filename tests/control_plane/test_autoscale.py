@@ -163,7 +163,7 @@ def test_an_operator_starts_a_pod_within_two_seconds_of_a_job(
     kubernetes: KubernetesClient, start_operator: StartOperator
 ) -> None:
     with played_api() as api:
-        operator = start_operator(QRO_LOAD_URL=api.url)
+        operator = start_operator(QRO_LOAD_URL=api.url, QRO_LOAD_INTERVAL="3")
         operator.wait_until_leading()
         lab = Lab(kubernetes=kubernetes, operator=operator)
         lab.apply(executors=[{**AER, "autoscale": {"maxReplicas": 2}}], podTemplate={"schedulerName": "nobody"})

@@ -175,13 +175,60 @@ def applied(registry: CollectorRegistry) -> float:
     return sum(s.value for s in samples if s.name == "qro_objects_written_total" and s.labels["how"] != "status")
 
 
-@pytest.mark.usefixtures("definition")
-@settings(
-    max_examples=30,
+async def lead_back(
+    control_plane: Path, kubernetes: KubernetesClient, spec: Mapping[str, Any], *rounds: list[Any]
+) -> None:
+    """Reconcile a new RuntimeServer by hand, and once more after what somebody does in each of the rounds."""
+    registry = CollectorRegistry()
+    metrics = WriteMetrics(registry)
+    async with connected(Kubeconfig(files=str(control_plane))) as connection:
+        cluster = Cluster(connection, time_to_write=lambda: timedelta(seconds=30), metrics=metrics)
+        inventory = Inventory()
+        reconciler = Reconciler(
+            cluster=cluster,
+            inventory=inventory,
+            context=CONTEXT,
+            loads={},
+            autoscaler=Autoscaler(metrics=ScalingMetrics(registry)),
+            random=secrets.token_urlsafe,
+            now=lambda: datetime.now(UTC),
+            turns=Turns(inventory),
+        )
+        bench = Bench(kubernetes=kubernetes, cluster=cluster, inventory=inventory, reconciler=reconciler)
+        bench.act(spec)
+        if kubernetes.find("RuntimeServer", "lab") is None:
+            return
+        await converge(bench, registry)
+        for actions in rounds:
+            for action in actions:
+                bench.act(action)
+            await converge(bench, registry)
+
+
+EXAMPLES = settings(
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@pytest.mark.usefixtures("definition")
+@settings(EXAMPLES, max_examples=5)
+@given(spec=specs, actions=actions)
+@example(
+    spec={"executors": [AER]},
+    actions=[{"executors": [AER, GPU]}, *((what, number) for number, what in enumerate(sorted(VANDALS)))],
+)
+def test_passes_bring_back_what_was_done_to_a_runtime_server(
+    control_plane: Path, spec: Mapping[str, Any], actions: list[Any]
+) -> None:
+    with namespaced(control_plane) as kubernetes:
+        asyncio.run(lead_back(control_plane, kubernetes, spec, actions))
+
+
+@pytest.mark.thorough
+@pytest.mark.usefixtures("definition")
+@settings(EXAMPLES, max_examples=30)
 @given(spec=specs, first=actions, second=actions)
 @example(
     spec={"executors": [AER]},
@@ -199,34 +246,8 @@ def test_three_passes_bring_back_every_field_and_one_more_writes_nothing(
     first: list[Any],
     second: list[Any],
 ) -> None:
-    async def tell(kubernetes: KubernetesClient) -> None:
-        registry = CollectorRegistry()
-        metrics = WriteMetrics(registry)
-        async with connected(Kubeconfig(files=str(control_plane))) as connection:
-            cluster = Cluster(connection, time_to_write=lambda: timedelta(seconds=30), metrics=metrics)
-            inventory = Inventory()
-            reconciler = Reconciler(
-                cluster=cluster,
-                inventory=inventory,
-                context=CONTEXT,
-                loads={},
-                autoscaler=Autoscaler(metrics=ScalingMetrics(registry)),
-                random=secrets.token_urlsafe,
-                now=lambda: datetime.now(UTC),
-                turns=Turns(inventory),
-            )
-            bench = Bench(kubernetes=kubernetes, cluster=cluster, inventory=inventory, reconciler=reconciler)
-            bench.act(spec)
-            if kubernetes.find("RuntimeServer", "lab") is None:
-                return
-            await converge(bench, registry)
-            for actions in (first, second):
-                for action in actions:
-                    bench.act(action)
-                await converge(bench, registry)
-
     with namespaced(control_plane) as kubernetes:
-        asyncio.run(tell(kubernetes))
+        asyncio.run(lead_back(control_plane, kubernetes, spec, first, second))
 
 
 @contextmanager

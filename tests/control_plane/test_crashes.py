@@ -25,7 +25,7 @@ def another(lab: Lab, start_operator: StartOperator) -> Lab:
     return Lab(kubernetes=lab.kubernetes, operator=operator)
 
 
-@pytest.mark.parametrize("writes", [1, 3, 7, 12])
+@pytest.mark.parametrize("writes", [7, *(pytest.param(number, marks=pytest.mark.thorough) for number in (1, 3, 12))])
 def test_killed_after_some_writes_it_finishes_what_it_began(
     kubernetes: KubernetesClient,
     proxy: ApiServerProxy,

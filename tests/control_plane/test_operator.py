@@ -184,8 +184,9 @@ def test_a_runtime_server_that_is_paused_is_left_alone_until_it_is_not(lab: Lab)
     assert [reason for reason, _ in lab.events()].count("Paused") == 1
 
 
-def test_a_hundred_at_once_are_made_and_then_left_alone(lab: Lab) -> None:
-    labs = [replace(lab, name=f"{lab.name}-{number}") for number in range(100)]
+@pytest.mark.parametrize("count", [10, pytest.param(100, marks=pytest.mark.thorough)])
+def test_many_at_once_are_made_and_then_left_alone(lab: Lab, count: int) -> None:
+    labs = [replace(lab, name=f"{lab.name}-{number}") for number in range(count)]
     for each in labs:
         each.apply(executors=[AER, {"name": "two", "type": "aer"}], suspend=True)
     for each in labs:

@@ -52,6 +52,7 @@ class Size:
 
 FULL = Size(short=1_000, long=20, patience=1_500)
 TENTH = Size(short=100, long=2, patience=500)
+GUST = Size(short=32, long=0, patience=300)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -132,6 +132,7 @@ def test_properties_drift_between_two_fetches(service: QiskitRuntimeService, bac
     assert ordinary.properties(refresh=True).to_dict()["qubits"] == ordinary.properties().to_dict()["qubits"]
 
 
+@pytest.mark.thorough
 def test_the_same_seed_brings_the_same(tmp_path: Path) -> None:
     seen = []
     for run in ("first", "second"):

@@ -1,4 +1,7 @@
-"""Unmodified clients of several versions, each in an environment of its own, over HTTP."""
+"""Unmodified clients of several versions, each in an environment of its own, over HTTP.
+
+`make test` runs the newest here, and the oldest by way of the cloud's names in test_conformance.py.
+"""
 
 import os
 import sys
@@ -38,12 +41,13 @@ def runs_well(client: str, script: Path, variables: Mapping[str, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("client", ["0.51", "0.49"])
+@pytest.mark.parametrize("client", ["0.51", pytest.param("0.49", marks=pytest.mark.thorough)])
 def test_a_client_works_unmodified(server: ServerProcess, client: str) -> None:
     runs_well(client, SCRIPT, environment(server.url, f"client-{client}"))
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("script", [SCRIPT, EXECUTOR_SCRIPT])
 def test_client_0_46_works_where_the_names_of_the_cloud_lead_here(

@@ -73,19 +73,37 @@ def test_this_server_conforms_and_the_reports_say_so(server: ServerProcess, tmp_
     assert (suite.get("failures"), suite.get("skipped"), suite.get("tests")) == ("0", "1", str(len(checks)))
 
 
+def asked_by_older(client: str, url: str, folder: Path, *only: str) -> list[str]:
+    """Return the lines of a client's checks, all or some, none of which has failed."""
+    try:
+        with asked_by(client, url, f"conformance-{client}", folder) as (command, environment):
+            asking = [*command, *(f"--only={check}" for check in only)]
+            done = subprocess.run(asking, env=environment, capture_output=True, text=True, check=False)
+    except EnvironmentUnavailableError as error:
+        without_environment(error)
+    assert done.returncode == 0, f"{client}: {done.stdout}{done.stderr}"
+    lines = done.stdout.splitlines()
+    assert " 0 failed" in lines[-1]
+    return lines
+
+
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("which", ["the oldest", "one drawn by the date"])
 def test_this_server_conforms_with_older_clients(server: ServerProcess, which: str, tmp_path: Path) -> None:
     oldest, *others = CLIENTS[:-1]
     client = oldest if which == "the oldest" else others[datetime.now(UTC).toordinal() % len(others)]
-    try:
-        with asked_by(client, server.url, f"conformance-{client}", tmp_path) as (command, environment):
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    except EnvironmentUnavailableError as error:
-        without_environment(error)
-    assert done.returncode == 0, f"{client}: {done.stdout}{done.stderr}"
-    assert " 0 failed" in done.stdout.splitlines()[-1]
+    asked_by_older(client, server.url, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_oldest_client_gets_through_one_check_of_each_kind(server: ServerProcess, tmp_path: Path) -> None:
+    only = ("jobs.details", "sessions.batch", "backends.device", "backends.listing", "errors.cancel", "sampler.counts",
+            "estimator.values", "options.sampler.twirling.enable_gates")  # fmt: skip
+    lines = asked_by_older(CLIENTS[0], server.url, tmp_path, *only)
+    assert sum(line.startswith("passed") for line in lines) == len(only)
 
 
 @pytest.mark.slow

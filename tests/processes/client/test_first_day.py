@@ -2,6 +2,9 @@
 
 The environment is made once, by README's `pip install`, in .venv-first-day; what is in the checkout is installed into
 it again each time. Nothing of the tests' own environment is in reach; PostgreSQL alone is theirs.
+
+`make test` has the physicist's day. What the others' pages show runs there in the tests' own environment: the teacher's
+in test_documented_blocks.py, the plug-in author's in test_plugin.py, the engineer's steps in tests/processes/cluster.
 """
 
 import json
@@ -118,6 +121,7 @@ def assert_banner_says_what_fits(server: ServerProcess) -> None:
     assert "Ctrl-C: running jobs may go on for 30 s; a second Ctrl-C stops at once" in banner
 
 
+@pytest.mark.thorough
 def test_a_teacher_gives_a_class_accounts_and_sees_who_runs_what(person: Person) -> None:
     (person.home / "class.csv").write_text("name,role,qubits\nteacher,admin,\nalice,,12\nbob,,1\n")
     tokens = person.home / "tokens"
@@ -153,6 +157,7 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_plug_in_author_installs_the_example_examines_it_and_serves_it(person: Person) -> None:
     example = ROOT / "examples" / "executor-plugin"
     target = person.home / "plugins"
@@ -190,6 +195,7 @@ print(QiskitRuntimeService().job(sys.argv[1]).result()[0].data.meas.num_shots)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.database
 def test_an_engineer_serves_a_group_watches_the_servers_rolls_one_out_and_sees_what_is_wrong(person: Person) -> None:
     """The pages "Run it in production" and "Watch a server", with hosts, ports and folders of this machine."""

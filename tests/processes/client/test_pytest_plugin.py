@@ -78,6 +78,7 @@ def test_fixtures_start_a_server_and_a_marker_sets_faults(tmp_path: Path) -> Non
     assert "5 passed" in done.stdout
 
 
+@pytest.mark.thorough
 def test_the_example_passes(tmp_path: Path) -> None:
     (tmp_path / EXAMPLE.name).write_text(EXAMPLE.read_text())
     done = run(tmp_path, tmp_path)

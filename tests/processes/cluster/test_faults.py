@@ -63,7 +63,7 @@ def test_a_job_outlives_a_network_that_loses_everything_for_a_while(
     assert len(cluster.starts(cluster.held)) == 1
 
 
-@pytest.mark.parametrize("ways", WAYS)
+@pytest.mark.parametrize("ways", [*(pytest.param(way, marks=pytest.mark.thorough) for way in WAYS[:-1]), WAYS[-1]])
 def test_a_network_that_stays_away_does_not_leave_two_copies_running(cluster: Cluster, ways: dict[str, bool]) -> None:
     executors = {executor.process.pid: executor for executor in cluster.executors(2, **IMPATIENT)}
     wires = {pid: cluster.wire(executor) for pid, executor in executors.items()}
