@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from kit.kubernetes import kueue
 from kit.kubernetes.binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually
 from kit.kubernetes.control_plane import running_control_plane
@@ -40,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the chosen tests need before the first of them starts, for builds take longer than a test may."""
     needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    built = {"control_plane", "helm", "kubectl", "oras", "cosign", "registry"}
+    built = {"control_plane", "helm", "kubectl", "oras", "cosign", "registry", "kueue"}
     if session.config.option.collectonly or not needed & built:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
@@ -50,6 +51,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             binaries.ensure([*CONTROL_PLANE, *sorted(needed & {"helm", "kubectl"})])
             KubernetesBinaries("release").ensure(sorted(needed & {"oras", "cosign"}))
             KubernetesBinaries("registry").ensure(sorted(needed & {"registry"}))
+            KubernetesBinaries(kueue.PROGRAM).ensure(sorted(needed & {kueue.PROGRAM}))
     except BinariesUnavailableError as error:
         session.config.stash[UNAVAILABLE] = str(error)
 
@@ -100,6 +102,12 @@ def registry(kubernetes_binaries: KubernetesBinaries) -> Path:
 def kubectl(kubernetes_binaries: KubernetesBinaries) -> Path:
     """The real kubectl."""
     return kubernetes_binaries.path("kubectl")
+
+
+@pytest.fixture(scope="session", name="kueue")
+def kueue_program(kubernetes_binaries: KubernetesBinaries) -> Path:  # noqa: ARG001 - it says whether there can be one
+    """The real Kueue."""
+    return KubernetesBinaries(kueue.PROGRAM).path(kueue.PROGRAM)
 
 
 @pytest.fixture(scope="session")

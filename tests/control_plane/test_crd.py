@@ -76,6 +76,7 @@ OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
     "spec.database.sqlite.storage": {"database": {"sqlite": {"storage": "large"}}},
     "spec.image.api": {"image": {"api": "Registry/Upper Case:1"}},
     "spec.executors[0].image": {"executors": [{**AER, "image": "https://registry.test/executor:1"}]},
+    "spec.executors[0].queueName": {"executors": [{**AER, "queueName": "Research"}]},
     "spec.executors[0].options.devices": {
         "executors": [{"name": "custatevec", "gpu": {}, "options": {"devices": ["first"]}}]
     },

@@ -108,7 +108,7 @@ def _prepare(*, everything: bool) -> dict[str, object]:
         "pause": images.base,
         "archives": {name: str(path) for name, path in wanted.items()},
         "envoy": str(_envoy()),
-        "contour_crds": str(ingress.shipped_file("github.com/projectcontour/contour", "examples/contour/01-crds.yaml")),
+        "contour_crds": str(ingress.shipped("github.com/projectcontour/contour", "examples/contour/01-crds.yaml")),
     }
 
 

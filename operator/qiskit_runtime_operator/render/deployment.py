@@ -34,11 +34,13 @@ def _checksum(template: Manifest) -> str:
 def deployment(server: RuntimeServer, context: RenderContext, pods: Pods, strategy: Manifest) -> Manifest:
     """Return the Deployment of `pods`."""
     checksum = _checksum(pod_template(server, pods))
+    about = metadata(server, pods.name, pods.selector)
     manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
-            **metadata(server, pods.name, pods.selector),
+            **about,
+            "labels": {**about["labels"], **pods.queue_labels},
             "annotations": {TEMPLATE_CHECKSUM: checksum},
         },
         "spec": {

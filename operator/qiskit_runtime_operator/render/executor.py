@@ -52,10 +52,12 @@ def executor_deployment(server: RuntimeServer, executor: Executor, context: Rend
         service_account=executors_name(server.name),
         gpu=executor.gpu,
         runtime_class_name=executor.runtime_class_name,
+        queue=executor.queue_name,
         drain=executor.drain_seconds,
     )
-    # A new pod would wait for the GPU that the old one has.
-    return deployment(server, context, pods, ROLL_WITH_ONE_LESS if executor.gpu else ROLL_WITH_ONE_MORE)
+    # A new pod would wait for the GPU, or for the quota, that the old one has.
+    scarce = executor.gpu is not None or executor.queue_name is not None
+    return deployment(server, context, pods, ROLL_WITH_ONE_LESS if scarce else ROLL_WITH_ONE_MORE)
 
 
 def _image(server: RuntimeServer, executor: Executor, context: RenderContext) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from qiskit_runtime_operator.render.metadata import labels
 from qiskit_runtime_operator.resource.model import Gpu, Manifest, RuntimeServer, Workload
-from qiskit_runtime_operator.resource.names import SERVER
+from qiskit_runtime_operator.resource.names import QUEUE_LABEL, SERVER
 from qiskit_runtime_operator.resource.pod_template import PodTemplate, UserAssignment, joined
 from qiskit_runtime_operator.resource.ports import HTTP, container_ports
 
@@ -51,6 +51,7 @@ class Pods:
         env: Variables by name: a value, or where it comes from.
         env_from: A ConfigMap with further variables.
         gpu: What part of a GPU node each gets.
+        queue: The LocalQueue of Kueue whose quota each needs.
         stop_delay: How long they go on as if nothing had happened when they are to stop.
         drain: How long jobs may go on after that.
     """
@@ -68,8 +69,18 @@ class Pods:
     service_account: str
     gpu: Gpu | None = None
     runtime_class_name: str | None = None
+    queue: str | None = None
     stop_delay: timedelta = timedelta()
     drain: timedelta
+
+    @property
+    def queue_labels(self) -> Mapping[str, str]:
+        """What Kueue finds them by.
+
+        It asks for the label on the pods, which it then holds back one by one; and, where it manages Deployments
+        (integration `deployment`), on these, which it then hands down to their pods.
+        """
+        return {} if self.queue is None else {QUEUE_LABEL: self.queue}
 
     @property
     def grace(self) -> timedelta:
@@ -91,7 +102,7 @@ def pod_template(server: RuntimeServer, pods: Pods) -> Manifest:
     return {
         "metadata": _present(
             {
-                "labels": {**added.labels, **labels(pods.selector)},
+                "labels": {**added.labels, **pods.queue_labels, **labels(pods.selector)},
                 "annotations": {**added.annotations, **pods.annotations},
             }
         ),

@@ -86,7 +86,9 @@ def _way_in(body: Manifest) -> Manifest:
 def _pod(body: Manifest) -> Manifest:
     names = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp")
     kept = _metadata(body, *names) | _annotation(body, DELETION_COST)
-    return {"metadata": kept, "status": body.get("status", {})}
+    gates = body.get("spec", {}).get("schedulingGates")
+    held = {"spec": {"schedulingGates": gates}} if gates else {}
+    return {"metadata": kept, "status": body.get("status", {}), **held}
 
 
 def _claim(body: Manifest) -> Manifest:

@@ -134,6 +134,7 @@ class Executor(Workload):
     drain_seconds: Seconds = timedelta(seconds=600)
     gpu: Gpu | None = None
     runtime_class_name: str | None = None
+    queue_name: str | None = None
 
     @property
     def kind(self) -> str:

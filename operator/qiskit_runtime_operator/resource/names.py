@@ -31,6 +31,10 @@ REPLICAS_ASKED: Final = f"{GROUP}/replicas"
 # On a pod: those with lower numbers are removed first, says Kubernetes.
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
+# On a pod, and on the Deployment that makes it: the LocalQueue whose quota it needs. Gates of Kueue's have its prefix.
+KUEUE: Final = "kueue.x-k8s.io"
+QUEUE_LABEL: Final = f"{KUEUE}/queue-name"
+
 # On a RuntimeServer, with this value: nothing is written for it but its status.
 RECONCILE: Final = f"{GROUP}/reconcile"
 PAUSED: Final = "paused"

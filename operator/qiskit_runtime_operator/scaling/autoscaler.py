@@ -13,6 +13,7 @@ from typing import Final
 from qiskit_runtime_operator.metrics import ScalingMetrics
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, condition_of
 from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL, Key, executor_name
+from qiskit_runtime_operator.resource.scheduling import unscheduled
 from qiskit_runtime_operator.scaling.cold_start import phases_of
 from qiskit_runtime_operator.scaling.decision import Decision, Demand, Memory, Seen, decide
 from qiskit_runtime_operator.scaling.load import Load
@@ -171,8 +172,7 @@ def _pending(executor: Executor, deployment: Manifest | None, pods: Iterable[Man
     if failure.get("status") == "True":
         return str(failure.get("message", ""))
     for pod in pods:
-        scheduled = condition_of(pod, "PodScheduled")
         ours = pod["metadata"].get("labels", {}).get(EXECUTOR_LABEL) == executor.name
-        if ours and scheduled.get("status") == "False" and "deletionTimestamp" not in pod["metadata"]:
-            return str(scheduled.get("message") or scheduled.get("reason", ""))
+        if ours and "deletionTimestamp" not in pod["metadata"] and (why := unscheduled(pod)):
+            return why
     return ""

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     AS_WANTED = "AsWanted"
     API_SHORT = "ApiShort"
     EXECUTOR_SHORT = "ExecutorShort"
+    SCHEDULING_GATED = "SchedulingGated"
     INVALID_SPEC = "InvalidSpec"
     FIELDS_IGNORED = "FieldsIgnored"
     NAME_TAKEN = "NameTaken"
@@ -95,6 +96,11 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.AS_WANTED: "All that the RuntimeServer asks for is there.",
     Reason.API_SHORT: "Fewer pods of the api are ready than wanted. During a roll-out that passes by itself.",
     Reason.EXECUTOR_SHORT: "Fewer pods of an executor are ready than wanted; its jobs wait longer.",
+    Reason.SCHEDULING_GATED: (
+        "Pods of an executor are held back before the scheduler looks at them; its jobs wait longer. Of those with a "
+        "`queueName` Kueue does that until their queue has the quota: `kubectl get workloads` says what they wait for. "
+        "The message names gates of others."
+    ),
     Reason.INVALID_SPEC: (
         "The spec makes no sense to this operator; the message names the field. The CRD refuses most of that before it "
         "is stored, so CRD and operator are of different releases: bring both to the same one. What was made from the "

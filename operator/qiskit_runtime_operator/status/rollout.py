@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from qiskit_runtime_operator.resource.model import Manifest, condition_of
+from qiskit_runtime_operator.resource.scheduling import is_gated, unscheduled
 
 # What the kubelet says of containers that are on their way.
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
@@ -37,6 +38,7 @@ class Pool:
         stalled: Whether Kubernetes has given up waiting for that.
         paused: Whether somebody has told Kubernetes to leave its pods as they are.
         message: Why some are not ready, in the words of scheduler and kubelet; empty if all are.
+        gated: Whether scheduling gates hold back all those that are there and not ready.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Pool:
     stalled: bool
     paused: bool = False
     message: str
+    gated: bool = False
 
     @classmethod
     def of(
@@ -69,6 +72,7 @@ class Pool:
         if deployment is None:
             message = "not made yet" if wanted else ""
             return cls(name=name, ready=0, desired=wanted, rolled_out=False, stalled=False, message=message)
+        pods = [pod for pod in pods if _is_missed(pod)]
         status, desired = deployment.get("status", {}), deployment["spec"].get("replicas", wanted)
         ready = status.get("readyReplicas", 0)
         return cls(
@@ -79,6 +83,7 @@ class Pool:
             stalled=condition_of(deployment, "Progressing").get("reason") == _STALLED,
             paused=bool(deployment["spec"].get("paused")),
             message=_shortage(deployment, pods, causes or Causes()) if ready < desired else "",
+            gated=ready < desired and bool(pods) and all(map(is_gated, pods)),
         )
 
     @property
@@ -114,9 +119,8 @@ def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
     )
 
 
-def _shortage(deployment: Manifest, pods: Iterable[Manifest], causes: Causes) -> str:
+def _shortage(deployment: Manifest, pods: Sequence[Manifest], causes: Causes) -> str:
     """Return why pods are missing or not ready: each reason once, in an order of its own, so that it stands still."""
-    pods = list(pods)
     words = {word for pod in pods for word in _pod_words(pod, causes.volumes)}
     words |= {causes.answers[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in causes.answers}
     failure = condition_of(deployment, "ReplicaFailure")
@@ -125,12 +129,14 @@ def _shortage(deployment: Manifest, pods: Iterable[Manifest], causes: Causes) ->
     return "; ".join(sorted(words))
 
 
+def _is_missed(pod: Manifest) -> bool:
+    """Tell whether a pod is to be ready and is not."""
+    return "deletionTimestamp" not in pod["metadata"] and condition_of(pod, "Ready").get("status") != "True"
+
+
 def _pod_words(pod: Manifest, volumes: Sequence[str]) -> Iterator[str]:
-    if "deletionTimestamp" in pod["metadata"] or condition_of(pod, "Ready").get("status") == "True":
-        return
-    scheduled = condition_of(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        yield scheduled.get("message") or scheduled["reason"]
+    if why := unscheduled(pod):
+        yield why
     if volumes and condition_of(pod, "PodReadyToStartContainers").get("status") == "False":
         # The kubelet says which one is missing in an Event only.
         yield f"waits for its network or its volumes: {', '.join(volumes)}"

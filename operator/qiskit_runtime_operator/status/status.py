@@ -231,7 +231,7 @@ def _degraded(server: RuntimeServer, api: Pool, executors: Sequence[Pool], obser
     problems += [(refusal.reason, str(refusal)) for refusal in observed.refusals]
     problems += [(Reason.API_SHORT, str(api))] * api.short
     problems += [
-        (Reason.EXECUTOR_SHORT, str(pool))
+        (Reason.SCHEDULING_GATED if pool.gated else Reason.EXECUTOR_SHORT, str(pool))
         for executor, pool in zip(server.spec.executors, executors, strict=True)
         # More pods of an executor that is scaled take a moment to start.
         if (pool.short if executor.autoscale is None else pool.failing)

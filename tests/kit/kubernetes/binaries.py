@@ -77,17 +77,25 @@ class KubernetesBinaries:
                 self._build(go, name)
                 _say(f"[{number}/{len(missing)}] {name}: {time.monotonic() - began:.0f} s")
 
-    def shipped_file(self, module: str, name: str) -> Path:
-        """Return the path of a copy of a file that a Go module has beside its code.
+    def shipped(self, module: str, name: str) -> Path:
+        """Return the path of a copy of a file, or of a folder, that a Go module has beside its code.
 
         Raises:
             BinariesUnavailableError: If it has to be fetched and there is no Go.
         """
-        kept = self._cache / Path(name).name
-        if not kept.exists():
-            command = [_go(), "mod", "download", "-json", module]
-            answer = subprocess.run(command, cwd=self._module, capture_output=True, check=True)
-            shutil.copyfile(Path(json.loads(answer.stdout)["Dir"]) / name, kept)
+        kept = self._cache / "shipped" / name
+        if kept.exists():
+            return kept
+        command = [_go(), "mod", "download", "-json", module]
+        answer = subprocess.run(command, cwd=self._module, capture_output=True, check=True)
+        source, unfinished = Path(json.loads(answer.stdout)["Dir"]) / name, kept.with_name(f".{kept.name}")
+        # Folders are made anew, for those of Go's cache may not be written.
+        for file in (source, *source.rglob("*")):
+            if file.is_file():
+                copy = unfinished / file.relative_to(source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+        unfinished.rename(kept)
         return kept
 
     def _build(self, go: str, name: str) -> None:

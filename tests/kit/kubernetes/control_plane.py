@@ -76,7 +76,7 @@ class ControlPlane:
         self._users = {**_USERS, **(users or {})}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tokens = {user: secrets.token_hex() for user in self._users}
-        self._url = f"https://{address or '127.0.0.1'}:{_free_port()}"
+        self._url = f"https://{address or '127.0.0.1'}:{free_port()}"
 
     def start(self) -> Path:
         """Start everything, perhaps once more, wait until it works, and return the administrator's kubeconfig."""
@@ -99,7 +99,7 @@ class ControlPlane:
         (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def _start_etcd(self) -> str:
-        client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+        client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self.run(
             "etcd", f"--data-dir={self._folder / 'etcd'}", "--unsafe-no-fsync",
             f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
@@ -189,7 +189,8 @@ class ControlPlane:
         return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

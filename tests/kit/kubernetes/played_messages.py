@@ -73,6 +73,8 @@ def _statuses() -> Iterator[Manifest]:
     yield _status(server, [])
     yield _status(gpu, _with_last(gpu, {"readyReplicas": 0}), pods=[_unschedulable("custatevec")])
     yield _status(server, _with_last(server, {"readyReplicas": 0}), pods=[_unschedulable("aer")])
+    queued = runtime_server({"executors": [dict(AER), {"name": "gpu", "type": "own", "queueName": "research"}]})
+    yield _status(queued, _with_last(queued, {"readyReplicas": 0}), pods=[_gated("gpu", "research")])
     yield _status(server, load=Load(executors={}, without_slots=True))
     stalled = {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]}
     yield _status(server, _with_last(server, {"readyReplicas": 0, **stalled}), pods=[_unschedulable("aer")])
@@ -136,6 +138,14 @@ def _unschedulable(executor: str) -> Manifest:
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": _UNSCHEDULABLE}
     labels = {"app.kubernetes.io/component": "executor", "runtimeserver.dev/executor": executor}
     return {"metadata": {"name": "pod", "labels": labels}, "status": {"phase": "Pending", "conditions": [condition]}}
+
+
+def _gated(executor: str, queue: str) -> Manifest:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    labels = {"app.kubernetes.io/component": "executor", "runtimeserver.dev/executor": executor,
+              "kueue.x-k8s.io/queue-name": queue}  # fmt: skip
+    gates = {"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]}
+    return {"metadata": {"name": "pod", "labels": labels}, "spec": gates, "status": {"conditions": [condition]}}
 
 
 def _broken_api() -> Manifest:

@@ -134,6 +134,7 @@ _executor = st.fixed_dictionaries(
             },
         ),
         "runtimeClassName": st.just("nvidia"),
+        "queueName": _names,
     },
 )
 _autoscale = st.fixed_dictionaries(

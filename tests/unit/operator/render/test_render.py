@@ -242,6 +242,20 @@ def test_a_gpu_pool_rolls_within_the_gpus_that_it_has() -> None:
     assert container["image"] == CONTEXT.images.executor_gpu
 
 
+def test_kueue_finds_the_pods_of_an_executor_with_a_queue_and_they_roll_within_its_quota() -> None:
+    queued = {**AER, "queueName": "research", "podTemplate": {"labels": {"kueue.x-k8s.io/queue-name": "other"}}}
+    manifests = render(runtime_server({"executors": [queued, {"name": "own", "type": "own"}]}), CONTEXT)
+    found = {deployment["metadata"]["name"]: deployment for deployment in of_kind("Deployment", manifests)}
+    queues = {
+        name: [part["metadata"]["labels"].get("kueue.x-k8s.io/queue-name") for part in (one, one["spec"]["template"])]
+        for name, one in found.items()
+    }
+    nothing = [None, None]
+    assert queues == {"lab-api": nothing, "lab-executor-aer": ["research"] * 2, "lab-executor-own": nothing}
+    assert found["lab-executor-aer"]["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert "kueue.x-k8s.io/queue-name" not in found["lab-executor-aer"]["spec"]["selector"]["matchLabels"]
+
+
 def test_executors_answer_the_api_and_the_monitoring_and_reach_nobody() -> None:
     policy = only("NetworkPolicy", render(runtime_server(), CONTEXT), "lab-executor")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]

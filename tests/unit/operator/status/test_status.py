@@ -349,6 +349,54 @@ def test_who_pauses_the_operator_is_told_that_nothing_is_written() -> None:
     )
 
 
+QUEUED = "waits for Kueue to admit it to the queue research"
+
+
+def gated(executor: str, *gates: str, queue: str | None = "research") -> Manifest:
+    """Return a pod as the API server shows it while these gates hold it back."""
+    message = "Scheduling is blocked due to non-empty scheduling gates"
+    blocked = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": message}
+    found = pod(executor, {"phase": "Pending", "conditions": [blocked]})
+    labels = {**found["metadata"]["labels"], **({"kueue.x-k8s.io/queue-name": queue} if queue else {})}
+    spec = {"schedulingGates": [{"name": gate} for gate in gates]}
+    return {**found, "metadata": {**found["metadata"], "labels": labels}, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("held", "words"),
+    [
+        (gated("aer", "kueue.x-k8s.io/admission"), QUEUED),
+        (gated("aer", "kueue.x-k8s.io/admission", "kueue.x-k8s.io/topology"), QUEUED),
+        (gated("aer", "kueue.x-k8s.io/admission", queue=None), "waits for Kueue"),
+        (gated("aer", "example.org/licence"), "held back by the scheduling gate example.org/licence"),
+        (
+            gated("aer", "example.org/licence", "kueue.x-k8s.io/admission"),
+            f"{QUEUED}, held back by the scheduling gate example.org/licence",
+        ),
+        (gated("aer"), "Scheduling is blocked due to non-empty scheduling gates"),
+    ],
+)
+def test_a_pod_that_is_held_back_says_by_what(held: Manifest, words: str) -> None:
+    server = runtime_server({"executors": [dict(AER), {"name": "own", "type": "own"}]})
+    found = deployments(server)
+    found[1]["status"]["readyReplicas"] = 0
+    status = status_of(server, Observed(deployments=found, pods=[held]))
+    assert status["executors"][0]["message"] == words
+    assert condition(status, ConditionType.AVAILABLE) == ("True", Reason.READY)
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.SCHEDULING_GATED)
+    assert condition(status, ConditionType.READY) == ("False", Reason.SCHEDULING_GATED)
+
+
+def test_a_pool_of_which_one_pod_is_held_back_and_another_fails_is_short() -> None:
+    server = runtime_server({"executors": [{**AER, "replicas": 2}]})
+    found = deployments(server, ready=1)
+    found[1]["status"]["readyReplicas"] = 0
+    pods = [gated("aer", "kueue.x-k8s.io/admission"), unschedulable("aer")]
+    status = status_of(server, Observed(deployments=found, pods=pods))
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.EXECUTOR_SHORT)
+    assert status["executors"][0]["message"] == f"{UNSCHEDULABLE}; {QUEUED}"
+
+
 SCALED = {"executors": [{**AER, "autoscale": {"maxReplicas": 4}}]}
 
 
