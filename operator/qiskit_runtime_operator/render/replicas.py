@@ -3,11 +3,17 @@
 Whoever scales a Deployment through its `scale` subresource (an autoscaler, `kubectl scale`) takes its number of
 replicas over, until the RuntimeServer asks for another number than before, or is suspended. An edit of the Deployment
 itself takes nothing over: it is undone.
+
+Kubernetes says in `managedFields` who has scaled, but for who has scaled to zero, and for who scales after that: a
+Scale leaves out a zero, so that the number is nobody's then. It is never nobody's otherwise, as it is applied with the
+rest when a Deployment is made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from qiskit_runtime_operator.render.context import RenderContext
+from qiskit_runtime_operator.resource.identity import is_an_operators
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, Workload
 from qiskit_runtime_operator.resource.names import MANAGER, REPLICAS_ASKED
 
@@ -21,7 +27,7 @@ def scaled_elsewhere(deployments: Iterable[Manifest]) -> Mapping[str, str]:
     return {
         deployment["metadata"]["name"]: asked
         for deployment in deployments
-        if any(map(_scales, deployment["metadata"].get("managedFields", [])))
+        if _is_scaled(deployment["metadata"].get("managedFields", []))
         and (asked := deployment["metadata"].get("annotations", {}).get(REPLICAS_ASKED))
     }
 
@@ -43,12 +49,16 @@ def with_replicas(deployment: Manifest, workload: Workload, server: RuntimeServe
     return {**deployment, "metadata": asked, "spec": {"replicas": replicas, **spec}}
 
 
-def _scales(entry: Mapping[str, object]) -> bool:
-    """Tell whether an entry of `managedFields` is that of somebody else who scaled."""
-    fields = entry.get("fieldsV1", {})
-    return (
-        entry.get("subresource") == "scale"
-        and entry.get("manager") != MANAGER
-        and isinstance(fields, Mapping)
-        and "f:replicas" in fields.get("f:spec", {})
-    )
+def with_live_replicas(manifest: Manifest, live: Manifest) -> Manifest:
+    """Return what takes the place of an object: a Deployment whose number is somebody else's goes on with that."""
+    if manifest["kind"] != "Deployment" or "replicas" in manifest["spec"]:
+        return manifest
+    return {**manifest, "spec": {**manifest["spec"], "replicas": live["spec"]["replicas"]}}
+
+
+def _is_scaled(entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether `managedFields` say that somebody else has scaled."""
+    owners = [entry for entry in entries if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})]
+    if owners:
+        return any(owner.get("subresource") == "scale" and owner.get("manager") != MANAGER for owner in owners)
+    return any(entry.get("operation") == "Apply" and is_an_operators(entry.get("manager", "")) for entry in entries)

@@ -73,9 +73,16 @@ def _server(body: Manifest) -> Manifest:
 def _deployment(body: Manifest) -> Manifest:
     """Keep what the state of a Deployment follows from, and who scales it."""
     kept = _metadata(body, "name", "namespace", "uid", "generation", "labels", "annotations")
-    scales = [entry for entry in body["metadata"].get("managedFields", ()) if entry.get("subresource") == "scale"]
+    entries = [_about_replicas(entry) for entry in body["metadata"].get("managedFields", ())]
     spec = {name: body["spec"].get(name) for name in ("replicas", "paused")}
-    return {"metadata": {**kept, "managedFields": scales}, "spec": spec, "status": body.get("status", {})}
+    return {"metadata": {**kept, "managedFields": entries}, "spec": spec, "status": body.get("status", {})}
+
+
+def _about_replicas(entry: Mapping[str, Any]) -> Manifest:
+    """Return who an entry of `managedFields` is about, and of its fields only the number of replicas."""
+    owns = "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+    kept = {name: entry[name] for name in ("manager", "operation", "subresource") if name in entry}
+    return {**kept, "fieldsV1": {"f:spec": {"f:replicas": {}}}} if owns else kept
 
 
 def _way_in(body: Manifest) -> Manifest:

@@ -16,6 +16,7 @@ from typing import Final
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ConflictError, RefusedError, StaleError
+from qiskit_runtime_operator.render.replicas import with_live_replicas
 from qiskit_runtime_operator.render.volume_claim import is_data_of
 from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
@@ -139,7 +140,7 @@ class Objects:
         ref = Ref.of(kind, manifest)
         await self.cluster.delete(kind, ref.namespace, ref.name, known.uid)
         self.inventory.drop(ref)
-        live = await self._apply(server, kind, manifest, None)
+        live = await self._apply(server, kind, with_live_replicas(manifest, known.body), None)
         await self.events.tell(server.key, server.uid, (replaced(kind.kind, ref.name, str(why)),))
         return live
 
