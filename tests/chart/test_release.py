@@ -38,7 +38,10 @@ def optional_apis(control_plane: Path) -> None:
     for group, version, kind in (
         ("gateway.networking.k8s.io", "v1", "HTTPRoute"),
         ("monitoring.coreos.com", "v1", "ServiceMonitor"),
+        ("resource.k8s.io", "v1", "ResourceClaimTemplate"),
     ):
+        if client.serves(kind):
+            continue
         plural = f"{kind.lower()}s"
         schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
         versions = [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}]
@@ -119,7 +122,11 @@ def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
     values = {"monitoringNamespaces": ["monitoring"], "namespaces": [] if cluster_wide else [other.namespace]}
     release("install", CHART, with_values(values, tmp_path))
     (pod, *_) = eventually(lambda: kubernetes.list("Pod"))
-    eventually(lambda: all(other.serves(kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor")))
+    eventually(
+        lambda: all(
+            other.serves(kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor", "ResourceClaimTemplate")
+        )
+    )
     with played_api() as api:
         environment = container_environment(kubernetes, pod, tmp_path) | {"QRO_LOAD_URL": api.url}
         operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
@@ -148,7 +155,7 @@ def helm_test(kubernetes: KubernetesClient, release: Release, operator: Operator
 
 def lead_through_everything(cluster: KubernetesClient, api: PlayedApi) -> None:
     """Have a RuntimeServer made, changed, repaired and scaled so that each kind is written and pruned."""
-    executors = [dict(AER), {**AER, "name": "second"}]
+    executors = [dict(AER), {"name": "second", "type": "own", "gpu": {"claims": {"deviceClassName": "gpus"}}}]
     # Nobody places the pods; the test says what becomes of them.
     unplaced = {"podTemplate": {"schedulerName": "nobody"}}
     made = cluster.create(server({"executors": executors, "ingress": {"host": "lab.example.org"}, **unplaced}))

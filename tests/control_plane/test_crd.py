@@ -46,6 +46,15 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "options.devices names a GPU that the pod does not have": {
         "executors": [{"name": "custatevec", "gpu": {"count": 2}, "options": {"devices": [0, 2]}}]
     },
+    "claims take the place of resource": {
+        "executors": [
+            {"name": "gpu", "gpu": {"resource": "nvidia.com/mig-1g.10gb", "claims": {"templateName": "gpus"}}}
+        ]
+    },
+    "give either templateName or deviceClassName": {"executors": [{"name": "gpu", "gpu": {"claims": {}}}]},
+    "selectors choose among the devices of a class": {
+        "executors": [{"name": "gpu", "gpu": {"claims": {"templateName": "gpus", "selectors": ["true"]}}}]
+    },
     "a pod cannot ask for more than its limit": {
         "executors": [{**AER, "resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "2Gi"}}}]
     },

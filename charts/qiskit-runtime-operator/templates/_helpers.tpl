@@ -106,6 +106,10 @@ annotations:
 - apiGroups: [networking.k8s.io]
   resources: [ingresses, networkpolicies]
   verbs: *kept
+# to let executors claim GPUs by Dynamic Resource Allocation
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaimtemplates]
+  verbs: *kept
 # to keep most pods running while nodes are emptied
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -17,6 +17,8 @@ SNAPSHOTS: Final = "/etc/qiskit-runtime-server/snapshots"
 _USER: Final = 10001
 _TMP: Final = "/tmp"  # noqa: S108 - a volume of the pod's own
 _STARTUP: Final = timedelta(minutes=10)
+# Of the GPUs, within a pod.
+_CLAIM: Final = "gpu"
 # What a server does after its last job before it is gone.
 _FAREWELL: Final = timedelta(seconds=30)
 
@@ -51,6 +53,7 @@ class Pods:
         env: Variables by name: a value, or where it comes from.
         env_from: A ConfigMap with further variables.
         gpu: What part of a GPU node each gets.
+        claim_template: From which ResourceClaimTemplate the claim of each to its GPUs is made, if it has one.
         queue: The LocalQueue of Kueue whose quota each needs.
         stop_delay: How long they go on as if nothing had happened when they are to stop.
         drain: How long jobs may go on after that.
@@ -68,6 +71,7 @@ class Pods:
     volumes: tuple[Volume, ...] = ()
     service_account: str
     gpu: Gpu | None = None
+    claim_template: str | None = None
     runtime_class_name: str | None = None
     queue: str | None = None
     stop_delay: timedelta = timedelta()
@@ -119,6 +123,7 @@ def pod_template(server: RuntimeServer, pods: Pods) -> Manifest:
                 **_placement(pods),
                 "affinity": dict(added.affinity),
                 "schedulerName": added.scheduler_name,
+                "resourceClaims": _resource_claims(pods),
                 "initContainers": list(added.init_containers),
                 "containers": [_container(server, pods, added), *added.containers],
                 "volumes": list(
@@ -201,9 +206,15 @@ def _container(server: RuntimeServer, pods: Pods, added: PodTemplate) -> Manifes
 
 def _resources(pods: Pods) -> Manifest:
     asked = pods.workload.resources
+    if pods.claim_template:
+        return _present({"requests": asked.requests, "limits": asked.limits, "claims": [{"name": _CLAIM}]})
     gpus = {pods.gpu.resource: str(pods.gpu.count)} if pods.gpu else {}
     # What cannot be shared must be asked for as much as it is limited.
     return _present({"requests": {**asked.requests, **gpus}, "limits": {**asked.limits, **gpus}})
+
+
+def _resource_claims(pods: Pods) -> list[Manifest]:
+    return [{"name": _CLAIM, "resourceClaimTemplateName": pods.claim_template}] if pods.claim_template else []
 
 
 def _volumes(pods: Pods) -> tuple[Volume, ...]:

@@ -24,10 +24,11 @@ from qiskit_runtime_operator.resource.names import (
 
 
 class OptionalApi(StrEnum):
-    """APIs that a cluster may have, by the name of their CRD."""
+    """APIs that a cluster may have, by their resource and its group: as a CRD is called, if it is one."""
 
     HTTP_ROUTE = "httproutes.gateway.networking.k8s.io"
     SERVICE_MONITOR = "servicemonitors.monitoring.coreos.com"
+    RESOURCE_CLAIM_TEMPLATE = "resourceclaimtemplates.resource.k8s.io"
 
 
 def controller_of(body: Manifest) -> Mapping[str, Any] | None:
@@ -93,9 +94,11 @@ def _way_in(body: Manifest) -> Manifest:
 def _pod(body: Manifest) -> Manifest:
     names = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp")
     kept = _metadata(body, *names) | _annotation(body, DELETION_COST)
-    gates = body.get("spec", {}).get("schedulingGates")
-    held = {"spec": {"schedulingGates": gates}} if gates else {}
-    return {"metadata": kept, "status": body.get("status", {}), **held}
+    # What may keep it from getting a node.
+    spec = {
+        name: body["spec"][name] for name in ("schedulingGates", "resourceClaims") if body.get("spec", {}).get(name)
+    }
+    return {"metadata": kept, "status": body.get("status", {}), **({"spec": spec} if spec else {})}
 
 
 def _claim(body: Manifest) -> Manifest:
@@ -186,6 +189,12 @@ RENDERED: Final = (
     _rendered("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     _rendered("v1", "ConfigMap", "configmaps"),
     _rendered("v1", "Service", "services"),
+    _rendered(
+        "resource.k8s.io/v1",
+        "ResourceClaimTemplate",
+        "resourceclaimtemplates",
+        OptionalApi.RESOURCE_CLAIM_TEMPLATE,
+    ),
     _rendered("apps/v1", "Deployment", "deployments", kept=_deployment),
     _rendered("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     _rendered("networking.k8s.io/v1", "Ingress", "ingresses", kept=_way_in),

@@ -19,8 +19,9 @@ from qiskit_runtime_operator.resource.quantities import canonical
 
 Manifest = dict[str, Any]
 
-# What nodes call GPUs that are not sliced.
+# What nodes, and NVIDIA's driver for Dynamic Resource Allocation, call GPUs that are not sliced.
 WHOLE_GPUS: Final = "nvidia.com/gpu"
+_WHOLE_GPU_CLASS: Final = "gpu.nvidia.com"
 # What a CRD that is newer than this operator may bring along: a field, or a member of an enumeration.
 _UNKNOWN: Final = ("unexpected_keyword_argument", "enum")
 
@@ -71,11 +72,31 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class GpuClaims:
+    """How each pod claims its GPUs by Dynamic Resource Allocation: by the user's template, or by a device class."""
+
+    template_name: str | None = None
+    device_class_name: str | None = None
+    selectors: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        name = self.template_name
+        return f"DeviceClass {self.device_class_name}" if name is None else f"ResourceClaimTemplate {name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class Gpu:
-    """The part of a GPU node that each pod gets."""
+    """The part of a GPU node that each pod gets: `claims`, where they are given, take the place of `resource`."""
 
     count: Annotated[int, Field(ge=1)] = 1
     resource: str = WHOLE_GPUS
+    claims: GpuClaims | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether they are known to be GPUs that are not sliced."""
+        claims = self.claims
+        return self.resource == WHOLE_GPUS if claims is None else claims.device_class_name == _WHOLE_GPU_CLASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -367,6 +388,9 @@ def _check(server: RuntimeServer) -> None:
         )
     if len(names) != len(set(names)):
         raise InvalidSpecError("spec.executors: two have the same name")
+    for index, gpu in enumerate(executor.gpu for executor in server.spec.executors):
+        if gpu and gpu.claims and (gpu.claims.template_name is None) == (gpu.claims.device_class_name is None):
+            raise InvalidSpecError(f"spec.executors[{index}].gpu.claims: give either templateName or deviceClassName")
     if (server.spec.database.sqlite is None) == (server.spec.database.postgresql is None):
         raise InvalidSpecError("spec.database: give either sqlite or postgresql")
 

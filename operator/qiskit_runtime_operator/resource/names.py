@@ -24,6 +24,7 @@ OWNED_SELECTOR: Final = f"{MANAGED_BY_LABEL}={MANAGER}"
 CONFIG_CHECKSUM: Final = f"{GROUP}/config-checksum"
 KEYS_CHECKSUM: Final = f"{GROUP}/keys-checksum"
 # On a Deployment: of the pod template that was rendered, but for the keys.
+CLAIMS_CHECKSUM: Final = f"{GROUP}/claims-checksum"
 TEMPLATE_CHECKSUM: Final = f"{GROUP}/template-checksum"
 # On a Deployment: the count that the RuntimeServer asked for when it was last applied.
 REPLICAS_ASKED: Final = f"{GROUP}/replicas"

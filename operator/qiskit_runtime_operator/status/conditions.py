@@ -47,6 +47,7 @@ class Reason(StrEnum):
     WATCH_REFUSED = "WatchRefused"
     CONTESTED = "Contested"
     GATEWAY_API_MISSING = "GatewayApiMissing"
+    CLAIM_API_MISSING = "ClaimApiMissing"
     TAKEN_BACK = "TakenBack"
     SCALED_TO_ZERO = "ScaledToZero"
     SCALED = "Scaled"
@@ -129,6 +130,11 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     ),
     Reason.GATEWAY_API_MISSING: (
         "`spec.gateway` is given, but the cluster does not have the Gateway API. Install it, or use `spec.ingress`."
+    ),
+    Reason.CLAIM_API_MISSING: (
+        "An executor has `gpu.claims`, but the cluster does not serve `resource.k8s.io/v1`, as Kubernetes does from "
+        "1.34 on. The executor gets no pods, for without their claims they would have no GPU. Upgrade Kubernetes, or "
+        "use `gpu.resource`."
     ),
     Reason.TAKEN_BACK: (
         "An Event only: somebody had changed fields that the RuntimeServer determines, and the operator set them back. "

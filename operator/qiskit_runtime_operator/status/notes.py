@@ -37,6 +37,7 @@ _WARNINGS: Final = {
     Reason.CONTESTED,
     Reason.WATCH_REFUSED,
     Reason.GATEWAY_API_MISSING,
+    Reason.CLAIM_API_MISSING,
     Reason.OTHER_OPERATOR,
     Reason.ROUTE_REFUSED,
     Reason.CHILD_PAUSED,

@@ -10,6 +10,9 @@ from qiskit_runtime_operator.resource.scheduling import is_gated, unscheduled
 
 # What the kubelet says of containers that are on their way.
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
+# What of a pod that has a node is not ready yet; the kubelet says which one is missing in an Event only.
+_WAITS: Final = "waits for its network or its volumes"
+_WAITS_FOR_DEVICES: Final = "waits for its network, its volumes or its devices"
 _STALLED: Final = "ProgressDeadlineExceeded"
 
 
@@ -19,10 +22,12 @@ class Causes:
 
     Attributes:
         volumes: Which objects they have to wait for.
+        devices: What each of them claims by Dynamic Resource Allocation; empty if nothing.
         answers: What their readiness probes answer, by their UIDs.
     """
 
     volumes: Sequence[str] = ()
+    devices: str = ""
     answers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,7 +99,9 @@ class Pool:
     @property
     def failing(self) -> bool:
         """Whether pods are missing or not ready for another reason than that they are just starting."""
-        return self.short and bool(set(self.message.split("; ")) - {"", *_STARTING})
+        words = set(self.message.split("; ")) - {"", *_STARTING}
+        # Devices are prepared in each start of a pod, and volumes that are there are mounted before anybody looks.
+        return self.short and not all(word.startswith(_WAITS_FOR_DEVICES) for word in words)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.ready} of {self.desired} ready" + f" ({self.message})" * bool(self.message)
@@ -121,7 +128,7 @@ def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
 
 def _shortage(deployment: Manifest, pods: Sequence[Manifest], causes: Causes) -> str:
     """Return why pods are missing or not ready: each reason once, in an order of its own, so that it stands still."""
-    words = {word for pod in pods for word in _pod_words(pod, causes.volumes)}
+    words = {word for pod in pods for word in _pod_words(pod, causes)}
     words |= {causes.answers[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in causes.answers}
     failure = condition_of(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
@@ -134,12 +141,13 @@ def _is_missed(pod: Manifest) -> bool:
     return "deletionTimestamp" not in pod["metadata"] and condition_of(pod, "Ready").get("status") != "True"
 
 
-def _pod_words(pod: Manifest, volumes: Sequence[str]) -> Iterator[str]:
+def _pod_words(pod: Manifest, causes: Causes) -> Iterator[str]:
     if why := unscheduled(pod):
-        yield why
-    if volumes and condition_of(pod, "PodReadyToStartContainers").get("status") == "False":
-        # The kubelet says which one is missing in an Event only.
-        yield f"waits for its network or its volumes: {', '.join(volumes)}"
+        refused = causes.devices and "cannot allocate" in why
+        yield f"{why} (each pod claims {causes.devices})" if refused else why
+    awaited = [*causes.volumes, *filter(None, [causes.devices])]
+    if awaited and condition_of(pod, "PodReadyToStartContainers").get("status") == "False":
+        yield f"{_WAITS_FOR_DEVICES if causes.devices else _WAITS}: {', '.join(awaited)}"
         return
     for container in pod.get("status", {}).get("containerStatuses", []):
         yield from _container_words(container)

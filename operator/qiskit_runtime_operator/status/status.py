@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from qiskit_runtime_operator.render.api_settings import api_volumes
 from qiskit_runtime_operator.render.context import RenderContext
+from qiskit_runtime_operator.render.executor import can_claim
 from qiskit_runtime_operator.render.metadata import api_selector
 from qiskit_runtime_operator.render.pods import snapshot_volumes
 from qiskit_runtime_operator.resource.kinds import OptionalApi
@@ -28,7 +29,7 @@ from qiskit_runtime_operator.status.notes import too_many
 from qiskit_runtime_operator.status.rollout import Causes, Pool
 from qiskit_runtime_operator.status.way_in import reachable
 
-_NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN)
+_NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN, Reason.CLAIM_API_MISSING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +157,13 @@ def _executor_pool(server: RuntimeServer, executor: Executor, observed: Observed
         _deployment(observed, name),
         [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name],
         wanted=_wanted(server, executor),
-        causes=Causes(volumes=[volume.origin for volume in snapshot_volumes(server)]),
+        causes=Causes(volumes=[volume.origin for volume in snapshot_volumes(server)], devices=_devices(executor)),
     )
+
+
+def _devices(executor: Executor) -> str:
+    gpu = executor.gpu
+    return f"{gpu.count} of {gpu.claims}" if gpu and gpu.claims else ""
 
 
 def _deployment(observed: Observed, name: str) -> Manifest | None:
@@ -265,6 +271,14 @@ def _missing_apis(server: RuntimeServer, context: RenderContext) -> Iterator[Ref
             reason=Reason.GATEWAY_API_MISSING,
             message="this cluster does not have the Gateway API: install it, or use spec.ingress",
         )
+    for executor in server.spec.executors:
+        if not can_claim(executor, context):
+            yield Refusal(
+                kind="Deployment",
+                name=executor_name(server.name, executor.name),
+                reason=Reason.CLAIM_API_MISSING,
+                message="this cluster does not serve resource.k8s.io/v1: upgrade Kubernetes, or use gpu.resource",
+            )
 
 
 def _counts(pool: Pool) -> Manifest:

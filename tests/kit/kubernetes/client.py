@@ -33,7 +33,11 @@ _PATHS = {
     "Pod": ("api/v1", "pods"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "ReplicaSet": ("apis/apps/v1", "replicasets"),
+    "DeviceClass": ("apis/resource.k8s.io/v1", "deviceclasses"),
+    "ResourceClaim": ("apis/resource.k8s.io/v1", "resourceclaims"),
+    "ResourceClaimTemplate": ("apis/resource.k8s.io/v1", "resourceclaimtemplates"),
     "ResourceQuota": ("api/v1", "resourcequotas"),
+    "ResourceSlice": ("apis/resource.k8s.io/v1", "resourceslices"),
     "Role": ("apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "RuntimeServer": ("apis/runtimeserver.dev/v1alpha1", "runtimeservers"),
@@ -48,9 +52,11 @@ _CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "DeviceClass",
     "Namespace",
     "Node",
     "PersistentVolume",
+    "ResourceSlice",
 }
 
 

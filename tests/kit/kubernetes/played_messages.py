@@ -108,6 +108,10 @@ def _ways_in() -> Iterator[Manifest]:
     yield _status(ingress, ways_in=[{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}}])
     gateway = runtime_server({"gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["lab.example.org"]}})
     yield _status(gateway, context=render_context(apis=frozenset()))
+    claiming = runtime_server(
+        {"executors": [dict(AER), {"name": "gpu", "type": "own", "gpu": {"claims": {"templateName": "gpus"}}}]}
+    )
+    yield _status(claiming, context=render_context(apis=frozenset()))
     refused = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "no listener"}
     yield _status(
         gateway, ways_in=[{"status": {"parents": [{"parentRef": {"name": "public"}, "conditions": [refused]}]}}]

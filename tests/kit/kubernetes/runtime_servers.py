@@ -117,6 +117,10 @@ _workload = {
         max_size=1,
     ),
 }
+_claims = st.fixed_dictionaries({"templateName": _names}) | st.fixed_dictionaries(
+    {"deviceClassName": st.sampled_from(["gpu.nvidia.com", "mig.nvidia.com"])},
+    optional={"selectors": st.lists(st.just("device.attributes['gpu.nvidia.com'].type == 'gpu'"), max_size=2)},
+)
 _executor = st.fixed_dictionaries(
     {"name": _names},
     optional={
@@ -132,7 +136,8 @@ _executor = st.fixed_dictionaries(
                 "count": st.integers(1, 8),
                 "resource": st.sampled_from(["nvidia.com/gpu", "nvidia.com/mig-1g.10gb"]),
             },
-        ),
+        )
+        | st.fixed_dictionaries({"claims": _claims}, optional={"count": st.integers(1, 8)}),
         "runtimeClassName": st.just("nvidia"),
         "queueName": _names,
     },

@@ -20,7 +20,7 @@ from kit.kubernetes.runtime_servers import (
     specs,
 )
 from qiskit_runtime_operator.render import DefaultImages, RenderContext, render
-from qiskit_runtime_operator.resource.kinds import RENDERED
+from qiskit_runtime_operator.resource.kinds import RENDERED, OptionalApi
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
 from qiskit_runtime_operator.resource.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
 
@@ -170,7 +170,9 @@ def test_pods_do_not_roll_for_what_they_do_not_read(
         gateway=None,
         suspend=suspend,
     )
-    elsewhere = replace(context, operator_namespace="other", monitoring_namespaces=("other",), apis=frozenset())
+    # Without claims there would be no pods.
+    apis = context.apis & {OptionalApi.RESOURCE_CLAIM_TEMPLATE}
+    elsewhere = replace(context, operator_namespace="other", monitoring_namespaces=("other",), apis=apis)
     before, after = render(server, context), render(replace(server, generation=9, spec=spec), elsewhere)
     templates = [[item["spec"]["template"] for item in of_kind("Deployment", each)] for each in (before, after)]
     assert templates[0] == templates[1]
@@ -218,6 +220,13 @@ def test_another_version_of_the_operator_rolls_the_pods_whose_image_is_not_pinne
         ({"gpu": {"count": 4}, "options": {"devices": [1]}}, {"devices": [1]}),
         ({"gpu": {"count": 2}, "options": {"host_qubits": 1}}, {"host_qubits": 1}),
         ({"gpu": {"count": 2, "resource": "nvidia.com/mig-1g.10gb"}}, None),
+        ({"gpu": {"count": 2, "claims": {"deviceClassName": "gpu.nvidia.com"}}}, {"devices": [0, 1]}),
+        ({"gpu": {"count": 2, "claims": {"deviceClassName": "mig.nvidia.com"}}}, None),
+        ({"gpu": {"count": 2, "claims": {"templateName": "gpus"}}}, None),
+        (
+            {"gpu": {"count": 2, "claims": {"templateName": "gpus"}}, "options": {"devices": [0, 1]}},
+            {"devices": [0, 1]},
+        ),
         (
             {"gpu": {"count": 2}, "options": {"precision": "double"}},
             {"devices": [0, 1], "precision": "double"},

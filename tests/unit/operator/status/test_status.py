@@ -206,6 +206,70 @@ def test_a_route_without_the_gateway_api_degrades() -> None:
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.GATEWAY_API_MISSING)
 
 
+CLAIMING = {"executors": [dict(AER), {"name": "gpu", "type": "own", "gpu": {"claims": {"templateName": "gpus"}}}]}
+
+
+def test_claims_without_their_api_degrade_and_nothing_is_on_its_way() -> None:
+    server = runtime_server(CLAIMING)
+    context = render_context(apis=frozenset())
+    there = [found for found in deployments(server) if found["metadata"]["name"] != "lab-executor-gpu"]
+    status = observe(server, context, Observed(deployments=there), previous={}, now=NOW)
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.CLAIM_API_MISSING)
+    assert condition(status, ConditionType.PROGRESSING) == ("False", Reason.CLAIM_API_MISSING)
+    assert condition(status, ConditionType.AVAILABLE) == ("True", Reason.READY)
+
+
+def waiting(*conditions: Manifest, claimed: bool = True) -> Manifest:
+    """Return a pod that claims its GPU as the API server shows it."""
+    found = pod("gpu", {"phase": "Pending", "conditions": list(conditions)})
+    if claimed:
+        found["status"]["resourceClaimStatuses"] = [{"name": "gpu", "resourceClaimName": "pod-gpu-x7k2p"}]
+    return {**found, "spec": {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpus"}]}}
+
+
+def said_of(kind: str, status: str, message: str = "") -> Manifest:
+    return {"type": kind, "status": status, "reason": "Unschedulable", "message": message}
+
+
+UNALLOCATED = "0/1 nodes are available: 1 cannot allocate all claims."
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (waiting(claimed=False), "waits for a ResourceClaim of ResourceClaimTemplate gpus"),
+        (waiting(), ""),
+        (
+            waiting(said_of("PodScheduled", "False", UNALLOCATED)),
+            f"{UNALLOCATED} (each pod claims 1 of ResourceClaimTemplate gpus)",
+        ),
+        (waiting(said_of("PodScheduled", "False", UNSCHEDULABLE)), UNSCHEDULABLE),
+        (
+            waiting(said_of("PodScheduled", "True"), said_of("PodReadyToStartContainers", "False")),
+            "waits for its network, its volumes or its devices: 1 of ResourceClaimTemplate gpus",
+        ),
+    ],
+)
+def test_a_pod_without_its_devices_says_what_it_waits_for(found: Manifest, words: str) -> None:
+    server = runtime_server(CLAIMING)
+    there = deployments(server)
+    there[-1]["status"]["readyReplicas"] = 0
+    status = status_of(server, Observed(deployments=there, pods=[found]))
+    assert status["executors"][1].get("message", "") == words
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.EXECUTOR_SHORT)
+
+
+def test_a_scaled_executor_is_not_degraded_while_devices_are_prepared() -> None:
+    gpu = {**CLAIMING["executors"][1], "autoscale": {"maxReplicas": 2, "minReplicas": 1}}
+    server = runtime_server({"executors": [dict(AER), gpu]})
+    there = deployments(server)
+    there[-1]["status"]["readyReplicas"] = 0
+    starting = waiting(said_of("PodScheduled", "True"), said_of("PodReadyToStartContainers", "False"))
+    for found, degraded in ((starting, "False"), (waiting(said_of("PodScheduled", "False", UNALLOCATED)), "True")):
+        status = status_of(server, Observed(deployments=there, pods=[found]))
+        assert condition(status, ConditionType.DEGRADED)[0] == degraded
+
+
 def test_the_load_is_shown_while_the_api_answers() -> None:
     server = runtime_server({"executors": [dict(AER), {"name": "second", "type": "aer"}]})
     load = Load.from_json('{"executors": {"aer": {"queued": 3, "running": 1, "slots": 2}}, "backends": 138}')
