@@ -24,6 +24,7 @@ from qiskit_runtime_server.dispatch.remote.endpoint import (
 )
 from qiskit_runtime_server.dispatch.remote.run import RemoteReservation, RunTimings, end
 from qiskit_runtime_server.dispatch.remote.tls import NamedAddresses, trusted
+from qiskit_runtime_server.dispatch.remote.transports import TransportPerOrigin
 from qiskit_runtime_server.messages.messages import Capabilities, Frames, Holder, Occupancy
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
@@ -31,6 +32,8 @@ from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
 
 _RESOLVE_SECONDS: Final = 2.0
+# Far longer than between two confirmations of a run at an address that the host does not have any more.
+_UNUSED_SECONDS: Final = 60.0
 # While no slot is known: a job may wait for the first executor to come up.
 _RESOLVE_EAGERLY_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 0.5
@@ -62,12 +65,21 @@ class RemotePool:
         )
         self._addresses = NamedAddresses(urls)
         key = settings.executor_key
+        # One for all endpoints: to make it takes longer than a request.
+        certificates = (
+            trusted(settings.executor_ca)
+            if any(url.startswith("https:") for url in urls)
+            else httpx.create_ssl_context(trust_env=False)
+        )
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self._transports = TransportPerOrigin(
+            lambda: httpx.AsyncHTTPTransport(verify=certificates, limits=limits, trust_env=False)
+        )
         self._client = httpx.AsyncClient(
             headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
             timeout=httpx.Timeout(_CALL_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,
-            verify=trusted(settings.executor_ca) if any(url.startswith("https:") for url in urls) else True,
+            transport=self._transports,
             event_hooks={"request": [self._addresses.name]},
         )
         self._endpoints: dict[str, Endpoint] = {}
@@ -184,6 +196,7 @@ class RemotePool:
                 # It gets no more jobs; the runs there have connections of their own.
                 self._lose(self._endpoints.pop(address))
                 self._watching.pop(address).cancel()
+            await self._transports.close_unused(keep=self._endpoints, seconds=_UNUSED_SECONDS)
             await asyncio.sleep(_RESOLVE_SECONDS if self.size else _RESOLVE_EAGERLY_SECONDS)
 
     async def _watch(self, endpoint: Endpoint) -> None:
