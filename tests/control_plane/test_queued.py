@@ -89,6 +89,16 @@ def become_ready(lab: Lab, executor: str, queue: str | None) -> None:
     eventually(known)
 
 
+def test_the_queue_is_named_at_the_deployment_and_its_pods(own_lab: Lab) -> None:
+    for queue in ("research", "teaching", None):
+        own_lab.apply(executors=[{**AER, "queueName": queue} if queue else AER])
+        eventually(partial(pods_in, own_lab, "aer", queue))
+        deployment = own_lab.part("Deployment", "executor-aer")
+        labels = deployment["metadata"]["labels"], deployment["spec"]["template"]["metadata"]["labels"]
+        assert [found.get(QUEUE) for found in labels] == [queue, queue]
+
+
+@pytest.mark.thorough
 def test_pods_wait_for_their_queue_and_the_status_says_so(queued_lab: Lab) -> None:
     lab = queued_lab
     offer(lab.kubernetes, "research", pods=1)
@@ -108,6 +118,7 @@ def test_pods_wait_for_their_queue_and_the_status_says_so(queued_lab: Lab) -> No
     assert not [reason for reason, _ in lab.events() if reason in ("TakenBack", "Replaced", "Contested")]
 
 
+@pytest.mark.thorough
 def test_an_executor_enters_changes_and_leaves_a_queue_whatever_kueue_fixes(queued_lab: Lab) -> None:
     lab = queued_lab
     for name in ("research", "teaching"):

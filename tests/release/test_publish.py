@@ -62,6 +62,7 @@ def write_image(oras: Path, archive: Path, processor: str) -> None:
     shutil.rmtree(scratch)
 
 
+@pytest.mark.thorough
 def test_a_release_is_pushed_and_signed(
     made: Path, address: str, oras: Path, cosign: Path, helm: Path, tmp_path: Path
 ) -> None:

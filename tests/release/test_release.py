@@ -143,6 +143,7 @@ def test_the_chart_tells_a_catalogue_what_it_brings(made: Path, helm: Path) -> N
     assert crd["version"] == definition["spec"]["versions"][0]["name"]
 
 
+@pytest.mark.thorough
 def test_the_wheel_serves_a_bell_job_out_of_a_clean_environment(made: Path, tmp_path: Path) -> None:
     folder = tmp_path / "environment"
     venv.create(folder, with_pip=False)
@@ -193,6 +194,7 @@ def test_the_wheel_serves_a_bell_job_out_of_a_clean_environment(made: Path, tmp_
     assert counts["00"] + counts["11"] > 0.85 * 4096
 
 
+@pytest.mark.thorough
 def test_signatures_hold_for_what_was_signed_and_nothing_else(
     make_release: MakeRelease, cosign: Path, tmp_path: Path
 ) -> None:

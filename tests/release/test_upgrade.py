@@ -35,7 +35,7 @@ def more_starts(cluster: Cluster, number: int) -> bool:
     return len(cluster.all_starts()) > number
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore:The SamplerV2 class:DeprecationWarning")
 @pytest.mark.parametrize("first", ["apis", "executors"])
