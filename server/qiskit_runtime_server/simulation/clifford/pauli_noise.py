@@ -17,7 +17,8 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Instruction
+from qiskit.circuit import Instruction, Reset
+from qiskit.circuit.library import PauliGate, UnitaryGate
 from qiskit.quantum_info import SuperOp
 from qiskit_aer.noise import QuantumError
 
@@ -78,12 +79,24 @@ def transfer_matrix(error: QuantumError) -> NDArray[np.float64]:
 
 def _step(operation: Instruction, places: tuple[int, ...], width: int) -> NDArray[np.float64]:
     """Return the transfer matrix of a part of an error; many errors have the same parts, as Pauli operators."""
+    if not _is_told_by_name(operation):
+        return _embedded(transfer(np.asarray(SuperOp(operation).data)), places, width)
     key = (operation.name, places, width, *map(_value, operation.params))
     if key not in _steps:
         while len(_steps) >= _KEPT:
             del _steps[next(iter(_steps))]
         _steps[key] = _embedded(transfer(np.asarray(SuperOp(operation).data)), places, width)
     return _steps[key]
+
+
+def _is_told_by_name(operation: Instruction) -> bool:
+    """Return whether name and parameters say what an operation does: a gate of a user's may have any name."""
+    kind = operation.base_class
+    return (
+        kind.__module__.startswith("qiskit.circuit.library.standard_gates.")
+        or kind in {PauliGate, UnitaryGate, Reset}
+        or (kind is Instruction and operation.name == "kraus")
+    )
 
 
 _steps: dict[tuple[object, ...], NDArray[np.float64]] = {}
