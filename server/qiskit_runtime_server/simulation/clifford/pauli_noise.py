@@ -23,11 +23,15 @@ from qiskit.quantum_info import SuperOp
 from qiskit_aer.noise import QuantumError
 
 from qiskit_runtime_server.simulation.channels import transfer
+from qiskit_runtime_server.simulation.clifford.recognition import standard_key
 
 # What rounding leaves beside the diagonal.
 _ROUNDING: Final = 1e-12
 _TINY: Final = 1e-14
 _KEPT: Final = 4096
+
+# Beside Qiskit's gates; any other may have the name and the parameters of one that does something else.
+_TOLD_BY_PARAMETERS: Final = {PauliGate, UnitaryGate, Reset}
 
 _SIGNS: Final = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=np.float64)
 
@@ -79,24 +83,17 @@ def transfer_matrix(error: QuantumError) -> NDArray[np.float64]:
 
 def _step(operation: Instruction, places: tuple[int, ...], width: int) -> NDArray[np.float64]:
     """Return the transfer matrix of a part of an error; many errors have the same parts, as Pauli operators."""
-    if not _is_told_by_name(operation):
+    own = standard_key(operation)
+    if own is None and operation.base_class in _TOLD_BY_PARAMETERS:
+        own = (operation.name, *map(_value, operation.params))
+    if own is None:
         return _embedded(transfer(np.asarray(SuperOp(operation).data)), places, width)
-    key = (operation.name, places, width, *map(_value, operation.params))
+    key = (own, places, width)
     if key not in _steps:
         while len(_steps) >= _KEPT:
             del _steps[next(iter(_steps))]
         _steps[key] = _embedded(transfer(np.asarray(SuperOp(operation).data)), places, width)
     return _steps[key]
-
-
-def _is_told_by_name(operation: Instruction) -> bool:
-    """Return whether name and parameters say what an operation does: a gate of a user's may have any name."""
-    kind = operation.base_class
-    return (
-        kind.__module__.startswith("qiskit.circuit.library.standard_gates.")
-        or kind in {PauliGate, UnitaryGate, Reset}
-        or (kind is Instruction and operation.name == "kraus")
-    )
 
 
 _steps: dict[tuple[object, ...], NDArray[np.float64]] = {}
