@@ -39,8 +39,8 @@ class Sizes:
 
     @property
     def jobs(self) -> int:
-        """As many as there are slots, and a quarter more; the same for each account."""
-        return self.endpoints * SLOTS * 5 // 4
+        """Half as many as there are slots, the same for each account: apis, database and endpoints share two cores."""
+        return self.endpoints * SLOTS // 2
 
 
 def endpoint_rows(*, quick: bool) -> Iterator[Row]:
@@ -72,7 +72,7 @@ def measured(sizes: Sizes, count: int) -> Iterator[Row]:
         took, ended, busy = at_work(sizes, apis)
         tally = endpoints.tally()
         rate = f"{ended:,} have ended after {took:.0f} s, for {sum(busy) / ended * 1e3:.3g} ms of api processes each"
-        lost = f"{tally['refused']} claims found no free slot, {max(0, tally['started'] - sizes.jobs)} runs too many"
+        lost = f"{tally['refused']} claims found no free slot"
         yield Row(
             what=f"... {sizes.jobs:,} jobs of {JOB_SECONDS} s from {SENDERS} senders",
             ours=f"{rate}; at most {tally['most']} ran at the same time; {lost}; {max(map(rss, apis)) / 1e6:.0f} MB",

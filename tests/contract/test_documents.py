@@ -16,7 +16,9 @@ DOCUMENTS = sorted({*PAGES, *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROO
 
 MOST_COLUMNS = 200
 
-MEASURED = [ROOT / f"docs/reference/{name}.md" for name in ("benchmarks", "end-to-end", "operator-benchmarks", "chaos")]
+MEASURED = [
+    ROOT / f"docs/reference/{name}.md" for name in ("benchmarks", "end-to-end", "operator-benchmarks", "chaos", "scale")
+]
 PROSE = [page for page in PAGES if page.parent.name != "reference"]
 FIGURE = re.compile(
     r"(?<![\w.])\d[\d,.]*\s(?:ms|jobs/s)\b"  # times and rates that nobody sets

@@ -135,7 +135,7 @@ class Endpoints:
     tally_url: str
 
     def tally(self) -> Mapping[str, int]:
-        """Return how many jobs run, at most ran, have completed, were started, and found no free slot."""
+        """Return how many jobs run, at most ran, have completed, and found no free slot; and how many runs began."""
         found: dict[str, int] = httpx.get(self.tally_url, timeout=30).json()
         return found
 
