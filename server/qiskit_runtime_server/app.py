@@ -50,6 +50,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _build_routes(app)
         async with run_services(settings, metrics, executors) as app.state.services:
             yield
 
@@ -78,3 +79,13 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     if settings.api_docs:
         app.include_router(pages.docs)
     return app
+
+
+def _build_routes(app: FastAPI) -> None:
+    """Have the framework build all routes now: it would at the first request that looks past them, in half a second.
+
+    All others would wait meanwhile, and an api would be slow at once after it was ready.
+    """
+    nowhere = {"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []}
+    for route in app.routes:
+        route.matches(nowhere)
