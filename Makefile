@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos gpu-test lock docs audit publish release-images
+.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos attack gpu-test lock docs audit publish release-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,9 @@ speed: $(STAMP) ## Measure how fast this machine simulates; writes docs/referenc
 
 chaos: $(STAMP) ## Run 1,020 jobs through a storm of faults; writes docs/reference/chaos.md
 	PYTHONPATH=tests $(BIN)/python -m chaos.run $(ARGS)
+
+attack: $(STAMP) ## Attack a server in each way, beside an account that uses it; writes docs/reference/attacks.md (a quarter of an hour)
+	PYTHONPATH=tests $(BIN)/python -m attacks.run $(ARGS)
 
 CUDA ?= 12
 gpu-test: $(STAMP) ## On a machine with a GPU: install CUDA=12 or 13, run the GPU tests and figures, write docs/reference/gpu.md

@@ -30,7 +30,8 @@ PARTS: Mapping[str, str] = {
     "tests/processes/client": "real clients over HTTP, old and new, and every option that they send",
     "tests/processes/cluster": "apis and executor services that are killed, cut off, replaced and overloaded",
     "tests/processes": "other servers in processes of their own",
-    "tests/attacks": "clients that hold, damage or flood: what others get meanwhile, and what it costs the server",
+    "tests/attacks": "clients that hold, damage or flood: what others get meanwhile, and what it costs the server; "
+    "`make attack` has the large ones",
     "tests/control_plane": "the operator on a real kube-apiserver, through crashes and faults of the network",
     "tests/chart": "the chart, installed and upgraded by the real helm",
     "tests/release": "what `make release` makes is reproducible, signed and installs; upgrades lose no job",

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
@@ -80,9 +80,20 @@ class StartServer(Protocol):
 
 
 @contextmanager
-def running_server(data_dir: Path, *options: str, **environment: str) -> Iterator[ServerProcess]:
-    """Start a server on a free port and kill it at the end, if it is still there."""
-    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={data_dir}", *options]
+def running_server(
+    data_dir: Path, *options: str, within: Sequence[str] = (), **environment: str
+) -> Iterator[ServerProcess]:
+    """Start a server on a free port, by way of the command `within`, and kill it at the end, if it is still there."""
+    command = [
+        *within,
+        sys.executable,
+        "-m",
+        "qiskit_runtime_server",
+        "serve",
+        "--port=0",
+        f"--data-dir={data_dir}",
+        *options,
+    ]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
