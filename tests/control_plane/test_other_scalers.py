@@ -105,7 +105,8 @@ def _is_served(lab: Lab, path: str) -> bool:
 def test_kubectl_scale_wins_until_the_runtime_server_asks_for_another_number(own_lab: Lab, kubectl: Path) -> None:
     lab = own_lab
     lab.apply(executors=[AER])
-    eventually(lambda: lab.find("Deployment", "executor-aer"))
+    lab.settled()
+    eventually(lab.is_at_rest)
     where = f"--kubeconfig={lab.kubernetes.kubeconfig}", f"--namespace={lab.kubernetes.namespace}"
     command = (str(kubectl), *where, "scale", "deployment", "lab-executor-aer")
     for number in (3, 0):

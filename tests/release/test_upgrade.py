@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
@@ -15,8 +15,10 @@ import yaml
 
 from kit.faults.customers import Customer, Errand
 from kit.faults.storm import EXECUTOR, Fleet
+from kit.kubernetes.binaries import KubernetesBinaries
 from kit.kubernetes.charts import CHART, run_helm
 from kit.kubernetes.client import KubernetesClient
+from kit.kubernetes.control_plane import running_control_plane
 from kit.released import REGISTRY, VERSION
 from kit.server.cluster_processes import Cluster, Plugins, wait_until
 from kit.server.ingress import Ingress
@@ -93,21 +95,21 @@ def test_an_upgrade_under_load_loses_no_job_and_starts_none_twice(tmp_path: Path
 
 @pytest.mark.slow
 def test_the_chart_of_the_release_before_is_upgraded(
-    made: Path, older: Path, helm: Path, kubernetes: KubernetesClient
+    made: Path, older: Path, helm: Path, kubernetes_binaries: KubernetesBinaries
 ) -> None:
-    where = (f"--namespace={kubernetes.namespace}",)
-    older_chart = older / "charts" / CHART.name
-    installed = run_helm(helm, "install", "upgraded", older_chart, *where, kubeconfig=kubernetes.kubeconfig)
-    assert installed.returncode == 0, installed.stderr
-    try:
+    where = ("--namespace=releases", "--create-namespace")
+    # A cluster of its own, which has had no newer CRD.
+    with (
+        running_control_plane(kubernetes_binaries.release) as kubeconfig,
+        closing(KubernetesClient(kubeconfig, namespace="releases")) as kubernetes,
+    ):
+        installed = run_helm(helm, "install", "upgraded", older / "charts" / CHART.name, *where, kubeconfig=kubeconfig)
+        assert installed.returncode == 0, installed.stderr
         kubernetes.apply(yaml.safe_load((made / "crds.yaml").read_text()), force=True)
         # Hooks are pods, which nobody runs here; tests/chart has those of an upgrade.
-        how = ("upgrade", "upgraded", made / f"{CHART.name}-{VERSION}.tgz", "--no-hooks", *where)
-        upgraded = run_helm(helm, *how, kubeconfig=kubernetes.kubeconfig)
+        how = ("upgrade", "upgraded", made / f"{CHART.name}-{VERSION}.tgz", "--no-hooks", where[0])
+        upgraded = run_helm(helm, *how, kubeconfig=kubeconfig)
         assert upgraded.returncode == 0, upgraded.stderr
         (deployment,) = kubernetes.list("Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["image"] == f"{REGISTRY}/{CHART.name}:{VERSION}"
-    finally:
-        removed = run_helm(helm, "uninstall", "upgraded", *where, kubeconfig=kubernetes.kubeconfig)
-    assert removed.returncode == 0, removed.stderr

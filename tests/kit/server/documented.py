@@ -26,6 +26,7 @@ NOT_RUN = {
     ("docs/how-to/accounts.md", "api()"): "needs an admin; test_accounts_over_http.py calls the same routes",
     ("docs/how-to/add-devices.md", "gzip --keep"): FRAGMENT,
     ("docs/how-to/backup.md", "velero"): KUBERNETES,
+    ("docs/how-to/backup.md", "qiskit-runtime-server backup"): "needs PostgreSQL; test_backup.py types the same",
     ("docs/how-to/scale-executors.md", "kubectl"): KUBERNETES,
     ("docs/how-to/connect.md", "cc examples/jobs.c"): "needs libcurl's headers; test_c_client.py builds and runs it",
     ("docs/how-to/connect.md", "pip install"): "installs packages; test_conformance.py runs the same checks",
