@@ -61,12 +61,7 @@ class Rate:
         Raises:
             TooManyRequestsError: If not now; `what` says what there is too much of.
         """
-        seconds = self.wait(key)
-        if seconds > 0:
-            raise TooManyRequestsError(
-                f"{what}: this server takes {self._most:g} a minute. Try again in {math.ceil(seconds)} s.",
-                retry_after=math.ceil(seconds),
-            )
+        _refuse_for(self.wait(key), f"{what}: this server takes {self._most:g} a minute.")
         self.count(key)
 
     def _filled(self, key: str) -> _Bucket:
@@ -81,6 +76,12 @@ class Rate:
             bucket.tokens = min(self._most, bucket.tokens + (now - bucket.at) * self._most / 60)
             bucket.at = now
         return bucket
+
+
+def _refuse_for(seconds: float, why: str) -> None:
+    if seconds > 0:
+        whole = math.ceil(seconds)
+        raise TooManyRequestsError(f"{why} Try again in {whole} s.", retry_after=whole)
 
 
 class SignIns:
@@ -123,11 +124,7 @@ class SignIns:
         return account
 
     def _refuse(self, keys: Iterable[str]) -> None:
-        seconds = max(map(self._failures.wait, keys))
-        if seconds > 0:
-            raise TooManyRequestsError(
-                f"Too many sign-ins have failed. Try again in {math.ceil(seconds)} s.", retry_after=math.ceil(seconds)
-            )
+        _refuse_for(max(map(self._failures.wait, keys)), "Too many sign-ins have failed.")
 
 
 class Refusals:
