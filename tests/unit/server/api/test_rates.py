@@ -61,8 +61,9 @@ async def test_who_guesses_tokens_is_slowed_down_and_who_is_signed_in_is_not(tmp
 
 async def test_tokens_that_nobody_guesses_are_looked_at_however_many_sign_ins_fail(tmp_path: Path) -> None:
     right, wrong = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+    # Before the server starts, which reads the folder again only after a while.
+    (tmp_path / "carol").write_text(right)
     async with api_in_process(tmp_path, sign_in_failures_per_minute=5) as api:
-        (tmp_path / "carol").write_text(right)
         for number in range(10):
             await api.nobody.post("/identity/token", data={"apikey": f"{number}-guess"})
         answers = [await api.nobody.post("/identity/token", data={"apikey": tried}) for tried in (wrong, right)]
