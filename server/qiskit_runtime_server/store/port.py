@@ -18,7 +18,7 @@ from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome,
 from qiskit_runtime_server.messages.messages import Holder, Progress
 from qiskit_runtime_server.store.overviews import Overviews
 
-COUNTED_JOBS: Final = 1_000
+COUNTED_JOBS: Final = 500
 """How many jobs are counted one by one, from either end of a queue, to say where in it a job is."""
 
 UNUSED_FOR: Final = timedelta(days=1)
