@@ -78,7 +78,7 @@ def test_a_deletion_that_is_refused_is_told_and_tried_again(lab: Lab, proxy: Api
     eventually(lambda: lab.condition("Degraded")["reason"] != "WriteRefused")
 
 
-@pytest.mark.parametrize("owner", ["a stranger", "another RuntimeServer"])
+@pytest.mark.parametrize("owner", [pytest.param("a stranger", marks=pytest.mark.thorough), "another RuntimeServer"])
 def test_a_name_that_becomes_free_is_noticed(lab: Lab, owner: str) -> None:
     name = f"{lab.name}-api"
     labels = {} if owner == "a stranger" else {"app.kubernetes.io/managed-by": "qiskit-runtime-operator"}

@@ -19,6 +19,9 @@ from qiskit_runtime_server.client import environment
 SECONDS = 240
 WALKS = {page: found for page in PAGES if (found := [block for block in blocks(page) if block.reason is None])}
 
+# Each takes half a minute, and what it shows has tests of its own.
+THOROUGH = {"add-devices", "monitor", "retention", "test-your-library", "utility-scale"}
+
 # What a reader puts in for what only stands for something.
 READERS = {
     "ibm_kingston": "fake_manila@aer",
@@ -108,7 +111,10 @@ class Reader:
             process.wait(SECONDS)
 
 
-@pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem, marks=[pytest.mark.thorough] if page.stem in THOROUGH else []) for page in WALKS],
+)
 def test_a_page_does_what_it_says(page: Path, server: ServerProcess, tmp_path: Path) -> None:
     reader = Reader(tmp_path, server.url)
     with ExitStack() as servers:

@@ -9,7 +9,9 @@ MANY = 500
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("in_batch", [False, True], ids=["one by one", "in a batch"])
+@pytest.mark.parametrize(
+    "in_batch", [pytest.param(False, id="one by one", marks=pytest.mark.thorough), pytest.param(True, id="in a batch")]
+)
 def test_one_job_waits_for_what_runs_and_not_for_the_500_of_another_account(
     start_server: StartServer,
     in_batch: bool,  # noqa: FBT001 - a parameter of the test

@@ -116,7 +116,7 @@ def test_a_job_outlives_the_template_of_its_worker(start_server: StartServer) ->
         assert end_of(client, submit(client))["status"] == "Completed"
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("delay", [*(pytest.param(delay, marks=pytest.mark.thorough) for delay in (0.0, 0.3)), 0.05])
 def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: StartServer, delay: float) -> None:
     server = start_server("--executors=aer=2")
     with signed_in(server.url) as client:

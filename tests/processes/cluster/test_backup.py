@@ -73,7 +73,7 @@ def counts_of(service: QiskitRuntimeService, job_id: str) -> dict[str, int]:
     return counts
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
 def new_store(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
     """Return a function that makes an empty store, and returns the variables of what uses it."""
     if request.param == "sqlite":

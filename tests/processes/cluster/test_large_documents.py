@@ -88,12 +88,13 @@ def run_large_jobs(api: ServerProcess) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_100_mb_pass_through_a_server_of_one_process(start_server: StartServer, plugins: Plugins) -> None:
     run_large_jobs(start_server("--executors=counted=1", QRS_MEMORY=MEMORY, **plugins.environment))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("on", [pytest.param("sqlite", marks=pytest.mark.thorough), "postgresql"])
 def test_100_mb_pass_through_an_api_and_an_executor_service(
     cluster: Cluster, request: pytest.FixtureRequest, on: str
 ) -> None:

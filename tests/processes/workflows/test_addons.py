@@ -19,6 +19,7 @@ from kit.server.ran_circuits import FIVE_SIGMA, distribution_p_value, ran_circui
 Run = Callable[[str], dict[str, Any]]
 
 
+@pytest.mark.thorough
 def test_cutting_reconstructs_the_values_of_the_uncut_circuit(run: Run) -> None:
     found = run("cutting")
     circuit = efficient_su2(4, entanglement="linear", reps=1)
@@ -32,6 +33,7 @@ def test_cutting_reconstructs_the_values_of_the_uncut_circuit(run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_sqd_finds_the_ground_energy(run: Run, service: QiskitRuntimeService) -> None:
     found = run("sqd")
     (ran,) = ran_circuits(service, found["jobs"])

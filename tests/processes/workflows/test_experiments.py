@@ -21,6 +21,7 @@ BELL = np.array([[1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 1]]) / 2
 CX = Choi(Operator([[1, 0, 0, 0], [0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]])).data / 16
 
 
+@pytest.mark.thorough
 def test_t1_is_the_calibrated_one(run: Run, service: QiskitRuntimeService) -> None:
     found = run("experiments_t1")
     t1 = FakeManilaV2().qubit_properties(1).t1
@@ -87,6 +88,7 @@ def _error_per_clifford_of(device: ExactDevice, ran: Sequence[RanCircuit], qubit
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_tomography_finds_the_exact_states_and_process(run: Run, service: QiskitRuntimeService) -> None:
     found = run("experiments_tomography")
     device = ExactDevice(FakeManilaV2())

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import efficient_su2, real_amplitudes, z_feature_map
 from qiskit.quantum_info import SparsePauliOp, Statevector
@@ -16,6 +17,7 @@ HYDROGEN = SparsePauliOp.from_list(
 )
 
 
+@pytest.mark.thorough
 def test_vqe_finds_the_ground_energy_of_hydrogen_in_a_session(run: Run, service: QiskitRuntimeService) -> None:
     found = run("algorithms_vqe")
     ground = np.linalg.eigvalsh(HYDROGEN.to_matrix())[0]
