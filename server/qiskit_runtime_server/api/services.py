@@ -154,6 +154,22 @@ class Services:
         except BackendNotFoundError as error:
             raise self._with_nearest(error, backend) from error
 
+    async def configuration(self, backend: str) -> bytes:
+        """Return the configuration document of a virtual backend; errors as above."""
+        pair, ideal_qubits = await self._pair(backend)
+        try:
+            return self.catalog.configuration(self.chaos.plain(pair.metadata), backend, ideal_qubits=ideal_qubits)
+        except BackendNotFoundError as error:
+            raise self._with_nearest(error, backend) from error
+
+    async def calibration(self, backend: str) -> tuple[VirtualBackend, str]:
+        """Return the pair that a virtual backend's name stands for, and its device's digest; errors as above."""
+        pair, ideal_qubits = await self._pair(backend)
+        try:
+            return pair, self.catalog.digest(self.chaos.plain(pair.metadata), ideal_qubits=ideal_qubits)
+        except BackendNotFoundError as error:
+            raise self._with_nearest(error, backend) from error
+
     def _with_nearest(self, error: BackendNotFoundError, backend: str) -> BackendNotFoundError:
         """Return the error with the names that are nearest to what was asked for, if any are near."""
         names = [

@@ -74,7 +74,7 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """What is known of a device without holding its documents; attributes as in `Metadata`.
+    """What is known of a device without its documents, and without a look at its calibration; as in `Metadata`.
 
     Attributes:
         processor_type: Its family, revision and, of some, segment; all are text. Empty where that is not known.
@@ -85,22 +85,19 @@ class Outline:
     num_qubits: int
     max_shots: int
     backend_version: str
-    digest: str
     processor_type: Mapping[str, str] = field(default_factory=dict)
     clops: int | None = None
 
     @classmethod
-    def of(cls, metadata: Metadata) -> Self:
-        """Return the outline of a device."""
-        said = metadata.configuration
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """Return the outline of a device, by its complete configuration."""
         # Some documents say "None", as text.
         clops = said.get("clops_h")
         return cls(
-            name=metadata.name,
-            num_qubits=metadata.num_qubits,
-            max_shots=metadata.max_shots,
+            name=MetadataName(said["backend_name"]),
+            num_qubits=int(said["n_qubits"]),
+            max_shots=int(said["max_shots"]),
             backend_version=said["backend_version"],
-            digest=metadata.digest,
             processor_type={part: str(value) for part, value in (said.get("processor_type") or {}).items()},
             clops=clops if isinstance(clops, int) else None,
         )
@@ -118,7 +115,9 @@ class _Files(NamedTuple):
 class Catalog:
     """All metadata of a server, read on demand and again when a file has changed; never imports qiskit.
 
-    Holds the documents of the few devices that were asked for last, and of the others an outline.
+    Holds the documents of the few devices that were asked for last. Of the others it holds an outline, the digest, and
+    the configuration as it is served, which clients ask of all devices to list them: 3 MB in all. The calibrations have
+    four times as much, and take seconds to be read.
     """
 
     def __init__(self, snapshots: Path | None = None, include: tuple[str, ...] = ("*",)) -> None:
@@ -137,7 +136,8 @@ class Catalog:
         self._include = include
         self._fakes: dict[str, _Files] | None = None
         self._parsed: dict[tuple[object, ...], Metadata] = {}
-        self._outlines: dict[str, tuple[tuple[object, ...], Outline]] = {}
+        self._outlines: dict[str, tuple[tuple[object, ...], Outline, bytes]] = {}
+        self._digests: dict[str, tuple[tuple[object, ...], str]] = {}
         self._problems: dict[str, tuple[tuple[object, ...], str]] = {}
 
     def __reduce__(self) -> tuple[type["Catalog"], tuple[Path | None, tuple[str, ...]]]:
@@ -177,16 +177,33 @@ class Catalog:
 
     def outline(self, name: str, *, ideal_qubits: int) -> Outline:
         """Return the outline of the metadata called `name`, read only once; arguments and errors as in `get`."""
+        outline, _ = self._outlined(name, ideal_qubits)
+        return outline
+
+    def configuration(self, name: str, served_name: str, *, ideal_qubits: int) -> bytes:
+        """Return what `configuration_document` does, read and encoded only once; arguments and errors as in `get`."""
+        _, encoded = self._outlined(name, ideal_qubits)
+        return _named(encoded, served_name)
+
+    def digest(self, name: str, *, ideal_qubits: int) -> str:
+        """Return the digest of the metadata called `name`, read only once; arguments and errors as in `get`."""
+        name = self._device(name)
+        key = _key(self._files(name), ideal_qubits)
+        known = self._digests.get(name)
+        if known is None or known[0] != key:
+            known = self._digests[name] = (key, self.get(name, ideal_qubits=ideal_qubits).digest)
+        return known[1]
+
+    def _outlined(self, name: str, ideal_qubits: int) -> tuple[Outline, bytes]:
+        """Return the outline of a device, and its configuration as JSON without a name."""
         name = self._device(name)
         files = self._files(name)
-        key = (ideal_qubits,) if files is None else files.stamp()
+        key = _key(files, ideal_qubits)
         known = self._outlines.get(name)
-        if known is not None and known[0] == key:
-            return known[1]
-        metadata = self.get(name, ideal_qubits=ideal_qubits)
-        outline = Outline.of(metadata)
-        self._outlines[name] = (key, outline)
-        return outline
+        if known is None or known[0] != key:
+            said = self._configuration(name, files, ideal_qubits)
+            known = self._outlines[name] = (key, Outline.of(said), _without_name(said))
+        return known[1], known[2]
 
     def _device(self, name: str) -> str:
         """Return the device whose dry runs are called `name`, the client's fakes first; all others are themselves."""
@@ -239,6 +256,12 @@ class Catalog:
             return str(error)
         return ""
 
+    def _configuration(self, name: str, files: _Files | None, ideal_qubits: int) -> Mapping[str, Any]:
+        """Return the complete configuration, of a device of the client's without reading its calibration."""
+        if files is None or name not in self._fake_files():
+            return self._read(name, files, ideal_qubits).configuration
+        return _complete(name, msgspec.json.decode(files.configuration.read_bytes()))
+
     def _read(self, name: str, files: _Files | None, ideal_qubits: int) -> Metadata:
         if files is None:
             return _metadata(name, ideal_configuration(name, ideal_qubits), None)
@@ -256,11 +279,26 @@ def configuration_document(metadata: Metadata, served_name: str) -> bytes:
     many circuits a job may have, which clients up to 0.43 read of every device, and the feature by which clients look
     for devices that run dynamic circuits.
     """
-    said = metadata.configuration
+    return _named(_without_name(metadata.configuration), served_name)
+
+
+def _key(files: _Files | None, ideal_qubits: int) -> tuple[object, ...]:
+    """Return what differs once a device is another one."""
+    return (ideal_qubits,) if files is None else files.stamp()
+
+
+def _named(encoded: bytes, served_name: str) -> bytes:
+    """Return a JSON object with one member at least, with the name at its beginning."""
+    return b"".join([b'{"backend_name":', msgspec.json.encode(served_name), b",", memoryview(encoded)[1:]])
+
+
+def _without_name(said: Mapping[str, Any]) -> bytes:
+    """Return a configuration as `configuration_document` does, without the name."""
     features = said.get("supported_features") or []
     if "if_else" in said.get("supported_instructions", ()):
         features = list(dict.fromkeys([*features, "qasm3", "dynamic_circuits"]))
-    served = {"max_experiments": MAX_EXPERIMENTS, **said, "supported_features": features, "backend_name": served_name}
+    served = {"max_experiments": MAX_EXPERIMENTS, **said, "supported_features": features}
+    del served["backend_name"]
     return msgspec.json.encode(served)
 
 
@@ -272,10 +310,23 @@ def properties_document(metadata: Metadata, served_name: str) -> bytes:
 
 
 def _metadata(name: str, configuration: dict[str, Any], properties: dict[str, Any] | None) -> Metadata:
+    if properties is not None:
+        legacy = has_legacy_basis(configuration)
+        properties = {**(modern_properties(properties) if legacy else properties), "backend_name": name}
+    configuration = _complete(name, configuration)
+    return Metadata(
+        name=MetadataName(name),
+        configuration=configuration,
+        properties=properties,
+        digest=_digest(configuration, properties),
+    )
+
+
+def _complete(name: str, configuration: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration with all that clients demand, for gates that they know."""
     if has_legacy_basis(configuration):
         configuration = modern_configuration(configuration)
-        properties = None if properties is None else modern_properties(properties)
-    configuration = {
+    return {
         **_DEFAULTS,
         **configuration,
         "backend_name": name,
@@ -284,14 +335,6 @@ def _metadata(name: str, configuration: dict[str, Any], properties: dict[str, An
         "simulator": False,
         "local": False,
     }
-    if properties is not None:
-        properties = {**properties, "backend_name": name}
-    return Metadata(
-        name=MetadataName(name),
-        configuration=configuration,
-        properties=properties,
-        digest=_digest(configuration, properties),
-    )
 
 
 def _version(path: Path) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from qiskit_runtime_server.api.models.backends import (
 )
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathName, errors
 from qiskit_runtime_server.api.services import Caller, TheServices
-from qiskit_runtime_server.backends.catalog import Metadata, Outline, configuration_document, properties_document
+from qiskit_runtime_server.backends.catalog import Outline, properties_document
 from qiskit_runtime_server.backends.names import (
     MetadataName,
     VirtualBackend,
@@ -81,9 +81,10 @@ async def configuration(
 ) -> Response:
     """Return what the device is: qubits, gates, couplings."""
     services.chaos.check_request(caller.id, name, (), "configuration")
-    metadata = await services.metadata(name)
-    check_calibration(metadata, calibration_id)
-    return _document(configuration_document(metadata, name))
+    if calibration_id is not None:
+        _, digest = await services.calibration(name)
+        check_calibration(name, digest, calibration_id)
+    return _document(await services.configuration(name))
 
 
 @router.get("/{name}/properties", responses={200: {"model": BackendProperties | None}})
@@ -97,7 +98,7 @@ async def properties(
     """Return the calibration of the device; null for an ideal one, or if it is not older than `updated_before`."""
     services.chaos.check_request(caller.id, name, (), "properties")
     metadata = await services.metadata(name)
-    check_calibration(metadata, calibration_id)
+    check_calibration(name, metadata.digest, calibration_id)
     before = bodies.utc(updated_before)
     metadata = replace(metadata, properties=services.chaos.properties(caller.id, metadata, name, before))
     updated = metadata.last_update
@@ -128,16 +129,14 @@ async def defaults(name: PathName, _: Caller, services: TheServices) -> None:
     await services.outline(name)
 
 
-def check_calibration(device: Metadata | Outline, calibration_id: str | None) -> None:
-    """Accept the digest of the device's present documents, or none.
+def check_calibration(backend: str, digest: str, calibration_id: str | None) -> None:
+    """Accept the digest of the present documents of a backend's device, or none.
 
     Raises:
         NotFoundError: If `calibration_id` is another one.
     """
-    if calibration_id is not None and calibration_id != device.digest:
-        raise NotFoundError(
-            f"Calibration {calibration_id!r} of {device.name} not found; the present one is {device.digest!r}."
-        )
+    if calibration_id is not None and calibration_id != digest:
+        raise NotFoundError(f"Calibration {calibration_id!r} of {backend} not found; the present one is {digest!r}.")
 
 
 def _dry_runs(names: Iterable[MetadataName]) -> list[MetadataName]:

@@ -295,9 +295,9 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         raise MalformedRequestError("A job that starts a session cannot be in another one: leave out session_id.")
     if submission.runtime:
         raise MalformedRequestError(f"The runtime image {submission.runtime!r} is not supported: there is one image.")
-    pair, device = await services.outline(submission.backend)
+    pair, digest = await services.calibration(submission.backend)
     services.chaos.check_request(caller.id, submission.backend, submission.tags, body)
-    check_calibration(device, submission.calibration_id)
+    check_calibration(submission.backend, digest, submission.calibration_id)
     limit = services.settings.max_seconds
     # 0 is allowed, and says nothing.
     cost = min(submission.cost, limit) if submission.cost else None
@@ -317,7 +317,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         created=datetime.now(UTC),
         max_seconds=cost or limit,
         seed=services.chaos.next_seed(caller.id) if services.chaos.covers(submission.backend) else secrets.randbits(63),
-        calibration_digest=device.digest,
+        calibration_digest=digest,
         session_id=session_id,
         tags=tuple(submission.tags),
         cost=cost,

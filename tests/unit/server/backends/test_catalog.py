@@ -4,7 +4,9 @@ import json
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from qiskit_ibm_runtime.fake_provider import FakeProviderForBackendV2
@@ -94,15 +96,15 @@ def test_digests_tell_devices_apart_and_are_the_same_everywhere(catalog: Catalog
     digests = {name: catalog.get(name, ideal_qubits=30).digest for name in catalog.names()}
     assert len(set(digests.values())) == len(digests)
     other: Catalog = pickle.loads(pickle.dumps(catalog))  # noqa: S301 - it was made on the left
-    assert {name: other.outline(name, ideal_qubits=30).digest for name in other.names()} == digests
+    assert {name: other.digest(name, ideal_qubits=30) for name in other.names()} == digests
 
 
 def test_the_digest_of_the_ideal_device_does_not_depend_on_its_size(catalog: Catalog) -> None:
     small, large = (catalog.get("fake_quantum_sim", ideal_qubits=qubits) for qubits in (20, 30))
     assert (small.num_qubits, large.num_qubits) == (20, 30)
     assert small.digest == large.digest
-    assert catalog.outline("fake_quantum_sim", ideal_qubits=20).digest == small.digest
-    assert catalog.outline("fake_quantum_sim", ideal_qubits=30).digest == large.digest
+    assert catalog.digest("fake_quantum_sim", ideal_qubits=20) == small.digest
+    assert catalog.digest("fake_quantum_sim", ideal_qubits=30) == large.digest
 
 
 def test_an_outline_agrees_with_its_documents(catalog: Catalog) -> None:
@@ -113,10 +115,39 @@ def test_an_outline_agrees_with_its_documents(catalog: Catalog) -> None:
         num_qubits=156,
         max_shots=100_000,
         backend_version=metadata.configuration["backend_version"],
-        digest=metadata.digest,
         processor_type={"family": "Heron", "revision": "2"},
         clops=195_000,
     )
+
+
+def test_a_configuration_is_served_as_it_is_read(catalog: Catalog) -> None:
+    for name in catalog.names():
+        whole = configuration_document(catalog.get(name, ideal_qubits=30), "some@aer")
+        assert catalog.configuration(name, "some@aer", ideal_qubits=30) == whole
+        assert json.loads(whole)["backend_name"] == "some@aer"
+
+
+def test_the_ideal_device_is_as_large_as_it_is_asked_for(catalog: Catalog) -> None:
+    for qubits in (20, 30):
+        document = json.loads(catalog.configuration("fake_quantum_sim", "sim@aer", ideal_qubits=qubits))
+        assert document["n_qubits"] == qubits
+
+
+def test_no_calibration_is_read_to_list_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: Counter[str] = Counter()
+    read_bytes = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        read[path.name.partition("_")[0]] += 1
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    catalog = Catalog()
+    for _ in range(2):
+        for name in catalog.names():
+            catalog.outline(name, ideal_qubits=30)
+            catalog.configuration(name, f"{name}@aer", ideal_qubits=30)
+    assert read == {"conf": len([name for name in catalog.names() if name not in IDEAL])}
 
 
 def test_asking_twice_reads_once(catalog: Catalog) -> None:

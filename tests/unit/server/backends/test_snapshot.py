@@ -172,10 +172,14 @@ def test_files_are_read_again_when_they_change(snapshot: Snapshot) -> None:
     assert "lab" not in catalog.names()
     snapshot()
     assert "lab" in catalog.names()
-    before = catalog.outline("lab", ideal_qubits=30)
+    before = catalog.digest("lab", ideal_qubits=30)
+    document = catalog.configuration("lab", "lab@aer", ideal_qubits=30)
     snapshot(change=lambda _c, p: p["qubits"][0][0].update(value=1.5))
-    after = catalog.outline("lab", ideal_qubits=30)
-    assert after.digest != before.digest == Catalog(snapshot()).outline("lab", ideal_qubits=30).digest
+    after = catalog.digest("lab", ideal_qubits=30)
+    assert after != before == Catalog(snapshot()).digest("lab", ideal_qubits=30)
+    snapshot(change=lambda c, _p: c.update(max_shots=123_456))
+    assert catalog.configuration("lab", "lab@aer", ideal_qubits=30) != document
+    assert catalog.outline("lab", ideal_qubits=30).max_shots == 123_456
     shutil.rmtree(folder / "lab")
     assert "lab" not in catalog.names()
     with pytest.raises(BackendNotFoundError):
