@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from fastapi import APIRouter, FastAPI
 
 from qiskit_runtime_server.api import errors, pages
+from qiskit_runtime_server.api.answers import RoomForAnswers
 from qiskit_runtime_server.api.metrics import CountedRequests, HttpMetrics
 from qiskit_runtime_server.api.routes import (
     admin,
@@ -64,6 +65,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
         redoc_url=None,
     )
     app.state.registry = registry
+    app.add_middleware(RoomForAnswers)
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
     app.add_middleware(TracedRequests)
     errors.install(app)

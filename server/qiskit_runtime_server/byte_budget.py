@@ -11,7 +11,8 @@ from typing import Final, Self
 
 from qiskit_runtime_server.errors import BusyError
 
-_SMALL_BYTES: Final = 64 * 1024
+SMALL_BYTES: Final = 64 * 1024
+"""What is no larger does not count."""
 _FOR_UPLOADS: Final = 0.75
 _FOR_ONE: Final = 0.5
 
@@ -46,12 +47,12 @@ class ByteBudget:
             BusyError: If there is no room, or if others wait for it.
         """
         uploads, own = sum(self._uploads.values()) - already, self._uploads.get(owner, 0) - already
-        if not _fits(size, own, self._limit * _FOR_ONE):
+        if not fits(size, own, self._limit * _FOR_ONE):
             raise BusyError("This account sends too many large jobs at a time: try again.")
         if (
             self._turn.locked()
-            or not _fits(size, uploads, self._limit * _FOR_UPLOADS)
-            or not _fits(size, self.held - already, self._limit)
+            or not fits(size, uploads, self._limit * _FOR_UPLOADS)
+            or not fits(size, self.held - already, self._limit)
         ):
             raise BusyError("Too many large documents are on their way through this server: try again.")
 
@@ -64,7 +65,7 @@ class ByteBudget:
     async def enter(self, size: int) -> None:
         """Wait for room, in turn."""
         async with self._turn:
-            while not _fits(size, self.held, self._limit):
+            while not fits(size, self.held, self._limit):
                 self._left.clear()
                 await self._left.wait()
             self.held += size
@@ -79,7 +80,8 @@ class ByteBudget:
         self._left.set()
 
 
-def _fits(size: int, others: int, limit: float) -> bool:
+def fits(size: int, others: int, limit: float) -> bool:
+    """Return whether there is room beside `others`; what is larger than all of it passes alone."""
     return others == 0 or others + size <= limit
 
 
@@ -106,12 +108,12 @@ class Share:
 
     def check(self, size: int) -> None:
         """Look whether there is room for something from outside; errors as those of `ByteBudget.check`."""
-        if size > max(self.size, _SMALL_BYTES):
+        if size > max(self.size, SMALL_BYTES):
             self._budget.check(size, already=self.size, owner=self._owner)
 
     def admit(self, size: int) -> None:
         """Make room for what has come from outside, and may have grown; errors as those of `ByteBudget.check`."""
-        if size > max(self.size, _SMALL_BYTES):
+        if size > max(self.size, SMALL_BYTES):
             self._budget.admit(size, already=self.size, owner=self._owner)
             self.size, self._uploaded = size, True
 
@@ -120,7 +122,7 @@ class Share:
 
         Nothing is held meanwhile, so that those who wait never wait for each other.
         """
-        size = size if size > _SMALL_BYTES else 0
+        size = size if size > SMALL_BYTES else 0
         if size == self.size:
             return
         self.clear()

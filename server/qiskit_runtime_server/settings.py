@@ -279,9 +279,10 @@ class Settings(BaseSettings):
     max_held_bytes: Bytes = 512 * 1024 * 1024
     """How many bytes of params and results an api holds at a time, as in `512Mi`; they take up to twice that in memory.
 
-    Uploads count as they arrive, for three quarters of it at most, and those of one account for half: past that they
-    are answered 503. Jobs and results inside wait for room. What is smaller than 64 KiB does not count, nor do
-    downloads, which are sent while they are read.
+    A quarter of it is for answers that clients have yet to read, which wait for room for 5 seconds before they are
+    answered 503; those of one account get half of that. A long document counts for the 2 MiB of it that are in memory
+    at a time. Of the rest, uploads, as they arrive, get three quarters, those of one account half: past that they are
+    answered 503. Jobs and results inside wait for room. What is smaller than 64 KiB does not count.
     """
 
     retain_for: Annotated[Period, AfterValidator(_long_enough)] | None = None

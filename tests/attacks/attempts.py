@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from kit.server.http_jobs import end_of, submission
-from kit.server.open_sockets import all_closed, connected, head, is_closed
+from kit.server.open_sockets import all_closed, connected, head, is_closed, is_refused_or_closed
 from kit.server.server_process import ServerProcess
 
 MIB = 1 << 20
@@ -51,7 +51,7 @@ class Size:
 
 SHORT = Size(
     connections=100,
-    readers=20,
+    readers=120,
     guesses=100,
     requests=800,
     submissions=60,
@@ -170,13 +170,16 @@ def unread_answers(scene: Scene) -> tuple[int, str]:
         job_id = attacker.post("/jobs", json=body_of(6 * MIB)).raise_for_status().json()["id"]
         end_of(attacker, job_id)
     unread: list[socket.socket] = []
-    with all_closed(unread):
+    with all_closed(unread), scene.client(scene.user) as user:
+        own = user.post("/jobs", json=body_of(MIB)).raise_for_status().json()["id"]
+        end_of(user, own)
         for _ in range(scene.size.readers):
             unread.append(connected(scene.server.url, receive_buffer=4096))
             unread[-1].sendall(head("GET", f"/jobs/{job_id}", f"apikey {scene.attacker}"))
+        assert user.get(f"/jobs/{own}").status_code == HTTPStatus.OK
         time.sleep(25)
-        assert all(is_closed(one, PATIENCE) for one in unread)
-    return scene.size.readers, "given up after 10 s without a byte"
+        assert all(is_refused_or_closed(one, PATIENCE) for one in unread)
+    return scene.size.readers, "refused for lack of room, or given up after 10 s without a byte; another reads its own"
 
 
 def guessed_tokens(scene: Scene) -> tuple[int, str]:

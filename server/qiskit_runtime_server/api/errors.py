@@ -69,6 +69,13 @@ def error_response(request: Request, status: int, message: str) -> JSONResponse:
     return JSONResponse(body, status)
 
 
+def unavailable_response(request: Request, error: UnavailableError) -> JSONResponse:
+    """Return the answer to a request that may succeed later, and say when to try again."""
+    response = error_response(request, status_of(error), str(error))
+    response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    return response
+
+
 def install(app: FastAPI) -> None:
     """Have `app` answer every error in that shape."""
 
@@ -78,9 +85,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UnavailableError)
     async def unavailable(request: Request, error: UnavailableError) -> JSONResponse:
-        response = error_response(request, status_of(error), str(error))
-        response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
-        return response
+        return unavailable_response(request, error)
 
     @app.exception_handler(TooManyRequestsError)
     async def too_many(request: Request, error: TooManyRequestsError) -> JSONResponse:

@@ -37,7 +37,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
         except StoreUnavailableError as error:
             logger.warning("The metrics of the queue are left out, as the store cannot be read: %s", error)
         gauges.show(services.pools, loads, datetime.now(UTC))
-        gauges.show_held(services.budget.held)
+        gauges.show_held(services.budget.held + services.answers.held)
 
     async def load(request: Request) -> Response:
         given = request.headers.get("authorization", "").encode()

@@ -86,7 +86,9 @@ class QueueGauges:
             "qrs_slots_busy", "Slots that this api believes to be taken.", ("executor",), registry=registry
         )
         self._budget = Gauge(
-            "qrs_held_bytes", "Params and results that this process holds in memory now.", registry=registry
+            "qrs_held_bytes",
+            "Params, results and large answers that this process holds in memory now.",
+            registry=registry,
         )
         self._up = Gauge("qrs_store_up", "Whether the database answered this scrape: 1 or 0.", registry=registry)
 

@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Identity, identity
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.api import audit
+from qiskit_runtime_server.api.answers import AnswerBudget, AnswerRoom, room_of
 from qiskit_runtime_server.api.models.base import Crn
 from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.backends.aliases import Aliases
@@ -53,6 +54,7 @@ class Services:
     endings: Endings
     metrics: JobMetrics
     budget: ByteBudget
+    answers: AnswerBudget
     rates: Rates = field(default_factory=lambda: Rates(Settings()))
     chaos: Chaos = field(default_factory=Chaos)
     aliases: Aliases = field(default_factory=Aliases)
@@ -239,11 +241,20 @@ async def caller(
             account = services.sign_in(credentials.strip(), address)
         case _:
             raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
+    room_of(request).owner = account.id
     services.rates.requests.take(account.id, f"Too many requests of account {account.id}")
     return replace(identity(account, service_crn), address=address)
 
 
 Caller = Annotated[Identity, Depends(caller)]
+
+
+async def room(_: Caller, request: Request) -> AnswerRoom:
+    """Return the room of the answer to the caller."""
+    return room_of(request)
+
+
+TheRoom = Annotated[AnswerRoom, Depends(room)]
 
 
 async def admin(caller: Caller) -> Identity:

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
+from qiskit_runtime_server.api.answers import AnswerBudget
 from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.aliases import Aliases
@@ -39,6 +40,9 @@ from qiskit_runtime_server.worker.slots import Slots, all_or_none
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
 
+# A part of `max_held_bytes`; the rest is for uploads, and for jobs and results inside.
+_FOR_ANSWERS: Final = 4
+
 
 @asynccontextmanager
 async def run_services(
@@ -52,7 +56,8 @@ async def run_services(
     directory = _directory(settings)
     catalog = _catalog(settings)
     chaos = _chaos(settings)
-    budget = ByteBudget(settings.max_held_bytes)
+    for_answers = settings.max_held_bytes // _FOR_ANSWERS
+    budget = ByteBudget(settings.max_held_bytes - for_answers)
     pools = pools_of(settings, executors, budget)
     aliases = Aliases.read(
         settings.aliases,
@@ -93,6 +98,7 @@ async def run_services(
             endings=endings,
             metrics=metrics,
             budget=budget,
+            answers=AnswerBudget(for_answers),
             rates=Rates(settings),
             chaos=chaos,
             aliases=aliases,

@@ -16,6 +16,7 @@ from kit.server.played_pool import HOLDER, NAME, PlayedPool
 from qiskit_runtime_server import Settings, create_app
 from qiskit_runtime_server.accounts.identity import AccessTokens
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
+from qiskit_runtime_server.api.answers import AnswerBudget
 from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
@@ -99,6 +100,7 @@ async def api_in_process(folder: Path, **changes: Any) -> AsyncIterator[Api]:
         endings=Endings(),
         metrics=metrics,
         budget=budget,
+        answers=AnswerBudget(1 << 20, patience=0.2),
         rates=Rates(settings),
     )
     async with AsyncExitStack() as stack:

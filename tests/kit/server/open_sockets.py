@@ -35,6 +35,18 @@ def head(method: str, path: str, authorization: str, length: int = 0) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
+def is_refused_or_closed(connection: socket.socket, seconds: float) -> bool:
+    """Tell whether a connection's request was answered 503, or the server closes it within a time of silence."""
+    connection.settimeout(seconds)
+    try:
+        begin = connection.recv(1 << 16)
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+    return begin.startswith(b"HTTP/1.1 503") or not begin or is_closed(connection, seconds)
+
+
 def is_closed(connection: socket.socket, seconds: float) -> bool:
     """Tell whether the server closes a connection, whatever it says before, within a time of silence."""
     connection.settimeout(seconds)

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -11,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import audit, bodies
-from qiskit_runtime_server.api.documents import JSON, document_response, in_pieces
+from qiskit_runtime_server.api.answers import AnswerRoom
+from qiskit_runtime_server.api.documents import JSON, document_response
 from qiskit_runtime_server.api.models import jobs as models
 from qiskit_runtime_server.api.models.base import MAX_NAME, SIGNED_IN, TEXT, Count, PathName, TagFilter, errors
 from qiskit_runtime_server.api.models.base import Name as NameFilter
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.routes.sessions import opened
-from qiskit_runtime_server.api.services import Caller, Services, TheServices
+from qiskit_runtime_server.api.services import Caller, Services, TheRoom, TheServices
 from qiskit_runtime_server.api.traces import traced_as_job
 from qiskit_runtime_server.backends.names import dry_run_name
 from qiskit_runtime_server.dispatch import job_log
@@ -37,6 +39,8 @@ from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
 MAX_LIMIT: Final = 200
 _MAX_LIMIT_WITH_PARAMS: Final = 20
 _LISTED_PARAMS_BYTES: Final = 1 << 20
+# Of a page of jobs: names of its fields, and commas.
+_SLACK_BYTES: Final = 4096
 _TEXT: Final = "text/plain"
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN), dependencies=[Depends(traced_as_job)])
@@ -141,13 +145,17 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
 
 
 @router.get("", responses={200: {"model": models.Jobs}})
-async def list_jobs(caller: Caller, services: TheServices, wanted: Annotated[Listing, Query()]) -> Response:
+async def list_jobs(
+    caller: Caller, services: TheServices, room: TheRoom, wanted: Annotated[Listing, Query()]
+) -> Response:
     """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages."""
-    return await _listed(services, caller.id, wanted)
+    return await _listed(services, caller.id, wanted, room)
 
 
 @router.get("/{job_id}", responses={200: {"model": models.JobWithParams}})
-async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, exclude_params: bool = False) -> Response:
+async def get_job(
+    job_id: PathName, caller: Caller, services: TheServices, room: TheRoom, *, exclude_params: bool = False
+) -> Response:
     """Return a job; the answer may wait a moment for the end of a young one. Admins see everybody's."""
     # Before the first look, or an end between the two would be missed.
     with services.endings.watch(JobId(job_id)) as ending:
@@ -160,8 +168,8 @@ async def get_job(job_id: PathName, caller: Caller, services: TheServices, *, ex
     if exclude_params or job.private:
         return Response(view, media_type="application/json")
     audit.tell_if_foreign("read params", caller, job)
-    params = services.store.documents.pieces(job.id, DocumentKind.PARAMS)
-    response = await document_response(params, before=view.removesuffix(b"}") + b',"params":', after=b"}")
+    read = partial(services.store.documents.pieces, job.id, DocumentKind.PARAMS)
+    response = await document_response(read, room, before=view.removesuffix(b"}") + b',"params":', after=b"}")
     if response is None:
         raise JobNotFoundError(f"Job {job.id} not found.")
     return response
@@ -189,7 +197,7 @@ async def cancel_job(job_id: PathName, caller: Caller, services: TheServices) ->
     response_class=Response,
     responses={200: TEXT, 204: {"description": "There is none."}, **errors(*SIGNED_IN, 403)},
 )
-async def results(job_id: PathName, caller: Caller, services: TheServices) -> Response:
+async def results(job_id: PathName, caller: Caller, services: TheServices, room: TheRoom) -> Response:
     """Return the result's JSON document as text, or nothing while there is none; that of a private job once.
 
     Clients of the platform read text; its own description of this path says so.
@@ -200,12 +208,16 @@ async def results(job_id: PathName, caller: Caller, services: TheServices) -> Re
         raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
     audit.tell_if_foreign("read results", caller, job)
     documents = services.store.documents
-    if job.private:
-        taken = await documents.take_result(job.id)
-        response = None if taken is None else await document_response(in_pieces(taken), media_type=_TEXT)
-    else:
-        response = await document_response(documents.pieces(job.id, DocumentKind.RESULT), media_type=_TEXT)
-    return response or Response(status_code=204)
+    read = partial(documents.pieces, job.id, DocumentKind.RESULT)
+    if not job.private:
+        return await document_response(read, room, media_type=_TEXT) or Response(status_code=204)
+    # It is forgotten as it is taken, in one piece, so that room has to be there before.
+    size = 0
+    async for piece in read():
+        size += len(piece)
+    await room.hold(size)
+    taken = await documents.take_result(job.id)
+    return Response(status_code=204) if taken is None else Response(taken, media_type=_TEXT)
 
 
 @router.get("/{job_id}/metrics")
@@ -239,11 +251,12 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
 
 
 @router.get("/{job_id}/logs", response_class=Response, responses={200: TEXT})
-async def logs(job_id: PathName, caller: Caller, services: TheServices) -> Response:
+async def logs(job_id: PathName, caller: Caller, services: TheServices, room: TheRoom) -> Response:
     """Return what the job has written to its log."""
     job = await services.store.jobs.get(caller.sees, job_id)
     audit.tell_if_foreign("read log", caller, job)
-    return Response(await services.store.documents.log(job.id), media_type=_TEXT)
+    read = partial(services.store.documents.pieces, job.id, DocumentKind.LOG)
+    return await document_response(read, room, media_type=_TEXT) or Response(b"", media_type=_TEXT)
 
 
 @router.put("/{job_id}/tags", status_code=204, openapi_extra=bodies.documented(Tags))
@@ -272,12 +285,14 @@ def query_of(wanted: Listing) -> JobQuery:
     )
 
 
-async def _listed(services: Services, account: AccountId, wanted: Listing) -> Response:
+async def _listed(services: Services, account: AccountId, wanted: Listing, room: AnswerRoom) -> Response:
     """Return one page of an account's jobs."""
     query = query_of(wanted)
     jobs, count = await services.store.jobs.find(account, query)
     views = [view_of(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
     if not wanted.exclude_params:
+        params_bytes = sum(job.params_bytes for job in jobs if _lists_params(job))
+        await room.hold(params_bytes + len(msgspec.json.encode(views)) + _SLACK_BYTES)
         views = [await _with_params(services, job, view) for job, view in zip(jobs, views, strict=True)]
     # Clients page on until they have `count` jobs, less the skipped ones: without end if those are more than there are.
     page = {"jobs": views, "count": max(count, query.offset), "limit": query.limit, "offset": query.offset}
@@ -392,12 +407,16 @@ def view_of(job: Job) -> models.JobWithParams:
 
 async def _with_params(services: Services, job: Job, view: dict[str, Any]) -> dict[str, Any]:
     """Return what a listing shows of a job, with its params unless they are private or too large for a listing."""
-    if job.private or job.params_bytes > _LISTED_PARAMS_BYTES:
+    if not _lists_params(job):
         return view
     try:
         return view | {"params": msgspec.Raw(await services.store.documents.params(job.id))}
     except JobNotFoundError:  # deleted since it was listed
         return view
+
+
+def _lists_params(job: Job) -> bool:
+    return not job.private and job.params_bytes <= _LISTED_PARAMS_BYTES
 
 
 def _seconds(job: Job) -> dict[str, float]:

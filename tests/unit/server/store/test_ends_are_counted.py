@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, AccessTokens, Account, Anonymous, Identity
+from qiskit_runtime_server.api.answers import AnswerBudget
 from qiskit_runtime_server.api.routes.jobs import delete_job
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.catalog import Catalog
@@ -50,6 +51,7 @@ class Counted:
             endings=Endings(),
             metrics=metrics,
             budget=budget,
+            answers=AnswerBudget(1 << 20),
         )
 
     def ends(self) -> dict[str, int]:
