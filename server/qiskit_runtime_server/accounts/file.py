@@ -81,13 +81,18 @@ class AccountsFile(BaseModel):
         Raises:
             AccountsFileError: If it cannot be read or makes no sense; the message says where.
         """
+        return cls.parse(text_of(path), str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> "AccountsFile":
+        """Return what a text says, which comes from `source`; errors as those of `read`."""
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
+            return cls.model_validate(tomllib.loads(text))
         except ValidationError as error:
             problems = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-            raise AccountsFileError(f"{path}: {'; '.join(problems)}") from error
-        except (OSError, ValueError) as error:
-            raise AccountsFileError(f"{path}: {error}") from error
+            raise AccountsFileError(f"{source}: {'; '.join(problems)}") from error
+        except ValueError as error:
+            raise AccountsFileError(f"{source}: {error}") from error
 
     def account(self, name: str) -> Account:
         """Return the account of that name, whether the file has a section for it or not."""
@@ -104,6 +109,18 @@ class AccountsFile(BaseModel):
             given |= section.model_dump(exclude_unset=True, exclude={"role", "instances", "name"})
         plan = given.pop("plan", DEFAULT_INSTANCE.plan)
         return Instance(name=instance.name, plan=plan, limits=AccountLimits(**given))
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        AccountsFileError: If it cannot be read.
+    """
+    try:
+        return path.read_text()
+    except (OSError, ValueError) as error:
+        raise AccountsFileError(f"{path}: {error}") from error
 
 
 def is_account_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name
+from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name, text_of
 from qiskit_runtime_server.accounts.identity import Account, Fingerprint, fingerprint
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId
@@ -27,11 +27,17 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Content:
-    """What a folder was found to hold."""
+    """What a folder was found to hold.
+
+    Attributes:
+        said: The text of `accounts.toml` that is in force; empty if there is none.
+        file: What it means.
+    """
 
     accounts: Mapping[Fingerprint, Account] = field(default_factory=dict)
     by_name: Mapping[AccountId, Account] = field(default_factory=dict)
     plans: Collection[str] = ()
+    said: str = ""
     file: AccountsFile = field(default_factory=AccountsFile)
 
 
@@ -43,17 +49,33 @@ class TokenFolder:
     From the start on, a folder that cannot be read changes nothing, and while `accounts.toml` makes no sense, what it
     said before holds.
 
+    Args:
+        folder: Where it is.
+        before: What `accounts.toml` said when it was valid last, to hold while it makes no sense.
+
     Raises:
         AccountsFileError: If the folder cannot be read, or `accounts.toml` makes no sense, when there is nothing before
             that could hold: without it nobody has a limit, and no admin is one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, before: str | None = None) -> None:
         self._folder = folder
         self._checked = time.monotonic()
         seen = _names(folder)
-        self._content = _content(folder, seen, _accounts_file(folder, seen))
+        try:
+            said = _said(folder, seen)
+            file = _meant(folder, said)
+        except AccountsFileError:
+            if before is None:
+                raise
+            said, file = before, _meant(folder, before)
+        self._content = _content(folder, seen, said, file)
         self._seen: object = seen if _settled(seen) else None
+
+    def accounts_file(self) -> str:
+        """Return the text of `accounts.toml` that is in force; empty if there is none."""
+        self._recheck()
+        return self._content.said
 
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that lists the token."""
@@ -86,11 +108,12 @@ class TokenFolder:
         if seen == self._seen:
             return
         try:
-            file = _accounts_file(self._folder, seen)
+            said = _said(self._folder, seen)
+            file = _meant(self._folder, said)
         except AccountsFileError as error:
             logger.error("%s; the accounts of its last valid state stay in force.", error)  # noqa: TRY400 - it says all
-            file = self._content.file
-        self._content = _content(self._folder, seen, file)
+            said, file = self._content.said, self._content.file
+        self._content = _content(self._folder, seen, said, file)
         self._seen = seen if _settled(seen) else None
 
 
@@ -162,11 +185,19 @@ def _dropped(folder: Path) -> Iterator[str]:
     return (path.name for path in sorted(folder.iterdir()) if path.name not in counted and path.name[0] != ".")
 
 
+def _said(folder: Path, names: Collection[str]) -> str:
+    return text_of(folder / FILE_NAME) if FILE_NAME in names else ""
+
+
+def _meant(folder: Path, said: str) -> AccountsFile:
+    return AccountsFile.parse(said, str(folder / FILE_NAME))
+
+
 def _accounts_file(folder: Path, names: Collection[str]) -> AccountsFile:
-    return AccountsFile.read(folder / FILE_NAME) if FILE_NAME in names else AccountsFile()
+    return _meant(folder, _said(folder, names))
 
 
-def _content(folder: Path, names: Collection[str], file: AccountsFile) -> _Content:
+def _content(folder: Path, names: Collection[str], said: str, file: AccountsFile) -> _Content:
     accounts: dict[Fingerprint, Account] = {}
     for name in filter(is_account_name, names):
         account = file.account(name)
@@ -175,7 +206,7 @@ def _content(folder: Path, names: Collection[str], file: AccountsFile) -> _Conte
                 logger.warning("Accounts %s and %s have the same token, which signs in the latter.", name, owner.id)
     plans = {instance.plan for account in accounts.values() for instance in account.instances}
     by_name = {account.id: account for account in accounts.values()}
-    return _Content(accounts=accounts, by_name=by_name, plans=plans, file=file)
+    return _Content(accounts=accounts, by_name=by_name, plans=plans, said=said, file=file)
 
 
 def _fingerprints(path: Path) -> Iterator[Fingerprint]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from pydantic import SecretStr
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
-from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.api.answers import AnswerBudget
 from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.api.services import Services
@@ -28,6 +27,7 @@ from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError
+from qiskit_runtime_server.roles.accounts_file import keep_accounts_file, open_token_folder
 from qiskit_runtime_server.roles.pools import pools_of
 from qiskit_runtime_server.roles.process import is_loopback
 from qiskit_runtime_server.roles.selftest import run_selftest
@@ -35,6 +35,7 @@ from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import Retention, Store
 from qiskit_runtime_server.store.sqlite.database import open_sqlite
 from qiskit_runtime_server.store.sqlite.folder import KEY_NAME
+from qiskit_runtime_server.waiting import KeptTasks
 from qiskit_runtime_server.worker.slots import Slots, all_or_none
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def run_services(
     Raises:
         StartupError: If a part does not come up.
     """
-    directory = _directory(settings)
+    _check_tokens(settings)
     catalog = _catalog(settings)
     chaos = _chaos(settings)
     for_answers = settings.max_held_bytes // _FOR_ANSWERS
@@ -70,7 +71,9 @@ async def run_services(
     store = await _open_store(settings)
     metrics.count_ends(store.signals)
     store.signals.on_end(job_log.ended)
+    keeping = KeptTasks()
     try:
+        directory = await _directory(settings, store, keeping)
         await all_or_none(pool.start() for pool in pools.values())
         await all_or_none(run_selftest(name, pool) for name, pool in pools.items() if isinstance(pool, Slots))
         endings = Endings()
@@ -111,6 +114,7 @@ async def run_services(
             await dispatcher.drain(timedelta(0))
             following.cancel()
     finally:
+        await keeping.cancel()
         for pool in pools.values():
             await pool.stop()
         await store.close()
@@ -164,17 +168,23 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _directory(settings: Settings) -> Directory:
+def _check_tokens(settings: Settings) -> None:
     if settings.tokens is not None:
         if not settings.tokens.is_dir():
             raise StartupError(f"The token folder {settings.tokens} does not exist.")
-        return TokenFolder(settings.tokens)
-    if settings.anonymous or is_loopback(settings.host):
+    elif not settings.anonymous and not is_loopback(settings.host):
+        raise StartupError(
+            f"Anybody who reaches {settings.host} could use this server: give a token folder (--tokens DIR)"
+            " or say --anonymous."
+        )
+
+
+async def _directory(settings: Settings, store: Store, keeping: KeptTasks) -> Directory:
+    if settings.tokens is None:
         return Anonymous()
-    raise StartupError(
-        f"Anybody who reaches {settings.host} could use this server: give a token folder (--tokens DIR)"
-        " or say --anonymous."
-    )
+    folder = await open_token_folder(settings.tokens, store.overviews)
+    keeping.begin(keep_accounts_file(folder, store.overviews))
+    return folder
 
 
 def _signing_key(settings: Settings) -> str:

@@ -153,8 +153,20 @@ class UsageGroup:
     individual: UsageOfMode = UsageOfMode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptText:
+    """A text that outlives a restart.
+
+    Attributes:
+        since: When it became what it is.
+    """
+
+    text: str
+    since: datetime
+
+
 class Overviews(Protocol):
-    """Listings and sums, and the limits that admins have set."""
+    """Listings and sums, the limits that admins have set, and the last valid `accounts.toml`."""
 
     async def workloads(self, account: AccountId, query: WorkloadQuery) -> WorkloadPage:
         """Return one page of the account's workloads, by age."""
@@ -170,3 +182,9 @@ class Overviews(Protocol):
 
     async def limit_instance(self, account: AccountId, instance: str, seconds_per_day: int | None) -> None:
         """Keep that for good; None has accounts.toml hold again."""
+
+    async def accounts_file(self) -> KeptText | None:
+        """Return the accounts file that was kept last, if one ever was."""
+
+    async def keep_accounts_file(self, text: str) -> None:
+        """Keep an accounts file in place of the one before; does nothing if it is the same."""

@@ -1,6 +1,7 @@
 """Accounts, their instances and what admins may do: over HTTP, against a real server process."""
 
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,19 @@ def test_the_clients_own_calls_find_workloads_and_instances(url: str, alice: htt
     assert one["name"] == "teaching"
     assert alice.get("/tags", params={"search": "the walk"}).json() == {"tags": ["of the walk"]}
     assert alice.get("/analytics/usage").json()["usage"] > 0
+
+
+def test_a_broken_file_changes_nothing_over_a_restart(start_server: StartServer, tokens: Path) -> None:
+    options = ("--executors=aer=1", f"--tokens={tokens}")
+    first = start_server(*options)
+    with signed_in(first.url, "ada-1") as ada:
+        ada.get("/admin/executors").raise_for_status()
+    time.sleep(1)
+    assert first.stop() == 0
+    (tokens / "accounts.toml").write_text(FILE + "[accounts.ada")
+    second = start_server(*options)
+    said = "".join(second.output)
+    assert "that were valid last, since 20" in said, said
+    with signed_in(second.url, "ada-1") as ada, signed_in(second.url, "carol-1") as carol:
+        ada.get("/admin/executors").raise_for_status()
+        assert message_of(carol.get("/admin/executors"), 403)

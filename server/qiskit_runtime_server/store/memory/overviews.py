@@ -13,6 +13,7 @@ from qiskit_runtime_server.store.overviews import (
     MODE_OF_SESSION,
     STATUS_OF_JOB,
     STATUS_OF_SESSION,
+    KeptText,
     UsageGroup,
     UsageKey,
     UsageOfMode,
@@ -67,6 +68,17 @@ class MemoryOverviews(Part):
         self._state.limits.pop((account, instance), None)
         if seconds_per_day is not None:
             self._state.limits[account, instance] = seconds_per_day
+
+    async def accounts_file(self) -> KeptText | None:
+        """See `Overviews.accounts_file`."""
+        return self._state.accounts_file
+
+    async def keep_accounts_file(self, text: str) -> None:
+        """See `Overviews.keep_accounts_file`."""
+        refuse_surrogates([text])
+        kept = self._state.accounts_file
+        if kept is None or kept.text != text:
+            self._state.accounts_file = KeptText(text=text, since=self._state.now())
 
     def _group(self, key: str | None, day: date | None, used: Sequence[SlotTime]) -> UsageGroup:
         waited = [one.queue_seconds for one in used]

@@ -20,6 +20,7 @@ from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store import fair_share
 from qiskit_runtime_server.store.fair_share import Counts, age
 from qiskit_runtime_server.store.hub import Hub
+from qiskit_runtime_server.store.overviews import KeptText
 from qiskit_runtime_server.store.port import (
     DocumentKind,
     Ended,
@@ -80,6 +81,7 @@ class State:
     days: dict[tuple[date, AccountId, str, ExecutorName], UsageDay] = field(default_factory=dict)
     slot_times: list[SlotTime] = field(default_factory=list)
     limits: dict[tuple[AccountId, str], int] = field(default_factory=dict)
+    accounts_file: KeptText | None = None
     draining: set[ExecutorName] = field(default_factory=set)
     last_now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 

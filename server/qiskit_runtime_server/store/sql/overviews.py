@@ -37,6 +37,7 @@ from qiskit_runtime_server.jobs import AccountId, Job, Session, SessionMode
 from qiskit_runtime_server.store.overviews import (
     MODE_OF_SESSION,
     STATUS_OF_JOB,
+    KeptText,
     UsageGroup,
     UsageKey,
     UsageOfMode,
@@ -48,7 +49,9 @@ from qiskit_runtime_server.store.overviews import (
 )
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, session_of
-from qiskit_runtime_server.store.sql.schema import instance_limits, job_tags, jobs, sessions, slot_times
+from qiskit_runtime_server.store.sql.schema import instance_limits, job_tags, jobs, kept_texts, sessions, slot_times
+
+_ACCOUNTS_FILE: Final = "accounts.toml"
 
 _TAGS: Final = (
     select(job_tags.c.tag)
@@ -71,6 +74,19 @@ _UNLIMIT: Final = delete(instance_limits).where(_OF_INSTANCE)
 
 _LIMIT_INSTANCE: Final = insert(instance_limits)
 """Limits an instance."""
+
+_KEPT: Final = (
+    select(kept_texts).where(kept_texts.c.name == bindparam("of_name")).order_by(kept_texts.c.since.desc()).limit(1)
+)
+"""A kept text. Primary key of `kept_texts`."""
+
+_FORGET_TEXTS: Final = delete(kept_texts).where(
+    kept_texts.c.name == bindparam("of_name"), kept_texts.c.since < bindparam("until")
+)
+"""Removes what a kept text was before. Primary key of `kept_texts`."""
+
+_KEEP_TEXT: Final = insert(kept_texts)
+"""Keeps a text."""
 
 _JOBS: Final = select(*JOB_COLUMNS).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 """Some jobs. Primary key of `jobs`."""
@@ -134,6 +150,31 @@ class SqlOverviews(SqlPart):
                 connection.execute(_LIMIT_INSTANCE, row)
 
         await self._database.change(write)
+
+    @uninterrupted
+    async def accounts_file(self) -> KeptText | None:
+        """See `Overviews.accounts_file`."""
+        return await self._database.read(_kept_accounts_file)
+
+    @uninterrupted
+    async def keep_accounts_file(self, text: str) -> None:
+        """See `Overviews.keep_accounts_file`."""
+
+        def write(connection: Connection) -> None:
+            kept = _kept_accounts_file(connection)
+            if kept is not None and kept.text == text:
+                return
+            # Two apis that start at once both add a row, and neither waits for the other.
+            since = self._database.now(connection).utc
+            connection.execute(_KEEP_TEXT, {"name": _ACCOUNTS_FILE, "text": text, "since": since})
+            connection.execute(_FORGET_TEXTS, {"of_name": _ACCOUNTS_FILE, "until": since})
+
+        await self._database.change(write)
+
+
+def _kept_accounts_file(connection: Connection) -> KeptText | None:
+    row = connection.execute(_KEPT, {"of_name": _ACCOUNTS_FILE}).first()
+    return None if row is None else KeptText(text=row.text, since=row.since)
 
 
 def _workloads(account: AccountId, query: WorkloadQuery, now: datetime) -> Subquery:

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -261,4 +261,13 @@ instance_limits = Table(
     Column("account", String, primary_key=True),
     Column("instance", String, primary_key=True),
     Column("seconds_per_day", Integer, nullable=False),
+)
+
+# What has to outlive a restart of every api; of each name the newest row counts.
+kept_texts = Table(
+    "kept_texts",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("since", UtcDateTime, primary_key=True, comment="When it became what it is"),
+    Column("text", Text, nullable=False),
 )

@@ -151,6 +151,20 @@ def test_a_slip_in_the_file_stops_a_start_as_limits_and_admins_would_be_lost(fol
         TokenFolder(folder)
 
 
+def test_a_slip_in_the_file_stops_no_start_if_what_it_said_before_is_known(folder: Path, clock: list[float]) -> None:
+    (folder / "accounts.toml").write_text(FILE + "rubbish")
+    tokens = TokenFolder(folder, before=FILE)
+    alice = found(tokens, "alice-1")
+    assert alice is not None
+    assert alice.role is Role.ADMIN
+    assert tokens.accounts_file() == FILE
+    (folder / "accounts.toml").write_text("")
+    clock[0] += 2
+    alice = found(tokens, "alice-1")
+    assert alice is not None
+    assert (alice.role, tokens.accounts_file()) == (Role.USER, "")
+
+
 def test_a_folder_that_cannot_be_read_stops_a_start(folder: Path) -> None:
     with pytest.raises(StartupError, match="cannot be read"):
         TokenFolder(folder / "alice")

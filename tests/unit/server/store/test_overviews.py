@@ -1,5 +1,6 @@
 """Listings over jobs and sessions, tags, sums of slot time, and limits of instances, on every store."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -188,3 +189,24 @@ async def test_a_limit_that_an_admin_has_set_is_kept_until_it_is_taken_back(stor
     assert await store.overviews.instance_limit(BOB, "crn") is None
     await store.overviews.limit_instance(ALICE, "crn", None)
     assert await store.overviews.instance_limit(ALICE, "crn") is None
+
+
+async def test_the_last_valid_accounts_file_is_kept_with_the_time_since_when_it_is_what_it_is(store: Store) -> None:
+    assert await store.overviews.accounts_file() is None
+    await store.overviews.keep_accounts_file("[defaults]\nqueued = 5\n")
+    kept = await store.overviews.accounts_file()
+    assert kept is not None
+    assert kept.text == "[defaults]\nqueued = 5\n"
+    await store.overviews.keep_accounts_file(kept.text)
+    assert await store.overviews.accounts_file() == kept
+    await store.overviews.keep_accounts_file("")
+    changed = await store.overviews.accounts_file()
+    assert changed is not None
+    assert (changed.text, changed.since > kept.since) == ("", True)
+
+
+async def test_apis_that_keep_the_accounts_file_at_once_do_not_meet(store: Store) -> None:
+    await asyncio.gather(*(store.overviews.keep_accounts_file(f"# {number}") for number in range(8)))
+    kept = await store.overviews.accounts_file()
+    assert kept is not None
+    assert kept.text in {f"# {number}" for number in range(8)}
