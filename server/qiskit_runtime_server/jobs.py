@@ -22,6 +22,10 @@ from qiskit_runtime_server.messages.messages import Metrics, Progress
 JobId = NewType("JobId", str)
 SessionId = NewType("SessionId", str)
 AccountId = NewType("AccountId", str)
+"""What jobs and sessions are kept under: the account's name, with `~` and something of its own behind it or without.
+
+Whoever is given a name that somebody else had before has another id than he.
+"""
 
 MAX_WORKER_DEATHS: Final = 3
 """With how many deaths of its worker process a job fails."""
@@ -43,6 +47,16 @@ class JobState(StrEnum):
     def terminal(self) -> bool:
         """Whether a job in this state stays in it."""
         return self not in {JobState.QUEUED, JobState.RUNNING}
+
+
+def name_of(account: AccountId) -> str:
+    """Return the name of an account, which is what people call it."""
+    return account.partition("~")[0]
+
+
+def exact(account: AccountId) -> str:
+    """Return how an admin speaks of an account where a name alone would be taken for whoever has it now."""
+    return account if "~" in account else f"{account}~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

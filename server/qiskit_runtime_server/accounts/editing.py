@@ -21,7 +21,9 @@ from pydantic import ValidationError
 
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name
 from qiskit_runtime_server.accounts.identity import fingerprint
+from qiskit_runtime_server.accounts.token_folder import ID_LINE, read_tokens
 from qiskit_runtime_server.errors import AccountsFileError
+from qiskit_runtime_server.jobs import AccountId
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -30,6 +32,7 @@ _LOCK: Final = ".lock"
 _NAME_COLUMN: Final = "name"
 _LONGEST_NAME: Final = 63
 _TOKEN_BYTES: Final = 24
+_ID_BYTES: Final = 4
 _OWNER_ONLY: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?")
@@ -81,11 +84,24 @@ def add(folder: Path, accounts: Sections) -> dict[str, str]:
                 raise AccountsFileError(f"There is an account {name!r} already; nothing was added.")
         if sections := {name: said for name, said in accounts.items() if said}:
             _append(folder / FILE_NAME, sections)
-        return {name: _give(folder / name, keep="") for name in accounts}
+        # Whoever had the name before keeps what was his.
+        return {name: _give(folder / name, keep=f"# id: {secrets.token_hex(_ID_BYTES)}\n") for name in accounts}
+
+
+def ids(folder: Path, names: Collection[str]) -> dict[str, AccountId]:
+    """Return the ids of accounts by their names.
+
+    Raises:
+        AccountsFileError: If one is not there, or its file makes no sense.
+    """
+    _check_there(folder, names)
+    return {name: read_tokens(folder / name, _refuse).id for name in names}
 
 
 def remove(folder: Path, names: Collection[str]) -> list[str]:
     """Remove accounts' tokens, and return those of the names that still have a section in `accounts.toml`.
+
+    What `add` makes of such a name later is another account.
 
     Raises:
         AccountsFileError: If one is not there, and then nothing has changed; or if the folder cannot be written.
@@ -113,7 +129,7 @@ def rotate(folder: Path, names: Collection[str]) -> dict[str, str]:
     """
     with _writing(folder):
         _check_there(folder, names)
-        return {name: _give(folder / name, keep="") for name in names}
+        return {name: _give(folder / name, keep=_id_line(folder / name)) for name in names}
 
 
 @contextmanager
@@ -147,6 +163,15 @@ def _check_there(folder: Path, names: Collection[str]) -> None:
         _check_name(name)
         if not (folder / name).is_file():
             raise AccountsFileError(f"There is no account {name!r} in {folder}; nothing was changed.")
+
+
+def _refuse(problem: str) -> None:
+    raise AccountsFileError(problem)
+
+
+def _id_line(path: Path) -> str:
+    """Return the line of an account's file that names its id, if there is one."""
+    return "".join(f"{line.strip()}\n" for line in path.read_text().splitlines() if ID_LINE.match(line.strip()))
 
 
 def _give(path: Path, *, keep: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, Account, Instance, Role
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import AccountsFileError
-from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.jobs import AccountId, name_of
 from qiskit_runtime_server.quantities import Bytes
 
 FILE_NAME: Final = "accounts.toml"
@@ -94,11 +94,11 @@ class AccountsFile(BaseModel):
         except ValueError as error:
             raise AccountsFileError(f"{source}: {error}") from error
 
-    def account(self, name: str) -> Account:
-        """Return the account of that name, whether the file has a section for it or not."""
-        section = self.accounts.get(name, _AccountSection())
+    def account(self, account_id: AccountId) -> Account:
+        """Return an account, whether the file has a section for its name or not."""
+        section = self.accounts.get(name_of(account_id), _AccountSection())
         return Account(
-            id=AccountId(name),
+            id=account_id,
             role=section.role,
             instances=tuple(self._instance(section, instance) for instance in section.instances),
         )

@@ -11,7 +11,7 @@ import jwt
 
 from qiskit_runtime_server.accounts.limits import USUAL_LIMITS, AccountLimits
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
-from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.jobs import AccountId, name_of
 
 Fingerprint = NewType("Fingerprint", str)
 
@@ -44,6 +44,7 @@ class Account:
     """Somebody who owns jobs and sessions, whatever instance they are sent under.
 
     Attributes:
+        id: What they are kept under; no later account of the same name has it.
         instances: The first one is taken where a client selects none.
     """
 
@@ -51,9 +52,14 @@ class Account:
     role: Role = Role.USER
     instances: tuple[Instance, ...] = (DEFAULT_INSTANCE,)
 
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return name_of(self.id)
+
     def crn(self, instance: Instance) -> str:
         """Return the name of an instance; clients take the region, the sixth field, apart."""
-        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{self.id}:{instance.name}::"
+        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{self.name}:{instance.name}::"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +78,11 @@ class Identity:
     def id(self) -> AccountId:
         """The account's."""
         return self.account.id
+
+    @property
+    def name(self) -> str:
+        """The account's."""
+        return self.account.name
 
     @property
     def crn(self) -> str:
@@ -113,8 +124,11 @@ class Directory(Protocol):
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that the token belongs to now, or None."""
 
-    def account(self, name: AccountId) -> Account | None:
-        """Return the account of that name, or None if no token belongs to it now."""
+    def account(self, account_id: AccountId) -> Account | None:
+        """Return the account, or None if no token belongs to it now."""
+
+    def named(self, name: str) -> Account | None:
+        """Return the account that has a name now, or None if none has."""
 
     def plans(self) -> Collection[str]:
         """Return the plans that instances have."""
@@ -127,9 +141,13 @@ class Anonymous:
         """Return the account of this token."""
         return Account(id=AccountId(f"anonymous-{token[:_ANONYMOUS_DIGITS]}"))
 
-    def account(self, name: AccountId) -> Account:
+    def account(self, account_id: AccountId) -> Account:
         """Return the account: whoever has the token can sign in."""
-        return Account(id=name)
+        return Account(id=account_id)
+
+    def named(self, name: str) -> Account:
+        """Return the same."""
+        return Account(id=AccountId(name))
 
     def plans(self) -> Collection[str]:
         """Return the one plan."""
@@ -182,6 +200,14 @@ class AccessTokens:
     def plans(self) -> Collection[str]:
         """Return the plans that instances have."""
         return self._directory.plans()
+
+    def id_of(self, said: str) -> AccountId:
+        """Return the id of the account that an admin speaks of: by its name if it has that now, else by its id.
+
+        See `exact` for those who want to be sure.
+        """
+        account = self._directory.named(said)
+        return AccountId(said.removesuffix("~")) if account is None else account.id
 
     def _known(self, token: Fingerprint | None) -> Account:
         account = None if token is None else self._directory.find(token)

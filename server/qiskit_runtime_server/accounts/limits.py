@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qiskit_runtime_server.errors import LimitError
+from qiskit_runtime_server.jobs import AccountId, name_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class AccountLimits:
                 f" {self.seconds_per_day:g} s per day (UTC)."
             )
 
-    def check_stored(self, account: str, stored_bytes: int, more: int) -> None:
+    def check_stored(self, account: AccountId, stored_bytes: int, more: int) -> None:
         """Refuse a job with `more` bytes of an account whose jobs take `stored_bytes`.
 
         Raises:
@@ -62,11 +63,11 @@ class AccountLimits:
         """
         if self.stored_bytes is not None and stored_bytes + more > self.stored_bytes:
             raise LimitError(
-                f"The jobs of account {account} take {stored_bytes} bytes, and this one {more}; its limit is"
+                f"The jobs of account {name_of(account)} take {stored_bytes} bytes, and this one {more}; its limit is"
                 f" {self.stored_bytes}. Delete jobs to make room."
             )
 
-    def check_sessions(self, account: str, unused: int) -> None:
+    def check_sessions(self, account: AccountId, unused: int) -> None:
         """Refuse one more session of an account that has opened `unused` within a day in which no job has started.
 
         Raises:
@@ -74,8 +75,8 @@ class AccountLimits:
         """
         if self.sessions is not None and unused >= self.sessions:
             raise LimitError(
-                f"Account {account} has opened {unused} sessions within a day in which no job has started; its limit"
-                f" is {self.sessions}."
+                f"Account {name_of(account)} has opened {unused} sessions within a day in which no job has started; its"
+                f" limit is {self.sessions}."
             )
 
 

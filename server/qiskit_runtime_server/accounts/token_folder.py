@@ -4,7 +4,7 @@ import logging
 import re
 import stat
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name, text_of
 from qiskit_runtime_server.accounts.identity import Account, Fingerprint, fingerprint
 from qiskit_runtime_server.errors import AccountsFileError
-from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.jobs import AccountId, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,16 @@ _SETTLED_SECONDS: Final = 2.0
 _HASHED: Final = "sha256:"
 _DROPPED: Final = "no account can be called so, or it is no file: it does not count."
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+ID_LINE: Final = re.compile(r"#\s*id:(.*)", re.IGNORECASE)
+_OWN: Final = re.compile(r"[A-Za-z0-9._-]{1,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountTokens:
+    """What an account's file says."""
+
+    id: AccountId
+    tokens: Sequence[Fingerprint] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +45,7 @@ class _Content:
     """
 
     accounts: Mapping[Fingerprint, Account] = field(default_factory=dict)
-    by_name: Mapping[AccountId, Account] = field(default_factory=dict)
+    by_name: Mapping[str, Account] = field(default_factory=dict)
     plans: Collection[str] = ()
     said: str = ""
     file: AccountsFile = field(default_factory=AccountsFile)
@@ -44,10 +54,11 @@ class _Content:
 class TokenFolder:
     """One file per account: the file's name is the account's, each line a token, or `sha256:` and its hash.
 
-    Blank lines and those that begin with # do not count. `accounts.toml` says more about the accounts. The folder is
-    looked at again at most once a second, so that a token works, or stops working, within two seconds of the change.
-    From the start on, a folder that cannot be read changes nothing, and while `accounts.toml` makes no sense, what it
-    said before holds.
+    A line `# id: …` tells the account from others that had its name before, and so gives its results to nobody who is
+    given the name later. Blank lines and others that begin with # do not count. `accounts.toml` says more about the
+    accounts. The folder is looked at again at most once a second, so that a token works, or stops working, within two
+    seconds of the change. From the start on, a folder that cannot be read changes nothing, and while `accounts.toml`
+    makes no sense, what it said before holds.
 
     Args:
         folder: Where it is.
@@ -82,8 +93,13 @@ class TokenFolder:
         self._recheck()
         return self._content.accounts.get(token)
 
-    def account(self, name: AccountId) -> Account | None:
+    def account(self, account_id: AccountId) -> Account | None:
         """Return the account, if it has a token."""
+        account = self.named(name_of(account_id))
+        return account if account is not None and account.id == account_id else None
+
+    def named(self, name: str) -> Account | None:
+        """Return the account that has the name now, if it has a token."""
         self._recheck()
         return self._content.by_name.get(name)
 
@@ -125,8 +141,12 @@ def listed(folder: Path) -> list[tuple[Account, int]]:
     """
     names = _names(folder)
     file = _accounts_file(folder, names)
-    tokens = {name: len(set(_fingerprints(folder / name))) for name in filter(is_account_name, names)}
-    return [(file.account(name), tokens.get(name, 0)) for name in sorted(file.accounts.keys() | tokens.keys())]
+    found = {name: _warned(folder / name) for name in filter(is_account_name, names)}
+    return [
+        (file.account(one.id), len(set(one.tokens)))
+        for name in sorted(file.accounts.keys() | found.keys())
+        for one in [found.get(name, AccountTokens(id=AccountId(name)))]
+    ]
 
 
 def problems(folder: Path) -> list[str]:
@@ -139,7 +159,7 @@ def problems(folder: Path) -> list[str]:
     names = _names(folder)
     for name in filter(is_account_name, names):
         reports: list[str] = []
-        tokens = list(_read_tokens(folder / name, reports.append))
+        tokens = read_tokens(folder / name, reports.append).tokens
         if not tokens and not reports:
             reports.append(f"{name}: it has no token, so nobody can use it.")
         twice = sorted({owners.setdefault(token, name) for token in tokens} - {name})
@@ -200,32 +220,43 @@ def _accounts_file(folder: Path, names: Collection[str]) -> AccountsFile:
 def _content(folder: Path, names: Collection[str], said: str, file: AccountsFile) -> _Content:
     accounts: dict[Fingerprint, Account] = {}
     for name in filter(is_account_name, names):
-        account = file.account(name)
-        for token in _fingerprints(folder / name):
+        read = _warned(folder / name)
+        account = file.account(read.id)
+        for token in read.tokens:
             if (owner := accounts.setdefault(token, account)) is not account:
-                logger.warning("Accounts %s and %s have the same token, which signs in the latter.", name, owner.id)
+                logger.warning("Accounts %s and %s have the same token, which signs in the latter.", name, owner.name)
     plans = {instance.plan for account in accounts.values() for instance in account.instances}
-    by_name = {account.id: account for account in accounts.values()}
+    by_name = {account.name: account for account in accounts.values()}
     return _Content(accounts=accounts, by_name=by_name, plans=plans, said=said, file=file)
 
 
-def _fingerprints(path: Path) -> Iterator[Fingerprint]:
-    """Yield the tokens in a file; none if it cannot be read, which must not lock everybody else out."""
-    return _read_tokens(path, lambda problem: logger.warning("Account %s", problem))
+def _warned(path: Path) -> AccountTokens:
+    """Return what a file says, without tokens if it cannot be read, which must not lock everybody else out."""
+    return read_tokens(path, lambda problem: logger.warning("Account %s", problem))
 
 
-def _read_tokens(path: Path, report: Callable[[str], None]) -> Iterator[Fingerprint]:
-    """Yield the tokens in a file, and report what is none; the report begins with the account's name."""
+def read_tokens(path: Path, report: Callable[[str], None]) -> AccountTokens:
+    """Return what an account's file says, and report what is wrong; the report begins with the account's name.
+
+    A file with an id that is none gives no token: without the id, they would open what others have left.
+    """
+    name, tokens, own = path.name, [], []
     try:
         lines = [line.strip() for line in path.read_text().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        report(f"{path.name}: its file cannot be read, so its tokens do not work: {error}")
-        return
+        report(f"{name}: its file cannot be read, so its tokens do not work: {error}")
+        return AccountTokens(id=AccountId(name))
     for number, line in enumerate(lines, start=1):
-        if not line.startswith(_HASHED):
+        if said := ID_LINE.match(line):
+            own.append(said[1].strip())
+        elif not line.startswith(_HASHED):
             if line and not line.startswith("#"):
-                yield fingerprint(line)
+                tokens.append(fingerprint(line))
         elif _DIGEST.fullmatch(digest := line.removeprefix(_HASHED).strip().lower()):
-            yield Fingerprint(digest)
+            tokens.append(Fingerprint(digest))
         else:
-            report(f"{path.name}: Line {number} of its file is no SHA-256 in hexadecimal, so it is no token.")
+            report(f"{name}: Line {number} of its file is no SHA-256 in hexadecimal, so it is no token.")
+    if len(own) > 1 or not all(map(_OWN.fullmatch, own)):
+        report(f"{name}: its file names no id, but {', '.join(map(repr, own))}, so its tokens do not work.")
+        return AccountTokens(id=AccountId(name))
+    return AccountTokens(id=AccountId("~".join([name, *own])), tokens=tokens)

@@ -242,7 +242,7 @@ async def caller(
         case _:
             raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
     room_of(request).owner = account.id
-    services.rates.requests.take(account.id, f"Too many requests of account {account.id}")
+    services.rates.requests.take(account.id, f"Too many requests of account {account.name}")
     return replace(identity(account, service_crn), address=address)
 
 
@@ -264,7 +264,7 @@ async def admin(caller: Caller) -> Identity:
         NotAllowedError: If it is no admin.
     """
     if not caller.is_admin:
-        raise NotAllowedError(f"Only admins may do that; {caller.id} is not an admin.")
+        raise NotAllowedError(f"Only admins may do that; {caller.name} is not an admin.")
     return caller
 
 

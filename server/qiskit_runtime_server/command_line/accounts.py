@@ -88,12 +88,39 @@ def rotate(folder: Folder, names: Names, *, url: Url = _URL, form: Form = Format
 
 
 @accounts.command()
-def remove(folder: Folder, names: Names) -> None:
-    """Remove accounts: their tokens stop working, their jobs stay."""
+def remove(  # noqa: PLR0913 - one parameter per option
+    folder: Folder,
+    names: Names,
+    *,
+    end_jobs: Annotated[
+        bool, typer.Option("--end-jobs", help="Also end their queued and running jobs on the server at --url.")
+    ] = False,
+    with_data: Annotated[
+        bool, typer.Option("--with-data", help="Also end their jobs and delete all that they have on that server.")
+    ] = False,
+    url: Url = _URL,
+    admin_token: Annotated[
+        str, typer.Option(envvar="QISKIT_IBM_TOKEN", help="An admin's token, for --end-jobs and --with-data.")
+    ] = "",
+) -> None:
+    """Remove accounts: their tokens stop working; whoever is given such a name later finds nothing of theirs."""
     from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.command_line.account_data import AdminCalls, wait_for_the_server  # noqa: PLC0415
 
-    for name in editing.remove(folder, dict.fromkeys(names)):
+    # A server that does not answer is told of before anything has changed.
+    calls = AdminCalls(url, admin_token) if end_jobs or with_data else None
+    ids = editing.ids(folder, dict.fromkeys(names))
+    for name in editing.remove(folder, ids):
         typer.echo(f"{name}: it still has a section in accounts.toml; remove that by hand.", err=True)
+    if calls is None:
+        return
+    wait_for_the_server()
+    for name, account in ids.items():
+        if with_data:
+            jobs, ended = calls.delete_data(account)
+            typer.echo(f"{name}: {jobs} jobs are deleted; {ended} of them had not ended.")
+        else:
+            typer.echo(f"{name}: {calls.end_jobs(account)} jobs are ended.")
 
 
 @accounts.command("list")
@@ -126,7 +153,8 @@ def _rows(account: "Account", tokens: int) -> list[dict[str, object]]:
     """Return a row for each instance; None is no limit."""
     return [
         {
-            "account": account.id,
+            "account": account.name,
+            "id": account.id,
             "role": str(account.role),
             "tokens": tokens,
             "instance": instance.name,
@@ -162,6 +190,7 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     columns = [
         column
         for column in (rows[0] if rows else always)
+        if column != "id"
         if column in always or any(row[column] != unsaid.get(column) for row in rows)
     ]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

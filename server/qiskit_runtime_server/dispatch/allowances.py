@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from qiskit_runtime_server.accounts.identity import Account
 from qiskit_runtime_server.accounts.limits import AccountLimits
-from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, exact, name_of
 from qiskit_runtime_server.store.port import HeldJobs, JobQuery, Store
 
 # More jobs of one account than ever run at a time.
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 class Accounts(Protocol):
     """Knows who has an account now."""
 
-    def account(self, name: AccountId) -> Account | None:
+    def account(self, account_id: AccountId) -> Account | None:
         """Return the account, or None if nobody could sign in as it."""
 
 
@@ -92,20 +92,20 @@ class Allowances:
         found = await self._left_today(held.account, held.instance, besides=None)
         return found if isinstance(found, Refusal) else None
 
-    async def _left_today(self, name: AccountId, crn: str, *, besides: Job | None) -> list[Allowance] | Refusal:
+    async def _left_today(self, whose: AccountId, crn: str, *, besides: Job | None) -> list[Allowance] | Refusal:
         """Return what bounds a run of an instance: `seconds_per_job`, and what is left of `seconds_per_day`."""
-        account = self._accounts.account(name)
+        account, name = self._accounts.account(whose), name_of(whose)
         if account is None:
             return Refusal(reason=f"account {name} is not there any more, or has no token", gone=True)
         instance = next((instance for instance in account.instances if account.crn(instance) == crn), None)
         if instance is None:
             return Refusal(reason=f"account {name} has no instance {crn} any more", gone=True)
-        limits, found = await limits_now(self._store, name, crn, instance.limits), []
+        limits, found = await limits_now(self._store, whose, crn, instance.limits), []
         about = f"of account {name}, instance {instance.name}"
         if limits.seconds_per_job is not None:
             found.append(Allowance(seconds=limits.seconds_per_job, limit=f"seconds_per_job {about}"))
         if limits.seconds_per_day is not None:
-            used = await self._store.counts.seconds_used_today(name, crn) + await self._running(name, crn, besides)
+            used = await self._store.counts.seconds_used_today(whose, crn) + await self._running(whose, crn, besides)
             left = limits.seconds_per_day - used
             if left <= 0:
                 return Refusal(
@@ -114,9 +114,9 @@ class Allowances:
             found.append(Allowance(seconds=left, limit=f"what was left of seconds_per_day {about}"))
         return found
 
-    async def _running(self, name: AccountId, crn: str, besides: Job | None) -> float:
+    async def _running(self, whose: AccountId, crn: str, besides: Job | None) -> float:
         """Return for how long the other jobs of an instance that run now have been running, in all."""
-        running, _ = await self._store.jobs.find(name, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
+        running, _ = await self._store.jobs.find(whose, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
         others = (job for job in running if job.instance == crn and (besides is None or job.id != besides.id))
         return sum(job.run_seconds(self._clock()) for job in others)
 
@@ -159,6 +159,6 @@ class Releases:
                         "%d queued jobs are held, as %s. POST /api/v1/admin/accounts/%s/cancel ends them.",
                         held.jobs,
                         refusal.reason,
-                        held.account,
+                        exact(held.account),
                     )
         self._told = gone

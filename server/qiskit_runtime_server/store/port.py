@@ -119,6 +119,14 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """How much of what an account had was removed."""
+
+    jobs: int = 0
+    sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surplus:
     """What is over the limits of a `Retention`, each limit by itself.
 
@@ -381,6 +389,13 @@ class Archive(Protocol):
 
         Returns:
             How many; 0 if there are none, or another replica was faster.
+        """
+
+    async def forget(self, account: AccountId) -> Forgotten:
+        """Remove a few of an account's ended jobs with all their documents, then sessions without jobs and limits.
+
+        Nothing is removed twice; after the last of it nothing is found. What is queued or running is not touched, nor
+        is what was counted. Takes milliseconds, as `sweep` does.
         """
 
 

@@ -1,6 +1,10 @@
 """Accounts, their instances and what admins may do: over HTTP, against a real server process."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,3 +238,37 @@ def test_a_broken_file_changes_nothing_over_a_restart(start_server: StartServer,
     with signed_in(second.url, "ada-1") as ada, signed_in(second.url, "carol-1") as carol:
         ada.get("/admin/executors").raise_for_status()
         assert message_of(carol.get("/admin/executors"), 403)
+
+
+def test_an_account_is_removed_with_its_data_and_its_name_given_anew_finds_nothing(url: str, tokens: Path) -> None:
+    def accounts(*arguments: str) -> str:
+        command = [sys.executable, "-m", "qiskit_runtime_server", "accounts", *arguments]
+        environment = {**os.environ, "QISKIT_IBM_TOKEN": "ada-1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return done.stdout
+
+    [added] = json.loads(accounts("add", str(tokens), "dora", "--json"))
+    wait_until(lambda: httpx.get(f"{url}/api/v1/jobs", headers=apikey(added["token"])).status_code == 200)
+    with signed_in(url, added["token"]) as dora:
+        ended = submit(dora)
+        end_of(dora, ended)
+        submit(dora, tags=["x"])
+    said = accounts("remove", str(tokens), "dora", "--with-data", "--url", url)
+    assert said.startswith("dora: 2 jobs are deleted;"), said
+    [again] = json.loads(accounts("add", str(tokens), "dora", "--json"))
+    wait_until(lambda: httpx.get(f"{url}/api/v1/jobs", headers=apikey(again["token"])).status_code == 200)
+    with signed_in(url, again["token"]) as dora, signed_in(url, "ada-1") as ada:
+        assert dora.get("/jobs").json()["count"] == 0
+        assert ada.get(f"/jobs/{ended}").status_code == 404
+        mine = submit(dora)
+        assert end_of(dora, mine)["account"] == "dora"
+    assert accounts("remove", str(tokens), "dora", "--end-jobs", "--url", url) == "dora: 0 jobs are ended.\n"
+    [third] = json.loads(accounts("add", str(tokens), "dora", "--json"))
+    wait_until(lambda: httpx.get(f"{url}/api/v1/jobs", headers=apikey(third["token"])).status_code == 200)
+    with signed_in(url, third["token"]) as dora, signed_in(url, "ada-1") as ada:
+        assert dora.get(f"/jobs/{mine}").status_code == 404
+        assert ada.get(f"/jobs/{mine}").json()["account"] == "dora"
+
+
+def apikey(token: str) -> dict[str, str]:
+    return {"Authorization": f"apikey {token}"}

@@ -27,6 +27,8 @@ class UsageDay(Answer):
     """What an instance has used of an executor by jobs that ended on one day."""
 
     account: str
+    user_id: str
+    """The account's id, which no other of that name has."""
     instance: str
     """CRN."""
     executor: str
@@ -40,6 +42,8 @@ class RunningJobs(Answer):
     """The jobs of an instance that run now on an executor, which are not among what it has used yet."""
 
     account: str
+    user_id: str
+    """The account's id."""
     instance: str
     """CRN."""
     executor: str
@@ -73,3 +77,15 @@ class CancelledJobs(Answer):
     cancelled: int
     more: bool
     """Whether some are left, for another call."""
+
+
+class DeletedData(Answer):
+    """What became of what an account had."""
+
+    cancelled: int
+    """Jobs that were queued or running."""
+    jobs: int
+    """Jobs that were deleted, those among them."""
+    sessions: int
+    more: bool
+    """Whether something is left, for another call."""

@@ -55,7 +55,7 @@ class Job(Answer):
     id: str
     account: str
     user_id: str
-    """The same, as the platform calls it."""
+    """The account's id, which no other of that name has."""
     instance: str
     """CRN of the instance that it was sent under."""
     backend: str

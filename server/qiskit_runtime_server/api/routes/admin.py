@@ -11,9 +11,11 @@ import msgspec
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
+from qiskit_runtime_server.accounts.identity import Identity
 from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.models.admin import (
     CancelledJobs,
+    DeletedData,
     Executor,
     Executors,
     JobPage,
@@ -23,10 +25,10 @@ from qiskit_runtime_server.api.models.admin import (
 )
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathName, errors
 from qiskit_runtime_server.api.routes.jobs import Listing, query_of, view_of
-from qiskit_runtime_server.api.services import Admin, TheServices
+from qiskit_runtime_server.api.services import Admin, Services, TheServices
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, MalformedRequestError, NotFoundError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, name_of
 from qiskit_runtime_server.store.port import JobQuery, Load
 
 router = APIRouter(prefix="/admin", tags=["admin"], responses=errors(*SIGNED_IN, 403))
@@ -66,7 +68,7 @@ async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsL
     Pages follow each other by `cursor`, so that jobs that arrive meanwhile move none; `offset` counts from it. Params
     are left out.
     """
-    account = None if wanted.account is None else AccountId(wanted.account)
+    account = None if wanted.account is None else services.access_tokens.id_of(wanted.account)
     query = replace(query_of(wanted), state=wanted.state, beyond=_place(wanted.cursor))
     # One more, which says whether there is another page.
     jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
@@ -82,17 +84,43 @@ async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsL
 @router.post("/accounts/{account}/cancel")
 async def cancel_jobs(account: PathName, caller: Admin, services: TheServices) -> CancelledJobs:
     """Cancel the queued and running jobs of an account, the oldest first, at most 1,000 in a call."""
-    reason, whose, cancelled = f"Cancelled by {caller.id}, an admin.", AccountId(account), 0
+    cancelled, left = await _cancel(services, caller, services.access_tokens.id_of(account))
+    return CancelledJobs(cancelled=cancelled, more=left > 0)
+
+
+@router.delete("/accounts/{account}/data")
+async def delete_data(account: PathName, caller: Admin, services: TheServices) -> DeletedData:
+    """Delete all that an account has: jobs with params, results and logs, sessions, and limits that were set here.
+
+    Its queued and running jobs are cancelled before. At most 1,000 jobs in a call. The slot time that it has used stays
+    counted, and its tokens are in their file.
+    """
+    whose = services.access_tokens.id_of(account)
+    cancelled, _ = await _cancel(services, caller, whose)
+    jobs, sessions, found = 0, 0, True
+    while found and jobs < _MOST_CANCELLED:
+        forgotten = await services.store.archive.forget(whose)
+        jobs, sessions = jobs + forgotten.jobs, sessions + forgotten.sessions
+        found = forgotten.jobs + forgotten.sessions > 0
+    # Another api may be removing some of them, too.
+    _, left = await services.store.jobs.find(whose, JobQuery(limit=1))
+    audit.tell("delete data", caller, owner=whose, jobs=jobs, sessions=sessions)
+    return DeletedData(cancelled=cancelled, jobs=jobs, sessions=sessions, more=found or left > 0)
+
+
+async def _cancel(services: Services, caller: Identity, whose: AccountId) -> tuple[int, int]:
+    """Cancel so many jobs of an account as a call may, and return how many, and how many are left."""
+    reason, cancelled = f"Cancelled by {caller.name}, an admin.", 0
     pending = JobQuery(pending=True, oldest_first=True, limit=_CANCELLED_AT_A_TIME)
     jobs, left = await services.store.jobs.find(whose, pending)
     while jobs and cancelled < _MOST_CANCELLED:
         for job in jobs:
             with suppress(InvalidStateError, JobNotFoundError):  # it has ended, or was deleted, since it was looked for
                 await services.cancel(whose, job.id, reason=reason)
-                audit.tell("cancel", caller, job=job.id, owner=account)
+                audit.tell("cancel", caller, job=job.id, owner=whose)
                 cancelled += 1
         jobs, left = await services.store.jobs.find(whose, pending)
-    return CancelledJobs(cancelled=cancelled, more=left > 0)
+    return cancelled, left
 
 
 @router.get("/executors")
@@ -131,14 +159,21 @@ async def list_usage(_: Admin, services: TheServices, since: Day | None = None, 
     """
     until = until or datetime.now(UTC).date()
     days = await services.store.counts.usage(since or until - _USAGE_DAYS, until)
-    running: defaultdict[tuple[str, str, str], list[float]] = defaultdict(list)
+    running: defaultdict[tuple[AccountId, str, str], list[float]] = defaultdict(list)
     for job in await services.running(None):
         running[job.account, job.instance, job.executor].append(job.seconds_so_far(datetime.now(UTC)))
     return Usage(
-        usage=[UsageDay(**asdict(day)) for day in days],
+        usage=[UsageDay(**{**asdict(day), "account": name_of(day.account), "user_id": day.account}) for day in days],
         running=[
-            RunningJobs(account=key[0], instance=key[1], executor=key[2], jobs=len(seconds), seconds=sum(seconds))
-            for key, seconds in sorted(running.items())
+            RunningJobs(
+                account=name_of(user_id),
+                user_id=user_id,
+                instance=instance,
+                executor=executor,
+                jobs=len(seconds),
+                seconds=sum(seconds),
+            )
+            for (user_id, instance, executor), seconds in sorted(running.items())
         ],
     )
 

@@ -26,7 +26,6 @@ from qiskit_runtime_server.api.routes.platform import plan_id
 from qiskit_runtime_server.api.services import Admin, Caller, Services, TheServices
 from qiskit_runtime_server.backends.names import VirtualBackend
 from qiskit_runtime_server.errors import NotFoundError
-from qiskit_runtime_server.jobs import AccountId
 
 router = APIRouter(tags=["instances"], responses=errors(*SIGNED_IN))
 
@@ -89,7 +88,9 @@ async def change_configuration(
 ) -> None:
     """Limit what an instance may use a day, whatever accounts.toml says; for admins."""
     change = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _CHANGES)
-    whose = caller.account if account is None else replace(caller.account, id=AccountId(account))
+    whose = caller.account
+    if account is not None:
+        whose = replace(caller.account, id=services.access_tokens.id_of(account))
     which = caller.instance if instance is None else replace(caller.instance, name=instance)
     await services.store.overviews.limit_instance(whose.id, whose.crn(which), change.instance_limit)
     audit.tell("limit", caller, owner=whose.id, instance=which.name, seconds_per_day=change.instance_limit)
@@ -103,7 +104,7 @@ async def describe_account(
     plan: Annotated[Name | None, Query(alias="plan_id", description="That plan only.")] = None,
 ) -> AccountConfiguration:
     """Return what the instances of the caller's account may do, plan by plan."""
-    if account_id != caller.id:
+    if account_id != caller.name:
         raise NotFoundError(f"Account {account_id!r} not found.")
     instances, settings = caller.account.instances, services.settings
     limits = {one: (await services.limits(identity(caller.account, caller.account.crn(one)))) for one in instances}

@@ -31,7 +31,7 @@ from qiskit_runtime_server.errors import (
     ProgramNotFoundError,
     StoreUnavailableError,
 )
-from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode
+from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode, name_of
 from qiskit_runtime_server.log.trace import current_trace
 from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
@@ -122,7 +122,7 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
     It may run for `cost` seconds, or for as long as the server allows if that is less. With `start_session`, true or
     "True", it opens a session of its own, for `session_time` seconds.
     """
-    services.rates.submissions.take(caller.id, f"Too many submissions of account {caller.id}")
+    services.rates.submissions.take(caller.id, f"Too many submissions of account {caller.name}")
     with services.budget.share(caller.id) as share:
         body = await bodies.read(request, limit=services.settings.max_params_bytes, share=share)
         job, params = await _new_job(body, caller, services)
@@ -178,7 +178,7 @@ async def get_job(
 @router.delete("/{job_id}", status_code=204)
 async def delete_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
     """Remove a job for good, ending it first if it runs. Admins may remove everybody's."""
-    reason = f"Deleted by {caller.id}, an admin." if caller.is_admin else BY_OWNER
+    reason = f"Deleted by {caller.name}, an admin." if caller.is_admin else BY_OWNER
     job = await services.store.jobs.delete(caller.sees, job_id, reason=reason)
     services.dispatcher.end_run(job.id)
     audit.tell("delete", caller, job=job.id, owner=job.account)
@@ -187,7 +187,7 @@ async def delete_job(job_id: PathName, caller: Caller, services: TheServices) ->
 @router.post("/{job_id}/cancel", status_code=204, responses=errors(*SIGNED_IN, 409))
 async def cancel_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
     """End a queued or running job; 409 if it has ended already. Admins may end everybody's."""
-    reason = f"Cancelled by {caller.id}, an admin." if caller.is_admin else "Cancelled by its owner."
+    reason = f"Cancelled by {caller.name}, an admin." if caller.is_admin else "Cancelled by its owner."
     job = await services.cancel(caller.sees, job_id, reason=reason)
     audit.tell("cancel", caller, job=job.id, owner=job.account)
 
@@ -205,7 +205,7 @@ async def results(job_id: PathName, caller: Caller, services: TheServices, room:
     job = await services.store.jobs.get(caller.sees, job_id)
     services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "results")
     if job.private and job.account != caller.id:
-        raise NotAllowedError(f"The result of job {job.id} is private: only {job.account} may read it, once.")
+        raise NotAllowedError(f"The result of job {job.id} is private: only {name_of(job.account)} may read it, once.")
     audit.tell_if_foreign("read results", caller, job)
     documents = services.store.documents
     read = partial(documents.pieces, job.id, DocumentKind.RESULT)
@@ -385,7 +385,7 @@ def view_of(job: Job) -> models.JobWithParams:
     code = {} if job.reason_code is None else {"reason_code": job.reason_code}
     return models.JobWithParams(
         id=job.id,
-        account=job.account,
+        account=name_of(job.account),
         user_id=job.account,
         instance=job.instance,
         backend=job.backend,

@@ -121,7 +121,7 @@ async def _resource(services: Services, owner: Identity) -> ResourceInstance:
         guid=instance.name,
         crn=crn,
         name=instance.name,
-        account_id=account.id,
+        account_id=account.name,
         resource_plan_id=plan_id(instance),
         state="active",
         extensions={

@@ -13,6 +13,7 @@ from qiskit_runtime_server.jobs import (
 from qiskit_runtime_server.store.memory.state import Kept, Part
 from qiskit_runtime_server.store.port import (
     UNUSED_FOR,
+    Forgotten,
     Retention,
     Surplus,
     Swept,
@@ -64,6 +65,25 @@ class MemoryArchive(Part):
         for session in batch:
             del state.sessions[session.id]
         return len(batch)
+
+    async def forget(self, account: AccountId) -> Forgotten:
+        """See `Archive.forget`."""
+        state = self._state
+        own = [kept for kept in state.jobs.values() if kept.job.account == account]
+        oldest = sorted(
+            (kept for kept in own if kept.job.state.terminal), key=lambda kept: (_end_of(kept.job), kept.job.id)
+        )
+        if batch := list(_batch(oldest)):
+            for kept in batch:
+                del state.jobs[kept.job.id]
+            return Forgotten(jobs=len(batch))
+        with_jobs = {kept.job.session_id for kept in own}
+        unused = [one.id for one in state.sessions.values() if one.account == account and one.id not in with_jobs]
+        for session_id in unused[:_BATCH_SESSIONS]:
+            del state.sessions[session_id]
+        for key in [key for key in state.limits if key[0] == account]:
+            del state.limits[key]
+        return Forgotten(sessions=len(unused[:_BATCH_SESSIONS]))
 
     def _over_limits(self, retention: Retention) -> Iterator[tuple[str, Iterable[Kept]]]:
         """Yield each limit with the jobs that are over it, the oldest first."""

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, delete, exists, func, not_, select, tuple_
 
-from qiskit_runtime_server.store.port import UNUSED_FOR, Retention, Surplus, Swept
+from qiskit_runtime_server.jobs import AccountId
+from qiskit_runtime_server.store.port import UNUSED_FOR, Forgotten, Retention, Surplus, Swept
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.sql.schema import IS_ENDED, IS_UNUSED, jobs, sessions
+from qiskit_runtime_server.store.sql.schema import IS_ENDED, IS_UNUSED, instance_limits, jobs, sessions
 
 # What one transaction removes at most: others wait meanwhile where one writes at a time.
 _BATCH_JOBS: Final = 20
@@ -96,6 +97,22 @@ _DELETE_SESSIONS: Final = delete(sessions).where(sessions.c.id.in_(bindparam("id
 """Removes sessions. Primary key of `sessions`."""
 
 
+_OF_ACCOUNT_OLDEST: Final = _OLDEST.where(*_OF_ACCOUNT)
+"""The oldest ended jobs of an account. Index `jobs_ended_of_account`."""
+
+_SESSIONS_OF_ACCOUNT: Final = (
+    select(sessions.c.id)
+    .where(sessions.c.account == bindparam("of_account"))
+    .where(not_(exists().where(jobs.c.session_id == sessions.c.id)))
+    .limit(_BATCH_SESSIONS)
+    .with_for_update(skip_locked=True)
+)
+"""A few sessions of an account without jobs. Index `sessions_of_account`."""
+
+_DELETE_LIMITS: Final = delete(instance_limits).where(instance_limits.c.account == bindparam("of_account"))
+"""Removes the limits that admins have set for an account. Primary key of `instance_limits`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Batch:
     """Jobs that are over a limit, by id, with the size of each."""
@@ -156,6 +173,23 @@ class SqlArchive(SqlPart):
             if ids:
                 connection.execute(_DELETE_SESSIONS, {"ids": ids})
             return len(ids)
+
+        return await self._database.change(remove)
+
+    @uninterrupted
+    async def forget(self, account: AccountId) -> Forgotten:
+        """See `Archive.forget`."""
+
+        def remove(connection: Connection) -> Forgotten:
+            oldest = sorted(_few(connection, _OF_ACCOUNT_OLDEST, of_account=account))
+            if oldest:
+                ids = connection.scalars(_LOCK, {"ids": oldest}).all()
+                connection.execute(_DELETE, {"ids": ids})
+                return Forgotten(jobs=len(ids))
+            unused = connection.scalars(_SESSIONS_OF_ACCOUNT, {"of_account": account}).all()
+            connection.execute(_DELETE_SESSIONS, {"ids": unused})
+            connection.execute(_DELETE_LIMITS, {"of_account": account})
+            return Forgotten(sessions=len(unused))
 
         return await self._database.change(remove)
 

@@ -13,6 +13,7 @@ from qiskit_runtime_server.accounts import editing
 from qiskit_runtime_server.accounts.identity import fingerprint
 from qiskit_runtime_server.accounts.token_folder import TokenFolder, listed, problems
 from qiskit_runtime_server.errors import AccountsFileError
+from qiskit_runtime_server.jobs import name_of
 
 
 def command(*arguments: object, columns: int = 80) -> "subprocess.CompletedProcess[str]":
@@ -27,7 +28,7 @@ def command(*arguments: object, columns: int = 80) -> "subprocess.CompletedProce
 
 def owner(folder: Path, token: str) -> str | None:
     account = TokenFolder(folder).find(fingerprint(token))
-    return None if account is None else account.id
+    return None if account is None else account.name
 
 
 def test_a_token_that_is_made_works_and_stands_nowhere(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_columns_of_a_class_become_limits_behind_what_the_file_said(tmp_path: Pa
     table = tmp_path / "class.csv"
     table.write_text("name,role,seconds_per_day,qubits\nada,admin,,\nbob.b,,0.5,unlimited\ncy,,,\n", "utf-8-sig")
     editing.add(tmp_path, editing.read_class(table))
-    accounts = {str(account.id): account for account, _ in listed(tmp_path)}
+    accounts = {account.name: account for account, _ in listed(tmp_path)}
     limits = {name: account.instances[0].limits for name, account in accounts.items() if name != "class.csv"}
     assert {name: (own.seconds_per_day, own.qubits) for name, own in limits.items()} == {
         "ada": (None, 9),
@@ -132,7 +133,7 @@ def test_commands_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         tokens = list(threads.map(work, range(40)))
     assert {owner(tmp_path, token) for token in tokens} == {"all"}
-    qubits = {account.id: account.instances[0].limits.qubits for account, _ in listed(tmp_path)}
+    qubits = {account.name: account.instances[0].limits.qubits for account, _ in listed(tmp_path)}
     assert qubits == {"all": None} | {f"student-{number}": number for number in range(40)}
 
 
@@ -186,3 +187,32 @@ def test_a_section_that_is_left_is_named(tmp_path: Path) -> None:
     assert "alice: it still has a section" in done.stderr
     assert "bob" not in done.stderr
     assert command("list", tmp_path).returncode == 1
+
+
+def test_a_name_that_is_given_anew_is_another_account_and_a_new_token_is_not(tmp_path: Path) -> None:
+    first = editing.add(tmp_path, {"carol": {}})["carol"]
+    before = editing.ids(tmp_path, ["carol"])["carol"]
+    assert name_of(before) == "carol"
+    rotated = editing.rotate(tmp_path, ["carol"])["carol"]
+    further = editing.add_token(tmp_path, "carol")
+    tokens = TokenFolder(tmp_path)
+    assert [tokens.find(fingerprint(token)) for token in (first, rotated, further)] == [
+        None,
+        tokens.account(before),
+        tokens.account(before),
+    ]
+    editing.remove(tmp_path, ["carol"])
+    editing.add(tmp_path, {"carol": {}})
+    after = editing.ids(tmp_path, ["carol"])["carol"]
+    assert (name_of(after), after == before) == ("carol", False)
+    tokens = TokenFolder(tmp_path)
+    assert tokens.account(before) is None
+    assert tokens.named("carol") == tokens.account(after)
+
+
+def test_nothing_is_removed_where_a_server_cannot_be_told(tmp_path: Path) -> None:
+    editing.add(tmp_path, {"carol": {}})
+    done = command("remove", tmp_path, "carol", "--with-data", "--url", "http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "No server answers at" in done.stderr
+    assert (tmp_path / "carol").exists()

@@ -13,6 +13,7 @@ from qiskit_runtime_server.accounts.identity import Account, Role, fingerprint, 
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.accounts.token_folder import TokenFolder, problems
 from qiskit_runtime_server.errors import AccountsFileError, NotFoundError, StartupError
+from qiskit_runtime_server.jobs import AccountId
 
 FILE = """
 [defaults]
@@ -277,3 +278,25 @@ def test_a_folder_can_be_checked_before_a_server_reads_it(folder: Path) -> None:
     assert refused.stderr.count("\n") == 1
     assert "accounts.alice.qeued" in refused.stderr
     assert "cannot be read" in command(str(folder / "nowhere")).stderr
+
+
+def test_an_account_may_have_an_id_of_its_own_in_its_file(folder: Path) -> None:
+    (folder / "accounts.toml").write_text(FILE)
+    (folder / "alice").write_text("# id: 2026\n# of the course\nalice-1\n")
+    tokens = TokenFolder(folder)
+    alice = found(tokens, "alice-1")
+    assert alice is not None
+    assert (alice.id, alice.name, alice.role) == ("alice~2026", "alice", Role.ADMIN)
+    assert alice.crn(alice.instances[0]).endswith(":a/alice:research::")
+    assert tokens.named("alice") == tokens.account(alice.id) == alice
+    assert tokens.account(AccountId("alice")) is None
+    bob = found(tokens, "bob-1")
+    assert bob is not None
+    assert bob.id == bob.name == "bob"
+
+
+@pytest.mark.parametrize("lines", ["# id:", "# id: a b", "#id: a~b", "# ID: 1\n# id: 2"])
+def test_a_file_with_an_id_that_is_none_signs_nobody_in_as_the_one_without(folder: Path, lines: str) -> None:
+    (folder / "alice").write_text(f"{lines}\nalice-1\n")
+    assert found(TokenFolder(folder), "alice-1") is None
+    assert [problem for problem in problems(folder) if problem.startswith("alice: its file names no id")]

@@ -69,6 +69,18 @@ async def test_each_deed_has_a_line_with_account_role_address_and_trace(
     assert (by_admin["action"], by_admin["account"], by_admin["owner"]) == ("cancel", "ada", "bob")
 
 
+async def test_deleting_what_an_account_has_is_told_once_with_how_much_it_was(
+    api: Api, lines: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        await submit(api.bob)
+        await api.end_next()
+    audited(lines)
+    deleted = await deed(lines, await api.ada.delete("/admin/accounts/bob/data"), 200)
+    assert (deleted["action"], deleted["account"], deleted["owner"]) == ("delete data", "ada", "bob")
+    assert (deleted["jobs"], deleted["sessions"]) == (2, 0)
+
+
 async def test_drains_and_limits_that_admins_set_are_told(api: Api, lines: pytest.LogCaptureFixture) -> None:
     (name,) = api.services.pools
     for draining, action in ((True, "drain"), (False, "end drain")):

@@ -320,6 +320,50 @@ async def test_admins_cancel_all_jobs_of_one_account_and_delete_anybodys(api: Ap
     assert (await api.bob.get(f"/jobs/{his}")).status_code == 404
 
 
+async def test_admins_delete_all_that_an_account_has(api: Api) -> None:
+    session = (await api.alice.post("/sessions", json={"backend": BACKEND, "mode": "batch"})).json()["id"]
+    await submit(api.alice, session_id=session)
+    await api.end_next()
+    await submit(api.alice)
+    await api.start_next()
+    await submit(api.alice)
+    his = await submit(api.bob)
+    assert (await api.bob.delete("/admin/accounts/alice/data")).status_code == 403
+    deleted = (await api.ada.delete("/admin/accounts/alice/data")).json()
+    assert deleted == {"cancelled": 2, "jobs": 3, "sessions": 1, "more": False}
+    assert (await api.alice.get("/jobs")).json()["count"] == 0
+    assert (await api.alice.get(f"/sessions/{session}")).status_code == 404
+    assert (await api.bob.get(f"/jobs/{his}")).json()["status"] == "Queued"
+    again = (await api.ada.delete("/admin/accounts/alice/data")).json()
+    assert again == {"cancelled": 0, "jobs": 0, "sessions": 0, "more": False}
+
+
+async def test_a_name_that_is_given_anew_inherits_nothing(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hers = await submit(api.bob)
+    await api.end_next()
+    (tmp_path / "bob").write_text("# id: 2\nbob\n")
+    monkeypatch.setattr("qiskit_runtime_server.accounts.token_folder._RECHECK_SECONDS", 0.0)
+    assert (await api.bob.get("/jobs")).json()["count"] == 0
+    for part in ("", "/results", "/logs"):
+        assert (await api.bob.get(f"/jobs/{hers}{part}")).status_code == 404
+    his = await submit(api.bob)
+    shown = (await api.bob.get(f"/jobs/{his}")).json()
+    assert (shown["account"], shown["user_id"]) == ("bob", "bob~2")
+    assert ":a/bob:" in shown["instance"]
+    assert (await api.bob.get("/accounts/bob")).status_code == 200
+    assert (await api.bob.get("/instances/usage")).json()["usage_consumed_seconds"] == 0
+    for said, job in (("bob", his), ("bob~2", his), ("bob~", hers)):
+        found = (await api.ada.get("/admin/jobs", params={"account": said})).json()["jobs"]
+        assert [one["id"] for one in found] == [job]
+    used = (await api.ada.get("/admin/usage")).json()
+    assert [(day["account"], day["user_id"]) for day in used["usage"]] == [("bob", "bob")]
+    refused = [await api.bob.post("/jobs", json=body()) for _ in range(3)][-1]
+    assert refused.status_code == 429, "limits are by name"
+    assert "account bob " in refused.json()["error"]["message"]
+
+
 async def test_a_held_job_says_why(api: Api) -> None:
     job = await submit(api.alice)
     await api.store.queue.hold(await api.start_next(), reason="Held: not today.")

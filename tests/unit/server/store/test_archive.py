@@ -12,9 +12,9 @@ import pytest
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome, Session
 from qiskit_runtime_server.messages.messages import Holder
-from qiskit_runtime_server.store.port import JobQuery, Retention, Store, Surplus
+from qiskit_runtime_server.store.port import Forgotten, JobQuery, Retention, Store, Surplus
 
 AER = ExecutorName("aer")
 HERE = Holder(endpoint="local", boot_id="1")
@@ -145,3 +145,36 @@ async def test_a_batch_is_small_in_jobs_and_in_bytes(store: Store, new_job: NewJ
     assert batch is not None
     assert batch.jobs == 2
     assert 6 << 20 <= batch.stored_bytes < 7 << 20
+
+
+async def test_what_an_account_has_is_forgotten_in_small_batches_and_others_lose_nothing(
+    opened: Opened, new_job: NewJob, new_session: Callable[..., Session]
+) -> None:
+    store = opened.store
+    sessions = [new_session(account=account) for account in (ALICE, ALICE, BOB)]
+    for session in sessions:
+        await store.sessions.add(session)
+    for number in range(25):
+        await ended(store, new_job(account=ALICE, session_id=sessions[0].id if number == 3 else None))
+    kept = await ended(store, new_job(account=BOB, session_id=sessions[2].id))
+    seconds = await opened.slot_seconds()
+    queued = new_job(account=ALICE)
+    await store.jobs.add(queued, b"{}")
+    for account in (ALICE, BOB):
+        await store.overviews.limit_instance(account, "crn", 5)
+
+    assert await store.archive.forget(ALICE) == Forgotten(jobs=20)
+    assert await store.archive.forget(ALICE) == Forgotten(jobs=5)
+    assert await ids_of(store, ALICE) == {queued.id}
+    assert await store.archive.forget(ALICE) == Forgotten(sessions=2)
+    assert await store.archive.forget(ALICE) == Forgotten()
+    await store.jobs.cancel(ALICE, queued.id, reason="for the test")
+    assert await store.archive.forget(ALICE) == Forgotten(jobs=1)
+
+    assert await ids_of(store, ALICE) == set()
+    assert await store.overviews.instance_limit(ALICE, "crn") is None
+    assert await opened.slot_seconds() == seconds
+    assert await ids_of(store, BOB) == {kept.id}
+    assert await store.overviews.instance_limit(BOB, "crn") == 5
+    assert (await store.sessions.get(BOB, sessions[2].id)).id == sessions[2].id
+    assert await opened.documents_kept() == 3
