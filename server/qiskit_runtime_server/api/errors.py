@@ -4,10 +4,11 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from qiskit_runtime_server.errors import (
     InjectedError,
@@ -40,6 +41,7 @@ STATUS: Final[dict[type[ServerError], HTTPStatus]] = {
     InvalidStateError: HTTPStatus.CONFLICT,
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+_BROKEN_OFF: Final = 499
 _RETRY_AFTER_SECONDS: Final = 1
 
 
@@ -98,6 +100,11 @@ def install(app: FastAPI) -> None:
         response = error_response(request, error.status, str(error))
         response.headers["Retry-After"] = str(error.retry_after)
         return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_: Request, __: ClientDisconnect) -> Response:
+        # In the middle of what it sent; nobody reads this, but it is counted as one that broke off.
+        return Response(status_code=_BROKEN_OFF)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,6 +34,8 @@ from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, Unknow
 if TYPE_CHECKING:
     pass
 
+# Nobody reads it.
+_NOBODY_THERE: Final = 499
 _VERSION: Final = version("qiskit-runtime-server")
 _TASKS: Final = msgspec.msgpack.Decoder(Task)
 _CONFIRMATIONS: Final = msgspec.json.Decoder(Confirmation)
@@ -83,7 +85,7 @@ class Service:
             Route("/v1/jobs/{job_id}", self._answered(self._end), methods=["DELETE"]),
             Route("/v1/jobs/{job_id}/lease", self._answered(self._confirm), methods=["PUT"]),
         ]
-        return _Key(Starlette(routes=routes), key)
+        return _Key(Starlette(routes=routes, exception_handlers={ClientDisconnect: _left}), key)
 
     async def _live(self, _: Request) -> Response:
         return _json({"status": "alive"})
@@ -148,6 +150,11 @@ class Service:
 
     def _occupancy(self) -> str:
         return msgspec.json.encode(self._runs.occupancy()).decode()
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    """Answer an api that has gone away while it sent: it comes back, or another one does, and says all of it again."""
+    return Response(status_code=_NOBODY_THERE)
 
 
 async def _task(request: Request) -> Task:

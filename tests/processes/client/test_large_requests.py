@@ -73,6 +73,7 @@ def test_an_upload_that_breaks_off_gives_its_room_back(start_server: StartServer
         answered(client, 503)
         held.break_off()
         answered(client, 200)
+    assert "Traceback" not in "".join(server.output)
 
 
 def test_large_jobs_pass_through_little_room_one_after_the_other(start_server: StartServer) -> None:

@@ -4,10 +4,13 @@ import json
 import os
 import re
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -196,6 +199,27 @@ def test_only_the_probes_need_no_key(standing: list[ServerProcess], authorizatio
 def test_a_task_that_makes_no_sense_is_refused(service: httpx.Client, content: bytes) -> None:
     assert service.post("/v1/jobs", content=content).status_code == 400
     assert service.put("/v1/jobs/x/lease", content=content).status_code == 404
+
+
+def test_an_api_that_goes_away_while_it_sends_is_no_mistake_of_the_executor(standing: list[ServerProcess]) -> None:
+    executor = standing[0]
+    before = len(executor.output)
+    parts = urlsplit(executor.url)
+    lines = [
+        "POST /v1/jobs HTTP/1.1",
+        "Host: x",
+        "Authorization: Bearer a key for tests",
+        "Content-Length: 1000",
+        "",
+        "",
+    ]
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall("\r\n".join(lines).encode() + b"x" * 500)
+        time.sleep(0.5)
+    time.sleep(0.5)
+    assert httpx.get(f"{executor.url}/health", timeout=10).status_code == 200
+    said = "".join(executor.output[before:])
+    assert "Traceback" not in said, said
 
 
 def test_fields_of_a_later_release_are_ignored(service: httpx.Client) -> None:

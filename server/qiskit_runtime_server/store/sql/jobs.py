@@ -112,8 +112,13 @@ class SqlJobs(SqlPart):
         """See `JobStore.find`."""
         values = _values(account, query)
         page = _page(tuple(values), oldest_first=query.oldest_first)
-        found = await self._database.read(lambda connection: connection.execute(page, values).mappings().all())
-        return [job_of(row) for row in found if row["id"] is not None], found[0]["count_over_all_pages"]
+
+        def read(connection: Connection) -> tuple[Sequence[Job], int]:
+            # Where there is a thread for it, 200 rows do not hold up the event loop.
+            found = connection.execute(page, values).mappings().all()
+            return [job_of(row) for row in found if row["id"] is not None], found[0]["count_over_all_pages"]
+
+        return await self._database.read(read)
 
     @uninterrupted
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
