@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from kit import ROOT
+from kit.faults.api_server_proxy import ApiServerProxy, Fault
 from kit.kubernetes.binaries import BinariesUnavailableError, KubernetesBinaries
 from kit.kubernetes.client import KubernetesClient, Manifest, RefusedError, eventually, unchanged
 from kit.kubernetes.lab import AER, Lab
@@ -114,6 +115,37 @@ def test_kubectl_scale_wins_until_the_runtime_server_asks_for_another_number(own
         assert is_left_alone(lab, number)
     lab.apply(executors=[{**AER, "replicas": 2}])
     eventually(lambda: replicas(lab) == 2)
+
+
+@pytest.mark.parametrize("number", [3, 0])
+def test_a_number_that_is_set_while_the_operator_writes_is_kept(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator, number: int
+) -> None:
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig))
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply(executors=[AER])
+    lab.settled()
+    eventually(lab.is_at_rest)
+    before = lab.part("Deployment", "executor-aer")["metadata"]["generation"]
+
+    def scale() -> None:
+        kubernetes.merge("Deployment", "lab-executor-aer", {"spec": {"replicas": number}}, "scale", manager="keda")
+
+    proxy.inject(Fault(method="PATCH", path="/deployments/lab-executor-aer$", call=scale))
+    lab.apply(executors=[{**AER, "settings": {"QRS_LOG_LEVEL": "debug"}}])
+    eventually(lambda: proxy.happened)
+    generation = eventually(
+        lambda: (
+            (found := lab.part("Deployment", "executor-aer"))
+            and "QRS_LOG_LEVEL" in str(found["spec"]["template"])
+            and found["metadata"]["generation"]
+        )
+    )
+    assert replicas(lab) == number
+    # Scaled, and changed: no generation had another number.
+    assert generation == before + 2
+    assert not [reason for reason, _ in lab.events() if reason == "TakenBack"]
 
 
 def test_an_executor_says_that_others_have_used_the_quota_up_and_asks_for_no_more(

@@ -115,22 +115,32 @@ class Cluster:
         listing = await self._find(f"/apis/{group_version}")
         return any(resource["name"] == plural for resource in (listing or {}).get("resources", ()))
 
-    async def apply(self, kind: ResourceKind, manifest: Manifest, *, uid: str | None, force: bool = False) -> Manifest:
+    async def apply(
+        self,
+        kind: ResourceKind,
+        manifest: Manifest,
+        *,
+        uid: str | None,
+        version: str | None = None,
+        force: bool = False,
+    ) -> Manifest:
         """Apply a manifest and return the object.
 
         Args:
             kind: Of the manifest.
             manifest: What is wanted.
             uid: Of the object that is there, or None if there is none; another one than that is not touched.
+            version: The only resource version of the object that is touched; None if any is.
             force: Whether to take fields that other managers have set.
 
         Raises:
             ConflictError: If other managers have set some of its fields to other values, unless forced.
-            StaleError: If `uid` is not that of what is there.
+            StaleError: If `uid` or `version` is not that of what is there.
         """
         metadata = manifest["metadata"]
         path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
-        body = manifest if uid is None else {**manifest, "metadata": {**metadata, "uid": uid}}
+        there = {name: value for name, value in (("uid", uid), ("resourceVersion", version)) if value is not None}
+        body = {**manifest, "metadata": {**metadata, **there}}
         query = {"fieldManager": self.manager, "force": str(force).lower()}
         applied = await self._write("PATCH", path, body, query=query, content_type=_APPLY)
         self._metrics.written(kind, "apply")

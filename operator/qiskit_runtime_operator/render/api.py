@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from qiskit_runtime_operator.render.api_settings import DRAIN, api_volumes, secret_settings, settings, stop_delay
 from qiskit_runtime_operator.render.context import RenderContext
@@ -59,10 +58,8 @@ def api_deployment(server: RuntimeServer, context: RenderContext) -> Manifest:
         stop_delay=stop_delay(server),
         drain=DRAIN,
     )
-    if server.spec.database.postgresql:
-        return deployment(server, context, pods, ROLL_WITH_ONE_MORE)
-    # Two processes must never have the same SQLite file open, whatever autoscalers want.
-    return deployment(server, replace(context, scaled_elsewhere={}), pods, RECREATE)
+    # Two processes must never have the same SQLite file open.
+    return deployment(server, context, pods, ROLL_WITH_ONE_MORE if server.spec.database.postgresql else RECREATE)
 
 
 def checksum(config: Mapping[str, str]) -> str:

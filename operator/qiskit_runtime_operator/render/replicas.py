@@ -2,7 +2,7 @@
 
 Whoever scales a Deployment through its `scale` subresource (an autoscaler, `kubectl scale`) takes its number of
 replicas over, until the RuntimeServer asks for another number than before, or is suspended. An edit of the Deployment
-itself takes nothing over: it is undone.
+itself takes nothing over: it is undone. The number of apis on one SQLite file is always ours.
 
 Kubernetes says in `managedFields` who has scaled, but for who has scaled to zero, and for who scales after that: a
 Scale leaves out a zero, so that the number is nobody's then. It is never nobody's otherwise, as it is applied with the
@@ -15,7 +15,7 @@ from typing import Any
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.resource.identity import is_an_operators
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, Workload
-from qiskit_runtime_operator.resource.names import MANAGER, REPLICAS_ASKED
+from qiskit_runtime_operator.resource.names import MANAGER, REPLICAS_ASKED, api_name
 
 
 def scaled_elsewhere(deployments: Iterable[Manifest]) -> Mapping[str, str]:
@@ -43,7 +43,7 @@ def with_replicas(deployment: Manifest, workload: Workload, server: RuntimeServe
     asked = {**metadata, "annotations": {**metadata.get("annotations", {}), REPLICAS_ASKED: workload.asked}}
     if server.spec.suspend:
         return {**deployment, "metadata": asked, "spec": {"replicas": 0, **spec}}
-    if is_scaled_elsewhere(metadata["name"], workload, context):
+    if _may_be_scaled(metadata["name"], server) and is_scaled_elsewhere(metadata["name"], workload, context):
         return {**deployment, "metadata": asked}
     replicas = context.decided.get(metadata["name"], workload.first_replicas)
     return {**deployment, "metadata": asked, "spec": {"replicas": replicas, **spec}}
@@ -54,6 +54,30 @@ def with_live_replicas(manifest: Manifest, live: Manifest) -> Manifest:
     if manifest["kind"] != "Deployment" or "replicas" in manifest["spec"]:
         return manifest
     return {**manifest, "spec": {**manifest["spec"], "replicas": live["spec"]["replicas"]}}
+
+
+def may_undo_scale(manifest: Manifest, server: RuntimeServer) -> bool:
+    """Tell whether to apply a manifest would set back what somebody may have scaled since it was rendered."""
+    if manifest["kind"] != "Deployment" or "replicas" not in manifest["spec"]:
+        return False
+    return not server.spec.suspend and _may_be_scaled(manifest["metadata"]["name"], server)
+
+
+def undoes_scale(manifest: Manifest, live: Manifest) -> bool:
+    """Tell whether it would, for the Deployment is somebody else's to scale and the same number is asked for as before.
+
+    Args:
+        manifest: One that may undo it.
+        live: What is there, `managedFields` included.
+    """
+    metadata = manifest["metadata"]
+    asked: str = metadata["annotations"][REPLICAS_ASKED]
+    return scaled_elsewhere([live]).get(metadata["name"]) == asked
+
+
+def _may_be_scaled(name: str, server: RuntimeServer) -> bool:
+    """Tell whether others may scale a Deployment: two processes must never have the same SQLite file open."""
+    return name != api_name(server.name) or server.spec.database.postgresql is not None
 
 
 def _is_scaled(entries: Sequence[Mapping[str, Any]]) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import ConflictError, RefusedError, StaleError
-from qiskit_runtime_operator.render.replicas import with_live_replicas
+from qiskit_runtime_operator.render.replicas import may_undo_scale, undoes_scale, with_live_replicas
 from qiskit_runtime_operator.render.volume_claim import is_data_of
 from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
@@ -176,17 +176,37 @@ class Objects:
 
     async def _apply(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, uid: str | None) -> Manifest:
         """Apply a manifest to the object with this UID, which is ours, or to nothing."""
+        version = await self._version_not_scaled(server, kind, manifest) if uid else None
         try:
-            return await self.cluster.apply(kind, manifest, uid=uid)
+            return await self.cluster.apply(kind, manifest, uid=uid, version=version)
         except ConflictError as conflict:
             if uid is None:
                 raise StaleError(str(conflict)) from conflict
-            live = await self.cluster.apply(kind, manifest, uid=uid, force=True)
+            live = await self.cluster.apply(kind, manifest, uid=uid, version=version, force=True)
             await self._tell_taken_back(server, Ref.of(kind, manifest), conflict.managers)
             return live
         except StaleError:
             self.inventory.drop(Ref.of(kind, manifest))
             raise
+
+    async def _version_not_scaled(self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest) -> str | None:
+        """Return the only version of a Deployment that a number of replicas may be applied to; None if any will do.
+
+        The watches may not have shown yet who has scaled it. Such a number must not be set back, not even once.
+
+        Raises:
+            StaleError: If somebody has scaled it since the manifest was rendered.
+        """
+        if not may_undo_scale(manifest, server):
+            return None
+        ref = Ref.of(kind, manifest)
+        live = await self.cluster.get(kind, ref.namespace, ref.name)
+        if live is None:
+            return None
+        if undoes_scale(manifest, live):
+            self.inventory.see(kind, None, live)
+            raise StaleError(f"{ref.kind} {ref.name} has been scaled meanwhile")
+        return str(live["metadata"]["resourceVersion"])
 
     async def _tell_taken_back(self, server: RuntimeServer, ref: Ref, managers: tuple[str, ...]) -> None:
         self._repairs.name(ref, managers)

@@ -20,9 +20,16 @@ from kit.kubernetes.runtime_servers import (
     specs,
 )
 from qiskit_runtime_operator.render import DefaultImages, RenderContext, render
+from qiskit_runtime_operator.render.replicas import may_undo_scale, scaled_elsewhere, undoes_scale
 from qiskit_runtime_operator.resource.kinds import RENDERED, OptionalApi
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned
-from qiskit_runtime_operator.resource.names import API_VERSION, CONFIG_CHECKSUM, MANAGED_BY_LABEL, MANAGER
+from qiskit_runtime_operator.resource.names import (
+    API_VERSION,
+    CONFIG_CHECKSUM,
+    MANAGED_BY_LABEL,
+    MANAGER,
+    REPLICAS_ASKED,
+)
 
 CONTEXT = render_context()
 
@@ -185,6 +192,22 @@ def test_suspended_means_no_pods_whoever_scales(server: RuntimeServer, context: 
     scaled = replace(context, scaled_elsewhere=dict.fromkeys(names, "1"))
     for deployment in of_kind("Deployment", render(suspended, scaled)):
         assert deployment["spec"]["replicas"] == 0
+
+
+@given(runtime_servers, contexts, st.sampled_from([None, "another"]))
+def test_what_would_undo_a_scale_is_what_is_rendered_without_a_number_once_the_scale_is_known(
+    server: RuntimeServer, context: RenderContext, asked: str | None
+) -> None:
+    fields: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
+    entry = {"manager": "keda", "operation": "Update", "subresource": "scale", "fieldsV1": fields}
+    for deployment in of_kind("Deployment", render(server, context)):
+        metadata = deployment["metadata"]
+        annotations = {**metadata["annotations"], **({REPLICAS_ASKED: asked} if asked else {})}
+        live = {"metadata": {**metadata, "annotations": annotations, "managedFields": [entry]}}
+        undone = may_undo_scale(deployment, server) and undoes_scale(deployment, live)
+        known = replace(context, scaled_elsewhere=scaled_elsewhere([live]))
+        again = only("Deployment", render(server, known), metadata["name"])
+        assert undone == ("replicas" in deployment["spec"] and "replicas" not in again["spec"])
 
 
 @given(runtime_servers, contexts)
