@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from kit.faults.api_server_proxy import ApiServerProxy, Fault
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually
-from kit.kubernetes.lab import Lab
+from kit.kubernetes.lab import AER, Lab
+from kit.kubernetes.operator_process import StartOperator
 
 DRIVER = "gpu.example.com"
 API = "/apis/resource.k8s.io/v1"
@@ -110,3 +112,23 @@ def test_pods_claim_by_a_template_of_the_user_which_may_be_missing(own_lab: Lab,
     lab.kubernetes.create({**head, "spec": {"spec": {"devices": {"requests": [request]}}}})
     eventually(lambda: allocated(lab) == [["large", "small"]] and not message(lab), seconds=120)
     assert not lab.parts("ResourceClaimTemplate")
+
+
+def test_without_the_api_such_an_executor_has_no_pods_the_others_do_and_the_status_says_why(
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+) -> None:
+    # As Kubernetes answers before 1.34, which the oldest one that we support is.
+    path = "^/apis/resource.k8s.io/v1$"
+    proxy.inject(Fault(method="GET", path=path, times=None, status=404, reason="NotFound"))
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig))
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply(executors=[AER, executor({"deviceClassName": DRIVER})])
+    degraded = eventually(lambda: (c := lab.condition("Degraded")) and c["reason"] == "ClaimApiMissing" and c)
+    assert degraded["status"] == "True"
+    assert "this cluster does not serve resource.k8s.io/v1" in degraded["message"]
+    assert lab.condition("Progressing")["status"] == "False"
+    eventually(lambda: set(lab.parts("Deployment")) == {"api", "executor-aer"})
+    lab.apply(executors=[AER, {"name": "gpu", "type": "own", "gpu": {}}])
+    eventually(lambda: set(lab.parts("Deployment")) == {"api", "executor-aer", "executor-gpu"})
+    eventually(lambda: lab.condition("Degraded").get("reason") != "ClaimApiMissing")
