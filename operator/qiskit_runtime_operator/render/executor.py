@@ -7,6 +7,7 @@ https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocat
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final
 
@@ -25,6 +26,9 @@ from qiskit_runtime_operator.resource.names import (
 )
 from qiskit_runtime_operator.resource.ports import EXECUTOR_PORT, INTERNAL_PORT, service_ports
 
+# The executor whose library is published for one kind of processor alone.
+_ON_AMD64: Final = "qsim"
+_ARCHITECTURE: Final = "kubernetes.io/arch"
 # The executor whose states can be spread over several GPUs, and its options that enlarge them.
 _SPREADING: Final = "custatevec"
 _ENLARGING: Final = {"devices", "host_qubits", "processes"}
@@ -61,7 +65,7 @@ def executor_deployment(server: RuntimeServer, executor: Executor, context: Rend
     pods = Pods(
         name=executor_name(server.name, executor.name),
         selector=executor_selector(server, executor),
-        workload=executor,
+        workload=_placed(executor),
         image=_image(server, executor, context),
         args=_arguments(executor),
         port=EXECUTOR_PORT,
@@ -84,6 +88,13 @@ def can_claim(executor: Executor, context: RenderContext) -> bool:
     """Tell whether an executor can claim its GPUs, if it does: Kubernetes has to serve the API."""
     claims = executor.gpu is not None and executor.gpu.claims is not None
     return not claims or OptionalApi.RESOURCE_CLAIM_TEMPLATE in context.apis
+
+
+def _placed(executor: Executor) -> Executor:
+    """Return an executor with the nodes that its pods can run on, where it matters."""
+    if executor.kind != _ON_AMD64:
+        return executor
+    return replace(executor, node_selector={_ARCHITECTURE: "amd64", **executor.node_selector})
 
 
 def _image(server: RuntimeServer, executor: Executor, context: RenderContext) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qiskit_runtime_server.executors.aer import AerExecutor
     from qiskit_runtime_server.executors.base import BaseExecutor
     from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
+    from qiskit_runtime_server.executors.qsim.executor import QsimExecutor
     from qiskit_runtime_server.messages.messages import Capabilities
     from qiskit_runtime_server.simulation.contract import BitTensor, ExpectationTask, SampleTask
 
@@ -28,6 +29,7 @@ __all__ = [
     "InvalidInputError",
     "JobError",
     "OutOfMemoryError",
+    "QsimExecutor",
     "SampleTask",
     "UnsupportedOptionError",
 ]
@@ -43,6 +45,7 @@ _MODULES: Final = {
     "InvalidInputError": "errors",
     "JobError": "errors",
     "OutOfMemoryError": "errors",
+    "QsimExecutor": "executors.qsim.executor",
     "SampleTask": "simulation.contract",
     "UnsupportedOptionError": "errors",
 }

@@ -115,7 +115,7 @@ class PreparedDevice:
         """
         found: dict[tuple[object, ...], Plan] = {}
         for plan in self.plans:
-            key = plan.qubits, plan.method, plan.noise
+            key = plan.qubits, plan.method, plan.noise, plan.simulator
             if key not in found or plan.truncation_error > found[key].truncation_error:
                 found[key] = plan
         self.plans.clear()

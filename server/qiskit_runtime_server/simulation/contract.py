@@ -107,6 +107,7 @@ class Offer:
         memory_bytes: What it takes beside the bits.
         truncation: To be given back with the task; None if the simulation is exact.
         truncation_error: The total variation by which truncation may change the outcomes' distribution.
+        simulator: Which one of several it is that a simulator chooses from, as results call it; empty if it is the one.
     """
 
     method: str
@@ -114,6 +115,7 @@ class Offer:
     memory_bytes: int
     truncation: Truncation | None = None
     truncation_error: float = 0.0
+    simulator: str = ""
 
 
 class Simulator:

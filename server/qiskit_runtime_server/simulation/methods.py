@@ -145,6 +145,7 @@ class Methods:
             seconds=offer.seconds,
             memory_bytes=offer.memory_bytes,
             truncation_error=offer.truncation_error,
+            simulator=offer.simulator,
         )
         return Part(rows=rows, plan=plan, truncation=offer.truncation)
 

@@ -37,6 +37,7 @@ class Plan:
         truncation_error: By how much truncation may change results: the distribution of the outcomes in total variation
             or, of Pauli propagation, each expectation value of a Pauli operator.
         bounded: Whether that is a bound, and no estimate.
+        simulator: As in `Offer`.
     """
 
     qubits: tuple[int, ...]
@@ -46,6 +47,7 @@ class Plan:
     memory_bytes: int = 0
     truncation_error: float = 0.0
     bounded: bool = True
+    simulator: str = ""
 
     @property
     def approximates(self) -> bool:
@@ -60,12 +62,14 @@ class Plan:
             "noise": str(self.noise),
             "truncation_error": self.truncation_error,
             **({} if self.bounded else {"truncation_error_is": "estimate"}),
+            **({"simulator": self.simulator} if self.simulator else {}),
         }
 
     def __str__(self) -> str:
         """Return the plan as a line of a job's log has it."""
         count = len(self.qubits)
-        what = f"{count} qubit{'s' * (count != 1)} by {self.method}"
+        by = f" on {self.simulator}" if self.simulator else ""
+        what = f"{count} qubit{'s' * (count != 1)} by {self.method}{by}"
         errors = ", errors twirled over the Pauli operators" if self.noise is Noise.TWIRLED else ""
         if self.truncation_error > 0:
             kind = "at most" if self.bounded else "about"

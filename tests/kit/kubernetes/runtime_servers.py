@@ -125,7 +125,7 @@ _executor = st.fixed_dictionaries(
     {"name": _names},
     optional={
         **_workload,
-        "type": st.sampled_from(["aer", "custatevec", "own"]),
+        "type": st.sampled_from(["aer", "qsim", "custatevec", "own"]),
         "image": st.just("registry.test/own:3"),
         "options": st.dictionaries(_names, st.booleans() | st.integers(0, 9) | _names, max_size=2),
         "slots": st.integers(1, 8),
@@ -248,7 +248,7 @@ def _allowed(rest: dict[str, Any], exposure: dict[str, Any]) -> dict[str, Any]:
     spec = {**rest, **exposure}
     for executor in spec["executors"]:
         kind = executor.setdefault("type", "own")
-        if kind == "aer":
+        if kind in {"aer", "qsim"}:
             executor.pop("gpu", None)
         if kind == "custatevec":
             executor.setdefault("gpu", {})

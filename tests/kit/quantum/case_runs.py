@@ -17,6 +17,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from kit.quantum.circuit_shrinking import Path, smaller
 from kit.quantum.exact_reference import distribution
 from kit.quantum.goodness_of_fit import impossible, p_value, too_often
+from kit.quantum.qsim_alone import TESTED, QsimAlone
 from kit.quantum.random_circuits import RandomCase, random_case
 from qiskit_runtime_server.errors import InternalError, JobError
 from qiskit_runtime_server.executors.aer import AerExecutor
@@ -25,7 +26,7 @@ from qiskit_runtime_server.executors.base import BaseExecutor, SampleTask
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.simulation.statevector.numpy_states import NumPyStates
 
-EXECUTORS = ("aer", "custatevec", "aer-alone")
+EXECUTORS = ("aer", "custatevec", "aer-alone", *(("qsim-alone",) if TESTED else ()))
 FALSE_ALARM = 1e-6
 
 
@@ -55,6 +56,8 @@ def executor(name: str) -> BaseExecutor:
     """Return one of `EXECUTORS`, small enough for a test."""
     if name == "custatevec":
         return CuStateVecExecutor(states=NumPyStates(memory_bytes=2**28), precision="double")
+    if name == "qsim-alone":
+        return QsimAlone(threads=1, memory_bytes=2**30)
     kind = AerExecutor if name == "aer" else AerAlone
     return kind(threads=1, memory_bytes=2**30)
 

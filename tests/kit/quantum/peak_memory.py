@@ -16,7 +16,8 @@ from qiskit_aer.noise import NoiseModel, amplitude_damping_error, depolarizing_e
 
 from qiskit_runtime_server.errors import JobError
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.executors.base import SampleTask
+from qiskit_runtime_server.executors.base import BaseExecutor, SampleTask
+from qiskit_runtime_server.executors.qsim.executor import QsimExecutor
 
 SHOTS = 3
 
@@ -68,6 +69,8 @@ CASES: Mapping[str, tuple[Callable[[int], QuantumCircuit], bool]] = {
     "trajectories": (mesh, True),
     "interpreter": (decided, False),
     "interpreter with errors": (decided, True),
+    "state vector on qsim": (mesh, False),
+    "trajectories on qsim": (mesh, True),
 }
 """The circuit of so many qubits, and whether it has errors."""
 
@@ -80,7 +83,8 @@ def main(name: str, num_qubits: int, limit: int) -> None:
     build, errs = CASES[name]
     circuit = build(num_qubits)
     noise = damped() if errs else None
-    executor = AerExecutor(memory_bytes=limit, threads=1)
+    kind = QsimExecutor if name.endswith("qsim") else AerExecutor
+    executor = kind(memory_bytes=limit, threads=1)
     small = build(4 if name != "ideal probabilities" else 13)
     run(executor, small, noise)
     Path("/proc/self/clear_refs").write_text("5")
@@ -94,7 +98,7 @@ def main(name: str, num_qubits: int, limit: int) -> None:
     print(json.dumps({"peak": int(status["VmHWM"].split()[0]) * 1024 - before}))
 
 
-def run(executor: AerExecutor, circuit: QuantumCircuit, noise: NoiseModel | None) -> None:
+def run(executor: BaseExecutor, circuit: QuantumCircuit, noise: NoiseModel | None) -> None:
     bits = executor.sample(
         SampleTask(
             circuit=circuit,

@@ -118,7 +118,7 @@ class AerExecutor(BaseExecutor):
         Raises:
             CircuitTooLargeError: If no method can hold the circuit's state.
         """
-        stabilized = self._stabilized_rows(task).all()
+        stabilized = self.stabilized_rows(task).all()
         seconds = stabilizer_seconds(task) if stabilized else dense_seconds(task.circuit, task.shots)
         if not (stabilized and task.noise is None):
             exact = self._exact_offer(task, seconds)
@@ -231,7 +231,7 @@ class AerExecutor(BaseExecutor):
             return self._sampled(
                 task, _MPS_OF_AER, seconds_of(task.truncation.bond, task.shots * length_of(task.circuit))
             )
-        stabilized = self._stabilized_rows(task)
+        stabilized = self.stabilized_rows(task)
         if not stabilized.any():
             return self._dense(task)
         bits = np.empty((len(task.seeds), task.shots, task.circuit.num_clbits), dtype=np.bool_)
@@ -242,8 +242,8 @@ class AerExecutor(BaseExecutor):
                 )
         return bits
 
-    def _stabilized_rows(self, task: SampleTask) -> NDArray[np.bool_]:
-        """Return which rows a stabilizer simulation may run, and is worth while for."""
+    def stabilized_rows(self, task: SampleTask) -> NDArray[np.bool_]:
+        """Return which rows a stabilizer simulation may run, and is worth while for; shape ``(rows,)``."""
         if task.circuit.num_qubits < _STABILIZER_QUBITS or obstacle(task.circuit) is not None:
             return np.zeros(len(task.seeds), dtype=np.bool_)
         return clifford_rows(task.circuit, task.parameter_values, task.noise)

@@ -265,6 +265,30 @@ def test_large_states_are_spread_over_the_gpus_that_a_pod_has(
     assert (json.loads(given) if given else None) == (options and {"custatevec": options})
 
 
+@pytest.mark.parametrize(
+    ("executor", "nodes"),
+    [
+        ({"name": "qsim"}, {"kubernetes.io/arch": "amd64"}),
+        ({"name": "fast", "type": "qsim", "nodeSelector": {"pool": "a"}}, {"kubernetes.io/arch": "amd64", "pool": "a"}),
+        ({"name": "aer", "nodeSelector": {"pool": "a"}}, {"pool": "a"}),
+        ({"name": "aer"}, None),
+    ],
+)
+def test_pods_of_qsim_run_where_its_library_does(executor: dict[str, Any], nodes: dict[str, str] | None) -> None:
+    manifests = render(runtime_server({"executors": [executor]}), CONTEXT)
+    pods = only("Deployment", manifests, f"lab-executor-{executor['name']}")["spec"]["template"]["spec"]
+    assert pods.get("nodeSelector") == nodes
+
+
+def test_options_of_qsim_go_to_qsim() -> None:
+    options = {"max_fused_gate_size": 3, "threads": 2}
+    manifests = render(runtime_server({"executors": [{"name": "fast", "type": "qsim", "options": options}]}), CONTEXT)
+    container = server_container(only("Deployment", manifests, "lab-executor-fast")["spec"]["template"]["spec"])
+    given = {variable["name"]: variable.get("value") for variable in container["env"]}["QRS_EXECUTOR_OPTIONS"]
+    assert json.loads(given) == {"qsim": options}
+    assert container["args"][:2] == ["executor", "qsim"]
+
+
 def test_a_gpu_pool_rolls_within_the_gpus_that_it_has() -> None:
     manifests = render(runtime_server({"executors": [dict(AER), {**GPU, "gpu": {"count": 2}}]}), CONTEXT)
     gpu = only("Deployment", manifests, "lab-executor-custatevec")["spec"]

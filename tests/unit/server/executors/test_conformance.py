@@ -11,9 +11,11 @@ from qiskit.circuit import QuantumCircuit
 
 from kit.quantum.custatevec_twin import Twin
 from kit.quantum.plain_executor import PlainExecutor
+from kit.quantum.qsim_alone import QsimAlone, needs_qsim
 from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.executors.qsim.executor import QsimExecutor
 from qiskit_runtime_server.testing import ExecutorConformance
 
 T = TypeVar("T")
@@ -24,6 +26,20 @@ class TestAer(ExecutorConformance):
     @pytest.fixture
     def executor(self) -> BaseExecutor:
         return AerExecutor().fitted(memory_bytes=2**28, threads=1)
+
+
+@needs_qsim
+class TestQsim(ExecutorConformance):
+    @pytest.fixture
+    def executor(self) -> BaseExecutor:
+        return QsimExecutor().fitted(memory_bytes=2**28, threads=1)
+
+
+@needs_qsim
+class TestQsimAlone(ExecutorConformance):
+    @pytest.fixture
+    def executor(self) -> BaseExecutor:
+        return QsimAlone().fitted(memory_bytes=2**28, threads=2)
 
 
 class TestCuStateVecOnNumPy(ExecutorConformance):

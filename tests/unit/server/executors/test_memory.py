@@ -11,6 +11,7 @@ import pytest
 
 from kit import environment
 from kit.quantum import peak_memory
+from kit.quantum.qsim_alone import needs_qsim
 
 MIB = 2**20
 FIXED = 16 * MIB
@@ -34,6 +35,10 @@ FIXED = 16 * MIB
         ("interpreter", 18, 21 * MIB),
         ("interpreter", 20, 81 * MIB),
         ("interpreter with errors", 14, 5 * MIB),
+        # Half of what Aer takes, and three states of it along trajectories.
+        pytest.param("state vector on qsim", 22, 36 * MIB, marks=needs_qsim),
+        pytest.param("state vector on qsim", 24, 143 * MIB, marks=needs_qsim),
+        pytest.param("trajectories on qsim", 20, 27 * MIB, marks=needs_qsim),
     ],
 )
 def test_a_simulation_keeps_to_its_limit(case: str, num_qubits: int, limit: int) -> None:

@@ -1,0 +1,26 @@
+"""About how many seconds qsim takes, and how much memory."""
+
+from typing import Final
+
+from qiskit.circuit import QuantumCircuit
+
+from qiskit_runtime_server.executors.qsim.library import AMPLITUDE_BYTES
+
+# To start; for an instruction to be written; and for each of its 2^n numbers, on one core.
+_SECONDS_PER_RUN: Final = 2e-3
+_SECONDS_PER_INSTRUCTION: Final = 8e-6
+_SECONDS_PER_NUMBER: Final = 1.5e-10
+
+# What is evolved, what it becomes, and what other shots go on from.
+_STATES_OF_TRAJECTORIES: Final = 3
+
+
+def seconds_of(circuit: QuantumCircuit, evolutions: int) -> float:
+    """Return about how long so many evolutions of a circuit take; it has no loops."""
+    instruction: float = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
+    return _SECONDS_PER_RUN + evolutions * len(circuit.data) * instruction
+
+
+def bytes_of(num_qubits: int, *, once: bool) -> int:
+    """Return what states take, if they are evolved `once` for all shots, or along trajectories."""
+    return (1 if once else _STATES_OF_TRAJECTORIES) * AMPLITUDE_BYTES << num_qubits
