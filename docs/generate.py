@@ -61,7 +61,9 @@ def _settings_table(settings: type[BaseSettings]) -> Iterator[str]:
     yield "| variable | default | meaning |"
     yield "|---|---|---|"
     prefix = settings.model_config["env_prefix"]
-    for name, field in settings.model_fields.items():
+    # Fields of the class that others are made from come first there, and last here.
+    own = settings.__annotations__
+    for name, field in sorted(settings.model_fields.items(), key=lambda item: item[0] not in own):
         default = "required" if field.is_required() else _default(name, field.default)
         meaning = " ".join((field.description or "").split())
         yield f"| `{prefix}{name.upper()}` | {default} | {meaning} |"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qiskit_runtime_server.command_line import people
 from qiskit_runtime_server.command_line.accounts import accounts
 from qiskit_runtime_server.command_line.extras import explained
 from qiskit_runtime_server.command_line.help import SettingsCommand
@@ -29,6 +30,8 @@ cli = typer.Typer(
     help="A self-hosted Qiskit Runtime: unmodified qiskit-ibm-runtime clients submit jobs, simulators run them.",
 )
 cli.add_typer(accounts, name="accounts")
+for _command in (people.jobs, people.job, people.top, people.cancel):
+    cli.command()(_command)
 
 Url = Annotated[str, typer.Argument(help="Where the server listens, as in http://127.0.0.1:8000.")]
 Token = Annotated[str, typer.Option(help="The account's token; anything will do for an anonymous server.")]

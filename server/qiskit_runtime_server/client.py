@@ -81,7 +81,7 @@ def sign_in(url: str, token: str) -> str:
     address = address_of(url)
     try:
         answer = httpx.post(
-            f"{address}/identity/token", data={"apikey": token}, timeout=_PATIENCE, verify=_trusted_authorities()
+            f"{address}/identity/token", data={"apikey": token}, timeout=_PATIENCE, verify=trusted_authorities()
         )
         document = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else {}
     except httpx.TimeoutException as error:
@@ -102,7 +102,7 @@ def sign_in(url: str, token: str) -> str:
     )
 
 
-def _trusted_authorities() -> ssl.SSLContext | bool:
+def trusted_authorities() -> ssl.SSLContext | bool:
     """Return what the client library would trust, which goes by another variable than httpx."""
     file = os.environ.get(_AUTHORITIES)
     return ssl.create_default_context(cafile=file) if file else True

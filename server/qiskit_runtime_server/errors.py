@@ -30,6 +30,7 @@ ServerError
 │   └── InternalError          a mistake of ours or of the simulator; its process serves no other job
 ├── UnavailableError           the same request may succeed later
 │   ├── BusyError              too much is on its way through this process
+│   ├── IssuerUnavailableError who has issued a token cannot be asked about it
 │   └── StoreUnavailableError  the database is away
 │       └── StoreFullError     the database has no room
 ├── InjectedError              a fault that was asked for: `status` is its answer
@@ -205,6 +206,10 @@ class UnavailableError(ServerError):
 
 class BusyError(UnavailableError):
     """Too much is on its way through this process at the moment."""
+
+
+class IssuerUnavailableError(UnavailableError):
+    """Who has issued a token cannot be asked about it, so that it is neither right nor wrong."""
 
 
 class StoreUnavailableError(UnavailableError):

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them: `50Gi`, `500M`, `30d`, `1h30m`; plain numbers are bytes and seconds."""
+"""Sizes, durations and lists as people write them: `50Gi`, `1h30m`, `one two`; plain numbers are bytes and seconds."""
 
 import re
 from contextlib import suppress
@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic_settings import NoDecode
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kKMGTPE])(i?))?B?")
 _POWERS: Final = "kMGTPE"
@@ -64,6 +65,18 @@ def _whole_seconds(value: object) -> object:
     return int(read.total_seconds()) if isinstance(read, timedelta) else read
 
 
+def words_in(text: str) -> list[str]:
+    """Return the words of a text."""
+    return text.replace(",", " ").split()
+
+
+def _words(value: object) -> object:
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return value
+    return tuple(word for part in parts for word in words_in(str(part)))
+
+
 Bytes = Annotated[int, Field(gt=0), BeforeValidator(_bytes)]
 """A size of at least one byte; `Ki`, `Mi` and so on are powers of 1024, `k`, `M` and so on of 1000."""
 
@@ -75,3 +88,6 @@ Period = Annotated[timedelta, Field(gt=timedelta()), BeforeValidator(_duration)]
 
 WholeSeconds = Annotated[int, Field(gt=0), BeforeValidator(_whole_seconds)]
 """A duration as a number of seconds, at least one."""
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+"""Separated by blanks or commas."""

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
+from qiskit_runtime_server.auth_settings import AuthSettings
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.lines import LogFormat
-from qiskit_runtime_server.quantities import Bytes, Duration, Period, WholeSeconds
+from qiskit_runtime_server.quantities import Bytes, Duration, Period, WholeSeconds, Words, words_in
 
 _PREFIX: Final = "QRS_"
 
 # What a setting was called before; still read, with a warning.
 _FORMER_NAMES: Final = {"QRS_MEMORY_BYTES": "QRS_MEMORY"}
+
+# What the commands for people read; they say nothing to a server.
+_OF_COMMANDS: Final = frozenset({"QRS_URL", "QRS_TOKEN"})
 
 # Less than this is a slip: `QRS_RETAIN_BYTES=50` that should have been `50Gi` would remove nearly every job.
 _LEAST_RETAINED_BYTES: Final = 2**20
@@ -34,22 +38,11 @@ _OPTIONS_EXAMPLE: Final = '{"custatevec": {"precision": "double"}}'
 logger = logging.getLogger(__name__)
 
 
-def _words_in(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _words(value: object) -> object:
-    parts = [value] if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple):
-        return value
-    return tuple(word for part in parts for word in _words_in(str(part)))
-
-
 def _aliases(value: object) -> object:
     if not isinstance(value, str):
         return value
     found: dict[str, str] = {}
-    for word in _words_in(value):
+    for word in words_in(value):
         name, _, target = word.partition("=")
         if not name or not target:
             raise ValueError(f"{word!r} names no backend, as in {_ALIASES_EXAMPLE}")
@@ -82,11 +75,7 @@ def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-# Separated by blanks or commas.
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-
-
-class Settings(BaseSettings):
+class Settings(AuthSettings):
     """What can be set."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -391,7 +380,7 @@ def _by_former_names(given: dict[str, Any]) -> dict[str, str]:
 
 
 def _refuse_unknown() -> None:
-    known = {*variables(), *_FORMER_NAMES}
+    known = {*variables(), *_FORMER_NAMES, *_OF_COMMANDS}
     for name in sorted(os.environ):
         if name.upper().startswith(_PREFIX) and name.upper() not in known:
             nearest = get_close_matches(name.upper(), variables(), n=2)
@@ -407,7 +396,7 @@ def forget_secrets() -> None:
     """Remove the secrets from this process's environment, which processes that it starts inherit."""
     secrets = {
         f"{_PREFIX}{name.upper()}" for name, field in Settings.model_fields.items() if _is_secret(field.annotation)
-    }
+    } | {"QRS_TOKEN"}
     for name in [name for name in os.environ if name.upper() in secrets]:
         del os.environ[name]
 

@@ -18,6 +18,7 @@ from qiskit_runtime_operator.resource.model import RuntimeServer
 from qiskit_runtime_operator.settings import Settings
 
 EVERYTHING = {
+    "rbac": {"tokenReviewers": ["labs/lab", "class/one"]},
     "monitoringNamespaces": ["monitoring", "keda"],
     "images": {"registry": "registry.test/qiskit", "pullSecrets": ["pull"]},
 }
@@ -55,6 +56,8 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
         ({"logLevel": "loud"}, "must be one of"),
         ({"images": {"tag": 1.5}}, "got number, want"),
         ({"images": {"digests": {"api": "sha256:12"}}}, "does not match pattern"),
+        ({"rbac": {"tokenReviewers": ["lab"]}}, "does not match pattern"),
+        ({"rbac": {"tokenReviewers": ["labs/*"]}}, "does not match pattern"),
         ({"settings": {"RESYNC": "600"}}, "does not match pattern"),
         ({"settings": {"QRO_NAMESPACE": "lab"}}, "'not' failed"),
         ({"extraEnv": [{"name": "QRO_RESYNC", "value": "600"}]}, "'not' failed"),
@@ -141,6 +144,20 @@ def test_no_right_is_given_by_a_wildcard_and_none_to_change_rights(
     cluster_wide = {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "ClusterRole"}
     assert ("rel-qiskit-runtime-operator" in cluster_wide) is not bool(namespaces)
     assert "rel-qiskit-runtime-operator-crds" in cluster_wide
+
+
+def test_only_the_apis_that_are_named_may_review_tokens(helm: Path, tmp_path: Path) -> None:
+    name = "-token-reviewer"
+    assert not [item for item in rendered(helm, tmp_path) if item["metadata"]["name"].endswith(name)]
+    made = [item for item in rendered(helm, tmp_path, EVERYTHING) if item["metadata"]["name"].endswith(name)]
+    role, binding = made
+    assert role["rules"] == [
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+    ]
+    assert [(subject["namespace"], subject["name"]) for subject in binding["subjects"]] == [
+        ("labs", "lab-api"),
+        ("class", "one-api"),
+    ]
 
 
 def test_every_kind_that_is_rendered_can_be_written(helm: Path, tmp_path: Path) -> None:

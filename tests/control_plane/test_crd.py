@@ -36,6 +36,9 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     },
     "give either sqlite or postgresql": {"database": {"sqlite": {}, **POSTGRESQL}},
     "with tokensSecretRef nobody is anonymous": {"auth": {"anonymous": True, "tokensSecretRef": {"name": "tokens"}}},
+    "with kubernetes, oidc or jupyterHub nobody is anonymous": {
+        "auth": {"anonymous": True, "kubernetes": {"audience": "https://lab.example.org"}}
+    },
     "names of settings begin with QRS_": {"api": {"settings": {"LANG": "C"}}},
     "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
     "an alias in backends.aliases stands for a backend": {"backends": {"aliases": {"exam": "fake_lima@gpu"}}},
@@ -84,6 +87,13 @@ OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
     "spec.executors in body should have at least 1 items": {"executors": []},
     "spec.executors[0].name": {"executors": [{"name": "Aer"}]},
     "spec.executors[0].autoscale.maxReplicas": {"executors": [{**AER, "autoscale": {}}]},
+    "spec.auth.kubernetes.audience: Required": {"auth": {"kubernetes": {}}},
+    "spec.auth.oidc.audience: Required": {"auth": {"oidc": {"issuer": "https://id.example.org"}}},
+    "spec.auth.oidc.issuer": {"auth": {"oidc": {"issuer": "http://id.example.org", "audience": "lab"}}},
+    "spec.auth.oidc.algorithms[0]": {
+        "auth": {"oidc": {"issuer": "https://id.example.org", "audience": "lab", "algorithms": ["HS256"]}}
+    },
+    "spec.auth.jupyterHub.url": {"auth": {"jupyterHub": {"url": "hub:8081"}}},
     "spec.executors[0].slots": {"executors": [{**AER, "slots": 0}]},
     "spec.executors[0].resources.limits.cpu": {"executors": [{**AER, "resources": {"limits": {"cpu": "two"}}}]},
     "spec.database.sqlite.storage": {"database": {"sqlite": {"storage": "large"}}},

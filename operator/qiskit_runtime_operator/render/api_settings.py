@@ -1,5 +1,6 @@
 """What the pods of the api are told: settings, secrets and volumes."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -17,6 +18,12 @@ _DATA: Final = "/var/lib/qiskit-runtime-server"
 _DATABASE: Final = "/etc/qiskit-runtime-server/database"
 _DIRECT_DATABASE: Final = "/etc/qiskit-runtime-server/database-direct"
 _TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
+_KUBERNETES: Final = "/etc/qiskit-runtime-server/kubernetes"
+_TOKEN: Final = "token"  # noqa: S105 - the name of a file
+_AUTHORITIES: Final = "ca.crt"
+# In every namespace: the authorities that sign the API server's certificate.
+_AUTHORITIES_CONFIG_MAP: Final = "kube-root-ca.crt"
+_TOKEN_SECONDS: Final = 3600
 
 
 def settings(server: RuntimeServer, context: RenderContext) -> dict[str, str]:
@@ -32,7 +39,7 @@ def settings(server: RuntimeServer, context: RenderContext) -> dict[str, str]:
         **_further_names(server),
         **_on_demand(server),
         **snapshot_settings(server),
-        **_access_settings(server),
+        **auth_settings(server),
         **_database_settings(server),
     }
 
@@ -67,18 +74,7 @@ def stop_delay(server: RuntimeServer) -> timedelta:
 
 def api_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
     """Return the volumes: data or the database's URLs, tokens, and devices of the user's own."""
-    return *_data(server), *_database_urls(server), *_tokens(server), *snapshot_volumes(server)
-
-
-def _access_settings(server: RuntimeServer) -> dict[str, str]:
-    return {"QRS_TOKENS": _TOKENS} if server.spec.auth.tokens_secret_ref else {"QRS_ANONYMOUS": "true"}
-
-
-def _tokens(server: RuntimeServer) -> tuple[Volume, ...]:
-    secret = server.spec.auth.tokens_secret_ref
-    return (
-        () if secret is None else (Volume(name="tokens", path=_TOKENS, source={"secret": {"secretName": secret.name}}),)
-    )
+    return *_data(server), *_database_urls(server), *auth_volumes(server), *snapshot_volumes(server)
 
 
 def _database_settings(server: RuntimeServer) -> dict[str, str]:
@@ -112,3 +108,54 @@ def _data(server: RuntimeServer) -> tuple[Volume, ...]:
         return ()
     claim = {"persistentVolumeClaim": {"claimName": data_name(server.name)}}
     return (Volume(name="data", path=_DATA, source=claim, read_only=False),)
+
+
+def auth_settings(server: RuntimeServer) -> dict[str, str]:
+    """Return the variables that say whose tokens are accepted."""
+    auth = server.spec.auth
+    if auth.tokens_secret_ref is None and not auth.asks_others:
+        return {"QRS_ANONYMOUS": "true"}
+    tokens = {} if auth.tokens_secret_ref is None else {"QRS_TOKENS": _TOKENS}
+    return {**tokens, **_kubernetes(server), **_oidc(server), **_jupyterhub(server)}
+
+
+def auth_volumes(server: RuntimeServer) -> Iterator[Volume]:
+    """Yield the folder of tokens, and what the api needs to ask the API server about tokens."""
+    auth = server.spec.auth
+    if auth.tokens_secret_ref is not None:
+        yield Volume(name="tokens", path=_TOKENS, source={"secret": {"secretName": auth.tokens_secret_ref.name}})
+    if auth.kubernetes is not None:
+        token = {"serviceAccountToken": {"path": _TOKEN, "expirationSeconds": _TOKEN_SECONDS}}
+        authorities = {"name": _AUTHORITIES_CONFIG_MAP, "items": [{"key": _AUTHORITIES, "path": _AUTHORITIES}]}
+        sources = [token, {"configMap": authorities}]
+        yield Volume(name="kubernetes", path=_KUBERNETES, source={"projected": {"sources": sources}})
+
+
+def _kubernetes(server: RuntimeServer) -> dict[str, str]:
+    kubernetes = server.spec.auth.kubernetes
+    if kubernetes is None:
+        return {}
+    return {
+        "QRS_AUTH_KUBERNETES_AUDIENCE": kubernetes.audience,
+        "QRS_AUTH_KUBERNETES_NAMESPACES": " ".join(kubernetes.namespaces or (server.namespace,)),
+        "QRS_AUTH_KUBERNETES_TOKEN_FILE": f"{_KUBERNETES}/{_TOKEN}",
+        "QRS_AUTH_KUBERNETES_CA": f"{_KUBERNETES}/{_AUTHORITIES}",
+    }
+
+
+def _oidc(server: RuntimeServer) -> dict[str, str]:
+    oidc = server.spec.auth.oidc
+    if oidc is None:
+        return {}
+    return {
+        "QRS_AUTH_OIDC_ISSUER": oidc.issuer,
+        "QRS_AUTH_OIDC_AUDIENCE": oidc.audience,
+        "QRS_AUTH_OIDC_ACCOUNT_CLAIM": oidc.account_claim,
+        "QRS_AUTH_OIDC_GROUPS_CLAIM": oidc.groups_claim,
+        "QRS_AUTH_OIDC_ALGORITHMS": " ".join(oidc.algorithms),
+    }
+
+
+def _jupyterhub(server: RuntimeServer) -> dict[str, str]:
+    hub = server.spec.auth.jupyter_hub
+    return {} if hub is None else {"QRS_AUTH_JUPYTERHUB_URL": hub.url, "QRS_AUTH_JUPYTERHUB_SCOPE": hub.scope}

@@ -21,8 +21,9 @@ def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifes
 
 def _api_rules(server: RuntimeServer, context: RenderContext) -> Manifest:
     ingress = [{"ports": [_tcp(API_PORT)]}, *_internal(context.operator_namespace, *context.monitoring_namespaces)]
-    if server.spec.database.postgresql:
-        # Where the database is only its URL says, which is in a Secret: what goes out stays open.
+    if server.spec.database.postgresql or server.spec.auth.asks_others:
+        # Where the database is only its URL says, which is in a Secret, and those who vouch for users may be anywhere:
+        # what goes out stays open.
         return {"policyTypes": ["Ingress"], "ingress": ingress}
     to_executors = {
         "to": [{"podSelector": {"matchLabels": executors_selector(server)}}],

@@ -36,6 +36,8 @@ class Volume:
     def origin(self) -> str:
         """The object that it comes from, as in `Secret lab-tokens`."""
         ((kind, source),) = self.source.items()
+        if kind == "projected":
+            return "ConfigMap kube-root-ca.crt"
         return (
             f"{kind[0].upper()}{kind[1:]} {source.get('name') or source.get('secretName') or source.get('claimName')}"
         )

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from qiskit_runtime_operator.errors import InvalidSpecError
+from qiskit_runtime_operator.resource.auth import Auth
 from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, PAUSED, RECONCILE, Key, executor_name
 from qiskit_runtime_operator.resource.pod_template import STRICT, PodPart, PodTemplate
 from qiskit_runtime_operator.resource.quantities import canonical
@@ -223,21 +224,6 @@ class Database:
 
     sqlite: Sqlite | None = None
     postgresql: Postgresql | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class TokensSecret:
-    """A Secret with one key per account."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
-class Auth:
-    """Who may use the server; anybody who reaches it unless there are tokens."""
-
-    tokens_secret_ref: TokensSecret | None = None
-    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

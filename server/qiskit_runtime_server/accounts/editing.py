@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name
 from qiskit_runtime_server.accounts.identity import fingerprint
-from qiskit_runtime_server.accounts.token_folder import ID_LINE, read_tokens
+from qiskit_runtime_server.accounts.principal import LONGEST_NAME, issuer_of_account
+from qiskit_runtime_server.accounts.token_folder import DISABLED, HASHED, ID_LINE, disables, is_disabled, read_tokens
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId
 
@@ -30,7 +31,6 @@ Sections = Mapping[str, Mapping[str, str]]
 # The server passes over hidden files.
 _LOCK: Final = ".lock"
 _NAME_COLUMN: Final = "name"
-_LONGEST_NAME: Final = 63
 _TOKEN_BYTES: Final = 24
 _ID_BYTES: Final = 4
 _OWNER_ONLY: Final = 0o600
@@ -118,6 +118,7 @@ def add_token(folder: Path, name: str) -> str:
     """Return a further token of an account, whose others go on working; errors as those of `rotate`."""
     with _writing(folder):
         _check_there(folder, [name])
+        _check_enabled(folder, [name])
         return _give(folder / name, keep=(folder / name).read_text())
 
 
@@ -129,7 +130,59 @@ def rotate(folder: Path, names: Collection[str]) -> dict[str, str]:
     """
     with _writing(folder):
         _check_there(folder, names)
+        _check_enabled(folder, names)
         return {name: _give(folder / name, keep=_id_line(folder / name)) for name in names}
+
+
+def disable(folder: Path, names: Collection[str]) -> None:
+    """Let nobody sign in as these accounts until they are enabled again; their tokens, jobs and limits stay.
+
+    Accounts of people whom an issuer vouches for get a file that says so.
+
+    Raises:
+        AccountsFileError: If one is not there, and then nothing has changed; or if the folder cannot be written.
+    """
+    with _writing(folder):
+        _check_there(folder, [name for name in names if issuer_of_account(AccountId(name)) is None])
+        for name in names:
+            _check_name(name)
+            lines = _lines(folder / name)
+            kept = [f"{DISABLED} {line}" if line and not line.startswith("#") else line for line in lines]
+            if not any(map(disables, kept)):
+                kept.append(DISABLED)
+            _replace(folder / name, "\n".join(kept) + "\n")
+
+
+def enable(folder: Path, names: Collection[str]) -> None:
+    """Have the tokens of disabled accounts work again; errors as those of `disable`, and if one is not disabled."""
+    with _writing(folder):
+        _check_there(folder, names)
+        for name in names:
+            if not is_disabled(folder / name):
+                raise AccountsFileError(f"{name} is not disabled; nothing was changed.")
+        for name in names:
+            lines = [_enabled(line) for line in _lines(folder / name) if line != DISABLED]
+            if any(lines):
+                _replace(folder / name, "\n".join(lines) + "\n")
+            else:
+                (folder / name).unlink()
+
+
+def hash_tokens(folder: Path) -> list[str]:
+    """Put hashes in the place of tokens that the folder holds as plain text, and return whose they are.
+
+    Raises:
+        AccountsFileError: If the folder cannot be read or written.
+    """
+    with _writing(folder):
+        changed = []
+        for path in sorted(path for path in folder.iterdir() if is_account_name(path.name) and path.is_file()):
+            lines = _lines(path)
+            hashed = [_hashed(line) for line in lines]
+            if hashed != lines:
+                _replace(path, "\n".join(hashed) + "\n")
+                changed.append(path.name)
+        return changed
 
 
 @contextmanager
@@ -151,9 +204,9 @@ def _writing(folder: Path, *, make: bool = False) -> Iterator[None]:
 
 
 def _check_name(name: str) -> None:
-    if not is_account_name(name) or len(name) > _LONGEST_NAME:
+    if not is_account_name(name) or len(name) > LONGEST_NAME:
         raise AccountsFileError(
-            f"No account can be called {name!r}: names have at most {_LONGEST_NAME} letters, digits, dots, underscores "
+            f"No account can be called {name!r}: names have at most {LONGEST_NAME} letters, digits, dots, underscores "
             f"and hyphens, the first a letter or a digit, and are not {FILE_NAME}."
         )
 
@@ -174,10 +227,32 @@ def _id_line(path: Path) -> str:
     return "".join(f"{line.strip()}\n" for line in path.read_text().splitlines() if ID_LINE.match(line.strip()))
 
 
+def _check_enabled(folder: Path, names: Collection[str]) -> None:
+    for name in names:
+        if is_disabled(folder / name):
+            raise AccountsFileError(f"{name} is disabled: enable it first; nothing was changed.")
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _enabled(line: str) -> str:
+    return line.removeprefix(DISABLED).strip() if disables(line) else line
+
+
+def _hashed(line: str) -> str:
+    """Return a line of an account's file with a hash in the place of a plain token, also of a disabled one."""
+    before, token = f"{DISABLED} " if disables(line) else "", _enabled(line)
+    if not token or token.startswith((HASHED, "#")):
+        return line
+    return f"{before}{HASHED}{fingerprint(token)}"
+
+
 def _give(path: Path, *, keep: str) -> str:
     token = secrets.token_hex(_TOKEN_BYTES)
     before = f"{keep.rstrip()}\n" if keep.strip() else ""
-    _replace(path, f"{before}sha256:{fingerprint(token)}\n")
+    _replace(path, f"{before}{HASHED}{fingerprint(token)}\n")
     return token
 
 

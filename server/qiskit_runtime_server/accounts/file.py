@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, Account, Instance, Role
 from qiskit_runtime_server.accounts.limits import AccountLimits
+from qiskit_runtime_server.accounts.principal import LONGEST_NAME, IssuerName
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId, name_of
 from qiskit_runtime_server.quantities import Bytes
@@ -16,13 +18,15 @@ from qiskit_runtime_server.quantities import Bytes
 FILE_NAME: Final = "accounts.toml"
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_NO_LIMITS: Final = {"role", "instances", "name", "members", "account"}
 
 
 def _unlimited(value: object) -> object:
     return None if value == "unlimited" else value
 
 
-Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=63)]
+Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=LONGEST_NAME)]
+Member = Annotated[str, Field(pattern=f"^({'|'.join(IssuerName)}):.", max_length=512)]
 Count = Annotated[Annotated[int, Field(ge=0, lt=2**31)] | None, BeforeValidator(_unlimited)]
 Size = Annotated[Annotated[Bytes, Field(lt=2**63)] | None, BeforeValidator(_unlimited)]
 Seconds = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
@@ -66,6 +70,27 @@ class _AccountSection(_Defaults):
         return self
 
 
+class _GroupSection(_Defaults):
+    """What people get whom an issuer says to be in one of `members`: an instance called like the group.
+
+    With `account`, they share that account, and all that is said of it.
+    """
+
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+    account: Name | None = None
+    role: Role = Role.USER
+
+    @model_validator(mode="after")
+    def _leave_shared_accounts_alone(self) -> "_GroupSection":
+        if self.account is not None and (more := self.model_fields_set - {"members", "account"}):
+            raise ValueError(f"say {min(more)!r} of the account {self.account!r}, which they share")
+        return self
+
+    def among(self, groups: Collection[str]) -> set[str]:
+        """Return those of the groups whose people are members."""
+        return {group for group in groups if any(_fits(group, member) for member in self.members)}
+
+
 class AccountsFile(BaseModel):
     """The content of the file; without one, all accounts are users with the limits that are by default."""
 
@@ -73,6 +98,7 @@ class AccountsFile(BaseModel):
 
     defaults: _Defaults = _Defaults()
     accounts: dict[Name, _AccountSection] = {}
+    groups: dict[Name, _GroupSection] = {}
 
     @classmethod
     def read(cls, path: Path) -> "AccountsFile":
@@ -103,10 +129,58 @@ class AccountsFile(BaseModel):
             instances=tuple(self._instance(section, instance) for instance in section.instances),
         )
 
-    def _instance(self, account: _AccountSection, instance: _InstanceSection) -> Instance:
+    def outsider(self, account_id: AccountId, groups: Collection[str], ids: Mapping[str, AccountId]) -> Account | None:
+        """Return the account of somebody whom an issuer vouches for; None if they may not use the server.
+
+        Their own section counts first. Else, if there are groups, they have to be in one: the first one says whether
+        they share an account, and all others give an instance each. Any of them makes admins.
+
+        Args:
+            account_id: Of an account of their own.
+            groups: Theirs, each behind the issuer's name and a colon.
+            ids: Of accounts that have one beside their name.
+        """
+        if name_of(account_id) in self.accounts or not self.groups:
+            return self.account(account_id)
+        joined = [(label, group) for label, group in self.groups.items() if group.among(groups)]
+        if not joined:
+            return None
+        if (shared := joined[0][1].account) is not None:
+            return self.account(ids.get(shared, AccountId(shared)))
+        return self._of_groups(account_id, [(label, group) for label, group in joined if group.account is None])
+
+    def any_outsider(self, account_id: AccountId) -> Account | None:
+        """Return an account as if its owner were in all groups: for jobs, whose instance says in which they were."""
+        if name_of(account_id) in self.accounts or not self.groups:
+            return self.account(account_id)
+        own = [(label, group) for label, group in self.groups.items() if group.account is None]
+        return self._of_groups(account_id, own) if own else None
+
+    def telling(self, groups: Collection[str]) -> tuple[str, ...]:
+        """Return those of the groups that say something here."""
+        return tuple(sorted(set().union(*(group.among(groups) for group in self.groups.values()))))
+
+    def plans_of_outsiders(self) -> set[str]:
+        """Return the plans that those have whom issuers vouch for."""
+        accounts = [self.any_outsider(AccountId("")), *(self.account(AccountId(name)) for name in self.shared())]
+        return {instance.plan for account in accounts if account is not None for instance in account.instances}
+
+    def shared(self) -> set[str]:
+        """Return the accounts that groups share."""
+        return {group.account for group in self.groups.values() if group.account is not None}
+
+    def _of_groups(self, account_id: AccountId, groups: "list[tuple[str, _GroupSection]]") -> Account:
+        admin = any(group.role is Role.ADMIN for _, group in groups)
+        return Account(
+            id=account_id,
+            role=Role.ADMIN if admin else Role.USER,
+            instances=tuple(self._instance(group, _InstanceSection(name=label)) for label, group in groups),
+        )
+
+    def _instance(self, account: _AccountSection | _GroupSection, instance: _InstanceSection) -> Instance:
         given: dict[str, Any] = {}
         for section in (self.defaults, account, instance):
-            given |= section.model_dump(exclude_unset=True, exclude={"role", "instances", "name"})
+            given |= section.model_dump(exclude_unset=True, exclude=_NO_LIMITS)
         plan = given.pop("plan", DEFAULT_INSTANCE.plan)
         return Instance(name=instance.name, plan=plan, limits=AccountLimits(**given))
 
@@ -121,6 +195,11 @@ def text_of(path: Path) -> str:
         return path.read_text()
     except (OSError, ValueError) as error:
         raise AccountsFileError(f"{path}: {error}") from error
+
+
+def _fits(group: str, member: str) -> bool:
+    """Return whether a group is a member: the same, or, where that ends with a star, one that begins so."""
+    return group.startswith(member[:-1]) if member.endswith("*") else group == member
 
 
 def is_account_name(name: str) -> bool:

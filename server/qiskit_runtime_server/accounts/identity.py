@@ -1,15 +1,16 @@
 """Who may use the server: tokens, the accounts behind them, and the access tokens that clients trade them for."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, NewType, Protocol
+from typing import Any, Final, NewType, Protocol
 
 import jwt
 
 from qiskit_runtime_server.accounts.limits import USUAL_LIMITS, AccountLimits
+from qiskit_runtime_server.accounts.principal import IssuerName, Principal
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId, name_of
 
@@ -118,14 +119,31 @@ def fingerprint(token: str) -> Fingerprint:
     return Fingerprint(hashlib.sha256(token.encode()).hexdigest())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """Somebody who has shown a token that is right: one of this server's, or that of another issuer.
+
+    Attributes:
+        token: The fingerprint of a token of this server's.
+        principal: Whom the issuer vouches for, with those of their groups only that say something here.
+    """
+
+    account: Account
+    token: Fingerprint | None = None
+    principal: Principal | None = None
+
+
 class Directory(Protocol):
-    """Knows which token belongs to which account."""
+    """Knows which token belongs to which account, and which account somebody has whom an issuer vouches for."""
 
     def find(self, token: Fingerprint) -> Account | None:
         """Return the account that the token belongs to now, or None."""
 
+    def admit(self, principal: Principal) -> SignedIn | None:
+        """Return somebody whom an issuer vouches for, or None if they may not use the server now."""
+
     def account(self, account_id: AccountId) -> Account | None:
-        """Return the account, or None if no token belongs to it now."""
+        """Return the account, or None if nobody can sign in as it now."""
 
     def named(self, name: str) -> Account | None:
         """Return the account that has a name now, or None if none has."""
@@ -140,6 +158,9 @@ class Anonymous:
     def find(self, token: Fingerprint) -> Account:
         """Return the account of this token."""
         return Account(id=AccountId(f"anonymous-{token[:_ANONYMOUS_DIGITS]}"))
+
+    def admit(self, principal: Principal) -> None:
+        """Return that nobody else's word is taken: no issuers are asked where any token will do."""
 
     def account(self, account_id: AccountId) -> Account:
         """Return the account: whoever has the token can sign in."""
@@ -157,33 +178,68 @@ class Anonymous:
 class AccessTokens:
     """Issues and checks access tokens.
 
-    They are JWTs that name an account's token by its fingerprint, so that revoking the token revokes them.
+    They are JWTs that name an account's token by its fingerprint, so that revoking the token revokes them; or whom an
+    issuer vouches for, so that what accounts.toml says of them counts for each request.
+
+    Args:
+        directory: Who is there.
+        key: Signs them.
+        lifetime: How long they last.
+        recheck: How long at most those last that were traded for a token that its issuer may revoke.
     """
 
-    def __init__(self, directory: Directory, key: str, lifetime: timedelta) -> None:
+    def __init__(
+        self, directory: Directory, key: str, lifetime: timedelta, recheck: timedelta = timedelta(minutes=1)
+    ) -> None:
         self._directory = directory
         self._key = key
-        self._lifetime = lifetime
+        self._lifetime = lifetime.total_seconds()
+        self._recheck = recheck.total_seconds()
 
-    def issue(self, token: str, *, now: float) -> tuple[str, int, int]:
-        """Return an access token for `token`, its lifetime in seconds, and when it ends, in seconds since 1970.
+    def issue(self, somebody: SignedIn, *, now: float) -> tuple[str, int, int]:
+        """Return an access token for somebody, its lifetime in seconds, and when it ends, in seconds since 1970.
+
+        Raises:
+            NotAuthenticatedError: If the token that they have shown ends within a second.
+        """
+        principal = somebody.principal
+        lifetime = self._lifetime
+        claims: dict[str, object] = {"tok": somebody.token}
+        if principal is not None:
+            claims = {"who": _claims(principal)}
+            if principal.revocable:
+                lifetime = min(lifetime, self._recheck)
+            if principal.ends is not None:
+                lifetime = min(lifetime, principal.ends - now)
+        if lifetime < 1:
+            raise NotAuthenticatedError("The token is about to end.")
+        ends = int(now) + int(lifetime)
+        claims |= {"sub": somebody.account.id, "iat": int(now), "exp": ends}
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), int(lifetime), ends
+
+    def sign_in(self, token: str) -> SignedIn:
+        """Return whose token of this server's it is.
 
         Raises:
             NotAuthenticatedError: If the token is not known.
         """
-        account = self.account_of(token)
-        lifetime = int(self._lifetime.total_seconds())
-        ends = int(now) + lifetime
-        claims = {"sub": account.id, "tok": fingerprint(token), "iat": int(now), "exp": ends}
-        return jwt.encode(claims, self._key, algorithm=_ALGORITHM), lifetime, ends
+        mark = fingerprint(token) if token else None
+        return SignedIn(account=self._known(mark), token=mark)
 
     def account_of(self, token: str) -> Account:
-        """Return the account of a token that a user was given.
+        """Return the account of a token of this server's; errors as those of `sign_in`."""
+        return self.sign_in(token).account
+
+    def admit(self, principal: Principal) -> SignedIn:
+        """Return somebody whom an issuer vouches for.
 
         Raises:
-            NotAuthenticatedError: If the token is not known.
+            NotAuthenticatedError: If they may not use this server.
         """
-        return self._known(fingerprint(token)) if token else self._known(None)
+        admitted = self._directory.admit(principal)
+        if admitted is None:
+            raise NotAuthenticatedError(f"{principal.account} is in no group that may use this server, or is disabled.")
+        return admitted
 
     def check(self, access_token: str) -> Account:
         """Return the account that an access token was issued to.
@@ -193,8 +249,10 @@ class AccessTokens:
         """
         try:
             claims = jwt.decode(access_token, self._key, algorithms=[_ALGORITHM])
+            if "who" in claims:
+                return self.admit(_principal(claims["who"])).account
             return self._known(Fingerprint(claims["tok"]))
-        except (jwt.InvalidTokenError, KeyError) as error:
+        except (jwt.InvalidTokenError, KeyError, ValueError) as error:
             raise NotAuthenticatedError(f"The access token is not valid: {error}.") from error
 
     def plans(self) -> Collection[str]:
@@ -214,3 +272,12 @@ class AccessTokens:
         if account is None:
             raise NotAuthenticatedError("The token is not known to this server.")
         return account
+
+
+def _claims(principal: Principal) -> dict[str, Any]:
+    return {"issuer": principal.issuer, "name": principal.name, "groups": principal.groups}
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    """Return whom an access token names; errors are those of `dict` and `StrEnum`."""
+    return Principal(issuer=IssuerName(claims["issuer"]), name=claims["name"], groups=tuple(claims["groups"]))

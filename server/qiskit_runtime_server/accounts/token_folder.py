@@ -6,12 +6,13 @@ import stat
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name, text_of
-from qiskit_runtime_server.accounts.identity import Account, Fingerprint, fingerprint
+from qiskit_runtime_server.accounts.identity import Account, Fingerprint, SignedIn, fingerprint
+from qiskit_runtime_server.accounts.principal import IssuerName, Principal, issuer_of_account
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId, name_of
 
@@ -20,7 +21,17 @@ logger = logging.getLogger(__name__)
 _RECHECK_SECONDS: Final = 1.0
 # A file that was written less than this ago may be written again without a later time of modification.
 _SETTLED_SECONDS: Final = 2.0
-_HASHED: Final = "sha256:"
+HASHED: Final = "sha256:"
+"""What comes before the hash of a token."""
+
+DISABLED: Final = "#disabled"
+"""What a line begins with that disables an account; a token behind it is one again when the account is enabled.
+
+A server that does not know of it takes the line for a comment, so that the token does not work there either.
+"""
+
+# What people think of themselves is shorter; of hexadecimal digits these are 96 bits.
+_LONG_ENOUGH: Final = 24
 _DROPPED: Final = "no account can be called so, or it is no file: it does not count."
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 ID_LINE: Final = re.compile(r"#\s*id:(.*)", re.IGNORECASE)
@@ -29,10 +40,15 @@ _OWN: Final = re.compile(r"[A-Za-z0-9._-]{1,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountTokens:
-    """What an account's file says."""
+    """What an account's file says.
+
+    Attributes:
+        tokens: None of an account that is disabled.
+    """
 
     id: AccountId
     tokens: Sequence[Fingerprint] = ()
+    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +56,18 @@ class _Content:
     """What a folder was found to hold.
 
     Attributes:
+        accounts: By token.
+        by_name: Of those that have a token, or are disabled.
+        ids: Of all that have a file, by name.
+        disabled: Their names.
         said: The text of `accounts.toml` that is in force; empty if there is none.
         file: What it means.
     """
 
     accounts: Mapping[Fingerprint, Account] = field(default_factory=dict)
     by_name: Mapping[str, Account] = field(default_factory=dict)
+    ids: Mapping[str, AccountId] = field(default_factory=dict)
+    disabled: Collection[str] = ()
     plans: Collection[str] = ()
     said: str = ""
     file: AccountsFile = field(default_factory=AccountsFile)
@@ -55,13 +77,14 @@ class TokenFolder:
     """One file per account: the file's name is the account's, each line a token, or `sha256:` and its hash.
 
     A line `# id: …` tells the account from others that had its name before, and so gives its results to nobody who is
-    given the name later. Blank lines and others that begin with # do not count. `accounts.toml` says more about the
-    accounts. The folder is looked at again at most once a second, so that a token works, or stops working, within two
-    seconds of the change. From the start on, a folder that cannot be read changes nothing, and while `accounts.toml`
-    makes no sense, what it said before holds.
+    given the name later, and a line `#disabled` lets nobody in. Blank lines and others that begin with # do not count.
+    `accounts.toml` says more about the accounts. The folder is looked at again at most once a second, so that a token
+    works, or stops working, within two seconds of the change. From the start on, a folder that cannot be read changes
+    nothing, and while `accounts.toml` makes no sense, what it said before holds.
 
     Args:
         folder: Where it is.
+        issuers: Who else vouches for users, whose accounts need no file.
         before: What `accounts.toml` said when it was valid last, to hold while it makes no sense.
 
     Raises:
@@ -69,8 +92,9 @@ class TokenFolder:
             that could hold: without it nobody has a limit, and no admin is one.
     """
 
-    def __init__(self, folder: Path, *, before: str | None = None) -> None:
+    def __init__(self, folder: Path, issuers: Collection[IssuerName] = (), *, before: str | None = None) -> None:
         self._folder = folder
+        self._issuers = issuers
         self._checked = time.monotonic()
         seen = _names(folder)
         try:
@@ -93,20 +117,39 @@ class TokenFolder:
         self._recheck()
         return self._content.accounts.get(token)
 
+    def admit(self, principal: Principal) -> SignedIn | None:
+        """Return somebody whom an issuer vouches for, if accounts.toml lets them in and the account is not disabled."""
+        self._recheck()
+        content, name = self._content, principal.account
+        if principal.issuer not in self._issuers or name in content.disabled:
+            return None
+        account = content.file.outsider(content.ids.get(name, name), principal.groups, content.ids)
+        if account is None or account.name in content.disabled:
+            return None
+        return SignedIn(account=account, principal=replace(principal, groups=content.file.telling(principal.groups)))
+
     def account(self, account_id: AccountId) -> Account | None:
-        """Return the account, if it has a token."""
-        account = self.named(name_of(account_id))
-        return account if account is not None and account.id == account_id else None
+        """Return the account, if it has a token, or is one of those whom an issuer vouches for."""
+        name = name_of(account_id)
+        account = self.named(name)
+        allowed = account is not None and account.id == account_id and name not in self._content.disabled
+        return account if allowed else None
 
     def named(self, name: str) -> Account | None:
-        """Return the account that has the name now, if it has a token."""
+        """Return the account that has the name now, if it has a token, is disabled, or is one of an issuer's people."""
         self._recheck()
-        return self._content.by_name.get(name)
+        content = self._content
+        account_id = content.ids.get(name, AccountId(name))
+        if issuer_of_account(AccountId(name), self._issuers) is not None:
+            return _both(content.by_name.get(name), content.file.any_outsider(account_id))
+        if self._issuers and name in content.file.shared():
+            return content.file.account(account_id)
+        return content.by_name.get(name)
 
     def plans(self) -> Collection[str]:
         """Return the plans of all instances."""
         self._recheck()
-        return self._content.plans
+        return {*self._content.plans, *(self._content.file.plans_of_outsiders() if self._issuers else ())}
 
     def _recheck(self) -> None:
         if time.monotonic() - self._checked >= _RECHECK_SECONDS:
@@ -131,6 +174,15 @@ class TokenFolder:
             said, file = self._content.said, self._content.file
         self._content = _content(self._folder, seen, said, file)
         self._seen = seen if _settled(seen) else None
+
+
+def _both(known: Account | None, outsider: Account | None) -> Account | None:
+    """Return the account of somebody who may have tokens here, and for whom an issuer may vouch: with all instances."""
+    if known is None or outsider is None:
+        return known or outsider
+    names = {instance.name for instance in known.instances}
+    others = (instance for instance in outsider.instances if instance.name not in names)
+    return replace(known, instances=(*known.instances, *others))
 
 
 def listed(folder: Path) -> list[tuple[Account, int]]:
@@ -159,18 +211,45 @@ def problems(folder: Path) -> list[str]:
     names = _names(folder)
     for name in filter(is_account_name, names):
         reports: list[str] = []
-        tokens = read_tokens(folder / name, reports.append).tokens
-        if not tokens and not reports:
+        read = read_tokens(folder / name, reports.append)
+        tokens = read.tokens
+        if not tokens and not reports and not read.disabled:
             reports.append(f"{name}: it has no token, so nobody can use it.")
         twice = sorted({owners.setdefault(token, name) for token in tokens} - {name})
         found += reports
         found += [
             f"{name}: it has a token that is one of {owner} too, and is taken for the latter's." for owner in twice
         ]
-    missing = sorted(_accounts_file(folder, names).accounts.keys() - names.keys())
+    file = _accounts_file(folder, names)
+    needless = {name for name in file.accounts if issuer_of_account(AccountId(name))} | file.shared()
+    missing = sorted(file.accounts.keys() - names.keys() - needless)
     return found + [
         f"{name}: it has no token, only a section in {FILE_NAME}, so nobody can use it." for name in missing
     ]
+
+
+def disables(line: str) -> bool:
+    """Return whether a line of an account's file disables it."""
+    return line.split(maxsplit=1)[:1] == [DISABLED]
+
+
+def is_disabled(path: Path) -> bool:
+    """Return whether the file of an account disables it; one that cannot be read does not."""
+    try:
+        return any(map(disables, path.read_text().splitlines()))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def advice(folder: Path) -> list[str]:
+    """Return what could be safer: a line each, which begins with the name; errors as those of `listed`."""
+    found = []
+    for name in filter(is_account_name, _names(folder)):
+        plain = _plain_tokens(folder / name)
+        if plain:
+            short = ", and short enough to be guessed" if min(map(len, plain)) < _LONG_ENOUGH else ""
+            found.append(f"{name}: {len(plain)} of its tokens are kept as plain text{short}.")
+    return found
 
 
 _Status = tuple[int, int, int]
@@ -219,15 +298,34 @@ def _accounts_file(folder: Path, names: Collection[str]) -> AccountsFile:
 
 def _content(folder: Path, names: Collection[str], said: str, file: AccountsFile) -> _Content:
     accounts: dict[Fingerprint, Account] = {}
-    for name in filter(is_account_name, names):
-        read = _warned(folder / name)
+    by_name: dict[str, Account] = {}
+    found = {name: _warned(folder / name) for name in filter(is_account_name, names)}
+    for name, read in found.items():
         account = file.account(read.id)
+        if read.tokens or read.disabled:
+            by_name[name] = account
         for token in read.tokens:
             if (owner := accounts.setdefault(token, account)) is not account:
                 logger.warning("Accounts %s and %s have the same token, which signs in the latter.", name, owner.name)
     plans = {instance.plan for account in accounts.values() for instance in account.instances}
-    by_name = {account.name: account for account in accounts.values()}
-    return _Content(accounts=accounts, by_name=by_name, plans=plans, said=said, file=file)
+    return _Content(
+        accounts=accounts,
+        by_name=by_name,
+        ids={name: read.id for name, read in found.items()},
+        disabled={name for name, read in found.items() if read.disabled},
+        plans=plans,
+        said=said,
+        file=file,
+    )
+
+
+def _plain_tokens(path: Path) -> list[str]:
+    """Return the tokens that a file holds as they are; none of one that cannot be read, which others report."""
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line for line in lines if line and not line.startswith((HASHED, "#"))]
 
 
 def _warned(path: Path) -> AccountTokens:
@@ -249,14 +347,15 @@ def read_tokens(path: Path, report: Callable[[str], None]) -> AccountTokens:
     for number, line in enumerate(lines, start=1):
         if said := ID_LINE.match(line):
             own.append(said[1].strip())
-        elif not line.startswith(_HASHED):
+        elif not line.startswith(HASHED):
             if line and not line.startswith("#"):
                 tokens.append(fingerprint(line))
-        elif _DIGEST.fullmatch(digest := line.removeprefix(_HASHED).strip().lower()):
+        elif _DIGEST.fullmatch(digest := line.removeprefix(HASHED).strip().lower()):
             tokens.append(Fingerprint(digest))
         else:
             report(f"{name}: Line {number} of its file is no SHA-256 in hexadecimal, so it is no token.")
     if len(own) > 1 or not all(map(_OWN.fullmatch, own)):
         report(f"{name}: its file names no id, but {', '.join(map(repr, own))}, so its tokens do not work.")
         return AccountTokens(id=AccountId(name))
-    return AccountTokens(id=AccountId("~".join([name, *own])), tokens=tokens)
+    disabled = any(map(disables, lines))
+    return AccountTokens(id=AccountId("~".join([name, *own])), tokens=() if disabled else tokens, disabled=disabled)

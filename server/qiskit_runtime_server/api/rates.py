@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Fingerprint, fingerprint
+from qiskit_runtime_server.accounts.identity import AccessTokens, Fingerprint, SignedIn, fingerprint
+from qiskit_runtime_server.accounts.issuers.issuers import Issuers
 from qiskit_runtime_server.errors import NotAuthenticatedError, TooManyRequestsError
 from qiskit_runtime_server.settings import Settings
 
@@ -85,32 +86,41 @@ def _refuse_for(seconds: float, why: str) -> None:
 
 
 class SignIns:
-    """Checks the tokens that accounts were given, and slows down those who guess.
+    """Checks the tokens that accounts were given, or that an issuer has given them, and slows down those who guess.
+
+    First a token is looked for among those of this server; then the one issuer is asked whose token it looks like.
 
     Failures count for the address that they come from and for the beginning of the token. Past the limit a token from
     there is not looked at, right or wrong, if it is short enough to be guessed and was not right here before. So who
     fails again and again behind a proxy, where all clients have one address, keeps out nobody with a token that
-    `accounts add` has made.
+    `accounts add` has made. An issuer is not asked there about tokens that were not right here before, however long
+    they are: each costs a call.
     """
 
     def __init__(self, failures_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._failures = Rate(failures_per_minute, clock)
         self._right: OrderedDict[Fingerprint, None] = OrderedDict()
 
-    def account_of(self, tokens: AccessTokens, token: str, address: str) -> Account:
-        """Return the account of a token.
+    async def sign_in(self, tokens: AccessTokens, issuers: Issuers, token: str, address: str) -> SignedIn:
+        """Return whose token it is.
 
         Raises:
-            NotAuthenticatedError: If the token is not known.
+            NotAuthenticatedError: If the token is nobody's who may use this server.
             TooManyRequestsError: If too many were not, lately.
+            IssuerUnavailableError: If its issuer cannot be asked now; that is no failure of who signs in.
         """
         mark = fingerprint(token)
         # Hashes of a beginning, so that no part of a token is kept.
         keys = (f"address {address}", f"token {fingerprint(token[:_PREFIX_CHARACTERS])}")
         if mark not in self._right and len(token) < _UNGUESSABLE_CHARACTERS:
             self._refuse(keys)
+
+        def refuse_to_ask() -> None:
+            if mark not in self._right:
+                self._refuse(keys)
+
         try:
-            account = tokens.account_of(token)
+            signed_in = await _look_up(tokens, issuers, token, refuse_to_ask)
         except NotAuthenticatedError:
             self._right.pop(mark, None)
             self._refuse(keys)
@@ -121,10 +131,20 @@ class SignIns:
         self._right.move_to_end(mark)
         if len(self._right) > _MOST_KEYS:
             self._right.popitem(last=False)
-        return account
+        return signed_in
 
     def _refuse(self, keys: Iterable[str]) -> None:
         _refuse_for(max(map(self._failures.wait, keys)), "Too many sign-ins have failed.")
+
+
+async def _look_up(tokens: AccessTokens, issuers: Issuers, token: str, before_asking: Callable[[], None]) -> SignedIn:
+    try:
+        return tokens.sign_in(token)
+    except NotAuthenticatedError:
+        issuer = issuers.issuer_of(token)
+        if issuer is None:
+            raise
+    return tokens.admit(await issuers.principal(issuer, token, before_asking=before_asking))
 
 
 class Refusals:

@@ -8,7 +8,8 @@ from typing import Annotated, Final, cast
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Identity, identity
+from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Identity, SignedIn, identity
+from qiskit_runtime_server.accounts.issuers.issuers import Issuers
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.api import audit
 from qiskit_runtime_server.api.answers import AnswerBudget, AnswerRoom, room_of
@@ -56,6 +57,7 @@ class Services:
     budget: ByteBudget
     answers: AnswerBudget
     rates: Rates = field(default_factory=lambda: Rates(Settings()))
+    issuers: Issuers = field(default_factory=Issuers)
     chaos: Chaos = field(default_factory=Chaos)
     aliases: Aliases = field(default_factory=Aliases)
 
@@ -78,15 +80,16 @@ class Services:
         self.dispatcher.end_run(job.id)
         return job
 
-    def sign_in(self, token: str, address: str) -> Account:
-        """Return the account of a token that comes from an address.
+    async def sign_in(self, token: str, address: str) -> SignedIn:
+        """Return whose token it is that comes from an address.
 
         Raises:
-            NotAuthenticatedError: If the token is not known.
+            NotAuthenticatedError: If the token is nobody's who may use this server.
             TooManyRequestsError: If too many were not, lately.
+            IssuerUnavailableError: If who has issued it cannot be asked now.
         """
         try:
-            return self.rates.sign_ins.account_of(self.access_tokens, token, address)
+            return await self.rates.sign_ins.sign_in(self.access_tokens, self.issuers, token, address)
         except (NotAuthenticatedError, TooManyRequestsError) as error:
             self._tell_refused(address, str(error))
             raise
@@ -231,6 +234,7 @@ async def caller(
         NotAuthenticatedError: If the credentials are missing or not valid.
         NotFoundError: If the instance is not the account's.
         TooManyRequestsError: If the account has sent too many requests lately, or failed to sign in too often.
+        IssuerUnavailableError: If who has issued the token cannot be asked now.
     """
     address = audit.address_of(request)
     scheme, _, credentials = authorization.partition(" ")
@@ -238,7 +242,7 @@ async def caller(
         case "bearer":
             account = services.check(credentials.strip(), address)
         case "apikey":
-            account = services.sign_in(credentials.strip(), address)
+            account = (await services.sign_in(credentials.strip(), address)).account
         case _:
             raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
     room_of(request).owner = account.id

@@ -1,13 +1,17 @@
-"""The commands `accounts add`, `remove`, `token`, `rotate` and `list`, on a folder of tokens."""
+"""The commands `accounts …`, on a folder of tokens or a Kubernetes Secret of them; and `usage`, which asks a server."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import util
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from qiskit_runtime_server.command_line.options import Json, ServerUrl, UsersToken
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.shells import Format, setting
 
@@ -28,17 +32,19 @@ class ListsByDefault(TyperGroup):
 accounts = typer.Typer(
     cls=ListsByDefault,
     no_args_is_help=True,
-    help="Make, change and list the accounts of a folder of tokens; a running server follows within two seconds.",
+    help="Make, change and list the accounts of a folder or Secret of tokens; a running server follows by itself.",
 )
 
-Folder = Annotated[Path, typer.Argument(help="A folder of tokens, as for --tokens.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(help="A folder of tokens, as for --tokens, or secret/NAME or secret/NAMESPACE/NAME in Kubernetes."),
+]
 Name = Annotated[str, typer.Argument(help="Name of the account.")]
 Names = Annotated[list[str], typer.Argument(help="Names of accounts.")]
 Url = Annotated[str, typer.Option(help="Where clients find the server.")]
 Form = Annotated[
     Format, typer.Option("--format", help="The shell, program or file that the lines which connect a client are for.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _URL: Final = "http://127.0.0.1:8000"
 
@@ -68,7 +74,9 @@ def add(  # noqa: PLR0913 - one parameter per option
     wanted |= {name: {} for name in names or ()}
     if not wanted:
         raise AccountsFileError("No account is named: give names, or --csv with a file that has a line for each.")
-    _tell(editing.add(folder, wanted), url, form, as_json=as_json)
+    with _opened(folder, make=True) as opened:
+        tokens = editing.add(opened, wanted)
+    _tell(tokens, url, form, as_json=as_json, beside=_as_manifest(folder))
 
 
 @accounts.command()
@@ -76,7 +84,9 @@ def token(folder: Folder, name: Name, *, url: Url = _URL, form: Form = Format.PY
     """Give an account a further token; those that it has go on working."""
     from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
 
-    _tell({name: editing.add_token(folder, name)}, url, form, as_json=as_json)
+    with _opened(folder) as opened:
+        tokens = {name: editing.add_token(opened, name)}
+    _tell(tokens, url, form, as_json=as_json)
 
 
 @accounts.command()
@@ -84,7 +94,9 @@ def rotate(folder: Folder, names: Names, *, url: Url = _URL, form: Form = Format
     """Give accounts a new token each; all that they had stop working."""
     from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
 
-    _tell(editing.rotate(folder, dict.fromkeys(names)), url, form, as_json=as_json)
+    with _opened(folder) as opened:
+        tokens = editing.rotate(opened, dict.fromkeys(names))
+    _tell(tokens, url, form, as_json=as_json)
 
 
 @accounts.command()
@@ -109,8 +121,10 @@ def remove(  # noqa: PLR0913 - one parameter per option
 
     # A server that does not answer is told of before anything has changed.
     calls = AdminCalls(url, admin_token) if end_jobs or with_data else None
-    ids = editing.ids(folder, dict.fromkeys(names))
-    for name in editing.remove(folder, ids):
+    with _opened(folder) as opened:
+        ids = editing.ids(opened, dict.fromkeys(names))
+        left = editing.remove(opened, ids)
+    for name in left:
         typer.echo(f"{name}: it still has a section in accounts.toml; remove that by hand.", err=True)
     if calls is None:
         return
@@ -123,33 +137,117 @@ def remove(  # noqa: PLR0913 - one parameter per option
             typer.echo(f"{name}: {calls.end_jobs(account)} jobs are ended.")
 
 
+@accounts.command()
+def disable(folder: Folder, names: Names) -> None:
+    """Let nobody sign in as these accounts, with a token or by what an issuer says; `enable` takes it back."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+
+    with _opened(folder) as opened:
+        editing.disable(opened, dict.fromkeys(names))
+
+
+@accounts.command()
+def enable(folder: Folder, names: Names) -> None:
+    """Have the tokens of disabled accounts work again."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+
+    with _opened(folder) as opened:
+        editing.enable(opened, dict.fromkeys(names))
+
+
+@accounts.command("hash")
+def hash_tokens(folder: Folder) -> None:
+    """Put hashes in the place of tokens that were written by hand; they go on working."""
+    from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
+
+    with _opened(folder) as opened:
+        changed = editing.hash_tokens(opened)
+    for name in changed:
+        typer.echo(f"{name}: its tokens are hashes now.", err=True)
+
+
 @accounts.command("list")
 def list_accounts(folder: Folder, *, as_json: Json = False) -> None:
     """List the accounts, and say what is wrong with the folder; exits with 1 if anything is."""
-    from qiskit_runtime_server.accounts.token_folder import listed, problems  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.accounts.token_folder import advice, is_disabled, listed, problems  # noqa: PLC0415 - as above
 
-    rows = [row for account, tokens in listed(folder) for row in _rows(account, tokens)]
+    with _opened(folder) as opened:
+        rows = [
+            row
+            for account, tokens in listed(opened)
+            for row in _rows(account, tokens, disabled=is_disabled(opened / account.id))
+        ]
+        wrong, could_be_safer = problems(opened), advice(opened)
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
         _print_table(rows)
-    wrong = problems(folder)
     for problem in wrong:
         typer.echo(f"warning: {problem}", err=True)
+    for line in could_be_safer:
+        typer.echo(f"note: {line} `accounts hash` hashes them.", err=True)
     if wrong:
         raise typer.Exit(1)
 
 
-def _tell(tokens: Mapping[str, str], url: str, form: Format, *, as_json: bool) -> None:
+@accounts.command()
+def usage(
+    *,
+    url: ServerUrl = None,
+    token: UsersToken = None,
+    since: Annotated[
+        str | None, typer.Option(help="First day (UTC), as in 2026-01-31; by default 30 days ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Last day (UTC); by default today.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what accounts have used of a server's executors; for admins of the server."""
+    from qiskit_runtime_server.command_line.server import target  # noqa: PLC0415 - as above
+    from qiskit_runtime_server.command_line.usage import print_usage  # noqa: PLC0415
+
+    print_usage(target(url, token), since=since, until=until, as_json=as_json)
+
+
+@contextmanager
+def _opened(folder: Path, *, make: bool = False) -> Iterator[Path]:
+    """Give the folder, or one with what the Secret holds, which is written back.
+
+    Without a client of Kubernetes, new accounts are printed as a manifest.
+    """
+    from qiskit_runtime_server.accounts.secret import folder_of, manifest, secret_name  # noqa: PLC0415 - as above
+
+    name = secret_name(folder)
+    if name is None:
+        yield folder
+    elif make and _as_manifest(folder):
+        with TemporaryDirectory(prefix="qiskit-runtime-server-") as temporary:
+            yield Path(temporary)
+            typer.echo(json.dumps(manifest(name, Path(temporary)), indent=2))
+        typer.echo("The manifest is for `kubectl apply --server-side -f -`; the tokens are below.", err=True)
+    else:
+        with folder_of(name, make=make) as opened:
+            yield opened
+
+
+def _as_manifest(folder: Path) -> bool:
+    """Return whether a Secret is named that cannot be reached, as the client of Kubernetes is not installed."""
+    from qiskit_runtime_server.accounts.secret import secret_name  # noqa: PLC0415 - as above
+
+    return secret_name(folder) is not None and util.find_spec("kubernetes") is None
+
+
+def _tell(tokens: Mapping[str, str], url: str, form: Format, *, as_json: bool, beside: bool = False) -> None:
+    """Print tokens; to stderr if they are told beside a manifest."""
     from qiskit_runtime_server.client import environment  # noqa: PLC0415 - as above
 
     if as_json:
-        typer.echo(json.dumps([{"account": name, "token": token} for name, token in tokens.items()], indent=2))
-        return
-    typer.echo("\n\n".join(f"# {name}\n{setting(environment(url, token), form)}" for name, token in tokens.items()))
+        text = json.dumps([{"account": name, "token": token} for name, token in tokens.items()], indent=2)
+    else:
+        text = "\n\n".join(f"# {name}\n{setting(environment(url, token), form)}" for name, token in tokens.items())
+    typer.echo(text, err=beside)
 
 
-def _rows(account: "Account", tokens: int) -> list[dict[str, object]]:
+def _rows(account: "Account", tokens: int, *, disabled: bool) -> list[dict[str, object]]:
     """Return a row for each instance; None is no limit."""
     return [
         {
@@ -157,6 +255,7 @@ def _rows(account: "Account", tokens: int) -> list[dict[str, object]]:
             "id": account.id,
             "role": str(account.role),
             "tokens": tokens,
+            "disabled": disabled,
             "instance": instance.name,
             "plan": instance.plan,
             "weight": instance.limits.weight,
@@ -180,6 +279,7 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     from qiskit_runtime_server.accounts.limits import USUAL_LIMITS  # noqa: PLC0415 - as above
 
     unsaid: dict[str, object] = {
+        "disabled": False,
         "instance": "default",
         "plan": "self-hosted",
         "weight": USUAL_LIMITS.weight,
@@ -205,4 +305,6 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "-"
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 
-from qiskit_runtime_server.client import address_of, sign_in
-from qiskit_runtime_server.errors import RequestError
+from qiskit_runtime_server.command_line.server import Server, Target
 
 # What only admins are told.
 _UNTOLD: Final = "-"
@@ -51,12 +49,6 @@ def _row(executor: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _answer(url: str, token: str, path: str) -> Mapping[str, Any]:
-    headers = {"Authorization": f"Bearer {sign_in(url, token)}"}
-    url = address_of(url)
-    try:
-        answer: dict[str, Any] = httpx.get(f"{url}/api/v1/{path}", headers=headers).raise_for_status().json()
-    except httpx.HTTPStatusError as error:
-        raise RequestError(f"{url} answered {error.response.status_code}: {error.response.text}") from error
-    except httpx.HTTPError as error:
-        raise RequestError(f"No server answers at {url}: {error}") from error
+    with Server(Target(url=url, token=token)) as server:
+        answer: dict[str, Any] = server.get(path)
     return answer

@@ -21,6 +21,7 @@ EXTRA_OF: Final[Mapping[str, str]] = {
         _EXECUTOR,
     ),
     "requests": "conformance",
+    "kubernetes": "operator",
     "cupy": "custatevec",
     "cuquantum": "custatevec",
 }  # fmt: skip

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from qiskit_runtime_server.accounts.principal import IssuerName
 from qiskit_runtime_server.accounts.token_folder import TokenFolder
 from qiskit_runtime_server.errors import AccountsFileError, UnavailableError
 from qiskit_runtime_server.log.failures import FailureLog
@@ -15,20 +17,20 @@ _EVERY_SECONDS: Final = 5.0
 logger = logging.getLogger(__name__)
 
 
-async def open_token_folder(folder: Path, kept_in: Overviews) -> TokenFolder:
+async def open_token_folder(folder: Path, kept_in: Overviews, issuers: Collection[IssuerName] = ()) -> TokenFolder:
     """Return a folder of tokens, with the limits that were valid last if those of now make no sense.
 
     Raises:
         AccountsFileError: If they make none and no others are kept, or if the folder cannot be read.
     """
     try:
-        return TokenFolder(folder)
+        return TokenFolder(folder, issuers)
     except AccountsFileError as error:
         kept = await kept_in.accounts_file()
         if kept is None:
             raise
         try:
-            opened = TokenFolder(folder, before=kept.text)
+            opened = TokenFolder(folder, issuers, before=kept.text)
         except AccountsFileError:
             raise error from None
         logger.error(  # noqa: TRY400 - it says all

@@ -82,13 +82,20 @@ def _announce(services: Services, slots: str, internal_url: str | None, url: str
         "executors": slots,
         "devices": f"{len(services.catalog.names())}, as NAME@EXECUTOR",
         "data": str(services.store),
-        "accounts": str(settings.tokens or "anonymous: any token will do"),
+        "accounts": _accounts(services),
         "connect": f'eval "$(qiskit-runtime-server connect {url})"',
         "internal": internal_url and f"{internal_url}/metrics, {internal_url}/internal/load",
         "stop": how_to_stop(settings.drain),
     }
     known = {name: value for name, value in about.items() if value is not None}
     announce("Qiskit Runtime Server", version("qiskit-runtime-server"), known, url)
+
+
+def _accounts(services: Services) -> str:
+    """Return whose tokens are accepted."""
+    folder = services.settings.tokens
+    known = [*([str(folder)] if folder else []), *(f"those of {name}" for name in services.issuers.names())]
+    return ", ".join(known) or "anonymous: any token will do"
 
 
 async def _description(pool: Pool) -> str:

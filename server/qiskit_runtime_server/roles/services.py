@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from pydantic import SecretStr
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Anonymous, Directory
+from qiskit_runtime_server.accounts.outsiders import Outsiders
+from qiskit_runtime_server.accounts.principal import IssuerName
 from qiskit_runtime_server.api.answers import AnswerBudget
 from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.api.services import Services
@@ -28,6 +30,7 @@ from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError
 from qiskit_runtime_server.roles.accounts_file import keep_accounts_file, open_token_folder
+from qiskit_runtime_server.roles.issuers import issuers_of
 from qiskit_runtime_server.roles.pools import pools_of
 from qiskit_runtime_server.roles.process import is_loopback
 from qiskit_runtime_server.roles.selftest import run_selftest
@@ -54,7 +57,8 @@ async def run_services(
     Raises:
         StartupError: If a part does not come up.
     """
-    _check_tokens(settings)
+    issuers = issuers_of(settings)
+    _check_tokens(settings, issuers.names())
     catalog = _catalog(settings)
     chaos = _chaos(settings)
     for_answers = settings.max_held_bytes // _FOR_ANSWERS
@@ -73,7 +77,7 @@ async def run_services(
     store.signals.on_end(job_log.ended)
     keeping = KeptTasks()
     try:
-        directory = await _directory(settings, store, keeping)
+        directory = await _directory(settings, store, keeping, issuers.names())
         await all_or_none(pool.start() for pool in pools.values())
         await all_or_none(run_selftest(name, pool) for name, pool in pools.items() if isinstance(pool, Slots))
         endings = Endings()
@@ -93,7 +97,10 @@ async def run_services(
         sweeping = asyncio.create_task(_sweeper(settings, store, metrics).run())
         services = Services(
             settings=settings,
-            access_tokens=AccessTokens(directory, _signing_key(settings), settings.access_token_lifetime),
+            access_tokens=AccessTokens(
+                directory, _signing_key(settings), settings.access_token_lifetime, settings.auth_recheck
+            ),
+            issuers=issuers,
             catalog=catalog,
             pools=pools,
             store=store,
@@ -118,6 +125,7 @@ async def run_services(
         for pool in pools.values():
             await pool.stop()
         await store.close()
+        await issuers.close()
 
 
 def _catalog(settings: Settings) -> Catalog:
@@ -168,21 +176,29 @@ def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
-def _check_tokens(settings: Settings) -> None:
+def _check_tokens(settings: Settings, issuers: Collection[IssuerName]) -> None:
+    if issuers and settings.anonymous:
+        raise StartupError(
+            f"QRS_ANONYMOUS: any token would do, so that nobody could ask {', '.join(issuers)} about it."
+        )
     if settings.tokens is not None:
         if not settings.tokens.is_dir():
             raise StartupError(f"The token folder {settings.tokens} does not exist.")
-    elif not settings.anonymous and not is_loopback(settings.host):
+    elif not issuers and not settings.anonymous and not is_loopback(settings.host):
         raise StartupError(
             f"Anybody who reaches {settings.host} could use this server: give a token folder (--tokens DIR)"
             " or say --anonymous."
         )
 
 
-async def _directory(settings: Settings, store: Store, keeping: KeptTasks) -> Directory:
+async def _directory(
+    settings: Settings, store: Store, keeping: KeptTasks, issuers: Collection[IssuerName]
+) -> Directory:
     if settings.tokens is None:
+        if issuers:
+            return Outsiders(issuers)
         return Anonymous()
-    folder = await open_token_folder(settings.tokens, store.overviews)
+    folder = await open_token_folder(settings.tokens, store.overviews, issuers)
     keeping.begin(keep_accounts_file(folder, store.overviews))
     return folder
 

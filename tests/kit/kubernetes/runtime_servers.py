@@ -165,6 +165,14 @@ _executors = st.lists(
     unique_by=lambda executor: executor["name"],
 )
 _secret_key = st.fixed_dictionaries({"name": _names}, optional={"key": _names})
+_issuers: dict[str, st.SearchStrategy[Any]] = {
+    "tokensSecretRef": st.fixed_dictionaries({"name": _names}),
+    "kubernetes": st.sampled_from(
+        [{"audience": "https://lab"}, {"audience": "lab", "namespaces": ["lab-*", "shared"]}]
+    ),
+    "oidc": st.just({"issuer": "https://id.example.org", "audience": "lab", "groupsClaim": "roles"}),
+    "jupyterHub": st.just({"url": "http://hub:8081/hub/api"}),
+}
 _databases = st.one_of(
     st.fixed_dictionaries(
         {
@@ -236,6 +244,7 @@ _rest = st.fixed_dictionaries(
         "auth": st.one_of(
             st.just({"anonymous": True}),
             st.fixed_dictionaries({"tokensSecretRef": st.fixed_dictionaries({"name": _names})}),
+            st.fixed_dictionaries({}, optional=_issuers).filter(bool),
         ),
         "podTemplate": _pod_template,
         "suspend": st.booleans(),

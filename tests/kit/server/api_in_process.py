@@ -26,6 +26,7 @@ from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.jobs import JobState, Outcome
 from qiskit_runtime_server.messages.messages import Metrics
+from qiskit_runtime_server.roles.issuers import issuers_of
 from qiskit_runtime_server.store.memory.store import MemoryStore
 from qiskit_runtime_server.store.port import Claim
 
@@ -81,18 +82,20 @@ class Api:
 
 
 @asynccontextmanager
-async def api_in_process(folder: Path, **changes: Any) -> AsyncIterator[Api]:
+async def api_in_process(folder: Path, *, more_accounts: str = "", **changes: Any) -> AsyncIterator[Api]:
     """Serve the accounts above, whose tokens are their names, from a folder, with settings that are changed."""
     for name in ("ada", "alice", "bob"):
         (folder / name).write_text(name)
-    (folder / "accounts.toml").write_text(ACCOUNTS)
+    (folder / "accounts.toml").write_text(ACCOUNTS + more_accounts)
     settings = Settings(**{"hold": timedelta(0), "log_level": "info", **changes})
     app = create_app(settings=settings)
     store, pools = MemoryStore(), {NAME: PlayedPool()}
+    issuers = issuers_of(settings)
     budget, metrics = ByteBudget(1 << 20), JobMetrics(CollectorRegistry())
     app.state.services = services = Services(
         settings=settings,
-        access_tokens=AccessTokens(TokenFolder(folder), "k" * 32, timedelta(hours=1)),
+        access_tokens=AccessTokens(TokenFolder(folder, issuers.names()), "k" * 32, timedelta(hours=1)),
+        issuers=issuers,
         catalog=Catalog(include=("fake_manila", "fake_quantum_sim")),
         pools=pools,
         store=store,
@@ -104,6 +107,7 @@ async def api_in_process(folder: Path, **changes: Any) -> AsyncIterator[Api]:
         rates=Rates(settings),
     )
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(issuers.close)
 
         async def client(base: str, **headers: str) -> httpx.AsyncClient:
             transport = httpx.ASGITransport(app, raise_app_exceptions=False)

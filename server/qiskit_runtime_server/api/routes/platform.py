@@ -60,16 +60,20 @@ _FORM: Final = {
     },
 )
 async def issue_token(request: Request, services: TheServices) -> JSONResponse:
-    """Trade an account's token, the form field `apikey`, for an access token that is valid for an hour."""
+    """Trade an account's token, the form field `apikey`, for an access token that is valid for an hour.
+
+    The token may also be one of Kubernetes, an OpenID provider or JupyterHub, where the server takes their word. The
+    access token ends with that token then, and after a minute if it is one that may be revoked.
+    """
     form = parse_qs((await bodies.read(request, limit=bodies.SMALL)).decode(errors="replace"))
     token, address = form.get("apikey", [""])[0], audit.address_of(request)
     try:
-        account = services.sign_in(token, address)
-        access_token, lifetime, expiration = services.access_tokens.issue(token, now=time.time())
+        signed_in = await services.sign_in(token, address)
+        access_token, lifetime, expiration = services.access_tokens.issue(signed_in, now=time.time())
     except NotAuthenticatedError:
         # This is what IBM's clients expect of a wrong key.
         return JSONResponse({"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}, 400)
-    audit.tell("sign-in", replace(identity(account, None), address=address))
+    audit.tell("sign-in", replace(identity(signed_in.account, None), address=address))
     answer = AccessToken(
         access_token=access_token,
         refresh_token="not_supported",  # noqa: S106 - what IBM Cloud says

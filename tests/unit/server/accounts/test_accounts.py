@@ -37,7 +37,7 @@ def test_nothing_else_is_a_token(folder: Path, token: str) -> None:
 
 def test_an_access_token_leads_back_to_the_account(folder: Path) -> None:
     tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
-    access_token, lifetime, expiration = tokens.issue("bob-1", now=time.time())
+    access_token, lifetime, expiration = tokens.issue(tokens.sign_in("bob-1"), now=time.time())
     assert tokens.check(access_token).id == "bob"
     assert lifetime == 3600
     assert expiration == pytest.approx(time.time() + 3600, abs=5)
@@ -46,13 +46,14 @@ def test_an_access_token_leads_back_to_the_account(folder: Path) -> None:
 
 def test_an_access_token_ends(folder: Path) -> None:
     tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
-    access_token, _, _ = tokens.issue("bob-1", now=time.time() - 3601)
+    access_token, _, _ = tokens.issue(tokens.sign_in("bob-1"), now=time.time() - 3601)
     with pytest.raises(NotAuthenticatedError, match="expired"):
         tokens.check(access_token)
 
 
 def test_an_access_token_of_another_key_is_refused(folder: Path) -> None:
-    access_token, _, _ = AccessTokens(TokenFolder(folder), KEY[::-1], HOUR).issue("bob-1", now=time.time())
+    others = AccessTokens(TokenFolder(folder), KEY[::-1], HOUR)
+    access_token, _, _ = others.issue(others.sign_in("bob-1"), now=time.time())
     with pytest.raises(NotAuthenticatedError):
         AccessTokens(TokenFolder(folder), KEY, HOUR).check(access_token)
 
@@ -65,7 +66,7 @@ def test_an_unsigned_access_token_is_refused(folder: Path) -> None:
 
 def test_a_removed_token_takes_its_access_tokens_with_it(folder: Path, clock: list[float]) -> None:
     tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
-    access_token, _, _ = tokens.issue("alice-1", now=time.time())
+    access_token, _, _ = tokens.issue(tokens.sign_in("alice-1"), now=time.time())
     (folder / "alice").write_text("alice-2")
     clock[0] += 1.1
     with pytest.raises(NotAuthenticatedError):

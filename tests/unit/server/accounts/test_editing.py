@@ -11,7 +11,7 @@ import pytest
 
 from qiskit_runtime_server.accounts import editing
 from qiskit_runtime_server.accounts.identity import fingerprint
-from qiskit_runtime_server.accounts.token_folder import TokenFolder, listed, problems
+from qiskit_runtime_server.accounts.token_folder import TokenFolder, advice, listed, problems
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import name_of
 
@@ -216,3 +216,103 @@ def test_nothing_is_removed_where_a_server_cannot_be_told(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "No server answers at" in done.stderr
     assert (tmp_path / "carol").exists()
+
+
+def test_a_disabled_account_has_no_tokens_until_it_is_enabled(tmp_path: Path) -> None:
+    tokens = editing.add(tmp_path, {"alice": {}, "bob": {}})
+    (tmp_path / "alice").write_text(f"# since May\n{tokens['alice']}\n\nanother-token\n")
+    before = (tmp_path / "alice").read_text()
+    editing.disable(tmp_path, ["alice"])
+    assert [owner(tmp_path, token) for token in (tokens["alice"], "another-token", tokens["bob"])] == [
+        None,
+        None,
+        "bob",
+    ]
+    # Nor to a server that knows of no disabled accounts: there are comments only.
+    assert {line[:1] for line in (tmp_path / "alice").read_text().splitlines()} <= {"#", ""}
+    assert problems(tmp_path) == []
+    for change in (editing.add_token, lambda folder, name: editing.rotate(folder, [name])):
+        with pytest.raises(AccountsFileError, match="alice is disabled"):
+            change(tmp_path, "alice")
+    editing.disable(tmp_path, ["alice"])
+    editing.enable(tmp_path, ["alice"])
+    assert (tmp_path / "alice").read_text() == before
+    with pytest.raises(AccountsFileError, match="alice is not disabled"):
+        editing.enable(tmp_path, ["alice"])
+
+
+def test_a_token_that_is_added_to_a_disabled_account_by_hand_does_not_work(tmp_path: Path) -> None:
+    (tmp_path / "alice").write_text("#disabled\na-token\n")
+    assert owner(tmp_path, "a-token") is None
+    (tmp_path / "alice").write_text("#disabledness is a note\na-token\n")
+    assert owner(tmp_path, "a-token") == "alice"
+
+
+def test_accounts_that_are_not_there_cannot_be_disabled_unless_an_issuer_may_vouch_for_them(tmp_path: Path) -> None:
+    with pytest.raises(AccountsFileError, match="no account 'alice'"):
+        editing.disable(tmp_path, ["oidc.bob", "alice"])
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".lock"] == []
+    editing.disable(tmp_path, ["oidc.bob", "k8s.lab.default", "hub.carol"])
+    assert (tmp_path / "oidc.bob").read_text() == "#disabled\n"
+
+
+def test_tokens_that_were_written_by_hand_are_hashed_and_go_on_working(tmp_path: Path) -> None:
+    made = editing.add(tmp_path, {"carol": {}})
+    (tmp_path / "alice").write_text("# since May\nalice-1\n\n  alice-2  \n")
+    (tmp_path / "bob").write_text("#disabled bob-1\n")
+    (tmp_path / "accounts.toml").write_text('[accounts.alice]\nrole = "admin"\n')
+    assert advice(tmp_path) == ["alice: 2 of its tokens are kept as plain text, and short enough to be guessed."]
+    assert editing.hash_tokens(tmp_path) == ["alice", "bob"]
+    assert advice(tmp_path) == []
+    assert editing.hash_tokens(tmp_path) == []
+    text = "".join(path.read_text() for path in tmp_path.iterdir())
+    assert not any(token in text for token in ("alice-1", "alice-2", "bob-1"))
+    assert "# since May" in text
+    editing.enable(tmp_path, ["bob"])
+    tokens = ("alice-1", "alice-2", "bob-1", made["carol"])
+    assert [owner(tmp_path, token) for token in tokens] == ["alice", "alice", "bob", "carol"]
+
+
+def test_the_commands_disable_enable_and_hash(tmp_path: Path) -> None:
+    (tmp_path / "alice").write_text("0123456789abcdef01234567")
+    assert command("list", tmp_path).stderr == (
+        "note: alice: 1 of its tokens are kept as plain text. `accounts hash` hashes them.\n"
+    )
+    assert command("hash", tmp_path).stderr == "alice: its tokens are hashes now.\n"
+    assert command("disable", tmp_path, "alice").returncode == 0
+    rows = json.loads(command("list", tmp_path, "--json").stdout)
+    assert [(row["account"], row["tokens"], row["disabled"]) for row in rows] == [("alice", 0, True)]
+    assert "disabled" in command("list", tmp_path).stdout
+    assert command("enable", tmp_path, "alice").returncode == 0
+    done = command("list", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "disabled" not in done.stdout
+    assert owner(tmp_path, "0123456789abcdef01234567") == "alice"
+
+
+def test_without_a_client_of_kubernetes_new_accounts_are_a_manifest(tmp_path: Path) -> None:
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec; "
+        "u.find_spec = lambda name, *more: None if name == 'kubernetes' else find(name, *more); "
+        "sys.modules['kubernetes'] = None; sys.argv[0] = 'qiskit-runtime-server'; "
+        "from qiskit_runtime_server.__main__ import main; main()"
+    )
+
+    def said(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", code, "accounts", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+
+    done = said("add", "secret/labs/lab-tokens", "alice")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads(done.stdout)
+    assert (manifest["kind"], manifest["metadata"]) == ("Secret", {"name": "lab-tokens", "namespace": "labs"})
+    assert set(manifest["data"]) == {"alice"}
+    assert "QISKIT_IBM_TOKEN" in done.stderr
+    refused = said("rotate", "secret/lab-tokens", "alice")
+    assert refused.returncode == 1
+    assert '"qiskit-runtime-server[operator]"' in refused.stderr
