@@ -201,11 +201,20 @@ class InternalError(JobError):
 
 
 class UnavailableError(ServerError):
-    """The same request may succeed later."""
+    """The same request may succeed later.
+
+    Attributes:
+        retry_after: In how many seconds, at the earliest. Python clients wait so long five times, and then give up.
+    """
+
+    retry_after: ClassVar[int] = 1
 
 
 class BusyError(UnavailableError):
     """Too much is on its way through this process at the moment."""
+
+    # It is refused at once, and what is on its way may be hundreds of megabytes.
+    retry_after = 6
 
 
 class IssuerUnavailableError(UnavailableError):

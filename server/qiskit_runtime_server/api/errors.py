@@ -42,7 +42,6 @@ STATUS: Final[dict[type[ServerError], HTTPStatus]] = {
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _BROKEN_OFF: Final = 499
-_RETRY_AFTER_SECONDS: Final = 1
 
 
 def status_of(error: ServerError) -> HTTPStatus:
@@ -74,7 +73,7 @@ def error_response(request: Request, status: int, message: str) -> JSONResponse:
 def unavailable_response(request: Request, error: UnavailableError) -> JSONResponse:
     """Return the answer to a request that may succeed later, and say when to try again."""
     response = error_response(request, status_of(error), str(error))
-    response.headers["Retry-After"] = str(_RETRY_AFTER_SECONDS)
+    response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 
