@@ -14,6 +14,7 @@ from qiskit_runtime_server.api.routes import (
     admin,
     analytics,
     backends,
+    caller,
     chaos,
     health,
     instances,
@@ -24,6 +25,7 @@ from qiskit_runtime_server.api.routes import (
     workloads,
 )
 from qiskit_runtime_server.api.traces import TracedRequests
+from qiskit_runtime_server.console import console
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.metrics import new_registry
 from qiskit_runtime_server.roles.services import run_services
@@ -71,13 +73,15 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     errors.install(app)
     runtime = APIRouter()
     runtime.include_router(instances.versions)
-    for module in (backends, loads, jobs, sessions, workloads, instances, analytics, chaos, admin):
+    for module in (backends, loads, jobs, sessions, workloads, instances, analytics, caller, chaos, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])
     app.include_router(health.router)
     app.include_router(platform.router)
     app.include_router(pages.home)
+    if settings.console:
+        console.install(app)
     if settings.api_docs:
         app.include_router(pages.docs)
     return app

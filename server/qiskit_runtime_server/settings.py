@@ -130,6 +130,9 @@ class Settings(AuthSettings):
     api_docs: bool = True
     """Whether the REST API is described at `/docs` and `/openapi.json`, to anybody."""
 
+    console: bool = True
+    """Whether there are pages for people at `/ui`, where they see jobs and devices; they sign in with a token."""
+
     data_dir: Path = Path.home() / ".local" / "share" / "qiskit-runtime-server"
     """Folder of the embedded database; one server at a time, not on a network file system."""
 

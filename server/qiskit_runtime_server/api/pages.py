@@ -54,6 +54,8 @@ async def show_home(request: Request, services: TheServices) -> HTMLResponse:
         *await _executors(services),
         f"<p>{len(services.catalog.names())} devices, each as <code>DEVICE@EXECUTOR</code>.</p>",
     ]
+    if services.settings.console:
+        parts.append('<p><a href="ui">Console</a>: jobs, devices and executors, for people.</p>')
     if services.settings.api_docs:
         parts.append('<p><a href="docs">REST API</a> · <a href="openapi.json">OpenAPI</a></p>')
     return _page(title, parts)

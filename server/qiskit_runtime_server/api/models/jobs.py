@@ -94,6 +94,8 @@ class Jobs(Answer):
     """How many jobs there are on all pages; at least `offset`."""
     limit: int
     offset: int
+    next: str | None
+    """The `cursor` of the next page; null on the last one."""
 
 
 class Timestamps(Answer):

@@ -1,9 +1,8 @@
 """What only admins may do; beside this, they see and cancel everybody's jobs where owners do."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
@@ -24,11 +23,11 @@ from qiskit_runtime_server.api.models.admin import (
     UsageDay,
 )
 from qiskit_runtime_server.api.models.base import SIGNED_IN, Name, PathName, errors
-from qiskit_runtime_server.api.routes.jobs import Listing, query_of, view_of
+from qiskit_runtime_server.api.routes.jobs import Listing, page_of, query_of, view_of
 from qiskit_runtime_server.api.services import Admin, Services, TheServices
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, MalformedRequestError, NotFoundError
-from qiskit_runtime_server.jobs import AccountId, Job, JobState, name_of
+from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, NotFoundError
+from qiskit_runtime_server.jobs import AccountId, name_of
 from qiskit_runtime_server.store.port import JobQuery, Load
 
 router = APIRouter(prefix="/admin", tags=["admin"], responses=errors(*SIGNED_IN, 403))
@@ -37,7 +36,6 @@ router = APIRouter(prefix="/admin", tags=["admin"], responses=errors(*SIGNED_IN,
 _USAGE_DAYS: Final = timedelta(days=30)
 _CANCELLED_AT_A_TIME: Final = 100
 _MOST_CANCELLED: Final = 1000
-_PLACES: Final = msgspec.json.Decoder(tuple[datetime, str])
 
 # Days for which thirty others come before and after.
 Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9998, 12, 31))]
@@ -56,9 +54,6 @@ class AccountsListing(Listing):
     """Which jobs to list."""
 
     account: Name | None = None
-    state: JobState | None = None
-    cursor: Annotated[str, Field(max_length=512)] | None = None
-    """The `next` of the page before; the other parameters are those of that page."""
 
 
 @router.get("/jobs")
@@ -69,16 +64,9 @@ async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsL
     are left out.
     """
     account = None if wanted.account is None else services.access_tokens.id_of(wanted.account)
-    query = replace(query_of(wanted), state=wanted.state, beyond=_place(wanted.cursor))
-    # One more, which says whether there is another page.
-    jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
-    page = jobs[: query.limit]
-    return JobPage(
-        jobs=[view_of(job) for job in page],
-        count=count,
-        limit=query.limit,
-        next=_cursor(page[-1]) if len(jobs) > len(page) else None,
-    )
+    query = query_of(wanted)
+    jobs, count, following = await page_of(services, account, query)
+    return JobPage(jobs=[view_of(job) for job in jobs], count=count, limit=query.limit, next=following)
 
 
 @router.post("/accounts/{account}/cancel")
@@ -176,25 +164,3 @@ async def list_usage(_: Admin, services: TheServices, since: Day | None = None, 
             for (user_id, instance, executor), seconds in sorted(running.items())
         ],
     )
-
-
-def _cursor(job: Job) -> str:
-    """Return the place of a job in listings as text."""
-    return urlsafe_b64encode(msgspec.json.encode((job.created, job.id))).decode().rstrip("=")
-
-
-def _place(cursor: str | None) -> tuple[datetime, str] | None:
-    """Return the place that a cursor stands for.
-
-    Raises:
-        MalformedRequestError: If it is none.
-    """
-    if cursor is None:
-        return None
-    try:
-        place = _PLACES.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, msgspec.DecodeError) as error:
-        raise MalformedRequestError("This cursor was not given by this server.") from error
-    created = bodies.utc(place[0])
-    assert created is not None  # noqa: S101 - it was none of a time
-    return created, place[1]

@@ -1,6 +1,8 @@
 """Jobs: submitting, watching, cancelling, and fetching what came out."""
 
 import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -42,6 +44,7 @@ _LISTED_PARAMS_BYTES: Final = 1 << 20
 # Of a page of jobs: names of its fields, and commas.
 _SLACK_BYTES: Final = 4096
 _TEXT: Final = "text/plain"
+_PLACES: Final = msgspec.json.Decoder(tuple[datetime, str])
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN), dependencies=[Depends(traced_as_job)])
 
@@ -101,6 +104,9 @@ class Listing(BaseModel):
     """Whether jobs on backends for dry runs are listed too."""
     created_after: datetime | None = None
     created_before: datetime | None = None
+    state: JobState | None = None
+    cursor: Annotated[str, Field(max_length=512)] | None = None
+    """The `next` of the page before, so that jobs that arrive meanwhile move none; `offset` counts from it."""
     sort: Literal["ASC", "DESC"] = "DESC"
     exclude_params: bool = True
     """Whether params are left out; those over 1 MiB always are."""
@@ -148,20 +154,29 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
 async def list_jobs(
     caller: Caller, services: TheServices, room: TheRoom, wanted: Annotated[Listing, Query()]
 ) -> Response:
-    """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages."""
+    """List jobs, newest first unless `sort=ASC`; `count` is the number over all pages.
+
+    Pages follow each other by `cursor`, whose other parameters are those of the page before, or by `offset`.
+    """
     return await _listed(services, caller.id, wanted, room)
 
 
 @router.get("/{job_id}", responses={200: {"model": models.JobWithParams}})
-async def get_job(
-    job_id: PathName, caller: Caller, services: TheServices, room: TheRoom, *, exclude_params: bool = False
+async def get_job(  # noqa: PLR0913 - what a client may say
+    job_id: PathName,
+    caller: Caller,
+    services: TheServices,
+    room: TheRoom,
+    *,
+    exclude_params: bool = False,
+    wait: bool = True,
 ) -> Response:
-    """Return a job; the answer may wait a moment for the end of a young one. Admins see everybody's."""
+    """Return a job. With `wait`, the answer may wait a moment for the end of a young one. Admins see everybody's."""
     # Before the first look, or an end between the two would be missed.
     with services.endings.watch(JobId(job_id)) as ending:
         job = await services.store.jobs.get(caller.sees, job_id)
         services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "job")
-        if not job.state.terminal:
+        if wait and not job.state.terminal:
             await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
             job = await services.store.jobs.get(caller.sees, job_id)
     view = view_of(job).model_dump_json(exclude_unset=True).encode()
@@ -279,23 +294,41 @@ def query_of(wanted: Listing) -> JobQuery:
         tags=tuple(wanted.tags),
         created_after=bodies.utc(wanted.created_after),
         created_before=bodies.utc(wanted.created_before),
+        state=wanted.state,
+        beyond=_place(wanted.cursor),
         oldest_first=wanted.sort == "ASC",
         limit=min(wanted.limit or most, most),
         offset=wanted.offset,
     )
 
 
+async def page_of(
+    services: Services, account: AccountId | None, query: JobQuery
+) -> tuple[Sequence[Job], int, str | None]:
+    """Return a page of jobs, how many there are on all pages, and the cursor of the next one; None on the last one."""
+    # One more, which says whether there is another page.
+    jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
+    page = jobs[: query.limit]
+    return page, count, _cursor(page[-1]) if len(jobs) > len(page) else None
+
+
 async def _listed(services: Services, account: AccountId, wanted: Listing, room: AnswerRoom) -> Response:
     """Return one page of an account's jobs."""
     query = query_of(wanted)
-    jobs, count = await services.store.jobs.find(account, query)
+    jobs, count, following = await page_of(services, account, query)
     views = [view_of(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
     if not wanted.exclude_params:
         params_bytes = sum(job.params_bytes for job in jobs if _lists_params(job))
         await room.hold(params_bytes + len(msgspec.json.encode(views)) + _SLACK_BYTES)
         views = [await _with_params(services, job, view) for job, view in zip(jobs, views, strict=True)]
     # Clients page on until they have `count` jobs, less the skipped ones: without end if those are more than there are.
-    page = {"jobs": views, "count": max(count, query.offset), "limit": query.limit, "offset": query.offset}
+    page = {
+        "jobs": views,
+        "count": max(count, query.offset),
+        "limit": query.limit,
+        "offset": query.offset,
+        "next": following,
+    }
     return Response(msgspec.json.encode(page), media_type=JSON)
 
 
@@ -422,3 +455,25 @@ def _lists_params(job: Job) -> bool:
 def _seconds(job: Job) -> dict[str, float]:
     seconds = job.metrics.seconds
     return {"quantum_seconds": seconds, "seconds": seconds, "qpu_charge_time_seconds": seconds}
+
+
+def _cursor(job: Job) -> str:
+    """Return the place of a job in listings as text."""
+    return urlsafe_b64encode(msgspec.json.encode((job.created, job.id))).decode().rstrip("=")
+
+
+def _place(cursor: str | None) -> tuple[datetime, str] | None:
+    """Return the place that a cursor stands for.
+
+    Raises:
+        MalformedRequestError: If it is none.
+    """
+    if cursor is None:
+        return None
+    try:
+        place = _PLACES.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, msgspec.DecodeError) as error:
+        raise MalformedRequestError("This cursor was not given by this server.") from error
+    created = bodies.utc(place[0])
+    assert created is not None  # noqa: S101 - it was none of a time
+    return created, place[1]

@@ -1,0 +1,40 @@
+"""The console put together: its pages, its style sheet and script, and what a refusal of the API looks like."""
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import Response
+
+from qiskit_runtime_server.api.models.base import PathName
+from qiskit_runtime_server.console import jobs, sign_in
+from qiskit_runtime_server.console.api_calls import COOKIE, ApiError
+from qiskit_runtime_server.console.rendering import Page
+
+_FOLDER: Final = Path(__file__).parent / "static"
+_TYPES: Final = {"console.css": "text/css", "console.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_CACHED: Final = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+files = APIRouter(prefix="/ui/static", include_in_schema=False)
+
+
+@files.get("/{name}")
+async def static_file(name: PathName) -> Response:
+    """Return the style sheet, the script or the icon."""
+    if name not in _TYPES:
+        raise ApiError(HTTPStatus.NOT_FOUND, "There is no such file.")
+    return Response((_FOLDER / name).read_bytes(), media_type=_TYPES[name], headers=_CACHED)
+
+
+def install(app: FastAPI) -> None:
+    """Give `app` the console."""
+    for router in (sign_in.router, jobs.router, files):
+        app.include_router(router)
+
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> Response:
+        if error.status == HTTPStatus.UNAUTHORIZED:
+            return sign_in.signed_out(request)
+        page = Page(request, None)
+        return page.render("error", status=error.status, error=error, signed_in=COOKIE in request.cookies)

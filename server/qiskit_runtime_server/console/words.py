@@ -1,0 +1,34 @@
+"""Times, durations and sizes as people read them."""
+
+from datetime import datetime
+from typing import Final
+
+NONE: Final = "\N{EN DASH}"
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+
+
+def moment(text: str | None) -> str:
+    """Return a time of the API's, in UTC and to the second; a dash for none."""
+    return NONE if text is None else datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds(value: float | None) -> str:
+    """Return a duration, to about three digits."""
+    if value is None:
+        return NONE
+    if value < 10:  # noqa: PLR2004 - below that, tenths matter
+        return f"{value:.2f} s"
+    if value < _MINUTE:
+        return f"{value:.1f} s"
+    if value < _HOUR:
+        return f"{int(value // _MINUTE)} min {int(value % _MINUTE)} s"
+    if value < _DAY:
+        return f"{int(value // _HOUR)} h {int(value % _HOUR // _MINUTE)} min"
+    return f"{int(value // _DAY)} d {int(value % _DAY // _HOUR)} h"
+
+
+def number(value: float | None) -> str:
+    """Return a number with four digits, as calibrations have them; a dash for none."""
+    return NONE if value is None else f"{value:.4g}"

@@ -1,0 +1,130 @@
+"""Jobs on the console: who sees which, what their pages say, and that nothing in them is more than text."""
+
+import html
+import re
+
+import pytest
+
+from kit.server.api_in_process import BACKEND, submit
+from kit.server.console import Console, csrf_in
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
+
+
+def ids_in(text: str) -> list[str]:
+    return re.findall(r'<th scope="row"><a class="id" href="[^"]+">([^<]+)</a>', text)
+
+
+async def test_an_account_sees_its_own_jobs_and_no_others(console: Console) -> None:
+    of_alice, of_bob = await submit(console.api.alice), await submit(console.api.bob)
+    assert ids_in((await console.alice.get("/jobs")).text) == [of_alice]
+    assert ids_in((await console.bob.get("/jobs")).text) == [of_bob]
+    csrf = await csrf_in(console.bob, "/jobs")
+    for path in ("", "/result.json", "/job.json", "/log.txt"):
+        answer = await console.bob.get(f"/jobs/{of_alice}{path}")
+        assert (answer.status_code, of_alice in answer.text) == (404, True)
+        assert "alice" not in answer.text
+    for action in ("cancel", "delete"):
+        assert (await console.bob.post(f"/jobs/{of_alice}/{action}", data={"csrf": csrf})).status_code == 404
+    assert (await console.bob.get("/all-jobs")).status_code == 403
+    assert (await console.api.alice.get(f"/jobs/{of_alice}")).json()["status"] == "Queued"
+
+
+async def test_an_admin_sees_everybodys_jobs_and_may_cancel_them(console: Console) -> None:
+    jobs = [await submit(console.api.alice), await submit(console.api.bob)]
+    page = await console.ada.get("/all-jobs")
+    assert ids_in(page.text) == jobs[::-1]
+    assert ids_in((await console.ada.get("/all-jobs", params={"account": "bob"})).text) == jobs[1:]
+    csrf = await csrf_in(console.ada, f"/jobs/{jobs[1]}")
+    assert (await console.ada.post(f"/jobs/{jobs[1]}/cancel", data={"csrf": csrf})).status_code == 303
+    assert "Cancelled by ada, an admin." in (await console.bob.get(f"/jobs/{jobs[1]}")).text
+
+
+async def test_jobs_are_filtered(console: Console) -> None:
+    done = await submit(console.api.alice, tags=["thesis", "first"])
+    await console.api.end_next()
+    waits = await submit(console.api.alice, program_id="estimator", tags=["thesis"])
+    other = await submit(console.api.alice, backend="fake_quantum_sim@played")
+
+    async def found(**wanted: str) -> list[str]:
+        return ids_in((await console.alice.get("/jobs", params=wanted)).text)
+
+    assert await found() == [other, waits, done]
+    assert await found(state="Completed") == [done]
+    assert await found(state="Queued") == [other, waits]
+    assert await found(program="estimator") == [waits]
+    assert await found(backend=BACKEND) == [waits, done]
+    assert await found(tags="thesis") == [waits, done]
+    assert await found(tags="thesis,first") == [done]
+    answer = await console.alice.get("/jobs", params={"state": "no state"})
+    assert (answer.status_code, "That did not work" in answer.text) == (400, True)
+
+
+async def test_pages_follow_each_other_whatever_arrives_meanwhile(console: Console) -> None:
+    jobs = [await submit(console.api.alice) for _ in range(30)]
+    first = await console.alice.get("/jobs", params={"program": "sampler"})
+    await submit(console.api.alice)
+    [older] = re.findall(r'rel="next" href="/ui([^"]+)"', first.text)
+    second = await console.alice.get(html.unescape(older))
+    assert ids_in(first.text) + ids_in(second.text) == jobs[::-1]
+    assert 'rel="next"' not in second.text
+
+
+async def test_a_queued_job_says_its_place_and_an_ended_one_has_its_result(console: Console) -> None:
+    job, second = await submit(console.api.alice), await submit(console.api.alice)
+    assert "place 2" in (await console.alice.get("/jobs")).text
+    waiting = (await console.alice.get(f"/jobs/{second}")).text
+    assert re.search(r"Place in the queue</dt><dd>2<", waiting)
+    assert "data-live=1" in waiting
+    await console.api.end_next()
+    ended = (await console.alice.get(f"/jobs/{job}")).text
+    assert ("data-live" in ended, "Cancel this job" in ended, "result.json" in ended) == (False, False, True)
+    result = await console.alice.get(f"/jobs/{job}/result.json")
+    assert (result.text, result.headers["content-disposition"]) == (
+        '{"a": 1}',
+        f'attachment; filename="{job}-result.json"',
+    )
+    document = (await console.alice.get(f"/jobs/{job}/job.json")).json()
+    assert (document["id"], document["params"]) == (job, {"pubs": []})
+
+
+async def test_cancelling_and_deleting(console: Console) -> None:
+    job = await submit(console.api.alice)
+    csrf = await csrf_in(console.alice, f"/jobs/{job}")
+    for _ in range(2):  # a second time, it has ended already
+        answer = await console.alice.post(f"/jobs/{job}/cancel", data={"csrf": csrf})
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/ui/jobs/{job}")
+    assert "Cancelled by its owner." in (await console.alice.get(f"/jobs/{job}")).text
+    assert (await console.alice.post(f"/jobs/{job}/delete", data={"csrf": csrf})).headers["location"] == "/ui/jobs"
+    assert (await console.alice.get(f"/jobs/{job}")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/all-jobs"])
+async def test_tags_and_filters_are_text(console: Console, path: str) -> None:
+    await submit(console.api.alice, tags=[HOSTILE])
+    page = await console.ada.get(path)
+    filtered = await console.ada.get(path, params={"tags": HOSTILE, "backend": HOSTILE})
+    shown = await console.alice.get("/jobs")
+    for text in (page.text, filtered.text, shown.text):
+        assert "<img" not in text
+        assert "alert(1)</script>" not in text
+    assert html.escape(HOSTILE).replace("&quot;", "&#34;").replace("&#x27;", "&#39;") in shown.text
+
+
+async def test_log_lines_and_reasons_are_text(console: Console) -> None:
+    job = await submit(console.api.alice)
+    await console.api.store.documents.append_log(job, f"{HOSTILE}\n")  # type: ignore[arg-type]
+    text = (await console.alice.get(f"/jobs/{job}")).text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<img" not in text
+    missing = await console.alice.get("/jobs/%3Cimg%20src%3Dx%3E")
+    assert (missing.status_code, "<img" in missing.text) == (404, False)
+
+
+async def test_a_long_log_is_cut_and_whole_as_a_file(console: Console) -> None:
+    job = await submit(console.api.alice)
+    lines = [f"line {number}" for number in range(500)]
+    await console.api.store.documents.append_log(job, "\n".join(lines) + "\n")  # type: ignore[arg-type]
+    text = (await console.alice.get(f"/jobs/{job}")).text
+    assert ("line 499" in text, "line 299\n" in text, "300 are left out" in text) == (True, False, True)
+    assert (await console.alice.get(f"/jobs/{job}/log.txt")).text.splitlines() == lines
