@@ -64,7 +64,11 @@ def load_document(
             "slots": pool.size,
             "oldest_waiting_seconds": load.waiting_seconds(now),
             "draining": load.draining,
-            "pods": pool.running(),
+            "pods": {
+                address: occupancy.slots - occupancy.idle
+                for address, occupancy in pool.endpoints().items()
+                if not occupancy.draining
+            },
         }
         for name, pool in pools.items()
     }

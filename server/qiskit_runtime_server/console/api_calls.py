@@ -60,7 +60,8 @@ class Api:
 
     async def change(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - any JSON
         """Send a request that changes something and return what is answered; errors as above."""
-        return _content(await self._send(method, path, **({} if body is None else {"json": body})))
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        return _content(await self._send(method, path, **options))
 
     async def trade(self, token: str) -> tuple[str, int]:
         """Return an access token for a token, and for how many seconds it holds.

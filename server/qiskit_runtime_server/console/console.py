@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from qiskit_runtime_server.api.models.base import PathName
-from qiskit_runtime_server.console import jobs, sign_in
+from qiskit_runtime_server.console import devices, executors, jobs, sessions, sign_in, usage
 from qiskit_runtime_server.console.api_calls import COOKIE, ApiError
 from qiskit_runtime_server.console.rendering import Page
 
@@ -29,7 +29,7 @@ async def static_file(name: PathName) -> Response:
 
 def install(app: FastAPI) -> None:
     """Give `app` the console."""
-    for router in (sign_in.router, jobs.router, files):
+    for router in (sign_in.router, jobs.router, devices.router, executors.router, sessions.router, usage.router, files):
         app.include_router(router)
 
     @app.exception_handler(ApiError)

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol, runtime_checkable
 
-from qiskit_runtime_server.messages.messages import Capabilities, Event, Holder, Task
+from qiskit_runtime_server.messages.messages import Capabilities, Event, Holder, Occupancy, Task
 
 
 class RunLost(ConnectionError):  # noqa: N818 - a fact about a run, caught where it is expected
@@ -44,8 +44,8 @@ class Pool(Protocol):
     def idle(self) -> int:
         """How many of them are believed to be free."""
 
-    def running(self) -> Mapping[str, int]:
-        """Return how many jobs run at each address of an executor service; those that drain are left out."""
+    def endpoints(self) -> Mapping[str, Occupancy]:
+        """Return how busy each address of an executor service is; slots of this process have none."""
 
     async def capabilities(self) -> Capabilities:
         """Return what the executor can do, or what any could while nothing has been heard of it."""

@@ -28,6 +28,7 @@ from qiskit_runtime_server.messages.messages import (
     Heartbeat,
     Holder,
     Metrics,
+    Occupancy,
     Ready,
     Started,
     Task,
@@ -263,8 +264,8 @@ class Slots:
         """How many slots are free."""
         return self._idle.qsize()
 
-    def running(self) -> Mapping[str, int]:
-        """See `Pool.running`: slots of this process have no address."""
+    def endpoints(self) -> Mapping[str, Occupancy]:
+        """See `Pool.endpoints`."""
         return {}
 
     async def reserve(self) -> Slot:

@@ -49,4 +49,4 @@ async def csrf_in(browser: httpx.AsyncClient, path: str) -> str:
     """Return the token of the forms on a page."""
     answer = await browser.get(path)
     assert answer.status_code == 200, answer.text
-    return re.findall(r'name="csrf" value="([0-9a-f]{64})"', answer.text)[0]
+    return str(re.findall(r'name="csrf" value="([0-9a-f]{64})"', answer.text)[0])

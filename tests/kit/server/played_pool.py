@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.messages.messages import Capabilities, Completed, Event, Holder, Metrics, Task
+from qiskit_runtime_server.messages.messages import Capabilities, Completed, Event, Holder, Metrics, Occupancy, Task
 
 NAME = ExecutorName("played")
 HOLDER = Holder(endpoint="http://executor", boot_id="first")
@@ -30,8 +30,10 @@ class PlayedPool:
     async def capabilities(self) -> Capabilities:
         return Capabilities(num_qubits=5)
 
-    def running(self) -> dict[str, int]:
-        return {}
+    def endpoints(self) -> dict[str, Occupancy]:
+        return {
+            "10.0.0.7": Occupancy(boot_id="1", revision=1, slots=1, idle=1, capabilities=Capabilities(num_qubits=5))
+        }
 
     async def reserve(self) -> "PlayedReservation":
         await self._free.acquire()

@@ -6,6 +6,21 @@ from qiskit_runtime_server.api.models.base import Answer
 from qiskit_runtime_server.api.models.jobs import Job
 
 
+class Endpoint(Answer):
+    """One address of an executor service, as this api has heard of it."""
+
+    address: str
+    slots: int
+    idle: int
+    draining: bool
+    release: str
+    """Version of the executor's server; empty if it does not say."""
+    device: str
+    """What it simulates on."""
+    num_qubits: int
+    """The largest ideal circuit that fits."""
+
+
 class Executor(Answer):
     """An executor of this api."""
 
@@ -15,6 +30,12 @@ class Executor(Answer):
     slots: int
     """That this api knows."""
     draining: bool
+    missing_seconds: float
+    """For how long no slot has been known; 0 while one is."""
+    on_demand: bool
+    """Whether one is started when a job waits."""
+    endpoints: list[Endpoint]
+    """Of an executor service; empty for slots of this process."""
 
 
 class Executors(Answer):

@@ -15,6 +15,7 @@ from qiskit_runtime_server.api import audit, bodies
 from qiskit_runtime_server.api.models.admin import (
     CancelledJobs,
     DeletedData,
+    Endpoint,
     Executor,
     Executors,
     JobPage,
@@ -28,6 +29,7 @@ from qiskit_runtime_server.api.services import Admin, Services, TheServices
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId, name_of
+from qiskit_runtime_server.messages.messages import Occupancy
 from qiskit_runtime_server.store.port import JobQuery, Load
 
 router = APIRouter(prefix="/admin", tags=["admin"], responses=errors(*SIGNED_IN, 403))
@@ -113,7 +115,7 @@ async def _cancel(services: Services, caller: Identity, whose: AccountId) -> tup
 
 @router.get("/executors")
 async def list_executors(_: Admin, services: TheServices) -> Executors:
-    """List the executors of this api: what waits and runs, the slots it knows, and whether they drain."""
+    """List the executors of this api: what waits and runs, where they are, and whether they drain."""
     loads = await services.store.counts.load()
     found = [
         Executor(
@@ -122,6 +124,9 @@ async def list_executors(_: Admin, services: TheServices) -> Executors:
             running=load.running,
             slots=pool.size,
             draining=load.draining,
+            missing_seconds=pool.missing_seconds,
+            on_demand=name in services.settings.on_demand,
+            endpoints=[_endpoint(address, occupancy) for address, occupancy in sorted(pool.endpoints().items())],
         )
         for name, pool in services.pools.items()
     ]
@@ -163,4 +168,16 @@ async def list_usage(_: Admin, services: TheServices, since: Day | None = None, 
             )
             for (user_id, instance, executor), seconds in sorted(running.items())
         ],
+    )
+
+
+def _endpoint(address: str, occupancy: Occupancy) -> Endpoint:
+    return Endpoint(
+        address=address,
+        slots=occupancy.slots,
+        idle=occupancy.idle,
+        draining=occupancy.draining,
+        release=occupancy.release,
+        device=occupancy.capabilities.device,
+        num_qubits=occupancy.capabilities.num_qubits,
     )

@@ -120,14 +120,10 @@ class RemotePool:
         """How many of them are believed to be free."""
         return sum(endpoint.free for endpoint in self._distinct())
 
-    def running(self) -> Mapping[str, int]:
-        """See `Pool.running`."""
+    def endpoints(self) -> Mapping[str, Occupancy]:
+        """See `Pool.endpoints`."""
         known = ((urlsplit(endpoint.url).hostname or "", endpoint.occupancy) for endpoint in self._distinct())
-        return {
-            host: occupancy.slots - occupancy.idle
-            for host, occupancy in known
-            if occupancy is not None and not occupancy.draining
-        }
+        return {host: occupancy for host, occupancy in known if occupancy is not None}
 
     async def capabilities(self) -> Capabilities:
         """See `Pool.capabilities`."""

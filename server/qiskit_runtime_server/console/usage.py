@@ -1,0 +1,53 @@
+"""Accounts and what they have used, for admins."""
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import RedirectResponse, Response
+
+from qiskit_runtime_server.api.models.base import PathName
+from qiskit_runtime_server.console.sign_in import Form, SignedIn
+
+_PERIODS: Final = (7, 30, 90, 365)
+
+router = APIRouter(prefix="/ui/usage", include_in_schema=False)
+
+
+@router.get("")
+async def usage(page: SignedIn, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:
+    """Show slot time by account, and by day."""
+    today = datetime.now(UTC).date()
+    found = await page.api.get("/admin/usage", since=today - timedelta(days=days - 1), until=today)
+    by_day: defaultdict[str, float] = defaultdict(float)
+    accounts: dict[str, dict[str, Any]] = {}
+    for row in found["usage"]:
+        by_day[row["day"]] += row["seconds"]
+        account = accounts.setdefault(row["account"], _nothing())
+        account["seconds"] += row["seconds"]
+        account["jobs"] += row["jobs"]
+        account["last"] = max(account["last"], row["day"])
+    for row in found["running"]:
+        accounts.setdefault(row["account"], _nothing())["running"] += row["jobs"]
+    since = [str(today - timedelta(days=number)) for number in reversed(range(days))]
+    return page.render(
+        "usage",
+        days=days,
+        periods=_PERIODS,
+        by_day=[(day, by_day[day]) for day in since],
+        most=max(by_day.values(), default=0.0),
+        accounts=sorted(accounts.items(), key=lambda item: -item[1]["seconds"]),
+        rows=found["usage"],
+    )
+
+
+@router.post("/{account}/cancel")
+async def cancel(account: PathName, page: SignedIn, _: Form) -> Response:
+    """Cancel the queued and running jobs of an account."""
+    await page.api.change("POST", f"/admin/accounts/{account}/cancel")
+    return RedirectResponse(page.url("all-jobs", account=account), 303)
+
+
+def _nothing() -> dict[str, Any]:
+    return {"seconds": 0.0, "jobs": 0, "running": 0, "last": ""}
