@@ -12,7 +12,15 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
 from qiskit_runtime_server.auth_settings import AuthSettings
@@ -105,12 +113,19 @@ class Settings(AuthSettings):
     tls_certificate: Path | None = None
     """PEM file with the server's certificate, and then those that signed it; with `QRS_TLS_KEY`, clients use `https`.
 
-    An executor service with them is called by `https`, too: `QRS_EXECUTORS=NAME=https://HOST:PORT`. Both
-    files are read again when they change, within half a minute. The internal port stays plain HTTP.
+    An executor service with them is called by `https`, too: `QRS_EXECUTORS=NAME=https://HOST:PORT`. All
+    files with certificates are read again when they change, within half a minute. The internal port stays plain HTTP.
     """
 
     tls_key: Path | None = None
     """PEM file with the private key of `QRS_TLS_CERTIFICATE`, without a passphrase."""
+
+    tls_client_ca: Path | None = None
+    """PEM file with the authorities that sign the certificates of apis, for an executor service: others are refused.
+
+    Probes, which show no certificate, find `/health/live` and `/health/ready` on its internal port. Clients of an api
+    are not asked for certificates.
+    """
 
     internal_port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """Port for the cluster around the server, never for its clients: metrics, and on an api the load of its executors.
@@ -120,6 +135,9 @@ class Settings(AuthSettings):
 
     load_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Bearer token with which the operator and autoscalers read `/internal/load`; without it nobody can."""
+
+    load_key_also: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """A second one that is accepted, while one takes the other's place."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log level that is written."""
@@ -244,6 +262,9 @@ class Settings(AuthSettings):
     signing_key: Annotated[SecretStr, Field(min_length=32)] | None = None
     """Key that signs access tokens, the same for all apis on a database; by default one is made in the data folder."""
 
+    signing_key_also: Annotated[SecretStr, Field(min_length=32)] | None = None
+    """A second key, whose access tokens are accepted: the one to come, then the former one, when the key is changed."""
+
     access_token_lifetime: Period = timedelta(hours=1)
     """How long a client may use an access token before it asks for the next."""
 
@@ -332,11 +353,24 @@ class Settings(AuthSettings):
     executor_ca: Path | None = None
     """PEM file with the authorities that an api trusts to sign the certificates of `https://` executor services.
 
-    By default those of the system. A certificate has to be for the host that `QRS_EXECUTORS` names.
+    By default those of the system. A certificate has to be for the host that `QRS_EXECUTORS` names. New
+    authorities in the file are trusted within half a minute; those that are removed from it, until the api restarts.
     """
+
+    executor_certificate: Path | None = None
+    """PEM file with the certificate that an api shows to `https://` executor services, and then those that signed it.
+
+    Executor services with `QRS_TLS_CLIENT_CA` ask for it.
+    """
+
+    executor_certificate_key: Path | None = None
+    """PEM file with the private key of `QRS_EXECUTOR_CERTIFICATE`, without a passphrase."""
 
     executor_key: Annotated[SecretStr, Field(min_length=1)] | None = None
     """Key that apis and executor services share; an executor service that does not listen on loopback needs one."""
+
+    executor_key_also: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """A second key that an executor service accepts: the one to come, then the former one, when the key is changed."""
 
     confirm_every: Period = timedelta(seconds=5)
     """How often an api tells an executor service that it still follows a job."""
@@ -346,6 +380,15 @@ class Settings(AuthSettings):
 
     orphan_kept: Period = timedelta(seconds=120)
     """How long an executor service keeps an orphaned job, and its result, for an api to take it up again."""
+
+    @field_validator("load_key_also", "executor_key_also")
+    @classmethod
+    def _is_a_second_one(cls, key: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Refuse a second key without a first one: without a key, an executor service takes anybody's jobs."""
+        first = str(info.field_name).removesuffix("_also")
+        if key is not None and info.data.get(first) is None:
+            raise ValueError(f"it is a second key: give the first one, {_PREFIX}{first.upper()}, too")
+        return key
 
     @classmethod
     def load(cls, **given: Any) -> Self:

@@ -186,13 +186,21 @@ class AccessTokens:
         key: Signs them.
         lifetime: How long they last.
         recheck: How long at most those last that were traded for a token that its issuer may revoke.
+        also: A second key, whose access tokens are accepted: the next one, or the former one.
     """
 
     def __init__(
-        self, directory: Directory, key: str, lifetime: timedelta, recheck: timedelta = timedelta(minutes=1)
+        self,
+        directory: Directory,
+        key: str,
+        lifetime: timedelta,
+        recheck: timedelta = timedelta(minutes=1),
+        *,
+        also: str | None = None,
     ) -> None:
         self._directory = directory
         self._key = key
+        self._also = also
         self._lifetime = lifetime.total_seconds()
         self._recheck = recheck.total_seconds()
 
@@ -248,7 +256,7 @@ class AccessTokens:
             NotAuthenticatedError: If it is not ours, is over, or its token was revoked.
         """
         try:
-            claims = jwt.decode(access_token, self._key, algorithms=[_ALGORITHM])
+            claims = self._signed(access_token)
             if "who" in claims:
                 return self.admit(_principal(claims["who"])).account
             return self._known(Fingerprint(claims["tok"]))
@@ -266,6 +274,15 @@ class AccessTokens:
         """
         account = self._directory.named(said)
         return AccountId(said.removesuffix("~")) if account is None else account.id
+
+    def _signed(self, access_token: str) -> Mapping[str, Any]:
+        """Return what an access token says that one of the keys has signed."""
+        try:
+            return jwt.decode(access_token, self._key, algorithms=[_ALGORITHM])
+        except jwt.InvalidSignatureError:
+            if self._also is None:
+                raise
+            return jwt.decode(access_token, self._also, algorithms=[_ALGORITHM])
 
     def _known(self, token: Fingerprint | None) -> Account:
         account = None if token is None else self._directory.find(token)

@@ -1,6 +1,5 @@
 """What an api serves on its internal port, for the cluster around it and never on an ingress."""
 
-import hmac
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StoreUnavailableError
 from qiskit_runtime_server.metrics import metrics_route
 from qiskit_runtime_server.store.port import Load
+from qiskit_runtime_server.trust.shared_keys import SharedKeys
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,7 @@ logger = logging.getLogger(__name__)
 def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
     """Return the application of the internal port; to be called once for each registry."""
     gauges = QueueGauges(registry)
-    key = services.settings.load_key
-    expected = None if key is None else f"Bearer {key.get_secret_value()}".encode()
+    keys = SharedKeys(services.settings.load_key, services.settings.load_key_also)
 
     async def refresh() -> None:
         loads: Mapping[ExecutorName, Load] | None = None
@@ -40,8 +39,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
         gauges.show_held(services.budget.held + services.answers.held)
 
     async def load(request: Request) -> Response:
-        given = request.headers.get("authorization", "").encode()
-        if expected is None or not hmac.compare_digest(given, expected):
+        if not keys.accept(request.headers.get("authorization", "")):
             return JSONResponse({"error": "The load key is missing or wrong."}, HTTPStatus.UNAUTHORIZED)
         try:
             loads = await services.store.counts.load()

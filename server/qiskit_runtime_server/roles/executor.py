@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from qiskit_runtime_server.roles.process import is_loopback, listen, serve_app, 
 from qiskit_runtime_server.roles.selftest import run_selftest
 from qiskit_runtime_server.roles.tls import certificate_of
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.trust.shared_keys import SharedKeys
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.runs import Runs
 from qiskit_runtime_server.worker.service import Service
@@ -39,31 +40,34 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
 
     Args:
         name: An installed executor.
-        settings: Its `host`, `port`, `slots`, `memory`, `executor_key`, certificate and the times.
+        settings: Its `host`, `port`, `slots`, `memory`, keys, certificate and the times.
         executor: Used in place of an installed one.
 
     Raises:
         StartupError: If it cannot start.
     """
-    key = None if settings.executor_key is None else settings.executor_key.get_secret_value()
-    if key is None and not is_loopback(settings.host):
+    keys = SharedKeys(settings.executor_key, settings.executor_key_also)
+    if not keys and not is_loopback(settings.host):
         raise StartupError(
             f"Anybody who reaches {settings.host} could use this executor: set QRS_EXECUTOR_KEY, here and for the api."
         )
-    certificate = certificate_of(settings)
+    certificate = certificate_of(settings, settings.tls_client_ca)
     registry = new_registry()
     metrics = ExecutorMetrics(registry)
     with listen(settings.host, settings.port) as listener:
-        async with (
-            running(name, settings, metrics, executor) as runs,
-            serve_beside(_internal_app(registry, metrics, runs), settings.host, settings.internal_port) as internal_url,
-        ):
+        async with AsyncExitStack() as stack:
+            runs = await stack.enter_async_context(running(name, settings, metrics, executor))
+            service = Service(runs)
+            internal = _internal_app(registry, metrics, service, runs)
+            internal_url = await stack.enter_async_context(
+                serve_beside(internal, settings.host, settings.internal_port)
+            )
             about = {"slots": await words_about(runs.slots), "stop": how_to_stop(settings.drain)}
             if internal_url is not None:
                 about["internal"] = f"{internal_url}/metrics"
 
             await serve_app(
-                Service(runs).app(key),
+                service.app(keys),
                 listener,
                 limits=ConnectionLimits(),
                 certificate=certificate,
@@ -73,11 +77,12 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
             )
 
 
-def _internal_app(registry: CollectorRegistry, metrics: ExecutorMetrics, runs: Runs) -> Starlette:
+def _internal_app(registry: CollectorRegistry, metrics: ExecutorMetrics, service: Service, runs: Runs) -> Starlette:
     async def refresh() -> None:
         metrics.show(runs.occupancy(), runs.states())
 
-    return Starlette(routes=[metrics_route(registry, refresh)])
+    # The probes once more, for supervisors that have no certificate to show.
+    return Starlette(routes=[metrics_route(registry, refresh), *service.probes()])
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.roles.connections import ConnectionLimits, GuardedConnection
 from qiskit_runtime_server.roles.tls import Certificate, Handshake, Handshakes
+from qiskit_runtime_server.trust.pem_files import follow
 from qiskit_runtime_server.waiting import KeptTasks
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ async def serve_app(  # noqa: PLR0913 - what a process is
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     kept = KeptTasks()
     if certificate is not None:
-        kept.begin(certificate.follow())
+        kept.begin(follow(certificate.read_again))
     await _either(asyncio.shield(serving), signals.get())
     await _either(drain(), signals.get())
     await close()

@@ -98,7 +98,11 @@ async def run_services(
         services = Services(
             settings=settings,
             access_tokens=AccessTokens(
-                directory, _signing_key(settings), settings.access_token_lifetime, settings.auth_recheck
+                directory,
+                _signing_key(settings),
+                settings.access_token_lifetime,
+                settings.auth_recheck,
+                also=_secret(settings.signing_key_also),
             ),
             issuers=issuers,
             catalog=catalog,

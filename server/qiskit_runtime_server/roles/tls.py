@@ -15,108 +15,99 @@ from typing import Any, Final
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.trust.pem_files import PemFiles, why
 
 HANDSHAKE_SECONDS: Final = 15.0
-LOOK_SECONDS: Final = 30.0
 
 logger = logging.getLogger(__name__)
 
 
 class Certificate:
-    """What a server shows to prove who it is.
+    """What a server shows to prove who it is, and by which authorities its clients have to do the same.
 
     Args:
         chain: A PEM file with the certificate, and then those that signed it.
         key: A PEM file with its private key, without a passphrase.
+        client_authorities: A PEM file with those that sign the certificates of clients; None asks clients for nothing.
 
     Attributes:
-        context: For the server's side of a connection: TLS 1.2 or later.
+        context: For the server's side of a connection that begins now: TLS 1.2 or later.
 
     Raises:
         StartupError: If they cannot be read, or do not belong together.
     """
 
-    def __init__(self, chain: Path, key: Path) -> None:
-        self._files = (chain, key)
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._stamps = self._look()
+    def __init__(self, chain: Path, key: Path, client_authorities: Path | None = None) -> None:
+        self._pair = (chain, key)
+        self._client_authorities = client_authorities
+        self._files = PemFiles(chain, key, client_authorities)
         try:
-            self.context.load_cert_chain(chain, key)
+            self.context = self._read()
         except OSError as error:
+            clients = "" if client_authorities is None else f", with QRS_TLS_CLIENT_CA {client_authorities},"
             raise StartupError(
-                f"QRS_TLS_CERTIFICATE {chain} and QRS_TLS_KEY {key} cannot be used: {_why(error)}."
+                f"QRS_TLS_CERTIFICATE {chain} and QRS_TLS_KEY {key}{clients} cannot be used: {why(error)}."
             ) from error
 
     def read_again(self) -> None:
         """Use new files for handshakes from now on; go on with the old ones if the new ones cannot be used."""
-        stamps = self._look()
-        if stamps == self._stamps:
+        if not self._files.have_changed():
             return
         try:
-            # First into another context: half of a pair that does not belong together would stay in this one.
-            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*self._files)
-            self.context.load_cert_chain(*self._files)
+            self.context = self._read()
         except OSError as error:
-            logger.warning(
-                "The new certificate in %s cannot be used (%s): the old one stays.", self._files[0], _why(error)
-            )
+            logger.warning("The new certificate in %s cannot be used (%s): the old one stays.", self._files, why(error))
         else:
-            logger.info("The new certificate in %s is used from now on.", self._files[0])
-        self._stamps = stamps
+            logger.info("The new certificate in %s is used from now on.", self._files)
 
-    async def follow(self) -> None:
-        """Look for new files for as long as this task runs."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await asyncio.to_thread(self.read_again)
-
-    def _look(self) -> list[tuple[int, int] | None]:
-        """Return what changes when a file is written, or replaced as kubelets do by another link."""
-        return [_stamp(file) for file in self._files]
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*self._pair)
+        if self._client_authorities is not None:
+            context.load_verify_locations(self._client_authorities)
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
 
 
-def certificate_of(settings: Settings) -> Certificate | None:
+def certificate_of(settings: Settings, client_authorities: Path | None = None) -> Certificate | None:
     """Return the certificate that the settings name, if they do.
+
+    Args:
+        settings: Of the server.
+        client_authorities: Those that sign the certificates of its clients, if these need any.
 
     Raises:
         StartupError: If it cannot be used.
     """
     chain, key = settings.tls_certificate, settings.tls_key
-    if chain is None and key is None:
+    if chain is None and key is None and client_authorities is None:
         return None
     if chain is None or key is None:
-        raise StartupError("QRS_TLS_CERTIFICATE and QRS_TLS_KEY belong together: give both, or neither.")
-    return Certificate(chain, key)
-
-
-def _why(error: OSError) -> str:
-    """Return what OpenSSL or the system says, without numbers and addresses, which would make every line a new one."""
-    reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-    return str(reason).lower().replace("_", " ")
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+        raise StartupError(
+            "QRS_TLS_CERTIFICATE and QRS_TLS_KEY belong together, and QRS_TLS_CLIENT_CA to both: give both, or none."
+        )
+    return Certificate(chain, key, client_authorities)
 
 
 class Handshakes:
     """Those of a listener that have begun and not ended.
 
     Args:
-        certificate: What is shown.
+        certificate: What is shown, and asked for.
         most: How many there may be at a time: the oldest is closed for one more.
         closed: Tells of connections that were closed.
     """
 
     def __init__(self, certificate: Certificate, most: int, closed: FailureLog) -> None:
-        self.context = certificate.context
+        self._certificate = certificate
         self._most = most
         self._closed = closed
         self._going: OrderedDict[Handshake, None] = OrderedDict()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """For a handshake that begins now."""
+        return self._certificate.context
 
     def begin(self, handshake: "Handshake") -> None:
         """Count one."""
@@ -184,7 +175,7 @@ class Handshake(asyncio.Protocol):
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
             )
         except OSError as error:
-            self.abort(_why(error))
+            self.abort(why(error))
             return
         self._handshakes.end(self)
         if agreed is None or agreed.is_closing():

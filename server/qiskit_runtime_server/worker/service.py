@@ -4,7 +4,6 @@ A run does not depend on the response that watches it: a dispatcher may lose its
 one attaches again. Only `worker.runs` knows how long that may take.
 """
 
-import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from importlib.metadata import version
@@ -29,6 +28,7 @@ from qiskit_runtime_server.messages.messages import (
     Task,
     framed,
 )
+from qiskit_runtime_server.trust.shared_keys import SharedKeys
 from qiskit_runtime_server.worker.runs import Run, Runs, StaleFenceError, UnknownRunError
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class _Key:
     """Lets nobody but the api in; the probes are for everybody."""
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
+    def __init__(self, app: ASGIApp, keys: SharedKeys) -> None:
         self._app = app
-        self._expected = None if key is None else f"Bearer {key}".encode()
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_probe(scope["path"]) and not self._fits(scope):
@@ -58,8 +58,7 @@ class _Key:
         await self._app(scope, receive, send)
 
     def _fits(self, scope: Scope) -> bool:
-        given = Headers(scope=scope).get("authorization", "").encode()
-        return self._expected is None or hmac.compare_digest(given, self._expected)
+        return not self._keys or self._keys.accept(Headers(scope=scope).get("authorization", ""))
 
 
 def _is_probe(path: str) -> bool:
@@ -72,12 +71,10 @@ class Service:
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
 
-    def app(self, key: str | None) -> ASGIApp:
-        """Return the service as an ASGI application that asks for `key`."""
+    def app(self, keys: SharedKeys) -> ASGIApp:
+        """Return the service as an ASGI application that asks for one of these keys, if there are any."""
         routes = [
-            Route("/health", self._ready),
-            Route("/health/live", self._live),
-            Route("/health/ready", self._ready),
+            *self.probes(),
             Route("/v1/load", self._load),
             Route("/v1/watch", self._watch),
             Route("/v1/jobs", self._answered(self._start), methods=["POST"]),
@@ -85,7 +82,15 @@ class Service:
             Route("/v1/jobs/{job_id}", self._answered(self._end), methods=["DELETE"]),
             Route("/v1/jobs/{job_id}/lease", self._answered(self._confirm), methods=["PUT"]),
         ]
-        return _Key(Starlette(routes=routes, exception_handlers={ClientDisconnect: _left}), key)
+        return _Key(Starlette(routes=routes, exception_handlers={ClientDisconnect: _left}), keys)
+
+    def probes(self) -> list[Route]:
+        """Return the paths at which supervisors ask how it is; they need no key."""
+        return [
+            Route("/health", self._ready),
+            Route("/health/live", self._live),
+            Route("/health/ready", self._ready),
+        ]
 
     async def _live(self, _: Request) -> Response:
         return _json({"status": "alive"})

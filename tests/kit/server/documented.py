@@ -44,6 +44,7 @@ NOT_RUN = {
     ("docs/how-to/monitor.md", "helm upgrade"): KUBERNETES,
     ("docs/how-to/cluster-policies.md", "helm upgrade"): KUBERNETES,
     ("docs/how-to/production.md", "# once"): "needs PostgreSQL; the engineer in test_first_day.py types it",
+    ("docs/how-to/production.md", "# 1. every api"): "needs keys in files; test_two_keys.py restarts processes so",
     ("docs/how-to/production.md", "export QRS_DATABASE_URL"): "needs PgBouncer; test_postgresql.py has the settings",
     (
         "docs/how-to/release.md",

@@ -20,11 +20,13 @@ from datetime import timedelta
 import httpx
 import uvicorn
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import kit
 from qiskit_runtime_server.messages.messages import Capabilities, Completed, Event, Holder, Metrics, Started, Task
 from qiskit_runtime_server.roles.process import listen
+from qiskit_runtime_server.trust.shared_keys import SharedKeys
 from qiskit_runtime_server.worker.metrics import ExecutorMetrics
 from qiskit_runtime_server.worker.runs import Runs
 from qiskit_runtime_server.worker.service import Service
@@ -96,7 +98,7 @@ class PlayedExecutors:
         runs = Runs(slots, self._metrics, orphan_after=patience, orphan_kept=patience)  # type: ignore[arg-type]
         await slots.start()
         await runs.start()
-        self._apps[port] = Service(runs).app(KEY)
+        self._apps[port] = Service(runs).app(SharedKeys(SecretStr(KEY)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._apps.get(scope["server"][1])

@@ -23,10 +23,11 @@ from qiskit_runtime_server.dispatch.remote.endpoint import (
     addresses_of,
 )
 from qiskit_runtime_server.dispatch.remote.run import RemoteReservation, RunTimings, end
-from qiskit_runtime_server.dispatch.remote.tls import NamedAddresses, trusted
+from qiskit_runtime_server.dispatch.remote.tls import ExecutorTrust, NamedAddresses
 from qiskit_runtime_server.dispatch.remote.transports import TransportPerOrigin
 from qiskit_runtime_server.messages.messages import Capabilities, Frames, Holder, Occupancy
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.trust.pem_files import follow
 from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
@@ -66,11 +67,12 @@ class RemotePool:
         self._addresses = NamedAddresses(urls)
         key = settings.executor_key
         # One for all endpoints: to make it takes longer than a request.
-        certificates = (
-            trusted(settings.executor_ca)
+        self._trust = (
+            ExecutorTrust(settings.executor_ca, settings.executor_certificate, settings.executor_certificate_key)
             if any(url.startswith("https:") for url in urls)
-            else httpx.create_ssl_context(trust_env=False)
+            else None
         )
+        certificates = self._trust.context if self._trust else httpx.create_ssl_context(trust_env=False)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         self._transports = TransportPerOrigin(
             lambda: httpx.AsyncHTTPTransport(verify=certificates, limits=limits, trust_env=False)
@@ -98,6 +100,8 @@ class RemotePool:
         self._last_known = time.monotonic()
         self._acquainted = self._last_known + _ACQUAINTANCE_SECONDS
         self._others.begin(self._resolve())
+        if self._trust is not None:
+            self._others.begin(follow(self._trust.read_again))
 
     async def stop(self) -> None:
         """Close all connections."""

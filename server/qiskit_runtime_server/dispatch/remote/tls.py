@@ -1,5 +1,6 @@
 """TLS to executor services: their certificates are for names, and endpoints are addresses."""
 
+import logging
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.trust.pem_files import PemFiles, why
+
+logger = logging.getLogger(__name__)
 
 
 class NamedAddresses:
@@ -32,13 +36,56 @@ class NamedAddresses:
         request.extensions = {**request.extensions, "sni_hostname": host}
 
 
-def trusted(authorities: Path | None) -> ssl.SSLContext:
-    """Return what connections trust: these authorities, or those of the system.
+class ExecutorTrust:
+    """What an api trusts and shows where executor services speak TLS; its files are read again when they change.
+
+    Args:
+        authorities: A PEM file with those that sign the certificates of executor services; None for the system's.
+        certificate: A PEM file with the api's own, and then those that signed it; None to show none.
+        key: A PEM file with its private key.
+
+    Attributes:
+        context: For the client's side of a connection. It is one object, which changes: authorities that are gone from
+            their file are trusted as long as it is there.
 
     Raises:
-        StartupError: If the file cannot be read.
+        StartupError: If the files cannot be read, or do not belong together.
     """
-    try:
-        return ssl.create_default_context(cafile=authorities)
-    except OSError as error:
-        raise StartupError(f"QRS_EXECUTOR_CA {authorities} cannot be used: {error.strerror or error}.") from error
+
+    def __init__(self, authorities: Path | None, certificate: Path | None = None, key: Path | None = None) -> None:
+        self._authorities = authorities
+        self._certificate = certificate
+        self._key = key
+        self._files = PemFiles(authorities, certificate, key)
+        if (certificate is None) != (key is None):
+            raise StartupError("QRS_EXECUTOR_CERTIFICATE and QRS_EXECUTOR_CERTIFICATE_KEY belong together: give both.")
+        try:
+            self.context = ssl.create_default_context(cafile=authorities)
+        except OSError as error:
+            raise StartupError(f"QRS_EXECUTOR_CA {authorities} cannot be used: {why(error)}.") from error
+        try:
+            self._read_into(self.context)
+        except OSError as error:
+            raise StartupError(
+                f"QRS_EXECUTOR_CERTIFICATE {certificate} and QRS_EXECUTOR_CERTIFICATE_KEY {key} cannot be used:"
+                f" {why(error)}."
+            ) from error
+
+    def read_again(self) -> None:
+        """Use new files for connections from now on; go on with the old ones if the new ones cannot be used."""
+        if not self._files.have_changed():
+            return
+        try:
+            # First into another context: half of a pair that does not belong together would stay in this one.
+            self._read_into(ssl.create_default_context(cafile=self._authorities))
+            self._read_into(self.context)
+        except OSError as error:
+            logger.warning("What is new in %s cannot be used (%s): the old one stays.", self._files, why(error))
+        else:
+            logger.info("What is new in %s is used from now on.", self._files)
+
+    def _read_into(self, context: ssl.SSLContext) -> None:
+        if self._authorities is not None:
+            context.load_verify_locations(self._authorities)
+        if self._certificate is not None:
+            context.load_cert_chain(self._certificate, self._key)

@@ -58,6 +58,30 @@ def test_an_access_token_of_another_key_is_refused(folder: Path) -> None:
         AccessTokens(TokenFolder(folder), KEY, HOUR).check(access_token)
 
 
+def issued(tokens: AccessTokens, *, ago: float = 0) -> str:
+    access_token, _, _ = tokens.issue(tokens.sign_in("bob-1"), now=time.time() - ago)
+    return access_token
+
+
+def test_while_the_key_is_changed_access_tokens_of_both_are_accepted_and_end_as_usual(folder: Path) -> None:
+    other = KEY[::-1]
+    before, after = (AccessTokens(TokenFolder(folder), key, HOUR) for key in (KEY, other))
+    announced = AccessTokens(TokenFolder(folder), KEY, HOUR, also=other)
+    changed = AccessTokens(TokenFolder(folder), other, HOUR, also=KEY)
+    for tokens in (before, announced, changed, after):
+        access_token = issued(tokens)
+        assert [checking.check(access_token).id for checking in (announced, changed)] == ["bob", "bob"]
+    # Each signs with its first key only: who does not know the second one yet, or any more, is not left out.
+    assert before.check(issued(announced)).id == "bob"
+    assert after.check(issued(changed)).id == "bob"
+    for tokens in (before, after):
+        over = issued(tokens, ago=3601)
+        with pytest.raises(NotAuthenticatedError, match="expired"):
+            changed.check(over)
+    with pytest.raises(NotAuthenticatedError, match="Signature"):
+        changed.check(issued(AccessTokens(TokenFolder(folder), f"{KEY}, a third one", HOUR)))
+
+
 def test_an_unsigned_access_token_is_refused(folder: Path) -> None:
     unsigned = jwt.encode({"tok": fingerprint("bob-1"), "exp": time.time() + 60}, "", algorithm="none")
     with pytest.raises(NotAuthenticatedError):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from kit.server.certificates import self_signed
+from kit.server.certificates import Authority, self_signed
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.failures import FailureLog
-from qiskit_runtime_server.roles.tls import Certificate, Handshake, Handshakes
+from qiskit_runtime_server.roles.tls import Certificate, Handshake, Handshakes, certificate_of
+from qiskit_runtime_server.settings import Settings
 
 
 class Echo(asyncio.Protocol):
@@ -94,3 +95,50 @@ def test_a_certificate_that_cannot_be_used_is_said_in_one_line(tmp_path: Path, c
         file.write_text(content)
     with pytest.raises(StartupError, match=r"QRS_TLS_CERTIFICATE .*server\.pem"):
         Certificate(file, file)
+
+
+async def test_who_shows_no_certificate_of_the_authorities_is_hung_up_on_also_after_these_have_changed(
+    file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = Authority(tmp_path / "first.pem"), Authority(tmp_path / "second.pem")
+    clients = {one: one.for_client(tmp_path / f"of {one.file.name}") for one in (first, second)}
+    asked = tmp_path / "asked.pem"
+    asked.write_bytes(first.file.read_bytes())
+    certificate = Certificate(file, file, asked)
+
+    async def heard(own: Path | None) -> bool:
+        context = ssl.create_default_context(cafile=str(file))
+        if own is not None:
+            context.load_cert_chain(own)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+        writer.write(b"hello")
+        try:
+            return await reader.read(5) == b"hello"
+        except (ssl.SSLError, ConnectionError):
+            return False
+        finally:
+            writer.close()
+
+    async with echoing(certificate) as port:
+        assert [await heard(own) for own in (None, clients[first], clients[second])] == [False, True, False]
+        await asyncio.to_thread(asked.write_text, "half of an author")
+        certificate.read_again()
+        assert "cannot be used" in caplog.messages[-1]
+        assert [await heard(own) for own in (None, clients[first], clients[second])] == [False, True, False]
+        await asyncio.to_thread(asked.write_bytes, second.file.read_bytes())
+        certificate.read_again()
+        assert [await heard(own) for own in (None, clients[first], clients[second])] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    "given", [{"tls_client_ca": "ca.pem"}, {"tls_certificate": "a.pem"}, {"tls_key": "a.pem"}], ids=str
+)
+def test_a_part_of_what_belongs_together_is_refused(given: dict[str, Path]) -> None:
+    settings = Settings.load(**given)
+    with pytest.raises(StartupError, match="belong together"):
+        certificate_of(settings, settings.tls_client_ca)
+
+
+def test_authorities_that_cannot_be_read_are_named(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"QRS_TLS_CLIENT_CA .*nowhere\.pem, cannot be used"):
+        Certificate(file, file, tmp_path / "nowhere.pem")
