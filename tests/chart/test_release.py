@@ -17,7 +17,9 @@ from kit.kubernetes.client import KubernetesClient, Manifest, eventually
 from kit.kubernetes.local_pod import container_environment, run_container
 from kit.kubernetes.operator_process import OperatorProcess
 from kit.kubernetes.played_api import PlayedApi, live_pods, played_api, start_pods
+from kit.kubernetes.ready_pods import ready_pods
 from kit.kubernetes.runtime_servers import AER
+from qiskit_runtime_operator.render.credentials.keys_secret import keys_checksum
 
 DEFINITION = "runtimeservers.runtimeserver.dev"
 NAME = "rel-qiskit-runtime-operator"
@@ -39,6 +41,7 @@ def optional_apis(control_plane: Path) -> None:
         ("gateway.networking.k8s.io", "v1", "HTTPRoute"),
         ("monitoring.coreos.com", "v1", "ServiceMonitor"),
         ("resource.k8s.io", "v1", "ResourceClaimTemplate"),
+        ("cert-manager.io", "v1", "Certificate"),
     ):
         if client.serves(kind):
             continue
@@ -124,7 +127,8 @@ def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
     (pod, *_) = eventually(lambda: kubernetes.list("Pod"))
     eventually(
         lambda: all(
-            other.serves(kind) for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor", "ResourceClaimTemplate")
+            other.serves(kind)
+            for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor", "ResourceClaimTemplate", "Certificate")
         )
     )
     with played_api() as api:
@@ -174,7 +178,22 @@ def lead_through_everything(cluster: KubernetesClient, api: PlayedApi) -> None:
     cluster.merge("RuntimeServer", "lab", {"spec": {"gateway": None}})
     eventually(lambda: not cluster.find("HTTPRoute", "lab-api"))
     eventually(lambda: not [kind for kind in KEPT if cluster.find(kind, "stray")])
+    cluster.merge("RuntimeServer", "lab", {"spec": {"tls": {"executors": {"issuerRef": {"name": "own"}}}}})
+    eventually(lambda: cluster.find("Certificate", "lab-api-certificate"))
+    cluster.merge("RuntimeServer", "lab", {"spec": {"tls": None}})
+    eventually(lambda: not cluster.find("Certificate", "lab-api-certificate"))
+    change_keys(cluster)
     scale_down(cluster, api)
+
+
+def change_keys(cluster: KubernetesClient) -> None:
+    """Ask for other keys, and wait until all pods have them."""
+    cluster.merge("RuntimeServer", "lab", {"metadata": {"annotations": {"runtimeserver.dev/rotate-keys": "now"}}})
+    changed, checksum = "runtimeserver.dev/keys-changed-at", "runtimeserver.dev/keys-checksum"
+    with ready_pods(cluster):
+        eventually(lambda: changed in cluster.get("Secret", "lab-keys")["metadata"].get("annotations", {}))
+        wanted = keys_checksum(cluster.get("Secret", "lab-keys"))
+        eventually(lambda: [pod["metadata"]["annotations"][checksum] for pod in cluster.list("Pod")] == [wanted] * 2)
 
 
 def scale_down(cluster: KubernetesClient, api: PlayedApi) -> None:

@@ -30,7 +30,7 @@ from kit.server.cluster_processes import Cluster, Plugins
 from kit.server.http_jobs import end_of, params_of, signed_in, submit
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_operator.render import RenderContext, render
-from qiskit_runtime_operator.render.keys_secret import keys_secret
+from qiskit_runtime_operator.render.credentials.keys_secret import keys_secret
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import LOAD_KEY
 from qiskit_runtime_operator.scaling.load import Load
@@ -94,7 +94,8 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
     postgresql = {"postgresql": {"urlSecretRef": secret, "directUrlSecretRef": secret}}
     aliases = {"class_device": "fake_lima@aer"}
     backends = {"defaultExecutor": "aer", "aliases": aliases, "snapshots": [{"configMap": "may"}]}
-    snapshots = {"database": postgresql, "backends": backends}
+    tls = {"secretName": "own", "executors": {}}
+    snapshots = {"database": postgresql, "backends": backends, "tls": tls}
     rendered = {
         name
         for server in (runtime_server(tokens), runtime_server(snapshots))
@@ -129,7 +130,9 @@ def test_executors_are_called_what_the_api_calls_them_and_their_names_make_backe
     services = {item["metadata"]["name"]: item["spec"] for item in render(server, CONTEXT) if item["kind"] == "Service"}
     for word, executor in zip(command(pods[f"{server.name}-api"])["executors"], server.spec.executors, strict=True):
         name, url = word.split("=", 1)
-        host, port = url.removeprefix("http://").split(":")
+        scheme, _, address = url.partition("://")
+        assert (scheme == "https") == (server.spec.tls.executors is not None)
+        host, port = address.split(":")
         assert host in pods
         assert int(port) in [item["port"] for item in services[host]["ports"]]
         assert VirtualBackend.parse(f"fake_manila@{name}").executor == executor.name
@@ -202,14 +205,14 @@ class Pods:
             argument = argument.replace(f"http://{name}:8080", process.url)
         return argument
 
-    def _variables(self, name: str) -> dict[str, str]:
+    def _variables(self, name: str) -> dict[str, str | None]:
         container = server_container(self._pods[name])
         keys = {
             item["name"]: item["valueFrom"]["secretKeyRef"]["key"] for item in container["env"] if "valueFrom" in item
         }
         return {
             **environment(self._server, self._pods[name]),
-            **{variable: self._keys[key] for variable, key in keys.items()},
+            **{variable: self._keys.get(key) for variable, key in keys.items()},
             "QRS_HOST": "127.0.0.1",
             "QRS_PORT": "0",
             "QRS_INTERNAL_PORT": "0",

@@ -14,7 +14,7 @@ from kit.kubernetes.client import KubernetesClient, RefusedError, eventually
 from kit.kubernetes.convergence import differences
 from kit.kubernetes.runtime_servers import AER, GPU, body, render_context, runtime_server, specs
 from qiskit_runtime_operator.render import render
-from qiskit_runtime_operator.render.keys_secret import keys_secret
+from qiskit_runtime_operator.render.credentials.keys_secret import keys_secret
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer

@@ -118,6 +118,10 @@ annotations:
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: *kept
+# to have certificates signed by cert-manager
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: *kept
 # to have metrics read
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
@@ -126,10 +130,10 @@ annotations:
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [create, get, list, patch, watch]
-# to make the keys of each RuntimeServer once, and to ask its api how busy it is with one of them
+# to make the keys and certificates of each RuntimeServer, to change and renew them, and to ask its api how busy it is
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create, get]
+  verbs: [create, get, update]
 # to say why pods do not come up, and to mark those with jobs, so that others are removed first
 - apiGroups: [""]
   resources: [pods]

@@ -8,7 +8,6 @@ from typing import Final
 import aiohttp
 
 from qiskit_runtime_operator.resource.names import Key
-from qiskit_runtime_operator.resource.urls import readiness_url
 from qiskit_runtime_operator.status.readiness import words
 
 _AT_ONCE: Final = 16
@@ -35,23 +34,24 @@ class ReadinessReader:
         """Ask these pods, forget the others, and return the RuntimeServers of those with another answer than before.
 
         Args:
-            pods: The RuntimeServer, the UID and the IP address of each.
+            pods: The RuntimeServer and the UID of each, and the URL of its readiness.
         """
         asked = list(pods)
-        read = await asyncio.gather(*(self._ask(address) for _, _, address in asked))
+        read = await asyncio.gather(*(self._ask(url) for _, _, url in asked))
         answers: Mapping[str, str] = {uid: said for (_, uid, _), said in zip(asked, read, strict=True) if said}
         changed = {key for key, uid, _ in asked if answers.get(uid) != self.answers.get(uid)}
         self.answers.clear()
         self.answers.update(answers)
         return sorted(changed)
 
-    async def _ask(self, address: str) -> str:
+    async def _ask(self, url: str) -> str:
         """Return what a pod says; nothing, if it does not answer, which its probes tell of."""
         limit = aiohttp.ClientTimeout(total=_LIMIT.total_seconds())
         async with self._gate:
             try:
                 # No redirects: the operator goes nowhere that a pod sends it to.
-                async with self._http.get(readiness_url(address), timeout=limit, allow_redirects=False) as answer:
+                # Nor does a certificate matter for what is shown in the status: it is for a name, not for an address.
+                async with self._http.get(url, timeout=limit, allow_redirects=False, ssl=False) as answer:
                     return words(answer.status, await answer.content.read(_BYTES))
             except (aiohttp.ClientError, TimeoutError):
                 return ""

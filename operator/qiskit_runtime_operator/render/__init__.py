@@ -14,11 +14,12 @@ from qiskit_runtime_operator.render import (
     service_account,
 )
 from qiskit_runtime_operator.render.context import DefaultImages, RenderContext
+from qiskit_runtime_operator.render.credentials import certificates
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 
 __all__ = ["DefaultImages", "RenderContext", "render"]
 
-_CONCERNS: Final = (service_account, network, api, executor, disruption, ingress, gateway, monitoring)
+_CONCERNS: Final = (service_account, network, certificates, api, executor, disruption, ingress, gateway, monitoring)
 
 
 def render(server: RuntimeServer, context: RenderContext) -> tuple[Manifest, ...]:

@@ -8,8 +8,8 @@ from qiskit_runtime_operator.render.api_settings import DRAIN, api_volumes, secr
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.deployment import RECREATE, ROLL_WITH_ONE_MORE, deployment
 from qiskit_runtime_operator.render.metadata import api_selector, metadata
-from qiskit_runtime_operator.render.pods import Pods
-from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.render.pods import Pods, Probe
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, Scheme
 from qiskit_runtime_operator.resource.names import CONFIG_CHECKSUM, api_name, executor_name
 from qiskit_runtime_operator.resource.ports import API_PORT, EXECUTOR_PORT, service_ports
 
@@ -33,11 +33,12 @@ def config_map(server: RuntimeServer, context: RenderContext) -> Manifest:
 
 def service(server: RuntimeServer) -> Manifest:
     """Return the Service that clients, proxies and the operator reach the api by."""
+    tls = server.spec.tls.secret_name is not None
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(server, api_name(server.name), api_selector(server)),
-        "spec": {"selector": api_selector(server), "ports": service_ports(API_PORT)},
+        "spec": {"selector": api_selector(server), "ports": service_ports(API_PORT, tls=tls)},
     }
 
 
@@ -50,6 +51,7 @@ def api_deployment(server: RuntimeServer, context: RenderContext) -> Manifest:
         image=server.spec.image.api or context.images.api,
         args=_arguments(server),
         port=API_PORT,
+        probe=Probe(tls=server.spec.tls.secret_name is not None),
         env=secret_settings(server),
         env_from=api_name(server.name),
         annotations={CONFIG_CHECKSUM: checksum(settings(server, context))},
@@ -69,5 +71,6 @@ def checksum(config: Mapping[str, str]) -> str:
 
 def _arguments(server: RuntimeServer) -> tuple[str, ...]:
     hosts = {executor.name: executor_name(server.name, executor.name) for executor in server.spec.executors}
-    urls = [f"{name}=http://{host}:{EXECUTOR_PORT}" for name, host in hosts.items()]
+    scheme = Scheme.HTTP if server.spec.tls.executors is None else Scheme.HTTPS
+    urls = [f"{name}={scheme}://{host}:{EXECUTOR_PORT}" for name, host in hosts.items()]
     return "api", *(word for url in urls for word in ("--executors", url))

@@ -5,9 +5,10 @@ from datetime import timedelta
 from typing import Final
 
 from qiskit_runtime_operator.render.context import RenderContext
-from qiskit_runtime_operator.render.pods import Volume, secret_value, snapshot_settings, snapshot_volumes
+from qiskit_runtime_operator.render.credentials import certificates
+from qiskit_runtime_operator.render.pods import Volume, key_settings, snapshot_settings, snapshot_volumes
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
-from qiskit_runtime_operator.resource.names import EXECUTOR_KEY, LOAD_KEY, SIGNING_KEY, data_name, keys_name
+from qiskit_runtime_operator.resource.names import KEYS, data_name
 from qiskit_runtime_operator.resource.ports import API_PORT, INTERNAL_PORT
 
 DRAIN: Final = timedelta(seconds=30)
@@ -41,6 +42,7 @@ def settings(server: RuntimeServer, context: RenderContext) -> dict[str, str]:
         **snapshot_settings(server),
         **auth_settings(server),
         **_database_settings(server),
+        **certificates.api_settings(server),
     }
 
 
@@ -63,8 +65,7 @@ def _on_demand(server: RuntimeServer) -> dict[str, str]:
 
 def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:
     """Return the variables whose values are in Secrets."""
-    keys = {"QRS_SIGNING_KEY": SIGNING_KEY, "QRS_EXECUTOR_KEY": EXECUTOR_KEY, "QRS_LOAD_KEY": LOAD_KEY}
-    return {variable: secret_value(keys_name(server.name), key) for variable, key in keys.items()}
+    return key_settings(server, *KEYS)
 
 
 def stop_delay(server: RuntimeServer) -> timedelta:
@@ -73,8 +74,9 @@ def stop_delay(server: RuntimeServer) -> timedelta:
 
 
 def api_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
-    """Return the volumes: data or the database's URLs, tokens, and devices of the user's own."""
-    return *_data(server), *_database_urls(server), *auth_volumes(server), *snapshot_volumes(server)
+    """Return the volumes: data or the database's URLs, tokens, devices of the user's own, and certificates."""
+    own = (*_data(server), *_database_urls(server), *auth_volumes(server))
+    return *own, *snapshot_volumes(server), *certificates.api_volumes(server)
 
 
 def _database_settings(server: RuntimeServer) -> dict[str, str]:

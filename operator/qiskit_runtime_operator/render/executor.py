@@ -12,9 +12,10 @@ from hashlib import sha256
 from typing import Final
 
 from qiskit_runtime_operator.render.context import RenderContext
+from qiskit_runtime_operator.render.credentials import certificates
 from qiskit_runtime_operator.render.deployment import ROLL_WITH_ONE_LESS, ROLL_WITH_ONE_MORE, deployment
 from qiskit_runtime_operator.render.metadata import executor_selector, labels, metadata
-from qiskit_runtime_operator.render.pods import Pods, secret_value, snapshot_settings, snapshot_volumes
+from qiskit_runtime_operator.render.pods import Pods, Probe, Volume, key_settings, snapshot_settings, snapshot_volumes
 from qiskit_runtime_operator.resource.kinds import OptionalApi
 from qiskit_runtime_operator.resource.model import Executor, Gpu, GpuClaims, Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import (
@@ -22,9 +23,8 @@ from qiskit_runtime_operator.resource.names import (
     EXECUTOR_KEY,
     executor_name,
     executors_name,
-    keys_name,
 )
-from qiskit_runtime_operator.resource.ports import EXECUTOR_PORT, INTERNAL_PORT, service_ports
+from qiskit_runtime_operator.resource.ports import EXECUTOR_PORT, INTERNAL, INTERNAL_PORT, service_ports
 
 # The executor whose library is published for one kind of processor alone.
 _ON_AMD64: Final = "qsim"
@@ -48,12 +48,12 @@ def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifes
 
 def service(server: RuntimeServer, executor: Executor) -> Manifest:
     """Return the Service whose name stands for the addresses of all ready pods of one executor."""
-    selector = executor_selector(server, executor)
+    selector, tls = executor_selector(server, executor), server.spec.tls.executors is not None
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(server, executor_name(server.name, executor.name), selector),
-        "spec": {"clusterIP": "None", "selector": selector, "ports": service_ports(EXECUTOR_PORT)},
+        "spec": {"clusterIP": "None", "selector": selector, "ports": service_ports(EXECUTOR_PORT, tls=tls)},
     }
 
 
@@ -69,9 +69,11 @@ def executor_deployment(server: RuntimeServer, executor: Executor, context: Rend
         image=_image(server, executor, context),
         args=_arguments(executor),
         port=EXECUTOR_PORT,
+        # A kubelet shows no certificate.
+        probe=Probe() if server.spec.tls.executors is None else Probe(port=INTERNAL),
         env={**context.server_settings, **executor.settings, **_variables(server), **_options(executor)},
         annotations=_claims_checksum(executor),
-        volumes=snapshot_volumes(server),
+        volumes=executor_volumes(server),
         service_account=executors_name(server.name),
         gpu=executor.gpu,
         claim_template=_claim_template_name(server, executor),
@@ -82,6 +84,11 @@ def executor_deployment(server: RuntimeServer, executor: Executor, context: Rend
     # A new pod would wait for the GPU, or for the quota, that the old one has.
     scarce = executor.gpu is not None or executor.queue_name is not None
     return deployment(server, context, pods, ROLL_WITH_ONE_LESS if scarce else ROLL_WITH_ONE_MORE)
+
+
+def executor_volumes(server: RuntimeServer) -> tuple[Volume, ...]:
+    """Return the volumes: devices of the user's own, and the certificate."""
+    return *snapshot_volumes(server), *certificates.executor_volumes(server)
 
 
 def can_claim(executor: Executor, context: RenderContext) -> bool:
@@ -113,7 +120,8 @@ def _variables(server: RuntimeServer) -> dict[str, str | Manifest]:
         "QRS_HOST": "0.0.0.0",  # noqa: S104 - network policies say who gets in
         "QRS_PORT": str(EXECUTOR_PORT),
         "QRS_INTERNAL_PORT": str(INTERNAL_PORT),
-        "QRS_EXECUTOR_KEY": secret_value(keys_name(server.name), EXECUTOR_KEY),
+        **key_settings(server, EXECUTOR_KEY),
+        **certificates.executor_settings(server),
         **snapshot_settings(server),
     }
 

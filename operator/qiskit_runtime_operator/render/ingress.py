@@ -30,6 +30,19 @@ _BY_CLASS: Final[Mapping[str, Mapping[str, str]]] = {
     "openshift-default": {"haproxy.router.openshift.io/timeout": f"{_SECONDS}s"},
 }
 
+# By which they speak TLS with the api; what else a controller may want for that is of its own kind.
+_OVER_TLS: Final[Mapping[str, Mapping[str, str]]] = {
+    "nginx": {
+        "nginx.ingress.kubernetes.io/backend-protocol": "HTTPS",
+        "nginx.org/ssl-services": "{service}",
+    },
+    "haproxy": {
+        "haproxy.org/server-ssl": "true",
+        "haproxy-ingress.github.io/backend-protocol": "h1-ssl",
+    },
+    "openshift-default": {"route.openshift.io/termination": "reencrypt"},
+}
+
 
 def manifests(server: RuntimeServer, _context: RenderContext) -> Iterator[Manifest]:
     """Yield the Ingress, if one is asked for."""
@@ -41,13 +54,17 @@ def _manifest(server: RuntimeServer, ingress: Ingress) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": {**metadata(server, api_name(server.name), api_selector(server)), **_annotations(ingress)},
+        "metadata": {**metadata(server, api_name(server.name), api_selector(server)), **_annotations(server, ingress)},
         "spec": {**_class(ingress), **_tls(ingress), "rules": [_rule(server, ingress.host)]},
     }
 
 
-def _annotations(ingress: Ingress) -> Manifest:
-    annotations = {**_BY_CLASS.get(ingress.class_name or "", {}), **ingress.annotations}
+def _annotations(server: RuntimeServer, ingress: Ingress) -> Manifest:
+    name = ingress.class_name or ""
+    over_tls = _OVER_TLS.get(name, {}) if server.spec.tls.secret_name else {}
+    # Those of a controller that name the Service.
+    over_tls = {key: value.format(service=api_name(server.name)) for key, value in over_tls.items()}
+    annotations = {**_BY_CLASS.get(name, {}), **over_tls, **ingress.annotations}
     return {"annotations": annotations} if annotations else {}
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from qiskit_runtime_operator.render.metadata import labels
 from qiskit_runtime_operator.resource.model import Gpu, Manifest, RuntimeServer, Workload
-from qiskit_runtime_operator.resource.names import QUEUE_LABEL, SERVER
+from qiskit_runtime_operator.resource.names import QUEUE_LABEL, SERVER, also, keys_name
 from qiskit_runtime_operator.resource.pod_template import PodTemplate, UserAssignment, joined
 from qiskit_runtime_operator.resource.ports import HTTP, container_ports
 
@@ -44,6 +44,19 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Where a pod says how it is.
+
+    Attributes:
+        port: The name of the port.
+        tls: Whether it speaks TLS there; a kubelet believes any certificate, and shows none.
+    """
+
+    port: str = HTTP
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pods:
     """The pods of one Deployment, where they differ from others; each has one container of ours.
 
@@ -51,7 +64,8 @@ class Pods:
         name: The Deployment's.
         selector: Labels that no others have.
         workload: How many, and where.
-        port: Where they serve HTTP, health included.
+        port: Where they serve HTTP.
+        probe: Where they say how they are.
         env: Variables by name: a value, or where it comes from.
         env_from: A ConfigMap with further variables.
         gpu: What part of a GPU node each gets.
@@ -67,6 +81,7 @@ class Pods:
     image: str
     args: tuple[str, ...]
     port: int
+    probe: Probe = Probe()
     env: Mapping[str, str | Manifest]
     env_from: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -153,9 +168,18 @@ def snapshot_settings(server: RuntimeServer) -> dict[str, str]:
     return {"QRS_SNAPSHOTS": SNAPSHOTS} if server.spec.backends.snapshots else {}
 
 
-def secret_value(name: str, key: str) -> Manifest:
-    """Return the source of a variable whose value is in a Secret."""
-    return {"secretKeyRef": {"name": name, "key": key}}
+def key_settings(server: RuntimeServer, *keys: str) -> dict[str, Manifest]:
+    """Return the variables with keys of the RuntimeServer; of each kind there is a second one while it is changed."""
+    name = keys_name(server.name)
+    first = {_setting_of(key): {"secretKeyRef": {"name": name, "key": key}} for key in keys}
+    second = {
+        _setting_of(also(key)): {"secretKeyRef": {"name": name, "key": also(key), "optional": True}} for key in keys
+    }
+    return {**first, **second}
+
+
+def _setting_of(key: str) -> str:
+    return f"QRS_{key.upper().replace('-', '_')}"
 
 
 def _placement(pods: Pods) -> Manifest:
@@ -191,9 +215,9 @@ def _container(server: RuntimeServer, pods: Pods, added: PodTemplate) -> Manifes
             "envFrom": [*added.env_from, *([{"configMapRef": {"name": pods.env_from}}] if pods.env_from else [])],
             "resources": _resources(pods),
             "volumeMounts": list(joined(added.volume_mounts, mounts, key="mountPath")),
-            "startupProbe": _probe("live", period=1, failures=_seconds(_STARTUP)),
-            "livenessProbe": _probe("live", period=10, failures=6),
-            "readinessProbe": _probe("ready", period=5, failures=3),
+            "startupProbe": _probe(pods.probe, "live", period=1, failures=_seconds(_STARTUP)),
+            "livenessProbe": _probe(pods.probe, "live", period=10, failures=6),
+            "readinessProbe": _probe(pods.probe, "ready", period=5, failures=3),
             "lifecycle": _lifecycle(pods.stop_delay),
             # A server that cannot start says why in its last line; the status repeats it.
             "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -232,9 +256,10 @@ def _variable(name: str, value: str | Manifest) -> Manifest:
     return {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": value}
 
 
-def _probe(endpoint: str, *, period: int, failures: int) -> Manifest:
+def _probe(probe: Probe, endpoint: str, *, period: int, failures: int) -> Manifest:
+    scheme = {"scheme": "HTTPS"} if probe.tls else {}
     return {
-        "httpGet": {"path": f"/health/{endpoint}", "port": HTTP},
+        "httpGet": {"path": f"/health/{endpoint}", "port": probe.port, **scheme},
         "periodSeconds": period,
         "timeoutSeconds": 5,
         "failureThreshold": failures,

@@ -16,10 +16,12 @@ from qiskit_runtime_operator.resource.names import (
     DATA_OF_LABEL,
     DELETION_COST,
     INSTANCE_LABEL,
+    KEYS_CHECKSUM,
     KIND,
     OWNED_SELECTOR,
     PLURAL,
     RECONCILE,
+    ROTATE_KEYS,
 )
 
 
@@ -29,6 +31,7 @@ class OptionalApi(StrEnum):
     HTTP_ROUTE = "httproutes.gateway.networking.k8s.io"
     SERVICE_MONITOR = "servicemonitors.monitoring.coreos.com"
     RESOURCE_CLAIM_TEMPLATE = "resourceclaimtemplates.resource.k8s.io"
+    CERTIFICATE = "certificates.cert-manager.io"
 
 
 def controller_of(body: Manifest) -> Mapping[str, Any] | None:
@@ -54,9 +57,10 @@ def _metadata(body: Manifest, *names: str) -> Manifest:
     return {name: body["metadata"][name] for name in names if name in body["metadata"]}
 
 
-def _annotation(body: Manifest, name: str) -> Manifest:
+def _annotations(body: Manifest, *names: str) -> Manifest:
     annotations = body["metadata"].get("annotations", {})
-    return {"annotations": {name: annotations[name]}} if name in annotations else {}
+    found = {name: annotations[name] for name in names if name in annotations}
+    return {"annotations": found} if found else {}
 
 
 def _nothing(_: Manifest) -> Manifest:
@@ -64,7 +68,8 @@ def _nothing(_: Manifest) -> Manifest:
 
 
 def _server(body: Manifest) -> Manifest:
-    kept = _metadata(body, "name", "namespace", "uid", "generation", "deletionTimestamp") | _annotation(body, RECONCILE)
+    kept = _metadata(body, "name", "namespace", "uid", "generation", "deletionTimestamp")
+    kept |= _annotations(body, RECONCILE, ROTATE_KEYS)
     status = body.get("status", {})
     # Unlike the rest of the status it is not this operator's alone.
     claim = {name: status[name] for name in CLAIM if name in status}
@@ -93,7 +98,7 @@ def _way_in(body: Manifest) -> Manifest:
 
 def _pod(body: Manifest) -> Manifest:
     names = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp")
-    kept = _metadata(body, *names) | _annotation(body, DELETION_COST)
+    kept = _metadata(body, *names) | _annotations(body, DELETION_COST, KEYS_CHECKSUM)
     # What may keep it from getting a node.
     spec = {
         name: body["spec"][name] for name in ("schedulingGates", "resourceClaims") if body.get("spec", {}).get(name)
@@ -195,6 +200,7 @@ RENDERED: Final = (
         "resourceclaimtemplates",
         OptionalApi.RESOURCE_CLAIM_TEMPLATE,
     ),
+    _rendered("cert-manager.io/v1", "Certificate", "certificates", OptionalApi.CERTIFICATE),
     _rendered("apps/v1", "Deployment", "deployments", kept=_deployment),
     _rendered("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     _rendered("networking.k8s.io/v1", "Ingress", "ingresses", kept=_way_in),

@@ -14,9 +14,19 @@ from pydantic.dataclasses import dataclass
 
 from qiskit_runtime_operator.errors import InvalidSpecError
 from qiskit_runtime_operator.resource.auth import Auth
-from qiskit_runtime_operator.resource.names import API_VERSION, KIND, MAX_NAME, PAUSED, RECONCILE, Key, executor_name
+from qiskit_runtime_operator.resource.names import (
+    API_VERSION,
+    KIND,
+    MAX_NAME,
+    PAUSED,
+    RECONCILE,
+    ROTATE_KEYS,
+    Key,
+    executor_name,
+)
 from qiskit_runtime_operator.resource.pod_template import STRICT, PodPart, PodTemplate
 from qiskit_runtime_operator.resource.quantities import canonical
+from qiskit_runtime_operator.resource.tls import Tls
 
 Manifest = dict[str, Any]
 
@@ -258,6 +268,7 @@ class Spec:
     auth: Auth = Auth()
     ingress: Ingress | None = None
     gateway: Gateway | None = None
+    tls: Tls = Tls()
     pod_template: PodTemplate = PodTemplate()
     suspend: bool = False
 
@@ -271,6 +282,7 @@ class RuntimeServer:
 
     Attributes:
         paused: Whether an annotation asks the operator to write nothing for it but its status.
+        rotate_keys: What the annotation says that asks for other keys whenever it says something else than before.
         ignored: The fields of the object's spec that this operator does not know, as in `spec.api.colour`, or whose
             value it does not know: those have their default in `spec`. The CRD is newer than the operator.
     """
@@ -281,6 +293,7 @@ class RuntimeServer:
     generation: int
     spec: Spec
     paused: bool = False
+    rotate_keys: str | None = None
     ignored: tuple[str, ...] = ()
 
     @classmethod
@@ -302,6 +315,7 @@ class RuntimeServer:
             generation=metadata["generation"],
             spec=spec,
             paused=is_paused(body),
+            rotate_keys=metadata.get("annotations", {}).get(ROTATE_KEYS),
             ignored=ignored,
         )
         _check(server)

@@ -39,6 +39,11 @@ QUEUE_LABEL: Final = f"{KUEUE}/queue-name"
 # On a RuntimeServer, with this value: nothing is written for it but its status.
 RECONCILE: Final = f"{GROUP}/reconcile"
 PAUSED: Final = "paused"
+# On a RuntimeServer: another value than before asks for other keys. On the Secret with them: the last one that did.
+ROTATE_KEYS: Final = f"{GROUP}/rotate-keys"
+# On that Secret: whether the second keys are those to come, and since when they are the former ones.
+KEYS_ANNOUNCED: Final = f"{GROUP}/keys-announced"
+KEYS_CHANGED_AT: Final = f"{GROUP}/keys-changed-at"
 
 # In the status of a RuntimeServer: which operator has claimed it, and which others would look after it.
 OPERATOR: Final = "operator"
@@ -57,6 +62,7 @@ VOLUME_CAPACITY: Final = "volumeCapacity"
 SIGNING_KEY: Final = "signing-key"
 EXECUTOR_KEY: Final = "executor-key"
 LOAD_KEY: Final = "load-key"
+KEYS: Final = (SIGNING_KEY, EXECUTOR_KEY, LOAD_KEY)
 
 # The container of ours in each pod.
 SERVER: Final = "server"
@@ -93,6 +99,26 @@ def executors_name(server: str) -> str:
 def keys_name(server: str) -> str:
     """Return the name of the Secret that is made once."""
     return f"{server}-keys"
+
+
+def authority_name(server: str) -> str:
+    """Return the name of the Secret with the authority that signs the certificates of a RuntimeServer."""
+    return f"{server}-authority"
+
+
+def api_certificate_name(server: str) -> str:
+    """Return the name of the Secret with the certificate that the api shows executors."""
+    return f"{api_name(server)}-certificate"
+
+
+def executors_certificate_name(server: str) -> str:
+    """Return the name of the Secret with the certificate of all executors."""
+    return f"{executors_name(server)}-certificate"
+
+
+def also(key: str) -> str:
+    """Return where, in the Secret of the keys, the second one of a kind is."""
+    return f"{key}-also"
 
 
 def data_name(server: str) -> str:

@@ -19,7 +19,16 @@ def container_ports(port: int) -> list[Manifest]:
     return [{"name": name, "containerPort": number, "protocol": "TCP"} for name, number in numbers.items()]
 
 
-def service_ports(port: int) -> list[Manifest]:
-    """Return the ports of the Service in front of such pods."""
+def service_ports(port: int, *, tls: bool = False) -> list[Manifest]:
+    """Return the ports of the Service in front of such pods.
+
+    Args:
+        port: Of the pods.
+        tls: Whether they speak TLS there, which meshes and some ways in have to be told.
+    """
     numbers = {HTTP: port, INTERNAL: INTERNAL_PORT}
-    return [{"name": name, "port": number, "targetPort": name, "protocol": "TCP"} for name, number in numbers.items()]
+    protocols = {HTTP: {"appProtocol": "https"}} if tls else {}
+    return [
+        {"name": name, "port": number, "targetPort": name, "protocol": "TCP", **protocols.get(name, {})}
+        for name, number in numbers.items()
+    ]

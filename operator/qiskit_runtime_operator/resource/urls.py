@@ -14,7 +14,7 @@ def public_url(server: RuntimeServer) -> str:
     hosts = [host for host in gateway.hostnames if not is_wildcard(host)] if gateway else []
     if gateway is not None and hosts:
         return f"{gateway.scheme}://{hosts[0]}"
-    return f"http://{_host(server.key)}:{API_PORT}"
+    return f"{_scheme(tls=server.spec.tls.secret_name is not None)}://{_host(server.key)}:{API_PORT}"
 
 
 def is_wildcard(host: str) -> bool:
@@ -22,10 +22,14 @@ def is_wildcard(host: str) -> bool:
     return host.startswith("*.")
 
 
-def readiness_url(address: str) -> str:
+def readiness_url(address: str, *, tls: bool = False) -> str:
     """Return where the pod of an api with this IP address says whether it is ready, as its probe asks it."""
     host = f"[{address}]" if ":" in address else address
-    return f"http://{host}:{API_PORT}/health/ready"
+    return f"{_scheme(tls=tls)}://{host}:{API_PORT}/health/ready"
+
+
+def _scheme(*, tls: bool) -> Scheme:
+    return Scheme.HTTPS if tls else Scheme.HTTP
 
 
 def _host(key: Key) -> str:

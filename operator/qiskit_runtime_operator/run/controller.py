@@ -27,6 +27,7 @@ from qiskit_runtime_operator.metrics import ScalingMetrics, WorkMetrics
 from qiskit_runtime_operator.render import DefaultImages, RenderContext
 from qiskit_runtime_operator.resource.kinds import OptionalApi, ResourceKind, watched_kinds
 from qiskit_runtime_operator.resource.names import Key
+from qiskit_runtime_operator.resource.urls import readiness_url
 from qiskit_runtime_operator.run.claims import Claims
 from qiskit_runtime_operator.run.reconcile import Reconciler
 from qiskit_runtime_operator.run.turns import Turns
@@ -202,7 +203,7 @@ class Controller:
                 await self._list(watchdog)
             except ClusterError as error:
                 logger.warning("the resync is incomplete: %s", error)
-            self._reconciler.look_for_keys()
+            self._reconciler.look_again()
 
     async def _list_afresh(self, watchdog: Watchdog) -> None:
         """List, for ever, the collections whose watches began afresh, for these do not tell what was deleted before."""
@@ -309,11 +310,13 @@ class Controller:
         return ((kind, namespace) for kind in self._kinds for namespace in self._namespaces)
 
     def _not_ready(self) -> Iterator[tuple[Key, str, str]]:
-        """Iterate over the pods of this operator's apis that run and are not ready: whose, their UID and address."""
+        """Iterate over the pods of this operator's apis that run and are not ready: whose, their UID, where to ask."""
         for key in filter(self._claims.has, self._inventory.servers()):
+            body = self._inventory.server(key) or {}
+            tls = bool(body.get("spec", {}).get("tls", {}).get("secretName"))
             for _, known in self._inventory.parts(key, "Pod"):
                 if address := address_to_ask(known.body):
-                    yield key, known.uid, address
+                    yield key, known.uid, readiness_url(address, tls=tls)
 
     def _serving(self) -> Iterator[Key]:
         """Iterate over this operator's RuntimeServers whose api is ready."""

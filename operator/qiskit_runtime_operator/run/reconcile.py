@@ -20,11 +20,10 @@ from datetime import datetime, timedelta
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import InvalidSpecError, RefusedError
 from qiskit_runtime_operator.render import RenderContext, render
-from qiskit_runtime_operator.render.keys_secret import keys_checksum, keys_secret
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim
-from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, SECRETS, SERVERS, ResourceKind
-from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_owned, is_paused
+from qiskit_runtime_operator.resource.kinds import CLAIMS, KINDS, PODS, SERVERS, ResourceKind
+from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer, is_paused
 from qiskit_runtime_operator.resource.names import (
     LAST_ROLLOUT,
     OTHER_OPERATORS,
@@ -32,12 +31,14 @@ from qiskit_runtime_operator.resource.names import (
     VOLUME_CLAIM,
     Key,
     data_name,
-    keys_name,
 )
+from qiskit_runtime_operator.run.certificates import Certificates
 from qiskit_runtime_operator.run.claims import Claims
 from qiskit_runtime_operator.run.events import Events
+from qiskit_runtime_operator.run.keys import Keys
 from qiskit_runtime_operator.run.objects import Objects
-from qiskit_runtime_operator.run.refusals import Attempt, Refusals
+from qiskit_runtime_operator.run.owned_secrets import OwnedSecrets
+from qiskit_runtime_operator.run.refusals import Refusals
 from qiskit_runtime_operator.run.scaler import Change, Scaler
 from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.autoscaler import Autoscaler, scaled
@@ -45,9 +46,9 @@ from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status import notes
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.notes import claim_changed, ignored, other_operators, transitions
-from qiskit_runtime_operator.status.refusals import watch_refused, write_refused
+from qiskit_runtime_operator.status.refusals import watch_refused
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
-from qiskit_runtime_operator.watch.inventory import Inventory, Known, Ref
+from qiskit_runtime_operator.watch.inventory import Inventory, Ref
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class Reconciler:
         refusals: What could not be written.
         events: Tells users of what happens.
         objects: Applies and prunes what a RuntimeServer asks for.
+        keys: Makes and changes the keys.
+        certificates: Makes and renews the certificates.
     """
 
     cluster: Cluster
@@ -92,13 +95,14 @@ class Reconciler:
     refusals: Refusals = field(default_factory=Refusals, init=False)
     events: Events = field(init=False)
     objects: Objects = field(init=False)
+    keys: Keys = field(init=False)
+    certificates: Certificates = field(init=False)
     _scaler: Scaler = field(init=False)
     _volume_claims: dict[Key, str] = field(default_factory=dict, init=False)
     _told_others: dict[Key, tuple[str, ...]] = field(default_factory=dict, init=False)
     _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
     _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
-    _keys_checksums: dict[str, str] = field(default_factory=dict, init=False)
     _changed: set[Key] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +114,11 @@ class Reconciler:
             events=self.events,
             now=self.now,
         )
+        secrets = OwnedSecrets(cluster=self.cluster, refusals=self.refusals, objects=self.objects, now=self.now)
+        self.keys = Keys(
+            secrets=secrets, inventory=self.inventory, events=self.events, random=self.random, now=self.now
+        )
+        self.certificates = Certificates(secrets=secrets, now=self.now)
         self._scaler = Scaler(cluster=self.cluster, inventory=self.inventory, autoscaler=self.autoscaler)
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -173,6 +182,11 @@ class Reconciler:
         known, newer = self.loads.get(key), self.autoscaler.load(key)
         return known if newer is None else replace(newer, without_slots=known is not None and known.without_slots)
 
+    def look_again(self) -> None:
+        """Do not take for granted any more that Secrets are as they were left: they are not watched."""
+        self.keys.look_again()
+        self.certificates.look_again()
+
     def autoscaled(self) -> list[Key]:
         """Return the RuntimeServers with an executor whose number of pods is decided here."""
         return [key for key, server in self._understood.items() if any(scaled(server))]
@@ -224,18 +238,16 @@ class Reconciler:
         self._understood[key] = server
         return server, ""
 
-    def look_for_keys(self) -> None:
-        """Do not take for granted any more that the Secrets with keys are there: they are not watched."""
-        self._keys_checksums.clear()
-
     def _bodies(self, server: RuntimeServer, kind: str) -> Iterator[Manifest]:
         for _, known in self.inventory.parts(server.key, kind):
             if kind == "Pod" or known.owner == server.uid:
                 yield known.body
 
     async def _converge(self, server: RuntimeServer, context: RenderContext) -> tuple[Refusal, ...]:
-        refusals = [await self._settle_keys(server), await self._settle_claim(server)]
-        context = replace(context, keys_checksum=self._keys_checksums.get(server.uid, ""))
+        watched = not any(refusal.kind == PODS.kind for refusal in self._unwatched_in(server.namespace))
+        refusals = [await self.keys.settle(server, watched=watched), await self._settle_claim(server)]
+        refusals += await self.certificates.settle(server)
+        context = replace(context, keys_checksum=self.keys.checksum(server))
         refusals += [await self._rescaled(server, change) for change in self._scaler.changes(server, context)]
         wanted = [(KINDS[manifest["kind"]], manifest) for manifest in render(server, context)]
         held = self.turns.hold_back(server, wanted, self.now())
@@ -254,26 +266,6 @@ class Reconciler:
         note = notes.scaled(name, change.before, change.after, queued, running)
         await self.events.tell_repeated(key, server.uid, note, what=f"{Reason.SCALED} {name}")
         return await self._scaler.spare(server, change.executor) if change.after < change.before else None
-
-    async def _settle_keys(self, server: RuntimeServer) -> Refusal | None:
-        """Make the keys, once. Those of a RuntimeServer that is gone are about to go."""
-        if server.uid in self._keys_checksums:
-            return None
-        name = keys_name(server.name)
-        attempt = Attempt.of(server, Ref(SECRETS.kind, server.namespace, name))
-        if standing := self.refusals.standing(attempt, self.now()):
-            return standing
-        secret = await self.cluster.get(SECRETS, server.namespace, name)
-        if secret is None:
-            secret = keys_secret(server, self.random)
-            try:
-                await self.cluster.create(SECRETS, secret)
-            except RefusedError as error:
-                return self.refusals.note(attempt, write_refused(SECRETS.kind, name, str(error)), self.now())
-        elif not is_owned(secret, server.uid):
-            return self.objects.taken(server, Known.of(SECRETS, secret, self.cluster.manager), attempt)
-        self._keys_checksums[server.uid] = keys_checksum(secret)
-        return None
 
     async def _settle_claim(self, server: RuntimeServer) -> Refusal | None:
         if server.spec.database.sqlite is None:

@@ -48,11 +48,14 @@ class Reason(StrEnum):
     CONTESTED = "Contested"
     GATEWAY_API_MISSING = "GatewayApiMissing"
     CLAIM_API_MISSING = "ClaimApiMissing"
+    CERTIFICATE_API_MISSING = "CertificateApiMissing"
     TAKEN_BACK = "TakenBack"
     SCALED_TO_ZERO = "ScaledToZero"
     SCALED = "Scaled"
     REPLACED = "Replaced"
     CLAIM_CHANGED = "ClaimChanged"
+    KEYS_ANNOUNCED = "KeysAnnounced"
+    KEYS_CHANGED = "KeysChanged"
     OTHER_OPERATOR = "OtherOperator"
     IN_CLUSTER_ONLY = "InClusterOnly"
     ROUTED = "Routed"
@@ -136,6 +139,10 @@ MEANINGS: Final[Mapping[Reason, str]] = {
         "1.34 on. The executor gets no pods, for without their claims they would have no GPU. Upgrade Kubernetes, or "
         "use `gpu.resource`."
     ),
+    Reason.CERTIFICATE_API_MISSING: (
+        "`spec.tls.executors.issuerRef` is given, but the cluster does not have cert-manager, so pods wait for their "
+        "certificates. Install it, or leave out `issuerRef`: the operator then signs them itself."
+    ),
     Reason.TAKEN_BACK: (
         "An Event only: somebody had changed fields that the RuntimeServer determines, and the operator set them back. "
         "Change the RuntimeServer instead. What recurs within five minutes is one Event with a count."
@@ -154,6 +161,14 @@ MEANINGS: Final[Mapping[Reason, str]] = {
     Reason.CLAIM_CHANGED: (
         "An Event only: the PersistentVolumeClaim with the data is another one than before. If nobody has restored it "
         "from a backup, somebody deleted the old one, and the jobs and results in it are gone."
+    ),
+    Reason.KEYS_ANNOUNCED: (
+        "An Event only: the annotation `runtimeserver.dev/rotate-keys` asks for other keys. They are in the Secret, "
+        "beside those in use, and all pods are rolled so that each accepts both. Nobody is refused meanwhile."
+    ),
+    Reason.KEYS_CHANGED: (
+        "An Event only: all pods accept the next keys, and are rolled to use them. The former keys are accepted until "
+        "the next change."
     ),
     Reason.IN_CLUSTER_ONLY: "Neither `spec.ingress` nor `spec.gateway` is given: clients must be in the cluster.",
     Reason.ROUTED: (

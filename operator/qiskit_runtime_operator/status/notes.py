@@ -38,6 +38,7 @@ _WARNINGS: Final = {
     Reason.WATCH_REFUSED,
     Reason.GATEWAY_API_MISSING,
     Reason.CLAIM_API_MISSING,
+    Reason.CERTIFICATE_API_MISSING,
     Reason.OTHER_OPERATOR,
     Reason.ROUTE_REFUSED,
     Reason.CHILD_PAUSED,
@@ -101,6 +102,20 @@ def scaled(executor: str, before: int, after: int, queued: int, running: int) ->
     """Return what to say when an executor gets `after` pods in place of `before`."""
     message = f"Executor {executor}: {before} to {after} pods, with {queued} jobs queued and {running} running."
     return Note(type=NoteType.NORMAL, reason=Reason.SCALED, message=message)
+
+
+def keys_announced() -> Note:
+    """Return what to say when the next keys are put beside those in use."""
+    message = "The next keys are there. They are used as soon as all pods accept them; the pods are rolled for that."
+    return Note(type=NoteType.NORMAL, reason=Reason.KEYS_ANNOUNCED, message=message)
+
+
+def keys_changed() -> Note:
+    """Return what to say when the next keys take the place of those in use."""
+    message = (
+        "All pods accept the next keys, and are rolled to use them. The former ones are accepted until the next change."
+    )
+    return Note(type=NoteType.NORMAL, reason=Reason.KEYS_CHANGED, message=message)
 
 
 def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

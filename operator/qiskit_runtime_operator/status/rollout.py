@@ -117,6 +117,18 @@ def is_rolling(deployment: Manifest) -> bool:
     )
 
 
+def has_older_pods(deployment: Manifest) -> bool:
+    """Tell whether there are, or may be, pods of an older version; those that are about to end do not count."""
+    status = deployment.get("status", {})
+    seen = status.get("observedGeneration") == deployment["metadata"].get("generation")
+    return not seen or status.get("updatedReplicas", 0) != status.get("replicas", 0)
+
+
+def is_over(pod: Manifest) -> bool:
+    """Tell whether all containers of a pod have ended for good, as those of one that was evicted."""
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
 def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
     status = deployment.get("status", {})
     return (

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from qiskit_runtime_operator.render.api_settings import api_volumes
 from qiskit_runtime_operator.render.context import RenderContext
-from qiskit_runtime_operator.render.executor import can_claim
+from qiskit_runtime_operator.render.executor import can_claim, executor_volumes
 from qiskit_runtime_operator.render.metadata import api_selector
-from qiskit_runtime_operator.render.pods import snapshot_volumes
 from qiskit_runtime_operator.resource.kinds import OptionalApi
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer, Workload
 from qiskit_runtime_operator.resource.names import (
@@ -20,6 +19,7 @@ from qiskit_runtime_operator.resource.names import (
     RECONCILE,
     api_name,
     executor_name,
+    executors_certificate_name,
 )
 from qiskit_runtime_operator.resource.urls import public_url
 from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
@@ -157,7 +157,7 @@ def _executor_pool(server: RuntimeServer, executor: Executor, observed: Observed
         _deployment(observed, name),
         [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name],
         wanted=_wanted(server, executor),
-        causes=Causes(volumes=[volume.origin for volume in snapshot_volumes(server)], devices=_devices(executor)),
+        causes=Causes(volumes=[volume.origin for volume in executor_volumes(server)], devices=_devices(executor)),
     )
 
 
@@ -270,6 +270,14 @@ def _missing_apis(server: RuntimeServer, context: RenderContext) -> Iterator[Ref
             name=api_name(server.name),
             reason=Reason.GATEWAY_API_MISSING,
             message="this cluster does not have the Gateway API: install it, or use spec.ingress",
+        )
+    executors = server.spec.tls.executors
+    if executors is not None and executors.issuer_ref is not None and OptionalApi.CERTIFICATE not in context.apis:
+        yield Refusal(
+            kind="Certificate",
+            name=executors_certificate_name(server.name),
+            reason=Reason.CERTIFICATE_API_MISSING,
+            message="this cluster does not have cert-manager: install it, or leave out spec.tls.executors.issuerRef",
         )
     for executor in server.spec.executors:
         if not can_claim(executor, context):

@@ -59,6 +59,8 @@ def _events() -> Iterator[notes.Note]:
     yield notes.scaled("aer", 1, 3, 2, 1)
     yield notes.replaced("Deployment", "lab-api", "spec.selector: Invalid value: field is immutable")
     yield notes.claim_changed("lab-data", "0f5c9d1e", "77ab02c4")
+    yield notes.keys_announced()
+    yield notes.keys_changed()
 
 
 def _statuses() -> Iterator[Manifest]:
@@ -112,6 +114,8 @@ def _ways_in() -> Iterator[Manifest]:
         {"executors": [dict(AER), {"name": "gpu", "type": "own", "gpu": {"claims": {"templateName": "gpus"}}}]}
     )
     yield _status(claiming, context=render_context(apis=frozenset()))
+    certified = runtime_server({"tls": {"executors": {"issuerRef": {"name": "lab"}}}})
+    yield _status(certified, context=render_context(apis=frozenset()))
     refused = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "no listener"}
     yield _status(
         gateway, ways_in=[{"status": {"parents": [{"parentRef": {"name": "public"}, "conditions": [refused]}]}}]

@@ -246,6 +246,15 @@ _rest = st.fixed_dictionaries(
             st.fixed_dictionaries({"tokensSecretRef": st.fixed_dictionaries({"name": _names})}),
             st.fixed_dictionaries({}, optional=_issuers).filter(bool),
         ),
+        "tls": st.fixed_dictionaries(
+            {},
+            optional={
+                "secretName": _names,
+                "executors": st.fixed_dictionaries(
+                    {}, optional={"issuerRef": st.fixed_dictionaries({"name": _names}, optional={"kind": _names})}
+                ),
+            },
+        ),
         "podTemplate": _pod_template,
         "suspend": st.booleans(),
     },

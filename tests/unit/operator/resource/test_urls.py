@@ -17,6 +17,8 @@ GATEWAY = {"parentRefs": [{"name": "public"}]}
     ("spec", "url"),
     [
         ({}, "http://lab-api.research.svc:8000"),
+        ({"tls": {"secretName": "own"}}, "https://lab-api.research.svc:8000"),
+        ({"tls": {"executors": {}}}, "http://lab-api.research.svc:8000"),
         ({"ingress": {"host": "lab.example.org"}, **ANYBODY}, "http://lab.example.org"),
         ({"ingress": {"host": "lab.example.org", "tlsSecretName": "tls"}, **ANYBODY}, "https://lab.example.org"),
         ({"gateway": {**GATEWAY, "hostnames": ["lab.example.org"]}, **ANYBODY}, "https://lab.example.org"),

@@ -14,6 +14,7 @@ from aiohttp import web
 from qiskit_runtime_operator.cluster.readiness_reader import ReadinessReader
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.resource.ports import API_PORT
+from qiskit_runtime_operator.resource.urls import readiness_url as at
 from qiskit_runtime_operator.status.readiness import address_to_ask, words
 
 # They listen at the same addresses, and so one after the other.
@@ -63,18 +64,24 @@ async def pods(answers: dict[str, web.Response | float]) -> AsyncIterator[Readin
 async def test_what_a_pod_answers_is_read_and_forgotten_when_it_is_ready() -> None:
     answers: dict[str, web.Response | float] = {POD: web.Response(status=503, text=DOWN)}
     async with pods(answers) as reader:
-        assert await reader.read([(LAB, "a", POD)]) == [LAB]
+        assert await reader.read([(LAB, "a", at(POD))]) == [LAB]
         assert reader.answers == {"a": "its readiness probe answers 503: The database does not answer."}
-        assert await reader.read([(LAB, "a", POD)]) == []
+        assert await reader.read([(LAB, "a", at(POD))]) == []
         answers[POD] = web.Response(text="{}")
-        assert await reader.read([(LAB, "a", POD)]) == [LAB]
+        assert await reader.read([(LAB, "a", at(POD))]) == [LAB]
         assert reader.answers == {}
 
 
 async def test_a_pod_that_does_not_answer_costs_two_seconds_and_says_nothing() -> None:
     async with pods({POD: web.Response(status=503, text=DOWN), SILENT: 30.0}) as reader:
         began = time.monotonic()
-        assert await reader.read([(LAB, "a", POD), (LAB, "b", SILENT), (LAB, "c", "127.71.5.11")]) == [LAB]
+        assert await reader.read(
+            [
+                (LAB, "a", at(POD)),
+                (LAB, "b", at(SILENT)),
+                (LAB, "c", at("127.71.5.11")),
+            ]
+        ) == [LAB]
         assert time.monotonic() - began < 4
         assert set(reader.answers) == {"a"}
 
@@ -82,7 +89,7 @@ async def test_a_pod_that_does_not_answer_costs_two_seconds_and_says_nothing() -
 async def test_a_pod_sends_the_operator_nowhere() -> None:
     elsewhere = web.Response(status=302, headers={"Location": "http://127.71.5.9:8000/health/ready"})
     async with pods({POD: web.Response(status=503, text=DOWN), SILENT: elsewhere}) as reader:
-        await reader.read([(LAB, "b", SILENT)])
+        await reader.read([(LAB, "b", at(SILENT))])
         assert "database" not in reader.answers["b"]
 
 
