@@ -19,6 +19,8 @@ from qiskit_runtime_operator.settings import Settings
 
 EVERYTHING = {
     "rbac": {"tokenReviewers": ["labs/lab", "class/one"]},
+    "alerts": {"enabled": True},
+    "dashboards": {"enabled": True},
     "monitoringNamespaces": ["monitoring", "keda"],
     "images": {"registry": "registry.test/qiskit", "pullSecrets": ["pull"]},
 }
@@ -66,6 +68,8 @@ def test_helm_finds_nothing_to_complain_about(helm: Path) -> None:
         ({"userAssignment": "Nobody"}, "must be one of"),
         ({"logFormat": "xml"}, "must be one of"),
         ({"crds": {"upgrade": "yes please"}}, "got string, want boolean"),
+        ({"alerts": {"enabled": True, "labels": {"release": 1}}}, "got number, want string"),
+        ({"alerts": {"runbook": "a page"}}, "does not match pattern"),
         ({"runtimeServers": [{"name": "lab"}]}, "additional properties 'runtimeServers' not allowed"),
     ],
 )
@@ -216,3 +220,39 @@ def test_the_notes_begin_with_a_runtime_server_that_the_operator_understands() -
     manifest = yaml.safe_load(text.partition("<<END\n")[2].partition("  END\n")[0])
     server = RuntimeServer.from_object(body(manifest["spec"], name=manifest["metadata"]["name"]))
     assert server.spec.executors[0].kind == "aer"
+
+
+def test_alerts_and_dashboards_are_off_by_default(helm: Path, tmp_path: Path) -> None:
+    made = rendered(helm, tmp_path, {}, *ALL_APIS)
+    assert "Deployment" in {manifest["kind"] for manifest in made}
+    assert "PrometheusRule" not in {manifest["kind"] for manifest in made}
+    assert not [manifest for manifest in made if "grafana_dashboard" in manifest["metadata"].get("labels", {})]
+
+
+@pytest.mark.parametrize("runbook", [None, "https://docs.test/how-to/runbook.html"])
+def test_alerts_are_the_rules_of_the_files_with_links_to_the_runbook(
+    helm: Path, tmp_path: Path, runbook: str | None
+) -> None:
+    values = {"enabled": True, "labels": {"release": "stack"}} | ({"runbook": runbook} if runbook else {})
+    made = [each for each in rendered(helm, tmp_path, {"alerts": values}) if each["kind"] == "PrometheusRule"]
+    assert {each["metadata"]["name"].removeprefix("rel-qiskit-runtime-operator-") for each in made} == {
+        path.stem for path in (CHART / "alerts").iterdir()
+    }
+    for each in made:
+        assert each["metadata"]["labels"]["release"] == "stack"
+        path = CHART / "alerts" / f"{each['metadata']['name'].rpartition('-')[2]}.yaml"
+        expected = yaml.safe_load(path.read_text())
+        for rule in (rule for group in expected["groups"] for rule in group["rules"]):
+            anchor = rule["annotations"]["runbook_url"].removeprefix("runbook.md")
+            rule["annotations"]["runbook_url"] = (runbook or "docs/how-to/runbook.md") + anchor
+        assert each["spec"] == expected
+
+
+def test_dashboards_are_the_files_where_a_sidecar_of_grafana_finds_them(helm: Path, tmp_path: Path) -> None:
+    made = rendered(helm, tmp_path, {"dashboards": {"enabled": True}})
+    (dashboards,) = [
+        manifest for manifest in made if manifest["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+    ]
+    assert dashboards["kind"] == "ConfigMap"
+    assert dashboards["data"] == {path.name: path.read_text() for path in (CHART / "dashboards").glob("*.json")}
+    assert len(dashboards["data"]) == 3
