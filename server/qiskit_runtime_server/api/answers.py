@@ -25,7 +25,7 @@ from qiskit_runtime_server.errors import BusyError
 
 _FOR_ONE: Final = 0.5
 _PATIENCE_SECONDS: Final = 5.0
-_PIECE_BYTES: Final = 64 * 1024
+_PIECE_BYTES: Final = 256 * 1024
 _IN_SCOPE: Final = "qiskit_runtime_server.answer_room"
 _NO_ROOM: Final = "Too many large answers wait to be read, of this account or of all: try again."
 
@@ -233,7 +233,7 @@ class _Answer:
 def _pieces(message: Message) -> Iterator[dict[str, Any]]:
     """Yield a part of a body in pieces; the last one of something large is empty, and waits until all has been read."""
     body = message.get("body", b"")
-    if len(body) <= _PIECE_BYTES:
+    if len(body) <= SMALL_BYTES:
         yield dict(message)
         return
     view = memoryview(body)
