@@ -188,6 +188,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
 	printf '%s\n' $(PEERS) | $(COMPILE) --output-file requirements/simulators.txt $(ARGS) -
 	echo jupyterhub | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/jupyterhub.txt $(ARGS) -
+	printf '%s\n' playwright axe-playwright-python | $(COMPILE) --output-file requirements/browser.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
 
 SITE := .venv-site

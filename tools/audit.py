@@ -22,7 +22,7 @@ from packaging.version import Version
 ROOT: Final = Path(__file__).parents[1]
 ADVISORIES: Final = ROOT / "requirements" / "advisories.json"
 # Nothing of these is installed by users: tests run them beside a server, as old as they are.
-_TESTED_ONLY: Final = ("client-*.txt", "workflows.txt", "jupyterhub.txt")
+_TESTED_ONLY: Final = ("client-*.txt", "workflows.txt", "jupyterhub.txt", "browser.txt")
 _ASK_SECONDS: Final = 300
 
 

@@ -22,6 +22,7 @@ from qiskit_runtime_server.api.routes import (
     loads,
     platform,
     sessions,
+    views,
     workloads,
 )
 from qiskit_runtime_server.api.traces import TracedRequests
@@ -73,7 +74,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     errors.install(app)
     runtime = APIRouter()
     runtime.include_router(instances.versions)
-    for module in (backends, loads, jobs, sessions, workloads, instances, analytics, caller, chaos, admin):
+    for module in (backends, loads, jobs, views, sessions, workloads, instances, analytics, caller, chaos, admin):
         runtime.include_router(module.router)
     for prefix in PREFIXES:
         app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])

@@ -25,6 +25,7 @@ from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
+from qiskit_runtime_server.dispatch.views import Views
 from qiskit_runtime_server.errors import (
     BackendNotFoundError,
     NotAllowedError,
@@ -60,6 +61,7 @@ class Services:
     issuers: Issuers = field(default_factory=Issuers)
     chaos: Chaos = field(default_factory=Chaos)
     aliases: Aliases = field(default_factory=Aliases)
+    views: Views = field(default_factory=Views)
 
     def __post_init__(self) -> None:
         """Check that the executors that settings name are offered.

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from qiskit_runtime_server.api.models.base import MAX_NAME, PathName
 from qiskit_runtime_server.console.api_calls import Api, ApiError
+from qiskit_runtime_server.console.charts import expectation_values, histogram
 from qiskit_runtime_server.console.rendering import Page
 from qiskit_runtime_server.console.sign_in import Form, SignedIn
 from qiskit_runtime_server.jobs import JobState
@@ -19,6 +20,8 @@ _PER_PAGE: Final = 25
 _MOST_FORECAST: Final = 5
 _LOG_LINES: Final = 200
 _PENDING: Final = {JobState.QUEUED, JobState.RUNNING}
+# It is private, nothing can be made of it, or no slot is free now.
+_NO_VIEW: Final = {HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}
 
 Filter = Annotated[str, Query(max_length=MAX_NAME)]
 
@@ -81,6 +84,30 @@ async def one_job(job_id: PathName, page: SignedIn) -> Response:
     )
 
 
+@router.get("/jobs/{job_id}/circuits")
+async def circuits(job_id: PathName, page: SignedIn) -> Response:
+    """Show the circuits and the options of a job; its page loads this later, as a worker draws them."""
+    drawings, problem = await _view(page, f"/jobs/{job_id}/drawing")
+    return page.render("circuits", job_id=job_id, drawings=drawings, problem=problem)
+
+
+@router.get("/jobs/{job_id}/outcomes")
+async def outcomes(job_id: PathName, page: SignedIn) -> Response:
+    """Show the outcomes of a job, in the same way."""
+    found, problem = await _view(page, f"/jobs/{job_id}/outcomes")
+    pubs = [
+        {
+            **pub,
+            "histograms": [(counts, histogram(counts)) for counts in pub["counts"]],
+            "values": expectation_values(pub["values"]),
+        }
+        for pub in found["pubs"]
+    ]
+    return page.render(
+        "outcomes", job_id=job_id, pubs=pubs, more=found["more"], metadata=found["metadata"], problem=problem
+    )
+
+
 @router.get("/jobs/{job_id}/result.json")
 async def result(job_id: PathName, page: SignedIn) -> Response:
     """Send the result as a file; that of a private job is gone with it."""
@@ -116,6 +143,17 @@ async def delete(job_id: PathName, page: SignedIn, _: Form) -> Response:
     """Delete a job."""
     await page.api.change("DELETE", f"/jobs/{job_id}")
     return RedirectResponse(page.url("jobs"), HTTPStatus.SEE_OTHER)
+
+
+async def _view(page: Page, path: str) -> tuple[dict[str, Any], str]:
+    """Return a view that a worker makes, and why there is none."""
+    nothing = {"circuits": [], "pubs": [], "more": 0, "metadata": "", "options": ""}
+    try:
+        return await page.api.get(path), ""
+    except ApiError as error:
+        if error.status not in _NO_VIEW:
+            raise
+        return nothing, error.message
 
 
 async def _listed(page: Page, name: str, wanted: dict[str, str], cursor: str) -> Response:

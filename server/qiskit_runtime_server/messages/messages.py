@@ -31,6 +31,12 @@ PATIENCE: Final = 4
 SELF_TEST: Final = "self-test"
 """The program that shows whether an executor simulates rightly; clients cannot ask for it."""
 
+DRAWING: Final = "drawing"
+"""Before a colon and a program's name: has the circuits in a job's params drawn; clients cannot ask for it so."""
+
+OUTCOMES: Final = "outcomes"
+"""Has a job's result, which is in place of its params, looked through; clients cannot ask for it so."""
+
 # https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
 _NO_BYTES: Final = b"\xc4\x00"
 _BYTES: Final = struct.Struct(">BI")

@@ -15,7 +15,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.backends.names import is_dry_run, metadata_of
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor, replaces
-from qiskit_runtime_server.messages.messages import SELF_TEST, Completed, Metrics, Progress, Task
+from qiskit_runtime_server.messages.messages import DRAWING, OUTCOMES, SELF_TEST, Completed, Metrics, Progress, Task
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
@@ -37,7 +37,7 @@ from qiskit_runtime_server.programs.wire.plain import encode_plain
 from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.programs.wire.results import encode_result
 from qiskit_runtime_server.simulation.contract import Simulator
-from qiskit_runtime_server.worker import selftest
+from qiskit_runtime_server.worker import selftest, views
 
 
 def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
@@ -72,6 +72,9 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
         begin = time.monotonic()
         passed = selftest.examine(executor, seed=task.seed)
         return Completed(metrics=Metrics(seconds=time.monotonic() - begin), result=msgspec.json.encode(passed))
+    view = _view(task)
+    if view is not None:
+        return Completed(metrics=Metrics(), result=view)
     program = _PROGRAMS.get(task.program_id)
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
@@ -101,6 +104,14 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
     if level <= logging.INFO:
         log(f"{task.program_id} on {task.backend_name}: {metrics.executions} shots in {metrics.seconds:.3f} s.")
     return Completed(metrics=metrics, result=outcome.document)
+
+
+def _view(task: Task) -> bytes | None:
+    """Return what people are to be shown of a job; None if the task is to run one."""
+    if task.program_id == OUTCOMES:
+        return views.outcomes(task.params)
+    kind, _, program = task.program_id.partition(":")
+    return views.drawing(program, task.params) if kind == DRAWING else None
 
 
 def _silently(_line: str) -> None:

@@ -7,7 +7,7 @@ ${parts.refresh(3)}
 % endif
 </%def>
 <h1>Job <span class="id">${job["id"]}</span></h1>
-<div id="facts"${' data-live=1' if pending else ''}>
+<div id="facts"${' data-live=1' if pending else ' data-reload'}>
 <p class="summary" role="status">${parts.state(job)}
 % if job["state"]["reason"]:
 <span>${job["state"]["reason"]}</span>
@@ -62,7 +62,17 @@ ${"ends about " + words.moment(metrics["estimated_completion_time"]) if metrics[
 <p>The job goes for good, with its result and log${"; it is ended first" if pending else ""}.</p>
 <button class="danger">Delete it</button></form></details>
 </div>
+</div>
+% if job["status"] == "Completed" and not job["private"]:
+<h2>Outcomes</h2>
+<div data-load="${page.url('jobs', job['id'], 'outcomes')}"><p><a href="${page.url('jobs', job['id'], 'outcomes')}">Show the outcomes</a></p></div>
+% endif
+% if not job["private"]:
+<h2>Circuits and options</h2>
+<div data-load="${page.url('jobs', job['id'], 'circuits')}"><p><a href="${page.url('jobs', job['id'], 'circuits')}">Show the circuits and the options</a></p></div>
+% endif
 <h2 id="log-of-job">Log</h2>
+<div id="log"${' data-live=1' if pending else ''}>
 % if left_out:
 <p class="quiet">The last lines; ${left_out} are left out. <a href="${page.url('jobs', job['id'], 'log.txt')}">All of it</a></p>
 % endif

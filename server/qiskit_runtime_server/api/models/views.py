@@ -1,0 +1,76 @@
+"""What is answered about the circuits and the outcomes of a job: made by workers, so it is checked here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from qiskit_runtime_server.api.models.base import Answer
+
+Text = Annotated[str, Field(max_length=200_000)]
+Label = Annotated[str, Field(max_length=512)]
+
+
+class DrawnCircuit(Answer):
+    """A circuit, and its drawing."""
+
+    name: Label
+    num_qubits: int
+    used_qubits: int
+    """Those with an operation."""
+    num_clbits: int
+    depth: int
+    operations: Annotated[list[tuple[Label, int]], Field(max_length=64)]
+    """Each with how many there are."""
+    text: Text
+    """The drawing, for a font whose letters are of one width; empty if there is none."""
+    left_out: Label
+    """Why there is none."""
+
+
+class Drawings(Answer):
+    """What a job asks for."""
+
+    options: Text
+    """As JSON, without what is long in them."""
+    circuits: Annotated[list[DrawnCircuit], Field(max_length=16)]
+    """The first ones."""
+    more: int
+    """How many are left out."""
+
+
+class Counts(Answer):
+    """How often the outcomes of a register were, in the first parameter set."""
+
+    name: Label
+    num_bits: int
+    sets: int
+    """How many parameter sets there are."""
+    shots: int
+    distinct: int
+    """How many outcomes there are."""
+    bars: Annotated[list[tuple[Label, int]], Field(max_length=64)]
+    """The most frequent ones, each with its count; bits little-endian as in Qiskit, or in hexadecimal."""
+    others: int
+    """Shots with other outcomes."""
+
+
+class PubOutcomes(Answer):
+    """What came out of a pub."""
+
+    counts: Annotated[list[Counts], Field(max_length=16)]
+    values: Annotated[list[tuple[float | None, float | None]], Field(max_length=128)]
+    """The first expectation values, each with its standard error."""
+    more_values: int
+    metadata: Text
+    """As JSON, without what is long in it; `simulation` says by which method, and what is approximate."""
+
+
+class Outcomes(Answer):
+    """What came out of a job."""
+
+    pubs: Annotated[list[PubOutcomes], Field(max_length=16)]
+    """The first ones; none for programs whose results are no pubs."""
+    more: int
+    """How many are left out."""
+    metadata: Text
+    """Of the result, as above."""

@@ -1,0 +1,119 @@
+"""Charts of outcomes: where bars, points and their errors are, for templates that draw them as SVG."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from qiskit_runtime_server.console import words
+
+_ROW: Final = 21
+_BARS: Final = 420
+_LETTER: Final = 7.4
+_LEAST_START: Final = 60
+_TEXT: Final = 130
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A bar, as long as its count."""
+
+    label: str
+    count: str
+    share: str
+    y: int
+    width: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Bars from `start` on to the right."""
+
+    title: str
+    start: int
+    width: int
+    height: int
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """An expectation value, and how far its error reaches; None without one."""
+
+    label: str
+    text: str
+    x: float
+    y: int
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """Points between `start` and `end`."""
+
+    title: str
+    start: int
+    end: int
+    width: int
+    height: int
+    ticks: Sequence[tuple[float, str]]
+    points: Sequence[Point]
+
+
+def histogram(counts: Mapping[str, Any]) -> Histogram:
+    """Return the bars of some counts, as the API has them."""
+    bars: Sequence[tuple[str, int]] = counts["bars"]
+    start = round(max(_LEAST_START, 16 + _LETTER * max((len(label) for label, _ in bars), default=0)))
+    most, shots = max((count for _, count in bars), default=1), max(1, counts["shots"])
+    said = ", ".join(f"{label}: {count}" for label, count in bars[:8])
+    return Histogram(
+        title=f"Counts of {counts['name']}: {said}{', …' if len(bars) > 8 else ''}",  # noqa: PLR2004 - as above
+        start=start,
+        width=start + _BARS + _TEXT,
+        height=_ROW * len(bars),
+        bars=[
+            Bar(
+                label=label,
+                count=f"{count:,}",
+                share=f"{100 * count / shots:.1f} %",
+                y=_ROW * index,
+                width=round(_BARS * count / most, 1),
+            )
+            for index, (label, count) in enumerate(bars)
+        ],
+    )
+
+
+def expectation_values(values: Sequence[tuple[float | None, float | None]]) -> Values | None:
+    """Return the points of some values with their standard errors, as the API has them; None if there are none."""
+    known = [(value, error or 0.0) for value, error in values if value is not None]
+    if not known:
+        return None
+    reach = max(1.0, *(abs(value) + error for value, error in known))
+    start, end = _LEAST_START, _LEAST_START + _BARS
+
+    def at(value: float) -> float:
+        return round(start + _BARS * (value / reach + 1) / 2, 1)
+
+    points = [
+        Point(
+            label=str(index),
+            text=words.number(value) + ("" if error is None else f" ± {words.number(error)}"),
+            x=at(value),
+            y=_ROW * index + _ROW // 2,
+            low=None if error is None else at(max(-reach, value - error)),
+            high=None if error is None else at(min(reach, value + error)),
+        )
+        for index, (value, error) in enumerate(values)
+        if value is not None
+    ]
+    said = ", ".join(point.text for point in points[:8])
+    return Values(
+        title=f"Expectation values: {said}{', …' if len(points) > 8 else ''}",  # noqa: PLR2004 - as above
+        start=start,
+        end=end,
+        width=end + _TEXT + 40,
+        height=_ROW * len(values) + 24,
+        ticks=[(at(part * reach), words.number(part * reach)) for part in (-1, -0.5, 0, 0.5, 1)],
+        points=points,
+    )
