@@ -320,7 +320,8 @@ def _established(client: KubernetesClient, name: str) -> bool:
 
 def _is(condition: str, found: Manifest | None) -> bool:
     """Return whether the status of an object says so."""
-    conditions = found.get("status", {}).get("conditions", []) if found else []
+    # A node that has just been registered has none, or null.
+    conditions = (found.get("status", {}).get("conditions") if found else None) or []
     return any(entry["type"] == condition and entry["status"] == "True" for entry in conditions)
 
 
