@@ -21,6 +21,8 @@ from kit.kubernetes.control_plane import ControlPlane
 
 ADDRESS = "10.89.0.2"
 NAME = "node1"
+# Devices that pods can claim are this driver's. Its sockets are in folders below a long one, so that its name is short.
+DRIVER = "gpu.test"
 _POD_CIDR = "10.244.0.0/24"
 _USERS = {
     f"system:node:{NAME}": "system:nodes",
@@ -97,6 +99,34 @@ class Node:
             "--run-firewall", "--run-router=false", "--run-service-proxy=false", "--run-loadbalancer=false",
             program=KubernetesBinaries("policy").path("kube-router"),
         )  # fmt: skip
+
+    def offer_devices(self, count: int) -> None:
+        """Start Kubernetes' own test driver for Dynamic Resource Allocation, which has so many devices to give.
+
+        All that a device does is to set a variable in its container.
+        """
+        kubelet = self.folder / "kubelet"
+        (kubelet / "plugins" / DRIVER).mkdir(parents=True, exist_ok=True)
+        self._plane.run(
+            "dra-test-driver", "kubelet-plugin", f"--kubeconfig={self.kubeconfig}", f"--drivername={DRIVER}",
+            f"--node-name={NAME}", f"--num-devices={count}", "--cdi-dir=/run/cdi",
+            f"--plugin-registration-path={kubelet / 'plugins_registry'}", f"--datadir={kubelet / 'plugins'}",
+            program=self._programs.path("test-driver"),
+        )  # fmt: skip
+
+    def environment(self, process: int) -> dict[str, str]:
+        """Return the variables that a process was started with."""
+        lines = _read(Path(f"/proc/{process}/environ")).decode().split("\0")
+        return dict(line.split("=", 1) for line in lines if line)
+
+    def kubectl(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start kubectl as an administrator; what it says is for the caller to read."""
+        command: list[str | Path] = [
+            KubernetesBinaries().path("kubectl"),
+            f"--kubeconfig={self.kubeconfig}",
+            *arguments,
+        ]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def memory(self) -> dict[str, float]:
         """Return what every pod's processes hold in memory, in MB, by `namespace/pod`; 0 while nobody knows."""

@@ -24,7 +24,7 @@ from node.images import Images
 
 _TOOLS = ("unshare", "ip", "iptables", "conntrack", "runc", "buildah", "mmdebstrap", "ipset")
 _PACKAGES = "iproute2 iptables conntrack runc buildah mmdebstrap ipset containernetworking-plugins"
-_NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy")
+_NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy", "test-driver")
 _CGROUPS = Path("/sys/fs/cgroup")
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 

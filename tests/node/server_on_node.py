@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeJobV2, SamplerV2
 
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually
 from kit.quantum.circuits import isa_bell
+from kit.server.scraped import scraped
 from node.inside import HOST
 from node.node import Node
 from qiskit_runtime_server.client import connect
@@ -144,11 +144,7 @@ class Lab:
 
     def runs(self, role: str) -> float:
         """Return how many runs the pods of an executor have begun."""
-        pages = [httpx.get(f"http://{pod['status']['podIP']}:9090/metrics").text for pod in self.pods(role)]
-        samples = [
-            sample for page in pages for family in text_string_to_metric_families(page) for sample in family.samples
-        ]
-        return sum(sample.value for sample in samples if sample.name == "qrs_executor_runs_started_total")
+        return sum(scraped(internal(pod))["qrs_executor_runs_started_total"] for pod in self.pods(role))
 
     def service(self, token: str = TOKEN, seconds: float = 60) -> QiskitRuntimeService:
         """Connect the real client through the ingress, once that has heard of the Ingress."""
@@ -158,6 +154,11 @@ class Lab:
     def _settled(self) -> bool:
         found = self.kubernetes.get("RuntimeServer", "lab")
         return bool(found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"])
+
+
+def internal(pod: Manifest) -> str:
+    """Return where a pod shows its metrics."""
+    return f"http://{pod['status']['podIP']}:9090"
 
 
 def _reachable() -> bool:
@@ -189,8 +190,16 @@ def correct(job: RuntimeJobV2) -> bool:
 
 
 @contextmanager
-def jobs_in_flight(service: QiskitRuntimeService, backend_name: str, count: int) -> Iterator[Callable[[], float]]:
+def jobs_in_flight(
+    service: QiskitRuntimeService, backend_name: str, count: int, pause: float = 0.05
+) -> Iterator[Callable[[], float]]:
     """Submit Bell jobs one after the other while the body runs, and then check that every one of them is right.
+
+    Args:
+        service: Where.
+        backend_name: To what.
+        count: How many.
+        pause: Seconds between them.
 
     Yields:
         Returns what part of them has been submitted.
@@ -202,12 +211,13 @@ def jobs_in_flight(service: QiskitRuntimeService, backend_name: str, count: int)
     def submit() -> None:
         for _ in range(count):
             submitted.append(SamplerV2(mode=backend).run([isa], shots=1024))
-            time.sleep(0.05)
+            time.sleep(pause)
 
     with ThreadPoolExecutor(1) as pool:
         done: Future[None] = pool.submit(submit)
         yield lambda: len(submitted) / count
         done.result()
     assert len(submitted) == count
+    assert len({job.job_id() for job in submitted}) == count
     wrong = [job.job_id() for job in submitted if not correct(job)]
     assert not wrong
