@@ -1,11 +1,12 @@
-"""An executor that follows its queue: from zero and back, with the operator and the api killed in between."""
+"""An executor that follows its queue: from zero and back, with operator and api killed in between, a node drained."""
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from qiskit_ibm_runtime import RuntimeJobV2, SamplerV2
@@ -14,12 +15,14 @@ from kit.kubernetes.client import KubernetesClient, Manifest, eventually
 from kit.quantum.circuits import isa_bell
 from kit.server.scraped import scraped
 from node.figures import Figures
-from node.node import Node
+from node.node import NAME, Node
 from node.server_on_node import Lab, correct, internal, jobs_in_flight
 
 BACKEND = "fake_manila@aer"
 JOBS = 300
 IDLE_SECONDS = 20
+# All that the chart and the operator make. The database of the example has one pod, which nothing would keep.
+OURS = "app.kubernetes.io/name in (qiskit-runtime-server, qiskit-runtime-operator)"
 
 
 @contextmanager
@@ -38,6 +41,13 @@ def scaled(lab: Lab) -> Iterator[Lab]:
     """The RuntimeServer with an executor of 0 to 3 pods, at zero."""
     with scaled_by_jobs(lab):
         yield lab
+
+
+@pytest.fixture
+def clustered_and_scaled(clustered: Lab) -> Iterator[Lab]:
+    """The one with two apis, its executor as above."""
+    with scaled_by_jobs(clustered):
+        yield clustered
 
 
 def at_zero(lab: Lab) -> None:
@@ -134,6 +144,61 @@ def test_a_storm_from_zero_loses_nothing_while_operator_api_and_executor_are_kil
     figures.add(
         f"from the last of {JOBS} jobs to zero pods, idleSeconds: {IDLE_SECONDS}", time.monotonic() - began, "s"
     )
+
+
+def test_a_node_is_drained_in_a_storm_and_no_client_notices(
+    clustered_and_scaled: Lab, node: Node, figures: Figures
+) -> None:
+    """There is one node, so that nothing finds another place before it takes pods again."""
+    lab, service = clustered_and_scaled, clustered_and_scaled.service()
+    since = datetime.now(UTC)
+    with jobs_in_flight(service, BACKEND, JOBS, pause=0.2) as submitted:
+        eventually(lambda: any(is_ready(pod) for pod in lab.pods("executor-aer")), 120)
+        there = {role: names(lab.pods(role)) for role in ("api", "executor-aer")}
+        part = submitted()
+        assert part < 0.7, "the drain is to be in the storm"
+        with drained(node) as drain:
+            # One api goes, and the other one stays: the PodDisruptionBudget says so.
+            (waiting,) = eventually(lambda: [pod for pod in lab.pods("api") if "nodeName" not in pod["spec"]], 60)
+            assert names([waiting]).isdisjoint(there["api"])
+            (left,) = eventually(lambda: len(found := there["api"] & names(lab.pods("api"))) == 1 and found)
+            eventually(lambda: "unschedulable" in str(lab.status().get("api", {}).get("message")), 60)
+            eventually(lambda: submitted() > part + 0.1, 120)
+            assert drain.poll() is None
+            assert left in names(lab.pods("api"))
+            assert lab.condition("Available")["status"] == "True"
+            uncordon(node)
+            back = time.monotonic()
+            said = drain.communicate(timeout=420)[0]
+            figures.add("from a node that takes pods again to the end of its drain", time.monotonic() - back, "s")
+        assert drain.returncode == 0, said
+        assert "would violate the pod's disruption budget" in said
+        for role, before in there.items():
+            assert before.isdisjoint(names(lab.pods(role))), f"{role}: {said}"
+    listed = service.jobs(limit=2 * JOBS, created_after=since)
+    assert [job.status() for job in listed] == ["DONE"] * JOBS
+    at_zero(lab)
+
+
+@contextmanager
+def drained(node: Node) -> Iterator["subprocess.Popen[str]"]:
+    """Run `kubectl drain`, and let the node take pods again in the end."""
+    drain = node.kubectl("drain", NAME, f"--pod-selector={OURS}", "--delete-emptydir-data", "--timeout=400s")
+    with drain:
+        try:
+            yield drain
+        finally:
+            drain.kill()
+            uncordon(node)
+
+
+def uncordon(node: Node) -> None:
+    with node.kubectl("uncordon", NAME) as command:
+        assert command.wait(30) == 0
+
+
+def names(pods: list[Manifest]) -> set[str]:
+    return {pod["metadata"]["name"] for pod in pods}
 
 
 def is_ready(pod: Manifest) -> bool:
