@@ -155,7 +155,7 @@ def _by_rows(number: int, edges: tuple[Edge, ...]) -> tuple[Place, ...] | None:
 
 def _by_stress(number: int, edges: tuple[Edge, ...]) -> tuple[Place, ...]:
     distances = _distances(number, edges)
-    places = list(_on_a_circle(number))
+    places = _spread_out(distances)
     for _ in range(_ROUNDS):
         for one in range(number):
             x_sum = y_sum = weights = 0.0
@@ -173,6 +173,23 @@ def _by_stress(number: int, edges: tuple[Edge, ...]) -> tuple[Place, ...]:
             if weights:
                 places[one] = (x_sum / weights, y_sum / weights)
     return tuple(_upright(places))
+
+
+def _spread_out(distances: list[list[float]]) -> list[Place]:
+    """Return places to begin with, of which none is past another: along two long ways that cross each other."""
+    qubits = range(len(distances))
+    left = max(qubits, key=lambda qubit: distances[0][qubit])
+    right = max(qubits, key=lambda qubit: distances[left][qubit])
+    top = max(qubits, key=lambda qubit: min(distances[left][qubit], distances[right][qubit]))
+    bottom = max(qubits, key=lambda qubit: distances[top][qubit])
+    # Those at one place could not get away from each other.
+    return [
+        (
+            distances[left][qubit] - distances[right][qubit] + qubit / 1000,
+            distances[top][qubit] - distances[bottom][qubit] + qubit**2 / 1e5,
+        )
+        for qubit in qubits
+    ]
 
 
 def _upright(places: list[Place]) -> list[Place]:

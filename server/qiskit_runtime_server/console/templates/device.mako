@@ -22,7 +22,7 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 <line class="${'none' if coupling.colour is None else f'e{coupling.colour}'}" x1="${round(coupling.one.x, 1)}" y1="${round(coupling.one.y, 1)}" x2="${round(coupling.other.x, 1)}" y2="${round(coupling.other.y, 1)}"><title>${coupling.one.number}–${coupling.other.number}: ${f"{coupling.gate} error {words.number(coupling.error)}" if coupling.error is not None else "no error known"}</title></line>
 % endfor
 % for qubit in drawn.qubits:
-<circle cx="${round(qubit.x, 1)}" cy="${round(qubit.y, 1)}" r="8.5"/><text x="${round(qubit.x, 1)}" y="${round(qubit.y, 1)}">${qubit.number}</text>
+<circle cx="${round(qubit.x, 1)}" cy="${round(qubit.y, 1)}" r="8.5"/><text${' class=long' if qubit.number > 99 else ''} x="${round(qubit.x, 1)}" y="${round(qubit.y, 1)}">${qubit.number}</text>
 % endfor
 </svg>
 </div>

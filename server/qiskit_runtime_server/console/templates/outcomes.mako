@@ -53,7 +53,6 @@ ${f'; {pub["more_values"]} more are not shown' if pub["more_values"] else ""}.</
 % if more:
 <p class="quiet">${more} more pubs are not shown.</p>
 % endif
-<h3 id="metadata">Metadata of the result</h3>
-<pre class="log" tabindex="0" role="region" aria-labelledby="metadata">${metadata}</pre>
+<details><summary>Metadata of the result</summary><pre class="log" tabindex="0" role="region" aria-label="Metadata of the result">${metadata}</pre></details>
 % endif
 </div>

@@ -1,0 +1,142 @@
+"""Walks through the console in a browser, as `test_console.py` says, and prints what it saw as JSON on its last line.
+
+Runs in an environment of its own (requirements/browser.txt) with the system's Chromium.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+WIDTH, HEIGHT = 1100, 720
+PATIENCE = 30_000
+
+
+class Walk:
+    """A browser that notes what should not happen: dialogs, errors of scripts, and what axe finds."""
+
+    def __init__(self, browser: Browser, url: str, pictures: Path | None) -> None:
+        self._browser = browser
+        self._url = url
+        self._pictures = pictures
+        self.wrong: list[str] = []
+
+    @contextmanager
+    def signed_in(self, token: str, **options: Any) -> Iterator[Page]:
+        context = self._browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, **options)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("dialog", self._refuse)
+        page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
+        page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
+        page.goto(f"{self._url}/ui")
+        self.look(page, "sign-in")
+        page.get_by_label("Token").fill(token)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/ui/jobs")
+        yield page
+        page.goto(f"{self._url}/ui/jobs")
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url("**/ui/sign-in")
+        context.close()
+
+    def _refuse(self, dialog: Dialog) -> None:
+        self.wrong.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def go(self, page: Page, path: str, name: str = "") -> None:
+        page.goto(f"{self._url}/ui/{path}")
+        self.look(page, name or path)
+
+    def look(self, page: Page, name: str) -> None:
+        found = Axe().run(page).response["violations"]
+        self.wrong += [f"{name}: {one['id']}, {one['nodes'][0]['html'][:100]}" for one in found]
+
+    def picture(self, page: Page, name: str, height: int = HEIGHT) -> None:
+        if self._pictures is not None:
+            page.set_viewport_size({"width": WIDTH, "height": height})
+            page.screenshot(path=self._pictures / f"console-{name}.png")
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+
+
+def jobs_on(page: Page) -> list[str]:
+    return list(page.locator("tbody th a.id").all_inner_texts())
+
+
+def walk(browser: Browser, url: str, done: str, waits: str, pictures: Path | None) -> dict[str, Any]:
+    walked = Walk(browser, url, pictures)
+    seen: dict[str, Any] = {}
+    with walked.signed_in("alice") as page:
+        walked.look(page, "jobs")
+        seen["own jobs"] = jobs_on(page)
+        walked.picture(page, "jobs", 420)
+        walked.go(page, f"jobs/{done}", "job")
+        page.locator("rect.bar").first.wait_for()
+        page.locator("pre.drawing").first.wait_for()
+        walked.look(page, "job with its outcomes")
+        seen["bars"] = page.locator("svg text.label").all_text_contents()
+        seen["drawing"] = page.locator("pre.drawing").first.inner_text()
+        seen["name"] = page.locator("#circuit-0").inner_text()
+        walked.picture(page, "job", 1000)
+        walked.go(page, f"jobs/{waits}", "queued job")
+        seen["waits"] = page.locator(".summary .state").inner_text()
+        page.get_by_role("button", name="Cancel this job").click()
+        page.get_by_text("Cancelled by its owner.").wait_for()
+        seen["cancelled"] = page.locator(".summary .state").inner_text()
+        walked.go(page, "devices")
+        walked.go(page, "devices/fake_torino@aer", "device")
+        seen["qubits drawn"] = page.locator(".map circle").count()
+        walked.picture(page, "device")
+        for path in ("executors", "sessions"):
+            walked.go(page, path)
+    with walked.signed_in("alice", color_scheme="dark") as page:
+        page.set_viewport_size({"width": 390, "height": 720})
+        for path in ("jobs", f"jobs/{done}", "devices/fake_torino@aer", "executors"):
+            walked.go(page, path, f"dark {path}")
+            width = page.evaluate("document.documentElement.scrollWidth")
+            if width > 390:
+                walked.wrong.append(f"{path} is {width} wide on a phone")
+    with walked.signed_in("bob") as page:
+        seen["jobs of bob"] = jobs_on(page)
+        expected = len(walked.wrong)
+        walked.go(page, f"jobs/{done}", "a job of another's")
+        seen["another's job"] = page.get_by_role("alert").inner_text()
+        # Browsers tell of the status 404 themselves.
+        walked.wrong = [each for i, each in enumerate(walked.wrong) if i < expected or "404" not in each]
+    with walked.signed_in("ada") as page:
+        for path in ("all-jobs", "usage", "executors"):
+            walked.go(page, path)
+            if path == "all-jobs":
+                seen["all jobs"] = jobs_on(page)
+        walked.picture(page, "executors", 420)
+    with walked.signed_in("alice") as page:
+        page.goto(f"{url}/ui/jobs/{done}")
+        page.locator("summary", has_text=re.compile("^Delete")).click()
+        page.get_by_role("button", name="Delete it").click()
+        page.wait_for_url("**/ui/jobs")
+        seen["after deleting"] = jobs_on(page)
+    return seen | {"wrong": walked.wrong}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--done", required=True, help="id of a job of alice's that has ended")
+    parser.add_argument("--waits", required=True, help="id of one that waits")
+    parser.add_argument("--pictures", type=Path)
+    said = parser.parse_args()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        print(json.dumps(walk(browser, said.url, said.done, said.waits, said.pictures)))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
