@@ -10,7 +10,7 @@ import pytest
 from kit.server.api_in_process import BACKEND, submit
 from kit.server.console import Console, csrf_in
 from qiskit_runtime_server.backends.catalog import Catalog, configuration_document
-from qiskit_runtime_server.console.coupling_map import MOST_QUBITS, drawing
+from qiskit_runtime_server.console.coupling_map import MOST_QUBITS, DrawnQubit, drawing
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -53,6 +53,27 @@ def test_no_two_qubits_of_a_device_are_drawn_at_one_place(name: str) -> None:
     assert drawn.width < 1000
     lengths = [((line.one.x - line.other.x) ** 2 + (line.one.y - line.other.y) ** 2) ** 0.5 for line in drawn.couplings]
     assert max(lengths) < 90
+
+
+@pytest.mark.parametrize("name", Catalog().names())
+def test_no_two_couplings_of_a_device_cross(name: str) -> None:
+    configuration = json.loads(configuration_document(Catalog().get(name, ideal_qubits=5), "x"))
+    drawn = drawing(configuration, {})
+    lines = [] if drawn is None else [(line.one, line.other) for line in drawn.couplings]
+    crossing = [
+        (one, other)
+        for one, other in itertools.combinations(lines, 2)
+        if not set(one) & set(other) and are_apart(one, other) and are_apart(other, one)
+    ]
+    assert crossing == []
+
+
+def are_apart(line: tuple[DrawnQubit, DrawnQubit], points: tuple[DrawnQubit, DrawnQubit]) -> bool:
+    """Return whether two points are on different sides of a line."""
+    (a, b), sides = line, 1.0
+    for point in points:
+        sides *= (b.x - a.x) * (point.y - a.y) - (b.y - a.y) * (point.x - a.x)
+    return sides < 0
 
 
 def test_errors_are_in_five_classes_of_about_one_size_and_large_devices_are_not_drawn() -> None:
