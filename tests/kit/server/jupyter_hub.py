@@ -22,6 +22,8 @@ from jupyterhub.proxy import Proxy
 
 
 class NoProxy(Proxy):
+    should_start = False
+
     async def add_route(self, routespec, target, data):
         pass
 
