@@ -39,7 +39,7 @@ def owners(kubernetes: KubernetesClient, folder: Path, *tokens: str) -> list[str
     for key, value in kubernetes.get("Secret", "lab-tokens")["data"].items():
         (folder / key).write_bytes(b64decode(value))
     known = TokenFolder(folder)
-    return [account.id if (account := known.find(fingerprint(token))) else None for token in tokens]
+    return [account.name if (account := known.find(fingerprint(token))) else None for token in tokens]
 
 
 def test_accounts_of_a_secret_are_made_changed_disabled_and_removed(

@@ -175,7 +175,7 @@ def list_accounts(folder: Folder, *, as_json: Json = False) -> None:
         rows = [
             row
             for account, tokens in listed(opened)
-            for row in _rows(account, tokens, disabled=is_disabled(opened / account.id))
+            for row in _rows(account, tokens, disabled=is_disabled(opened / account.name))
         ]
         wrong, could_be_safer = problems(opened), advice(opened)
     if as_json:

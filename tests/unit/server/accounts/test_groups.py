@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from qiskit_runtime_server.accounts import editing
-from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Role
+from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Role, fingerprint
 from qiskit_runtime_server.accounts.outsiders import Outsiders
 from qiskit_runtime_server.accounts.principal import IssuerName, Principal
 from qiskit_runtime_server.accounts.token_folder import TokenFolder, problems
@@ -127,6 +127,41 @@ def test_a_disabled_account_lets_nobody_in_until_it_is_enabled(folder: Path) -> 
     editing.enable(folder, ["oidc.alice"])
     assert admitted(folder, "alice", "oidc:students-2026") is not None
     assert not (folder / "oidc.alice").exists()
+
+
+def test_a_disabled_account_keeps_its_id_and_admins_can_speak_of_it(tmp_path: Path) -> None:
+    token = editing.add(tmp_path, {"alice": {}})["alice"]
+    before = editing.ids(tmp_path, ["alice"])["alice"]
+    editing.disable(tmp_path, ["alice"])
+    known = TokenFolder(tmp_path)
+    named = known.named("alice")
+    assert named is not None
+    assert named.id == before
+    # Its jobs wait.
+    assert known.account(before) is None
+    editing.enable(tmp_path, ["alice"])
+    found = TokenFolder(tmp_path).find(fingerprint(token))
+    assert found is not None
+    assert found.id == before
+
+
+def test_an_account_that_groups_share_is_that_of_its_tokens(folder: Path) -> None:
+    editing.add(folder, {"lab": {}})
+    account = admitted(folder, "lab.default", "kubernetes:system:serviceaccounts:lab", issuer=IssuerName.KUBERNETES)
+    assert account is not None
+    assert account.id == editing.ids(folder, ["lab"])["lab"]
+    assert TokenFolder(folder, list(IssuerName)).account(account.id) == account
+
+
+def test_whoever_has_a_token_beside_their_identity_has_both_instances(folder: Path) -> None:
+    editing.add(folder, {"oidc.alice": {}})
+    account_id = editing.ids(folder, ["oidc.alice"])["oidc.alice"]
+    account = TokenFolder(folder, [OIDC]).account(account_id)
+    assert account is not None
+    assert [instance.name for instance in account.instances] == ["default", "students", "teachers"]
+    alice = admitted(folder, "alice", "oidc:students-2026")
+    assert alice is not None
+    assert alice.id == account_id
 
 
 @pytest.mark.parametrize(
