@@ -12,6 +12,14 @@ from qiskit_runtime_server.simulation.contract import SampleTask
 _SECONDS_PER_RUN: Final = 3e-3
 _SECONDS_PER_INSTRUCTION: Final = 1e-6
 _SECONDS_PER_NUMBER: Final = 7e-9
+# Of a state that is evolved once, on a core: Aer multiplies gates into matrices of some qubits first.
+_SECONDS_PER_FUSED_NUMBER: Final = 1.5e-9
+
+
+def evolution_seconds(circuit: QuantumCircuit) -> float:
+    """Return about how long the state vector of a circuit without errors takes, from which all shots are drawn."""
+    instruction: float = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_FUSED_NUMBER * 2**circuit.num_qubits
+    return _SECONDS_PER_RUN + length_of(circuit) * instruction
 
 
 def dense_seconds(circuit: QuantumCircuit, shots: int) -> float:

@@ -16,7 +16,7 @@ from qiskit_runtime_server.executors.aer import calls
 from qiskit_runtime_server.executors.aer.calls import AMPLITUDE_BYTES
 from qiskit_runtime_server.executors.aer.circuits import obstacle, reading_errors, written_out
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
-from qiskit_runtime_server.executors.aer.costs import dense_seconds, length_of, stabilizer_seconds
+from qiskit_runtime_server.executors.aer.costs import dense_seconds, evolution_seconds, length_of, stabilizer_seconds
 from qiskit_runtime_server.executors.aer.matrix_products import (
     LARGEST_BOND,
     SMALL_BOND,
@@ -212,7 +212,7 @@ class AerExecutor(BaseExecutor):
             if not self._fits(task, ends):
                 return None
             state = AMPLITUDE_BYTES << task.circuit.num_qubits
-            return Offer(method="statevector", seconds=dense_seconds(task.circuit, 1), memory_bytes=state)
+            return Offer(method="statevector", seconds=evolution_seconds(task.circuit), memory_bytes=state)
         evolution = self._evolution(task, list(ends), seconds)
         if evolution is None:
             return None
@@ -352,7 +352,7 @@ class AerExecutor(BaseExecutor):
             if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= SMALL_BOND:
                 return _MPS_OF_AER, bond_seconds
         if circuit.num_qubits <= self.capabilities().num_qubits:
-            return "statevector", dense_seconds(circuit, 1) if once else seconds
+            return "statevector", evolution_seconds(circuit) if once else seconds
         if bond is not None and bond <= LARGEST_BOND:
             return _MPS_OF_AER, bond_seconds
         needed = AMPLITUDE_BYTES * 2**circuit.num_qubits

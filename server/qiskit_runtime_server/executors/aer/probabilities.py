@@ -9,7 +9,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_aer.library import SaveProbabilities
 
 from qiskit_runtime_server.errors import InternalError
-from qiskit_runtime_server.executors.aer.costs import dense_seconds
+from qiskit_runtime_server.executors.aer.costs import evolution_seconds
 from qiskit_runtime_server.simulation.density import Exact
 
 # Of one call.
@@ -52,7 +52,7 @@ def ideal_probabilities(
 
 def _evolved(circuit: QuantumCircuit, rows: NDArray[np.float64], run: Run) -> list[Any]:
     """Return Aer's result for each of `rows`."""
-    seconds = len(rows) * dense_seconds(circuit, 1)
+    seconds = len(rows) * evolution_seconds(circuit)
     varying = {part.name for part in circuit.data if part.is_parameterized()}
     if varying <= _BOUND_BY_AER:
         table = {parameter: rows[:, i].tolist() for i, parameter in enumerate(circuit.parameters)}
