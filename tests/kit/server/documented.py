@@ -50,7 +50,10 @@ NOT_RUN = {
         "docs/how-to/release.md",
         "cosign verify-blob",
     ): "needs a published release; test_release.py verifies one with a key",
-    ("docs/how-to/run-in-a-container.md", "docker"): "needs Docker; test_serve_image.py runs the image",
+    (
+        "docs/how-to/run-in-a-container.md",
+        "docker",
+    ): "needs Docker; test_serve_image.py and test_compose.py run the images",
     ("docs/how-to/run-on-kubernetes.md", ""): KUBERNETES,
     ("docs/how-to/write-an-executor.md", "import pytest"): "needs the package; test_plugin.py runs such tests",
     ("docs/how-to/slurm.md", ""): "needs QRMI; test_clients.py runs it in an environment of its own",

@@ -17,7 +17,7 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 <p>${"Every qubit is coupled with every other one" if not configuration.get("coupling_map") else "It has too many qubits to be drawn"}.</p>
 % else:
 <div class="wide" role="region" aria-label="Coupling map" tabindex="0">
-<svg class="map" width="${round(drawn.width)}" height="${round(drawn.height)}" viewBox="0 0 ${round(drawn.width)} ${round(drawn.height)}" role="img" aria-label="Map of ${len(drawn.qubits)} qubits and ${len(drawn.couplings)} couplings; the tables below have the numbers">
+<svg class="map" width="${round(1.8 * drawn.width)}" height="${round(1.8 * drawn.height)}" viewBox="0 0 ${round(drawn.width)} ${round(drawn.height)}" role="img" aria-label="Map of ${len(drawn.qubits)} qubits and ${len(drawn.couplings)} couplings; the tables below have the numbers">
 % for coupling in drawn.couplings:
 <line class="${'none' if coupling.colour is None else f'e{coupling.colour}'}" x1="${round(coupling.one.x, 1)}" y1="${round(coupling.one.y, 1)}" x2="${round(coupling.other.x, 1)}" y2="${round(coupling.other.y, 1)}"><title>${coupling.one.number}–${coupling.other.number}: ${f"{coupling.gate} error {words.number(coupling.error)}" if coupling.error is not None else "no error known"}</title></line>
 % endfor
