@@ -11,7 +11,7 @@ from typing import Final
 
 _FIRST_PROCESS: Final = 1
 # What the extra `operator` brings, as it is imported; a test compares it with pyproject.toml.
-_EXTRA: Final = frozenset({"aiohttp", "kopf", "kubernetes", "prometheus_client", "yaml"})
+_EXTRA: Final = frozenset({"aiohttp", "cryptography", "kopf", "kubernetes", "prometheus_client", "yaml"})
 
 
 def main() -> None:

@@ -23,6 +23,8 @@ from kit.quantum.random_observables import Estimates, described, estimated
 pytestmark = [pytest.mark.xdist_group("random observables"), pytest.mark.slow]
 
 CASES = range(30)
+# What qsim adds to aer, it adds to circuits: test_random_circuits.py has all of them on it.
+NAMES = [pytest.param(name, marks=pytest.mark.thorough) if name == "qsim-alone" else name for name in EXECUTORS]
 REPETITIONS = 8
 SECONDS = 60.0
 FALSE_ALARM = 1e-4
@@ -38,7 +40,7 @@ def estimates_of() -> Iterator[EstimatesOf]:
         yield cache(lambda seed, name: process.call(seed, name, REPETITIONS))
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", CASES)
 def test_a_random_observable_is_near_its_exact_value(estimates_of: EstimatesOf, seed: int, name: str) -> None:
     found = estimates_of(seed, name)
@@ -58,7 +60,7 @@ def spread(estimates_of: EstimatesOf, name: str) -> list[Estimates]:
     return [one for one in found if isinstance(one, Estimates) and not one.refused and one.errors.min() > 1e-9]
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_estimates_scatter_as_exact_variances_say(estimates_of: EstimatesOf, name: str) -> None:
     cases = [(one, one.exact_error) for one in spread(estimates_of, name) if one.exact_error is not None]
     pulls = np.concatenate([(one.values - one.exact) / exact_error for one, exact_error in cases])
@@ -70,7 +72,7 @@ def test_estimates_scatter_as_exact_variances_say(estimates_of: EstimatesOf, nam
     assert reported.mean() == pytest.approx(1, abs=0.03)
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_reported_errors_cover(estimates_of: EstimatesOf, name: str) -> None:
     pulls = np.concatenate([one.pulls for one in spread(estimates_of, name)])
     for width, share in ((1, 0.6827), (2, 0.9545)):
@@ -104,7 +106,7 @@ TERMS = {"ZZ": 1.0, "IX": -0.5, "1I": 0.7, "Z0": 0.3}
 """Two bases: Z of both qubits, and X of the first."""
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_error_bars_cover_68_and_95_percent(name: str) -> None:
     pulls = pulls_of(static(), name, 2000)
     assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
@@ -112,7 +114,7 @@ def test_error_bars_cover_68_and_95_percent(name: str) -> None:
     assert 0.93 < (np.abs(pulls) < 2).mean() < 0.97
 
 
-@pytest.mark.parametrize("name", EXECUTORS)
+@pytest.mark.parametrize("name", NAMES)
 def test_error_bars_of_dynamic_circuits_cover(name: str) -> None:
     pulls = pulls_of(dynamic(), name, 80)
     assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
