@@ -68,7 +68,7 @@ def api(lab: Lab, tmp_path: Path) -> Iterator[ServerProcess]:
         "QRS_AUTH_KUBERNETES_URL": cluster["server"],
         "QRS_AUTH_KUBERNETES_CA": str(authority),
         "QRS_AUTH_KUBERNETES_TOKEN_FILE": str(own),
-        "QRS_AUTH_RECHECK": "1s",
+        "QRS_AUTH_RECHECK": "5s",
         "QRS_TOKENS": str(folder),
     }
     with running_server(tmp_path / "data", "--executors=aer=1", **{**settings, **here}) as server:

@@ -153,7 +153,7 @@ def test_an_executor_that_an_admin_drains_lets_jobs_wait_until_it_is_told_to_go_
     job = submit(alice)
     assert alice.get("/backends/fake_manila@aer/status").json()["status"] == "paused"
     [executor] = ada.get("/admin/executors").json()["executors"]
-    assert executor == {"name": "aer", "queued": 1, "running": 0, "slots": 1, "draining": True}
+    assert executor.items() >= {"name": "aer", "queued": 1, "running": 0, "slots": 1, "draining": True}.items()
     assert alice.get(f"/jobs/{job}").json()["status"] == "Queued"
     assert ada.patch("/admin/executors/aer", json={"draining": False}).status_code == 204
     assert end_of(alice, job)["status"] == "Completed"

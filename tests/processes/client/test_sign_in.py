@@ -85,7 +85,7 @@ def test_a_user_of_an_openid_provider_runs_a_job(
 
 def test_a_user_of_a_jupyterhub_runs_a_job(start_server: StartServer, hub: JupyterHub, tokens: Path) -> None:
     server = start_server(
-        "--executors=aer=1", f"--tokens={tokens}", QRS_AUTH_JUPYTERHUB_URL=hub.url, QRS_AUTH_RECHECK="1s"
+        "--executors=aer=1", f"--tokens={tokens}", QRS_AUTH_JUPYTERHUB_URL=hub.url, QRS_AUTH_RECHECK="5s"
     )
     scopes = [SCOPE, "read:users:groups!user=alice"]
     made = hub.token("alice", scopes)

@@ -47,9 +47,12 @@ class Prometheus:
     def ready(self) -> bool:
         """Tell whether it has scraped all its targets."""
         try:
-            targets = self._client.get("/targets").json()["data"]["activeTargets"]
+            answer = self._client.get("/targets")
         except httpx.TransportError:
             return False
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return False  # it is starting
+        targets = answer.raise_for_status().json()["data"]["activeTargets"]
         return bool(targets) and all(target["health"] == "up" for target in targets)
 
     def values(self, query: str) -> list[float]:
