@@ -54,9 +54,9 @@ def test_jobs_run_under_the_plain_name(service: QiskitRuntimeService, name: str)
     circuit = QuantumCircuit(1)
     circuit.x(0)
     circuit.measure_all()
-    isa = generate_preset_pass_manager(1, backend=backend).run(circuit)
+    isa = generate_preset_pass_manager(1, backend=backend, seed_transpiler=1).run(circuit)
     with Session(backend=backend) as session:
-        job = SamplerV2(session).run([isa], shots=100)
+        job = SamplerV2(session, options={"simulator": {"seed_simulator": 3}}).run([isa], shots=100)
         assert job.result()[0].data.meas.get_counts()["1"] > 90
     assert job.backend().name == name
     (listed,) = service.jobs(backend_name=name, session_id=session.session_id)
