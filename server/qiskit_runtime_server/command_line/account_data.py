@@ -1,13 +1,9 @@
 """What `accounts remove` does on a running server: ends the jobs of accounts and deletes what they have there."""
 
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-import httpx
-
-from qiskit_runtime_server.client import address_of
-from qiskit_runtime_server.errors import RequestError
+from qiskit_runtime_server.command_line.server import Server, Target
 from qiskit_runtime_server.jobs import AccountId, exact
 
 # A server follows its folder within two seconds; what is submitted until then ends, too.
@@ -23,15 +19,14 @@ class AdminCalls:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self._url = f"{address_of(url)}/api/v1/admin"
-        self._headers = {"Authorization": f"apikey {token}"}
-        self._call("GET", "executors")
+        self._server = Server(Target(url=url, token=token), _TIMEOUT_SECONDS)
+        self._server.get("admin/executors")
 
     def end_jobs(self, account: AccountId) -> int:
         """End all jobs of an account and return how many there were."""
         cancelled, more = 0, True
         while more:
-            answer = self._call("POST", f"accounts/{exact(account)}/cancel")
+            answer = self._server.change("POST", f"admin/accounts/{exact(account)}/cancel")
             cancelled, more = cancelled + answer["cancelled"], answer["more"]
         return cancelled
 
@@ -39,20 +34,9 @@ class AdminCalls:
         """Delete all that an account has, and return how many jobs it was, and how many of them had not ended."""
         jobs, cancelled, more = 0, 0, True
         while more:
-            answer = self._call("DELETE", f"accounts/{exact(account)}/data")
+            answer = self._server.change("DELETE", f"admin/accounts/{exact(account)}/data")
             jobs, cancelled, more = jobs + answer["jobs"], cancelled + answer["cancelled"], answer["more"]
         return jobs, cancelled
-
-    def _call(self, method: str, path: str) -> Mapping[str, Any]:
-        url = f"{self._url}/{path}"
-        try:
-            answer = httpx.request(method, url, headers=self._headers, timeout=_TIMEOUT_SECONDS).raise_for_status()
-        except httpx.HTTPStatusError as error:
-            raise RequestError(f"{url} answered {error.response.status_code}: {error.response.text}") from error
-        except httpx.HTTPError as error:
-            raise RequestError(f"No server answers at {url}: {error}") from error
-        found: dict[str, Any] = answer.json()
-        return found
 
 
 def wait_for_the_server() -> None:

@@ -57,17 +57,20 @@ def _saved() -> Target | None:
 
 
 class Server:
-    """A server's REST API, as one account sees it; signs in when it has to, also again."""
+    """A server's REST API, as one account sees it; signs in when it has to, also again.
 
-    def __init__(self, at: Target) -> None:
+    Args:
+        at: The server, and as whom.
+        patience: For how many seconds an answer is waited for.
+    """
+
+    def __init__(self, at: Target, patience: float = _PATIENCE_SECONDS) -> None:
         import httpx  # noqa: PLC0415 - a third of a second, which other commands need not cost
 
         self.url = address_of(at.url)
         self._token = at.token
         self._access_token = ""
-        self._client = httpx.Client(
-            base_url=f"{self.url}/api/v1/", timeout=_PATIENCE_SECONDS, verify=trusted_authorities()
-        )
+        self._client = httpx.Client(base_url=f"{self.url}/api/v1/", timeout=patience, verify=trusted_authorities())
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +95,10 @@ class Server:
     def post(self, path: str) -> None:
         """Ask for what a path does; errors as above."""
         self._answer("POST", path, {})
+
+    def change(self, method: str, path: str) -> Any:  # noqa: ANN401 - any JSON document
+        """Ask for what a path does and return what it says of it; errors as above."""
+        return self._answer(method, path, {}).json()
 
     def _answer(self, method: str, path: str, wanted: dict[str, object]) -> "httpx.Response":
         import httpx  # noqa: PLC0415 - see above
