@@ -33,6 +33,7 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
 from qiskit_runtime_server.executors.aer.outcomes import bits_of, draws, shuffled
 from qiskit_runtime_server.executors.aer.probabilities import ideal_probabilities
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.executors.last_circuit import LastCircuit
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.simulation.contract import Offer, Truncation
@@ -100,7 +101,8 @@ class AerExecutor(BaseExecutor):
         self._threads = threads
         state_bytes = self._memory_bytes // _INTERPRETED_COPIES
         states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
-        self._last_evolution: tuple[QuantumCircuit, NoiseModel | None, Evolution | None] | None = None
+        self._evolutions = LastCircuit[Evolution | None]()
+        self._stabilized_circuits = LastCircuit[bool]()
         self._interpreter = StateVectors(states, amplitude_bytes=AMPLITUDE_BYTES)
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
@@ -244,9 +246,15 @@ class AerExecutor(BaseExecutor):
 
     def stabilized_rows(self, task: SampleTask) -> NDArray[np.bool_]:
         """Return which rows a stabilizer simulation may run, and is worth while for; shape ``(rows,)``."""
-        if task.circuit.num_qubits < _STABILIZER_QUBITS or obstacle(task.circuit) is not None:
-            return np.zeros(len(task.seeds), dtype=np.bool_)
-        return clifford_rows(task.circuit, task.parameter_values, task.noise)
+        circuit, noise, values = task.circuit, task.noise, task.parameter_values
+        if circuit.num_qubits < _STABILIZER_QUBITS:
+            return np.zeros(len(values), dtype=np.bool_)
+        if values.shape[1]:
+            return _stabilized_rows(circuit, values, noise)
+        all_rows = self._stabilized_circuits.of(
+            circuit, noise, lambda: bool(_stabilized_rows(circuit, np.empty((1, 0)), noise)[0])
+        )
+        return np.full(len(values), all_rows)
 
     def _stabilized(self, task: SampleTask) -> BitTensor:
         """Run a task of Clifford gates, whose errors are mixtures of them."""
@@ -332,12 +340,8 @@ class AerExecutor(BaseExecutor):
         if _STATE_BYTES << len(measured) > self._memory_bytes * _STATE_SHARE:
             # What is left at the end is a table of all outcomes.
             return None
-        known = self._last_evolution
-        if known is None or known[0] is not task.circuit or known[1] is not task.noise:
-            # A task is first offered, then run.
-            known = (task.circuit, task.noise, Evolution.of(task.circuit, measured, task.noise))
-            self._last_evolution = known
-        evolution = known[2]
+        circuit, noise = task.circuit, task.noise
+        evolution = self._evolutions.of(circuit, noise, lambda: Evolution.of(circuit, measured, noise))
         if evolution is None or _STATE_BYTES * evolution.largest > self._memory_bytes * _STATE_SHARE:
             return None
         return evolution if evolution.seconds <= seconds else None
@@ -400,6 +404,13 @@ class AerExecutor(BaseExecutor):
             return calls.run(
                 circuits, method, truncation, memory_bytes=self._memory_bytes, threads=self._threads, **options
             )
+
+
+def _stabilized_rows(
+    circuit: QuantumCircuit, values: NDArray[np.float64], noise: NoiseModel | None
+) -> NDArray[np.bool_]:
+    possible = obstacle(circuit) is None
+    return clifford_rows(circuit, values, noise) if possible else np.zeros(len(values), dtype=np.bool_)
 
 
 @cache

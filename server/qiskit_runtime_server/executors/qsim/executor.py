@@ -20,6 +20,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.errors import CircuitTooLargeError, InvalidInputError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
+from qiskit_runtime_server.executors.last_circuit import LastCircuit
 from qiskit_runtime_server.executors.qsim.costs import bytes_of, seconds_of
 from qiskit_runtime_server.executors.qsim.library import AMPLITUDE_BYTES, LARGEST_GATE, library
 from qiskit_runtime_server.executors.qsim.options import Options
@@ -73,7 +74,8 @@ class QsimExecutor(BaseExecutor):
         self._memory_bytes = usable_bytes() if memory_bytes is None else memory_bytes
         self._threads = self._options.threads or usable_cores()
         self._inner = AerExecutor(memory_bytes=self._memory_bytes, threads=self._threads)
-        self._last_program: tuple[QuantumCircuit, NoiseModel | None, Program | None] | None = None
+        self._programs = LastCircuit[Program | None]()
+        self._offers = LastCircuit[dict[tuple[int, bool], Offer]]()
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""
@@ -128,12 +130,17 @@ class QsimExecutor(BaseExecutor):
             CircuitTooLargeError: If rows run in no way.
         """
         stabilized = self._inner.stabilized_rows(task)
-        for rows in (np.flatnonzero(stabilized), np.flatnonzero(~stabilized)):
-            if len(rows):
-                yield rows, self._best(task.of_rows(rows[:1]))
+        offers = self._offers.of(task.circuit, task.noise, dict)
+        for kind in (True, False):
+            rows = np.flatnonzero(stabilized == kind)
+            if not len(rows):
+                continue
+            if (task.shots, kind) not in offers:
+                offers[task.shots, kind] = self._best(task.of_rows(rows[:1]))
+            yield rows, offers[task.shots, kind]
 
     def _best(self, task: SampleTask) -> Offer:
-        """Return how a row is run."""
+        """Return how a row is run; of its values nothing matters but whether they make Clifford gates of all."""
         own = self._own_offer(task)
         try:
             other = replace(self._aer.offer(task), simulator=AER)
@@ -176,11 +183,7 @@ class QsimExecutor(BaseExecutor):
 
     def _program(self, task: SampleTask) -> Program | None:
         """Return a task as a program, if qsim can run all of it."""
-        known = self._last_program
-        if known is None or known[0] is not task.circuit or known[1] is not task.noise:
-            # A task is first offered, then run.
-            known = self._last_program = (task.circuit, task.noise, _runnable(task.circuit, task.noise))
-        return known[2]
+        return self._programs.of(task.circuit, task.noise, lambda: _runnable(task.circuit, task.noise))
 
     @property
     def _aer(self) -> AerExecutor:

@@ -4,9 +4,11 @@ import pickle
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from qiskit_aer.noise import NoiseModel, amplitude_damping_error, depolarizing_e
 
 from kit.quantum.qsim_alone import QsimAlone, needs_qsim
 from qiskit_runtime_server.errors import CircuitTooLargeError, OutOfMemoryError, StartupError
+from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.executors.aer.clifford import clifford_rows
 from qiskit_runtime_server.executors.base import SampleTask
 from qiskit_runtime_server.executors.qsim import library as libraries
 from qiskit_runtime_server.executors.qsim.executor import QsimExecutor
@@ -131,6 +135,24 @@ def test_clifford_rows_go_their_own_way_and_no_row_minds_the_others() -> None:
     together = executor().sample(task)
     for row, part in enumerate(alone):
         assert (executor().sample(part)[0] == together[row]).all()
+
+
+@needs_qsim
+@pytest.mark.parametrize("noise", [None, errors()], ids=["ideal", "noisy"])
+def test_how_a_circuit_runs_is_worked_out_once(noise: NoiseModel | None) -> None:
+    asked = patch.object(AerExecutor, "offer", autospec=True, side_effect=AerExecutor.offer)
+    looked_at = patch(f"{AerExecutor.__module__}.clifford_rows", side_effect=clifford_rows)
+    with asked as offers, looked_at as looks:
+        tried = executor()
+        task = sample_task(entangled(13), [[], [], []], shots=4, noise=noise)
+        tried.offer(task)
+        for rows in ([0], [1, 2]):
+            tried.sample(task.of_rows(np.array(rows)))
+        assert (offers.call_count, looks.call_count) == (1, 1)
+        tried.offer(replace(task, shots=10**6))
+        assert offers.call_count == 2, "more shots may run in another way"
+        tried.offer(sample_task(entangled(14), shots=4, noise=noise))
+        assert (offers.call_count, looks.call_count) == (3, 2)
 
 
 @needs_qsim
