@@ -74,9 +74,6 @@ def serve(  # noqa: PLR0913 - one parameter per option
 
     Every option can also be given as a variable, QRS_HOST and so on; docs/reference/settings.md has the full list.
     """
-    from qiskit_runtime_server.app import create_app  # noqa: PLC0415 - see above
-    from qiskit_runtime_server.roles import api as role  # noqa: PLC0415
-
     settings = _set_up(
         log_level=log_level,
         host=host,
@@ -86,6 +83,14 @@ def serve(  # noqa: PLR0913 - one parameter per option
         tokens=tokens,
         anonymous=anonymous,
     )
+    if settings.own_executors:
+        from qiskit_runtime_server.worker.fork_server import start_template  # noqa: PLC0415 - see above
+
+        # It imports side by side with this process.
+        start_template()
+    from qiskit_runtime_server.app import create_app  # noqa: PLC0415
+    from qiskit_runtime_server.roles import api as role  # noqa: PLC0415
+
     asyncio.run(role.serve(create_app(settings=settings), settings))
 
 

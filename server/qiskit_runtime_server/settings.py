@@ -390,6 +390,11 @@ class Settings(AuthSettings):
             raise ValueError(f"it is a second key: give the first one, {_PREFIX}{first.upper()}, too")
         return key
 
+    @property
+    def own_executors(self) -> list[str]:
+        """The words of `executors` that ask for slots of this process."""
+        return [word for word in self.executors if "://" not in word]
+
     @classmethod
     def load(cls, **given: Any) -> Self:
         """Return the settings: what is given, else what the environment says, else the defaults.

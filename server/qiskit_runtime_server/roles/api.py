@@ -15,7 +15,6 @@ from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.roles.banner import announce, how_to_stop, words_about
 from qiskit_runtime_server.roles.connections import ConnectionLimits
 from qiskit_runtime_server.roles.hosts import for_known_hosts
-from qiskit_runtime_server.roles.pools import words_of_slots
 from qiskit_runtime_server.roles.process import listen, serve_app, serve_beside
 from qiskit_runtime_server.roles.tls import certificate_of
 from qiskit_runtime_server.settings import Settings
@@ -72,7 +71,7 @@ def demand_services_only(settings: Settings) -> None:
     Raises:
         StartupError: If an executor is not given as a service.
     """
-    if local := words_of_slots(settings):
+    if local := settings.own_executors:
         raise StartupError(f"An api has no slots of its own: give --executors {local[0]}=http://HOST:PORT.")
 
 

@@ -36,7 +36,7 @@ def pools_of(
         StartupError: If a word of `settings.executors` makes no sense, or two pools have one name.
     """
     pools: dict[ExecutorName, Slots | RemotePool] = dict(_remote_pools(settings, budget))
-    local = words_of_slots(settings)
+    local = settings.own_executors
     if executors or local:
         slots = _local_pools(settings, local, executors, budget)
         if both := pools.keys() & slots.keys():
@@ -45,15 +45,10 @@ def pools_of(
     return pools
 
 
-def words_of_slots(settings: Settings) -> list[str]:
-    """Return the words of `settings.executors` that ask for slots of this process."""
-    return [word for word in settings.executors if "://" not in word]
-
-
 def _remote_pools(settings: Settings, budget: ByteBudget) -> dict[ExecutorName, RemotePool]:
     urls: dict[ExecutorName, list[str]] = {}
     for word in settings.executors:
-        if "://" not in word:
+        if word in settings.own_executors:
             continue
         name, _, url = word.partition("=")
         if not (name and _is_service(url)):

@@ -1,15 +1,41 @@
-"""What multiprocessing's fork server has no public name for; the only module of `worker` with a private name.
+"""Multiprocessing's fork server, from which workers are forked; the only module of `worker` with private names.
 
-The fork server ends once nobody holds the other end of its pipe "alive" any more. Python gives that end to each process
-that it forks too, so that a worker in the middle of a job would keep alive the very process whose end is to be its own:
+It ends once nobody holds the other end of its pipe "alive" any more. Python gives that end to each process that it
+forks too, so that a worker in the middle of a job would keep alive the very process whose end is to be its own:
 
     server killed, pipe held by the worker    fork server stays, and the worker computes until its job is over
     server killed, pipe held by the server    fork server ends, and the kernel kills the worker with it
+
+This module imports nothing heavy: the command `executor` starts the fork server before it imports what it is itself.
 """
 
+import atexit
+import multiprocessing
 import os
+import signal
+from contextlib import suppress
 from multiprocessing import forkserver
-from typing import Any
+from typing import Any, Final
+
+FORKS: Final = multiprocessing.get_context("forkserver")
+"""Where processes are forked from a template, which begins with the first of them at the latest."""
+FORKS.set_forkserver_preload(["qiskit_runtime_server.worker.template"])
+
+# Of the server alone; some are secrets.
+_SETTINGS: Final = "QRS_"
+
+
+def start_template() -> None:
+    """Start the template, unless it is there; return at once, while it imports for as long as a second.
+
+    It sees no setting of the server. It ends with this process, also where that fails before it has any worker.
+    """
+    settings = {name: os.environ.pop(name) for name in [*os.environ] if name.upper().startswith(_SETTINGS)}
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.update(settings)
+    atexit.register(_end_template)
 
 
 def let_fork_server_end() -> None:
@@ -18,3 +44,11 @@ def let_fork_server_end() -> None:
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
+
+
+def _end_template() -> None:
+    """Kill it: while it imports it does not look whether anybody needs it any more."""
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)

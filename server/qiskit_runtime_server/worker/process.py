@@ -5,7 +5,6 @@ killed. The only thing it shares with anybody is its socket.
 """
 
 import asyncio
-import multiprocessing
 import shutil
 import signal
 import socket
@@ -20,9 +19,8 @@ import msgspec
 from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
+from qiskit_runtime_server.worker.fork_server import FORKS
 
-_FORKS: Final = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["qiskit_runtime_server.worker.template"])
 # What the kernel or the C library sends a process for its own mistake.
 _FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT}
 _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
@@ -71,7 +69,7 @@ class WorkerProcess:
         """
         ours, theirs = socket.socketpair()
         scratch = Path(tempfile.mkdtemp(prefix="qrs-worker-"))
-        process = _FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
+        process = FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
         try:
             # On its way it is not called back: it closes what is its own.
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _launch, process, theirs))

@@ -33,7 +33,7 @@ def _prepare() -> ThreadpoolController:
 
     registry.entries()
     # What has been imported stays: looking through it again costs some jobs 80 ms, and to write to it is to copy it.
-    gc.collect()
+    # What of it is garbage stays, too: to find that 1,500 of 380,000 objects are takes 0.2 s, at every start.
     gc.freeze()
     gc.enable()
     return ThreadpoolController()

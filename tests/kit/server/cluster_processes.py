@@ -151,13 +151,13 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> float:
 
 def workers_of(server: ServerProcess) -> set[int]:
     """Return the ids of the living worker processes of a server."""
-    templates = templates_of(server)
+    templates = templates_of(server.process.pid)
     return {pid for pid, name, parent in _processes() if name == "qrs-worker" and parent in templates}
 
 
-def templates_of(server: ServerProcess) -> set[int]:
-    """Return the id of the living process that workers of a server are forked from, if there is one."""
-    children = [pid for pid, _, parent in _processes() if parent == server.process.pid]
+def templates_of(server: int) -> set[int]:
+    """Return the id of the living process that workers of the server of this id are forked from, if there is one."""
+    children = [pid for pid, _, parent in _processes() if parent == server]
     return {pid for pid in children if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 

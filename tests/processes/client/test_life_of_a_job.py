@@ -107,7 +107,7 @@ def test_a_job_outlives_the_template_of_its_worker(start_server: StartServer) ->
     server = start_server("--executors=aer=1")
     with signed_in(server.url) as client:
         job = start_long_job(client)
-        (template,), (worker,) = templates_of(server), workers_of(server)
+        (template,), (worker,) = templates_of(server.process.pid), workers_of(server)
         os.kill(template, signal.SIGKILL)
         wait_until(partial(another_worker_lives, server, worker))
         assert not is_alive(worker)
