@@ -47,13 +47,23 @@ def manifests(server: RuntimeServer, context: RenderContext) -> Iterator[Manifes
 
 
 def service(server: RuntimeServer, executor: Executor) -> Manifest:
-    """Return the Service whose name stands for the addresses of all ready pods of one executor."""
+    """Return the Service whose name stands for the addresses of all pods of one executor, ready or not.
+
+    Apis connect to a pod while it comes up, and have its first word at once: an executor answers them only when it has
+    passed its self-test, and says itself when it drains. The kubelet, which asks once a second, and name servers, which
+    remember for seconds that there is no address, would tell them later.
+    """
     selector, tls = executor_selector(server, executor), server.spec.tls.executors is not None
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(server, executor_name(server.name, executor.name), selector),
-        "spec": {"clusterIP": "None", "selector": selector, "ports": service_ports(EXECUTOR_PORT, tls=tls)},
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": selector,
+            "ports": service_ports(EXECUTOR_PORT, tls=tls),
+        },
     }
 
 

@@ -16,6 +16,7 @@ from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
+from qiskit_runtime_server.dispatch.remote import pool as remote_pool
 from qiskit_runtime_server.dispatch.remote import run as remote_run
 from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.messages.messages import Completed, Started
@@ -65,12 +66,19 @@ async def test_a_pool_knows_for_how_long_no_executor_has_been_up(
         assert nowhere.missing_seconds > 0.5
 
 
-async def test_an_executor_that_never_answered_can_do_what_any_can(reserved_port: int) -> None:
+async def test_an_executor_that_never_answered_can_do_what_any_can(
+    reserved_port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     async with pool_of(f"http://127.0.0.1:{reserved_port}") as pool:
         assert (await pool.capabilities()).num_qubits == 20
         assert (pool.size, pool.idle) == (0, 0)
         async with asyncio.timeout(0.1):
             await pool.capabilities()
+        assert "does not answer" not in caplog.text, "it may be about to come up"
+        monkeypatch.setattr(remote_pool, "_COMES_UP_SECONDS", 0)
+        async with asyncio.timeout(30):
+            while "does not answer" not in caplog.text:  # noqa: ASYNC110 - the log tells nobody
+                await asyncio.sleep(0.05)
 
 
 async def test_a_job_cancelled_elsewhere_is_ended_at_its_executor(standing: list[ServerProcess]) -> None:
@@ -132,11 +140,11 @@ async def when_size(pool: RemotePool, size: int) -> None:
 
 
 async def test_the_executors_of_a_name_come_and_go_with_its_addresses(
-    cluster: Cluster, names: dict[str, list[str]]
+    cluster: Cluster, names: dict[str, list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     [one] = await asyncio.to_thread(cluster.executors)
     port = one.url.rpartition(":")[2]
-    await asyncio.to_thread(cluster.executor, "--host=127.0.0.2", f"--port={port}")
+    other = await asyncio.to_thread(cluster.executor, "--host=127.0.0.2", f"--port={port}")
     names["executors.test"] = []
     async with pool_of(f"http://executors.test:{port}") as pool:
         assert (await pool.capabilities()).num_qubits == 20
@@ -149,8 +157,22 @@ async def test_the_executors_of_a_name_come_and_go_with_its_addresses(
             await when_size(pool, 2)
             names["executors.test"] = ["127.0.0.2"]
             await when_size(pool, 1)
-            assert "127.0.0.2" in (await pool.reserve()).holder.endpoint
+            second = await pool.reserve()
+            assert "127.0.0.2" in second.holder.endpoint
             names["executors.test"] = []
             *_, last = [event async for event in events]
             assert isinstance(last, Completed), "a run has a connection of its own"
         assert pool.size == 1, "the name server may be away: what is known stays"
+        # Its address stays until it has ended.
+        async with aclosing(second.run(task_of("nap 2", job_id="last"))) as events:
+            await anext(events)
+            other.process.terminate()
+            await when_size(pool, 0)
+            assert [occupancy.draining for occupancy in pool.endpoints().values()] == [True]
+            assert pool.missing_seconds < 10
+            *_, last = [event async for event in events]
+            assert isinstance(last, Completed)
+        async with asyncio.timeout(30):
+            while pool.endpoints():  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0.05)
+    assert "does not answer" not in caplog.text, "it ended as it was told to"

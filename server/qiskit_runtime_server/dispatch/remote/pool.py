@@ -38,6 +38,8 @@ _UNUSED_SECONDS: Final = 60.0
 # While no slot is known: a job may wait for the first executor to come up.
 _RESOLVE_EAGERLY_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 0.5
+# An address is known as soon as a pod has it; the executor in it has yet to be imported.
+_COMES_UP_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 5.0
 # An executor looks once a second for runs that nobody asks for, and ends them one after the other.
 _GIVING_UP_SECONDS: Final = 3.0
@@ -111,8 +113,9 @@ class RemotePool:
 
     @property
     def size(self) -> int:
-        """How many slots are known."""
-        return sum(endpoint.occupancy.slots for endpoint in self._distinct() if endpoint.occupancy is not None)
+        """How many slots are known; those of executors that drain take no more jobs, and do not count."""
+        known = (endpoint.occupancy for endpoint in self._distinct())
+        return sum(occupancy.slots for occupancy in known if occupancy is not None and not occupancy.draining)
 
     @property
     def missing_seconds(self) -> float:
@@ -202,6 +205,7 @@ class RemotePool:
     async def _watch(self, endpoint: Endpoint) -> None:
         """Keep the occupancy of an endpoint up to date, for ever."""
         backoff = Backoff(MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
+        silent_since, told = time.monotonic(), False
         while True:
             problem = "it closed the connection"
             try:
@@ -210,18 +214,24 @@ class RemotePool:
                     if endpoint.occupancy is None:
                         logger.info("Executor %s answers at %s.", self._name, endpoint.url)
                     endpoint.note(occupancy)
+                    if not occupancy.draining:
+                        self._last_known = time.monotonic()
                     self._capabilities = occupancy.capabilities
                     self._news.tell()
             except (httpx.HTTPError, msgspec.DecodeError) as error:
                 problem = str(error) or repr(error)
-            if endpoint.occupancy is not None or backoff.is_fresh:
+            if endpoint.occupancy is not None:
+                # One that drains is about to end.
+                silent_since, told = time.monotonic(), endpoint.occupancy.draining
+            if not told and (endpoint.occupancy or time.monotonic() - silent_since > _COMES_UP_SECONDS):
                 logger.warning("Executor %s does not answer at %s: %s", self._name, endpoint.url, problem)
+                told = True
             self._lose(endpoint)
             await asyncio.sleep(backoff.fail() * random.uniform(0.5, 1))  # noqa: S311 - spreads the tries
 
     def _lose(self, endpoint: Endpoint) -> None:
         """Know nothing of an endpoint's slots any more."""
-        if endpoint.occupancy is not None:
+        if endpoint.occupancy is not None and not endpoint.occupancy.draining:
             self._last_known = time.monotonic()
         endpoint.occupancy = None
 

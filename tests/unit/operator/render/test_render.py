@@ -315,6 +315,11 @@ def test_kueue_finds_the_pods_of_an_executor_with_a_queue_and_they_roll_within_i
     assert "kueue.x-k8s.io/queue-name" not in found["lab-executor-aer"]["spec"]["selector"]["matchLabels"]
 
 
+def test_the_api_finds_an_executor_while_its_pod_comes_up() -> None:
+    service = only("Service", render(runtime_server(), CONTEXT), "lab-executor-aer")["spec"]
+    assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
+
+
 def test_executors_answer_the_api_and_the_monitoring_and_reach_nobody() -> None:
     policy = only("NetworkPolicy", render(runtime_server(), CONTEXT), "lab-executor")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
