@@ -6,10 +6,12 @@ from qiskit.circuit import QuantumCircuit
 
 from qiskit_runtime_server.executors.qsim.library import AMPLITUDE_BYTES
 
-# To start; for an instruction to be written; and for each of its 2^n numbers, on one core.
+# To start; for an instruction to be read and multiplied into a block; and, of each evolution, for a block to be handed
+# over, and for each of its 2^n numbers, on one core. There is about a block for each gate of several qubits.
 _SECONDS_PER_RUN: Final = 2e-3
-_SECONDS_PER_INSTRUCTION: Final = 8e-6
-_SECONDS_PER_NUMBER: Final = 1.5e-10
+_SECONDS_PER_INSTRUCTION: Final = 1e-5
+_SECONDS_PER_BLOCK: Final = 5e-6
+_SECONDS_PER_NUMBER: Final = 2e-10
 
 # What is evolved, what it becomes, and what other shots go on from.
 _STATES_OF_TRAJECTORIES: Final = 3
@@ -17,8 +19,9 @@ _STATES_OF_TRAJECTORIES: Final = 3
 
 def seconds_of(circuit: QuantumCircuit, evolutions: int) -> float:
     """Return about how long so many evolutions of a circuit take; it has no loops."""
-    instruction: float = _SECONDS_PER_INSTRUCTION + _SECONDS_PER_NUMBER * 2**circuit.num_qubits
-    return _SECONDS_PER_RUN + evolutions * len(circuit.data) * instruction
+    blocks = sum(len(instruction.qubits) > 1 for instruction in circuit.data)
+    evolution: float = blocks * (_SECONDS_PER_BLOCK + _SECONDS_PER_NUMBER * 2**circuit.num_qubits)
+    return _SECONDS_PER_RUN + len(circuit.data) * _SECONDS_PER_INSTRUCTION + evolutions * evolution
 
 
 def bytes_of(num_qubits: int, *, once: bool) -> int:

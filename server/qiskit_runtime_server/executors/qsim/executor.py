@@ -24,7 +24,8 @@ from qiskit_runtime_server.executors.last_circuit import LastCircuit
 from qiskit_runtime_server.executors.qsim.costs import bytes_of, seconds_of
 from qiskit_runtime_server.executors.qsim.library import AMPLITUDE_BYTES, LARGEST_GATE, library
 from qiskit_runtime_server.executors.qsim.options import Options
-from qiskit_runtime_server.executors.qsim.trajectories import Settings, Trajectories
+from qiskit_runtime_server.executors.qsim.path import Settings
+from qiskit_runtime_server.executors.qsim.trajectories import Trajectories
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes, usable_cores
 from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.simulation.contract import Offer

@@ -23,7 +23,7 @@ class Options:
     """
 
     precision: str = "single"
-    max_fused_gate_size: int = 4
+    max_fused_gate_size: int = 3
     threads: int | None = None
 
     @classmethod

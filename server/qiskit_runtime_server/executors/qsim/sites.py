@@ -9,7 +9,6 @@ method: Moelmer, Castin, Dalibard, 1993, https://doi.org/10.1364/JOSAB.10.000524
     amplitude damping, p     K0 with 1 - p at least; a draw above that needs norms
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qiskit_runtime_server.executors.qsim.amplitudes import Amplitudes, Floats, reduced
-from qiskit_runtime_server.executors.qsim.library import Operation
 from qiskit_runtime_server.simulation.statevector.channels import Channel
 from qiskit_runtime_server.simulation.statevector.state_port import Matrices
 
@@ -32,7 +30,7 @@ class Site:
     Attributes:
         qubits: The first one is the lowest bit of a matrix's index.
         operators: Shape ``(k, d, d)``: unitary ones with the roots of their probabilities, then Kraus operators.
-        operations: The same without these roots; None for the identity.
+        matrices: The same without these roots; None for the identity.
         bounds: How probable each is at least, shape ``(k,)``.
         usual: The number of the one that is most likely.
         num_unitary: How many are unitary.
@@ -41,7 +39,7 @@ class Site:
 
     qubits: tuple[int, ...]
     operators: Matrices
-    operations: tuple[Operation | None, ...]
+    matrices: tuple[Matrices | None, ...]
     bounds: Floats
     usual: int
     num_unitary: int
@@ -54,15 +52,14 @@ class Site:
         residual = channel.residual * np.sqrt(max(rest, 0.0))
         least = [np.linalg.svd(operator, compute_uv=False)[-1] ** 2 for operator in residual]
         bounds = np.array([*channel.probabilities, *least])
-        unitaries = [None, *(Operation.of(unitary, qubits) for unitary in channel.unitaries[1:])]
         weighted = channel.unitaries * np.sqrt(channel.probabilities)[:, None, None]
         return cls(
             qubits=qubits,
             operators=np.concatenate([weighted, residual]),
-            operations=(*unitaries, *(Operation.of(operator, qubits) for operator in residual)),
+            matrices=(None, *channel.unitaries[1:], *residual),
             bounds=bounds,
             usual=int(np.argmax(bounds)),
-            num_unitary=len(unitaries),
+            num_unitary=len(channel.unitaries),
             needs_norms=bool(bounds.sum() < 1 - _TINY),
         )
 
@@ -93,9 +90,3 @@ class Site:
     def shrinks(self, choice: int) -> float:
         """Return to which part an operator may take a state's norm squared, at least; 1 for a unitary one."""
         return 1.0 if choice < self.num_unitary else float(self.bounds[choice])
-
-
-def flips(qubit: int) -> Sequence[Operation]:
-    """Return what a measurement of a qubit may leave behind: the projectors on |0> and on |1>, and |0><1|."""
-    matrices = ([[1, 0], [0, 0]], [[0, 0], [0, 1]], [[0, 1], [0, 0]])
-    return [Operation.of(np.array(matrix, dtype=np.complex128), (qubit,)) for matrix in matrices]

@@ -1,45 +1,38 @@
 """Takes the shots of a row: evolves what they have in common once, and what they have not one after the other.
 
 Which error happens hardly depends on the state (`sites`), so it is drawn for all shots before anything is evolved. Most
-shots go the usual way for a long time, as errors are rare: the trunk, which is evolved once. A shot leaves it at its
-first unusual error, and shots with equal errors go on together. A measurement on the way parts them all.
+shots go the usual way for a long time, as errors are rare: the trunk, which is evolved once. A shot leaves it where its
+first unusual error is, and shots with equal errors go on together. A measurement on the way parts them all.
 
-    20 gates, an error after each; 4 shots      trunk         o--o--o--o--o--o--o--o   two shots, sampled at its end
-                                                error at 3             `--o--o--o--o   one shot
-                                                error at 5                   `--o--o   one shot
+    20 blocks with errors; 4 shots              trunk         o--o--o--o--o--o--o--o   two shots, sampled at its end
+                                                error in 3            `--o--o--o--o--o   one shot
+                                                error in 5                  `--o--o--o   one shot
 
-So without noise a state is evolved once, however many shots there are. All numbers that a shot draws come from its own
-stream, and follow from the row's seed and the shot's place in the row alone.
+So without noise a state is evolved once, however many shots there are. What goes the usual way is a matrix for each
+block (`blocks`), worked out once; only blocks in which something unusual happens are multiplied anew. All numbers that
+a shot draws come from its own stream, and follow from the row's seed and the shot's place in the row alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qiskit_runtime_server.executors.base import BitTensor
-from qiskit_runtime_server.executors.qsim.amplitudes import Amplitudes, Floats, sampled, weights
+from qiskit_runtime_server.executors.qsim.amplitudes import Floats, sampled
+from qiskit_runtime_server.executors.qsim.blocks import Block, Item, blocks, product
 from qiskit_runtime_server.executors.qsim.library import Library, Operation
-from qiskit_runtime_server.executors.qsim.sites import Site, flips
-from qiskit_runtime_server.simulation.statevector.program import Gate, Measure, Noise, Program, Reset, Run, mapped
+from qiskit_runtime_server.executors.qsim.path import Path, Settings
+from qiskit_runtime_server.executors.qsim.sites import Site
+from qiskit_runtime_server.simulation.statevector.program import Gate, Measure, Program, Reset, mapped
 from qiskit_runtime_server.simulation.statevector.random_streams import RandomStreams
+from qiskit_runtime_server.simulation.statevector.state_port import Matrices
 
 # Choices of errors and draws that are held at a time.
 _MOST_CHOICES: Final = 2**23
-# Of a norm squared, at least; amplitudes of single precision begin to lose digits at 1e-38.
-_LEAST_NORM: Final = 1e-20
-
-Item = Gate | Site | Measure | Reset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How qsim evolves states; see `Library.evolved`."""
-
-    threads: int
-    max_fused_gate_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,165 +40,204 @@ class _Draws:
     """What chance says of some shots.
 
     Attributes:
-        choices: For each site the operator of each shot.
-        numbers: For each site whose draws may need norms, and each measurement and reset, each shot's draw.
-        firsts: For each shot the place of the first item at which it leaves the trunk.
+        choices: The operator of each site for each shot, shape ``(chances, shots)``; 0 for measurements and resets.
+        numbers: Each shot's draw, for sites whose draws may need norms, and for measurements and resets.
+        firsts: For each shot the block in which it leaves the trunk.
         ends: A draw for each shot's last measurements.
     """
 
-    choices: Mapping[int, NDArray[np.int16]]
+    choices: NDArray[np.int16]
     numbers: Mapping[int, Floats]
     firsts: NDArray[np.int64]
     ends: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What follows from a row's parameter values.
+
+    Attributes:
+        gates: The matrices of the gates that have parameters, by the ids of these gates.
+        usual: What each block is if the usual happens; None for the identity, and for measurements and resets.
+    """
+
+    gates: Mapping[int, Matrices]
+    usual: Sequence[Operation | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What shots have measured.
+
+    Attributes:
+        outcomes: On the way, shape ``(chances, shots)``; None if nothing is measured there.
+        indices: Of the amplitudes that they end in.
+    """
+
+    outcomes: BitTensor | None
+    indices: NDArray[np.int64]
+
+
 class Trajectories:
-    """Takes shots of a program without decisions."""
+    """Takes shots of a program without decisions.
+
+    All that depends on chance, errors, measurements and resets, is numbered: these are the chances.
+    """
 
     def __init__(self, library: Library, program: Program, settings: Settings) -> None:
         """Prepare a program whose steps are runs, measurements and resets."""
         self._library = library
         self._program = program
         self._settings = settings
-        sites: dict[tuple[int, tuple[int, ...]], Site] = {}
-        self._items = list(_items(program, sites))
-        self._parting = next(
-            (place for place, item in enumerate(self._items) if isinstance(item, Measure | Reset)), len(self._items)
-        )
-        self._fixed = {
-            place: Operation.of(item.fixed[0], item.qubits)
-            for place, item in enumerate(self._items)
-            if isinstance(item, Gate) and item.fixed is not None
-        }
+        self._blocks = blocks(program)
+        chances = [[item for item in block.items if not isinstance(item, Gate)] for block in self._blocks]
+        self._chances = [item for each in chances for item in each]
+        self._first_chance = [0, *accumulate(map(len, chances))]
+        self._block_of = np.repeat(np.arange(len(chances)), [len(each) for each in chances])
+        self._usual = np.array([_usual(item) for item in self._chances], dtype=np.int16)
+        self._shares = np.array([_share(block) for block in self._blocks])
+        self._partings = [number for number, block in enumerate(self._blocks) if _parts(block)]
+        self._fixed = [None if _varies(block) else self._usually(block, {}) for block in self._blocks]
 
     def sample(self, values: Floats, seed: int, shots: int) -> BitTensor:
         """Return the bits of a row, shape ``(shots, clbits)``; `values` has shape ``(parameters,)``."""
-        gates = {
-            place: self._fixed.get(place) or Operation.of(item.matrices(values[None])[0], item.qubits)
-            for place, item in enumerate(self._items)
-            if isinstance(item, Gate)
-        }
+        row = self._row(values)
         bits = np.zeros((shots, self._program.num_clbits), dtype=np.bool_)
-        step = max(1, _MOST_CHOICES // max(1, len(self._items) - len(gates)))
+        step = max(1, _MOST_CHOICES // max(1, len(self._chances)))
         for start in range(0, shots, step):
             places = np.arange(start, min(start + step, shots), dtype=np.uint64)
             streams = RandomStreams(np.full(len(places), seed, dtype=np.uint64), places)
             draws = self._draws(streams)
             found = _Found(
-                np.zeros((len(self._items), len(places)), dtype=np.bool_) if self._parts else None,
+                np.zeros((len(self._chances), len(places)), dtype=np.bool_) if self._partings else None,
                 np.zeros(len(places), dtype=np.int64),
             )
-            self._evolve(gates, draws, found)
+            self._evolve(row, draws, found)
             bits[start : start + step] = self._read(found, streams)
         return bits
 
-    @property
-    def _parts(self) -> bool:
-        """Whether there are measurements or resets on the way."""
-        return self._parting < len(self._items)
+    def _row(self, values: Floats) -> _Row:
+        gates = {
+            id(item): item.matrices(values[None])[0]
+            for block in self._blocks
+            for item in block.items
+            if isinstance(item, Gate) and item.fixed is None
+        }
+        usual = [
+            self._usually(block, gates) if _varies(block) else fixed
+            for block, fixed in zip(self._blocks, self._fixed, strict=True)
+        ]
+        return _Row(gates, usual)
+
+    @staticmethod
+    def _usually(block: Block, gates: Mapping[int, Matrices]) -> Operation | None:
+        """Return what a block is if the usual happens."""
+        parts = ((item.qubits, _matrix(item, gates)) for item in block.items if isinstance(item, Gate | Site))
+        return _operation(block, [(qubits, matrix) for qubits, matrix in parts if matrix is not None])
 
     def _draws(self, streams: RandomStreams) -> _Draws:
-        choices: dict[int, NDArray[np.int16]] = {}
         numbers: dict[int, Floats] = {}
-        firsts: NDArray[np.int64] | None = None
-        for place, item in enumerate(self._items):
-            if isinstance(item, Gate):
-                continue
+        choices: list[NDArray[np.int16]] = []
+        for chance, item in enumerate(self._chances):
             drawn = streams.take()
-            if firsts is None:
-                firsts = np.full(len(drawn), self._parting, dtype=np.int64)
-            if not isinstance(item, Site):
-                numbers[place] = drawn
-                continue
-            choices[place] = chosen = item.choices(drawn)
-            if item.needs_norms:
-                numbers[place] = drawn
-            unusual = (chosen != item.usual) & (firsts > place)
-            firsts[unusual] = place
+            choices.append(item.choices(drawn) if isinstance(item, Site) else np.zeros(len(drawn), dtype=np.int16))
+            if not isinstance(item, Site) or item.needs_norms:
+                numbers[chance] = drawn
         ends = streams.take()
-        if firsts is None:
-            firsts = np.full(len(ends), self._parting, dtype=np.int64)
-        return _Draws(choices, numbers, firsts, ends)
+        table = np.array(choices, dtype=np.int16).reshape(len(choices), len(ends))
+        parting = self._partings[0] if self._partings else len(self._blocks)
+        unusual = table != self._usual[:, None]
+        # One row more: who leaves nowhere.
+        blocks_of = np.append(self._block_of, parting)
+        first = np.concatenate([unusual, np.ones((1, len(ends)), dtype=np.bool_)]).argmax(axis=0)
+        return _Draws(table, numbers, np.minimum(blocks_of[first], parting), ends)
 
-    def _evolve(self, gates: Mapping[int, Operation], draws: _Draws, found: "_Found") -> None:
+    def _evolve(self, row: _Row, draws: _Draws, found: _Found) -> None:
         """Find out what each shot measures."""
-        trunk, place = _Path(self._library, self._program.num_qubits, self._settings), 0
+        trunk, block = Path(self._library, self._program.num_qubits, self._settings), 0
         for first in np.unique(draws.firsts).tolist():
-            self._along(trunk, range(place, first), gates)
-            place = first
+            self._follow(trunk, row, block, first)
+            block = first
             shots = np.flatnonzero(draws.firsts == first)
-            if first == len(self._items):
+            if first == len(self._blocks):
                 self._end(trunk, shots, draws, found)
                 continue
-            for together in self._groups(first, shots, draws):
-                self._branch(trunk.branched(), first, together, gates, draws, found)
+            for together in self._groups(shots, draws):
+                self._branch(trunk.branched(), first, together, row, draws, found)
 
-    def _along(self, trunk: "_Path", places: range, gates: Mapping[int, Operation]) -> None:
-        for place in places:
-            item = self._items[place]
-            if isinstance(item, Site):
-                trunk.apply(item.operations[item.usual], item.shrinks(item.usual))
-            else:
-                trunk.apply(gates[place])
+    def _follow(self, path: Path, row: _Row, begin: int, end: int) -> None:
+        """Go the usual way from one block to another."""
+        path.follow(row.usual[begin:end], self._shares[begin:end])
 
-    def _groups(self, first: int, shots: NDArray[np.int64], draws: _Draws) -> Iterator[NDArray[np.int64]]:
-        """Yield the shots whose states are equal from here on."""
-        if self._parts:
+    def _groups(self, shots: NDArray[np.int64], draws: _Draws) -> Iterator[NDArray[np.int64]]:
+        """Yield the shots whose states are equal from where they leave the trunk on."""
+        if self._partings:
             yield from shots[:, None]
             return
-        sites = [place for place in draws.choices if place >= first]
-        table = np.stack([draws.choices[place][shots] for place in sites], axis=1)
-        norms = np.array([len(self._site(place).bounds) for place in sites])
+        table = np.ascontiguousarray(draws.choices[:, shots].T)
+        norms = np.array([len(item.bounds) if isinstance(item, Site) else -1 for item in self._chances])
         alone = (table == norms).any(axis=1)
         yield from shots[alone][:, None]
         alike: dict[bytes, list[int]] = {}
-        for shot, row in zip(shots[~alone].tolist(), table[~alone], strict=True):
-            alike.setdefault(row.tobytes(), []).append(shot)
+        for shot, choices in zip(shots[~alone].tolist(), table[~alone], strict=True):
+            alike.setdefault(choices.tobytes(), []).append(shot)
         yield from map(np.array, alike.values())
 
     def _branch(  # noqa: PLR0913, PLR0917 - what a path needs
-        self,
-        path: "_Path",
-        first: int,
-        shots: NDArray[np.int64],
-        gates: Mapping[int, Operation],
-        draws: _Draws,
-        found: "_Found",
+        self, path: Path, first: int, shots: NDArray[np.int64], row: _Row, draws: _Draws, found: _Found
     ) -> None:
-        """Follow shots that stay together from an item to the end."""
+        """Follow shots that stay together from a block to the end."""
         shot = int(shots[0])
-        for place in range(first, len(self._items)):
-            item = self._items[place]
-            if isinstance(item, Gate):
-                path.apply(gates[place])
-            elif isinstance(item, Site):
-                choice, share = int(draws.choices[place][shot]), None
-                if choice == len(item.bounds):
-                    choice, share = item.by_norms(path.state(), float(draws.numbers[place][shot]))
-                path.apply(item.operations[choice], item.shrinks(choice) if share is None else share)
-            else:
-                outcome = path.measure(item.qubit, float(draws.numbers[place][shot]), reset=isinstance(item, Reset))
-                assert found.outcomes is not None  # noqa: S101 - there are measurements
-                found.outcomes[place, shot] = outcome
+        unusual = self._block_of[draws.choices[:, shot] != self._usual]
+        begin = first
+        for number in sorted({*unusual.tolist(), *(parting for parting in self._partings if parting >= first)}):
+            self._follow(path, row, begin, number)
+            self._apply(path, number, shot, row, draws, found)
+            begin = number + 1
+        self._follow(path, row, begin, len(self._blocks))
         self._end(path, shots, draws, found)
 
-    def _site(self, place: int) -> Site:
-        item = self._items[place]
-        assert isinstance(item, Site)  # noqa: S101 - the caller has found one there
-        return item
+    def _apply(  # noqa: PLR0913, PLR0917 - as above
+        self, path: Path, number: int, shot: int, row: _Row, draws: _Draws, found: _Found
+    ) -> None:
+        """Apply a block in which a shot goes its own way."""
+        block, chance = self._blocks[number], self._first_chance[number]
+        parts: list[tuple[tuple[int, ...], Matrices]] = []
+        share = 1.0
+        for item in block.items:
+            if isinstance(item, Gate):
+                parts.append((item.qubits, row.gates[id(item)] if item.fixed is None else item.fixed[0]))
+                continue
+            if isinstance(item, Site):
+                choice = int(draws.choices[chance, shot])
+                if choice == len(item.bounds):
+                    path.apply(_operation(block, parts), share)
+                    parts = []
+                    choice, share = item.by_norms(path.state(), float(draws.numbers[chance][shot]))
+                else:
+                    share *= item.shrinks(choice)
+                matrix = item.matrices[choice]
+                if matrix is not None:
+                    parts.append((item.qubits, matrix))
+            else:
+                outcome = path.measure(item.qubit, float(draws.numbers[chance][shot]), reset=isinstance(item, Reset))
+                assert found.outcomes is not None  # noqa: S101 - there are measurements
+                found.outcomes[chance, shot] = outcome
+            chance += 1
+        path.apply(_operation(block, parts), share)
 
-    def _end(self, path: "_Path", shots: NDArray[np.int64], draws: _Draws, found: "_Found") -> None:
+    def _end(self, path: Path, shots: NDArray[np.int64], draws: _Draws, found: _Found) -> None:
         if self._program.ends:
             found.indices[shots] = sampled(path.state(), draws.ends[shots])
 
-    def _read(self, found: "_Found", streams: RandomStreams) -> BitTensor:
+    def _read(self, found: _Found, streams: RandomStreams) -> BitTensor:
         """Return the bits of what was measured, read with errors."""
         program = self._program
         bits = np.zeros((len(found.indices), program.num_clbits), dtype=np.bool_)
-        for place, item in enumerate(self._items):
+        for chance, item in enumerate(self._chances):
             if isinstance(item, Measure):
                 assert found.outcomes is not None  # noqa: S101 - there is a measurement
-                bits[:, item.clbit] = found.outcomes[place]
+                bits[:, item.clbit] = found.outcomes[chance]
                 mapped(bits, [] if item.misread is None else [item.misread], streams.take)
         if program.ends:
             ends = (found.indices[:, None] >> np.array(program.ends) & 1).astype(np.bool_)
@@ -214,89 +246,31 @@ class Trajectories:
         return bits
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What shots have measured.
-
-    Attributes:
-        outcomes: On the way, for each item; None if nothing is measured there.
-        indices: Of the amplitudes that they end in.
-    """
-
-    outcomes: BitTensor | None
-    indices: NDArray[np.int64]
+def _usual(item: Site | Measure | Reset) -> int:
+    return item.usual if isinstance(item, Site) else 0
 
 
-class _Path:
-    """A state, and what is still to be applied to it; amplitudes are never written to, so paths may share them."""
-
-    def __init__(
-        self, library: Library, num_qubits: int, settings: Settings, amplitudes: Amplitudes | None = None
-    ) -> None:
-        """Begin with |0...0>, or with what another path has come to."""
-        self._library = library
-        self._num_qubits = num_qubits
-        self._settings = settings
-        self._amplitudes = amplitudes
-        self._waiting: list[Operation] = []
-        self._norm = 1.0
-
-    def branched(self) -> "_Path":
-        """Return a path that goes on from here."""
-        amplitudes = self._amplitudes if self._amplitudes is None and not self._waiting else self.state()
-        path = _Path(self._library, self._num_qubits, self._settings, amplitudes)
-        path._norm = self._norm
-        return path
-
-    def apply(self, operation: Operation | None, share: float = 1.0) -> None:
-        """Apply a matrix, which leaves at least a share of the norm squared; None is the identity."""
-        if operation is not None:
-            self._waiting.append(operation)
-        self._norm *= share
-        if self._norm < _LEAST_NORM:
-            state = self.state()
-            self._amplitudes = state / np.float32(np.sqrt(weights(state, 0).sum()))
-            self._norm = 1.0
-
-    def state(self) -> Amplitudes:
-        """Return the amplitudes, whose norm need not be 1."""
-        if self._waiting or self._amplitudes is None:
-            if self._amplitudes is None and not self._waiting:
-                self._amplitudes = np.zeros(1 << self._num_qubits, dtype=np.complex64)
-                self._amplitudes[0] = 1
-                return self._amplitudes
-            self._amplitudes = self._library.evolved(
-                self._amplitudes,
-                self._waiting,
-                self._num_qubits,
-                threads=self._settings.threads,
-                max_fused_gate_size=self._settings.max_fused_gate_size,
-            )
-            self._waiting = []
-        return self._amplitudes
-
-    def measure(self, qubit: int, draw: float, *, reset: bool) -> bool:
-        """Return the outcome of a measurement, after which the state has collapsed, and is |0> there if `reset`."""
-        chances = weights(self.state(), qubit)
-        total = chances.sum()
-        # Rounding must not make an outcome of weight 0 possible.
-        outcome = int(chances[1] > 0 and (draw * total >= chances[0]))
-        self.apply(flips(qubit)[2 if reset and outcome else outcome], float(chances[outcome] / total))
-        return bool(outcome)
+def _share(block: Block) -> float:
+    """Return to which part a block may take a state's norm squared, at least, if the usual happens."""
+    return float(np.prod([item.shrinks(item.usual) for item in block.items if isinstance(item, Site)]))
 
 
-def _items(program: Program, known: dict[tuple[int, tuple[int, ...]], Site]) -> Iterator[Item]:
-    """Yield what a program does, one after the other; equal errors of the same qubits are one site."""
-    for step in program.steps:
-        if isinstance(step, Measure | Reset):
-            yield step
-            continue
-        assert isinstance(step, Run)  # noqa: S101 - the caller has looked for decisions
-        for part in step.steps:
-            if isinstance(part, Noise):
-                key = (id(part.channel), part.qubits)
-                if key not in known:
-                    known[key] = Site.of(part.channel, part.qubits)
-                yield known[key]
-            else:
-                yield part
+def _parts(block: Block) -> bool:
+    return isinstance(block.items[0], Measure | Reset)
+
+
+def _varies(block: Block) -> bool:
+    return any(isinstance(item, Gate) and item.fixed is None for item in block.items)
+
+
+def _matrix(item: Item, gates: Mapping[int, Matrices]) -> Matrices | None:
+    """Return what usually is applied; None for the identity."""
+    if isinstance(item, Site):
+        return item.matrices[item.usual]
+    assert isinstance(item, Gate)  # noqa: S101 - the caller has looked
+    return gates[id(item)] if item.fixed is None else item.fixed[0]
+
+
+def _operation(block: Block, parts: Sequence[tuple[tuple[int, ...], Matrices]]) -> Operation | None:
+    matrix = product(block.qubits, parts)
+    return None if matrix is None else Operation.of(matrix, block.qubits)

@@ -122,13 +122,13 @@ def test_results_say_which_simulator_it_was() -> None:
 
 @needs_qsim
 def test_clifford_rows_go_their_own_way_and_no_row_minds_the_others() -> None:
-    circuit, angle = QuantumCircuit(18, 18), Parameter("angle")
-    circuit.h(range(18))
-    for qubit in range(17):
+    circuit, angle = QuantumCircuit(22, 22), Parameter("angle")
+    circuit.h(range(22))
+    for qubit in range(21):
         circuit.cx(qubit, qubit + 1)
-    circuit.rz(angle, range(18))
-    circuit.h(range(18))
-    circuit.measure(range(18), range(18))
+    circuit.rz(angle, range(22))
+    circuit.h(range(22))
+    circuit.measure(range(22), range(22))
     task = sample_task(circuit, [[0.0], [0.4], [np.pi / 2]], shots=20)
     alone = [task.of_rows(np.array([row])) for row in range(3)]
     assert [executor().offer(row).simulator for row in alone] == ["aer", "qsim", "aer"]
