@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
     tuple_,
     union_all,
+    update,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -47,6 +48,7 @@ from qiskit_runtime_server.store.overviews import (
     WorkloadQuery,
     WorkloadStatus,
 )
+from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, session_of
 from qiskit_runtime_server.store.sql.schema import instance_limits, job_tags, jobs, kept_texts, sessions, slot_times
@@ -73,7 +75,10 @@ _UNLIMIT: Final = delete(instance_limits).where(_OF_INSTANCE)
 """Removes the limit of an instance. Primary key of `instance_limits`."""
 
 _LIMIT_INSTANCE: Final = insert(instance_limits)
-"""Limits an instance."""
+"""Limits an instance that has no limit."""
+
+_CHANGE_LIMIT: Final = update(instance_limits).where(_OF_INSTANCE).values(seconds_per_day=bindparam("seconds"))
+"""Changes the limit of an instance. Primary key of `instance_limits`."""
 
 _KEPT: Final = (
     select(kept_texts).where(kept_texts.c.name == bindparam("of_name")).order_by(kept_texts.c.since.desc()).limit(1)
@@ -144,10 +149,15 @@ class SqlOverviews(SqlPart):
         """See `Overviews.limit_instance`."""
 
         def write(connection: Connection) -> None:
-            connection.execute(_UNLIMIT, {"of_account": account, "of_instance": instance})
-            if seconds_per_day is not None:
+            which = {"of_account": account, "of_instance": instance}
+            if seconds_per_day is None:
+                connection.execute(_UNLIMIT, which)
+                return
+            change = {**which, "seconds": seconds_per_day}
+            if connection.execute(_CHANGE_LIMIT, change).rowcount == 0:
                 row = {"account": account, "instance": instance, "seconds_per_day": seconds_per_day}
-                connection.execute(_LIMIT_INSTANCE, row)
+                insert_unless_there(connection, _LIMIT_INSTANCE, row)
+                connection.execute(_CHANGE_LIMIT, change)
 
         await self._database.change(write)
 

@@ -191,6 +191,13 @@ async def test_a_limit_that_an_admin_has_set_is_kept_until_it_is_taken_back(stor
     assert await store.overviews.instance_limit(ALICE, "crn") is None
 
 
+async def test_of_admins_who_limit_an_instance_at_once_the_last_one_is_obeyed(store: Store) -> None:
+    for _ in range(5):
+        await asyncio.gather(*(store.overviews.limit_instance(ALICE, "crn", seconds) for seconds in range(8)))
+        assert await store.overviews.instance_limit(ALICE, "crn") in range(8)
+        await store.overviews.limit_instance(ALICE, "crn", None)
+
+
 async def test_the_last_valid_accounts_file_is_kept_with_the_time_since_when_it_is_what_it_is(store: Store) -> None:
     assert await store.overviews.accounts_file() is None
     await store.overviews.keep_accounts_file("[defaults]\nqueued = 5\n")
