@@ -18,8 +18,8 @@ class AdminCalls:
         RequestError: Here if it does not answer, or the token is no admin's; later if a call fails.
     """
 
-    def __init__(self, url: str, token: str) -> None:
-        self._server = Server(Target(url=url, token=token), _TIMEOUT_SECONDS)
+    def __init__(self, at: Target) -> None:
+        self._server = Server(at, _TIMEOUT_SECONDS)
         self._server.get("admin/executors")
 
     def end_jobs(self, account: AccountId) -> int:

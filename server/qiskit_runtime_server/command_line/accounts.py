@@ -110,17 +110,19 @@ def remove(  # noqa: PLR0913 - one parameter per option
     with_data: Annotated[
         bool, typer.Option("--with-data", help="Also end their jobs and delete all that they have on that server.")
     ] = False,
-    url: Url = _URL,
+    url: ServerUrl = None,
     admin_token: Annotated[
-        str, typer.Option(envvar="QISKIT_IBM_TOKEN", help="An admin's token, for --end-jobs and --with-data.")
-    ] = "",
+        str | None,
+        typer.Option(help="An admin's token for that server; by default QRS_TOKEN, else that of the client's account."),
+    ] = None,
 ) -> None:
     """Remove accounts: their tokens stop working; whoever is given such a name later finds nothing of theirs."""
     from qiskit_runtime_server.accounts import editing  # noqa: PLC0415 - as above
     from qiskit_runtime_server.command_line.account_data import AdminCalls, wait_for_the_server  # noqa: PLC0415
+    from qiskit_runtime_server.command_line.server import target  # noqa: PLC0415
 
     # A server that does not answer is told of before anything has changed.
-    calls = AdminCalls(url, admin_token) if end_jobs or with_data else None
+    calls = AdminCalls(target(url, admin_token)) if end_jobs or with_data else None
     with _opened(folder) as opened:
         ids = editing.ids(opened, dict.fromkeys(names))
         left = editing.remove(opened, ids)

@@ -6,10 +6,13 @@ import typer
 
 ServerUrl = Annotated[
     str | None,
-    typer.Option("--url", envvar="QRS_URL", help="Where the server listens; by default where the client's account is."),
+    typer.Option("--url", help="Where the server listens; by default QRS_URL, else where the client's account is."),
 ]
 UsersToken = Annotated[
     str | None,
-    typer.Option("--token", envvar="QRS_TOKEN", help="The account's token; by default that of the client's account."),
+    typer.Option(
+        "--token",
+        help="The account's token; by default QRS_TOKEN, else that of the client's account, each for its own URL only.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

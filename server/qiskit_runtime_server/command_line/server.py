@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -30,16 +30,29 @@ class Target:
     url: str
     token: str
 
+    def at(self, url: str) -> Self:
+        """Return the target with another URL, and with this token only if it is the same server."""
+        token = self.token if address_of(url) == address_of(self.url) else _ANONYMOUS
+        return replace(self, url=url, token=token)
+
 
 def target(url: str | None, token: str | None) -> Target:
-    """Return what is given, else what `connect` has exported, else the account that it saved, else this machine.
+    """Return what is given, else QRS_URL and QRS_TOKEN, else the client's account, else this machine.
 
-    A token goes only where it belongs: with another URL, the one of the client's account is not used.
+    The client's account is what `connect` has exported, else what it has saved. A token goes only where it belongs, and
+    that of a variable or an account belongs to the URL beside it: at another one, a command is anonymous.
     """
+    known = _named(_exported() or _saved() or Target(url=_LOCAL, token=_ANONYMOUS))
     if url is not None:
-        return Target(url=url, token=token or _ANONYMOUS)
-    known = _exported() or _saved() or Target(url=_LOCAL, token=_ANONYMOUS)
-    return known if token is None else Target(url=known.url, token=token)
+        known = known.at(url)
+    return known if token is None else replace(known, token=token)
+
+
+def _named(account: Target) -> Target:
+    """Return what QRS_URL and QRS_TOKEN make of the account that the client has; QRS_TOKEN alone is for its server."""
+    url, token = os.environ.get("QRS_URL"), os.environ.get("QRS_TOKEN")
+    named = account.at(url) if url else account
+    return replace(named, token=token) if token else named
 
 
 def _exported() -> Target | None:

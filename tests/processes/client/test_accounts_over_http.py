@@ -243,7 +243,7 @@ def test_a_broken_file_changes_nothing_over_a_restart(start_server: StartServer,
 def test_an_account_is_removed_with_its_data_and_its_name_given_anew_finds_nothing(url: str, tokens: Path) -> None:
     def accounts(*arguments: str) -> str:
         command = [sys.executable, "-m", "qiskit_runtime_server", "accounts", *arguments]
-        environment = {**os.environ, "QISKIT_IBM_TOKEN": "ada-1"}
+        environment = {**os.environ, "QRS_URL": url, "QRS_TOKEN": "ada-1"}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return done.stdout
 
@@ -253,7 +253,7 @@ def test_an_account_is_removed_with_its_data_and_its_name_given_anew_finds_nothi
         ended = submit(dora)
         end_of(dora, ended)
         submit(dora, tags=["x"])
-    said = accounts("remove", str(tokens), "dora", "--with-data", "--url", url)
+    said = accounts("remove", str(tokens), "dora", "--with-data")
     assert said.startswith("dora: 2 jobs are deleted;"), said
     [again] = json.loads(accounts("add", str(tokens), "dora", "--json"))
     wait_until(lambda: httpx.get(f"{url}/api/v1/jobs", headers=apikey(again["token"])).status_code == 200)
@@ -262,7 +262,7 @@ def test_an_account_is_removed_with_its_data_and_its_name_given_anew_finds_nothi
         assert ada.get(f"/jobs/{ended}").status_code == 404
         mine = submit(dora)
         assert end_of(dora, mine)["account"] == "dora"
-    assert accounts("remove", str(tokens), "dora", "--end-jobs", "--url", url) == "dora: 0 jobs are ended.\n"
+    assert accounts("remove", str(tokens), "dora", "--end-jobs") == "dora: 0 jobs are ended.\n"
     [third] = json.loads(accounts("add", str(tokens), "dora", "--json"))
     wait_until(lambda: httpx.get(f"{url}/api/v1/jobs", headers=apikey(third["token"])).status_code == 200)
     with signed_in(url, third["token"]) as dora, signed_in(url, "ada-1") as ada:
