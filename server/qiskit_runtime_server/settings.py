@@ -353,8 +353,8 @@ class Settings(AuthSettings):
     executor_ca: Path | None = None
     """PEM file with the authorities that an api trusts to sign the certificates of `https://` executor services.
 
-    By default those of the system. A certificate has to be for the host that `QRS_EXECUTORS` names. New
-    authorities in the file are trusted within half a minute; those that are removed from it, until the api restarts.
+    By default those of the system. A certificate has to be for the host that `QRS_EXECUTORS` names. What changes in the
+    file holds within half a minute. When an authority is removed, all connections to executors begin anew; jobs go on.
     """
 
     executor_certificate: Path | None = None

@@ -6,10 +6,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kit.server.certificates import Authority
 from kit.server.cluster_processes import KEY, Cluster, wait_until, workers_of
 from kit.server.executor_tasks import task_of
 from kit.server.server_process import ServerProcess
@@ -79,6 +81,30 @@ async def test_an_executor_that_never_answered_can_do_what_any_can(
         async with asyncio.timeout(30):
             while "does not answer" not in caplog.text:  # noqa: ASYNC110 - the log tells nobody
                 await asyncio.sleep(0.05)
+
+
+async def test_an_authority_that_is_taken_out_of_its_file_is_trusted_no_more(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_pool, "LOOK_SECONDS", 0.1)
+    old, new = Authority(tmp_path / "old.pem"), Authority(tmp_path / "new.pem")
+    trusted, own = tmp_path / "trusted.pem", old.for_server(tmp_path / "executor.pem")
+    trusted.write_bytes(old.file.read_bytes() + new.file.read_bytes())
+    executor = await asyncio.to_thread(cluster.executor, QRS_TLS_CERTIFICATE=str(own), QRS_TLS_KEY=str(own))
+    async with pool_of(executor.url.replace("127.0.0.1", "localhost"), executor_ca=trusted) as pool:
+        await when_size(pool, 1)
+        reservation = await pool.reserve()
+        async with aclosing(reservation.run(task_of("nap 3"))) as events:
+            assert isinstance(await anext(events), Started)
+            trusted.write_bytes(new.file.read_bytes())
+            await when_size(pool, 0)
+            await asyncio.sleep(1)
+            assert pool.size == 0
+            trusted.write_bytes(new.file.read_bytes() + old.file.read_bytes())
+            await when_size(pool, 1)
+            *_, last = [event async for event in events]
+            assert isinstance(last, Completed), "the run goes on, and is followed again"
+        reservation.release()
 
 
 async def test_a_job_cancelled_elsewhere_is_ended_at_its_executor(standing: list[ServerProcess]) -> None:

@@ -27,7 +27,7 @@ from qiskit_runtime_server.dispatch.remote.tls import ExecutorTrust, NamedAddres
 from qiskit_runtime_server.dispatch.remote.transports import TransportPerOrigin
 from qiskit_runtime_server.messages.messages import Capabilities, Frames, Holder, Occupancy
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.trust.pem_files import follow
+from qiskit_runtime_server.trust.pem_files import LOOK_SECONDS
 from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 
 _OCCUPANCIES: Final = msgspec.msgpack.Decoder(Occupancy)
@@ -74,10 +74,12 @@ class RemotePool:
             if any(url.startswith("https:") for url in urls)
             else None
         )
-        certificates = self._trust.context if self._trust else httpx.create_ssl_context(trust_env=False)
+        usual = True if self._trust else httpx.create_ssl_context(trust_env=False)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         self._transports = TransportPerOrigin(
-            lambda: httpx.AsyncHTTPTransport(verify=certificates, limits=limits, trust_env=False)
+            lambda: httpx.AsyncHTTPTransport(
+                verify=self._trust.context if self._trust else usual, limits=limits, trust_env=False
+            )
         )
         self._client = httpx.AsyncClient(
             headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
@@ -103,7 +105,7 @@ class RemotePool:
         self._acquainted = self._last_known + _ACQUAINTANCE_SECONDS
         self._others.begin(self._resolve())
         if self._trust is not None:
-            self._others.begin(follow(self._trust.read_again))
+            self._others.begin(self._follow(self._trust))
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -201,6 +203,16 @@ class RemotePool:
                 self._watching.pop(address).cancel()
             await self._transports.close_unused(keep=self._endpoints, seconds=_UNUSED_SECONDS)
             await asyncio.sleep(_RESOLVE_SECONDS if self.size else _RESOLVE_EAGERLY_SECONDS)
+
+    async def _follow(self, trust: ExecutorTrust) -> None:
+        """Take up what changes in the files of certificates, for ever.
+
+        When an authority is trusted no more, all connections begin anew, for it may have signed for one of them.
+        """
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if await asyncio.to_thread(trust.read_again):
+                await self._transports.aclose()
 
     async def _watch(self, endpoint: Endpoint) -> None:
         """Keep the occupancy of an endpoint up to date, for ever."""

@@ -45,8 +45,7 @@ class ExecutorTrust:
         key: A PEM file with its private key.
 
     Attributes:
-        context: For the client's side of a connection. It is one object, which changes: authorities that are gone from
-            their file are trusted as long as it is there.
+        context: For the client's side of a connection that begins now.
 
     Raises:
         StartupError: If the files cannot be read, or do not belong together.
@@ -71,21 +70,35 @@ class ExecutorTrust:
                 f" {why(error)}."
             ) from error
 
-    def read_again(self) -> None:
-        """Use new files for connections from now on; go on with the old ones if the new ones cannot be used."""
+    def read_again(self) -> bool:
+        """Use new files for connections from now on; go on with the old ones if the new ones cannot be used.
+
+        Returns:
+            Whether an authority is trusted no more. Then there is another context; whoever has connections of the one
+            before closes them. Otherwise it is the same object, so that they stay.
+        """
         if not self._files.have_changed():
-            return
+            return False
         try:
             # First into another context: half of a pair that does not belong together would stay in this one.
-            self._read_into(ssl.create_default_context(cafile=self._authorities))
-            self._read_into(self.context)
+            new = ssl.create_default_context(cafile=self._authorities)
+            self._read_into(new)
+            if gone := _authorities(self.context) - _authorities(new):
+                self.context = new
+            else:
+                self._read_into(self.context)
         except OSError as error:
             logger.warning("What is new in %s cannot be used (%s): the old one stays.", self._files, why(error))
-        else:
-            logger.info("What is new in %s is used from now on.", self._files)
+            return False
+        logger.info("What is new in %s is used from now on.", self._files)
+        return bool(gone)
 
     def _read_into(self, context: ssl.SSLContext) -> None:
         if self._authorities is not None:
             context.load_verify_locations(self._authorities)
         if self._certificate is not None:
             context.load_cert_chain(self._certificate, self._key)
+
+
+def _authorities(context: ssl.SSLContext) -> set[bytes]:
+    return set(context.get_ca_certs(binary_form=True))

@@ -41,9 +41,7 @@ async def greeted(port: int, trust: ExecutorTrust) -> bool:
     return greeting == b"hello"
 
 
-async def test_new_files_are_used_by_the_same_context_and_broken_ones_are_not(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_new_files_are_used_and_broken_ones_are_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     first, second = Authority(tmp_path / "first.pem"), Authority(tmp_path / "second.pem")
     trusted, own = tmp_path / "trusted.pem", first.for_client(tmp_path / "own.pem")
@@ -61,10 +59,14 @@ async def test_new_files_are_used_by_the_same_context_and_broken_ones_are_not(
         assert ["cannot be used" in line for line in caplog.messages if str(own) in line] == [True]
         assert [await greeted(port, trust) for port in (a, b)] == [True, False]
         second.for_client(own)
-        trusted.write_bytes(second.file.read_bytes())
-        trust.read_again()
+        trusted.write_bytes(first.file.read_bytes() + second.file.read_bytes())
+        assert not trust.read_again()
         assert [await greeted(port, trust) for port in (a, b)] == [False, True]
         assert trust.context is context
+        trusted.write_bytes(first.file.read_bytes())
+        assert trust.read_again(), "the second one is trusted no more"
+        assert [await greeted(port, trust) for port in (a, b)] == [False, False]
+        assert trust.context is not context
 
 
 @pytest.mark.parametrize(
