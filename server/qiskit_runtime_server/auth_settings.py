@@ -126,5 +126,5 @@ class AuthSettings(BaseSettings):
     auth_recheck: Annotated[Period, AfterValidator(_soon_enough)] = timedelta(minutes=1)
     """For how long an answer about a token holds, and an access token that was traded for one that can be revoked.
 
-    A token that Kubernetes or JupyterHub revokes works for up to twice as long.
+    A token that Kubernetes or JupyterHub revokes works for up to twice as long, and ten seconds.
     """

@@ -266,7 +266,7 @@ class Settings(AuthSettings):
     """A second key, whose access tokens are accepted: the one to come, then the former one, when the key is changed."""
 
     access_token_lifetime: Period = timedelta(hours=1)
-    """How long a client may use an access token before it asks for the next."""
+    """How long a client may use an access token before it asks for the next; one that ends on its way is accepted."""
 
     backends: Annotated[Words, Field(min_length=1)] = ("*",)
     """Devices to offer: patterns of their names, as in `fake_*`, separated by blanks or commas."""
