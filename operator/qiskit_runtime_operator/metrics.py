@@ -70,8 +70,8 @@ class ScalingMetrics:
         self.cold_start_phases = Histogram(
             "qro_cold_start_phase_seconds",
             "The same by phase, in whole seconds as pods tell them: decide (until the pod is made), schedule (until it"
-            " has a node), pull (until its container runs), start (until it is ready: imports and self-test) and"
-            " connect (until the api counts its slots).",
+            " has a node), pull (until its container runs) and start (until the api counts its slots: imports and"
+            " self-test).",
             ["phase"],
             buckets=_COLD_START,
             registry=registry,

@@ -105,16 +105,16 @@ class ColdStart:
         """Add what the start took, and what of it, until the job ran."""
         ran = datetime.fromisoformat(job.metrics()["timestamps"]["running"]).timestamp()
         moments, told = self._moments, scraped(internal(self._pod))
+        imports, tested = told["qrs_executor_import_seconds"], told["qrs_executor_self_test_seconds"]
         figures.add("from a pod's node to the first job's start, image present", ran - moments["scheduled"], "s", "4 s")
         spent = {
             "its network and its container": moments["running"] - moments["scheduled"],
-            "imports, and a fork for each slot": told["qrs_executor_import_seconds"],
-            "self-test": told["qrs_executor_self_test_seconds"],
-            "Python, the service itself, and the kubelet's look at it": moments["ready"]
+            "imports that are not over when the service is there, and a fork for each slot": imports,
+            "self-test": tested,
+            "Python, the service itself, and the api, which gives it the job": ran
             - moments["running"]
-            - told["qrs_executor_import_seconds"]
-            - told["qrs_executor_self_test_seconds"],
-            "until the api has found it and given it the job": ran - moments["ready"],
+            - imports
+            - tested,
         }
         for what, seconds in spent.items():
             figures.add(f"... of which: {what}", seconds, "s")

@@ -8,8 +8,8 @@ from typing import Final
 from qiskit_runtime_operator.resource.model import Executor, Manifest, condition_of
 from qiskit_runtime_operator.resource.names import EXECUTOR_LABEL, SERVER
 
-PHASES: Final = ("decide", "schedule", "pull", "start", "connect")
-"""In their order: until the pod is made, has a node, runs, is ready, and the api counts its slots."""
+PHASES: Final = ("decide", "schedule", "pull", "start")
+"""In their order: until the pod is made, has a node, runs, and the api counts its slots, before the pod is ready."""
 
 # Kubernetes tells whole seconds.
 _SECOND: Final = timedelta(seconds=1)
@@ -18,7 +18,7 @@ _SECOND: Final = timedelta(seconds=1)
 def phases_of(
     executor: Executor, pods: Iterable[Manifest], *, woken: datetime, counted: datetime
 ) -> Mapping[str, timedelta]:
-    """Return what each phase took, none of them less than 0; nothing if no pod that was made since is seen ready.
+    """Return what each phase took, none of them less than 0; nothing if no pod that was made since is seen to run.
 
     Args:
         executor: Whose pod was started.
@@ -41,12 +41,11 @@ def _is_of(executor: Executor, pod: Manifest) -> bool:
 
 
 def _times(pod: Manifest) -> tuple[datetime, ...]:
-    """Return when a pod was made, had a node, ran, and was ready; nothing while it is not."""
+    """Return when a pod was made, had a node, and ran; nothing while it does not."""
     said = (
         pod["metadata"].get("creationTimestamp"),
         _since(pod, "PodScheduled"),
         next(_started(pod), None),
-        _since(pod, "Ready"),
     )
     known = [datetime.fromisoformat(moment) for moment in said if moment]
     return tuple(known) if len(known) == len(said) else ()

@@ -19,7 +19,7 @@ class ExecutorMetrics:
     Attributes:
         attached: Counts dispatchers that took up a run which was here already.
         expired: Counts orphaned runs that nobody took up.
-        import_seconds: How long the slots took to come up, imports of their libraries above all.
+        import_seconds: How long the slots were waited for, the imports of their libraries above all.
         refused: Counts jobs that found no free slot.
         self_test_seconds: How long the slowest slot took.
         started: Counts runs.
@@ -61,7 +61,8 @@ class ExecutorMetrics:
         )
         self.import_seconds = Gauge(
             "qrs_executor_import_seconds",
-            "How long the slots took to come up at the start: the imports of their libraries, and a fork each.",
+            "How long the service waited at the start for its slots: the rest of the imports of their libraries, which"
+            " begin before it, and a fork each.",
             registry=registry,
         )
         self.self_test_seconds = Gauge(

@@ -105,7 +105,7 @@ def operator_metrics() -> Iterator[tuple[int, Callable[[], None]]]:
     writes.written(SERVERS, "status")
     work.errors.labels("StaleError")
     scaling.decided("lab", "bell", "counted", 2, "Queue")
-    phases = {phase: timedelta(seconds=1) for phase in ("decide", "schedule", "pull", "start", "connect")}
+    phases = {phase: timedelta(seconds=1) for phase in ("decide", "schedule", "pull", "start")}
 
     def go_on() -> None:
         work.reconciles.observe(0.02)

@@ -19,15 +19,11 @@ def at(seconds: float) -> str:
     return (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def pod(made: float, scheduled: float, ran: float, ready: float | None, *, executor: str = "aer") -> Manifest:
+def pod(made: float, scheduled: float, ran: float | None, *, executor: str = "aer") -> Manifest:
     conditions = [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at(scheduled)}]
-    conditions.append(
-        {"type": "Ready", "status": "False", "lastTransitionTime": at(ran)}
-        if ready is None
-        else {"type": "Ready", "status": "True", "lastTransitionTime": at(ready)}
-    )
     proxy: dict[str, Any] = {"name": "proxy", "state": {"running": {"startedAt": at(made)}}}
-    server: dict[str, Any] = {"name": "server", "state": {"running": {"startedAt": at(ran)}}}
+    state = {"waiting": {}} if ran is None else {"running": {"startedAt": at(ran)}}
+    server: dict[str, Any] = {"name": "server", "state": state}
     return {
         "metadata": {"labels": {EXECUTOR_LABEL: executor}, "creationTimestamp": at(made)},
         "status": {"conditions": conditions, "containerStatuses": [proxy, server]},
@@ -42,24 +38,24 @@ def seconds(*pods: Manifest, woken: float = 0, counted: float = 20) -> list[floa
 
 
 def test_each_phase_is_what_the_pod_says() -> None:
-    assert seconds(pod(1, 3, 10, 15)) == [1, 2, 7, 5, 5]
+    assert seconds(pod(1, 3, 10)) == [1, 2, 7, 10]
 
 
 def test_they_add_up_to_the_whole() -> None:
-    assert sum(seconds(pod(1, 3, 10, 15), woken=0.4, counted=16.5)) == pytest.approx(16.1)
+    assert sum(seconds(pod(1, 3, 10), woken=0.4, counted=16.5)) == pytest.approx(16.1)
 
 
 def test_times_in_whole_seconds_make_no_phase_negative() -> None:
-    # Made in the second in which it was decided, ready in the one in which it was counted.
-    assert seconds(pod(2, 2, 3, 5), woken=2.7, counted=5.2) == [0, 0, 1, 2, pytest.approx(0.2)]
+    # Made in the second in which it was decided, seen to run in the one in which it was counted.
+    assert seconds(pod(2, 2, 5), woken=2.7, counted=5.2) == [0, 0, 3, pytest.approx(0.2)]
 
 
-def test_of_several_the_first_that_is_ready_counts() -> None:
-    assert seconds(pod(1, 1, 9, 12), pod(1, 2, 3, 6), pod(1, 1, 2, None)) == [1, 1, 1, 3, 14]
+def test_of_several_the_first_that_runs_counts() -> None:
+    assert seconds(pod(1, 1, 9), pod(1, 2, 3), pod(1, 1, None)) == [1, 1, 1, 17]
 
 
-def test_pods_of_before_of_others_and_those_that_are_not_ready_say_nothing() -> None:
-    before, other, waiting = pod(-9, -8, -7, -5), pod(1, 2, 3, 4, executor="other"), pod(1, 2, 3, None)
+def test_pods_of_before_of_others_and_those_that_do_not_run_say_nothing() -> None:
+    before, other, waiting = pod(-9, -8, -7), pod(1, 2, 3, executor="other"), pod(1, 2, None)
     assert seconds(before, other, waiting) == []
 
 
