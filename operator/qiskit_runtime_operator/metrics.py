@@ -1,4 +1,7 @@
-"""What the operator tells Prometheus."""
+"""What the operator tells Prometheus.
+
+Counters begin at 0 for every label that is known: Prometheus sees no increase where one appears with its first event.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -8,7 +11,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from qiskit_runtime_operator.resource.kinds import ResourceKind
+from qiskit_runtime_operator.errors import ClusterError, ConflictError, MissingError, RefusedError, StaleError
+from qiskit_runtime_operator.resource.kinds import RENDERED, ResourceKind
+from qiskit_runtime_operator.scaling.cold_start import PHASES
+from qiskit_runtime_operator.scaling.decision import ScaleReason
 
 _COLD_START: Final = (1, 2, 4, 8, 15, 30, 60, 120, 300, 900)
 
@@ -23,6 +29,8 @@ class WriteMetrics:
             ["kind", "how"],
             registry=registry,
         )
+        for kind in RENDERED:
+            self.writes.labels(kind.kind, "apply")
 
     def written(self, kind: ResourceKind, how: str) -> None:
         """Count a write."""
@@ -43,6 +51,8 @@ class WorkMetrics:
             "qro_reconcile_errors", "Passes that failed and will be repeated, by error.", ["error"], registry=registry
         )
         self.depth = Gauge("qro_queue_depth", "RuntimeServers that wait for a pass.", registry=registry)
+        for error in (ClusterError, ConflictError, StaleError, RefusedError, MissingError):
+            self.errors.labels(error.__name__)
 
 
 class ScalingMetrics:
@@ -76,6 +86,10 @@ class ScalingMetrics:
             buckets=_COLD_START,
             registry=registry,
         )
+        for reason in ScaleReason:
+            self.decisions.labels(reason)
+        for phase in PHASES:
+            self.cold_start_phases.labels(phase)
 
     def started(self, total: timedelta, phases: Mapping[str, timedelta]) -> None:
         """Count a cold start, and what each of its phases took, as far as that is known."""

@@ -1,6 +1,7 @@
 """What a dispatcher counts for Prometheus; each replica counts its own part."""
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -8,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import Job, JobState, RetryReason
 from qiskit_runtime_server.metrics import SECONDS
-from qiskit_runtime_server.store.port import Signals, Swept
+from qiskit_runtime_server.store.port import Retention, Signals, Swept
 
 _BY_EXECUTOR: Final = ("executor",)
 
@@ -68,6 +69,9 @@ class JobMetrics:
             ("limit",),
             registry=registry,
         )
+        for limit in fields(Retention):
+            self._swept_jobs.labels(limit.name)
+            self._swept_bytes.labels(limit.name)
 
     def expect(self, executors: Iterable[ExecutorName]) -> None:
         """Let the counters of these begin at 0, so that their first job is seen as a change."""
