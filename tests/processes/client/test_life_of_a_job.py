@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
@@ -18,7 +19,14 @@ from qiskit import QuantumCircuit
 from kit import TESTS
 from kit.server.cluster_processes import Plugins, is_alive, templates_of, wait_until, workers_of
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
-from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer
+from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer, running_server
+
+
+@pytest.fixture(scope="module")
+def one_slot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that tests share; each leaves it without unfinished jobs."""
+    with running_server(tmp_path_factory.mktemp("data"), "--executors=aer=1") as shared:
+        yield shared
 
 
 def another_worker_lives(server: ServerProcess, worker: int) -> bool:
@@ -33,22 +41,21 @@ def start_long_job(client: httpx.Client, **changes: object) -> str:
     return job
 
 
-def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1")
-    with signed_in(server.url) as client:
+def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = start_long_job(client)
-        before = workers_of(server)
+        before = workers_of(one_slot)
         assert client.post(f"/jobs/{job}/cancel").status_code == 204
         assert client.get(f"/jobs/{job}").json()["status"] == "Cancelled"
         # For a busy machine; the job itself takes minutes. `make bench` has what holds on a quiet one.
-        wait_until(lambda: not workers_of(server) & before)
+        wait_until(lambda: not workers_of(one_slot) & before)
         assert end_of(client, submit(client))["status"] == "Completed"
         assert client.post(f"/jobs/{job}/cancel").status_code == 409
         assert client.get(f"/jobs/{job}/results").status_code == 204
 
 
-def test_a_queued_job_is_cancelled_without_ever_running(start_server: StartServer) -> None:
-    with signed_in(start_server("--executors=aer=1").url) as client:
+def test_a_queued_job_is_cancelled_without_ever_running(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         running = start_long_job(client)
         queued = submit(client)
         assert client.get("/backends/fake_manila@aer/status").json()["length_queue"] == 1
@@ -59,25 +66,24 @@ def test_a_queued_job_is_cancelled_without_ever_running(start_server: StartServe
         assert client.get(f"/jobs/{queued}/metrics").json()["timestamps"]["running"] is None
 
 
-def test_a_job_over_its_time_fails_with_the_code_for_it(start_server: StartServer) -> None:
-    with signed_in(start_server("--executors=aer=1").url) as client:
+def test_a_job_over_its_time_fails_with_the_code_for_it(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = end_of(client, submit(client, long_circuit(), backend="fake_quantum_sim@aer", cost=2))
         assert job["status"] == "Failed"
         assert job["state"]["reason_code"] == 1305
         assert "2 s" in job["state"]["reason"]
 
 
-def test_deleting_a_running_job_ends_it(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1")
-    with signed_in(server.url) as client:
+def test_deleting_a_running_job_ends_it(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = start_long_job(client)
         assert client.delete(f"/jobs/{job}").status_code == 204
         assert client.get(f"/jobs/{job}").status_code == 404
         assert end_of(client, submit(client))["status"] == "Completed"
 
 
-def test_a_long_job_does_not_slow_status_calls(start_server: StartServer) -> None:
-    with signed_in(start_server("--executors=aer=1").url) as client:
+def test_a_long_job_does_not_slow_status_calls(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = start_long_job(client)
         start = time.monotonic()
         for _ in range(10):
@@ -86,15 +92,14 @@ def test_a_long_job_does_not_slow_status_calls(start_server: StartServer) -> Non
         client.post(f"/jobs/{job}/cancel")
 
 
-def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1")
-    with signed_in(server.url) as client:
+def test_a_killed_worker_costs_an_attempt_not_the_job(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = start_long_job(client)
         for attempt in range(3):
-            (worker,) = workers_of(server)
+            (worker,) = workers_of(one_slot)
             os.kill(worker, signal.SIGKILL)
             if attempt < 2:
-                wait_until(partial(another_worker_lives, server, worker))
+                wait_until(partial(another_worker_lives, one_slot, worker))
                 when(client, job, {"Running"})
                 time.sleep(0.5)
         ended = end_of(client, job)
@@ -103,13 +108,12 @@ def test_a_killed_worker_costs_an_attempt_not_the_job(start_server: StartServer)
         assert end_of(client, submit(client))["status"] == "Completed"
 
 
-def test_a_job_outlives_the_template_of_its_worker(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1")
-    with signed_in(server.url) as client:
+def test_a_job_outlives_the_template_of_its_worker(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = start_long_job(client)
-        (template,), (worker,) = templates_of(server.process.pid), workers_of(server)
+        (template,), (worker,) = templates_of(one_slot.process.pid), workers_of(one_slot)
         os.kill(template, signal.SIGKILL)
-        wait_until(partial(another_worker_lives, server, worker))
+        wait_until(partial(another_worker_lives, one_slot, worker))
         assert not is_alive(worker)
         when(client, job, {"Running"})
         client.post(f"/jobs/{job}/cancel").raise_for_status()
@@ -133,11 +137,10 @@ def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: Sta
             assert "PrimitiveResult" in client.get(f"/jobs/{job}/results").text
 
 
-def test_an_answered_job_is_on_disk(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1")
-    with signed_in(server.url) as client:
+def test_an_answered_job_is_on_disk(one_slot: ServerProcess) -> None:
+    with signed_in(one_slot.url) as client:
         job = submit(client)
-    database = server.data_dir / "store.db"
+    database = one_slot.data_dir / "store.db"
     rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute("SELECT id FROM jobs").fetchall()
     assert (job,) in rows
 

@@ -12,27 +12,41 @@ import httpx
 import pytest
 
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submit, when
-from kit.server.server_process import StartServer
+from kit.server.server_process import running_server
 from qiskit_runtime_server.client import environment
 
 ACCOUNTS = '[accounts.ada]\nrole = "admin"\n'
+NAMES = [f"user-{number}" for number in range(5)]
+UNUSED = iter(NAMES)
 HOSTILE = "[bold red]x[/]\x1b[2J\x1b]0;title\x07"
 
 
-@pytest.fixture
-def url(start_server: StartServer, tmp_path: Path) -> str:
-    folder = tmp_path / "tokens"
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that all tests share, each with an account of its own."""
+    folder = tmp_path_factory.mktemp("accounts") / "tokens"
     folder.mkdir()
-    for name in ("ada", "alice", "bob"):
-        (folder / name).write_text(f"{name}-1")
+    for name in ("ada", "bob", *NAMES):
+        (folder / name).write_text(token_of(name))
     (folder / "accounts.toml").write_text(ACCOUNTS)
-    return start_server("--executors=aer=1", f"--tokens={folder}").url
+    with running_server(tmp_path_factory.mktemp("data"), "--executors=aer=1", f"--tokens={folder}") as server:
+        yield server.url
 
 
 @pytest.fixture
-def alice(url: str) -> Iterator[httpx.Client]:
-    with signed_in(url, "alice-1") as client:
+def name() -> str:
+    """An account that no other test uses."""
+    return next(UNUSED)
+
+
+@pytest.fixture
+def user(url: str, name: str) -> Iterator[httpx.Client]:
+    with signed_in(url, token_of(name)) as client:
         yield client
+
+
+def token_of(name: str) -> str:
+    return f"{name}-1"
 
 
 def command(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -54,13 +68,13 @@ def read(*arguments: str, **variables: str) -> Any:  # noqa: ANN401 - a JSON doc
     return json.loads(done.stdout)
 
 
-def test_jobs_are_listed_shown_and_cancelled(url: str, alice: httpx.Client) -> None:
-    ended = submit(alice, circuit_of(), tags=["lesson-1"])
-    end_of(alice, ended)
-    running = submit(alice, long_circuit(), backend="fake_quantum_sim@aer")
-    when(alice, running, {"Running"})
-    queued = submit(alice, circuit_of())
-    me = {"QRS_URL": url, "QRS_TOKEN": "alice-1"}
+def test_jobs_are_listed_shown_and_cancelled(url: str, name: str, user: httpx.Client) -> None:
+    ended = submit(user, circuit_of(), tags=["lesson-1"])
+    end_of(user, ended)
+    running = submit(user, long_circuit(), backend="fake_quantum_sim@aer")
+    when(user, running, {"Running"})
+    queued = submit(user, circuit_of())
+    me = {"QRS_URL": url, "QRS_TOKEN": token_of(name)}
     assert [job["id"] for job in read("jobs", **me)] == [queued, running, ended]
     assert [job["id"] for job in read("jobs", "--pending", "--limit", "1", **me)] == [queued]
     assert [job["id"] for job in read("jobs", "--ended", **me)] == [ended]
@@ -83,13 +97,13 @@ def test_jobs_are_listed_shown_and_cancelled(url: str, alice: httpx.Client) -> N
     assert done.returncode == 1
     assert done.stdout.splitlines()[:2] == [f"{running}: cancelled", f"{queued}: cancelled"]
     assert "404" in done.stdout
-    assert {end_of(alice, job_id)["status"] for job_id in (running, queued)} == {"Cancelled"}
-    assert read("cancel", submit(alice, long_circuit(), backend="fake_quantum_sim@aer"), **me)[0]["error"] is None
+    assert {end_of(user, job_id)["status"] for job_id in (running, queued)} == {"Cancelled"}
+    assert read("cancel", submit(user, long_circuit(), backend="fake_quantum_sim@aer"), **me)[0]["error"] is None
 
 
-def test_watching_a_job_ends_with_it_and_says_how_it_went(url: str, alice: httpx.Client) -> None:
-    me = {"QRS_URL": url, "QRS_TOKEN": "alice-1"}
-    right, wrong = submit(alice, circuit_of()), submit(alice, params={"pubs": [["nonsense", [], 1]], "version": 2})
+def test_watching_a_job_ends_with_it_and_says_how_it_went(url: str, name: str, user: httpx.Client) -> None:
+    me = {"QRS_URL": url, "QRS_TOKEN": token_of(name)}
+    right, wrong = submit(user, circuit_of()), submit(user, params={"pubs": [["nonsense", [], 1]], "version": 2})
     assert command("job", right, "--watch", **me).returncode == 0
     done = command("job", wrong, "--watch", **me)
     assert done.returncode == 1
@@ -97,15 +111,16 @@ def test_watching_a_job_ends_with_it_and_says_how_it_went(url: str, alice: httpx
     assert "reason" in done.stdout
 
 
-def test_admins_see_everybody_s_jobs_and_usage_and_others_do_not(url: str, alice: httpx.Client) -> None:
-    job_id = submit(alice, circuit_of())
-    end_of(alice, job_id)
-    ada, bob = {"QRS_URL": url, "QRS_TOKEN": "ada-1"}, {"QRS_URL": url, "QRS_TOKEN": "bob-1"}
-    assert [job["account"] for job in read("jobs", "--all", **ada)] == ["alice"]
+def test_admins_see_everybody_s_jobs_and_usage_and_others_do_not(url: str, name: str, user: httpx.Client) -> None:
+    job_id = submit(user, circuit_of())
+    end_of(user, job_id)
+    ada, bob = {"QRS_URL": url, "QRS_TOKEN": token_of("ada")}, {"QRS_URL": url, "QRS_TOKEN": token_of("bob")}
+    assert {job["id"]: job["account"] for job in read("jobs", "--all", **ada)}[job_id] == name
+    assert [job["id"] for job in read("jobs", "--account", name, **ada)] == [job_id]
     assert read("jobs", "--account", "bob", **ada) == []
-    assert "alice" in command("jobs", "--all", **ada).stdout
-    assert [used["account"] for used in read("accounts", "usage", **ada)["usage"]] == ["alice"]
-    assert "alice" in command("accounts", "usage", **ada).stdout
+    assert name in command("jobs", "--all", **ada).stdout
+    assert [used["jobs"] for used in read("accounts", "usage", **ada)["usage"] if used["account"] == name] == [1]
+    assert name in command("accounts", "usage", **ada).stdout
     for arguments in (("jobs", "--all"), ("accounts", "usage"), ("job", job_id)):
         refused = command(*arguments, **bob)
         assert refused.returncode == 1
@@ -113,23 +128,23 @@ def test_admins_see_everybody_s_jobs_and_usage_and_others_do_not(url: str, alice
     assert read("jobs", **bob) == []
 
 
-def test_nothing_that_a_user_has_sent_steers_the_terminal_of_another(url: str, alice: httpx.Client) -> None:
-    job_id = submit(alice, circuit_of(), tags=[HOSTILE])
-    end_of(alice, job_id)
-    ada = {"QRS_URL": url, "QRS_TOKEN": "ada-1", "FORCE_COLOR": "1"}
+def test_nothing_that_a_user_has_sent_steers_the_terminal_of_another(url: str, user: httpx.Client) -> None:
+    job_id = submit(user, circuit_of(), tags=[HOSTILE])
+    end_of(user, job_id)
+    ada = {"QRS_URL": url, "QRS_TOKEN": token_of("ada"), "FORCE_COLOR": "1"}
     for arguments in (("jobs", "--all"), ("job", job_id)):
         shown = command(*arguments, **ada).stdout
         assert "[bold red]x[/]" in shown
         assert not any(text in shown for text in ("\x1b[2J", "\x1b]0", "\x07"))
 
 
-def test_the_server_is_that_of_the_client_s_account(url: str, alice: httpx.Client, tmp_path: Path) -> None:
-    job_id = submit(alice, circuit_of())
-    exported = environment(url, "alice-1")
+def test_the_server_is_that_of_the_client_s_account(url: str, name: str, user: httpx.Client, tmp_path: Path) -> None:
+    job_id = submit(user, circuit_of())
+    exported = environment(url, token_of(name))
     assert [job["id"] for job in read("jobs", **exported)] == [job_id]
     saved = tmp_path / ".qiskit" / "qiskit-ibm.json"
     saved.parent.mkdir()
-    account = {"channel": "ibm_quantum_platform", "token": "alice-1", "url": exported["QISKIT_IBM_URL"]}
+    account = {"channel": "ibm_quantum_platform", "token": token_of(name), "url": exported["QISKIT_IBM_URL"]}
     saved.write_text(json.dumps({"qiskit-runtime-server": account}))
     done = command("jobs", "--json", HOME=str(tmp_path))
     assert [job["id"] for job in json.loads(done.stdout)] == [job_id]
