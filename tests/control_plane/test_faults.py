@@ -1,22 +1,71 @@
 """An API server that errs, stalls and goes silent: a proxy before the real one does that on demand."""
 
+import secrets
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kit.faults.api_server_proxy import ApiServerProxy, Fault, Request
-from kit.kubernetes.client import KubernetesClient, eventually, unchanged
+from kit.faults.api_server_proxy import ApiServerProxy, Fault, Request, running_proxy
+from kit.kubernetes.client import KubernetesClient, Manifest, eventually, unchanged
 from kit.kubernetes.lab import MADE, Lab
-from kit.kubernetes.operator_process import StartOperator
+from kit.kubernetes.operator_process import StartOperator, running_operator
+
+PATIENT = {"QRO_RESYNC": "600", "QRO_WATCH_SILENCE": "3", "QRO_WATCH_RENEWAL": "9"}
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(control_plane: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServerProxy]:
+    with running_proxy(control_plane, tmp_path_factory.mktemp("proxy") / "proxy.kubeconfig") as shared:
+        yield shared
+
+
+@pytest.fixture(scope="module")
+def operated(
+    control_plane: Path,
+    shared_proxy: ApiServerProxy,
+    definition: Manifest,  # noqa: ARG001 - it has to be there
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Lab]:
+    """A namespace whose operator goes through the proxy, for all tests after which it works on."""
+    log = tmp_path_factory.mktemp("faults") / "operator.log"
+    with closing(KubernetesClient(control_plane, namespace="faults")) as client:
+        client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
+        with running_operator(client, log, **PATIENT, KUBECONFIG=str(shared_proxy.kubeconfig)) as operator:
+            operator.wait_until_leading()
+            yield Lab(kubernetes=client, operator=operator)
 
 
 @pytest.fixture
-def lab(kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator) -> Lab:
+def faults(shared_proxy: ApiServerProxy) -> Iterator[ApiServerProxy]:
+    """The proxy before the operator of `lab`, without faults of other tests."""
+    shared_proxy.happened.clear()
+    yield shared_proxy
+    shared_proxy.inject()
+
+
+@pytest.fixture
+def lab(operated: Lab, faults: ApiServerProxy) -> Iterator[Lab]:
     """A RuntimeServer whose operator goes through the proxy."""
-    environment = {"QRO_RESYNC": "600", "QRO_WATCH_SILENCE": "3", "QRO_WATCH_RENEWAL": "9"}
-    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig), **environment)
+    log = operated.operator.log
+    before = log.stat().st_size
+    lab = replace(operated, name=f"lab-{secrets.token_hex(3)}")
+    yield lab
+    faults.inject()
+    if lab.kubernetes.find("RuntimeServer", lab.name):
+        lab.kubernetes.delete("RuntimeServer", lab.name)
+    print(log.read_text()[before:])
+
+
+@pytest.fixture
+def patient_lab(kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator) -> Lab:
+    """The same with a proxy and an operator of its own."""
+    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig), **PATIENT)
     operator.wait_until_leading()
     return Lab(kubernetes=kubernetes, operator=operator)
 
@@ -35,25 +84,25 @@ def lab(kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: Sta
     ],
     ids=lambda fault: f"{fault.status} on {fault.method} {fault.path.strip('/')}",
 )
-def test_a_request_that_fails_is_repeated_until_all_is_there(lab: Lab, proxy: ApiServerProxy, fault: Fault) -> None:
-    proxy.inject(fault)
+def test_a_request_that_fails_is_repeated_until_all_is_there(lab: Lab, faults: ApiServerProxy, fault: Fault) -> None:
+    faults.inject(fault)
     lab.apply()
     lab.settled()
     eventually(lambda: lab.made() == MADE and lab.condition("Degraded").get("reason") != "WriteRefused")
     # Events are posted after the status.
-    eventually(lambda: len(proxy.happened) >= (fault.times or 1))
+    eventually(lambda: len(faults.happened) >= (fault.times or 1))
 
 
-def test_a_server_that_asks_for_time_gets_it(lab: Lab, proxy: ApiServerProxy) -> None:
-    proxy.inject(Fault(method="PATCH", path="/serviceaccounts/", status=429, reason="TooManyRequests", retry_after=4))
+def test_a_server_that_asks_for_time_gets_it(lab: Lab, faults: ApiServerProxy) -> None:
+    faults.inject(Fault(method="PATCH", path="/serviceaccounts/", status=429, reason="TooManyRequests", retry_after=4))
     began = time.monotonic()
     lab.apply()
     eventually(lambda: lab.parts("ServiceAccount"))
     assert time.monotonic() - began > 3.5
 
 
-def test_what_is_refused_is_said_in_the_words_of_the_api_server(lab: Lab, proxy: ApiServerProxy) -> None:
-    proxy.inject(Fault(method="PATCH", path="/services/", times=None, status=403, reason="over quota"))
+def test_what_is_refused_is_said_in_the_words_of_the_api_server(lab: Lab, faults: ApiServerProxy) -> None:
+    faults.inject(Fault(method="PATCH", path="/services/", times=None, status=403, reason="over quota"))
     lab.apply()
     degraded = eventually(lambda: (c := lab.condition("Degraded")) and c["reason"] == "WriteRefused" and c)
     assert "injected: over quota" in degraded["message"]
@@ -61,10 +110,10 @@ def test_what_is_refused_is_said_in_the_words_of_the_api_server(lab: Lab, proxy:
     assert set(lab.parts("Deployment")) == MADE["Deployment"]
 
 
-def test_an_update_that_is_refused_is_not_said_to_be_rolled_out(lab: Lab, proxy: ApiServerProxy) -> None:
+def test_an_update_that_is_refused_is_not_said_to_be_rolled_out(lab: Lab, faults: ApiServerProxy) -> None:
     lab.apply(suspend=True)
     eventually(lambda: lab.condition("Progressing").get("reason") == "RolledOut")
-    proxy.inject(Fault(method="PATCH", path="/deployments/lab-api", times=None, status=403, reason="a policy"))
+    faults.inject(Fault(method="PATCH", path=f"/deployments/{lab.name}-api", times=None, status=403, reason="a policy"))
     lab.apply(suspend=True, api={"priorityClassName": "high"})
     progressing = eventually(lambda: (c := lab.condition("Progressing"))["reason"] == "WriteRefused" and c)
     assert progressing["status"] == "False"
@@ -81,33 +130,33 @@ def test_an_update_that_is_refused_is_not_said_to_be_rolled_out(lab: Lab, proxy:
     ],
     ids=["410 Gone", "cut", "429", "500"],
 )
-def test_a_watch_that_breaks_is_begun_again(lab: Lab, proxy: ApiServerProxy, fault: Fault) -> None:
+def test_a_watch_that_breaks_is_begun_again(lab: Lab, faults: ApiServerProxy, fault: Fault) -> None:
     lab.apply()
     lab.settled()
-    proxy.inject(fault)
-    eventually(lambda: proxy.happened)
+    faults.inject(fault)
+    eventually(lambda: faults.happened)
     for _ in range(3):
         lab.delete("Deployment", "api")
         eventually(lambda: lab.find("Deployment", "api"), seconds=30)
-    eventually(lambda: len(proxy.happened) == fault.times)
+    eventually(lambda: len(faults.happened) == fault.times)
     eventually(lambda: lab.operator.probe("healthz") == 200)
 
 
 def test_a_watch_that_goes_silent_is_begun_again_and_what_it_missed_is_repaired(
-    lab: Lab, proxy: ApiServerProxy
+    lab: Lab, faults: ApiServerProxy
 ) -> None:
     lab.apply()
     lab.settled()
-    proxy.inject(Fault(method="WATCH", path="/services", times=2, silent=True))
-    eventually(lambda: len(proxy.happened) >= 1)
+    faults.inject(Fault(method="WATCH", path="/services", times=2, silent=True))
+    eventually(lambda: len(faults.happened) >= 1)
     lab.delete("Service", "api")
     eventually(lambda: lab.find("Service", "api"), seconds=60)
 
 
-def test_an_operator_whose_watch_cannot_be_had_is_not_live(lab: Lab, proxy: ApiServerProxy) -> None:
-    assert lab.operator.probe("healthz") == 200
+def test_an_operator_whose_watch_cannot_be_had_is_not_live(patient_lab: Lab, proxy: ApiServerProxy) -> None:
+    assert patient_lab.operator.probe("healthz") == 200
     proxy.inject(Fault(method="WATCH", path="/services", times=None, status=503, reason="ServiceUnavailable"))
-    eventually(lambda: lab.operator.probe("healthz") == 503)
+    eventually(lambda: patient_lab.operator.probe("healthz") == 503)
 
 
 def test_what_is_deleted_before_a_watch_begins_is_repaired(
@@ -199,9 +248,9 @@ def test_keys_that_somebody_deletes_are_made_again_by_the_resync(
     assert len(set(second)) == 1
 
 
-def test_nothing_is_asked_of_the_api_server_while_nothing_happens(lab: Lab, proxy: ApiServerProxy) -> None:
-    lab.apply(suspend=True)
-    eventually(lab.is_at_rest)
+def test_nothing_is_asked_of_the_api_server_while_nothing_happens(patient_lab: Lab, proxy: ApiServerProxy) -> None:
+    patient_lab.apply(suspend=True)
+    eventually(patient_lab.is_at_rest)
 
     def asked() -> list[Request]:
         return [request for request in proxy.requests if not request.watches and "/leases/" not in request.path]

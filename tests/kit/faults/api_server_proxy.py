@@ -129,6 +129,8 @@ class ApiServerProxy:
 
     async def _pass_on(self, request: web.Request, fault: Fault | None) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
+        # What is spoilt has to be readable; the API server compresses long lists.
+        headers["Accept-Encoding"] = "identity"
         url = self.upstream + request.raw_path
         unlimited = aiohttp.ClientTimeout(total=None)
         body = await request.read() or None

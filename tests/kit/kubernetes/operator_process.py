@@ -14,6 +14,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from kit import trusted
 from kit.kubernetes.client import KubernetesClient, eventually
 
 _STOP_SECONDS = 60
@@ -56,7 +57,7 @@ class OperatorProcess:
 
     def probe(self, name: str) -> int:
         """Return the status of a probe."""
-        return httpx.get(f"{self.health}/{name}", timeout=_ANSWER_SECONDS).status_code
+        return _get(f"{self.health}/{name}").status_code
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples that have these labels; 0 if there are none."""
@@ -64,7 +65,7 @@ class OperatorProcess:
 
     def samples(self, name: str) -> list[Sample]:
         """Return the samples of a name, of one scrape."""
-        families = text_string_to_metric_families(httpx.get(self.metrics, timeout=_ANSWER_SECONDS).text)
+        families = text_string_to_metric_families(_get(self.metrics).text)
         return [sample for family in families for sample in family.samples if sample.name == name]
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -77,7 +78,7 @@ class OperatorProcess:
             raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log.read_text()}")
         try:
             # Where it listens last.
-            return httpx.get(self.metrics, timeout=_ANSWER_SECONDS).is_success
+            return _get(self.metrics).is_success
         except httpx.TransportError:
             return False
 
@@ -102,6 +103,10 @@ def running_operator(
     finally:
         operator.process.kill()
         operator.process.wait()
+
+
+def _get(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=_ANSWER_SECONDS, verify=trusted(url))
 
 
 def _free_ports(count: int) -> list[int]:
