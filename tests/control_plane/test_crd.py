@@ -1,7 +1,9 @@
 """What the API server makes of RuntimeServers: defaults, and a refusal that says what to do for each rule."""
 
+import secrets
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,15 @@ IMAGES = (
 )
 
 
+@pytest.fixture(scope="module")
+def refusing(control_plane: Path) -> Iterator[KubernetesClient]:
+    """A namespace in which nothing is created: what is not refused shows in the next test, too."""
+    with closing(KubernetesClient(control_plane, namespace=f"refusing-{secrets.token_hex(4)}")) as client:
+        client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
+        yield client
+        client.delete("Namespace", client.namespace)
+
+
 def server(spec: Mapping[str, Any] | None = None, name: str = "lab") -> dict[str, Any]:
     manifest = body(spec, name=name)
     return {**manifest, "metadata": {"name": name}}
@@ -144,15 +155,15 @@ def test_what_is_left_out_has_the_defaults_that_the_operator_assumes(kubernetes:
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_a_spec_that_makes_no_sense_is_refused(kubernetes: KubernetesClient, message: str) -> None:
+def test_a_spec_that_makes_no_sense_is_refused(refusing: KubernetesClient, message: str) -> None:
     with pytest.raises(RefusedError, match=message):
-        kubernetes.create(server(REFUSED[message], name="laboratory-one" if message.startswith("Services") else "lab"))
+        refusing.create(server(REFUSED[message], name="laboratory-one" if message.startswith("Services") else "lab"))
 
 
 @pytest.mark.parametrize("message", REFUSED_NAMES)
-def test_a_name_that_services_cannot_have_is_refused(kubernetes: KubernetesClient, message: str) -> None:
+def test_a_name_that_services_cannot_have_is_refused(refusing: KubernetesClient, message: str) -> None:
     with pytest.raises(RefusedError, match=message):
-        kubernetes.create(server(name=REFUSED_NAMES[message]))
+        refusing.create(server(name=REFUSED_NAMES[message]))
 
 
 @pytest.mark.parametrize("message", REFUSED_CHANGES)
@@ -164,9 +175,9 @@ def test_a_change_that_cannot_be_made_is_refused(kubernetes: KubernetesClient, m
 
 
 @pytest.mark.parametrize("problem", OUT_OF_BOUNDS)
-def test_a_value_out_of_bounds_is_refused_by_its_field(kubernetes: KubernetesClient, problem: str) -> None:
+def test_a_value_out_of_bounds_is_refused_by_its_field(refusing: KubernetesClient, problem: str) -> None:
     with pytest.raises(RefusedError) as refused:
-        kubernetes.create(server(OUT_OF_BOUNDS[problem]))
+        refusing.create(server(OUT_OF_BOUNDS[problem]))
     assert problem in refused.value.message
 
 
@@ -180,10 +191,10 @@ def test_requests_within_limits_are_taken_in_whatever_unit(kubernetes: Kubernete
     kubernetes.create(server({"executors": [{**AER, "resources": resources}], "api": {"resources": resources}}))
 
 
-def test_an_unknown_field_is_refused_by_strict_validation(kubernetes: KubernetesClient) -> None:
-    path = f"/apis/runtimeserver.dev/v1alpha1/namespaces/{kubernetes.namespace}/runtimeservers?fieldValidation=Strict"
+def test_an_unknown_field_is_refused_by_strict_validation(refusing: KubernetesClient) -> None:
+    path = f"/apis/runtimeserver.dev/v1alpha1/namespaces/{refusing.namespace}/runtimeservers?fieldValidation=Strict"
     with pytest.raises(RefusedError, match="unknown field"):
-        kubernetes.call("POST", path, server({"replicas": 2}))
+        refusing.call("POST", path, server({"replicas": 2}))
 
 
 def test_the_api_is_scaled_by_the_resource(kubernetes: KubernetesClient) -> None:

@@ -1,10 +1,13 @@
-"""Runs one simulation in a process of its own and prints what it took: `python peak_memory.py CASE QUBITS LIMIT`.
+"""Runs simulations, each in a process of its own, and prints what they took.
 
-Prints a JSON object: `peak`, how many bytes were resident at most beyond those before; or `refused`, the message with
-which the executor refused the circuit. Linux alone tells the peak from a given moment on.
+Reads a line with a list in JSON for each: the name of the case, qubits, limit. Prints a line with an object for each:
+`peak`, how many bytes were resident at most beyond those before; or `refused`, the message with which the executor
+refused the circuit. Linux alone tells the peak from a given moment on. The processes are forked from this one, which
+has imported what they need and has run nothing.
 """
 
 import json
+import multiprocessing
 import resource
 import sys
 from collections.abc import Callable, Mapping
@@ -79,7 +82,8 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def main(name: str, num_qubits: int, limit: int) -> None:
+def measured(name: str, num_qubits: int, limit: int) -> dict[str, int | str]:
+    """Return what is printed of a case; to be called once in a process."""
     build, errs = CASES[name]
     circuit = build(num_qubits)
     noise = damped() if errs else None
@@ -92,10 +96,9 @@ def main(name: str, num_qubits: int, limit: int) -> None:
     try:
         run(executor, circuit, noise)
     except JobError as error:
-        print(json.dumps({"refused": str(error)}))
-        return
+        return {"refused": str(error)}
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(json.dumps({"peak": int(status["VmHWM"].split()[0]) * 1024 - before}))
+    return {"peak": int(status["VmHWM"].split()[0]) * 1024 - before}
 
 
 def run(executor: BaseExecutor, circuit: QuantumCircuit, noise: NoiseModel | None) -> None:
@@ -111,5 +114,18 @@ def run(executor: BaseExecutor, circuit: QuantumCircuit, noise: NoiseModel | Non
     assert bits.shape == (1, SHOTS, circuit.num_clbits)
 
 
+def tell(name: str, num_qubits: int, limit: int) -> None:
+    print(json.dumps(measured(name, num_qubits, limit)), flush=True)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        process = multiprocessing.get_context("fork").Process(target=tell, args=json.loads(line))
+        process.start()
+        process.join()
+        if process.exitcode != 0:
+            print(json.dumps({"ended": process.exitcode}), flush=True)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main()

@@ -6,6 +6,7 @@ The limits are the tightest at which the executor does not refuse the circuit, o
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,6 +17,28 @@ from kit.quantum.qsim_alone import needs_qsim
 MIB = 2**20
 FIXED = 16 * MIB
 """What does not grow with the state: code that is loaded late, tables of errors, circuits."""
+
+Measured = Callable[[str, int, int], dict[str, int | str]]
+
+
+@pytest.fixture(scope="module")
+def measured() -> Iterator[Measured]:
+    """Return a function that runs a case in a new process."""
+    command = [sys.executable, "-m", peak_memory.__name__]
+    with subprocess.Popen(
+        command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin
+        assert stdout
+
+        def measure(*case: str | int) -> dict[str, int | str]:
+            print(json.dumps(case), file=stdin, flush=True)
+            found: dict[str, int | str] = json.loads(stdout.readline())
+            return found
+
+        yield measure
+        stdin.close()
 
 
 @pytest.mark.slow
@@ -41,9 +64,9 @@ FIXED = 16 * MIB
         pytest.param("trajectories on qsim", 20, 27 * MIB, marks=needs_qsim),
     ],
 )
-def test_a_simulation_keeps_to_its_limit(case: str, num_qubits: int, limit: int) -> None:
-    command = [sys.executable, "-m", peak_memory.__name__, case, str(num_qubits), str(limit)]
-    done = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True, timeout=240)
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found.get("peak", 0) > 16 * 2**num_qubits // 32, f"it cannot have had a state: {found}"
-    assert found["peak"] <= limit + FIXED
+def test_a_simulation_keeps_to_its_limit(measured: Measured, case: str, num_qubits: int, limit: int) -> None:
+    found = measured(case, num_qubits, limit)
+    peak = found.get("peak")
+    assert isinstance(peak, int), found
+    assert peak > 16 * 2**num_qubits // 32, f"it cannot have had a state: {found}"
+    assert peak <= limit + FIXED
