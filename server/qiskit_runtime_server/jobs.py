@@ -2,7 +2,8 @@
 
 The life of a job: `started` brings it from Queued to Running under the next fence; `taken_over` gives it to another
 holder under the one after; `requeued` returns it to the queue, or fails it when that happened too often; `found_long`
-and `held_back` return it there without counting that, the latter to stay until it is `released`; `ended` and
+and `held_back` return it there without counting that, the latter to stay until it is `released`; `routed` puts one
+whose executor was to be chosen into the queue of that executor, and `moved` into that of another one; `ended` and
 `cancelled` bring it to a terminal state, in which it stays. Each returns the job as it is afterwards, or raises
 `InvalidStateError`. Every store writes what these functions return.
 """
@@ -15,9 +16,9 @@ from typing import Final, NewType
 
 import msgspec
 
-from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName
 from qiskit_runtime_server.errors import InternalError, InvalidStateError, WorkerDiedError
-from qiskit_runtime_server.messages.messages import Metrics, Progress
+from qiskit_runtime_server.messages.messages import Metrics, Progress, Routing
 
 JobId = NewType("JobId", str)
 SessionId = NewType("SessionId", str)
@@ -65,6 +66,7 @@ class Job:
 
     Attributes:
         backend: As the client spelled it.
+        executor: Where it runs; `AUTO` while that is to be chosen.
         instance: CRN that the job was submitted under.
         max_seconds: How long it may run.
         seed: Used by the programs where the job's own options set none.
@@ -78,6 +80,7 @@ class Job:
         long_since: When it turned out to take longer than a short job may; None while it counts as short.
         held: Why it is not started while it is queued, for people; None if it is started when its turn comes.
         progress: How far the run has come that goes on, or ended it; None while nothing is known.
+        routing: Why it is on its executor, if that was chosen; None of one whose client named it.
     """
 
     id: JobId
@@ -110,20 +113,34 @@ class Job:
     long_since: datetime | None = None
     held: str | None = None
     progress: Progress | None = None
+    routing: Routing | None = None
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether it is claimed only so that an executor is chosen, which is no run to its owner."""
+        return self.state is JobState.RUNNING and self.executor == AUTO
+
+    @property
+    def predicted_seconds(self) -> float | None:
+        """About how long it takes on its executor, if that was predicted when this was chosen."""
+        found = None if self.routing is None else self.routing.predictions.get(self.executor)
+        return None if found is None else found.seconds
 
     def seconds_so_far(self, now: datetime) -> float:
         """Return its time: what was counted at its end or, while it runs, the slot time since its start."""
         return self.metrics.seconds if self.state is not JobState.RUNNING else self.run_seconds(now)
 
     def run_seconds(self, now: datetime) -> float:
-        """Return the slot time of the run that goes on; 0 if none does."""
-        return 0.0 if self.started is None or self.state.terminal else max(0.0, (now - self.started).total_seconds())
+        """Return the slot time of the run that goes on; 0 if none does: to be looked at for a choice is none."""
+        if self.started is None or self.state.terminal or self.is_looked_at:
+            return 0.0
+        return max(0.0, (now - self.started).total_seconds())
 
     def expected_end(self) -> datetime | None:
         """Return when the run that goes on is about to end; None if none does, or nothing is known of that."""
-        if self.state is not JobState.RUNNING or self.started is None or self.progress is None:
+        if self.state is not JobState.RUNNING or self.started is None:
             return None
-        seconds = self.progress.seconds
+        seconds = self.predicted_seconds if self.progress is None else self.progress.seconds
         # Not later than that it is ended; what a worker says may be anything.
         return None if seconds is None else self.started + timedelta(seconds=min(max(0.0, seconds), self.max_seconds))
 
@@ -196,6 +213,26 @@ def requeued(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
         return _queued_again(job)
     metrics = _ran(job, 0.0)  # which counts already
     return ended(job, Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics), now)
+
+
+def routed(job: Job, executor: ExecutorName, routing: Routing) -> Job:
+    """Return a job whose executor was to be chosen as it waits for this one, with its place by age.
+
+    Raises:
+        InvalidStateError: If it does not run, which is how others know that it is being looked at.
+    """
+    _demand(job, JobState.RUNNING, to="be routed")
+    return replace(_queued_again(job), executor=executor, routing=routing)
+
+
+def moved(job: Job, executor: ExecutorName) -> Job:
+    """Return a queued job that was routed as it waits for another executor.
+
+    Raises:
+        InvalidStateError: If it is not queued.
+    """
+    _demand(job, JobState.QUEUED, to="be moved")
+    return replace(job, executor=executor, long_since=None)
 
 
 def found_long(job: Job, now: datetime, *, goes_on: bool) -> Job:

@@ -200,6 +200,13 @@ class Settings(AuthSettings):
     With `aer`, `fake_torino` is a backend beside `fake_torino@aer`, and so is a snapshot called `ibm_torino`.
     """
 
+    auto: Annotated[Words, Field(min_length=1)] = ("*",)
+    """Executors among which the server chooses for jobs sent to `DEVICE@auto`, the preferred one first; `*` is all.
+
+    By default `@auto` is offered where there are several, in the order of `QRS_EXECUTORS`. Where a job would be done at
+    about the same time, the one that is named first gets it. `off` offers none.
+    """
+
     aliases: Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)] = Field(default_factory=dict)
     """Further names of backends, as in `class_device=fake_lima@aer`, separated by blanks or commas.
 

@@ -93,7 +93,12 @@ def test_a_setting_is_either_the_operators_or_the_users() -> None:
     secret = {"name": "database"}
     postgresql = {"postgresql": {"urlSecretRef": secret, "directUrlSecretRef": secret}}
     aliases = {"class_device": "fake_lima@aer"}
-    backends = {"defaultExecutor": "aer", "aliases": aliases, "snapshots": [{"configMap": "may"}]}
+    backends = {
+        "defaultExecutor": "aer",
+        "autoExecutors": ["aer"],
+        "aliases": aliases,
+        "snapshots": [{"configMap": "may"}],
+    }
     tls = {"secretName": "own", "executors": {}}
     snapshots = {"database": postgresql, "backends": backends, "tls": tls}
     rendered = {
@@ -151,6 +156,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
             "backends": {
                 "include": ["fake_*", "lab"],
                 "defaultExecutor": "aer",
+                "autoExecutors": ["warm", "aer"],
                 "aliases": {"class_device": "fake_lima@aer", "exam": "lab@aer"},
                 "snapshots": [{"configMap": "may"}],
             },
@@ -166,6 +172,7 @@ def test_the_values_are_what_the_settings_mean(monkeypatch: pytest.MonkeyPatch) 
     assert settings.anonymous is True
     assert settings.backends == ("fake_*", "lab")
     assert settings.default_executor == "aer"
+    assert settings.auto == ("warm", "aer")
     assert settings.aliases == {"class_device": "fake_lima@aer", "exam": "lab@aer"}
     assert settings.on_demand == ("keda", "woken")
     assert settings.database_url_file == Path("/etc/qiskit-runtime-server/database/url")

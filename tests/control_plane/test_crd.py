@@ -43,6 +43,8 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     },
     "names of settings begin with QRS_": {"api": {"settings": {"LANG": "C"}}},
     "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
+    "backends.autoExecutors names what is none": {"backends": {"autoExecutors": ["aer", "gpu"]}},
+    "auto stands for the choice": {"executors": [{"name": "auto", "type": "aer"}]},
     "an alias in backends.aliases stands for a backend": {"backends": {"aliases": {"exam": "fake_lima@gpu"}}},
     "aliases are made of letters": {"backends": {"aliases": {"exam@aer": "fake_lima@aer"}}},
     "some settings are the operator's": {"executors": [{**AER, "settings": {"QRS_EXECUTOR_KEY": "mine"}}]},
@@ -158,6 +160,18 @@ def test_what_is_left_out_has_the_defaults_that_the_operator_assumes(kubernetes:
 def test_a_spec_that_makes_no_sense_is_refused(refusing: KubernetesClient, message: str) -> None:
     with pytest.raises(RefusedError, match=message):
         refusing.create(server(REFUSED[message], name="laboratory-one" if message.startswith("Services") else "lab"))
+
+
+def test_backends_can_be_of_the_choice_among_executors_where_it_is_offered(kubernetes: KubernetesClient) -> None:
+    backends: dict[str, Any] = {"defaultExecutor": "auto", "aliases": {"exam": "fake_lima@auto"}}
+    two: dict[str, Any] = {"executors": [AER, {"name": "qsim"}], "backends": backends}
+    kubernetes.create(server(two))
+    kubernetes.apply(server({"executors": [AER], "backends": {**backends, "autoExecutors": ["aer"]}}))
+    for refused in ({"executors": [AER], "backends": backends}, {**two, "backends": {**backends, "autoExecutors": []}}):
+        with pytest.raises(RefusedError) as found:
+            kubernetes.create(server(refused, name="other"))
+        assert "backends.defaultExecutor is the name of none" in found.value.message
+        assert "an alias in backends.aliases" in found.value.message
 
 
 @pytest.mark.parametrize("message", REFUSED_NAMES)

@@ -51,6 +51,8 @@ def _further_names(server: RuntimeServer) -> dict[str, str]:
     backends, found = server.spec.backends, {}
     if backends.default_executor is not None:
         found["QRS_DEFAULT_EXECUTOR"] = backends.default_executor
+    if backends.auto_executors is not None:
+        found["QRS_AUTO"] = " ".join(backends.auto_executors) or "off"
     if backends.aliases:
         found["QRS_ALIASES"] = " ".join(f"{name}={target}" for name, target in backends.aliases.items())
     return found

@@ -198,6 +198,7 @@ class Backends:
 
     include: tuple[str, ...] = ("*",)
     default_executor: str | None = None
+    auto_executors: tuple[str, ...] | None = None
     aliases: Mapping[str, str] = Field(default_factory=dict)
     snapshots: tuple[Snapshot, ...] = ()
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from qiskit_runtime_server.api.metrics import QueueGauges
 from qiskit_runtime_server.api.services import Services
-from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StoreUnavailableError
 from qiskit_runtime_server.metrics import metrics_route
@@ -35,7 +36,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
             loads = await services.store.counts.load()
         except StoreUnavailableError as error:
             logger.warning("The metrics of the queue are left out, as the store cannot be read: %s", error)
-        gauges.show(services.pools, loads, datetime.now(UTC))
+        gauges.show(services.targets, loads, datetime.now(UTC))
         gauges.show_held(services.budget.held + services.answers.held)
 
     async def load(request: Request) -> Response:
@@ -45,10 +46,27 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
             loads = await services.store.counts.load()
         except StoreUnavailableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
-        executors = load_document(services.pools, loads, datetime.now(UTC))
-        return JSONResponse({"backends": len(services.catalog.names()) * len(executors), "executors": executors})
+        executors = load_document(services.pools, with_unrouted(services, loads), datetime.now(UTC))
+        backends = len(services.catalog.names()) * len(services.targets)
+        return JSONResponse({"backends": backends, "executors": executors})
 
     return Starlette(routes=[Route("/internal/load", load), metrics_route(registry, refresh)])
+
+
+def with_unrouted(services: Services, loads: Mapping[ExecutorName, Load]) -> Mapping[ExecutorName, Load]:
+    """Return the loads with what waits for a choice among executors added to one of them, so that one alone starts.
+
+    That is the preferred one of those that are up or, if none is, of those that something starts for jobs.
+    """
+    waiting = loads.get(AUTO)
+    if services.auto is None or waiting is None or not waiting.queued:
+        return loads
+    pools = services.auto.pools
+    up = [name for name, pool in pools.items() if pool.size]
+    name = next(iter([*up, *filter(services.auto.starts, pools), *pools]))
+    own = loads.get(name, Load())
+    oldest = min(filter(None, (own.oldest_queued, waiting.oldest_queued)), default=None)
+    return {**loads, name: replace(own, queued=own.queued + waiting.queued, oldest_queued=oldest)}
 
 
 def load_document(

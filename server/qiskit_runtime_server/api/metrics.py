@@ -8,7 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.metrics import SECONDS
 from qiskit_runtime_server.store.port import Load
@@ -104,8 +104,9 @@ class QueueGauges:
         self._jobs.clear()
         self._oldest.clear()
         for name, pool in pools.items():
-            self._slots.labels(name).set(pool.size)
-            self._busy.labels(name).set(pool.size - pool.idle)
+            if name != AUTO:  # whose slots are those of the others
+                self._slots.labels(name).set(pool.size)
+                self._busy.labels(name).set(pool.size - pool.idle)
             if loads is not None:
                 load = loads.get(name, Load())
                 self._jobs.labels(name, "queued").set(load.queued)

@@ -17,7 +17,7 @@ from qiskit_runtime_server.api.models.base import Crn
 from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
-from qiskit_runtime_server.backends.names import ExecutorName, MetadataName, VirtualBackend
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName, MetadataName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch.allowances import limits_now
@@ -25,6 +25,7 @@ from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import Pool
+from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.views import Views
 from qiskit_runtime_server.errors import (
     BackendNotFoundError,
@@ -45,12 +46,17 @@ _MISSING_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Everything that the routes use; made once by the composition root."""
+    """Everything that the routes use; made once by the composition root.
+
+    Attributes:
+        auto: The executors among which is chosen for jobs that leave it to the server; None if that is not offered.
+    """
 
     settings: Settings
     access_tokens: AccessTokens
     catalog: Catalog
     pools: Mapping[ExecutorName, Pool]
+    auto: AutoPool | None = None
     store: Store
     dispatcher: Dispatcher
     endings: Endings
@@ -69,12 +75,31 @@ class Services:
         Raises:
             StartupError: If one is not.
         """
-        default = self.settings.default_executor
-        said = [("QRS_DEFAULT_EXECUTOR", default), *(("QRS_ON_DEMAND", name) for name in self.settings.on_demand)]
-        offered = ", ".join(sorted(self.pools))
-        for setting, name in said:
-            if name is not None and name not in self.pools:
+        said = [("QRS_ON_DEMAND", name, self.pools) for name in self.settings.on_demand]
+        if (default := self.settings.default_executor) is not None:
+            said.insert(0, ("QRS_DEFAULT_EXECUTOR", default, self.targets))
+        for setting, name, known in said:
+            if name not in known:
+                offered = ", ".join(sorted(known))
                 raise StartupError(f"{setting}: {name!r} is none of the executors here, which are {offered}.")
+
+    @property
+    def targets(self) -> Mapping[ExecutorName, Pool]:
+        """What backends can be of: the choice among executors, if it is offered, and each of them."""
+        return self.pools if self.auto is None else {AUTO: self.auto, **self.pools}
+
+    def load_of(self, executor: ExecutorName, loads: Mapping[ExecutorName, Load]) -> Load:
+        """Return the load of one of the targets: where is chosen, what comes before a job where least does."""
+        load = loads.get(executor, Load())
+        if self.auto is None or executor != AUTO:
+            return load
+        others = [loads.get(name, Load()) for name in self.auto.pools]
+        queued = min((other.queued for other in others if not other.draining), default=0)
+        return replace(
+            load,
+            queued=load.queued + queued,
+            draining=load.draining or all(other.draining for other in others),
+        )
 
     async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
         """Cancel a job, end its run and return it as it was; errors as those of `JobStore.cancel`."""
@@ -127,14 +152,14 @@ class Services:
         So they do where an admin has paused it, or none has been up for a minute and nothing starts one for a job.
         Jobs are accepted all the same, and wait.
         """
-        away = self.pools[executor].missing_seconds > _MISSING_SECONDS and executor not in self.settings.on_demand
+        away = self.targets[executor].missing_seconds > _MISSING_SECONDS and executor not in self.settings.on_demand
         return load.draining or away
 
     def reason_to_wait(self, executor: ExecutorName, load: Load) -> str:
         """Return why jobs would wait whatever the queue; empty if they would not."""
         if load.draining:
             return _DRAINING
-        return "" if self.pools[executor].size else "No executor is up: jobs wait for one."
+        return "" if self.targets[executor].size else "No executor is up: jobs wait for one."
 
     def devices(self) -> list[MetadataName]:
         """Return the names of all devices, those with faults last."""
@@ -180,7 +205,9 @@ class Services:
     def _with_nearest(self, error: BackendNotFoundError, backend: str) -> BackendNotFoundError:
         """Return the error with the names that are nearest to what was asked for, if any are near."""
         names = [
-            str(VirtualBackend(metadata=name, executor=executor)) for executor in self.pools for name in self.devices()
+            str(VirtualBackend(metadata=name, executor=executor))
+            for executor in self.targets
+            for name in self.devices()
         ]
         names += self.aliases.names()
         near = get_close_matches(backend, names, n=3, cutoff=0.7)
@@ -191,9 +218,9 @@ class Services:
             pair = self.aliases.find(backend) or VirtualBackend.parse(backend, self.settings.default_executor)
         except BackendNotFoundError as error:
             raise self._with_nearest(error, backend) from error
-        pool = self.pools.get(pair.executor)
+        pool = self.targets.get(pair.executor)
         if pool is None:
-            offered = ", ".join(sorted(self.pools))
+            offered = ", ".join(sorted(self.targets))
             raise self._with_nearest(
                 BackendNotFoundError(f"Backend {backend!r} not found: the executors here are {offered}."), backend
             )

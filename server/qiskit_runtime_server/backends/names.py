@@ -14,6 +14,9 @@ _METADATA: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _PATTERN: Final = re.compile(rf"(?P<metadata>{_METADATA})@(?P<executor>[a-z0-9]([a-z0-9-]*[a-z0-9])?)")
 
 
+AUTO: Final = ExecutorName("auto")
+"""Stands for the one of several executors that suits a job best; jobs wait under this name until it is chosen."""
+
 # What clients put in the place of everything before the first underscore when they ask for a dry run.
 DRY_RUN: Final = "mock_"
 

@@ -148,6 +148,9 @@ def _facts(about: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[obj
     if state["reason"]:
         yield "reason", f"{state['reason']} ({state['reason_code']})" if "reason_code" in state else state["reason"]
     yield "program", f"{about['program']['id']} on {about['backend']}"
+    # Former servers do not say it.
+    if metrics.get("executor") is not None:
+        yield "executor", f"{metrics['executor']}{_routing(metrics.get('routing'))}"
     yield "account", about["account"]
     yield "created", f"{times['created']} ({since(times['created'])} ago)"
     if metrics["position_in_queue"] is not None:
@@ -167,6 +170,19 @@ def _facts(about: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[obj
         yield "session", about["session_id"]
     if about["tags"]:
         yield "tags", ", ".join(about["tags"])
+
+
+def _routing(predicted: Mapping[str, Any] | None) -> str:
+    """Return what a job would take on each executor, if one was chosen for it."""
+    if not predicted:
+        return ""
+    return f", chosen: {', '.join(f'{name} {_predicted(each)}' for name, each in predicted.items())}"
+
+
+def _predicted(each: Mapping[str, Any]) -> str:
+    if each["refusal"]:
+        return "cannot"
+    return "not known" if each["seconds"] is None else f"about {duration(each['seconds'])}"
 
 
 def progress(done: dict[str, int] | None) -> Text:

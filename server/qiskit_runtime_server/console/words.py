@@ -1,7 +1,8 @@
 """Times, durations and sizes as people read them."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 NONE: Final = "\N{EN DASH}"
 _MINUTE: Final = 60
@@ -32,3 +33,14 @@ def seconds(value: float | None) -> str:
 def number(value: float | None) -> str:
     """Return a number with four digits, as calibrations have them; a dash for none."""
     return NONE if value is None else f"{value:.4g}"
+
+
+def routing(predicted: Mapping[str, Any]) -> str:
+    """Return what a job would take on each of the executors among which one was chosen."""
+    return ", ".join(f"{name} {_predicted(each)}" for name, each in predicted.items())
+
+
+def _predicted(each: Mapping[str, Any]) -> str:
+    if each["refusal"]:
+        return "cannot run it"
+    return "for a time that is not known" if each["seconds"] is None else f"about {seconds(each['seconds'])}"

@@ -14,6 +14,9 @@ also polls, as news may be lost. What becomes of a run that does not end by itse
     requeue         the run came to nothing: its job goes back to its old place, which is written
     hand_over       the run goes on without us: that its lease is over is written, so that another dispatcher takes it
 
+Jobs whose executor is to be chosen are claimed the same way, for a slot of any executor, but only to be looked at
+(`routing.router`).
+
 Where an executor has several slots, one of them is kept for short jobs: a run that turns out to be none goes back to
 the queue if as many long ones as may are running already, and is claimed again when one of these has ended.
 """
@@ -27,7 +30,7 @@ from functools import partial
 from typing import Final
 
 from qiskit_runtime_server.backends.aliases import Aliases
-from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch import job_log
@@ -36,6 +39,8 @@ from qiskit_runtime_server.dispatch.chaos import TimedFaults
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
+from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
+from qiskit_runtime_server.dispatch.routing.router import Router
 from qiskit_runtime_server.dispatch.store_calls import insist, undone_if_cancelled
 from qiskit_runtime_server.dispatch.withdrawals import Withdrawals
 from qiskit_runtime_server.errors import JobNotFoundError, UnavailableError
@@ -51,6 +56,7 @@ _OTHERS_FIRST_SECONDS: Final = 0.1
 _RENEWALS_PER_LEASE: Final = 3
 # How soon held jobs are started after the reason is gone, as when the day turns.
 _RELEASE_SECONDS: Final = 5.0
+_REBALANCE_SECONDS: Final = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +92,7 @@ class Dispatcher:
         allowances: Say how long runs may take, and which jobs are held; by default none are.
         chaos: Says what happens to jobs on purpose; by default nothing does.
         aliases: Further names of backends; by default there are none.
+        auto: The executors among which is chosen for jobs that leave it to the server; by default there are no such.
 
     Attributes:
         withdrawals: Removes the jobs whose submission was in doubt.
@@ -104,18 +111,19 @@ class Dispatcher:
         allowances: Allowances | None = None,
         chaos: Chaos | None = None,
         aliases: Aliases | None = None,
+        auto: AutoPool | None = None,
     ) -> None:
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
-        self._pools = pools
+        self._pools: Mapping[ExecutorName, Pool] = pools if auto is None else {**pools, AUTO: auto}
         self._metrics = metrics
         self.timed_faults = TimedFaults(store)
-        self._follower = Follower(store, metrics, budget, allowances, chaos, aliases)
+        self._follower = Follower(store, metrics, budget, allowances, chaos, aliases, auto)
         self._releases = None if allowances is None else Releases(store, allowances.refusal, self.timed_faults.waits)
         self._lease = lease
         self._short_seconds = short.total_seconds()
         self._judging = KeptTasks()
-        self._news = {name: _QueueNews() for name in pools}
+        self._news = {name: _QueueNews() for name in self._pools}
         self._runs: dict[tuple[JobId, int], FollowedRun] = {}
         self._loops: list[asyncio.Task[None]] = []
 
@@ -124,6 +132,8 @@ class Dispatcher:
         steps = [partial(self._listen), partial(self._renew)]
         if self._releases is not None:
             steps.append(partial(self._release, self._releases))
+        if self._follower.router is not None:
+            steps.append(partial(self._rebalance, self._follower.router))
         for name, pool in self._pools.items():
             steps += [partial(self._dispatch, name, pool), partial(self._take_over, name, pool)]
         self._loops = [asyncio.create_task(_forever(step)) for step in steps]
@@ -178,7 +188,8 @@ class Dispatcher:
         reservation = await pool.reserve()
         known = news.count
         try:
-            claim = await self._claim(executor, reservation.holder, self._long_slots(pool))
+            long_slots = None if executor == AUTO else self._long_slots(pool)
+            claim = await self._claim(executor, reservation.holder, long_slots)
         except BaseException:
             reservation.release()
             raise
@@ -225,7 +236,7 @@ class Dispatcher:
         self._runs[run.claim.key] = run
         run.task.add_done_callback(partial(self._forget, run))
         job = run.claim.job
-        if job.long_since is not None or self._short_seconds <= 0:
+        if job.executor == AUTO or job.long_since is not None or self._short_seconds <= 0:
             return
         rest = self._short_seconds - job.seconds_so_far(datetime.now(UTC))
         timer = asyncio.get_running_loop().call_later(max(0.0, rest), self._judge, run)
@@ -257,6 +268,10 @@ class Dispatcher:
         job_log.requeued(found, self._short_seconds)
         line = "The job is no short one, and as many long jobs run as may: it goes back to its place in the queue."
         await self._follower.tell(found, line)
+
+    async def _rebalance(self, router: Router) -> None:
+        await router.rebalance()
+        await asyncio.sleep(_REBALANCE_SECONDS)
 
     async def _release(self, releases: Releases) -> None:
         await releases.look()

@@ -4,11 +4,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from qiskit_runtime_server.backends.aliases import Aliases
+from qiskit_runtime_server.backends.names import AUTO, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch import job_log
@@ -16,6 +17,8 @@ from qiskit_runtime_server.dispatch.allowances import Allowance, Allowances, Ref
 from qiskit_runtime_server.dispatch.chaos import with_faults
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation, RunLost
+from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
+from qiskit_runtime_server.dispatch.routing.router import Router, WorkerDiedInLookError
 from qiskit_runtime_server.dispatch.store_calls import insist
 from qiskit_runtime_server.errors import (
     InternalError,
@@ -87,6 +90,7 @@ class Follower:
         allowances: Say how long runs may take; without them, what each job's `max_seconds` says.
         chaos: Says what happens to jobs on purpose; by default nothing does.
         aliases: Further names of backends; by default there are none.
+        auto: The executors among which is chosen; by default nothing is.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what runs depend on
@@ -97,7 +101,10 @@ class Follower:
         allowances: Allowances | None = None,
         chaos: Chaos | None = None,
         aliases: Aliases | None = None,
+        auto: AutoPool | None = None,
     ) -> None:
+        self._auto = auto
+        self.router = None if auto is None else Router(store, auto, budget)
         self._aliases = aliases or Aliases()
         self._chaos = chaos or Chaos()
         self._allowances = allowances
@@ -107,10 +114,13 @@ class Follower:
         self._failures = FailureLog(logger)
 
     async def follow(self, run: FollowedRun) -> None:
-        """Follow `run` to its end: the job is then ended, requeued, held, or handed over."""
+        """Follow `run` to its end: the job is then ended, requeued, held, or handed over; or its executor is chosen."""
         claim = run.claim
         begin_job(claim.job.id)
         try:
+            if claim.job.executor == AUTO and self.router is not None:
+                await self.router.route(claim, run.reservation, self._plain(claim.job))
+                return
             async with aclosing(self._attached(run) if run.attached else self._started(run)) as events:
                 async for event in events:
                     await self._note(run, event)
@@ -120,6 +130,9 @@ class Follower:
             logger.warning("Job %s: %s", claim.job.id, error)
             await asyncio.sleep(_pause_seconds(claim.job.losses))
             await self.requeue(claim, RetryReason.LOST, str(error))
+        except WorkerDiedInLookError as error:
+            logger.warning("Job %s: %s", claim.job.id, error)
+            await self.requeue(claim, RetryReason.WORKER_DIED, str(error))
         except HeldError as error:
             await self._hold(claim, str(error))
         except JobNotFoundError:
@@ -163,7 +176,13 @@ class Follower:
         with self._budget.share() as share:
             await share.hold(run.claim.job.params_bytes)
             params = await insist(partial(self._store.documents.params, run.claim.job.id))
-            task = _task(run.claim.job, params, allowance, backend_name=self._plain(run.claim.job.backend))
+            task = _task(
+                run.claim.job,
+                params,
+                allowance,
+                backend_name=self._plain(run.claim.job),
+                ideal_qubits=await self._ideal_qubits(run.claim.job),
+            )
             events = run.reservation.run(task)
             del params, task
             if self._chaos.covers(run.claim.job.backend):
@@ -174,9 +193,19 @@ class Follower:
                     share.clear()
                     yield event
 
-    def _plain(self, backend: str) -> str:
-        """Return what simulators call a backend."""
-        return self._chaos.plain(self._aliases.plain(backend))
+    def _plain(self, job: Job) -> str:
+        """Return what simulators call a job's backend."""
+        name = self._chaos.plain(self._aliases.plain(job.backend))
+        if job.routing is None:
+            return name
+        pair = VirtualBackend.parse(name, AUTO)
+        return str(replace(pair, executor=job.executor))
+
+    async def _ideal_qubits(self, job: Job) -> int | None:
+        """Return how large an ideal device its client was shown that was not told the executor."""
+        if job.routing is None or self._auto is None:
+            return None
+        return (await self._auto.capabilities()).num_qubits
 
     async def _attached(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
         assert isinstance(run.reservation, LastingReservation)  # noqa: S101 - only these are attached
@@ -256,7 +285,7 @@ def _pause_seconds(losses: int) -> float:
     return backoff_seconds(losses, first=_FIRST_BACKOFF_SECONDS, most=_MAX_BACKOFF_SECONDS)
 
 
-def _task(job: Job, params: bytes, allowance: Allowance, *, backend_name: str) -> Task:
+def _task(job: Job, params: bytes, allowance: Allowance, *, backend_name: str, ideal_qubits: int | None) -> Task:
     return Task(
         job_id=job.id,
         fence=job.fence,
@@ -270,4 +299,6 @@ def _task(job: Job, params: bytes, allowance: Allowance, *, backend_name: str) -
         log_level=job.log_level or "WARNING",
         max_qubits=job.max_qubits,
         account=job.account,
+        ideal_qubits=ideal_qubits,
+        routing=job.routing,
     )

@@ -38,7 +38,7 @@ async def forecast(counts: CountStore, job: Job, *, position: int, slots: int, n
     """
     if slots == 0 or (await counts.load()).get(job.executor, Load()).draining:
         return Forecast()
-    seconds = await _mean_seconds(counts, job.executor, now)
+    seconds = await mean_seconds(counts, job.executor, now)
     start = expected_start(now, await counts.expected_ends(job.executor), slots, ahead=position - 1, seconds=seconds)
     end = None if start is None or seconds is None else start + timedelta(seconds=seconds)
     return Forecast(start=start, end=end)
@@ -60,9 +60,19 @@ def expected_start(
     if seconds is None and (ahead or None in ends):
         return None
     mean = timedelta(seconds=seconds or 0.0)
-    busy = sorted(max(timedelta(0), end - now) if end is not None else mean for end in ends)[-slots:]
+    return now + time_to_start(now, ends, slots, work=ahead * mean, unknown=mean)
+
+
+def time_to_start(
+    now: datetime, ends: Sequence[datetime | None], slots: int, *, work: timedelta, unknown: timedelta
+) -> timedelta:
+    """Return after how long a job starts that has so much `work` ahead of it; other arguments as above.
+
+    A running job of which nothing is known runs for the time `unknown`.
+    """
+    busy = sorted(max(timedelta(0), end - now) if end is not None else unknown for end in ends)[-slots:]
     free = [timedelta(0)] * (slots - len(busy)) + busy
-    return now + _level(free, ahead * mean)
+    return _level(free, work)
 
 
 def _level(steps: Sequence[timedelta], work: timedelta) -> timedelta:
@@ -76,7 +86,8 @@ def _level(steps: Sequence[timedelta], work: timedelta) -> timedelta:
     raise AssertionError("There is a slot.")
 
 
-async def _mean_seconds(counts: CountStore, executor: ExecutorName, now: datetime) -> float | None:
+async def mean_seconds(counts: CountStore, executor: ExecutorName, now: datetime) -> float | None:
+    """Return how long jobs took that ended on an executor since yesterday (UTC); None if there were none."""
     today = now.date()
     days = [day for day in await counts.usage(today - timedelta(days=1), today) if day.executor == executor]
     jobs = sum(day.jobs for day in days)

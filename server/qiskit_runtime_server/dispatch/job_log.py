@@ -40,6 +40,26 @@ def held(job: Job) -> None:
     logger.info("Job %s held: account %s, %s. %s", job.id, job.account, _what(job), job.held, extra=_fields(job))
 
 
+def routed(job: Job) -> None:
+    """Say which executor was chosen for the job, and about how long it takes on each."""
+    known = {} if job.routing is None else job.routing.predictions
+    seconds = {name: None if each.refusal else each.seconds for name, each in known.items()}
+    said = ", ".join(f"{name} {'cannot' if known[name].refusal else _about(each)}" for name, each in seconds.items())
+    logger.info(
+        "Job %s goes to %s: account %s, %s; %s.",
+        job.id,
+        job.executor,
+        job.account,
+        _what(job),
+        said or "nothing is known of how long it takes",
+        extra=_fields(job) | {"executor": job.executor, "predicted_seconds": seconds},
+    )
+
+
+def _about(seconds: float | None) -> str:
+    return "takes a time that is not known" if seconds is None else f"takes about {seconds:.2g} s"
+
+
 def requeued(job: Job, seconds: float) -> None:
     """Say that the job goes on later, as it is no short one and as many others as may are running."""
     logger.info(

@@ -2,13 +2,17 @@
 
 import inspect
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.errors import InvalidInputError, StartupError
 from qiskit_runtime_server.executors import registry
 from qiskit_runtime_server.executors.base import BaseExecutor, overrides
+from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.programs.options.options import given_wish
 from qiskit_runtime_server.programs.options.rules import METHODS
 
@@ -59,3 +63,23 @@ def ready(
     if defaults:
         made.default_wish = default
     return made
+
+
+def stand_in(capabilities: Capabilities) -> BaseExecutor | None:
+    """Return an executor that makes the offers of one with these capabilities; None if nobody says how it was made.
+
+    Raises:
+        StartupError: If such a one is not installed here, or cannot be used.
+    """
+    return None if capabilities.fitted is None else _stand_in(msgspec.msgpack.encode(capabilities))
+
+
+# As many as there may be executors; to make one takes some milliseconds.
+@lru_cache(maxsize=16)
+def _stand_in(encoded: bytes) -> BaseExecutor | None:
+    capabilities = msgspec.msgpack.decode(encoded, type=Capabilities)
+    fitted = capabilities.fitted
+    if fitted is None or not fitted.kind:
+        return None
+    made = ready(fitted.kind, fitted.options, memory_bytes=fitted.memory_bytes, threads=fitted.threads, snapshots=None)
+    return made.stand_in(capabilities)

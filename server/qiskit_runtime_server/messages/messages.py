@@ -5,8 +5,8 @@ added, with defaults; unknown ones are ignored.
 """
 
 import struct
-from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -37,12 +37,31 @@ DRAWING: Final = "drawing"
 OUTCOMES: Final = "outcomes"
 """Has a job's result, which is in place of its params, looked through; clients cannot ask for it so."""
 
+PREDICTION: Final = "prediction"
+"""Before a colon and a program's name: has it said what the job would take on some executors; not for clients."""
+
 # https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
 _NO_BYTES: Final = b"\xc4\x00"
 _BYTES: Final = struct.Struct(">BI")
 _BYTES_TYPE: Final = 0xC6
 
 MessageT = TypeVar("MessageT")
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has made its executor of, so that others can make one that says what it would take.
+
+    Attributes:
+        kind: The name of an installed executor; empty for one that was given as an object.
+        memory_bytes: What jobs may use, or None for no limit.
+        threads: How many a simulation may use.
+        options: As in `executors.ready`.
+    """
+
+    kind: str
+    memory_bytes: int | None
+    threads: int
+    options: Mapping[str, Any]
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +75,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes: What states may take, 0 if that is not known.
         compute_capability: Of a GPU, as in `9.0`.
         confinement: The kernel's features by which its workers have lost what no simulation needs; set by the server.
+        fitted: What the executor was made of; set by the server.
     """
 
     num_qubits: int
@@ -65,6 +85,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     compute_capability: str = ""
     confinement: tuple[str, ...] = ()
+    fitted: Fitted | None = None
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +98,41 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     endpoint: str
     boot_id: str
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """An executor on which a job might run.
+
+    Attributes:
+        executor: Its name.
+        asked: Whether it is the one whose worker is asked.
+    """
+
+    executor: str
+    capabilities: Capabilities
+    asked: bool = False
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a job would take on an executor.
+
+    Attributes:
+        seconds: About how long; None if that is not known.
+        refusal: Why it cannot run there; empty if it can.
+    """
+
+    seconds: float | None = None
+    refusal: str = ""
+
+
+class Routing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a choice among executors was made of.
+
+    Attributes:
+        predictions: By executor; of one that could not be asked there is none.
+    """
+
+    predictions: Mapping[str, Prediction] = {}
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
@@ -92,6 +148,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
             any that fits.
         account: Whose job it is; empty for nobody's.
         log_level: The least grave lines that the job's log is to have, as Python's logging spells it.
+        ideal_qubits: How large the ideal device is that the client was shown; None for as large as the executor has it.
+        routing: Why it runs on this executor, if that was chosen for it.
+        candidates: Whose predictions are asked for, if they are.
+        run_seconds: How long it may run once it does, if predictions are asked for.
         params: The JSON document that the client sent, as it came; the last field, see `Pieces`.
     """
 
@@ -106,6 +166,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     account: str = ""
     log_level: str = "WARNING"
     limit: str = ""
+    ideal_qubits: int | None = None
+    routing: Routing | None = None
+    candidates: tuple[Candidate, ...] = ()
+    run_seconds: float = 0.0
     params: bytes
 
 

@@ -1,13 +1,15 @@
 """The pools behind executor names: `NAME` and `NAME=SLOTS` are slots of this process, `NAME=URL` is a service."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName
 from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.remote.pool import RemotePool
+from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.settings import Settings
@@ -17,6 +19,9 @@ from qiskit_runtime_server.worker.slots import Slots
 if TYPE_CHECKING:
     from qiskit_runtime_server.executors.base import BaseExecutor
 
+
+_ALL: Final = ("*",)
+_NO_CHOICE: Final = ("off",)
 
 # One is kept for short jobs.
 _LEAST_SLOTS: Final = 2
@@ -42,7 +47,29 @@ def pools_of(
         if both := pools.keys() & slots.keys():
             raise StartupError(f"Executor {min(both)!r} is given as slots and as a service: rename one of them.")
         pools |= slots
+    if AUTO in pools:
+        raise StartupError(f"No executor can be called {AUTO!r}: that is what stands for the choice among all of them.")
     return pools
+
+
+def offers_auto(settings: Settings, executors: Collection[ExecutorName]) -> bool:
+    """Return whether clients are shown backends whose executor is chosen for each job."""
+    return settings.auto != _NO_CHOICE and (settings.auto != _ALL or len(executors) > 1)
+
+
+def auto_of(settings: Settings, pools: Mapping[ExecutorName, Pool]) -> AutoPool:
+    """Return the executors among which is chosen; all of them also for jobs of a time when a choice was offered.
+
+    Raises:
+        StartupError: If one of them is not offered.
+    """
+    if settings.auto in {_ALL, _NO_CHOICE}:
+        return AutoPool(pools, settings.on_demand)
+    for name in settings.auto:
+        if name not in pools:
+            offered = ", ".join(sorted(pools))
+            raise StartupError(f"QRS_AUTO: {name!r} is none of the executors here, which are {offered}.")
+    return AutoPool({ExecutorName(name): pools[ExecutorName(name)] for name in settings.auto}, settings.on_demand)
 
 
 def _remote_pools(settings: Settings, budget: ByteBudget) -> dict[ExecutorName, RemotePool]:

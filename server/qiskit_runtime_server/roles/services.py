@@ -18,7 +18,7 @@ from qiskit_runtime_server.api.rates import Rates
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.aliases import Aliases
 from qiskit_runtime_server.backends.catalog import Catalog
-from qiskit_runtime_server.backends.names import DRY_RUN
+from qiskit_runtime_server.backends.names import AUTO, DRY_RUN
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.chaos.faults import Faults
@@ -31,11 +31,11 @@ from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError
 from qiskit_runtime_server.roles.accounts_file import keep_accounts_file, open_token_folder
 from qiskit_runtime_server.roles.issuers import issuers_of
-from qiskit_runtime_server.roles.pools import pools_of
+from qiskit_runtime_server.roles.pools import auto_of, offers_auto, pools_of
 from qiskit_runtime_server.roles.process import is_loopback
 from qiskit_runtime_server.roles.selftest import run_selftest
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.store.port import Retention, Store
+from qiskit_runtime_server.store.port import Load, Retention, Store
 from qiskit_runtime_server.store.sqlite.database import open_sqlite
 from qiskit_runtime_server.store.sqlite.folder import KEY_NAME
 from qiskit_runtime_server.waiting import KeptTasks
@@ -64,14 +64,16 @@ async def run_services(
     for_answers = settings.max_held_bytes // _FOR_ANSWERS
     budget = ByteBudget(settings.max_held_bytes - for_answers)
     pools = pools_of(settings, executors, budget)
+    auto = auto_of(settings, pools)
+    offered = [*([AUTO] if offers_auto(settings, pools) else []), *pools]
     aliases = Aliases.read(
         settings.aliases,
         [*catalog.names(), *chaos.names(catalog.names())],
-        pools,
+        offered,
         default_executor=settings.default_executor,
         reserved_prefixes=(DRY_RUN, settings.chaos_prefix),
     )
-    metrics.expect(pools)
+    metrics.expect(offered)
     store = await _open_store(settings)
     metrics.count_ends(store.signals)
     store.signals.on_end(job_log.ended)
@@ -91,6 +93,7 @@ async def run_services(
             short=settings.short_job,
             chaos=chaos,
             aliases=aliases,
+            auto=auto if AUTO in offered or await _is_left(store) else None,
             allowances=Allowances(directory, store, settings.max_seconds, lambda: datetime.now(UTC)),
         )
         dispatcher.start()
@@ -107,6 +110,7 @@ async def run_services(
             issuers=issuers,
             catalog=catalog,
             pools=pools,
+            auto=auto if AUTO in offered else None,
             store=store,
             dispatcher=dispatcher,
             endings=endings,
@@ -130,6 +134,12 @@ async def run_services(
             await pool.stop()
         await store.close()
         await issuers.close()
+
+
+async def _is_left(store: Store) -> bool:
+    """Return whether jobs wait for the choice of an executor, from a time when that was offered."""
+    load = (await store.counts.load()).get(AUTO, Load())
+    return bool(load.queued or load.running)
 
 
 def _catalog(settings: Settings) -> Catalog:

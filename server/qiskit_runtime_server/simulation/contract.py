@@ -143,6 +143,13 @@ class Simulator:
         """
         return self
 
+    def stand_in(self, capabilities: Capabilities) -> Self:  # noqa: ARG002 - for those with a device
+        """Return an executor that makes the offers of one like this elsewhere, which has these capabilities.
+
+        It need not be able to run anything. Here it is the executor itself.
+        """
+        return self
+
     def capabilities(self) -> Capabilities:
         """Return what fits into this executor; cheap, and constant for a process.
 

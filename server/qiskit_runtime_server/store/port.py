@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, RetryReason, Session, SessionId
-from qiskit_runtime_server.messages.messages import Holder, Progress
+from qiskit_runtime_server.messages.messages import Holder, Progress, Routing
 from qiskit_runtime_server.store.overviews import Overviews
 
 COUNTED_JOBS: Final = 500
@@ -162,6 +162,21 @@ class Load:
     def waiting_seconds(self, now: datetime) -> float:
         """Return how long the oldest queued job has waited; 0 if none is queued."""
         return 0.0 if self.oldest_queued is None else max(0.0, (now - self.oldest_queued).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuedTime:
+    """What is known of how long the jobs take that wait for an executor.
+
+    Attributes:
+        jobs: The oldest of them, at most `COUNTED_JOBS`.
+        predicted: Of how many a time is predicted.
+        seconds: These times together.
+    """
+
+    jobs: int
+    predicted: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +330,22 @@ class QueueStore(Protocol):
             The job as it is now, or None if the claim no longer held.
         """
 
+    async def route(self, claim: Claim, executor: ExecutorName, routing: Routing) -> Job | None:
+        """Put a claimed job whose executor was to be chosen into the queue of this one, as `jobs.routed` says.
+
+        Its account's weight and limit of running jobs hold there, too.
+
+        Returns:
+            The job as it is now, or None if the claim no longer held.
+        """
+
+    async def move(self, job: Job, executor: ExecutorName) -> Job | None:
+        """Put a job that was routed, and waits on `job.executor`, into the queue of another executor.
+
+        Returns:
+            The job as it is now, or None if it did not wait there any more, or is held.
+        """
+
     async def found_long(self, claim: Claim, *, long_slots: int) -> Job | None:
         """Note that a running job is no short one; return it to its old place if `long_slots` others run already.
 
@@ -414,6 +445,12 @@ class CountStore(Protocol):
 
     async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
         """Return when each job that runs there is about to end, as `Job.expected_end`."""
+
+    async def queued_time(self, executor: ExecutorName) -> QueuedTime:
+        """Return how long the jobs take that wait there."""
+
+    async def routed(self, executor: ExecutorName, *, limit: int) -> Sequence[Job]:
+        """Return jobs that wait on an executor that was chosen for them and are not held, the youngest first."""
 
     async def seconds_used(self, account: AccountId) -> float:
         """Return the slot time that the account's jobs have taken, deleted jobs included."""

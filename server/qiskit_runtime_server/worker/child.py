@@ -34,6 +34,7 @@ from qiskit_runtime_server.messages.messages import (
     Completed,
     Event,
     Failed,
+    Fitted,
     Log,
     Metrics,
     Pieces,
@@ -111,7 +112,8 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     gc.freeze()
     confinement += ["seccomp"] * (spec.confined and confine_calls())
     try:
-        _send(connection, Ready(capabilities=replace(capabilities, confinement=tuple(confinement))))
+        told = replace(capabilities, confinement=tuple(confinement), fitted=_fitted(spec))
+        _send(connection, Ready(capabilities=told))
     except ConnectionError:
         return  # nobody waits for it any more
     tasks = msgspec.msgpack.Decoder(Task)
@@ -150,6 +152,11 @@ def _executor(spec: WorkerSpec) -> "BaseExecutor":
     )
     executor.time_limit = _time_limit
     return executor
+
+
+def _fitted(spec: WorkerSpec) -> Fitted:
+    kind = spec.executor if isinstance(spec.executor, str) else ""
+    return Fitted(kind=kind, memory_bytes=spec.memory_bytes, threads=spec.threads, options=spec.options)
 
 
 class _Estimates:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -12,13 +13,24 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives import PrimitiveResult
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.backends.names import is_dry_run, metadata_of
+from qiskit_runtime_server.backends.names import VirtualBackend, is_dry_run, metadata_of
 from qiskit_runtime_server.errors import BackendNotFoundError, CalibrationMissingError, InvalidInputError
 from qiskit_runtime_server.executors.base import BaseExecutor, replaces
-from qiskit_runtime_server.messages.messages import DRAWING, OUTCOMES, SELF_TEST, Completed, Metrics, Progress, Task
+from qiskit_runtime_server.messages.messages import (
+    DRAWING,
+    OUTCOMES,
+    PREDICTION,
+    SELF_TEST,
+    Completed,
+    Metrics,
+    Progress,
+    Routing,
+    Task,
+)
 from qiskit_runtime_server.messages.programs import ProgramName
 from qiskit_runtime_server.programs import calibrate, estimator, executor_program, noise_learner, sampler
 from qiskit_runtime_server.programs.device.dry_run import DryRun
+from qiskit_runtime_server.programs.device.predictor import Predictor
 from qiskit_runtime_server.programs.device.progress import ProgressMeter
 from qiskit_runtime_server.programs.device.shots import Journal, ShotSource, SimulatedShots
 from qiskit_runtime_server.programs.device.size import check_size
@@ -38,6 +50,7 @@ from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.programs.wire.results import encode_result
 from qiskit_runtime_server.simulation.contract import Simulator
 from qiskit_runtime_server.worker import selftest, views
+from qiskit_runtime_server.worker.predictions import predictions
 
 
 def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
@@ -75,14 +88,20 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
     view = _view(task)
     if view is not None:
         return Completed(metrics=Metrics(), result=view)
-    program = _PROGRAMS.get(task.program_id)
+    kind, _, asked_for = task.program_id.partition(":")
+    program = _PROGRAMS.get(asked_for if kind == PREDICTION else task.program_id)
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
+    if kind == PREDICTION:
+        found = predictions(task, executor, partial(_predicted, program, task, decoded))
+        return Completed(metrics=Metrics(), result=found)
     journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds, expect)
     simulated = not is_dry_run(task.backend_name)
     source: ShotSource = (
-        SimulatedShots(executor, journal, ProgressMeter(tell)) if simulated else DryRun(executor, journal)
+        SimulatedShots(executor, journal, ProgressMeter(tell), ideal_qubits=task.ideal_qubits)
+        if simulated
+        else DryRun(executor, journal, ideal_qubits=task.ideal_qubits)
     )
     job = _Job(
         task=task,
@@ -116,6 +135,30 @@ def _view(task: Task) -> bytes | None:
 
 def _silently(_line: str) -> None:
     """Drop what is less than an error."""
+
+
+def _predicted(
+    program: "Callable[[_Job], _Outcome]",
+    task: Task,
+    decoded: Callable[[], None],
+    executor: BaseExecutor,
+    source: Predictor,
+) -> bool:
+    """Run a job up to where its predictor knows enough; return whether it asks for shots at all."""
+    if isinstance(program, _Primitive) and replaces(executor, program.method):
+        return False
+    program(
+        _Job(
+            task=task,
+            executor=executor,
+            source=source,
+            simulated=False,
+            log=_silently,
+            announce=_silently,
+            decoded=decoded,
+        )
+    )
+    return True
 
 
 def check_calibration(task: Task, executor: Simulator) -> None:
@@ -209,6 +252,8 @@ class _Primitive:
             result = getattr(job.executor, self.method)(pubs, options, job.task.backend_name)
         else:
             result = self._run(job, pubs, self.options(params.options, job.task.seed))
+        if job.task.routing is not None and isinstance(result, PrimitiveResult):
+            result.metadata["routing"] = _routing(job.task.backend_name, job.task.routing)
         return _Outcome(
             document=encode_plain(result) if params.plain else encode_result(result, params.qpy_version),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
@@ -230,6 +275,12 @@ class _Primitive:
         runs, count = sum(map(self.runs, pubs)), len(pubs)
         varied = f"; each is varied or repeated by {methods.names()}" if methods.names() else ""
         return f"Runs {runs} circuit{'s' * (runs != 1)} of {count} pub{'s' * (count != 1)}{varied}."
+
+
+def _routing(backend_name: str, routing: Routing) -> dict[str, object]:
+    """Return what a result says of where it was made, and why there."""
+    known = {name: each.seconds for name, each in routing.predictions.items() if not each.refusal}
+    return {"executor": VirtualBackend.parse(backend_name).executor, "predicted_seconds": known}
 
 
 def _loses_relaxation(model: NoiseModel | None, circuits: Iterable[QuantumCircuit]) -> bool:

@@ -234,6 +234,7 @@ _rest = st.fixed_dictionaries(
         "backends": st.fixed_dictionaries(
             {},
             optional={
+                "autoExecutors": st.just([]),
                 "include": st.lists(st.sampled_from(["fake_*", "*", "lab"]), min_size=1, max_size=2, unique=True),
                 "snapshots": st.lists(
                     st.fixed_dictionaries({"configMap": _names}), max_size=2, unique_by=lambda item: item["configMap"]

@@ -114,6 +114,15 @@ class RunProgress(Answer):
     """As far as that is known before variants are drawn."""
 
 
+class Predicted(Answer):
+    """What a job would take on an executor."""
+
+    seconds: float | None
+    """About how long; null if that is not known."""
+    refusal: str | None
+    """Why it cannot run there; null if it can."""
+
+
 class JobMetrics(Answer):
     """What a job took, or is about to."""
 
@@ -132,6 +141,10 @@ class JobMetrics(Answer):
     they are; null if too little is known."""
     estimated_completion_time: Time | None
     """About when it ends: for a running job by its speed so far, before that by its plan; null as above."""
+    executor: str | None
+    """Where it waits, runs or has run; null while that is to be chosen."""
+    routing: dict[str, Predicted] | None
+    """What it would take on each executor, as it was when one was chosen; null if its backend names the executor."""
     position_in_queue: int | None
     """Counts older queued jobs of the executor, and the job; null unless it is queued."""
 

@@ -52,8 +52,8 @@ async def list_backends(
     """List all virtual backends, also those for dry runs on demand; clients before 2025-01-01 get names only."""
     loads = await services.store.counts.load()
     devices = []
-    for executor, pool in services.pools.items():
-        load = loads.get(executor, Load())
+    for executor, pool in services.targets.items():
+        load = services.load_of(executor, loads)
         state = BackendState(
             name="paused" if services.is_paused(executor, load) else "online",
             reason=services.reason_to_wait(executor, load) or "available",
@@ -112,7 +112,7 @@ async def status(name: PathName, caller: Caller, services: TheServices) -> Backe
     """Return whether the backend takes jobs, and how many are queued for its executor."""
     services.chaos.check_request(caller.id, name, (), "status")
     pair, outline = await services.outline(name)
-    load = (await services.store.counts.load()).get(pair.executor, Load())
+    load = services.load_of(pair.executor, await services.store.counts.load())
     return BackendStatus(
         backend_name=name,
         backend_version=outline.backend_version,

@@ -168,5 +168,5 @@ def _today() -> Period:
 
 
 def _backends(services: Services) -> list[str]:
-    pairs = product(services.pools, services.catalog.names())
+    pairs = product(services.targets, services.catalog.names())
     return [str(VirtualBackend(metadata=name, executor=executor)) for executor, name in pairs]

@@ -23,7 +23,7 @@ from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheRoom, TheServices
 from qiskit_runtime_server.api.traces import traced_as_job
-from qiskit_runtime_server.backends.names import dry_run_name
+from qiskit_runtime_server.backends.names import AUTO, dry_run_name
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.forecast import Forecast, forecast
 from qiskit_runtime_server.errors import (
@@ -35,6 +35,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode, name_of
 from qiskit_runtime_server.log.trace import current_trace
+from qiskit_runtime_server.messages.messages import Prediction
 from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
 
@@ -250,7 +251,7 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
     return models.JobMetrics(
         timestamps=models.Timestamps(
             created=job.created.isoformat(),
-            running=bodies.timestamp(job.started),
+            running=None if job.is_looked_at else bodies.timestamp(job.started),
             finished=bodies.timestamp(job.finished),
         ),
         usage=models.FinalUsage(**_seconds(job), status="final" if job.state.terminal else "pending"),
@@ -261,8 +262,14 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
         progress=None if running is None else models.RunProgress(done=running.done, total=running.total),
         estimated_start_time=bodies.timestamp(expected.start),
         estimated_completion_time=bodies.timestamp(expected.end),
+        executor=None if job.executor == AUTO else job.executor,
+        routing=None if job.routing is None else {name: _predicted(it) for name, it in job.routing.predictions.items()},
         position_in_queue=position,
     )
+
+
+def _predicted(prediction: Prediction) -> models.Predicted:
+    return models.Predicted(seconds=prediction.seconds, refusal=prediction.refusal or None)
 
 
 @router.get("/{job_id}/logs", response_class=Response, responses={200: TEXT})
@@ -416,16 +423,17 @@ async def _check_session(submission: Submission, caller: Identity, services: Ser
 def view_of(job: Job) -> models.JobWithParams:
     """Return a job as clients see it, without its params."""
     code = {} if job.reason_code is None else {"reason_code": job.reason_code}
+    status = JobState.QUEUED if job.is_looked_at else job.state
     return models.JobWithParams(
         id=job.id,
         account=name_of(job.account),
         user_id=job.account,
         instance=job.instance,
         backend=job.backend,
-        status=job.state,
-        state=models.StateOfJob(status=job.state, reason=job.reason or job.held or "", **code),
+        status=status,
+        state=models.StateOfJob(status=status, reason=job.reason or job.held or "", **code),
         created=job.created.isoformat(),
-        started=bodies.timestamp(job.started),
+        started=None if job.is_looked_at else bodies.timestamp(job.started),
         seconds=job.seconds_so_far(datetime.now(UTC)),
         program=models.Program(id=job.program_id),
         tags=list(job.tags),

@@ -43,7 +43,7 @@ async def _view(services: Services, job: Job, view: str, kind: DocumentKind) -> 
         raise NotAllowedError(f"Job {job.id} is private: its params are not shown, and its result is read once.")
     if (known := services.views.known(job, view)) is not None:
         return known
-    pool = services.pools.get(job.executor)
+    pool = services.targets.get(job.executor)
     if pool is None:
         raise NotFoundError(f"Executor {job.executor!r}, which has run the job, is not here any more.")
     with services.budget.share(job.account) as share:

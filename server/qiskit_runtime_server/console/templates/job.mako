@@ -20,6 +20,9 @@ ${metrics["progress"]["done"]} of about ${metrics["progress"]["total"]} circuits
 <dl class="facts">
 <div><dt>Program</dt><dd>${job["program"]["id"]}</dd></div>
 <div><dt>Backend</dt><dd><a href="${page.url('devices', job['backend'])}">${job["backend"]}</a></dd></div>
+% if metrics["executor"]:
+<div><dt>Executor</dt><dd>${metrics["executor"]}${", chosen: " + words.routing(metrics["routing"]) if metrics["routing"] else ""}</dd></div>
+% endif
 <div><dt>Account</dt><dd>${job["account"]}</dd></div>
 <div><dt>Created</dt><dd>${words.moment(job["created"])}</dd></div>
 <div><dt>Started</dt><dd>${words.moment(job["started"])}</dd></div>

@@ -4,6 +4,7 @@ from copy import copy
 from typing import Any, Self
 
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, ExpectationTask, SampleTask
+from qiskit_runtime_server.executors.custatevec.described_states import DescribedStates
 from qiskit_runtime_server.executors.custatevec.options import Options
 from qiskit_runtime_server.messages.messages import Capabilities
 from qiskit_runtime_server.simulation.contract import Offer
@@ -32,6 +33,12 @@ class CuStateVecExecutor(BaseExecutor):
         """Return an executor that takes no more of the host's memory for states than a slot has."""
         other = copy(self)
         other._host_bytes = memory_bytes
+        return other
+
+    def stand_in(self, capabilities: Capabilities) -> Self:
+        """Return an executor that makes offers as if there were a device with these capabilities."""
+        other = copy(self)
+        other._given = DescribedStates(capabilities)
         return other
 
     def capabilities(self) -> Capabilities:

@@ -32,18 +32,23 @@ class DryRun:
 
     Attributes:
         catalog: As in `ShotSource`.
-        ideal_qubits: As many as fit into the simulator that the job would run on.
+        ideal_qubits: As in `ShotSource`.
         default_wish: That of the simulator.
         seconds: What a device would have needed so far: for each shot its circuit and the delay before the next one.
     """
 
-    def __init__(self, simulator: Simulator, journal: Journal | None = None) -> None:
-        """Stand in for `simulator`, and tell `journal` how it would run circuits."""
+    def __init__(
+        self, simulator: Simulator, journal: Journal | None = None, *, ideal_qubits: int | None = None
+    ) -> None:
+        """Stand in for `simulator`, and tell `journal` how it would run circuits; `ideal_qubits` is how large is ideal.
+
+        By default an ideal device is as large as fits into the simulator.
+        """
         self._simulator = simulator
         self._journal = journal or Journal()
         self.catalog = simulator.catalog
         self.default_wish = simulator.default_wish
-        self.ideal_qubits = simulator.capabilities().num_qubits
+        self.ideal_qubits = ideal_qubits or simulator.capabilities().num_qubits
         self.seconds = 0.0
 
     def plan_circuits(self, number: int) -> None:
@@ -90,10 +95,7 @@ class DryRun:
         # Infinity is no number in JSON.
         pass_seconds = min(duration + pause, sys.float_info.max)
         self.seconds = min(self.seconds + number * shots * pass_seconds, sys.float_info.max)
-        size = (shots, circuit.num_clbits)
-        row_seeds = seeds.coins.rows(slice(first, first + number)).tolist()
-        drawn = [np.random.default_rng(seed).integers(2, size=size, dtype=np.bool_) for seed in row_seeds]
-        return np.array(drawn, dtype=np.bool_).reshape(number, *size)
+        return coins(seeds, slice(first, first + number), shots, circuit.num_clbits)
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:
         """Put bits into `result` of which few are wrong: fair coins tell of no layer at all."""
@@ -101,6 +103,14 @@ class DryRun:
         for item in result:
             for name in [name for name in item if f"{TWIRLING_PREFIX}{name}" in item]:
                 item[name] = (rng.random(item[name].shape) < _FLIP_RATE) ^ item[f"{TWIRLING_PREFIX}{name}"]
+
+
+def coins(seeds: SeedPath, rows: slice, shots: int, num_clbits: int) -> BitTensor:
+    """Return fair coins for some rows, shape ``(rows, shots, num_clbits)``."""
+    size = (shots, num_clbits)
+    row_seeds = seeds.coins.rows(rows).tolist()
+    drawn = [np.random.default_rng(seed).integers(2, size=size, dtype=np.bool_) for seed in row_seeds]
+    return np.array(drawn, dtype=np.bool_).reshape(len(row_seeds), *size)
 
 
 def _rep_delay(configuration: Mapping[str, object]) -> float:

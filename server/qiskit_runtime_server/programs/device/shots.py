@@ -169,9 +169,22 @@ class SimulatedShots:
     """
 
     def __init__(
-        self, simulator: Simulator, journal: Journal | None = None, progress: ProgressMeter | None = None
+        self,
+        simulator: Simulator,
+        journal: Journal | None = None,
+        progress: ProgressMeter | None = None,
+        *,
+        ideal_qubits: int | None = None,
     ) -> None:
-        """Take shots with a simulator, and tell `journal` how, and `progress` how far it has come."""
+        """Take shots with a simulator.
+
+        Args:
+            simulator: Takes them.
+            journal: Told how.
+            progress: Told how far it has come.
+            ideal_qubits: How large an ideal device is; by default as large as fits into the simulator.
+        """
+        self._ideal_qubits = ideal_qubits
         self._journal = journal or Journal()
         self._progress = progress or ProgressMeter()
         self.catalog = simulator.catalog
@@ -181,8 +194,8 @@ class SimulatedShots:
 
     @property
     def ideal_qubits(self) -> int:
-        """As many as fit into the simulator."""
-        return self._simulator.capabilities().num_qubits
+        """As many as fit into the simulator, if nothing else was said."""
+        return self._ideal_qubits or self._simulator.capabilities().num_qubits
 
     @property
     def seconds(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
+from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError, MalformedRequestError, SessionNotFoundError
 from qiskit_runtime_server.jobs import (
@@ -24,6 +25,7 @@ from qiskit_runtime_server.store.overviews import KeptText
 from qiskit_runtime_server.store.port import (
     DocumentKind,
     Ended,
+    Queued,
     UsageDay,
 )
 
@@ -130,6 +132,18 @@ class State:
         self.count(job, lambda counts: fair_share.stopped(counts, job, now, queued_again=True))
         if seconds > 0:
             self.charge(job, seconds, now, jobs=0)
+
+    def move(self, kept: Kept, job: Job, now: datetime) -> None:
+        """Keep a job as it waits for another executor, and tell of it."""
+        before, kept.job = kept.job, job
+        counts = self.counts[before.executor][before.account]
+        limits = AccountLimits(weight=counts.weight, running=counts.max_running)
+        if before.state is JobState.RUNNING:
+            self.count(before, lambda counts: fair_share.stopped(counts, before, now, queued_again=False))
+        else:
+            self.count(before, lambda counts: fair_share.left(counts, before))
+        self.count(job, lambda counts: fair_share.arrived(counts, job, limits, now))
+        self.hub.announce(Queued(executor=job.executor))
 
     def count(self, job: Job, change: Callable[[Counts], Counts]) -> None:
         """Change the counts of the job's account on its executor."""

@@ -27,12 +27,14 @@ from qiskit_runtime_server.jobs import (
     ended,
     found_long,
     held_back,
+    moved,
     released,
     requeued,
+    routed,
     started,
     taken_over,
 )
-from qiskit_runtime_server.messages.messages import Holder, Progress
+from qiskit_runtime_server.messages.messages import Holder, Progress, Routing
 from qiskit_runtime_server.store import fair_share
 from qiskit_runtime_server.store.fair_share import age
 from qiskit_runtime_server.store.memory.archive import MemoryArchive
@@ -41,6 +43,7 @@ from qiskit_runtime_server.store.memory.state import Kept, Part, State, refuse_s
 from qiskit_runtime_server.store.overviews import Overviews
 from qiskit_runtime_server.store.port import (
     BY_OWNER,
+    COUNTED_JOBS,
     UNUSED_FOR,
     Archive,
     Claim,
@@ -53,6 +56,7 @@ from qiskit_runtime_server.store.port import (
     JobStore,
     Load,
     Queued,
+    QueuedTime,
     QueueStore,
     SessionStore,
     Signals,
@@ -230,6 +234,22 @@ class MemoryQueue(Part):
             self._state.hub.announce(Queued(executor=job.executor))
         return job
 
+    async def route(self, claim: Claim, executor: ExecutorName, routing: Routing) -> Job | None:
+        """See `QueueStore.route`."""
+        kept, now = self._state.held(*claim.key), self._state.now()
+        if kept is None:
+            return None
+        self._state.move(kept, routed(kept.job, executor, routing), now)
+        return kept.job
+
+    async def move(self, job: Job, executor: ExecutorName) -> Job | None:
+        """See `QueueStore.move`."""
+        kept = self._state.jobs.get(job.id)
+        if kept is None or kept not in self._state.waiting(job.executor) or kept.job.routing is None:
+            return None
+        self._state.move(kept, moved(kept.job, executor), self._state.now())
+        return kept.job
+
     async def found_long(self, claim: Claim, *, long_slots: int) -> Job | None:
         """See `QueueStore.found_long`."""
         kept, now = self._state.held(*claim.key), self._state.now()
@@ -329,6 +349,17 @@ class MemoryCounts(Part):
     async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
         """See `CountStore.expected_ends`."""
         return [kept.job.expected_end() for kept in self._state.in_state(JobState.RUNNING, executor)]
+
+    async def queued_time(self, executor: ExecutorName) -> QueuedTime:
+        """See `CountStore.queued_time`."""
+        queued = self._state.waiting(executor)[:COUNTED_JOBS]
+        known = [seconds for kept in queued if (seconds := kept.job.predicted_seconds) is not None]
+        return QueuedTime(jobs=len(queued), predicted=len(known), seconds=sum(known))
+
+    async def routed(self, executor: ExecutorName, *, limit: int) -> Sequence[Job]:
+        """See `CountStore.routed`."""
+        jobs = (kept.job for kept in self._state.waiting(executor)[::-1])
+        return [job for job in jobs if job.routing is not None][:limit]
 
     async def seconds_used(self, account: AccountId) -> float:
         """See `CountStore.seconds_used`."""

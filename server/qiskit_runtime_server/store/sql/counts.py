@@ -10,11 +10,20 @@ from sqlalchemy import Connection, Integer, bindparam, func, select, tuple_
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
-from qiskit_runtime_server.store.port import COUNTED_JOBS, Load, UsageDay
+from qiskit_runtime_server.store.port import COUNTED_JOBS, Load, QueuedTime, UsageDay
 from qiskit_runtime_server.store.sql.accounting import USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of
-from qiskit_runtime_server.store.sql.schema import IS_HELD, IS_RUNNING, IS_WAITING, counts, executors, jobs, usage_days
+from qiskit_runtime_server.store.sql.schema import (
+    IS_HELD,
+    IS_ROUTED,
+    IS_RUNNING,
+    IS_WAITING,
+    counts,
+    executors,
+    jobs,
+    usage_days,
+)
 
 _OLDEST_QUEUED: Final = (
     select(func.min(jobs.c.created)).where(IS_WAITING, jobs.c.executor == counts.c.executor).scalar_subquery()
@@ -46,6 +55,28 @@ _OLDER: Final = select(func.count(), func.max(_OLDEST.c.created))
 
 _YOUNGER: Final = select(func.count(), func.min(_YOUNGEST.c.created))
 """How many of its youngest are younger, and when the first was made. Index `jobs_waiting`."""
+
+_PREDICTED_THERE: Final = (
+    select(jobs.c.predicted_seconds)
+    .where(IS_WAITING, jobs.c.executor == bindparam("at_executor"))
+    .order_by(jobs.c.created, jobs.c.id)
+    .limit(COUNTED_JOBS)
+    .subquery()
+)
+_QUEUED_TIME: Final = select(
+    func.count(),
+    func.count(_PREDICTED_THERE.c.predicted_seconds),
+    func.coalesce(func.sum(_PREDICTED_THERE.c.predicted_seconds), 0.0),
+)
+"""How many of an executor's oldest waiting jobs there are, and what is predicted of them. Index `jobs_waiting`."""
+
+_ROUTED: Final = (
+    select(*JOB_COLUMNS)
+    .where(IS_ROUTED, jobs.c.executor == bindparam("at_executor"))
+    .order_by(jobs.c.created.desc(), jobs.c.id.desc())
+    .limit(bindparam("at_most", type_=Integer()))
+)
+"""The youngest jobs that wait on an executor that was chosen for them. Index `jobs_routed`."""
 
 _QUEUED: Final = select(func.coalesce(func.sum(counts.c.queued), 0)).where(
     counts.c.executor == bindparam("at_executor")
@@ -93,6 +124,20 @@ class SqlCounts(SqlPart):
         which = {"at_executor": executor}
         rows = await self._database.read(lambda connection: connection.execute(_RUNNING, which).mappings().all())
         return [job_of(row).expected_end() for row in rows]
+
+    @uninterrupted
+    async def queued_time(self, executor: ExecutorName) -> QueuedTime:
+        """See `CountStore.queued_time`."""
+        which = {"at_executor": executor}
+        row = await self._database.read(lambda connection: connection.execute(_QUEUED_TIME, which).one())
+        return QueuedTime(jobs=row[0], predicted=row[1], seconds=row[2])
+
+    @uninterrupted
+    async def routed(self, executor: ExecutorName, *, limit: int) -> Sequence[Job]:
+        """See `CountStore.routed`."""
+        which = {"at_executor": executor, "at_most": limit}
+        rows = await self._database.read(lambda connection: connection.execute(_ROUTED, which).mappings().all())
+        return [job_of(row) for row in rows]
 
     @uninterrupted
     async def seconds_used(self, account: AccountId) -> float:

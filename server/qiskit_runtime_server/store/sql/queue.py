@@ -15,7 +15,7 @@ The queue is the rows of `jobs` that are Queued; any number of dispatchers, in a
 - `finish` writes result, state and counts together, so a job has ended with its result, or not at all.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,10 +32,12 @@ from qiskit_runtime_server.jobs import (
     ended,
     found_long,
     held_back,
+    moved,
     requeued,
+    routed,
     taken_over,
 )
-from qiskit_runtime_server.messages.messages import Holder, Progress
+from qiskit_runtime_server.messages.messages import Holder, Progress, Routing
 from qiskit_runtime_server.store.port import Claim, DocumentKind, HeldJobs, Queued
 from qiskit_runtime_server.store.sql import transitions
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
@@ -47,6 +49,7 @@ from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, first, holder_of, 
 from qiskit_runtime_server.store.sql.schema import (
     CLOCK,
     IS_HELD,
+    IS_ROUTED,
     IS_RUNNING,
     executors,
     jobs,
@@ -108,6 +111,13 @@ _HELD: Final = (
     .with_for_update()
 )
 """The running job of a claim that still holds, and the time. Primary key of `jobs`."""
+
+_ROUTED: Final = (
+    select(*JOB_COLUMNS, CLOCK.label("now"))
+    .where(jobs.c.id == bindparam("of_job"), jobs.c.executor == bindparam("at_executor"), IS_ROUTED)
+    .with_for_update()
+)
+"""A job that still waits on an executor that was chosen for it, and the time. Primary key of `jobs`."""
 
 _ENDED: Final = select(*JOB_COLUMNS).where(
     jobs.c.id == bindparam("of_job"),
@@ -215,6 +225,39 @@ class SqlQueue(SqlPart):
         return job
 
     @uninterrupted
+    async def route(self, claim: Claim, executor: ExecutorName, routing: Routing) -> Job | None:
+        """See `QueueStore.route`."""
+
+        def put(connection: Connection) -> Job | None:
+            held = first(connection, _HELD, of_job=claim.job.id, under_fence=claim.job.fence)
+            if held is None:
+                return None
+            before = job_of(held)
+            return _moved(connection, before, routed(before, executor, routing), held["now"])
+
+        return await self._queued(put)
+
+    @uninterrupted
+    async def move(self, job: Job, executor: ExecutorName) -> Job | None:
+        """See `QueueStore.move`."""
+
+        def put(connection: Connection) -> Job | None:
+            row = first(connection, _ROUTED, of_job=job.id, at_executor=job.executor)
+            if row is None:
+                return None
+            before = job_of(row)
+            return _moved(connection, before, moved(before, executor), row["now"])
+
+        return await self._queued(put)
+
+    async def _queued(self, put: Callable[[Connection], Job | None]) -> Job | None:
+        """Put a job into a queue, and tell of it."""
+        job = await self._database.change(put)
+        if job is not None:
+            self._database.announce(Queued(executor=job.executor))
+        return job
+
+    @uninterrupted
     async def found_long(self, claim: Claim, *, long_slots: int) -> Job | None:
         """See `QueueStore.found_long`."""
 
@@ -293,6 +336,11 @@ class SqlQueue(SqlPart):
         await self._database.change(mark)
         if not draining:
             self._database.announce(Queued(executor=executor))
+
+
+def _moved(connection: Connection, before: Job, after: Job, now: datetime) -> Job:
+    transitions.move(connection, before, after, now)
+    return after
 
 
 def _put_back(connection: Connection, held: Job, why: RetryReason, reason: str, now: datetime) -> Job:

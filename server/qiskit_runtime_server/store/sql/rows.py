@@ -8,17 +8,20 @@ from sqlalchemy import Connection, RowMapping, Select
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Session, SessionId, SessionMode, SessionState
-from qiskit_runtime_server.messages.messages import Holder, Metrics, Progress
+from qiskit_runtime_server.messages.messages import Holder, Metrics, Progress, Routing
 from qiskit_runtime_server.store.sql.schema import jobs
 
 JOB_COLUMNS: Final = tuple(
-    column for column in jobs.c if column.name not in {"lease_until", "endpoint", "boot_id", "stored_bytes"}
+    column
+    for column in jobs.c
+    if column.name not in {"lease_until", "endpoint", "boot_id", "stored_bytes", "predicted_seconds"}
 )
 
 _CHANGES: Final = msgspec.json.Decoder(tuple[tuple[SessionState, datetime], ...])
 _TAGS: Final = msgspec.json.Decoder(tuple[str, ...])
 _METRICS: Final = msgspec.json.Decoder(Metrics)
 _PROGRESS: Final = msgspec.json.Decoder(Progress)
+_ROUTING: Final = msgspec.json.Decoder(Routing)
 
 
 def first(connection: Connection, statement: Select[Any], **values: object) -> RowMapping | None:
@@ -64,6 +67,15 @@ def job_row(job: Job) -> dict[str, Any]:
         "long_since": job.long_since,
         "held": job.held,
         "progress": None if job.progress is None else json_text(job.progress),
+        **routing_row(job),
+    }
+
+
+def routing_row(job: Job) -> dict[str, Any]:
+    """Return the columns that say why a job is on its executor."""
+    return {
+        "routing": None if job.routing is None else json_text(job.routing),
+        "predicted_seconds": job.predicted_seconds,
     }
 
 
@@ -100,6 +112,7 @@ def job_of(row: RowMapping) -> Job:
         long_since=row["long_since"],
         held=row["held"],
         progress=None if row["progress"] is None else _PROGRESS.decode(row["progress"]),
+        routing=None if row["routing"] is None else _ROUTING.decode(row["routing"]),
     )
 
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,6 +132,8 @@ jobs = Table(
     Column("long_since", UtcDateTime, comment="Null while it counts as a short job"),
     Column("held", Text, comment="Why it is not started; null if it is when its turn comes"),
     Column("progress", Text, comment="JSON; of the run that goes on, null while nothing is known"),
+    Column("routing", Text, comment="JSON; null if the client named the executor"),
+    Column("predicted_seconds", Double, comment="On its executor; null if not known"),
     Column("lease_until", Double, comment="Seconds on the store's lease clock"),
     Column("endpoint", String, comment="Of the last holder"),
     Column("boot_id", String, comment="Of the last holder"),
@@ -149,6 +151,7 @@ IS_PENDING: Final = jobs.c.state.in_([_state(JobState.QUEUED), _state(JobState.R
 IS_ENDED: Final = jobs.c.state.not_in([_state(JobState.QUEUED), _state(JobState.RUNNING)])
 IS_WAITING: Final = and_(IS_QUEUED, jobs.c.held.is_(None))
 IS_WAITING_IN_SESSION: Final = and_(IS_WAITING, jobs.c.session_id.is_not(None))
+IS_ROUTED: Final = and_(IS_WAITING, jobs.c.routing.is_not(None))
 IS_SHORT: Final = jobs.c.long_since.is_(None)
 IS_HELD: Final = and_(IS_QUEUED, jobs.c.held.is_not(None))
 IS_RUNNING_LONG: Final = and_(IS_RUNNING, jobs.c.long_since.is_not(None))
@@ -163,6 +166,7 @@ Index("jobs_of_account", jobs.c.account, *_AGE)
 Index("jobs_of_session", jobs.c.session_id, *_AGE)
 _partial_index("jobs_pending", jobs.c.account, *_AGE, where=IS_PENDING)
 _partial_index("jobs_waiting", jobs.c.executor, *_AGE, where=IS_WAITING)
+_partial_index("jobs_routed", jobs.c.executor, *_AGE, where=IS_ROUTED)
 _partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING)
 _partial_index("jobs_next_in_session", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING_IN_SESSION)
 _partial_index("jobs_held", jobs.c.account, jobs.c.instance, where=IS_HELD)

@@ -31,7 +31,7 @@ from qiskit_runtime_server.jobs import Job, JobState, Session, started
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.sql.accounting import charge, insert_unless_there, keep
 from qiskit_runtime_server.store.sql.database import Now
-from qiskit_runtime_server.store.sql.rows import json_text, session_of, session_row
+from qiskit_runtime_server.store.sql.rows import first, json_text, routing_row, session_of, session_row
 from qiskit_runtime_server.store.sql.schema import ASK_CLOCK, CLOCK, EPOCH, UNLIMITED, counts, jobs, sessions
 
 
@@ -47,6 +47,11 @@ _REQUEUE: Final = _update_job("state", "started", "worker_deaths", "losses", "me
     progress=null()
 )
 """Has a job wait again. Primary key of `jobs`."""
+
+_MOVE: Final = _update_job("state", "started", "executor", "routing", "predicted_seconds", "long_since").values(
+    progress=null()
+)
+"""Has a job wait for another executor. Primary key of `jobs`."""
 
 _END: Final = _update_job(
     "state", "reason", "reason_code", "finished", "worker_deaths", "losses", "metrics", "held"
@@ -99,6 +104,11 @@ _STOPPED: Final = _OF_ACCOUNT.values(
 _LEFT: Final = _OF_ACCOUNT.values(queued=counts.c.queued - 1, queued_in_sessions=_MORE_IN_SESSIONS)
 """`fair_share.left` in SQL. Primary key of `counts`."""
 
+_LIMITS: Final = select(counts.c.weight, counts.c.max_running).where(
+    counts.c.executor == bindparam("of_executor"), counts.c.account == bindparam("of_account")
+)
+"""The limits of an account, as of its last job on an executor. Primary key of `counts`."""
+
 _OPEN_ACCOUNT: Final = insert(counts).values(
     queued=0, queued_in_sessions=0, running=0, waiting_since=EPOCH, seconds=0.0, jobs=0
 )
@@ -128,10 +138,7 @@ _NOTE: Final = (
 
 def arrive(connection: Connection, job: Job, limits: AccountLimits) -> None:
     """Account for a job that has just been added to the queue."""
-    values = {"new_weight": limits.weight, "new_max_running": UNLIMITED if limits.running is None else limits.running}
-    if not _count(connection, _ARRIVED, job, more=1, **values):
-        insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
-        _count(connection, _ARRIVED, job, more=1, **values)
+    _enter(connection, job, limits.weight, UNLIMITED if limits.running is None else limits.running)
     if job.session_id is not None:
         now = connection.scalars(ASK_CLOCK).one()
         _note(connection, job, lambda session: session.with_job_queued(now))
@@ -191,6 +198,38 @@ def requeue(connection: Connection, ran: Job, queued: Job, now: datetime) -> Non
         charge(connection, queued, seconds, now, jobs=0)
 
 
+def move(connection: Connection, before: Job, after: Job, now: datetime) -> None:
+    """Bring a job from one executor's queue, or from the look at it, to another's queue, as it is from `now` on."""
+    row = routing_row(after)
+    connection.execute(
+        _MOVE,
+        {
+            "of_job": after.id,
+            "new_state": after.state,
+            "new_started": after.started,
+            "new_executor": after.executor,
+            "new_routing": row["routing"],
+            "new_predicted_seconds": row["predicted_seconds"],
+            "new_long_since": after.long_since,
+        },
+    )
+    limits = first(connection, _LIMITS, of_executor=before.executor, of_account=before.account)
+    assert limits is not None  # noqa: S101 - the job has arrived there
+
+    def leave() -> None:
+        if before.state is JobState.RUNNING:
+            _count(connection, _STOPPED, before, more=0, now=now, more_queued=0, more_seconds=0.0, more_jobs=0)
+        else:
+            _count(connection, _LEFT, before, more=-1)
+
+    def enter() -> None:
+        _enter(connection, after, limits["weight"], limits["max_running"])
+
+    # In one order, whichever way jobs go, so that transactions cannot deadlock.
+    for change in (leave, enter) if before.executor < after.executor else (enter, leave):
+        change()
+
+
 def end(connection: Connection, before: Job, ended: Job, now: datetime, *, result_bytes: int = 0) -> None:
     """Write that a job has ended, as it is from `now` on.
 
@@ -227,6 +266,14 @@ def end(connection: Connection, before: Job, ended: Job, now: datetime, *, resul
     if ran or total > 0:
         keep(connection, ended, now)
         charge(connection, ended, seconds, now, jobs=1)
+
+
+def _enter(connection: Connection, job: Job, weight: float, max_running: int) -> None:
+    """Count a job as queued."""
+    values = {"new_weight": weight, "new_max_running": max_running}
+    if not _count(connection, _ARRIVED, job, more=1, **values):
+        insert_unless_there(connection, _OPEN_ACCOUNT, {"executor": job.executor, "account": job.account})
+        _count(connection, _ARRIVED, job, more=1, **values)
 
 
 def _count(connection: Connection, statement: Update, job: Job, *, more: int, **values: object) -> bool:

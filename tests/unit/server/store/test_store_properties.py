@@ -31,10 +31,12 @@ from qiskit_runtime_server.jobs import (
     Session,
     found_long,
     held_back,
+    moved,
     released,
     requeued,
+    routed,
 )
-from qiskit_runtime_server.messages.messages import Holder, Metrics
+from qiskit_runtime_server.messages.messages import Holder, Metrics, Prediction, Routing
 from qiskit_runtime_server.store import fair_share
 from qiskit_runtime_server.store.fair_share import Counts
 from qiskit_runtime_server.store.port import Claim, JobQuery, Load, Store
@@ -72,6 +74,10 @@ accounts = st.sampled_from(ACCOUNTS)
 executors = st.sampled_from(EXECUTORS)
 numbers = st.integers(0, 10**6)
 LIMITS = dict(zip(ACCOUNTS, (AccountLimits(), AccountLimits(weight=2), AccountLimits(running=1)), strict=True))
+
+
+def other_than(executor: ExecutorName) -> ExecutorName:
+    return next(other for other in EXECUTORS if other != executor)
 
 
 @dataclass
@@ -149,10 +155,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     def arrive(self, job: Job) -> None:
         """Learn that a job has been added."""
+        self.known[job.id] = Known(job)
+        self.enter(job)
+
+    def enter(self, job: Job) -> None:
+        """Learn that a job has come into a queue."""
         queue = job.executor, job.account
         counts = self.counts.get(queue, Counts())
         self.counts[queue] = fair_share.arrived(counts, job, LIMITS[job.account], self.instant())
-        self.known[job.id] = Known(job)
+        self.known[job.id].job = job
 
     def stop(self, job: Job, *, queued_again: bool) -> None:
         """Learn that a job is about to run no more."""
@@ -380,6 +391,38 @@ class StoreMachine(RuleBasedStateMachine):
         assert held == held_back(known.job, reason="not today")
         self.stop(known.job, queued_again=True)
         known.job = held
+
+    @precondition(lambda self: self.claims)
+    @rule(number=numbers, seconds=st.none() | st.floats(0, 1e6))
+    def route(self, number: int, seconds: float | None) -> None:
+        claim = self.claims[number % len(self.claims)]
+        expected = self.holds(claim)
+        target = other_than(claim.job.executor)
+        routing = Routing(predictions={target: Prediction(seconds=seconds)})
+        job = self.do(self.store.queue.route(claim, target, routing))
+        assert (job is not None) == expected
+        if job is None:
+            return
+        known = self.known[claim.job.id]
+        assert job == routed(known.job, target, routing)
+        self.stop(known.job, queued_again=False)
+        self.enter(job)
+
+    @precondition(lambda self: self.known)
+    @rule(number=numbers)
+    def move(self, number: int) -> None:
+        known = list(self.known.values())[number % len(self.known)]
+        before = known.job
+        waits = before.state is JobState.QUEUED and before.held is None and before.routing is not None
+        target = other_than(before.executor)
+        job = self.do(self.store.queue.move(before, target))
+        assert (job is not None) == waits
+        if job is None:
+            return
+        assert job == moved(before, target)
+        queue = before.executor, before.account
+        self.counts[queue] = fair_share.left(self.counts[queue], before)
+        self.enter(job)
 
     @rule(account=accounts)
     def release(self, account: AccountId) -> None:

@@ -1,0 +1,171 @@
+"""Jobs for `@auto` on a server with two executors, sent by a real client: where they go, and what is kept of that."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_ibm_runtime import Batch, EstimatorV2, QiskitRuntimeService, RuntimeJobFailureError, RuntimeJobV2, SamplerV2
+
+from kit.quantum.qsim_alone import needs_qsim
+from kit.server.server_process import ServerProcess, running_server
+from qiskit_runtime_server.client import connect
+
+# Version 2 of the primitives is deprecated in the client, and what everybody uses.
+pytestmark = [needs_qsim, pytest.mark.filterwarnings("ignore:The .*V2 class is deprecated:DeprecationWarning")]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with running_server(tmp_path_factory.mktemp("data"), "--executors=aer=1 qsim=1", "--log-level=info") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service(served: ServerProcess) -> QiskitRuntimeService:
+    return connect(served.url, "a token")
+
+
+def brickwork(num_qubits: int, layers: int) -> QuantumCircuit:
+    """Return a circuit of gates of an ideal device that no method but a state vector runs."""
+    circuit = QuantumCircuit(num_qubits)
+    for layer in range(layers):
+        for qubit in range(num_qubits):
+            circuit.sx(qubit)
+            circuit.rz(0.3 + 0.1 * qubit + 0.7 * layer, qubit)
+            circuit.sx(qubit)
+        for qubit in range(layer % 2, num_qubits - 1, 2):
+            circuit.cz(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
+
+
+def run(service: QiskitRuntimeService, backend: str, circuit: QuantumCircuit, shots: int = 200) -> RuntimeJobV2:
+    sampler = SamplerV2(mode=service.backend(backend))
+    sampler.options.simulator.seed_simulator = 7
+    return sampler.run([circuit], shots=shots)
+
+
+def bits(job: RuntimeJobV2) -> NDArray[np.uint8]:
+    found: NDArray[np.uint8] = job.result()[0].data.meas.array
+    return found
+
+
+def executor_of(job: RuntimeJobV2) -> str | None:
+    """Return the executor that was chosen, once one was."""
+    deadline = time.monotonic() + 60
+    found: str | None = None
+    while (found := job.metrics()["executor"]) is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+@contextmanager
+def busy(service: QiskitRuntimeService, executor: str) -> Iterator[None]:
+    """Have an executor run a job that takes long."""
+    job = run(service, f"fake_quantum_sim@{executor}", brickwork(24, 300))
+    deadline = time.monotonic() + 60
+    while job.metrics()["progress"] is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    yield
+    job.cancel()
+
+
+def test_it_comes_first_and_is_a_backend_like_any_other(service: QiskitRuntimeService) -> None:
+    names = [backend.name for backend in service.backends()]
+    assert names.index("fake_manila@auto") < min(names.index(f"fake_manila@{each}") for each in ("aer", "qsim"))
+    backend = service.backend("fake_torino@auto")
+    assert backend.num_qubits == 133
+    assert backend.properties().last_update_date == service.backend("fake_torino@aer").properties().last_update_date
+    assert backend.status().operational
+    assert service.backend("fake_quantum_sim@auto").num_qubits == service.backend("fake_quantum_sim@qsim").num_qubits
+    assert service.least_busy(filters=lambda backend: backend.name.startswith("fake_manila@")).name in names
+
+
+def test_wide_and_dense_goes_to_qsim_and_is_the_same_by_name(service: QiskitRuntimeService) -> None:
+    circuit = brickwork(19, 16)
+    job = run(service, "fake_quantum_sim@auto", circuit)
+    metrics = job.metrics() if job.result() else {}
+    assert metrics["executor"] == "qsim"
+    assert metrics["routing"]["qsim"]["seconds"] < metrics["routing"]["aer"]["seconds"]
+    said = job.result().metadata["routing"]
+    assert said["executor"] == "qsim"
+    assert said["predicted_seconds"] == {name: each["seconds"] for name, each in metrics["routing"].items()}
+    named = run(service, "fake_quantum_sim@qsim", circuit)
+    assert (bits(named) == bits(job)).all()
+    assert "routing" not in named.result().metadata
+    assert (named.metrics()["executor"], named.metrics()["routing"]) == ("qsim", None)
+
+
+def test_small_and_noisy_goes_to_aer_and_is_the_same_by_name(service: QiskitRuntimeService) -> None:
+    backend = service.backend("fake_manila@auto")
+    circuit = generate_preset_pass_manager(backend=backend, seed_transpiler=1).run(brickwork(4, 3))
+    job = run(service, "fake_manila@auto", circuit)
+    found = bits(job)
+    assert executor_of(job) == "aer"
+    assert job.backend().name == "fake_manila@auto"
+    assert (bits(run(service, "fake_manila@aer", circuit)) == found).all()
+
+
+def test_estimates_of_a_batch_are_routed_too(service: QiskitRuntimeService) -> None:
+    backend = service.backend("fake_manila@auto")
+    circuit = generate_preset_pass_manager(backend=backend, seed_transpiler=1).run(
+        brickwork(3, 1).remove_final_measurements(inplace=False)
+    )
+    observable = SparsePauliOp("ZIZ").apply_layout(circuit.layout)
+    with Batch(backend=backend) as batch:
+        estimator = EstimatorV2(mode=batch)
+        jobs = [estimator.run([(circuit, observable)]) for _ in range(3)]
+        assert all(-1.2 < float(job.result()[0].data.evs) < 1.2 for job in jobs)
+    assert {executor_of(job) for job in jobs} == {"aer"}
+
+
+def test_what_the_better_one_is_too_busy_for_goes_to_the_other(service: QiskitRuntimeService) -> None:
+    with busy(service, "qsim"):
+        job = run(service, "fake_quantum_sim@auto", brickwork(19, 16))
+        assert job.result()[0].data.meas.num_shots == 200
+        assert executor_of(job) == "aer"
+
+
+def test_with_both_busy_it_waits_for_a_look_and_can_be_cancelled(service: QiskitRuntimeService) -> None:
+    with busy(service, "qsim"), busy(service, "aer"):
+        job = run(service, "fake_quantum_sim@auto", brickwork(19, 16))
+        time.sleep(1)
+        assert job.status() == "QUEUED"
+        assert job.metrics()["executor"] is None
+        assert job.metrics()["position_in_queue"] == 1
+        job.cancel()
+        assert job.status() == "CANCELLED"
+
+
+def test_a_job_that_none_can_run_is_refused_with_advice(service: QiskitRuntimeService) -> None:
+    backend = service.backend("fake_torino@auto")
+    wide = QuantumCircuit(45)
+    for _ in range(4):
+        wide.sx(range(45))
+        wide.rz(0.3, range(45))
+        for pair in [pair for pair in backend.target["cz"] if max(pair) < 45]:
+            wide.cz(*pair)
+    wide.sx(range(45))
+    wide.measure_all()
+    job = SamplerV2(mode=backend).run([wide])
+    with pytest.raises(RuntimeJobFailureError, match="45 qubits of the circuit are entangled"):
+        job.result()
+    routing = job.metrics()["routing"]
+    assert all("45 qubits" in routing[name]["refusal"] for name in ("aer", "qsim"))
+
+
+def test_the_command_shows_the_executor_and_why(served: ServerProcess, service: QiskitRuntimeService) -> None:
+    job = run(service, "fake_quantum_sim@auto", brickwork(5, 2))
+    job.result()
+    command = [sys.executable, "-m", "qiskit_runtime_server", "job", job.job_id(), "--url", served.url]
+    done = subprocess.run([*command, "--token", "a token"], capture_output=True, text=True, timeout=60, check=True)
+    assert re.search(r"executor\s+aer, chosen: aer about 0.0s, qsim about 0.0s", done.stdout), done.stdout
