@@ -121,6 +121,11 @@ class Job:
         return self.state is JobState.RUNNING and self.executor == AUTO
 
     @property
+    def runs(self) -> int:
+        """How often it was claimed to be run."""
+        return self.fence - (self.routing.looks if self.routing is not None else 0)
+
+    @property
     def predicted_seconds(self) -> float | None:
         """About how long it takes on its executor, if that was predicted when this was chosen."""
         found = None if self.routing is None else self.routing.predictions.get(self.executor)

@@ -29,9 +29,9 @@ def started(job: Job) -> None:
         job.id,
         job.account,
         _what(job),
-        job.fence,
+        job.runs,
         waited,
-        extra=_fields(job) | {"run": job.fence, "waited": round(waited, 3)},
+        extra=_fields(job) | {"run": job.runs, "waited": round(waited, 3)},
     )
 
 

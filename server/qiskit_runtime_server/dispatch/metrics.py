@@ -80,7 +80,7 @@ class JobMetrics:
 
     def started(self, job: Job) -> None:
         """Count a claim; `job` is as of that claim."""
-        if job.fence == 1 and job.started is not None:
+        if job.runs == 1 and job.started is not None:
             # Two clocks, the api's and the store's.
             waited = max(0.0, (job.started - job.created).total_seconds())
             self._queue_seconds.labels(job.executor).observe(waited)

@@ -130,9 +130,11 @@ class Routing(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         predictions: By executor; of one that could not be asked there is none.
+        looks: How often the job was claimed until then, to be looked at.
     """
 
     predictions: Mapping[str, Prediction] = {}
+    looks: int = 0
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):

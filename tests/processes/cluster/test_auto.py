@@ -1,8 +1,11 @@
 """Jobs for `@auto` behind an api and two executor services, one of which is killed."""
 
+import httpx
+
 from kit.quantum.qsim_alone import needs_qsim
 from kit.server.cluster_processes import Cluster, wait_until
-from kit.server.http_jobs import end_of, long_circuit, signed_in, submit, when
+from kit.server.http_jobs import end_of, long_circuit, signed_in, submit, submit_named, when
+from kit.server.server_process import ServerProcess
 
 BACKEND = "fake_quantum_sim@auto"
 
@@ -36,3 +39,24 @@ def test_what_waits_on_an_executor_that_is_killed_runs_on_the_other(cluster: Clu
         small = submit(client, long_circuit(layers=20, num_qubits=18), backend=BACKEND)
         assert end_of(client, small)["status"] == "Completed"
         assert metrics(small)["executor"] == "aer"
+
+
+def test_an_api_that_is_killed_takes_no_job_with_it_that_it_looked_at(
+    cluster: Cluster, standing: list[ServerProcess], shared_store: dict[str, str]
+) -> None:
+    """The executors have primitives of their own, of which nobody knows how long they take."""
+    executors = f"--executors=first={standing[0].url} second={standing[1].url}"
+    settings = {**shared_store, "QRS_LEASE": "2"}
+    one, other = (
+        cluster.begin("api", "--port=0", f"--data-dir={cluster.data_dir}", executors, **settings) for _ in "ab"
+    )
+    one.wait_until_ready()
+    other.wait_until_ready()
+    with signed_in(one.url) as client:
+        jobs = [submit_named(client, "routed", backend="fake_manila@auto") for _ in range(20)]
+        one.process.kill()
+        client.base_url = httpx.URL(f"{other.url}/api/v1")
+        assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
+        ran = [client.get(f"/jobs/{job}/metrics").json()["executor"] for job in jobs]
+    assert set(ran) <= {"first", "second"}
+    assert len(cluster.starts("routed")) >= len(jobs)

@@ -83,7 +83,8 @@ class Router:
         sizes = {name: (await pool.capabilities()).num_qubits for name, pool in self._auto.pools.items()}
         waiting = await insist(partial(waits, self._store.counts, self._auto, datetime.now(UTC)))
         chosen = choose(predictions, waiting, sizes)
-        job = await insist(partial(self._store.queue.route, claim, chosen, Routing(predictions=predictions)))
+        routing = Routing(predictions=predictions, looks=claim.job.fence)
+        job = await insist(partial(self._store.queue.route, claim, chosen, routing))
         if job is not None:
             job_log.routed(job)
 

@@ -81,6 +81,7 @@ class House:
     store: MemoryStore = field(default_factory=MemoryStore)
     looks: list[Play] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=count)
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def __post_init__(self) -> None:
         self.aer, self.qsim = LookingPool(self.looks), LookingPool(self.looks)
@@ -126,7 +127,7 @@ def house() -> House:
 @pytest.fixture
 async def dispatcher(house: House) -> AsyncIterator[Dispatcher]:
     pools = house.pools
-    metrics = JobMetrics(CollectorRegistry())
+    metrics = JobMetrics(house.registry)
     made = Dispatcher(house.store, pools, metrics, ByteBudget(1 << 20), lease=LEASE, auto=AutoPool(pools))
     yield made
     await made.drain(timedelta(0))
@@ -139,8 +140,10 @@ async def test_a_job_is_looked_at_by_the_preferred_executor_and_run_by_the_bette
     job = await house.add()
     dispatcher.start()
     ended = await house.when(job, JobState.COMPLETED)
-    assert (ended.executor, ended.routing, ended.fence) == (QSIM, Routing(predictions=DENSE), 2)
+    assert (ended.executor, ended.routing, ended.fence) == (QSIM, Routing(predictions=DENSE, looks=1), 2)
     assert (house.aer.log, house.qsim.log) == (["run 1"], ["run 2"])
+    # How long it waited is known of the executor that ran it, though its first claim was a look.
+    assert house.registry.get_sample_value("qrs_job_queue_seconds_count", {"executor": QSIM}) == 1
     day = datetime.now(UTC).date()
     used = await house.store.counts.usage(day - timedelta(days=1), day)
     assert [(each.executor, each.jobs) for each in used] == [(QSIM, 1)]
@@ -152,7 +155,7 @@ async def test_the_one_that_could_not_be_spoken_for_is_asked_itself(house: House
     job = await house.add()
     dispatcher.start()
     ended = await house.when(job, JobState.COMPLETED)
-    assert (ended.executor, ended.routing) == (QSIM, Routing(predictions=DENSE))
+    assert (ended.executor, ended.routing) == (QSIM, Routing(predictions=DENSE, looks=1))
 
 
 async def test_what_cannot_be_looked_at_goes_to_the_preferred_one_which_says_why(
@@ -163,7 +166,7 @@ async def test_what_cannot_be_looked_at_goes_to_the_preferred_one_which_says_why
     job = await house.add()
     dispatcher.start()
     ended = await house.when(job, JobState.FAILED)
-    assert (ended.executor, ended.reason, ended.routing) == (AER, "damaged", Routing())
+    assert (ended.executor, ended.reason, ended.routing) == (AER, "damaged", Routing(looks=1))
 
 
 async def test_an_answer_that_makes_no_sense_says_nothing(house: House, dispatcher: Dispatcher) -> None:
@@ -171,7 +174,7 @@ async def test_an_answer_that_makes_no_sense_says_nothing(house: House, dispatch
     job = await house.add()
     dispatcher.start()
     ended = await house.when(job, JobState.COMPLETED)
-    assert (ended.executor, ended.routing) == (AER, Routing())
+    assert (ended.executor, ended.routing) == (AER, Routing(looks=1))
 
 
 async def test_a_look_that_kills_its_worker_three_times_fails_the_job(house: House, dispatcher: Dispatcher) -> None:
@@ -188,7 +191,8 @@ async def test_a_look_that_is_lost_is_repeated(house: House, dispatcher: Dispatc
     house.plays([first], [said(DENSE)], qsim=[DONE])
     job = await house.add()
     dispatcher.start()
-    assert (await house.when(job, JobState.COMPLETED)).executor == QSIM
+    ended = await house.when(job, JobState.COMPLETED)
+    assert (ended.executor, ended.fence, ended.runs) == (QSIM, 3, 1)
 
 
 async def test_a_job_that_is_cancelled_while_it_is_looked_at_frees_the_slot(
