@@ -17,7 +17,8 @@ import kit
 _SIGTERM_BIT = 1 << (signal.SIGTERM - 1)
 _ENDS_SECONDS = 20
 # The last is longer than any of them needs to start on an idle machine.
-_MOMENTS = [0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.5]
+_MOMENTS = [0.0, 0.3, 1.0, 2.5]
+_MOMENTS_BETWEEN = [0.1, 0.6, 1.5]
 _ROLES = {
     "serve": ("qiskit_runtime_server", "serve", "--port", "0", "--anonymous", "--executors", "aer=1"),
     "api": ("qiskit_runtime_server", "api", "--port", "0", "--anonymous", "--executors", "aer=http://127.0.0.1:9"),
@@ -95,7 +96,9 @@ def wait_for_handler(pid: int) -> None:
     raise AssertionError("no handler for SIGTERM")
 
 
-@pytest.mark.parametrize("moment", _MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [*_MOMENTS, *(pytest.param(moment, marks=pytest.mark.thorough) for moment in _MOMENTS_BETWEEN)]
+)
 @pytest.mark.parametrize("role", _ROLES)
 def test_sigterm_ends_a_role_at_every_moment_of_its_start(
     role: str, moment: float, environment: dict[str, str]

@@ -12,8 +12,7 @@ def answers(server: ServerProcess, *hosts: str) -> dict[str, int]:
     return {host: httpx.get(f"{server.url}/health/live", headers={"Host": host}).status_code for host in hosts}
 
 
-def test_a_page_that_points_its_name_to_this_machine_is_refused(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1")
+def test_a_page_that_points_its_name_to_this_machine_is_refused(server: ServerProcess) -> None:
     port = server.url.rpartition(":")[2]
     right = ("localhost", f"LOCALHOST:{port}", "lab.localhost", f"127.0.0.1:{port}", "[::1]", f"[::1]:{port}")
     wrong = ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example", "[", "")

@@ -2,18 +2,29 @@
 
 import socket
 import time
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
+from kit.server.cluster_processes import wait_until
 from kit.server.http_jobs import end_of, signed_in, submission, submit
 from kit.server.scraped import scraped
-from kit.server.server_process import ServerProcess, StartServer
+from kit.server.server_process import ServerProcess, StartServer, running_server
 from qiskit_runtime_server.errors import BusyError
 
 
+@pytest.fixture(scope="module")
+def little_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with room for one large submission, which each test leaves empty."""
+    settings = {"QRS_MAX_HELD_BYTES": "1Mi", "QRS_INTERNAL_PORT": "0"}
+    with running_server(tmp_path_factory.mktemp("data"), "--executors=aer=2", **settings) as server:
+        yield server
+
+
 class HeldUpload:
-    """A submission of 900,000 bytes that stops before its end, until told to go on."""
+    """A submission of 900,000 bytes that the server holds: it stops before its end, until told to go on."""
 
     def __init__(self, server: ServerProcess, client: httpx.Client) -> None:
         parts = urlsplit(server.url)
@@ -22,6 +33,7 @@ class HeldUpload:
         head = f"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(self._body)}\r\n"
         head += f"Authorization: {client.headers['Authorization']}\r\nConnection: close\r\n\r\n"
         self._socket.sendall(head.encode() + self._body[:-1000])
+        wait_until(lambda: scraped(server.internal_url)["qrs_held_bytes"] >= 800_000)
 
     def go_on(self) -> bytes:
         """Send the rest and return the answer."""
@@ -51,12 +63,10 @@ def answered(client: httpx.Client, status: int) -> httpx.Response:
     return answer
 
 
-def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1", QRS_MAX_HELD_BYTES="1Mi", QRS_INTERNAL_PORT="0")
-    with signed_in(server.url) as client:
-        held = HeldUpload(server, client)
+def test_too_much_at_once_is_refused_before_it_is_accepted(little_room: ServerProcess) -> None:
+    with signed_in(little_room.url) as client:
+        held = HeldUpload(little_room, client)
         refused = answered(client, 503)
-        assert scraped(server.internal_url)["qrs_held_bytes"] >= 800_000
         accepted = client.get("/jobs").json()["count"]
         assert refused.headers["Retry-After"] == str(BusyError.retry_after)
         assert "try again" in refused.json()["error"]["message"]
@@ -67,19 +77,17 @@ def test_too_much_at_once_is_refused_before_it_is_accepted(start_server: StartSe
         assert end_of(client, answered(client, 200).json()["id"])["status"] == "Completed"
 
 
-def test_an_upload_that_breaks_off_gives_its_room_back(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1", QRS_MAX_HELD_BYTES="1Mi")
-    with signed_in(server.url) as client:
-        held = HeldUpload(server, client)
+def test_an_upload_that_breaks_off_gives_its_room_back(little_room: ServerProcess) -> None:
+    with signed_in(little_room.url) as client:
+        held = HeldUpload(little_room, client)
         answered(client, 503)
         held.break_off()
         answered(client, 200)
-    assert "Traceback" not in "".join(server.output)
+    assert "Traceback" not in "".join(little_room.output)
 
 
-def test_large_jobs_pass_through_little_room_one_after_the_other(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=2", QRS_MAX_HELD_BYTES="1Mi")
-    with signed_in(server.url) as client:
+def test_large_jobs_pass_through_little_room_one_after_the_other(little_room: ServerProcess) -> None:
+    with signed_in(little_room.url) as client:
         ids = [answered(client, 200).json()["id"] for _ in range(4)]
         assert {end_of(client, job_id)["status"] for job_id in ids} == {"Completed"}
 
