@@ -283,6 +283,21 @@ async def test_leaving_a_run_kills_its_process_at_once(slots: Slots) -> None:
     assert time.monotonic() - start < 20, "by itself the job takes 60 s"
 
 
+async def test_the_slot_of_a_cancelled_job_is_free_again_in_a_fraction_of_a_second(slots: Slots) -> None:
+    """A process that began with imports would take two."""
+    times = []
+    for _ in range(5):
+        slot = await slots.reserve()
+        async with aclosing(slot.run(task("hold the interpreter lock"))) as events:
+            assert isinstance(await anext(events), Started)
+            start = time.monotonic()
+        slot.release()
+        assert await slots.reserve() is slot
+        times.append(time.monotonic() - start)
+        slot.release()
+    assert min(times) < 0.3, times
+
+
 async def test_stopping_leaves_no_process(two_slots: Slots) -> None:
     workers = [await two_slots.reserve(), await two_slots.reserve()]
     pids = [slot.pid or 0 for slot in workers]
