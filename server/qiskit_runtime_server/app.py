@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from qiskit_runtime_server.api import errors, pages
 from qiskit_runtime_server.api.answers import RoomForAnswers
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 # Clients take a URL with "experimental" in it verbatim; the others are for `url_resolver` and for people. The channel
 # `ibm_cloud` of clients up to 0.43 has none.
 PREFIXES: Final = ("/api/v1", "/experimental/api/v1", "/v1", "")
+
+# Not put together to one router first: the framework matches a request anew at each level of routers.
+_RUNTIME: Final = (
+    instances.versions,
+    *(
+        module.router
+        for module in (backends, loads, jobs, views, sessions, workloads, instances, analytics, caller, chaos, admin)
+    ),
+)
 
 
 def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: Settings | None = None) -> FastAPI:
@@ -72,12 +81,9 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
     app.add_middleware(TracedRequests)
     errors.install(app)
-    runtime = APIRouter()
-    runtime.include_router(instances.versions)
-    for module in (backends, loads, jobs, views, sessions, workloads, instances, analytics, caller, chaos, admin):
-        runtime.include_router(module.router)
     for prefix in PREFIXES:
-        app.include_router(runtime, prefix=prefix, include_in_schema=prefix == PREFIXES[0])
+        for router in _RUNTIME:
+            app.include_router(router, prefix=prefix, include_in_schema=prefix == PREFIXES[0])
     app.include_router(health.router)
     app.include_router(platform.router)
     app.include_router(pages.home)

@@ -249,7 +249,6 @@ _APIKEY: Final = APIKeyHeader(
 
 async def caller(
     request: Request,
-    services: TheServices,
     _bearer: Annotated[object, Security(_BEARER)],
     _apikey: Annotated[object, Security(_APIKEY)],
     authorization: Annotated[str, Header(include_in_schema=False)] = "",
@@ -265,6 +264,7 @@ async def caller(
         TooManyRequestsError: If the account has sent too many requests lately, or failed to sign in too often.
         IssuerUnavailableError: If who has issued the token cannot be asked now.
     """
+    services: Services = request.app.state.services
     address = audit.address_of(request)
     scheme, _, credentials = authorization.partition(" ")
     match scheme.lower():
@@ -282,11 +282,12 @@ async def caller(
 Caller = Annotated[Identity, Depends(caller)]
 
 
-async def room(_: Caller, request: Request) -> AnswerRoom:
-    """Return the room of the answer to the caller."""
+async def room(request: Request) -> AnswerRoom:
+    """Return the room of the answer to the caller, who counts as its owner once `Caller` is known."""
     return room_of(request)
 
 
+# Without depending on the caller, all of whose own dependencies would be gone through once more.
 TheRoom = Annotated[AnswerRoom, Depends(room)]
 
 

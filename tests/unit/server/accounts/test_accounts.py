@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def test_while_the_key_is_changed_access_tokens_of_both_are_accepted_and_end_as_
             changed.check(over)
     with pytest.raises(NotAuthenticatedError, match="Signature"):
         changed.check(issued(AccessTokens(TokenFolder(folder), f"{KEY}, a third one", HOUR)))
+
+
+def test_an_access_token_that_was_valid_before_ends_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = AccessTokens(TokenFolder(folder), KEY, HOUR)
+    access_token, begin = issued(tokens), time.time()
+    for seconds, valid in ((0, True), (3605, True), (3611, False)):
+        monkeypatch.setattr(time, "time", lambda seconds=seconds: begin + seconds)
+        with nullcontext() if valid else pytest.raises(NotAuthenticatedError, match="expired"):
+            assert tokens.check(access_token).id == "bob"
 
 
 def test_an_unsigned_access_token_is_refused(folder: Path) -> None:
