@@ -107,7 +107,7 @@ $(SIMULATORS)/.installed: requirements/simulators.txt
 	$(SIMULATORS)/bin/python -m pip install --quiet --require-hashes --requirement requirements/simulators.txt
 	@touch $@
 
-bench-simulators: $(STAMP) $(SIMULATORS)/.installed ## Measure bare simulators beside this server's; writes docs/reference/simulators.md (x86_64, an hour)
+bench-simulators: $(STAMP) $(SIMULATORS)/.installed ## Measure bare simulators beside this server's; writes docs/reference/simulators.md (x86_64, a quarter of an hour)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulators_run $(ARGS)
 
 speed: $(STAMP) ## Measure how fast this machine simulates; writes docs/reference/speed.md (a minute, on an idle machine)
