@@ -95,6 +95,8 @@ class Trajectories:
         self._first_chance = [0, *accumulate(map(len, chances))]
         self._block_of = np.repeat(np.arange(len(chances)), [len(each) for each in chances])
         self._usual = np.array([_usual(item) for item in self._chances], dtype=np.int16)
+        # What a choice is that is made by norms.
+        self._by_norms = np.array([len(item.bounds) if isinstance(item, Site) else -1 for item in self._chances])
         self._shares = np.array([_share(block) for block in self._blocks])
         self._partings = [number for number, block in enumerate(self._blocks) if _parts(block)]
         self._fixed = [None if _varies(block) else self._usually(block, {}) for block in self._blocks]
@@ -175,8 +177,7 @@ class Trajectories:
             yield from shots[:, None]
             return
         table = np.ascontiguousarray(draws.choices[:, shots].T)
-        norms = np.array([len(item.bounds) if isinstance(item, Site) else -1 for item in self._chances])
-        alone = (table == norms).any(axis=1)
+        alone = (table == self._by_norms).any(axis=1)
         yield from shots[alone][:, None]
         alike: dict[bytes, list[int]] = {}
         for shot, choices in zip(shots[~alone].tolist(), table[~alone], strict=True):
