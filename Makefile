@@ -162,11 +162,13 @@ WORKFLOWS := mthree qiskit-addon-cutting qiskit-addon-obp qiskit-addon-sqd qiski
 PEERS := qiskit qiskit-aer pennylane-lightning qsimcirq qulacs
 lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the same versions what goes into each image
 	$(COMPILE) --extra all --group dev pyproject.toml --output-file requirements/dev.txt $(ARGS)
-	for role in api executor operator; do \
-	  $(COMPILE) --constraints requirements/dev.txt --extra $$role pyproject.toml --output-file requirements/image-$$role.txt $(ARGS) || exit; \
+	for role in api executor; do \
+	  $(COMPILE) --constraints requirements/dev.txt --extra $$role --extra tracing pyproject.toml \
+	    --output-file requirements/image-$$role.txt $(ARGS) || exit; \
 	done
+	$(COMPILE) --constraints requirements/dev.txt --extra operator pyproject.toml --output-file requirements/image-operator.txt $(ARGS)
 	for cuda in custatevec:cu12 custatevec-cu13:cu13; do \
-	  $(COMPILE) --constraints requirements/dev.txt --extra executor --extra $${cuda%:*} pyproject.toml \
+	  $(COMPILE) --constraints requirements/dev.txt --extra executor --extra tracing --extra $${cuda%:*} pyproject.toml \
 	    --output-file requirements/custatevec-$${cuda#*:}.txt $(ARGS) || exit; \
 	done
 	$(COMPILE) --constraints requirements/dev.txt --group image --output-file requirements/image-build.txt $(ARGS)

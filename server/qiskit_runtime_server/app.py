@@ -1,5 +1,6 @@
 """Makes the server an ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -25,9 +26,10 @@ from qiskit_runtime_server.api.routes import (
     views,
     workloads,
 )
-from qiskit_runtime_server.api.traces import TracedRequests
+from qiskit_runtime_server.api.traces import TracedRequests, telemetry
 from qiskit_runtime_server.console import console
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.log.open_spans import open_spans
 from qiskit_runtime_server.metrics import new_registry
 from qiskit_runtime_server.roles.services import run_services
 from qiskit_runtime_server.settings import Settings
@@ -60,15 +62,20 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     settings = settings or Settings.load()
     registry = new_registry()
     metrics = JobMetrics(registry)
+    spans = open_spans("qiskit-runtime-server")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         _build_routes(app)
-        async with run_services(settings, metrics, executors) as app.state.services:
-            yield
+        try:
+            async with run_services(settings, metrics, executors, spans) as app.state.services:
+                yield
+        finally:
+            await asyncio.to_thread(spans.close)
 
     # The framework's own pages load scripts from elsewhere.
     app = FastAPI(
+        telemetry=telemetry(spans),
         title="Qiskit Runtime Server",
         version=version("qiskit-runtime-server"),
         lifespan=lifespan,
@@ -79,7 +86,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     app.state.registry = registry
     app.add_middleware(RoomForAnswers)
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
-    app.add_middleware(TracedRequests)
+    app.add_middleware(TracedRequests, spans=spans)
     errors.install(app)
     for prefix in PREFIXES:
         for router in _RUNTIME:

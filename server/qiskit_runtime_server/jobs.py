@@ -81,6 +81,7 @@ class Job:
         held: Why it is not started while it is queued, for people; None if it is started when its turn comes.
         progress: How far the run has come that goes on, or ended it; None while nothing is known.
         routing: Why it is on its executor, if that was chosen; None of one whose client named it.
+        traceparent: Where its submission belongs in a trace of OpenTelemetry; None if it belongs to none.
     """
 
     id: JobId
@@ -114,6 +115,7 @@ class Job:
     held: str | None = None
     progress: Progress | None = None
     routing: Routing | None = None
+    traceparent: str | None = None
 
     @property
     def is_looked_at(self) -> bool:

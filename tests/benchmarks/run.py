@@ -18,6 +18,7 @@ from benchmarks.clusters import cluster_rows
 from benchmarks.programs import program_rows
 from benchmarks.stores import store_rows
 from benchmarks.table import Row, machine
+from benchmarks.traces import trace_rows
 from benchmarks.wide import wide_rows
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "benchmarks.md"
@@ -26,6 +27,7 @@ SUBJECTS: dict[str, tuple[str, Callable[..., Iterator[Row]]]] = {
     "programs": ("Twirling and mitigation", program_rows),
     "wide": ("Circuits of 127 qubits", wide_rows),
     "clusters": ("Apis, PostgreSQL and executor services", cluster_rows),
+    "traces": ("Traces", trace_rows),
     "stores": ("Stores with 100,000 queued jobs of 1,000 accounts", store_rows),
 }
 

@@ -290,3 +290,17 @@ def test_a_mounted_secret_is_a_folder_of_tokens(tmp_path: Path) -> None:
     account = TokenFolder(tmp_path).find(fingerprint("second token"))
     assert account is not None
     assert account.id == "alice"
+
+
+def test_the_policy_for_traces_is_for_every_pod_that_is_told_to_write_them() -> None:
+    """The operator's own policies let executors reach nobody."""
+    manifests = list(yaml.safe_load_all((ROOT / "examples/kubernetes/traces.yaml").read_text()))
+    server, policy = manifests
+    metadata = {"namespace": "labs", "uid": "u1", "generation": 1, **server["metadata"]}
+    rendered = list(render(RuntimeServer.from_object({**server, "metadata": metadata}), CONTEXT))
+    pods = [found["spec"]["template"] for found in rendered if found["kind"] == "Deployment"]
+    assert len(pods) == 2
+    for pod in pods:
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        variables = {each["name"]: each.get("value") for each in server_container(pod["spec"])["env"]}
+        assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector.monitoring:4318"

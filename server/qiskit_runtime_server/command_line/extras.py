@@ -20,6 +20,7 @@ EXTRA_OF: Final[Mapping[str, str]] = {
         ),
         _EXECUTOR,
     ),
+    "opentelemetry": "tracing",
     "requests": "conformance",
     "kubernetes": "operator",
     "cupy": "custatevec",

@@ -39,6 +39,7 @@ from qiskit_runtime_server.dispatch.chaos import TimedFaults
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
+from qiskit_runtime_server.dispatch.queue_spans import QueueSpans
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.routing.router import Router
 from qiskit_runtime_server.dispatch.store_calls import insist, undone_if_cancelled
@@ -93,6 +94,7 @@ class Dispatcher:
         chaos: Says what happens to jobs on purpose; by default nothing does.
         aliases: Further names of backends; by default there are none.
         auto: The executors among which is chosen for jobs that leave it to the server; by default there are no such.
+        queue_spans: Told of each job that begins to run.
 
     Attributes:
         withdrawals: Removes the jobs whose submission was in doubt.
@@ -112,13 +114,14 @@ class Dispatcher:
         chaos: Chaos | None = None,
         aliases: Aliases | None = None,
         auto: AutoPool | None = None,
+        queue_spans: QueueSpans | None = None,
     ) -> None:
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
         self._pools: Mapping[ExecutorName, Pool] = pools if auto is None else {**pools, AUTO: auto}
         self._metrics = metrics
         self.timed_faults = TimedFaults(store)
-        self._follower = Follower(store, metrics, budget, allowances, chaos, aliases, auto)
+        self._follower = Follower(store, metrics, budget, allowances, chaos, aliases, auto, queue_spans)
         self._releases = None if allowances is None else Releases(store, allowances.refusal, self.timed_faults.waits)
         self._lease = lease
         self._short_seconds = short.total_seconds()
@@ -220,14 +223,16 @@ class Dispatcher:
         self._metrics.taken_over(executor, followed=reservation is not None)
         if reservation is not None:
             logger.info(
-                "Job %s was lost by its dispatcher and is followed from here.", claim.job.id, extra=of_job(claim.job.id)
+                "Job %s was lost by its dispatcher and is followed from here.",
+                claim.job.id,
+                extra=of_job(claim.job.id, claim.job.traceparent),
             )
             self._follow(FollowedRun(claim=claim, reservation=reservation, attached=True))
         else:
             logger.warning(
                 "Job %s was lost by whoever ran it and goes back to the queue.",
                 claim.job.id,
-                extra=of_job(claim.job.id),
+                extra=of_job(claim.job.id, claim.job.traceparent),
             )
             await self._follower.requeue(claim, RetryReason.LOST, "The executor that ran the job was lost.")
 
@@ -257,7 +262,7 @@ class Dispatcher:
     async def _found_long(self, run: FollowedRun) -> None:
         """Let a long run go on in one of the slots for these, or bring it back to the queue."""
         job = run.claim.job
-        begin_job(job.id)
+        begin_job(job.id, job.traceparent)
         long_slots = self._long_slots(self._pools[job.executor])
         if long_slots is None:
             return
@@ -286,7 +291,7 @@ class Dispatcher:
                 "Following the run of job %s failed; it is tried again when the job's lease has run out.",
                 run.claim.job.id,
                 exc_info=error,
-                extra=of_job(run.claim.job.id),
+                extra=of_job(run.claim.job.id, run.claim.job.traceparent),
             )
 
     def _stop_following(self, job_id: JobId) -> bool:

@@ -17,6 +17,7 @@ from qiskit_runtime_server.dispatch.allowances import Allowance, Allowances, Ref
 from qiskit_runtime_server.dispatch.chaos import with_faults
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation, RunLost
+from qiskit_runtime_server.dispatch.queue_spans import QueueSpans
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.routing.router import Router, WorkerDiedInLookError
 from qiskit_runtime_server.dispatch.store_calls import insist
@@ -91,6 +92,7 @@ class Follower:
         chaos: Says what happens to jobs on purpose; by default nothing does.
         aliases: Further names of backends; by default there are none.
         auto: The executors among which is chosen; by default nothing is.
+        queue_spans: Told of each job that begins to run.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what runs depend on
@@ -102,9 +104,11 @@ class Follower:
         chaos: Chaos | None = None,
         aliases: Aliases | None = None,
         auto: AutoPool | None = None,
+        queue_spans: QueueSpans | None = None,
     ) -> None:
         self._auto = auto
         self.router = None if auto is None else Router(store, auto, budget)
+        self._queue_spans = queue_spans or QueueSpans()
         self._aliases = aliases or Aliases()
         self._chaos = chaos or Chaos()
         self._allowances = allowances
@@ -116,7 +120,7 @@ class Follower:
     async def follow(self, run: FollowedRun) -> None:
         """Follow `run` to its end: the job is then ended, requeued, held, or handed over; or its executor is chosen."""
         claim = run.claim
-        begin_job(claim.job.id)
+        begin_job(claim.job.id, claim.job.traceparent)
         try:
             if claim.job.executor == AUTO and self.router is not None:
                 await self.router.route(claim, run.reservation, self._plain(claim.job))
@@ -172,6 +176,7 @@ class Follower:
     async def _started(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
         allowance = await self._allowance(run.claim.job)
         job_log.started(run.claim.job)
+        self._queue_spans.started(run.claim.job)
         self._metrics.started(run.claim.job)
         with self._budget.share() as share:
             await share.hold(run.claim.job.params_bytes)
@@ -301,4 +306,5 @@ def _task(job: Job, params: bytes, allowance: Allowance, *, backend_name: str, i
         account=job.account,
         ideal_qubits=ideal_qubits,
         routing=job.routing,
+        traceparent=job.traceparent,
     )

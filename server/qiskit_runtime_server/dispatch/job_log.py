@@ -94,4 +94,9 @@ def _what(job: Job) -> str:
 
 def _fields(job: Job) -> dict[str, object]:
     """Return what a JSON line has beside its message."""
-    return {**of_job(job.id), "account": job.account, "program": job.program_id, "backend": job.backend}
+    return {
+        **of_job(job.id, job.traceparent),
+        "account": job.account,
+        "program": job.program_id,
+        "backend": job.backend,
+    }

@@ -46,10 +46,12 @@ class Withdrawals:
                 " it was: %s",
                 job.id,
                 error,
-                extra=of_job(job.id),
+                extra=of_job(job.id, job.traceparent),
             )
             return
         self._end_run(job.id)
         logger.info(
-            "The submission of job %s failed after it was stored; the job is withdrawn.", job.id, extra=of_job(job.id)
+            "The submission of job %s failed after it was stored; the job is withdrawn.",
+            job.id,
+            extra=of_job(job.id, job.traceparent),
         )

@@ -8,6 +8,9 @@ job's id, finds every line about it, in apis, executor services and workers:
     POST /jobs/4f1c…/cancel   trace 4f1c…
     GET /backends             trace 90ab…
 
+Where traces are written for OpenTelemetry (`log.spans`), lines have the id of that trace too, as `trace_id`. It is
+spelled like the first one, unless the client sent a `traceparent` with its submission.
+
 What follows a job or runs it begins with `begin_job`, and what it does from then on writes lines about that job. Where
 one task looks after many jobs, each line says by `of_job` which one it is about.
 """
@@ -22,23 +25,32 @@ from typing import Final
 
 _ABOUT: Final[ContextVar[Mapping[str, str]]] = ContextVar("about", default=MappingProxyType({}))
 """What lines of this task have beside their message."""
+_TRACEPARENT: Final[ContextVar[str | None]] = ContextVar("traceparent", default=None)
+"""What this task's request is in a trace of OpenTelemetry."""
 _JOB_ID: Final = re.compile(r"[0-9a-f]{32}")
+# https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+_TRACE_ID: Final = slice(3, 35)
 
 
-def begin_trace(trace: str | None = None) -> str:
+def begin_trace(trace: str | None = None, traceparent: str | None = None) -> str:
     """Have what this task, and those that it begins from now on, write to the log carry a trace, by default a new one.
+
+    Args:
+        trace: The trace.
+        traceparent: Where it belongs in a trace of OpenTelemetry.
 
     Returns:
         The trace.
     """
     trace = trace or uuid.uuid4().hex
-    _ABOUT.set({"trace": trace})
+    _ABOUT.set({"trace": trace, **_trace_id(traceparent)})
+    _TRACEPARENT.set(traceparent)
     return trace
 
 
-def begin_job(job_id: str) -> None:
+def begin_job(job_id: str, traceparent: str | None = None) -> None:
     """Have what this task, and those that it begins from now on, write to the log be about a job."""
-    _ABOUT.set(of_job(job_id))
+    _ABOUT.set(of_job(job_id, traceparent))
 
 
 def current_trace() -> str:
@@ -46,23 +58,38 @@ def current_trace() -> str:
     return _ABOUT.get().get("trace") or begin_trace()
 
 
+def current_traceparent() -> str | None:
+    """Return where the request of this task belongs in a trace of OpenTelemetry; None if it belongs to none."""
+    return _TRACEPARENT.get()
+
+
 def is_trace(text: str) -> bool:
     """Tell whether a trace may be spelled like that."""
     return _JOB_ID.fullmatch(text) is not None
 
 
-def of_job(job_id: str) -> dict[str, str]:
+def of_job(job_id: str, traceparent: str | None = None) -> dict[str, str]:
     """Return what a line about a job has beside its message, whatever it is written by."""
-    return {"job": job_id, "trace": job_id}
+    return {"job": job_id, "trace": job_id, **_trace_id(traceparent)}
+
+
+def trace_id_of(traceparent: str) -> str:
+    """Return the id of the trace of OpenTelemetry that something belongs to."""
+    return traceparent[_TRACE_ID]
+
+
+def _trace_id(traceparent: str | None) -> dict[str, str]:
+    return {} if traceparent is None else {"trace_id": trace_id_of(traceparent)}
 
 
 class Traced(logging.Filter):
-    """Gives each record the trace and the job of the task that writes it, if it does not come with a trace."""
+    """Gives each record what lines of the task that writes it have, if it does not come with another trace."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep the record."""
-        if not hasattr(record, "trace"):
-            vars(record).update(_ABOUT.get())
+        about = _ABOUT.get()
+        if getattr(record, "trace", about.get("trace")) == about.get("trace"):
+            vars(record).update(about)
         return True
 
 

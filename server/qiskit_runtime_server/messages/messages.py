@@ -6,6 +6,7 @@ added, with defaults; unknown ones are ignored.
 
 import struct
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -24,6 +25,9 @@ OCCUPANCY: Final = "QRS-Occupancy"
 
 POSITION: Final = "QRS-Position"
 """Header with which an executor says which of a run's events, heartbeats not counted, a stream begins with."""
+
+TRACEPARENT: Final = "traceparent"
+"""Header with which a request says where it belongs in a trace (https://www.w3.org/TR/trace-context/)."""
 
 PATIENCE: Final = 4
 """Estimates of times are rough: what is expected to take up to so many times longer than it may runs on the clock."""
@@ -154,6 +158,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
         routing: Why it runs on this executor, if that was chosen for it.
         candidates: Whose predictions are asked for, if they are.
         run_seconds: How long it may run once it does, if predictions are asked for.
+        traceparent: Of its submission in a trace of OpenTelemetry; over HTTP, `TRACEPARENT` says it.
         params: The JSON document that the client sent, as it came; the last field, see `Pieces`.
     """
 
@@ -172,6 +177,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     routing: Routing | None = None
     candidates: tuple[Candidate, ...] = ()
     run_seconds: float = 0.0
+    traceparent: str | None = None
     params: bytes
 
 
@@ -230,6 +236,27 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
 
 
+class StageName(StrEnum):
+    """What a worker does for a job, one after the other."""
+
+    DECODE = "decode"
+    SIMULATE = "simulate"
+    ENCODE = "encode"
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage of a run that has begun.
+
+    Attributes:
+        began: When, in seconds of the Unix time.
+        methods: By which circuits were simulated, as results call them.
+    """
+
+    name: StageName
+    began: float
+    methods: tuple[str, ...] = ()
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     """Lines for the job's log, or news of the run.
 
@@ -238,13 +265,13 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
         expected_seconds: How long a part of the job is estimated to take that is about to begin; only where it is more
             than the longest before.
         progress: How far it has come; only now and then, and of runs that take some seconds.
-        decoded: Whether what the client sent has been read; only the worker's parent hears of it.
+        stage: What the worker does from now on; only its parent hears of it.
     """
 
     text: str
     expected_seconds: float | None = None
     progress: Progress | None = None
-    decoded: bool = False
+    stage: Stage | None = None
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True, tag="completed"):

@@ -8,7 +8,7 @@ import base64
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
@@ -62,7 +62,13 @@ class _ItemResult:
     stop: datetime
 
 
-def execute(source: ShotSource, program: QuantumProgram, backend_name: str, seed: int) -> bytes:
+def execute(
+    source: ShotSource,
+    program: QuantumProgram,
+    backend_name: str,
+    seed: int,
+    simulated_all: Callable[[], None] = lambda: None,
+) -> bytes:
     """Run `program` and return the document that the client decodes.
 
     Args:
@@ -70,6 +76,7 @@ def execute(source: ShotSource, program: QuantumProgram, backend_name: str, seed
         program: Its circuits are ISA circuits of the device.
         backend_name: Names the device.
         seed: Used where the program has none.
+        simulated_all: Called before the document is made.
 
     Raises:
         JobError: If the program cannot be run as it is.
@@ -87,7 +94,9 @@ def execute(source: ShotSource, program: QuantumProgram, backend_name: str, seed
         _check_names(program, item, f"items[{index}]")
     _check_size(program)
     prepared.source.plan_circuits(sum(math.prod(item.shape) for item in program.items if item.circuit.cregs))
-    return _document(program, [_run(prepared, program, index) for index in range(len(program.items))])
+    results = [_run(prepared, program, index) for index in range(len(program.items))]
+    simulated_all()
+    return _document(program, results)
 
 
 def executions(program: QuantumProgram) -> int:

@@ -1,5 +1,6 @@
 """The role `executor`: the slots of one executor behind HTTP, or examined once by its doctor."""
 
+import asyncio
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -14,6 +15,8 @@ from starlette.applications import Starlette
 
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.log.open_spans import open_spans
+from qiskit_runtime_server.log.spans import NO_SPANS, Spans
 from qiskit_runtime_server.machine import default_slots
 from qiskit_runtime_server.metrics import metrics_route, new_registry
 from qiskit_runtime_server.roles.banner import announce, how_to_stop, words_about
@@ -56,7 +59,9 @@ async def serve_executor(name: str, settings: Settings, executor: "BaseExecutor 
     metrics = ExecutorMetrics(registry)
     with listen(settings.host, settings.port) as listener:
         async with AsyncExitStack() as stack:
-            runs = await stack.enter_async_context(running(name, settings, metrics, executor))
+            spans = open_spans("qiskit-runtime-executor")
+            stack.push_async_callback(asyncio.to_thread, spans.close)
+            runs = await stack.enter_async_context(running(name, settings, metrics, executor, spans))
             service = Service(runs)
             internal = _internal_app(registry, metrics, service, runs)
             internal_url = await stack.enter_async_context(
@@ -87,14 +92,18 @@ def _internal_app(registry: CollectorRegistry, metrics: ExecutorMetrics, service
 
 @asynccontextmanager
 async def running(
-    name: str, settings: Settings, metrics: ExecutorMetrics, executor: "BaseExecutor | None" = None
+    name: str,
+    settings: Settings,
+    metrics: ExecutorMetrics,
+    executor: "BaseExecutor | None" = None,
+    spans: Spans = NO_SPANS,
 ) -> AsyncGenerator[Runs, None]:
     """Start the slots of an executor, have each pass the self-test, and take jobs until the end.
 
     Raises:
         StartupError: If a slot does not come up, or does not pass the self-test.
     """
-    slots = _slots(name, settings, settings.slots or default_slots(), executor)
+    slots = _slots(name, settings, settings.slots or default_slots(), executor, spans)
     try:
         start = time.monotonic()
         await slots.start()
@@ -134,7 +143,9 @@ async def examine(name: str, settings: Settings) -> None:
         await slots.stop()
 
 
-def _slots(name: str, settings: Settings, size: int, executor: "BaseExecutor | None" = None) -> Slots:
+def _slots(
+    name: str, settings: Settings, size: int, executor: "BaseExecutor | None" = None, spans: Spans = NO_SPANS
+) -> Slots:
     # What is here is bounded by the number of slots.
     budget = ByteBudget(sys.maxsize)
-    return slots_of(name, settings, size, budget, executor=executor or name, sharing=size)
+    return slots_of(name, settings, size, budget, executor=executor or name, sharing=size, spans=spans)

@@ -11,6 +11,7 @@ from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.log.spans import NO_SPANS, Spans
 from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.child import WorkerSpec
@@ -28,7 +29,10 @@ _LEAST_SLOTS: Final = 2
 
 
 def pools_of(
-    settings: Settings, executors: "Mapping[str, BaseExecutor] | None", budget: ByteBudget
+    settings: Settings,
+    executors: "Mapping[str, BaseExecutor] | None",
+    budget: ByteBudget,
+    spans: Spans = NO_SPANS,
 ) -> dict[ExecutorName, Slots | RemotePool]:
     """Return a pool for every executor, not started yet.
 
@@ -36,6 +40,7 @@ def pools_of(
         settings: Its `executors` are read, and what slots and services are given.
         executors: Executors by name, in place of the installed ones that `settings.executors` names.
         budget: Bounds the documents on their way to all of them and back.
+        spans: Where the spans of runs in slots go.
 
     Raises:
         StartupError: If a word of `settings.executors` makes no sense, or two pools have one name.
@@ -43,7 +48,7 @@ def pools_of(
     pools: dict[ExecutorName, Slots | RemotePool] = dict(_remote_pools(settings, budget))
     local = settings.own_executors
     if executors or local:
-        slots = _local_pools(settings, local, executors, budget)
+        slots = _local_pools(settings, local, executors, budget, spans)
         if both := pools.keys() & slots.keys():
             raise StartupError(f"Executor {min(both)!r} is given as slots and as a service: rename one of them.")
         pools |= slots
@@ -94,7 +99,11 @@ def _is_service(url: str) -> bool:
 
 
 def _local_pools(
-    settings: Settings, words: Sequence[str], executors: "Mapping[str, BaseExecutor] | None", budget: ByteBudget
+    settings: Settings,
+    words: Sequence[str],
+    executors: "Mapping[str, BaseExecutor] | None",
+    budget: ByteBudget,
+    spans: Spans,
 ) -> dict[ExecutorName, Slots]:
     """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
     sizes = dict(_named_size(word) for word in words)
@@ -102,7 +111,7 @@ def _local_pools(
     numbers = {name: sizes.get(name) or default_slots(least=_LEAST_SLOTS) for name in sources}
     total = sum(numbers.values())
     return {
-        ExecutorName(name): slots_of(name, settings, numbers[name], budget, executor=source, sharing=total)
+        ExecutorName(name): slots_of(name, settings, numbers[name], budget, executor=source, sharing=total, spans=spans)
         for name, source in sources.items()
     }
 
@@ -115,6 +124,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
     *,
     executor: "str | BaseExecutor",
     sharing: int,
+    spans: Spans = NO_SPANS,
 ) -> Slots:
     """Return `size` slots for an executor; `sharing` slots share the memory and the cores evenly."""
     spec = WorkerSpec(
@@ -127,7 +137,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
         log_format=settings.log_format,
         shared=settings.share_workers,
     )
-    return Slots(spec, size, budget)
+    return Slots(spec, size, budget, spans)
 
 
 def _named_size(word: str) -> tuple[str, int | None]:

@@ -27,8 +27,10 @@ from qiskit_runtime_server.dispatch.allowances import Allowances
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.dispatch.queue_spans import QueueSpans
 from qiskit_runtime_server.dispatch.sweeper import Sweeper
 from qiskit_runtime_server.errors import MalformedRequestError, StartupError
+from qiskit_runtime_server.log.spans import NO_SPANS, Spans
 from qiskit_runtime_server.roles.accounts_file import keep_accounts_file, open_token_folder
 from qiskit_runtime_server.roles.issuers import issuers_of
 from qiskit_runtime_server.roles.pools import auto_of, offers_auto, pools_of
@@ -50,7 +52,10 @@ _FOR_ANSWERS: Final = 4
 
 @asynccontextmanager
 async def run_services(
-    settings: Settings, metrics: JobMetrics, executors: "Mapping[str, BaseExecutor] | None" = None
+    settings: Settings,
+    metrics: JobMetrics,
+    executors: "Mapping[str, BaseExecutor] | None" = None,
+    spans: Spans = NO_SPANS,
 ) -> AsyncIterator[Services]:
     """Start everything behind the API, and stop it at the end: jobs that still run then go back to the queue.
 
@@ -63,7 +68,7 @@ async def run_services(
     chaos = _chaos(settings)
     for_answers = settings.max_held_bytes // _FOR_ANSWERS
     budget = ByteBudget(settings.max_held_bytes - for_answers)
-    pools = pools_of(settings, executors, budget)
+    pools = pools_of(settings, executors, budget, spans)
     auto = auto_of(settings, pools)
     offered = [*([AUTO] if offers_auto(settings, pools) else []), *pools]
     aliases = Aliases.read(
@@ -77,6 +82,8 @@ async def run_services(
     store = await _open_store(settings)
     metrics.count_ends(store.signals)
     store.signals.on_end(job_log.ended)
+    queue_spans = QueueSpans(spans)
+    store.signals.on_end(queue_spans.ended)
     keeping = KeptTasks()
     try:
         directory = await _directory(settings, store, keeping, issuers.names())
@@ -94,6 +101,7 @@ async def run_services(
             chaos=chaos,
             aliases=aliases,
             auto=auto if AUTO in offered or await _is_left(store) else None,
+            queue_spans=queue_spans,
             allowances=Allowances(directory, store, settings.max_seconds, lambda: datetime.now(UTC)),
         )
         dispatcher.start()

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,8 @@ from qiskit_runtime_server.messages.messages import (
     Metrics,
     Pieces,
     Ready,
+    Stage,
+    StageName,
     Task,
 )
 from qiskit_runtime_server.worker.confinement import confine_calls, confine_files, folders_of
@@ -119,7 +122,7 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     tasks = msgspec.msgpack.Decoder(Task)
     while (frame := _receive(connection)) is not None:
         task = tasks.decode(frame)
-        begin_job(task.job_id)
+        begin_job(task.job_id, task.traceparent)
         _send(connection, _outcome(run_program, task, executor, connection))
         del frame, task
         _trim()
@@ -188,7 +191,7 @@ def _outcome(
             lambda text: _send(connection, Log(text=text)),
             expect=_Estimates(connection),
             tell=lambda progress: _send(connection, Log(text="", progress=progress)),
-            decoded=lambda: _send(connection, Log(text="", decoded=True)),
+            enter=partial(_tell_stage, connection, traced=task.traceparent is not None),
         )
     except CircuitTooLongError as error:
         failed = CircuitTooLongError(f"{error} The limit: {task.limit}." if task.limit else str(error))
@@ -207,6 +210,12 @@ def _outcome(
         worker_unfit=isinstance(failed, InternalError),
         metrics=Metrics(seconds=time.monotonic() - start),
     )
+
+
+def _tell_stage(connection: socket.socket, stage: Stage, *, traced: bool) -> None:
+    """Tell the parent that the task has been decoded, which it has to know, or of another stage, for a trace."""
+    if traced or stage.name is StageName.SIMULATE:
+        _send(connection, Log(text="", stage=stage))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ FORKS: Final = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["qiskit_runtime_server.worker.template"])
 
 # Of the server alone; some are secrets.
-_SETTINGS: Final = "QRS_"
+_SETTINGS: Final = ("QRS_", "OTEL_")
 
 
 def start_template() -> None:

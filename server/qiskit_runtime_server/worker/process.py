@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Final, Self
 import msgspec
 
 from qiskit_runtime_server.byte_budget import Share
-from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Task
+from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Stage, StageName, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 from qiskit_runtime_server.worker.fork_server import FORKS
 
@@ -30,6 +31,10 @@ def _launch(process: BaseProcess, theirs: socket.socket) -> None:
     """Start a process with its end of a socket, which is closed here only then, whoever waits for it or does not."""
     with theirs:
         process.start()
+
+
+def _unheard(_stage: Stage) -> None:
+    """Tell nobody."""
 
 
 class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected, like EOFError itself
@@ -57,6 +62,7 @@ class WorkerProcess:
         self._reader = reader
         self._writer = writer
         self._decoding = False
+        self._enter: Callable[[Stage], None] = _unheard
 
     @classmethod
     async def start(cls, spec: WorkerSpec) -> Self:
@@ -92,13 +98,13 @@ class WorkerProcess:
         """Whether the process has been there until a moment ago; asks nobody."""
         return not self._reader.at_eof() and self._reader.exception() is None
 
-    async def send(self, task: Task) -> None:
-        """Hand over a task.
+    async def send(self, task: Task, enter: Callable[[Stage], None] = _unheard) -> None:
+        """Hand over a task, whose stages `enter` is told of.
 
         Raises:
             WorkerDied: If the process is gone.
         """
-        self._decoding = True
+        self._decoding, self._enter = True, enter
         try:
             # Piece by piece, or the transport would copy what does not fit into the socket.
             for piece in Pieces(task).framed():
@@ -115,16 +121,17 @@ class WorkerProcess:
         Raises:
             WorkerDied: If the process is gone.
         """
-        try:
-            (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-            await share.hold(length)
-            event = _EVENTS.decode(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            raise await self._died() from error
-        if isinstance(event, Log) and event.decoded:
-            self._decoding = False
-            return await self.receive(share)
-        return event
+        while True:
+            try:
+                (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+                await share.hold(length)
+                event = _EVENTS.decode(await self._reader.readexactly(length))
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                raise await self._died() from error
+            if not isinstance(event, Log) or event.stage is None:
+                return event
+            self._decoding = event.stage.name is StageName.DECODE
+            self._enter(event.stage)
 
     async def stop(self) -> None:
         """Kill the process and return once it is gone, and its memory with it."""

@@ -25,6 +25,8 @@ from qiskit_runtime_server.messages.messages import (
     Metrics,
     Progress,
     Routing,
+    Stage,
+    StageName,
     Task,
 )
 from qiskit_runtime_server.messages.programs import ProgramName
@@ -60,7 +62,7 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
     *,
     expect: Callable[[float], None] = lambda _seconds: None,
     tell: Callable[[Progress], None] = lambda _progress: None,
-    decoded: Callable[[], None] = lambda: None,
+    enter: Callable[[Stage], None] = lambda _stage: None,
 ) -> Completed:
     """Decode the job's params, run its program on `executor`, encode the result.
 
@@ -73,7 +75,7 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
         log: Takes lines for the job's log: warnings, unless the job's level is above them, and more from INFO down.
         expect: Told of how many seconds a simulation is estimated to take, before it begins.
         tell: Told how far it has come, as by `ProgressMeter`.
-        decoded: Called when the job's params have been decoded, before anything of it is run.
+        enter: Told of each stage after the first: the params have been decoded, or the result is about to be encoded.
 
     Raises:
         JobError: If the job cannot be run as it is.
@@ -93,6 +95,10 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
     if program is None:
         raise InvalidInputError(f"Program {task.program_id!r} not found: there are {', '.join(sorted(_PROGRAMS))}.")
     check_calibration(task, executor)
+
+    def decoded() -> None:
+        enter(Stage(name=StageName.SIMULATE, began=time.time()))
+
     if kind == PREDICTION:
         found = predictions(task, executor, partial(_predicted, program, task, decoded))
         return Completed(metrics=Metrics(), result=found)
@@ -111,6 +117,7 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
         log=log,
         announce=journal.announce,
         decoded=decoded,
+        simulated_all=lambda: enter(Stage(name=StageName.ENCODE, began=time.time(), methods=journal.methods)),
     )
     outcome = program(job)
     metrics = Metrics(
@@ -190,6 +197,7 @@ class _Job:
         log: Takes lines for the job's log.
         announce: Takes one that says what will be run.
         decoded: To be called when the params have been decoded.
+        simulated_all: To be called when there is nothing left to do but to encode a result that may be large.
     """
 
     task: Task
@@ -199,6 +207,7 @@ class _Job:
     log: Callable[[str], None]
     announce: Callable[[str], None]
     decoded: Callable[[], None]
+    simulated_all: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +263,7 @@ class _Primitive:
             result = self._run(job, pubs, self.options(params.options, job.task.seed))
         if job.task.routing is not None and isinstance(result, PrimitiveResult):
             result.metadata["routing"] = _routing(job.task.backend_name, job.task.routing)
+        job.simulated_all()
         return _Outcome(
             document=encode_plain(result) if params.plain else encode_result(result, params.qpy_version),
             executions=sum(map(self.executions, pubs, _metadata(result, len(pubs)))),
@@ -308,7 +318,7 @@ def _run_quantum_program(job: _Job) -> _Outcome:
     check_size((item.circuit for item in program.items), job.task.max_qubits)
     job.decoded()
     return _Outcome(
-        document=executor_program.execute(job.source, program, job.task.backend_name, job.task.seed),
+        document=executor_program.execute(job.source, program, job.task.backend_name, job.task.seed, job.simulated_all),
         executions=executor_program.executions(program),
         num_qubits=tuple(item.circuit.num_qubits for item in program.items),
     )

@@ -52,6 +52,7 @@ class Run:
 
     def __init__(self, task: Task, slot: Slot, metrics: ExecutorMetrics, *, patience: timedelta) -> None:
         self.job_id = task.job_id
+        self._traceparent = task.traceparent
         self.fence = task.fence
         self.end: Completed | Failed | HandedBack | None = None
         self._metrics = metrics
@@ -153,7 +154,7 @@ class Run:
         self._news.tell()
 
     async def _go(self, run: AsyncGenerator[Event, None]) -> None:
-        begin_job(self.job_id)
+        begin_job(self.job_id, self._traceparent)
         try:
             async with aclosing(run) as events:
                 async for event in events:

@@ -22,6 +22,7 @@ from qiskit_runtime_server.messages.messages import (
     BOOT_ID,
     OCCUPANCY,
     POSITION,
+    TRACEPARENT,
     Confirmation,
     Event,
     Pieces,
@@ -163,11 +164,14 @@ async def _left(_: Request, __: Exception) -> Response:
 
 
 async def _task(request: Request) -> Task:
-    """Return the task that a request brings; the request itself, which lasts as long as its answer, keeps no copy."""
+    """Return the task that a request brings; the request itself, which lasts as long as its answer, keeps no copy.
+
+    It belongs where its header says: what is between here and the api may have a span of its own.
+    """
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-    return _TASKS.decode(body)
+    return msgspec.structs.replace(_TASKS.decode(body), traceparent=request.headers.get(TRACEPARENT))
 
 
 async def _chunks(events: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:

@@ -19,6 +19,7 @@ from qiskit_runtime_server.errors import (
     WorkerDiedError,
 )
 from qiskit_runtime_server.log.failures import FailureLog
+from qiskit_runtime_server.log.spans import NO_SPANS, Spans
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,
@@ -37,6 +38,7 @@ from qiskit_runtime_server.waiting import Backoff, KeptTasks
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.confinement import WHOLE
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
+from qiskit_runtime_server.worker.run_spans import RunSpans
 
 HEARTBEAT_SECONDS: Final = 2.0
 _START_SECONDS: Final = 120.0
@@ -129,10 +131,11 @@ class Slot:
         limit = f": {task.limit}" if task.limit else ""
         receiving: asyncio.Task[Event] | None = None
         event: Event = Started()
+        spans = RunSpans(self._slots.spans, task)
         share = self._slots.budget.share()
         try:
             process = await self._worker_for(task.account)
-            await process.send(task)
+            await process.send(task, spans.enter)
             # Held on to for as long as the job runs otherwise.
             del task
             while True:
@@ -155,11 +158,14 @@ class Slot:
         except StartupError as error:
             # Not the job's fault: the slot tries on, before it is free again.
             logger.warning("A job goes back to the queue, as it got no worker: %s", error)
-            yield HandedBack()
+            event = HandedBack()
+            yield event
         except WorkerDied as death:
             await self.stop()
-            yield _end_by(death, start)
+            event = _end_by(death, start)
+            yield event
         finally:
+            spans.end(event)
             if not isinstance(event, Completed | Failed):
                 await self.stop()
             if receiving is not None:
@@ -223,13 +229,15 @@ class Slots:
         size: How many there are.
         memory_bytes: What jobs may use in each; None for no limit.
         budget: Where results make room for themselves before they are read.
+        spans: Where the spans of runs go.
         holder: This process's start of the executor.
     """
 
-    def __init__(self, spec: WorkerSpec, size: int, budget: ByteBudget) -> None:
+    def __init__(self, spec: WorkerSpec, size: int, budget: ByteBudget, spans: Spans = NO_SPANS) -> None:
         self.size = size
         self.memory_bytes = spec.memory_bytes
         self.budget = budget
+        self.spans = spans
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
         self._confined = spec.confined
         self._slots = [Slot(spec, self) for _ in range(size)]

@@ -65,6 +65,7 @@ NOT_RUN = {
     ("docs/how-to/sign-in.md", "helm upgrade"): KUBERNETES,
     ("docs/how-to/sign-in.md", "export QRS_AUTH"): "needs an OpenID provider; test_sign_in.py plays one",
     ("docs/how-to/sign-in.md", "c.JupyterHub"): "is JupyterHub's configuration; test_sign_in.py starts one",
+    ("docs/how-to/traces.md", "pip install"): INSTALLS,
     ("docs/how-to/watch-jobs.md", "qiskit-runtime-server jobs"): "needs a job's id; test_people_commands.py types them",
     ("docs/how-to/write-an-executor.md", "import pytest"): "needs the package; test_plugin.py runs such tests",
     ("docs/how-to/slurm.md", ""): "needs QRMI; test_clients.py runs it in an environment of its own",

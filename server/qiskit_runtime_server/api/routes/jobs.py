@@ -34,7 +34,7 @@ from qiskit_runtime_server.errors import (
     StoreUnavailableError,
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode, name_of
-from qiskit_runtime_server.log.trace import current_trace
+from qiskit_runtime_server.log.trace import current_trace, current_traceparent
 from qiskit_runtime_server.messages.messages import Prediction
 from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
@@ -381,6 +381,7 @@ async def _new_job(body: bytearray, caller: Identity, services: Services) -> tup
         log_level=submission.log_level,
         params_bytes=len(params),
         max_qubits=caller.instance.limits.qubits,
+        traceparent=current_traceparent(),
     )
     return job, params
 

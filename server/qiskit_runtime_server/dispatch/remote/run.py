@@ -27,6 +27,7 @@ from qiskit_runtime_server.messages.messages import (
     OCCUPANCY,
     PIECE_BYTES,
     POSITION,
+    TRACEPARENT,
     Completed,
     Confirmation,
     Event,
@@ -190,7 +191,7 @@ class RemoteReservation:
             "POST",
             f"{self.holder.endpoint}/v1/jobs",
             content=b"".join(pieces) if small else _sent(pieces),
-            headers=self._headers | {"Content-Length": str(pieces.size)},
+            headers=self._headers | {"Content-Length": str(pieces.size), **_trace_of(task)},
             timeout=STREAM_TIMEOUT,
         )
 
@@ -267,6 +268,10 @@ class RemoteReservation:
             else:
                 if answer.is_success:
                     self._heard = time.monotonic()
+
+
+def _trace_of(task: Task) -> dict[str, str]:
+    return {} if task.traceparent is None else {TRACEPARENT: task.traceparent}
 
 
 async def _sent(pieces: Pieces) -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ from qiskit_runtime_server.programs.device.progress import ProgressMeter
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
-from qiskit_runtime_server.simulation.plan import Plan
+from qiskit_runtime_server.simulation.plan import Noise, Plan
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import GivenWish, Wish
 
@@ -53,8 +53,13 @@ class Journal:
         self._clock = clock
         self._begin = self._last_line = clock()
         self._done = 0
-        self._told: set[tuple[object, ...]] = set()
+        self._told: set[tuple[tuple[int, ...], str, Noise, bool]] = set()
         self._broken: set[tuple[int, ...]] = set()
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """By which circuits have been simulated so far, as results call them."""
+        return tuple(sorted({method for _qubits, method, *_ in self._told}))
 
     def warn(self, line: str) -> None:
         """Tell of something else."""

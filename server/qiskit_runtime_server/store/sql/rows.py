@@ -67,6 +67,7 @@ def job_row(job: Job) -> dict[str, Any]:
         "long_since": job.long_since,
         "held": job.held,
         "progress": None if job.progress is None else json_text(job.progress),
+        "traceparent": job.traceparent,
         **routing_row(job),
     }
 
@@ -113,6 +114,7 @@ def job_of(row: RowMapping) -> Job:
         held=row["held"],
         progress=None if row["progress"] is None else _PROGRESS.decode(row["progress"]),
         routing=None if row["routing"] is None else _ROUTING.decode(row["routing"]),
+        traceparent=row["traceparent"],
     )
 
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -134,6 +134,7 @@ jobs = Table(
     Column("progress", Text, comment="JSON; of the run that goes on, null while nothing is known"),
     Column("routing", Text, comment="JSON; null if the client named the executor"),
     Column("predicted_seconds", Double, comment="On its executor; null if not known"),
+    Column("traceparent", String, comment="Of its submission in a trace of OpenTelemetry"),
     Column("lease_until", Double, comment="Seconds on the store's lease clock"),
     Column("endpoint", String, comment="Of the last holder"),
     Column("boot_id", String, comment="Of the last holder"),

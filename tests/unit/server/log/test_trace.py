@@ -12,6 +12,8 @@ import pytest
 import qiskit_runtime_server
 from qiskit_runtime_server.log.trace import TextFormatter, Traced, begin_job, begin_trace, current_trace, of_job
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+PARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 OF_A_JOB = re.compile(r"[Jj]ob %s")
 
 
@@ -51,6 +53,14 @@ async def test_lines_of_what_follows_a_job_are_about_it_unless_they_say_another(
     record = logging.makeLogRecord({})
     assert Traced().filter(record)
     assert (vars(record)["trace"], "job" in vars(record)) == ("t1", False)
+
+
+async def test_a_line_has_the_id_of_its_trace_elsewhere_too() -> None:
+    begin_job("j1", PARENT)
+    records = [logging.makeLogRecord(dict(about)) for about in ({}, of_job("j1"), of_job("j2"), of_job("j3", PARENT))]
+    assert all(Traced().filter(record) for record in records)
+    about = [(getattr(record, "job", None), getattr(record, "trace_id", None)) for record in records]
+    assert about == [("j1", TRACE), ("j1", TRACE), ("j2", None), ("j3", TRACE)]
 
 
 async def test_without_a_trace_a_line_is_as_ever() -> None:

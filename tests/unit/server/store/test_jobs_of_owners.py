@@ -47,7 +47,13 @@ async def test_a_job_is_kept_as_it_was_given(store: Store, new_job: NewJob, new_
     session = new_session()
     await store.sessions.add(session)
     job = new_job(
-        session_id=session.id, tags=("b", "a", "b"), cost=7, private=True, runtime="image:1", log_level="WARNING"
+        session_id=session.id,
+        tags=("b", "a", "b"),
+        cost=7,
+        private=True,
+        runtime="image:1",
+        log_level="WARNING",
+        traceparent=f"00-{'4f' * 16}-{'1c' * 8}-01",
     )
     await store.jobs.add(job, b'{"pubs": []}')
     assert await store.jobs.get(ALICE, job.id) == job
