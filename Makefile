@@ -29,7 +29,8 @@ PROCESSES ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # Those that compute have one thread each.
 COMPUTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadgroup
 # Those of servers and operators start a control plane and servers in each process; the tests of a module share what they start.
-SERVERS := $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+# They wait more than they compute, so that there is one process more.
+SERVERS := $(BIN)/python -m pytest --numprocesses=$(shell $(PYTHON) -c 'print($(PROCESSES) + ($(PROCESSES) > 1))') --maxprocesses=6 --dist=loadfile --no-loadscope-reorder
 REPORTS := build/test-reports
 test: $(STAMP) ## Run the tests, side by side but for the few that measure time; ARGS="tests/unit -k seed" runs some
 ifeq ($(strip $(ARGS)),)

@@ -114,7 +114,10 @@ def test_error_bars_cover_68_and_95_percent(name: str) -> None:
     assert 0.93 < (np.abs(pulls) < 2).mean() < 0.97
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Aer alone takes half a minute: it goes through a circuit that decides once for each shot.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name == "aer-alone" else name for name in NAMES]
+)
 def test_error_bars_of_dynamic_circuits_cover(name: str) -> None:
     pulls = pulls_of(dynamic(), name, 80)
     assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
