@@ -57,7 +57,22 @@ def infidelity(one: NDArray[np.complex64], other: NDArray[np.complex128]) -> flo
 
 
 @needs_qsim
-@pytest.mark.parametrize("num_qubits", [1, 2, 3, 4, 5, 6, 9, 12, 16, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "num_qubits",
+    [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        9,
+        12,
+        16,
+        pytest.param(20, marks=pytest.mark.slow),
+        pytest.param(24, marks=pytest.mark.thorough),
+    ],
+)
 def test_states_are_those_of_double_precision(num_qubits: int) -> None:
     circuit = brickwork(num_qubits, 20) if num_qubits > 9 else mixed(num_qubits)
     assert infidelity(by_qsim(circuit), exact(circuit)) < 1e-6
