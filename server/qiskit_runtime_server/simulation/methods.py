@@ -25,7 +25,7 @@ from qiskit_runtime_server.simulation.pauli_propagation import propagation
 from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
 from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError, check
 from qiskit_runtime_server.simulation.plan import FRAMES, PROPAGATION, Noise, Plan
-from qiskit_runtime_server.simulation.wish import Approximation, Wish
+from qiskit_runtime_server.simulation.wish import Approximation, Method, Wish
 
 # What a gate or an error takes to be written, and in a block of shots.
 _SECONDS_TO_WRITE: Final = 2e-5
@@ -95,20 +95,17 @@ class Methods:
             refusal: Why nothing exact can run them; None if propagation was asked for.
 
         Raises:
-            CircuitTooLargeError: If fewer parities at a time could be, and nothing else is left to try.
+            TooManyParitiesError: If fewer parities at a time could be, and nothing else is left to try.
         """
         lowering = None if self.task.parities is None else Propagation.of(self.task.circuit, self.task.noise)
         if lowering is None:
             return None
         truncated = self.wish.approximation is Approximation.TRUNCATED
-        try:
-            self._check_parities(rows)
-        except TooManyParitiesError as error:
-            if refusal is None:
-                raise
-            if truncated:
+        too_many = self._too_many_parities(rows)
+        if too_many is not None:
+            if refusal is not None and truncated:
                 return None
-            raise type(refusal)(f"{refusal} {error}") from error
+            raise TooManyParitiesError(f"{refusal or ''} {too_many}".lstrip())
         seconds, memory = propagation.limits(len(rows), exact=not truncated)
         plan = Plan(
             qubits=tuple(self.qubits),
@@ -131,11 +128,24 @@ class Methods:
     def _noise(self) -> Noise:
         return Noise.NONE if self.task.noise is None else Noise.DEVICE
 
-    def _check_parities(self, rows: Rows) -> None:
-        """Raise `TooManyParitiesError` if a row has too many."""
+    def refused(self, rows: Rows, refusal: CircuitTooLargeError) -> CircuitTooLargeError:
+        """Return a refusal of rows that nothing else runs; `TooManyParitiesError` if propagation would with fewer."""
+        if self.wish.method is Method.EXECUTOR or self.task.parities is None:
+            return refusal
+        too_many = self._too_many_parities(rows)
+        if too_many is None or Propagation.of(self.task.circuit, self.task.noise) is None:
+            return refusal
+        return TooManyParitiesError(f"{refusal} {too_many}")
+
+    def _too_many_parities(self, rows: Rows) -> TooManyParitiesError | None:
+        """Return why the parities of a row cannot be drawn together; None if those of all rows can be."""
         parities = self.task.parities or ()
-        for each in {id(parities[row]): parities[row] for row in rows.tolist()}.values():
-            check(each)
+        try:
+            for each in {id(parities[row]): parities[row] for row in rows.tolist()}.values():
+                check(each)
+        except TooManyParitiesError as error:
+            return error
+        return None
 
     def _part(self, rows: Rows, offer: Offer) -> Part:
         plan = Plan(

@@ -162,7 +162,7 @@ def _by_executor(methods: Methods, rows: Rows) -> Part:
         try:
             return methods.truncated(rows)
         except CircuitTooLargeError as other:
-            raise type(other)(f"{error} {other}") from other
+            raise methods.refused(rows, type(other)(f"{error} {other}")) from other
 
 
 def _exact_or_propagated(methods: Methods, rows: Rows) -> Part | PropagatedPart:

@@ -5,11 +5,13 @@ Izmaylov, https://doi.org/10.1063/1.5141458); projectors are read in the basis t
 
     ZZI, ZIX, IZX     one basis: Z on the two qubits on the left, X on the right one
     XZI               another one
+
+Where shots are drawn of parities alone, a basis has no more terms than can be drawn together (`parities.check`).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final, Self
 
@@ -20,6 +22,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from qiskit_runtime_server.errors import NotIsaError
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError, check
 
 # The basis that shows each letter of an observable: bit 0 for X, bit 1 for Z, both for Y.
 _BASIS: Final = {"X": 1, "+": 1, "-": 1, "Y": 3, "r": 3, "l": 3, "Z": 2, "0": 2, "1": 2}
@@ -48,10 +51,15 @@ _ROTATIONS: Final[Mapping[int, Sequence[Sequence[tuple[str, Sequence[float]]]]]]
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """A letter for each of some qubits, as bit masks over all qubits: X is in `x`, Z in `z`, Y in both."""
+    """A letter for each of some qubits, as bit masks over all qubits: X is in `x`, Z in `z`, Y in both.
+
+    Attributes:
+        number: Tells bases of the same letters apart.
+    """
 
     x: int = 0
     z: int = 0
+    number: int = 0
 
     @property
     def support(self) -> int:
@@ -64,7 +72,7 @@ class Basis:
 
     def merged(self, other: Self) -> Self:
         """Return the basis that shows both."""
-        return type(self)(self.x | other.x, self.z | other.z)
+        return replace(self, x=self.x | other.x, z=self.z | other.z)
 
     def qubits(self) -> list[int]:
         """Return its qubits, rising."""
@@ -111,18 +119,35 @@ def distinct_observables(pub: EstimatorPub) -> tuple[list[Observable], NDArray[n
     return list(numbers), elements.ravel()
 
 
-def bases_of(terms: Iterable[Term]) -> dict[Term, Basis]:
-    """Return a basis for each term; those of many qubits first, each into the first basis that it agrees with."""
+def bases_of(terms: Iterable[Term], apart: Iterator[int] | None = None) -> dict[Term, Basis]:
+    """Return a basis for each term; those of many qubits first, each into the first basis that it agrees with.
+
+    Args:
+        terms: All different.
+        apart: Numbers of bases that have only terms whose parities can be drawn together, as far as that can be; None
+            if any may share one.
+    """
     bases: list[Basis] = []
-    places: dict[Term, int] = {}
+    members: list[list[Term]] = []
     for term in sorted(terms, key=lambda term: len(term.qubits), reverse=True):
         own = term.basis
-        place = next((i for i, basis in enumerate(bases) if basis.agrees(own)), len(bases))
+        places = (i for i, basis in enumerate(bases) if basis.agrees(own))
+        place = next((i for i in places if apart is None or _is_drawn([*members[i], term])), len(bases))
         if place == len(bases):
-            bases.append(Basis())
+            bases.append(Basis() if apart is None else Basis(number=next(apart)))
+            members.append([])
         bases[place] = bases[place].merged(own)
-        places[term] = place
-    return {term: bases[place] for term, place in places.items()}
+        members[place].append(term)
+    return {term: basis for basis, held in zip(bases, members, strict=True) for term in held}
+
+
+def _is_drawn(terms: Iterable[Term]) -> bool:
+    """Return whether the parities of terms can be drawn together."""
+    try:
+        check(parities_of(terms))
+    except TooManyParitiesError:
+        return False
+    return True
 
 
 def parities_of(terms: Iterable[Term]) -> list[tuple[int, ...]]:

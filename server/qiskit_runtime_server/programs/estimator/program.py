@@ -33,6 +33,7 @@ from qiskit_runtime_server.programs.options.mitigation import AUTO
 from qiskit_runtime_server.programs.options.options import Options, estimator_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.simulation.contract import BitTensor
+from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 MAX_SHOTS: Final = 1_000_000
@@ -82,9 +83,9 @@ def _num_circuits(plan: Plan, options: Options) -> int:
     return configurations * plan.randomizations.number * factors
 
 
-def num_configurations(pub: EstimatorPub) -> int:
-    """Return how many pairs of a parameter set and a measurement basis the pub takes shots for."""
-    return sum(len(group.rows) * len(group.parts) for group in grouped(*distinct_observables(pub)))
+def num_configurations(pub: EstimatorPub, *, apart: bool = False) -> int:
+    """Return how many pairs of a parameter set and a measurement basis the pub takes shots for; `apart` as there."""
+    return sum(len(group.rows) * len(group.parts) for group in grouped(*distinct_observables(pub), apart=apart))
 
 
 def _job_metadata(options: Options) -> dict[str, Any]:
@@ -131,9 +132,19 @@ def _check(pub: EstimatorPub, device: Device, options: Options, where: str) -> N
 
 
 def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
+    """Return a pub's values; where its terms cannot be drawn together, with fewer of them in each basis."""
+    try:
+        return _estimated(prepared, plan, index, apart=False)
+    except TooManyParitiesError:
+        prepared.plans.clear()
+        prepared.source.plan_circuits(num_configurations(plan.pub, apart=True))
+        return _estimated(prepared, plan, index, apart=True)
+
+
+def _estimated(prepared: PreparedDevice, plan: Plan, index: int, *, apart: bool) -> DataBin:
     pub = plan.pub
     observables, elements = distinct_observables(pub)
-    groups = grouped(observables, elements)
+    groups = grouped(observables, elements, apart=apart)
     values = pub.parameter_values.ravel().as_array(pub.circuit.parameters)
     bases = dict.fromkeys(basis for group in groups for basis in group.parts)
     seeds = prepared.options.seeds.pub(index)

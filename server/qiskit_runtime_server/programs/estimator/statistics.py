@@ -6,9 +6,10 @@ https://arxiv.org/abs/1509.04279). All terms share the calibration of TREX, whos
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import count
 from typing import Final, Self
 
 import numpy as np
@@ -56,20 +57,30 @@ class Calibration:
     variances: Mapping[int, float] = field(default_factory=dict)
 
 
-def grouped(observables: Sequence[Observable], elements: NDArray[np.intp]) -> list[Group]:
-    """Group parameter sets by the observables asked for them; the arguments come from `distinct_observables`."""
+def grouped(observables: Sequence[Observable], elements: NDArray[np.intp], *, apart: bool = False) -> list[Group]:
+    """Group parameter sets by the observables asked for them.
+
+    Args:
+        observables: As `distinct_observables` returns them.
+        elements: Likewise.
+        apart: Whether terms share a basis only if their parities can be drawn together; see `bases_of`.
+    """
+    counter = count() if apart else None
     wanted: dict[int, list[int]] = {}
     for element in np.unique(elements).tolist():
         wanted.setdefault(element // len(observables), []).append(element % len(observables))
     rows: dict[tuple[int, ...], list[int]] = {}
     for row, numbers in wanted.items():
         rows.setdefault(tuple(numbers), []).append(row)
-    return [_group(members, numbers, observables) for numbers, members in rows.items()]
+    return [_group(members, numbers, observables, counter) for numbers, members in rows.items()]
 
 
-def _group(rows: Sequence[int], numbers: tuple[int, ...], observables: Sequence[Observable]) -> Group:
+def _group(
+    rows: Sequence[int], numbers: tuple[int, ...], observables: Sequence[Observable], apart: Iterator[int] | None
+) -> Group:
     constants = [sum(c for term, c in observables[number] if not term.qubits) for number in numbers]
-    bases = bases_of(dict.fromkeys(term for number in numbers for term, _ in observables[number] if term.qubits))
+    terms = dict.fromkeys(term for number in numbers for term, _ in observables[number] if term.qubits)
+    bases = bases_of(terms, apart)
     parts: dict[Basis, dict[int, list[tuple[Term, float]]]] = {}
     for place, number in enumerate(numbers):
         for term, coefficient in observables[number]:

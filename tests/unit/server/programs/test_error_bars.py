@@ -245,6 +245,12 @@ class TestLimits:
         (plain,) = run(bell(), "IIIIX", resilience_level=0)
         assert "twirl_stds" not in plain
 
+    def test_a_fit_through_all_points_says_nothing_of_its_error_and_stds_does(self) -> None:
+        zne = {"noise_factors": [1, 3], "extrapolator": "exponential"}
+        (found,) = run(bell(), "IIIZZ", noise=misreading(0.02, 0.05), resilience_level=2, resilience={"zne": zne})
+        assert np.isinf(found.fit_stds)
+        assert 0 < found.stds < 1
+
 
 class TestCalibration:
     def test_variances_of_flip_rates_are_those_of_repeated_calibrations(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.primitives import DataBin
+from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_runtime_server.executors.aer import AerExecutor
 
@@ -72,3 +73,31 @@ def test_projectors_are_propagated_too() -> None:
     ]
     assert (np.abs(found[0].evs - found[1].evs) <= 5 * np.hypot(found[0].stds, found[1].stds)).all()
     assert found[0].stds == pytest.approx(found[1].stds, rel=0.2)
+
+
+def test_terms_that_cannot_be_drawn_together_are_drawn_in_bases_of_their_own() -> None:
+    ladder = QuantumCircuit(7)
+    for qubit in range(7):
+        ladder.rz(0.3 + qubit, qubit)
+        ladder.sx(qubit)
+    for pair in ((0, 1), (1, 2), (1, 3), (3, 5), (5, 4), (5, 6)):
+        ladder.cx(*pair)
+    ising = SparsePauliOp.from_sparse_list(
+        [("ZZ", [qubit, qubit + 1], 1.0) for qubit in range(6)]
+        + [("Z", [qubit], 0.5) for qubit in range(7)]
+        + [("X", [qubit], 0.25) for qubit in range(7)],
+        7,
+    )
+
+    def estimate(method: str, level: int) -> DataBin:
+        options = {"resilience_level": level, "simulator": {"method": method, "seed_simulator": 5}}
+        (result,) = AerExecutor(threads=1).execute_estimator([(ladder, [ising, "IIIIIZZ"])], options, "fake_nairobi")
+        methods = {way["method"] for way in result.metadata["simulation"]}
+        assert methods == {"pauli-propagation" if method == "pauli-propagation" else "density-matrix"}
+        return result.data
+
+    for level in (0, 1):
+        exact, propagated = estimate("executor", level), estimate("pauli-propagation", level)
+        assert (np.abs(exact.evs - propagated.evs) <= 5 * np.hypot(exact.stds, propagated.stds)).all()
+        # Correlations between terms of a basis are left out.
+        assert propagated.stds == pytest.approx(exact.stds, rel=0.7)
