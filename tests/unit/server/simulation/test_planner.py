@@ -1,6 +1,7 @@
 """Which method the planner chooses for each kind of circuit, and that no plan approximates without saying so."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.contract import BitTensor, Offer, SampleTask, Simulator, Truncation
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.plan import Noise, Plan
+from qiskit_runtime_server.simulation.planner import planned
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.wish import Approximation, Method, Wish
 
@@ -328,3 +330,47 @@ def test_shots_of_the_engine_are_those_of_the_plans() -> None:
     assert bits.shape == (2, 300, 50)
     later = engine.sample(Recording(0), circuit, values[1:], 300, noise=None, seeds=SeedPath((5,)), first=1)
     assert (later[0] == bits[1]).all()
+
+
+class Timed(AerExecutor):
+    """Notes how long its offers take, which are part of running a circuit."""
+
+    offered: float = 0.0
+
+    def offer(self, task: SampleTask) -> Offer:
+        begin = time.process_time()
+        try:
+            return super().offer(task)
+        finally:
+            self.offered += time.process_time() - begin
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize(
+    ("circuit", "model"),
+    [
+        (brickwork(2, 2, 0.3), damped()),
+        (brickwork(8, 10, 0.3), damped()),
+        (brickwork(14, 6), damped()),
+        (brickwork(14, 6), depolarized()),
+        (brickwork(20, 10, 0.3), None),
+        (brickwork(24, 4, Parameter("a")), None),
+    ],
+    ids=["2 noisy", "8 noisy", "14 damped Clifford", "14 depolarized Clifford", "20 ideal", "24 swept"],
+)
+def test_a_choice_takes_at_most_five_milliseconds_where_an_executor_could_run_the_circuit(
+    circuit: QuantumCircuit, model: NoiseModel | None
+) -> None:
+    values = np.linspace(0, 1, 100)[:, None] if circuit.parameters else np.empty((1, 0))
+    seeds = np.arange(len(values), dtype=np.uint64)
+    task = SampleTask(circuit=circuit, parameter_values=values, shots=100, noise=model, seeds=seeds)
+
+    def seconds() -> float:
+        executor = Timed(memory_bytes=2**30, threads=1)
+        begin = time.process_time()
+        planned(task, range(circuit.num_qubits), executor, Wish())
+        return time.process_time() - begin - executor.offered
+
+    # What all jobs of a process share is made once.
+    seconds()
+    assert min(seconds() for _ in range(5)) <= 0.005
