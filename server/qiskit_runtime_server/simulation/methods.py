@@ -17,19 +17,27 @@ from numpy.typing import NDArray
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError
 from qiskit_runtime_server.messages.messages import PATIENCE
 from qiskit_runtime_server.simulation import advice
-from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes
+from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes, sample
 from qiskit_runtime_server.simulation.clifford.lowering import Lowering, is_exact
 from qiskit_runtime_server.simulation.contract import Offer, SampleTask, Simulator
+from qiskit_runtime_server.simulation.near_clifford.library import AMPLITUDE_BYTES, compiled
+from qiskit_runtime_server.simulation.near_clifford.lowering import Lowering as NearClifford
+from qiskit_runtime_server.simulation.near_clifford.lowering import rotations
+from qiskit_runtime_server.simulation.near_clifford.sampling import check_rotations
+from qiskit_runtime_server.simulation.near_clifford.sampling import sample as sample_near_clifford
 from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
 from qiskit_runtime_server.simulation.pauli_propagation import propagation
 from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
 from qiskit_runtime_server.simulation.pauli_propagation.parities import TooManyParitiesError, check
-from qiskit_runtime_server.simulation.plan import FRAMES, PROPAGATION, Noise, Plan
+from qiskit_runtime_server.simulation.plan import FRAMES, NEAR_CLIFFORD, PROPAGATION, Noise, Plan
 from qiskit_runtime_server.simulation.wish import Approximation, Method, Wish
 
 # What a gate or an error takes to be written, and in a block of shots.
 _SECONDS_TO_WRITE: Final = 2e-5
 _SECONDS_PER_BLOCK: Final = 1e-5
+
+_LOOKED_AT: Final = 8
+"""Sets of values by which near-Clifford circuits are planned, if there are more."""
 
 Rows = NDArray[np.intp]
 """Numbers of rows in a task."""
@@ -85,7 +93,58 @@ class Methods:
             memory_bytes=block_bytes(len(self.qubits), self.task.shots),
         )
         # It takes most of what a plan takes, and another method may be chosen.
-        return Part(rows=rows, plan=plan, lowering=cache(partial(Lowering, circuit, noise)))
+        lowering = cache(partial(Lowering, circuit, noise))
+        return Part(
+            rows=rows,
+            plan=plan,
+            run=lambda part: sample(lowering(), part.parameter_values, part.shots, part.seeds),
+        )
+
+    def near_clifford(self, rows: Rows) -> Part:
+        """Return how rows run as near-Clifford circuits, by the one of them with the most rotations.
+
+        Raises:
+            CircuitTooLargeError: If they cannot; the message says what would help, or nothing.
+            CircuitTooLongError: If they cannot in time.
+        """
+        circuit, noise = self.task.circuit, self.task.noise
+        ideal = NearClifford.of(circuit, None)
+        if ideal is None:
+            raise CircuitTooLargeError("")
+        looked_at = np.unique(self.task.parameter_values[rows], axis=0)
+        looked_at = looked_at[:: -(-len(looked_at) // _LOOKED_AT)]
+        number, row = max((rotations(ideal.text(row)), row) for row in looked_at.tolist())
+        check_rotations(number)
+        exact = is_exact(circuit, noise)
+        if not exact and self.wish.approximation is Approximation.NONE:
+            raise CircuitTooLargeError(
+                f"All of its gates but {number} are Clifford gates: it may run with {advice.TWIRLED}."
+            )
+        lowering = NearClifford(circuit, noise)
+        found = compiled(lowering.text(row))
+        most_bytes = AMPLITUDE_BYTES << self.executor.capabilities().num_qubits
+        found.check(most_bytes)
+        seconds, most_seconds = found.seconds * self.task.shots * len(rows), PATIENCE * self.limit_seconds
+        if seconds > most_seconds:
+            shots = int(self.task.shots * most_seconds / seconds)
+            raise CircuitTooLongError(
+                f"As a near-Clifford circuit its simulation would take about {seconds:.2g} s with a limit of"
+                f" {self.limit_seconds:g} s, far longer than the job may run: {shots} shots would run."
+            )
+        plan = Plan(
+            qubits=tuple(self.qubits),
+            method=NEAR_CLIFFORD,
+            noise=self._noise if exact else Noise.TWIRLED,
+            seconds=seconds,
+            memory_bytes=found.memory_bytes,
+        )
+        return Part(
+            rows=rows,
+            plan=plan,
+            run=lambda part: sample_near_clifford(
+                lowering, part.parameter_values, part.shots, part.seeds, most_bytes=most_bytes
+            ),
+        )
 
     def propagated(self, rows: Rows, refusal: CircuitTooLargeError | None) -> PropagatedPart | None:
         """Return how rows are run by Pauli propagation; None if they cannot be.
@@ -121,8 +180,17 @@ class Methods:
             error=self.wish.max_truncation_error if truncated else 0.0,
             limit_seconds=self.limit_seconds,
             refusal=refusal,
-            otherwise=partial(self.truncated, rows) if truncated and refusal else None,
+            otherwise=partial(self._truncated_or_near_clifford, rows) if refusal else None,
         )
+
+    def _truncated_or_near_clifford(self, rows: Rows) -> Part:
+        """Return what is left where propagation is not enough; errors as in both."""
+        if self.wish.approximation is not Approximation.TRUNCATED:
+            return self.near_clifford(rows)
+        try:
+            return self.truncated(rows)
+        except CircuitTooLargeError:
+            return self.near_clifford(rows)
 
     @property
     def _noise(self) -> Noise:

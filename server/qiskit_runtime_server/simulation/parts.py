@@ -1,4 +1,4 @@
-"""Runs what was planned, some rows of a task each: by the executor, as Clifford frames, or by Pauli propagation.
+"""Runs what was planned, some rows of a task each: by the executor, by the engine's own methods, or by propagation.
 
 The error of a propagation is known only when it has ended (Rudolph et al., 2025, https://arxiv.org/abs/2505.21606), so
 what was planned as one may still turn to truncated states, or be refused.
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qiskit_runtime_server.errors import CircuitTooLargeError
-from qiskit_runtime_server.simulation.clifford.frames import sample
-from qiskit_runtime_server.simulation.clifford.lowering import Lowering
 from qiskit_runtime_server.simulation.contract import BitTensor, SampleTask, Simulator, Truncation, sampled
 from qiskit_runtime_server.simulation.pauli_propagation import propagation
 from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering as Propagation
@@ -26,22 +24,20 @@ class Part:
 
     Attributes:
         rows: Their numbers in the task.
-        lowering: Makes, once, what frames need; None for the executor.
+        run: Returns the bits of rows of the task; None for the executor.
         truncation: For the executor.
     """
 
     rows: NDArray[np.intp]
     plan: Plan
-    lowering: Callable[[], Lowering] | None = None
+    run: Callable[[SampleTask], BitTensor] | None = None
     truncation: Truncation | None = None
 
     def sample(self, task: SampleTask, executor: Simulator, report: Callable[[Plan], None]) -> BitTensor:
         """Return the bits of the part's rows; `report` is told the plan before."""
         report(self.plan)
         part = task.of_rows(self.rows)
-        if self.lowering is None:
-            return sampled(executor, replace(part, truncation=self.truncation))
-        return sample(self.lowering(), part.parameter_values, part.shots, part.seeds)
+        return sampled(executor, replace(part, truncation=self.truncation)) if self.run is None else self.run(part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +92,7 @@ class PropagatedPart:
                 " is told."
             )
         elif reached >= 1:
-            what = "too many operators to say anything of an expectation value."
+            what = "too many operators to say anything of an expectation value. With fewer gates it may run."
         else:
             what = (
                 f"an error of {reached:.2g}, and simulator.max_truncation_error is {self.error:g}. With that error, or"

@@ -12,6 +12,7 @@ from typing import Final
 from qiskit_runtime_server.machine import in_words
 
 FRAMES: Final = "clifford-frames"
+NEAR_CLIFFORD: Final = "near-clifford"
 PROPAGATION: Final = "pauli-propagation"
 PRODUCT: Final = "product"
 

@@ -10,6 +10,8 @@ entangled they are (Aaronson, Gottesman, 2004, https://doi.org/10.1103/PhysRevA.
     Clifford gates, other errors                       Clifford frames, the errors twirled over the Pauli operators
     parities only, gates of up to 3 qubits             Pauli propagation, exact if it fits, else truncated if the
                                                        options ask for that
+    few gates other than Clifford gates                near-Clifford, if clifft is installed, the errors twirled unless
+                                                       they are Pauli errors
     anything else, if truncation is asked for          truncated states, if the executor has them
 
 What each of them takes, `methods` says. What is approximate says so in `Plan.noise` or `Plan.truncation_error`; nothing
@@ -29,6 +31,7 @@ from qiskit_runtime_server.simulation.clifford.feed_forward import is_carried
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_rows
 from qiskit_runtime_server.simulation.contract import SampleTask, Simulator
 from qiskit_runtime_server.simulation.methods import Methods, Rows
+from qiskit_runtime_server.simulation.near_clifford.library import is_installed
 from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
 from qiskit_runtime_server.simulation.plan import Plan
 from qiskit_runtime_server.simulation.wish import Approximation, Method, Wish
@@ -68,7 +71,9 @@ def planned(  # noqa: PLR0913, PLR0917 - what is planned, and within what
     )
     everything = np.arange(len(task.seeds))
     if wish.method is Method.PROPAGATION:
-        return [_asked_for(methods, everything)]
+        return [_propagated(methods, everything)]
+    if wish.method is Method.NEAR_CLIFFORD:
+        return [_near_clifford(methods, everything)]
     if wish.method is Method.EXECUTOR:
         looked_at = _is_looked_at(task, wish)
         return [(_without_frames if looked_at else _by_executor)(methods, everything)]
@@ -170,11 +175,43 @@ def _exact_or_propagated(methods: Methods, rows: Rows) -> Part | PropagatedPart:
     try:
         return methods.exactly(rows)
     except CircuitTooLargeError as error:
-        found = methods.propagated(rows, error)
-        return _by_executor(methods, rows) if found is None else found
+        return methods.propagated(rows, error) or _near_clifford_or_truncated(methods, rows)
 
 
-def _asked_for(methods: Methods, rows: Rows) -> PropagatedPart:
+def _near_clifford_or_truncated(methods: Methods, rows: Rows) -> Part:
+    """Return how rows are run that do not fit exactly; errors as in `_by_executor`."""
+    near, advised = None, ""
+    try:
+        near = methods.near_clifford(rows)
+    except CircuitTooLargeError as error:
+        advised = str(error)
+    # Whoever asks for truncation wants the errors as they are.
+    if near and not (near.plan.approximates and methods.wish.approximation is Approximation.TRUNCATED):
+        return near
+    try:
+        return _by_executor(methods, rows)
+    except CircuitTooLargeError as error:
+        if near is None:
+            raise type(error)(f"{error} {advised}".rstrip()) from error
+        return near
+
+
+def _near_clifford(methods: Methods, rows: Rows) -> Part:
+    if not is_installed():
+        raise UnsupportedOptionError(
+            "Option simulator.method: near-clifford needs an executor on Python 3.12 or later that has the extra"
+            " near-clifford."
+        )
+    try:
+        return methods.near_clifford(rows)
+    except CircuitTooLargeError as error:
+        what = (
+            f"{methods.task.circuit.num_qubits} entangled qubits of the circuit cannot run as a near-Clifford circuit."
+        )
+        raise type(error)(f"{what} {error}".rstrip()) from error
+
+
+def _propagated(methods: Methods, rows: Rows) -> PropagatedPart:
     found = methods.propagated(rows, None)
     if found is None:
         raise UnsupportedOptionError(

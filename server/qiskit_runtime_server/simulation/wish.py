@@ -19,6 +19,7 @@ class Method(StrEnum):
     AUTOMATIC = "automatic"
     CLIFFORD = "clifford"
     EXECUTOR = "executor"
+    NEAR_CLIFFORD = "near-clifford"
     PROPAGATION = "pauli-propagation"
 
 

@@ -6,8 +6,7 @@ The requirements of `client-0.49` are requirements/client-0.49.txt, and its envi
 import os
 import subprocess
 import sys
-import venv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -28,33 +27,41 @@ class EnvironmentUnavailableError(Exception):
     """An environment could not be made; the message has pip's words."""
 
 
-def python_with(name: str) -> Path:
+def python_with(name: str, beside: Sequence[str] = (), base: Path = Path(sys.executable)) -> Path:
     """Return the interpreter of an environment, which is made anew if its requirements are no longer what they were.
 
     Of several processes one makes it, and the others wait.
 
+    Args:
+        name: Of its requirements.
+        beside: Names of further ones.
+        base: The interpreter that it is made with.
+
     Raises:
         EnvironmentUnavailableError: If the packages cannot be installed, as without a network.
     """
-    requirements = ROOT / "requirements" / f"{name}.txt"
+    requirements = [ROOT / "requirements" / f"{each}.txt" for each in (*beside, name)]
+    wanted = "".join(each.read_text() for each in requirements)
     folder = ROOT / f".venv-{name}"
     python, stamp = folder / "bin" / "python", folder / ".installed"
     with locked(ROOT / f"{folder.name}.lock"):
-        if not stamp.exists() or stamp.read_text() != requirements.read_text():
-            _install(requirements, folder)
-            stamp.write_text(requirements.read_text())
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _install(requirements, folder, base)
+            stamp.write_text(wanted)
     return python
 
 
-def _install(requirements: Path, folder: Path) -> None:
-    print(f"Installing requirements/{requirements.name} into {folder.name}", flush=True)
+def _install(requirements: Sequence[Path], folder: Path, base: Path) -> None:
+    names = " and ".join(f"requirements/{each.name}" for each in requirements)
+    print(f"Installing {names} into {folder.name}", flush=True)
     # The tests' own pip installs into it, and Python compiles what is imported: a tenth of all modules.
-    venv.create(folder, with_pip=False, clear=True)
+    subprocess.run([base, "-m", "venv", "--without-pip", "--clear", folder], check=True)
     pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python"]
-    command = [*pip, "install", "--quiet", "--no-compile", "--require-hashes", "--requirement", requirements]
+    files = [part for each in requirements for part in ("--requirement", each)]
+    command = [*pip, "install", "--quiet", "--no-compile", "--require-hashes", *files]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
-        message = f"requirements/{requirements.name} cannot be installed: {done.stdout.strip()[-2000:]}"
+        message = f"{names} cannot be installed: {done.stdout.strip()[-2000:]}"
         raise EnvironmentUnavailableError(message)
 
 

@@ -20,6 +20,7 @@ FRAGMENT = "a line of a program that is shown elsewhere"
 NOT_RUN = {
     ("README.md", "make demo"): "test_the_demo_runs_once_and_leaves_nothing_behind runs what it runs",
     ("README.md", 'pip install ".[serve]"'): INSTALLS,
+    ("docs/explanation/physics/near-clifford.md", "pip install"): INSTALLS,
     ("docs/explanation/physics/noise-model.md", "generate_preset_pass_manager"): FRAGMENT,
     ("docs/explanation/physics/noise-model.md", "sampler.options.experimental"): FRAGMENT,
     ("docs/explanation/what-fits.md", "qiskit-runtime-server doctor"): "takes a minute; test_speed.py measures less",

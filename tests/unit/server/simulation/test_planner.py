@@ -210,6 +210,14 @@ def test_truncation_is_advised_and_used_only_where_the_executor_has_it() -> None
     assert plans_of(circuit, None, wish, executor=Truncating(100))[0].truncation_error == 0
 
 
+def test_circuits_with_loops_are_said_to_have_no_truncated_states() -> None:
+    circuit = brickwork(40, 3, 0.3)
+    with circuit.while_loop((0, 1)):
+        circuit.measure(0, 0)
+    with pytest.raises(CircuitTooLargeError, match="no truncated matrix product states for circuits with loops"):
+        plans_of(circuit, None, Wish(approximation=Approximation.TRUNCATED))
+
+
 def test_a_clifford_circuit_that_the_executor_cannot_run_is_advised_to_leave_the_method_open() -> None:
     with pytest.raises(CircuitTooLargeError, match=r"it would run with simulator\.method: automatic"):
         plans_of(brickwork(50, 6), damped(), Wish(method=Method.EXECUTOR))
@@ -268,10 +276,10 @@ def test_no_plan_approximates_without_saying_so_or_against_the_options(
         found = plans_of(case.circuit, model, wish, (tuple(case.values),), kind_of_executor(most))
     except (CircuitTooLargeError, UnsupportedOptionError):
         # What has an exact method is refused only if the options stand against it.
-        assert damaged or method in {Method.EXECUTOR, Method.PROPAGATION} or most == 0
+        assert damaged or method in {Method.EXECUTOR, Method.PROPAGATION, Method.NEAR_CLIFFORD} or most == 0
         return
     for plan in found:
-        twirled = damaged and plan.method == "clifford-frames"
+        twirled = damaged and plan.method in {"clifford-frames", "near-clifford"}
         truncated = plan.method == "truncated"
         assert plan.approximates == (twirled or truncated)
         assert (plan.truncation_error > 0) == truncated
@@ -279,7 +287,7 @@ def test_no_plan_approximates_without_saying_so_or_against_the_options(
         assert (plan.noise is Noise.TWIRLED) == twirled
         if twirled:
             assert approximation is not Approximation.NONE
-            asked = approximation is Approximation.TWIRLED_NOISE or method is Method.CLIFFORD
+            asked = approximation is Approximation.TWIRLED_NOISE or method in {Method.CLIFFORD, Method.NEAR_CLIFFORD}
             assert asked or most == 0
 
 

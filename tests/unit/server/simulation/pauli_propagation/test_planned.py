@@ -120,6 +120,11 @@ def test_an_error_that_cannot_be_reached_is_refused_with_the_one_that_can() -> N
         sampled(kicked(60, 8, 0.4), wish, [(30,)], limit=0.05)
 
 
+def test_where_nothing_can_be_said_of_a_value_fewer_gates_are_advised() -> None:
+    with pytest.raises(CircuitTooLargeError, match=r"to say anything of an expectation value\. With fewer gates"):
+        sampled(kicked(60, 8, 0.4), TRUNCATED, [(30,)], limit=1e-4)
+
+
 def test_too_many_terms_of_one_basis_leave_the_refusal_as_it_is() -> None:
     parities = [*((qubit,) for qubit in range(10)), (0, 1)]
     with pytest.raises(CircuitTooLargeError, match=r"too large\. 10 independent terms .* Use fewer terms in a pub\."):
