@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 .DEFAULT_GOAL := help
-.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale bench-simulators error-bars speed twirl chaos attack gpu-test lock docs docs-site audit publish release-images
+.PHONY: client-suite help release setup version demo test test-fast test-thorough test-parts test-oldest e2e conformance next-client cluster check format bench bench-operator bench-scale bench-simulators error-bars speed twirl propagation chaos attack gpu-test lock docs docs-site audit publish release-images
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -111,6 +111,15 @@ $(SIMULATORS)/.installed: requirements/simulators.txt
 bench-simulators: $(STAMP) $(SIMULATORS)/.installed ## Measure bare simulators beside this server's; writes docs/reference/simulators.md (x86_64, a quarter of an hour)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulators_run $(ARGS)
 
+PROPAGATION := .venv-propagation
+$(PROPAGATION)/.installed: requirements/propagation.txt
+	$(PYTHON) -m venv --clear $(PROPAGATION)
+	$(PROPAGATION)/bin/python -m pip install --quiet --require-hashes --requirement requirements/propagation.txt
+	@touch $@
+
+propagation: $(STAMP) $(PROPAGATION)/.installed ## Measure Pauli propagation here and in other packages; writes docs/reference/propagation.md (7 minutes)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.propagation.run
+
 speed: $(STAMP) ## Measure how fast this machine simulates; writes docs/reference/speed.md (a minute, on an idle machine)
 	PYTHONPATH=docs $(BIN)/python docs/speed_page.py
 
@@ -191,6 +200,7 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	printf '%s\n' $(CLIENT_SUITE) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/client-suite.txt $(ARGS) -
 	printf '%s\n' $(CLIENT_0_46) | $(COMPILE) --output-file requirements/client-0.46.txt $(ARGS) -
 	printf '%s\n' $(PEERS) | $(COMPILE) --output-file requirements/simulators.txt $(ARGS) -
+	printf '%s\n' pauli-prop bloqade-ppvm | $(COMPILE) --output-file requirements/propagation.txt $(ARGS) -
 	echo jupyterhub | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/jupyterhub.txt $(ARGS) -
 	printf '%s\n' playwright axe-playwright-python | $(COMPILE) --output-file requirements/browser.txt $(ARGS) -
 	printf '%s\n' $(WORKFLOWS) | $(COMPILE) --constraints requirements/dev.txt --output-file requirements/workflows.txt $(ARGS) -
