@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError
+from qiskit_runtime_server.machine import usable_bytes
 from qiskit_runtime_server.messages.messages import PATIENCE
 from qiskit_runtime_server.simulation import advice
 from qiskit_runtime_server.simulation.clifford.frames import BLOCK_SHOTS, block_bytes, sample
@@ -122,7 +123,8 @@ class Methods:
             )
         lowering = NearClifford(circuit, noise)
         found = compiled(lowering.text(row))
-        most_bytes = AMPLITUDE_BYTES << self.executor.capabilities().num_qubits
+        # It runs on a processor, also where the executor has a GPU.
+        most_bytes = min(AMPLITUDE_BYTES << self.executor.capabilities().num_qubits, usable_bytes())
         found.check(most_bytes)
         seconds, most_seconds = found.seconds * self.task.shots * len(rows), PATIENCE * self.limit_seconds
         if seconds > most_seconds:

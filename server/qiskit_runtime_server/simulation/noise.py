@@ -160,6 +160,12 @@ def readout_matrix(model: NoiseModel, qubit: int) -> NDArray[np.float64] | None:
     return None if error is None else np.asarray(error.probabilities, dtype=np.float64)
 
 
+def misread_chances(model: NoiseModel, qubit: int) -> tuple[float, float]:
+    """Return how often 0 is read as 1, and 1 as 0."""
+    matrix = readout_matrix(model, qubit)
+    return (0.0, 0.0) if matrix is None else (float(matrix[0, 1]), float(matrix[1, 0]))
+
+
 def channel(error: QuantumError) -> NDArray[np.complex128]:
     """Return the superoperator of `error`, column-stacking, as in Qiskit. It is computed once for each error."""
     known = _channels.get(error.id)

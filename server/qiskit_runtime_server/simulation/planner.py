@@ -73,7 +73,7 @@ def planned(  # noqa: PLR0913, PLR0917 - what is planned, and within what
     if wish.method is Method.PROPAGATION:
         return [_propagated(methods, everything)]
     if wish.method is Method.NEAR_CLIFFORD:
-        return [_near_clifford(methods, everything)]
+        return [_near_clifford(methods, everything)] if len(everything) else []
     if wish.method is Method.EXECUTOR:
         looked_at = _is_looked_at(task, wish)
         return [(_without_frames if looked_at else _by_executor)(methods, everything)]

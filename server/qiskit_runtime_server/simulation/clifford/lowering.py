@@ -22,7 +22,7 @@ from qiskit_runtime_server.errors import InternalError
 from qiskit_runtime_server.simulation.clifford.feed_forward import Condition, condition_of, flips_of
 from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
 from qiskit_runtime_server.simulation.clifford.recognition import CliffordGate, clifford_gate, with_angles
-from qiskit_runtime_server.simulation.noise import error_name, errors_of, gate_error, readout_matrix
+from qiskit_runtime_server.simulation.noise import error_name, errors_of, gate_error, misread_chances
 
 Action = NDArray[np.bool_]
 _Part: TypeAlias = "CliffordGate | Instruction"
@@ -326,8 +326,7 @@ class Lowering:
         if self._noise is not None:
             error = gate_error(self._noise, ("measure", (qubit,)))
             self._err(None if error is None else pauli_channel([error]), (qubit,))
-            matrix = readout_matrix(self._noise, qubit)
-            misread = misread if matrix is None else (float(matrix[0, 1]), float(matrix[1, 0]))
+            misread = misread_chances(self._noise, qubit)
         self._flush((qubit,))
         level = self._level((qubit,), at_least=self._next_of_bit[clbit])
         self._next_of_bit[clbit] = level + 1

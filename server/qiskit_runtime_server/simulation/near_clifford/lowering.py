@@ -25,7 +25,7 @@ from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
 from qiskit_runtime_server.simulation.clifford.recognition import clifford_gate, with_angles
-from qiskit_runtime_server.simulation.noise import errors_of, gate_error, readout_matrix
+from qiskit_runtime_server.simulation.noise import errors_of, gate_error, misread_chances
 
 # Qiskit's own rotations, about these axes; phases do not count.
 _ROTATIONS: Final[Mapping[str, str]] = {
@@ -121,8 +121,7 @@ class Lowering:
         if self._noise is not None:
             error = gate_error(self._noise, ("measure", (qubit,)))
             self._err(None if error is None else pauli_channel([error]), (qubit,))
-            matrix = readout_matrix(self._noise, qubit)
-            misread = misread if matrix is None else (float(matrix[0, 1]), float(matrix[1, 0]))
+            misread = misread_chances(self._noise, qubit)
         self._parts.append(f"M {qubit}")
         self._measured.append(clbit)
         self._misread.append(misread)

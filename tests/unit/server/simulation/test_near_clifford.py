@@ -198,6 +198,31 @@ def test_it_is_chosen_for_what_the_executor_cannot_hold(
 
 
 @with_clifft
+def test_expectation_values_that_take_too_many_operators_are_found_from_shots() -> None:
+    plans: list[Plan] = []
+    circuit, parity = layered(60, 20, 12), tuple(range(0, 60, 2))
+    engine.sample(
+        AER,
+        circuit,
+        np.empty((1, 0)),
+        10,
+        noise=None,
+        seeds=SeedPath((1,)),
+        parities=[[parity]],
+        report=plans.append,
+        # Of operators, some thousand may be looked at in this time.
+        limit_seconds=5e-4,
+    )
+    assert [plan.method for plan in plans] == ["pauli-propagation", "near-clifford"]
+
+
+@with_clifft
+def test_no_rows_take_no_plan() -> None:
+    bits, plans = sampled(layered(4, 2, 2, Parameter("a")), None, NEAR, np.empty((0, 1)))
+    assert (bits.shape, plans) == ((0, SHOTS, 4), [])
+
+
+@with_clifft
 def test_what_an_executor_can_hold_stays_with_it() -> None:
     _, (plan,) = sampled(layered(10, 4, 5), depolarized(), Wish(), shots=10)
     assert plan.method == "density-matrix"
