@@ -18,7 +18,7 @@ from typing import Any
 Found = tuple[float, int]
 Propagate = Callable[[float], Found]
 
-MOST_TERMS = 2**24
+MOST_TERMS = 2**21
 
 
 def pauli_prop(request: dict[str, Any]) -> Propagate:
