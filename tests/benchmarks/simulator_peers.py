@@ -12,6 +12,7 @@ qubits. What is timed begins with circuits of the simulator's own, and with para
 
 import json
 import math
+import signal
 import statistics
 import sys
 import time
@@ -24,6 +25,9 @@ Run = Callable[[], object]
 REPEATS = 3
 LONG_SECONDS = 2.0
 """What takes longer is run once."""
+PATIENCE = 2
+"""The process ends by SIGALRM if all runs of a case take so many times longer than one of them may."""
+
 MAX_FUSED_GATE_SIZE = 3
 """Of qsim's; 3 and 4 were tried on one and two threads, and 3 is faster."""
 
@@ -197,6 +201,8 @@ def main() -> None:
         if expected.seconds(series, qubits, case["growth"]) > request["limit"]:
             line["none"] = "too long"
         else:
+            # A simulator answers no signal, but this one ends the process.
+            signal.alarm(math.ceil(PATIENCE * request["limit"]))
             try:
                 line["seconds"] = seconds_of(begin(case, request["threads"]))
                 expected.learn(series, qubits, line["seconds"])

@@ -8,6 +8,7 @@ with limits of its own, in two minutes, and writes nothing.
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,20 @@ def peer_seconds(
     simulator: str, threads: int, chosen: Sequence[Case], limit: float
 ) -> Iterator[tuple[str, str | float]]:
     """Yield the seconds of each case on a simulator, or why there are none."""
+    left = list(chosen)
+    while left:
+        for name, seconds in _answers(simulator, threads, left, limit):
+            yield name, seconds
+            left.pop(0)
+        if left:
+            # It was ended, and so would it be at the larger ones.
+            series = left[0].series
+            yield from ((case.name, "too long") for case in left if case.series == series)
+            left = [case for case in left if case.series != series]
+
+
+def _answers(simulator: str, threads: int, chosen: Sequence[Case], limit: float) -> Iterator[tuple[str, str | float]]:
+    """Yield what a process says of each case, until one takes far too long."""
     request = {
         "simulator": simulator,
         "threads": threads,
@@ -155,7 +170,7 @@ def peer_seconds(
         for line in process.stdout:
             found = json.loads(line)
             yield found["case"], found.get("seconds", found.get("none"))
-    if process.returncode:
+    if process.returncode not in {0, -signal.SIGALRM}:
         raise RuntimeError(f"{simulator} ended with {process.returncode}")
 
 
