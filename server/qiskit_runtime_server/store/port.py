@@ -7,7 +7,7 @@ other accounts; None, where it is allowed, stands for all of them. Every method 
 """
 
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final, Protocol
@@ -205,9 +205,14 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A job has ended or was deleted."""
+    """A job has ended or was deleted.
+
+    Attributes:
+        job: As it has ended; None if it was deleted, or ended in another replica.
+    """
 
     job_id: JobId
+    job: Job | None = field(default=None, compare=False)
 
 
 Signal = Queued | Ended

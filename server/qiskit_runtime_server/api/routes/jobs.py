@@ -178,8 +178,8 @@ async def get_job(  # noqa: PLR0913 - what a client may say
         job = await services.store.jobs.get(caller.sees, job_id)
         services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "job")
         if wait and not job.state.terminal:
-            await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
-            job = await services.store.jobs.get(caller.sees, job_id)
+            ended = await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
+            job = ended or await services.store.jobs.get(caller.sees, job_id)
     view = view_of(job).model_dump_json(exclude_unset=True).encode()
     if exclude_params or job.private:
         return Response(view, media_type="application/json")

@@ -170,7 +170,7 @@ class State:
             self.slot_times.append(SlotTime(job=job, ended=now))
             self.charge(job, seconds, now, jobs=1)
         self.hub.ended(job)
-        self.hub.announce(Ended(job_id=job.id))
+        self.hub.announce(Ended(job_id=job.id, job=job if job.id in self.jobs else None))
 
     def used(self, day: date, account: AccountId, instance: str) -> float:
         """Return the slot time of an instance's jobs that have ended on one day."""

@@ -112,10 +112,10 @@ class Database(ABC):
         """Return whether an earlier run of this call may have been committed."""
         return False
 
-    def announce_end(self, job: Job) -> None:
+    def announce_end(self, job: Job, *, deleted: bool = False) -> None:
         """Tell who counts them, and everybody who watches, that a job has ended; the end has just been committed."""
         self.hub.ended(job)
-        self.announce(Ended(job_id=job.id))
+        self.announce(Ended(job_id=job.id, job=None if deleted else job))
 
     def announce(self, signal: Signal) -> None:
         """Tell everybody who watches what has just been committed."""

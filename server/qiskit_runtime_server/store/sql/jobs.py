@@ -157,7 +157,7 @@ class SqlJobs(SqlPart):
         if before.state.terminal:
             self._database.announce(Ended(job_id=before.id))
         else:
-            self._database.announce_end(after)
+            self._database.announce_end(after, deleted=True)
         return before
 
     @uninterrupted

@@ -83,6 +83,20 @@ async def test_every_arrival_and_every_end_of_a_job_is_signalled(store: Store, n
     assert {signal.job_id for signal in seen if isinstance(signal, Ended)} == {job.id for job in (*jobs, last)}
 
 
+async def test_the_end_of_a_job_brings_the_job_as_it_is_kept(store: Store, new_job: NewJob) -> None:
+    async with watching(store) as watcher:
+        ended, cancelled, deleted = [new_job(executor=AER) for _ in range(3)]
+        for job in (ended, cancelled, deleted):
+            await store.jobs.add(job, b"{}")
+            assert await watcher.next() == Queued(executor=AER)
+        await store.queue.finish(await claimed(store), COMPLETED, b"[]")
+        await store.jobs.cancel(ALICE, cancelled.id, reason="enough")
+        await store.jobs.delete(ALICE, deleted.id)
+        brought = [(signal.job_id, signal.job) for _ in range(3) if isinstance(signal := await watcher.next(), Ended)]
+    kept = [await store.jobs.get(ALICE, job.id) for job in (ended, cancelled)]
+    assert brought == [*((job.id, job) for job in kept), (deleted.id, None)]
+
+
 async def test_what_did_not_happen_is_not_signalled(store: Store, new_job: NewJob) -> None:
     job = new_job()
     await store.jobs.add(job, b"{}")
