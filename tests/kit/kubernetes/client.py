@@ -200,9 +200,11 @@ def _message_of(error: ApiException) -> str:
 def eventually(what: Callable[[], T | Literal[False] | None], seconds: float = 60) -> T:
     """Return the first true value of `what` within the time; an assertion in it may fail until then.
 
-    The time is for what nobody has promised a time for: only what never comes exceeds it, on a slow machine, too.
+    The time is for what nobody has promised a time for: only what never comes exceeds it, on a slow machine, too. What
+    takes long is looked at less often: that takes a good part of a core from those who work on it.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = began + seconds
     while True:
         try:
             value = what()
@@ -213,7 +215,7 @@ def eventually(what: Callable[[], T | Literal[False] | None], seconds: float = 6
             if value or time.monotonic() > deadline:
                 assert value, "what was waited for did not happen"
                 return value
-        time.sleep(0.05)
+        time.sleep(min(0.15, 0.05 + (time.monotonic() - began) / 50))
 
 
 def unchanged(what: Callable[[], T], *, seconds: float) -> T | None:

@@ -141,11 +141,15 @@ def shared_by_apis(url: str) -> dict[str, str]:
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> float:
-    """Return how many seconds it took until `condition` held; fail the test after `seconds`."""
+    """Return how many seconds it took until `condition` held; fail the test after `seconds`.
+
+    What takes long is looked at less often, as in `kit.kubernetes.client.eventually`.
+    """
     start = time.monotonic()
     while not condition():
-        assert time.monotonic() - start < seconds, f"not within {seconds} s"
-        time.sleep(0.02)
+        waited = time.monotonic() - start
+        assert waited < seconds, f"not within {seconds} s"
+        time.sleep(min(0.1, 0.02 + waited / 50))
     return time.monotonic() - start
 
 

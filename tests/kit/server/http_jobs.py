@@ -74,10 +74,10 @@ def end_of(client: httpx.Client, job_id: str, *, seconds: float = 60) -> dict[st
 
 def when(client: httpx.Client, job_id: str, states: set[str], *, seconds: float = 60) -> dict[str, Any]:
     """Return the job once it is in one of `states`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < seconds:
         job: dict[str, Any] = client.get(f"/jobs/{job_id}", params={"exclude_params": "true"}).json()
         if job["status"] in states:
             return job
-        time.sleep(0.02)
+        time.sleep(min(0.1, 0.02 + waited / 50))
     raise AssertionError(f"job {job_id} is {job['status']} after {seconds} s, not {states}")
