@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import efficient_su2
+from qiskit.primitives.containers import EstimatorPubLike
 from qiskit.providers import BackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
@@ -44,17 +45,24 @@ def bell_rows(service: QiskitRuntimeService, count: int) -> Iterator[Row]:
         yield compared(f"Bell, 1,024 shots, {name} ({local.num_qubits} qubits)", ours, peer, goal)
 
 
-def estimator_row(service: QiskitRuntimeService, count: int) -> Row:
-    """Estimator at resilience level 0 on 100 parameter sets."""
-    remote = service.backend("fake_sherbrooke@aer")
-    local = FakeProviderForBackendV2().backend("fake_sherbrooke")
-    circuit = generate_preset_pass_manager(backend=local, optimization_level=1).run(efficient_su2(4, reps=2))
+def sweep(device: BackendV2) -> EstimatorPubLike:
+    """Return an estimate on 100 parameter sets."""
+    circuit = generate_preset_pass_manager(backend=device, optimization_level=1).run(efficient_su2(4, reps=2))
     terms = SparsePauliOp.from_list([("ZZII", 1.0), ("IXXI", 0.5), ("IIYY", 0.25), ("ZIIZ", -1.0)])
-    observable = terms.apply_layout(circuit.layout)
     values = np.random.default_rng(1).uniform(0, np.pi, (100, circuit.num_parameters))
-    pub = (circuit, observable, values)
-    options = {"resilience_level": 0}
-    ours = sample(lambda: EstimatorV2(mode=remote, options=options).run([pub]).result(), count=count)
+    return circuit, terms.apply_layout(circuit.layout), values
+
+
+def run_estimator(backend: BackendV2, pub: EstimatorPubLike) -> object:
+    """Run it at resilience level 0."""
+    return EstimatorV2(mode=backend, options={"resilience_level": 0}).run([pub]).result()
+
+
+def estimator_row(service: QiskitRuntimeService, count: int) -> Row:
+    """Compare estimates on 100 parameter sets."""
+    local = FakeProviderForBackendV2().backend("fake_sherbrooke")
+    pub = sweep(local)
+    ours = sample(partial(run_estimator, service.backend("fake_sherbrooke@aer"), pub), count=count)
     peer = sample(lambda: EstimatorV2(mode=local).run([pub]).result(), count=3)
     what = "Estimator, 4-qubit efficient_su2, 4 terms, 100 parameter sets, fake_sherbrooke"
     return compared(what, ours, peer, "20 x, 0.23 s")
