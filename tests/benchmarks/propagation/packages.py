@@ -19,6 +19,8 @@ Found = tuple[float, int]
 Propagate = Callable[[float], Found]
 
 MOST_TERMS = 2**21
+TOO_MANY_TERMS = 3
+"""The exit code of a package that would need more."""
 
 
 def pauli_prop(request: dict[str, Any]) -> Propagate:
@@ -69,7 +71,7 @@ def here(request: dict[str, Any]) -> Propagate:
     from qiskit_aer.noise import NoiseModel, depolarizing_error
 
     from qiskit_runtime_server.simulation.pauli_propagation.lowering import Lowering
-    from qiskit_runtime_server.simulation.pauli_propagation.terms import Limits, Terms
+    from qiskit_runtime_server.simulation.pauli_propagation.terms import Limits, Terms, TooManyTermsError
 
     circuit = QuantumCircuit(request["qubits"], request["qubits"])
     for name, qubits, angle in request["gates"]:
@@ -84,8 +86,11 @@ def here(request: dict[str, Any]) -> Propagate:
         terms = Terms(
             request["qubits"], [request["observable"]], np.array([cut]), Limits(terms=MOST_TERMS, work=math.inf)
         )
-        for operation in lowering.operations(np.empty(0)):
-            terms.apply(operation)
+        try:
+            for operation in lowering.operations(np.empty(0)):
+                terms.apply(operation)
+        except TooManyTermsError:
+            sys.exit(TOO_MANY_TERMS)
         return float(terms.values()[0]), len(terms)
 
     return propagate
