@@ -174,6 +174,9 @@ class Overviews(Protocol):
     async def tags(self, account: AccountId, search: str, *, limit: int) -> Sequence[str]:
         """Return tags of the account's jobs that contain `search`, sorted; upper and lower case as in `workloads`."""
 
+    async def accounts(self) -> Sequence[AccountId]:
+        """Return every account that has ever sent a job, sorted."""
+
     async def usage(self, query: UsageQuery) -> Sequence[UsageGroup]:
         """Return slot time by day and key, deleted jobs included; without a key and days exactly one group."""
 

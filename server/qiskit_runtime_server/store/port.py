@@ -21,6 +21,9 @@ from qiskit_runtime_server.store.overviews import Overviews
 COUNTED_JOBS: Final = 500
 """How many jobs are counted one by one, from either end of a queue, to say where in it a job is."""
 
+MOST_OWNERS: Final = 5_000
+"""For how many accounts and instances together a database can be asked in one listing."""
+
 UNUSED_FOR: Final = timedelta(days=1)
 """After how long a session is removed that has no jobs and in which none has ever started."""
 
@@ -29,14 +32,28 @@ BY_OWNER: Final = "Deleted by its owner."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """Whose jobs a listing shows: all those of some accounts, and of others what was sent under some instances.
+
+    Attributes:
+        instances: Accounts, each with the CRN of an instance of its own.
+    """
+
+    accounts: tuple[AccountId, ...] = ()
+    instances: tuple[tuple[AccountId, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobQuery:
     """Which jobs a listing shows; None means any.
 
     Attributes:
+        owners: Beside the account that is asked for; where that is None, these alone.
         dry_runs: Whether jobs on backends for dry runs are among them, beside those on `backend`.
         beyond: Creation and id of a job: only those that come after it in this order are shown, but all are counted.
     """
 
+    owners: Owners | None = None
     backend: str | None = None
     program_id: str | None = None
     pending: bool | None = None

@@ -47,6 +47,10 @@ class MemoryOverviews(Part):
         own = (kept.job for kept in self._state.jobs.values() if kept.job.account == account)
         return sorted({tag for job in own for tag in job.tags if _contains(tag, search)})[:limit]
 
+    async def accounts(self) -> Sequence[AccountId]:
+        """See `Overviews.accounts`."""
+        return sorted(set().union(*self._state.counts.values()))
+
     async def usage(self, query: UsageQuery) -> Sequence[UsageGroup]:
         """See `Overviews.usage`."""
         groups: defaultdict[tuple[date | None, str | None], list[SlotTime]] = defaultdict(list)

@@ -55,6 +55,7 @@ from qiskit_runtime_server.store.port import (
     JobQuery,
     JobStore,
     Load,
+    Owners,
     Queued,
     QueuedTime,
     QueueStore,
@@ -408,10 +409,15 @@ class MemoryStore:
         """See `Store.close`; there is nothing to release."""
 
 
+def _is_of(job: Job, owners: Owners) -> bool:
+    return job.account in owners.accounts or (job.account, job.instance) in owners.instances
+
+
 def _matches(job: Job, account: AccountId | None, query: JobQuery) -> bool:
     """Whether a listing of the account shows the job."""
     return (
         account in {None, job.account}
+        and (query.owners is None or _is_of(job, query.owners))
         and query.backend in {None, job.backend}
         and query.program_id in {None, job.program_id}
         and query.session_id in {None, job.session_id}

@@ -9,11 +9,13 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Select,
+    and_,
     bindparam,
     delete,
     func,
     insert,
     not_,
+    or_,
     select,
     true,
     tuple_,
@@ -31,7 +33,7 @@ from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.documents import write_document
 from qiskit_runtime_server.store.sql.packing import packed, size_of
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
-from qiskit_runtime_server.store.sql.schema import CLOCK, IS_PENDING, job_tags, jobs, sessions
+from qiskit_runtime_server.store.sql.schema import CLOCK, IS_PENDING, IS_QUEUED, IS_RUNNING, job_tags, jobs, sessions
 
 _OF_ANYBODY: Final = select(*JOB_COLUMNS).where(jobs.c.id == bindparam("job_id"))
 """A job. Primary key of `jobs`."""
@@ -68,12 +70,22 @@ _SET_TAGS: Final = update(jobs).where(jobs.c.id == bindparam("of_job")).values(t
 
 _CONDITIONS: Final[dict[str, ColumnElement[bool]]] = {
     **{name: jobs.c[name] == bindparam(name) for name in ("account", "backend", "program_id", "session_id", "state")},
+    "owners": jobs.c.account.in_(bindparam("owners", expanding=True)),
+    # The CRN of an instance names its account.
+    "under_instances": or_(
+        jobs.c.account.in_(bindparam("whole_accounts", expanding=True)),
+        jobs.c.instance.in_(bindparam("under_instances", expanding=True)),
+    ),
     "no_dry_runs": not_(jobs.c.backend.startswith(DRY_RUN, autoescape=True)),
+    # The first follows from the second, and is what an index is for.
+    "queued": and_(IS_PENDING, IS_QUEUED),
+    "running": IS_RUNNING,
     "pending": IS_PENDING,
     "ended": not_(IS_PENDING),
     "created_after": jobs.c.created > bindparam("created_after"),
     "created_before": jobs.c.created < bindparam("created_before"),
 }
+_SPELLED_STATES: Final[dict[JobState | None, str]] = {JobState.QUEUED: "queued", JobState.RUNNING: "running"}
 
 
 class SqlJobs(SqlPart):
@@ -213,10 +225,18 @@ def _add_tags(connection: Connection, job: Job, tags: Sequence[str]) -> None:
 
 def _values(account: AccountId | None, query: JobQuery) -> dict[str, object]:
     """Return the values of a page's query, by the names of the conditions that they belong to, and of its place."""
-    fields = ("backend", "program_id", "session_id", "state", "created_after", "created_before")
-    values = {"account": account} | {field: getattr(query, field) for field in fields}
+    # States for which there are partial indexes are spelled out.
+    spelled = _SPELLED_STATES.get(query.state)
+    fields = ("backend", "program_id", "session_id", "created_after", "created_before")
+    values: dict[str, object] = {"account": account} | {field: getattr(query, field) for field in fields}
     values |= {f"tag_{number}": tag for number, tag in enumerate(query.tags)}
+    values["state" if spelled is None else spelled] = query.state
     values = {name: value for name, value in values.items() if value is not None}
+    if (owners := query.owners) is not None:
+        values["owners"] = (*owners.accounts, *(account for account, _ in owners.instances))
+        if owners.instances:
+            values["whole_accounts"] = owners.accounts
+            values["under_instances"] = [instance for _, instance in owners.instances]
     if query.backend is None and not query.dry_runs:
         values["no_dry_runs"] = True
     if query.pending is not None:
@@ -229,7 +249,12 @@ def _values(account: AccountId | None, query: JobQuery) -> dict[str, object]:
 # To build it takes longer than to run it, and clients ask for the same few over and over.
 @lru_cache(maxsize=256)
 def _page(names: tuple[str, ...], *, oldest_first: bool) -> Select[*tuple[Any, ...]]:
-    """Return the query for a page of jobs under the conditions with these names, and for how many there are in all."""
+    """Return the query for a page of jobs under the conditions with these names, and for how many there are in all.
+
+    Without accounts, jobs are read in the order of index `jobs_by_age` until the page is full; those of one or some
+    accounts in that of `jobs_of_account`, `jobs_pending` or `jobs_running`. For the count, the index is read over all
+    jobs that match, and their rows too where a condition is on what is not in it.
+    """
     conditions = [_CONDITIONS[name] for name in names if name in _CONDITIONS]
     conditions += [_tagged(name, of_account="account" in names) for name in names if name.startswith("tag_")]
     count = select(func.count().label("count_over_all_pages")).select_from(jobs).where(*conditions).subquery()

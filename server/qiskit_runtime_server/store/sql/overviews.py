@@ -51,7 +51,15 @@ from qiskit_runtime_server.store.overviews import (
 from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, session_of
-from qiskit_runtime_server.store.sql.schema import instance_limits, job_tags, jobs, kept_texts, sessions, slot_times
+from qiskit_runtime_server.store.sql.schema import (
+    counts,
+    instance_limits,
+    job_tags,
+    jobs,
+    kept_texts,
+    sessions,
+    slot_times,
+)
 
 _ACCOUNTS_FILE: Final = "accounts.toml"
 
@@ -64,6 +72,9 @@ _TAGS: Final = (
     .limit(bindparam("most"))
 )
 """Tags of an account's jobs that contain a text; reads all tags of the account. Primary key of `job_tags`."""
+
+_ACCOUNTS: Final = select(counts.c.account).distinct().order_by(counts.c.account)
+"""All accounts; reads the whole of the index, a row for each and each executor. Index `counts_of_account`."""
 
 _OF_INSTANCE: Final = and_(
     instance_limits.c.account == bindparam("of_account"), instance_limits.c.instance == bindparam("of_instance")
@@ -126,6 +137,11 @@ class SqlOverviews(SqlPart):
         escaped = re.sub("[%_/]", r"/\g<0>", search.lower())
         which = {"of_account": account, "pattern": f"%{escaped}%", "most": limit}
         return await self._database.read(lambda connection: connection.scalars(_TAGS, which).all())
+
+    @uninterrupted
+    async def accounts(self) -> Sequence[AccountId]:
+        """See `Overviews.accounts`."""
+        return await self._database.read(lambda connection: list(map(AccountId, connection.scalars(_ACCOUNTS))))
 
     @uninterrupted
     async def usage(self, query: UsageQuery) -> Sequence[UsageGroup]:

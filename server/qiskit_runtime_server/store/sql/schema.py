@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0012"
+HEAD: Final = "0013"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -164,8 +164,11 @@ def _partial_index(name: str, *columns: Column[object], where: object) -> Index:
 
 _AGE: Final = (jobs.c.created, jobs.c.id)
 Index("jobs_of_account", jobs.c.account, *_AGE)
+# With the state, so that looking for the few jobs in one reads no rows of others.
+Index("jobs_by_age", *_AGE, jobs.c.state)
 Index("jobs_of_session", jobs.c.session_id, *_AGE)
 _partial_index("jobs_pending", jobs.c.account, *_AGE, where=IS_PENDING)
+_partial_index("jobs_running", jobs.c.account, *_AGE, where=IS_RUNNING)
 _partial_index("jobs_waiting", jobs.c.executor, *_AGE, where=IS_WAITING)
 _partial_index("jobs_routed", jobs.c.executor, *_AGE, where=IS_ROUTED)
 _partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING)

@@ -5,10 +5,12 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from kit.server.store_calls import AER, HERE, LEASE, added
+from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -27,10 +29,11 @@ from qiskit_runtime_server.jobs import (
     SessionState,
 )
 from qiskit_runtime_server.messages.messages import Metrics
-from qiskit_runtime_server.store.port import DocumentKind, JobQuery, Load, Store
+from qiskit_runtime_server.store.port import MOST_OWNERS, DocumentKind, JobQuery, Load, Owners, Store
 
 ALICE = AccountId("alice")
 BOB = AccountId("bob")
+CAROL = AccountId("carol")
 COMPLETED = Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.5))
 
 NewJob = Callable[..., Job]
@@ -128,6 +131,61 @@ async def test_a_filter_shows_the_jobs_that_match_it(store: Store, new_job: NewJ
     assert await ids(store, JobQuery(created_after=plain.created)) == [other.id]
     assert await ids(store, JobQuery(created_before=other.created)) == [plain.id]
     assert await ids(store, JobQuery(program_id="sampler", pending=True)) == []
+
+
+async def test_jobs_of_some_accounts_are_on_one_list(store: Store, new_job: NewJob) -> None:
+    whose = (ALICE, BOB, CAROL, BOB)
+    first, second, third, last = jobs = [new_job(account=account, tags=(str(account), "x")) for account in whose]
+    await added(store, *jobs)
+    await store.jobs.cancel(BOB, second.id, reason="enough")
+
+    async def found(*accounts: AccountId, **more: Any) -> list[str]:
+        listed, count = await store.jobs.find(None, JobQuery(owners=Owners(accounts=accounts), **more))
+        assert count == len(listed)
+        return [job.id for job in listed]
+
+    assert await found(ALICE, BOB) == [last.id, second.id, first.id]
+    assert await found(CAROL, AccountId("nobody")) == [third.id]
+    assert await found() == []
+    assert await found(ALICE, BOB, pending=True) == [last.id, first.id]
+    assert await found(ALICE, BOB, state=JobState.CANCELLED) == [second.id]
+    assert await found(ALICE, BOB, tags=("x",), oldest_first=True) == [first.id, second.id, last.id]
+    assert await found(ALICE, BOB, tags=(str(CAROL),)) == []
+    both = Owners(accounts=(ALICE, BOB))
+    page, count = await store.jobs.find(None, JobQuery(owners=both, limit=1, offset=1))
+    assert ([job.id for job in page], count) == ([second.id], 3)
+    older, _ = await store.jobs.find(None, JobQuery(owners=both, beyond=(last.created, last.id)))
+    assert [job.id for job in older] == [second.id, first.id]
+    # An account sees no more for asking.
+    assert await store.jobs.find(ALICE, JobQuery(owners=Owners(accounts=(BOB,)))) == ([], 0)
+
+
+async def test_of_an_account_only_jobs_under_one_instance_are_on_a_list(store: Store, new_job: NewJob) -> None:
+    whose = ((ALICE, "crn:alice:a"), (ALICE, "crn:alice:b"), (BOB, "crn:bob:a"), (CAROL, "crn:carol:a"))
+    jobs = [new_job(account=account, instance=instance) for account, instance in whose]
+    await added(store, *jobs)
+
+    async def found(**owners: Any) -> list[int]:
+        listed, count = await store.jobs.find(None, JobQuery(owners=Owners(**owners), oldest_first=True))
+        assert count == len(listed)
+        return [jobs.index(job) for job in listed]
+
+    assert await found(instances=whose[:1]) == [0]
+    assert await found(instances=(whose[1], whose[3])) == [1, 3]
+    assert await found(instances=whose[:1], accounts=(BOB,)) == [0, 2]
+    # An instance of somebody else's, whatever it is called.
+    assert await found(instances=((BOB, "crn:alice:a"),)) == []
+    many = tuple(AccountId(f"account-{number}") for number in range(MOST_OWNERS // 2 - 1))
+    others = tuple((account, f"crn:{account}") for account in many)
+    assert await found(accounts=(*many, BOB), instances=(*others, whose[3])) == [2, 3]
+
+
+async def test_accounts_that_have_sent_jobs_are_known_even_after_these_are_gone(store: Store, new_job: NewJob) -> None:
+    assert await store.overviews.accounts() == []
+    job = new_job(account=BOB)
+    await added(store, job, new_job(account=BOB, executor=ExecutorName("other")), new_job(account=ALICE))
+    await store.jobs.delete(BOB, job.id)
+    assert await store.overviews.accounts() == [ALICE, BOB]
 
 
 async def test_a_job_must_have_all_the_tags_that_are_asked_for(store: Store, new_job: NewJob) -> None:

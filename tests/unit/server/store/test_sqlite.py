@@ -8,8 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,15 @@ from kit.server.store_calls import AER, HERE, LEASE
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, Session
-from qiskit_runtime_server.store.port import JobQuery, Store
+from qiskit_runtime_server.store.port import JobQuery, Owners, Store
 from qiskit_runtime_server.store.sql import migration
 from qiskit_runtime_server.store.sql.schema import HEAD, metadata
 from qiskit_runtime_server.store.sql.store import SqlStore
 from qiskit_runtime_server.store.sqlite.database import SqliteDatabase, open_sqlite
 from qiskit_runtime_server.store.sqlite.folder import file_system_type, take_folder
 
-ALICE = AccountId("alice")
+ALICE, BOB = AccountId("alice"), AccountId("bob")
+CLASS = Owners(accounts=(ALICE, BOB))
 COMPLETED = Outcome(state=JobState.COMPLETED)
 
 
@@ -430,6 +432,41 @@ def recorded_statements(store: SqlStore) -> Iterator[list[tuple[str, Any]]]:
         event.remove(engine, "before_cursor_execute", record)
 
 
+def plans_of(folder: Path, statements: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the steps in which SQLite runs each statement, behind it."""
+    with sqlite3.connect(folder / "store.db") as connection:
+        connection.create_function("clock_timestamp", 0, str)
+        for statement, parameters in statements:
+            for step in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters):
+                yield statement, step[-1]
+    connection.close()
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (JobQuery(), "jobs_by_age"),
+        (JobQuery(state=JobState.RUNNING), "jobs_by_age"),
+        (JobQuery(pending=True), "jobs_by_age"),
+        (JobQuery(owners=CLASS), "jobs_of_account (account=?)"),
+        (JobQuery(owners=CLASS, pending=True), "jobs_pending (account=?)"),
+        (JobQuery(owners=CLASS, state=JobState.QUEUED), "jobs_pending (account=?)"),
+        (JobQuery(owners=CLASS, state=JobState.RUNNING), "jobs_running (account=?)"),
+        (JobQuery(owners=replace(CLASS, instances=((ALICE, "crn:alice"),))), "jobs_of_account (account=?)"),
+    ],
+)
+async def test_lists_of_jobs_of_many_accounts_read_what_an_index_says(
+    folder: Path, sqlite_store: SqlStore, query: JobQuery, index: str, *, oldest_first: bool
+) -> None:
+    with recorded_statements(sqlite_store) as statements:
+        await sqlite_store.jobs.find(None, replace(query, oldest_first=oldest_first))
+    on_jobs = [step for _, step in plans_of(folder, statements) if re.match("(SCAN|SEARCH) jobs", step)]
+    assert len(on_jobs) == 2  # for the count and for the page
+    assert all("INDEX" in step for step in on_jobs), on_jobs
+    assert on_jobs[-1].endswith(index)
+
+
 async def test_no_query_of_a_jobs_life_reads_a_whole_table(
     folder: Path, sqlite_store: SqlStore, new_job: NewJob, new_session: Callable[..., Session]
 ) -> None:
@@ -457,13 +494,7 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
             with pytest.raises(InvalidStateError):
                 await store.jobs.cancel(ALICE, job.id, reason="late")
             await store.jobs.delete(ALICE, job.id)
-    plans = set()
-    with sqlite3.connect(folder / "store.db") as connection:
-        connection.create_function("clock_timestamp", 0, str)
-        for statement, parameters in statements:
-            steps = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            plans |= {(statement, step[-1]) for step in steps}
-    connection.close()
+    plans = set(plans_of(folder, statements))
     assert len(plans) > 20
     whole = [plan for plan in plans if re.match(r"SCAN (jobs|documents|job_tags|sessions|counts)", plan[1])]
     sorting = [plan for plan in plans if "TEMP B-TREE" in plan[1] and "count_over_all_pages" not in plan[0]]
