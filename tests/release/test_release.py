@@ -54,10 +54,10 @@ def test_checksums_are_those_of_all_files_and_of_no_damaged_one(made: Path, tmp_
 
 def test_packages_have_the_code_and_nothing_that_is_not_committed(made: Path) -> None:
     with zipfile.ZipFile(made / WHEEL) as wheel:
-        packages = {name.partition("/")[0] for name in wheel.namelist()}
-    assert packages == {
-        "qiskit_runtime_server",
-        "qiskit_runtime_operator",
+        packed = set(wheel.namelist())
+    packages = {"server": "qiskit_runtime_server", "operator": "qiskit_runtime_operator"}
+    assert {name.partition("/")[0] for name in packed} == {
+        *packages.values(),
         f"qiskit_runtime_server-{VERSION}.dist-info",
     }
     with tarfile.open(made / f"qiskit_runtime_server-{VERSION}.tar.gz") as sdist:
@@ -65,7 +65,12 @@ def test_packages_have_the_code_and_nothing_that_is_not_committed(made: Path) ->
     committed = subprocess.run(
         ["git", "ls-tree", "-r", "--name-only", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert names - {"PKG-INFO"} == set(committed.stdout.split("\n")[:-1])
+    files = set(committed.stdout.split("\n")[:-1])
+    assert names - {"PKG-INFO"} == files
+    # Beside modules also what the console is made of, devices, and whatever else is read from the package.
+    inside = {name.partition("/")[2] for name in files if name.startswith(tuple(map("/".join, packages.items())))}
+    assert {name for name in packed if ".dist-info/" not in name} == inside
+    assert {Path(name).suffix for name in inside} >= {".mako", ".css", ".js", ".svg", ".py"}
 
 
 def test_bills_list_every_pinned_package(made: Path) -> None:

@@ -3,10 +3,14 @@
 import html
 import re
 
+import msgspec
 import pytest
 
 from kit.server.api_in_process import BACKEND, submit
 from kit.server.console import Console, csrf_in
+from kit.server.played_pool import PlayedPool
+from qiskit_runtime_server.jobs import JobState, Outcome
+from qiskit_runtime_server.messages.messages import Completed, Metrics
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -103,7 +107,7 @@ async def test_cancelling_and_deleting(console: Console) -> None:
 async def test_tags_and_filters_are_text(console: Console, path: str) -> None:
     await submit(console.api.alice, tags=[HOSTILE])
     page = await console.ada.get(path)
-    filtered = await console.ada.get(path, params={"tags": HOSTILE, "backend": HOSTILE})
+    filtered = await console.ada.get(path, params={"tags": HOSTILE, "backend": HOSTILE, "account": HOSTILE})
     shown = await console.alice.get("/jobs")
     for text in (page.text, filtered.text, shown.text):
         assert "<img" not in text
@@ -119,6 +123,38 @@ async def test_log_lines_and_reasons_are_text(console: Console) -> None:
     assert "<img" not in text
     missing = await console.alice.get("/jobs/%3Cimg%20src%3Dx%3E")
     assert (missing.status_code, "<img" in missing.text) == (404, False)
+
+
+async def test_what_workers_say_of_circuits_and_results_is_text(console: Console) -> None:
+    job = await submit(console.api.alice)
+    failed = await submit(console.api.alice)
+    await console.api.end_next()
+    claim = await console.api.start_next()
+    outcome = Outcome(state=JobState.FAILED, reason=f"{HOSTILE} reason")
+    assert await console.api.store.queue.finish(claim, outcome, None)
+    drawn = {"name": f"{HOSTILE} circuit", "operations": [(f"{HOSTILE} gate", 1)], "text": f"{HOSTILE} drawing"}
+    sizes = dict.fromkeys(("num_qubits", "used_qubits", "num_clbits", "depth"), 1)
+    left_out = {**drawn, "text": "", "left_out": f"{HOSTILE} why"}
+    circuits = [{**sizes, "left_out": "", **drawn}, {**sizes, **left_out}]
+    bars = [(f"{HOSTILE} bar", 1)]
+    counts = {"name": f"{HOSTILE} register", "num_bits": 1, "sets": 1, "shots": 1, "distinct": 1, "others": 0}
+    pub = {"counts": [{**counts, "bars": bars}], "values": [(0.5, 0.1)], "more_values": 0}
+    views = {
+        "circuits": {"circuits": circuits, "more": 0, "options": f"{HOSTILE} options"},
+        "outcomes": {"pubs": [{**pub, "metadata": f"{HOSTILE} pub"}], "more": 0, "metadata": f"{HOSTILE} metadata"},
+    }
+    texts = {"": (await console.alice.get(f"/jobs/{failed}")).text}
+    [pool] = console.api.services.pools.values()
+    assert isinstance(pool, PlayedPool)
+    for name, view in views.items():
+        pool.plays = [[Completed(metrics=Metrics(), result=msgspec.json.encode(view))]]
+        texts[name] = (await console.alice.get(f"/jobs/{job}/{name}")).text
+    said = {"": ["reason"], "circuits": ["circuit", "gate", "drawing", "why", "options"]}
+    said["outcomes"] = ["bar", "register", "pub", "metadata"]
+    for name, words in said.items():
+        assert ("<img" in texts[name], "alert(1)</script>" in texts[name]) == (False, False), name
+        for word in words:
+            assert f"onerror=alert(2)&gt; {word}" in texts[name], word
 
 
 async def test_a_long_log_is_cut_and_whole_as_a_file(console: Console) -> None:
