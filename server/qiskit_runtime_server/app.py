@@ -23,6 +23,7 @@ from qiskit_runtime_server.api.routes import (
     loads,
     platform,
     sessions,
+    teaching,
     views,
     workloads,
 )
@@ -44,10 +45,8 @@ PREFIXES: Final = ("/api/v1", "/experimental/api/v1", "/v1", "")
 # Not put together to one router first: the framework matches a request anew at each level of routers.
 _RUNTIME: Final = (
     instances.versions,
-    *(
-        module.router
-        for module in (backends, loads, jobs, views, sessions, workloads, instances, analytics, caller, chaos, admin)
-    ),
+    *(module.router for module in (backends, loads, jobs, views, sessions, workloads, instances, analytics, caller)),
+    *(module.router for module in (chaos, teaching, admin)),
 )
 
 

@@ -2,15 +2,16 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, Account, Instance, Role
+from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE, Account, Instance
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.accounts.principal import LONGEST_NAME, IssuerName
+from qiskit_runtime_server.accounts.teaching import Role, Teaching, fits
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId, name_of
 from qiskit_runtime_server.quantities import Bytes
@@ -18,7 +19,7 @@ from qiskit_runtime_server.quantities import Bytes
 FILE_NAME: Final = "accounts.toml"
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_NO_LIMITS: Final = {"role", "instances", "name", "members", "account"}
+_NO_LIMITS: Final = {"role", "teaches", "instances", "name", "members", "account"}
 
 
 def _unlimited(value: object) -> object:
@@ -27,6 +28,7 @@ def _unlimited(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=f"^{_NAME}$", max_length=LONGEST_NAME)]
 Member = Annotated[str, Field(pattern=f"^({'|'.join(IssuerName)}):.", max_length=512)]
+Taught = Annotated[str, Field(pattern=rf"^({_NAME}\*?|\*)(:{_NAME})?$", max_length=2 * LONGEST_NAME + 2)]
 Count = Annotated[Annotated[int, Field(ge=0, lt=2**31)] | None, BeforeValidator(_unlimited)]
 Size = Annotated[Annotated[Bytes, Field(lt=2**63)] | None, BeforeValidator(_unlimited)]
 Seconds = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_unlimited)]
@@ -56,8 +58,20 @@ class _InstanceSection(_Section):
     name: Name
 
 
-class _AccountSection(_Defaults):
+class _PersonalSection(_Defaults):
+    """What can be said of an account or a group, and not of all of them."""
+
     role: Role = Role.USER
+    teaches: tuple[Taught, ...] = ()
+
+    @model_validator(mode="after")
+    def _have_teachers_teach(self) -> Self:
+        if self.role is Role.TEACHER and not self.teaches:
+            raise ValueError("a teacher teaches somebody: say whom with `teaches`")
+        return self
+
+
+class _AccountSection(_PersonalSection):
     instances: Annotated[tuple[_InstanceSection, ...], Field(min_length=1)] = (
         _InstanceSection(name=DEFAULT_INSTANCE.name),
     )
@@ -70,7 +84,7 @@ class _AccountSection(_Defaults):
         return self
 
 
-class _GroupSection(_Defaults):
+class _GroupSection(_PersonalSection):
     """What people get whom an issuer says to be in one of `members`: an instance called like the group.
 
     With `account`, they share that account, and all that is said of it.
@@ -78,7 +92,6 @@ class _GroupSection(_Defaults):
 
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
     account: Name | None = None
-    role: Role = Role.USER
 
     @model_validator(mode="after")
     def _leave_shared_accounts_alone(self) -> "_GroupSection":
@@ -88,7 +101,7 @@ class _GroupSection(_Defaults):
 
     def among(self, groups: Collection[str]) -> set[str]:
         """Return those of the groups whose people are members."""
-        return {group for group in groups if any(_fits(group, member) for member in self.members)}
+        return {group for group in groups if any(fits(group, member) for member in self.members)}
 
 
 class AccountsFile(BaseModel):
@@ -125,7 +138,7 @@ class AccountsFile(BaseModel):
         section = self.accounts.get(name_of(account_id), _AccountSection())
         return Account(
             id=account_id,
-            role=section.role,
+            **_standing([section]),
             instances=tuple(self._instance(section, instance) for instance in section.instances),
         )
 
@@ -170,10 +183,9 @@ class AccountsFile(BaseModel):
         return {group.account for group in self.groups.values() if group.account is not None}
 
     def _of_groups(self, account_id: AccountId, groups: "list[tuple[str, _GroupSection]]") -> Account:
-        admin = any(group.role is Role.ADMIN for _, group in groups)
         return Account(
             id=account_id,
-            role=Role.ADMIN if admin else Role.USER,
+            **_standing([group for _, group in groups]),
             instances=tuple(self._instance(group, _InstanceSection(name=label)) for label, group in groups),
         )
 
@@ -183,6 +195,13 @@ class AccountsFile(BaseModel):
             given |= section.model_dump(exclude_unset=True, exclude=_NO_LIMITS)
         plan = given.pop("plan", DEFAULT_INSTANCE.plan)
         return Instance(name=instance.name, plan=plan, limits=AccountLimits(**given))
+
+
+def _standing(sections: Sequence[_PersonalSection]) -> dict[str, Any]:
+    """Return role and classes of an account of which some sections speak: the highest role, and all that they teach."""
+    teaching = Teaching(tuple(dict.fromkeys(entry for section in sections for entry in section.teaches)))
+    admin = any(section.role is Role.ADMIN for section in sections)
+    return {"role": Role.ADMIN if admin else Role.TEACHER if teaching else Role.USER, "teaching": teaching}
 
 
 def text_of(path: Path) -> str:
@@ -195,11 +214,6 @@ def text_of(path: Path) -> str:
         return path.read_text()
     except (OSError, ValueError) as error:
         raise AccountsFileError(f"{path}: {error}") from error
-
-
-def _fits(group: str, member: str) -> bool:
-    """Return whether a group is a member: the same, or, where that ends with a star, one that begins so."""
-    return group.startswith(member[:-1]) if member.endswith("*") else group == member
 
 
 def is_account_name(name: str) -> bool:

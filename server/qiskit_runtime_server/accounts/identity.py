@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from functools import lru_cache, partial
 from typing import Any, Final, NewType, Protocol
 
@@ -13,6 +12,7 @@ import jwt
 
 from qiskit_runtime_server.accounts.limits import USUAL_LIMITS, AccountLimits
 from qiskit_runtime_server.accounts.principal import IssuerName, Principal
+from qiskit_runtime_server.accounts.teaching import NOBODY, Role, Teaching, crn_of
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId, name_of
 
@@ -27,13 +27,6 @@ _LARGEST_KEPT_TOKEN: Final = 2048
 _LEEWAY_SECONDS: Final = 10
 # Hexadecimal: with half of them, somebody could look for a token that is taken for another's.
 _ANONYMOUS_DIGITS: Final = 32
-
-
-class Role(StrEnum):
-    """Spelled as in files."""
-
-    USER = "user"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +48,13 @@ class Account:
     Attributes:
         id: What they are kept under; no later account of the same name has it.
         instances: The first one is taken where a client selects none.
+        teaching: Whose jobs it may look at and cancel, beside its own.
     """
 
     id: AccountId
     role: Role = Role.USER
     instances: tuple[Instance, ...] = (DEFAULT_INSTANCE,)
+    teaching: Teaching = NOBODY
 
     @property
     def name(self) -> str:
@@ -67,8 +62,8 @@ class Account:
         return name_of(self.id)
 
     def crn(self, instance: Instance) -> str:
-        """Return the name of an instance; clients take the region, the sixth field, apart."""
-        return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{self.name}:{instance.name}::"
+        """Return the CRN of an instance."""
+        return crn_of(self.name, instance.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +99,9 @@ class Identity:
         return self.account.role is Role.ADMIN
 
     @property
-    def sees(self) -> AccountId | None:
-        """Whose jobs may be looked at and cancelled; None is everybody's."""
-        return None if self.is_admin else self.id
+    def teaching(self) -> Teaching:
+        """The account's."""
+        return self.account.teaching
 
 
 def identity(account: Account, crn: str | None) -> Identity:
@@ -156,6 +151,9 @@ class Directory(Protocol):
     def named(self, name: str) -> Account | None:
         """Return the account that has a name now, or None if none has."""
 
+    def id_of(self, name: str) -> AccountId | None:
+        """Return the id of that account, at the cost of looking it up."""
+
     def plans(self) -> Collection[str]:
         """Return the plans that instances have."""
 
@@ -177,6 +175,10 @@ class Anonymous:
     def named(self, name: str) -> Account:
         """Return the same."""
         return Account(id=AccountId(name))
+
+    def id_of(self, name: str) -> AccountId:
+        """Return the name."""
+        return AccountId(name)
 
     def plans(self) -> Collection[str]:
         """Return the one plan."""
@@ -285,8 +287,11 @@ class AccessTokens:
 
         See `exact` for those who want to be sure.
         """
-        account = self._directory.named(said)
-        return AccountId(said.removesuffix("~")) if account is None else account.id
+        return self._directory.id_of(said) or AccountId(said.removesuffix("~"))
+
+    def is_current(self, account_id: AccountId) -> bool:
+        """Return whether it is the account that has its name now, and not one that had it before."""
+        return self._directory.id_of(name_of(account_id)) == account_id
 
     def _verified(self, access_token: str) -> Mapping[str, Any]:
         """Return what an access token says that one of the keys has signed, and that is not over."""

@@ -31,6 +31,10 @@ class Outsiders:
         """Return the same."""
         return self.account(AccountId(name))
 
+    def id_of(self, name: str) -> AccountId | None:
+        """Return the name, if it is one of theirs."""
+        return AccountId(name) if issuer_of_account(AccountId(name), self._issuers) else None
+
     def plans(self) -> Collection[str]:
         """Return the one plan."""
         return {DEFAULT_INSTANCE.plan}

@@ -13,6 +13,7 @@ from typing import Final
 from qiskit_runtime_server.accounts.file import FILE_NAME, AccountsFile, is_account_name, text_of
 from qiskit_runtime_server.accounts.identity import Account, Fingerprint, SignedIn, fingerprint
 from qiskit_runtime_server.accounts.principal import IssuerName, Principal, issuer_of_account
+from qiskit_runtime_server.accounts.teaching import Teaching
 from qiskit_runtime_server.errors import AccountsFileError
 from qiskit_runtime_server.jobs import AccountId, name_of
 
@@ -146,6 +147,15 @@ class TokenFolder:
             return content.file.account(account_id)
         return content.by_name.get(name)
 
+    def id_of(self, name: str) -> AccountId | None:
+        """Return the id of that account, which is not made for it."""
+        self._recheck()
+        content = self._content
+        if name in content.by_name:
+            return content.by_name[name].id
+        outside = issuer_of_account(AccountId(name), self._issuers) or (self._issuers and name in content.file.shared())
+        return content.ids.get(name, AccountId(name)) if outside else None
+
     def plans(self) -> Collection[str]:
         """Return the plans of all instances."""
         self._recheck()
@@ -223,9 +233,15 @@ def problems(folder: Path) -> list[str]:
     file = _accounts_file(folder, names)
     needless = {name for name in file.accounts if issuer_of_account(AccountId(name))} | file.shared()
     missing = sorted(file.accounts.keys() - names.keys() - needless)
-    return found + [
-        f"{name}: it has no token, only a section in {FILE_NAME}, so nobody can use it." for name in missing
-    ]
+    found += [f"{name}: it has no token, only a section in {FILE_NAME}, so nobody can use it." for name in missing]
+    for label, section in (*file.accounts.items(), *file.groups.items()):
+        taught = (Teaching(section.teaches).names() - names.keys()) - file.shared()
+        found += [
+            f"{label}: it teaches {name}, but there is no account of that name."
+            for name in sorted(taught)
+            if issuer_of_account(AccountId(name)) is None
+        ]
+    return found
 
 
 def disables(line: str) -> bool:

@@ -29,6 +29,7 @@ from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.views import Views
 from qiskit_runtime_server.errors import (
     BackendNotFoundError,
+    JobNotFoundError,
     NotAllowedError,
     NotAuthenticatedError,
     StartupError,
@@ -36,7 +37,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.store.port import JobQuery, Load, Store
+from qiskit_runtime_server.store.port import MOST_OWNERS, JobQuery, Load, Owners, Store
 
 _MOST_RUNNING: Final = 1000
 _DRAINING: Final = "An admin has paused this executor: jobs wait."
@@ -101,7 +102,52 @@ class Services:
             draining=load.draining or all(other.draining for other in others),
         )
 
-    async def cancel(self, account: AccountId | None, job_id: str, *, reason: str) -> Job:
+    def sees(self, caller: Identity, account: AccountId, instance: str) -> bool:
+        """Return whether a caller may look at the jobs of an account under an instance, by its CRN.
+
+        This is the one rule for that: one sees one's own, teachers those of the accounts that they teach and that have
+        their names now, and admins everybody's.
+        """
+        if caller.is_admin or account == caller.id:
+            return True
+        return caller.teaching.covers(account, instance) and self.access_tokens.is_current(account)
+
+    async def job(self, caller: Identity, job_id: str) -> Job:
+        """Return a job that the caller may look at.
+
+        Raises:
+            JobNotFoundError: If there is none.
+        """
+        only_own = not caller.is_admin and not caller.teaching
+        job = await self.store.jobs.get(caller.id if only_own else None, job_id)
+        if not self.sees(caller, job.account, job.instance):
+            raise JobNotFoundError(f"Job {job_id} not found.")
+        return job
+
+    async def taught(self, caller: Identity, name: str | None = None) -> Owners:
+        """Return those whose jobs a teacher's lists show: all whom the caller teaches, or one of them by name.
+
+        Raises:
+            NotAllowedError: If they are more than a database can be asked for.
+        """
+        known = await self.store.overviews.accounts() if name is None else [self.access_tokens.id_of(name)]
+        found = {
+            account: crns
+            for account in known
+            if ((crns := caller.teaching.instances(account)) is None or crns) and self.access_tokens.is_current(account)
+        }
+        owners = Owners(
+            accounts=tuple(account for account, crns in found.items() if crns is None),
+            instances=tuple((account, crn) for account, crns in found.items() for crn in crns or ()),
+        )
+        if (number := len(owners.accounts) + len(owners.instances)) > MOST_OWNERS:
+            raise NotAllowedError(
+                f"{caller.name} teaches {number:,} accounts and instances, and a list is of {MOST_OWNERS:,} at most:"
+                " ask for one account."
+            )
+        return owners
+
+    async def cancel(self, account: AccountId, job_id: str, *, reason: str) -> Job:
         """Cancel a job, end its run and return it as it was; errors as those of `JobStore.cancel`."""
         job = await self.store.jobs.cancel(account, job_id, reason=reason)
         self.dispatcher.end_run(job.id)
@@ -141,9 +187,10 @@ class Services:
         """Return the limits of the caller's instance: what an admin has set over the API, else what its file says."""
         return await limits_now(self.store, caller.id, caller.crn, caller.instance.limits)
 
-    async def running(self, account: AccountId | None) -> Sequence[Job]:
-        """Return the newest 1,000 jobs that run, of an account or of everybody."""
-        jobs, _ = await self.store.jobs.find(account, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
+    async def running(self, account: AccountId | None, owners: Owners | None = None) -> Sequence[Job]:
+        """Return the newest 1,000 jobs that run, of an account, of some or of everybody."""
+        query = JobQuery(state=JobState.RUNNING, owners=owners, limit=_MOST_RUNNING)
+        jobs, _ = await self.store.jobs.find(account, query)
         return jobs
 
     def is_paused(self, executor: ExecutorName, load: Load) -> bool:
@@ -303,3 +350,17 @@ async def admin(caller: Caller) -> Identity:
 
 
 Admin = Annotated[Identity, Depends(admin)]
+
+
+async def teacher(caller: Caller) -> Identity:
+    """Return who is calling.
+
+    Raises:
+        NotAllowedError: If it teaches nobody.
+    """
+    if not caller.teaching:
+        raise NotAllowedError(f"Only teachers may do that; {caller.name} teaches nobody.")
+    return caller
+
+
+Teacher = Annotated[Identity, Depends(teacher)]

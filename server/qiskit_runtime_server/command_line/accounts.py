@@ -203,7 +203,7 @@ def usage(
     until: Annotated[str | None, typer.Option(help="Last day (UTC); by default today.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print what accounts have used of a server's executors; for admins of the server."""
+    """Print what accounts have used of a server's executors: all, for admins, and for teachers those of the class."""
     from qiskit_runtime_server.command_line.server import target  # noqa: PLC0415 - as above
     from qiskit_runtime_server.command_line.usage import print_usage  # noqa: PLC0415
 
@@ -256,6 +256,7 @@ def _rows(account: "Account", tokens: int, *, disabled: bool) -> list[dict[str, 
             "account": account.name,
             "id": account.id,
             "role": str(account.role),
+            "teaches": " ".join(account.teaching.entries),
             "tokens": tokens,
             "disabled": disabled,
             "instance": instance.name,
@@ -281,6 +282,7 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     from qiskit_runtime_server.accounts.limits import USUAL_LIMITS  # noqa: PLC0415 - as above
 
     unsaid: dict[str, object] = {
+        "teaches": "",
         "disabled": False,
         "instance": "default",
         "plan": "self-hosted",
@@ -297,7 +299,7 @@ def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     ]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
-        text = column in {"account", "instance", "plan"}
+        text = column in {"account", "teaches", "instance", "plan"}
         table.add_column(
             "s/day" if column == "seconds_per_day" else column, overflow="fold", no_wrap=not text, max_width=24
         )

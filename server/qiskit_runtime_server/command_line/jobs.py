@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.command_line.server import Server, Target
 from qiskit_runtime_server.command_line.tables import cell, duration, plain, show, show_json, since, status, table
 from qiskit_runtime_server.errors import RequestError
@@ -21,15 +22,17 @@ _MOST_RUNNING: Final = 12
 _MOST_QUEUED: Final = 8
 _LOG_LINES: Final = 15
 _BAR: Final = 20
+_LISTS: Final = {Role.USER: ("jobs",), Role.TEACHER: ("jobs", "class/jobs"), Role.ADMIN: ("admin/jobs",)}
 
 
-def list_jobs(at: Target, path: str, wanted: Mapping[str, object], *, watch: bool, as_json: bool) -> None:
-    """Print a listing of jobs, at one of two paths.
+def list_jobs(at: Target, wanted: Mapping[str, object], *, others: bool, watch: bool, as_json: bool) -> None:
+    """Print a listing of the account's jobs, or of those of others that it looks after.
 
     Raises:
         RequestError: As all of these, if the server does not answer, or refuses.
     """
     with Server(at) as server:
+        path = server.of_others("jobs") if others else "jobs"
 
         def found() -> list[dict[str, Any]]:
             jobs: list[dict[str, Any]] = server.get(path, **wanted)["jobs"]
@@ -38,7 +41,7 @@ def list_jobs(at: Target, path: str, wanted: Mapping[str, object], *, watch: boo
         if as_json:
             show_json(found())
         else:
-            _show_or_watch(lambda: _job_table(found(), owners=path != "jobs"), watch=watch)
+            _show_or_watch(lambda: _job_table(found(), owners=others), watch=watch)
 
 
 def show_job(at: Target, job_id: str, *, watch: bool, as_json: bool) -> bool:
@@ -195,17 +198,23 @@ def progress(done: dict[str, int] | None) -> Text:
 
 
 def _state(server: Server) -> dict[str, Any]:
-    """Return the executors, and the jobs that run and wait: everybody's, if the account is an admin's."""
-    executors = server.get("executors")["executors"]
-    admin = any(executor["running"] is not None for executor in executors)
-    path = "admin/jobs" if admin else "jobs"
-    found = server.get(path, pending=True, limit=200)
-    running = [about for about in found["jobs"] if about["status"] == "Running"]
-    queued = [about for about in found["jobs"] if about["status"] == "Queued"]
+    """Return the executors, and the jobs that run and wait: the account's, and those of others that it looks after."""
+    executors, role = server.get("executors")["executors"], server.role()
+    pages = [server.get(path, pending=True, limit=200) for path in _LISTS[role]]
+    found = {about["id"]: about for page in pages for about in page["jobs"]}
+    jobs = sorted(found.values(), key=lambda about: (about["created"], about["id"]), reverse=True)
+    running = [about for about in jobs if about["status"] == "Running"]
+    queued = [about for about in jobs if about["status"] == "Queued"]
     for about in running[:_MOST_RUNNING]:
         with suppress(RequestError):  # it was deleted since
             about["progress"] = server.get(f"jobs/{about['id']}/metrics")["progress"]
-    return {"admin": admin, "executors": executors, "running": running, "queued": queued, "pending": found["count"]}
+    return {
+        "role": role,
+        "executors": executors,
+        "running": running,
+        "queued": queued,
+        "pending": sum(page["count"] for page in pages),
+    }
 
 
 def _top_view(state: dict[str, Any]) -> RenderableType:
@@ -241,6 +250,8 @@ def _top_view(state: dict[str, Any]) -> RenderableType:
     )
     # The next ones are the oldest.
     queued = _job_table(
-        state["queued"][::-1][:_MOST_QUEUED], owners=state["admin"], title=f"queued: {len(state['queued'])}"
+        state["queued"][::-1][:_MOST_QUEUED],
+        owners=state["role"] is not Role.USER,
+        title=f"queued: {len(state['queued'])}",
     )
     return Group(executors, running, queued)

@@ -18,8 +18,10 @@ def jobs(  # noqa: PLR0913 - one parameter per option
         bool | None, typer.Option("--pending/--ended", help="Only queued and running ones, or only others.")
     ] = None,
     backend: Annotated[str | None, typer.Option(help="Only those of this backend.")] = None,
-    everybody: Annotated[bool, typer.Option("--all", help="Those of all accounts; for admins.")] = False,
-    account: Annotated[str | None, typer.Option(help="Those of this account; for admins.")] = None,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="Those of all accounts, for admins; those of the class, for teachers.")
+    ] = False,
+    account: Annotated[str | None, typer.Option(help="Those of this account; for admins and its teachers.")] = None,
     watch: Watch = False,
     as_json: Json = False,
 ) -> None:
@@ -27,9 +29,9 @@ def jobs(  # noqa: PLR0913 - one parameter per option
     from qiskit_runtime_server.command_line.jobs import list_jobs  # noqa: PLC0415 - nothing heavy before it is chosen
     from qiskit_runtime_server.command_line.server import target  # noqa: PLC0415
 
-    path = "admin/jobs" if everybody or account is not None else "jobs"
     wanted = {"limit": limit, "pending": pending, "backend": backend, "account": account}
-    list_jobs(target(url, token), path, wanted, watch=watch, as_json=as_json)
+    others = everybody or account is not None
+    list_jobs(target(url, token), wanted, others=others, watch=watch, as_json=as_json)
 
 
 def job(
@@ -57,7 +59,7 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Show it once, as where there is no terminal.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show executors, what runs there and what waits, each second anew: your jobs, and for admins everybody's."""
+    """Show executors, what runs there and what waits, each second anew: your jobs, and those that you look after."""
     from qiskit_runtime_server.command_line.jobs import show_top  # noqa: PLC0415 - as above
     from qiskit_runtime_server.command_line.server import target  # noqa: PLC0415
 

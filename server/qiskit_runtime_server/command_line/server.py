@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.client import ACCOUNT_NAME, address_of, sign_in, trusted_authorities
 from qiskit_runtime_server.errors import RequestError
 
@@ -100,6 +101,14 @@ class Server:
             RequestError: If the server does not answer, or refuses.
         """
         return self._answer("GET", path, wanted).json()
+
+    def role(self) -> Role:
+        """Return the role of the account; errors as above."""
+        return Role(self.get("caller")["role"])
+
+    def of_others(self, path: str) -> str:
+        """Return where the server has a list of all that an account looks after: an admin's, else a teacher's."""
+        return f"{'admin' if self.role() is Role.ADMIN else 'class'}/{path}"
 
     def text(self, path: str) -> str:
         """Return the text at a path; errors as above."""

@@ -11,10 +11,10 @@ def print_usage(at: Target, *, since: str | None, until: str | None, as_json: bo
     """Print slot time and jobs of each account and executor between two days.
 
     Raises:
-        RequestError: If the server does not answer, refuses the token, or it is not an admin's.
+        RequestError: If the server does not answer, refuses the token, or it is neither an admin's nor a teacher's.
     """
     with Server(at) as server:
-        found = server.get("admin/usage", since=since, until=until)
+        found = server.get(server.of_others("usage"), since=since, until=until)
     if as_json:
         show_json(found)
         return

@@ -23,6 +23,13 @@ _PENDING: Final = {JobState.QUEUED, JobState.RUNNING}
 # It is private, nothing can be made of it, or no slot is free now.
 _NO_VIEW: Final = {HTTPStatus.FORBIDDEN, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}
 
+# Where the API has each list, and its heading.
+_LISTS: Final = {
+    "jobs": ("/jobs", "Jobs"),
+    "class": ("/class/jobs", "Jobs of the class"),
+    "all-jobs": ("/admin/jobs", "All jobs"),
+}
+
 Filter = Annotated[str, Query(max_length=MAX_NAME)]
 
 router = APIRouter(prefix="/ui", include_in_schema=False)
@@ -49,8 +56,9 @@ async def own_jobs(  # noqa: PLR0913, PLR0917 - what a list is filtered by
     return await _listed(page, "jobs", wanted, cursor)
 
 
+@router.get("/class")
 @router.get("/all-jobs")
-async def all_jobs(  # noqa: PLR0913, PLR0917 - what a list is filtered by
+async def others_jobs(  # noqa: PLR0913, PLR0917 - what a list is filtered by
     page: SignedIn,
     account: Filter = "",
     state: Filter = "",
@@ -59,9 +67,9 @@ async def all_jobs(  # noqa: PLR0913, PLR0917 - what a list is filtered by
     tags: Filter = "",
     cursor: Annotated[str, Query(max_length=512)] = "",
 ) -> Response:
-    """List the jobs of all accounts that the caller looks after."""
+    """List the jobs of all whom the caller teaches, or of all accounts, for admins."""
     wanted = {"account": account, "state": state, "backend": backend, "program": program, "tags": tags}
-    return await _listed(page, "all-jobs", wanted, cursor)
+    return await _listed(page, page.here.strip("/"), wanted, cursor)
 
 
 @router.get("/jobs/{job_id}")
@@ -157,13 +165,14 @@ async def _view(page: Page, path: str) -> tuple[dict[str, Any], str]:
 
 
 async def _listed(page: Page, name: str, wanted: dict[str, str], cursor: str) -> Response:
-    path = "/jobs" if name == "jobs" else "/admin/jobs"
+    path, heading = _LISTS[name]
     given = wanted | {"tags": [tag for tag in wanted["tags"].split(",") if tag.strip()] or None}
     found = await page.api.get(path, **given, cursor=cursor, limit=_PER_PAGE, include_mocks=True)
     jobs: list[dict[str, Any]] = found["jobs"]
     return page.render(
         "jobs",
         name=name,
+        heading=heading,
         jobs=jobs,
         count=found["count"],
         following=found["next"],

@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from mako.lookup import TemplateLookup
 
-from qiskit_runtime_server.accounts.identity import Role
+from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.console import words
 from qiskit_runtime_server.console.api_calls import Api
 
@@ -70,6 +70,8 @@ class Page:
     def links(self) -> list[tuple[str, str]]:
         """Return where the caller can go, and what that is called."""
         links = [("jobs", "Jobs"), ("devices", "Devices"), ("executors", "Executors"), ("sessions", "Sessions")]
+        if self.who is not None and self.who["teaches"]:
+            links += [("class", "Class"), ("class-usage", "Usage of the class")]
         if self.is_admin:
             links += [("all-jobs", "All jobs"), ("usage", "Usage")]
         return links

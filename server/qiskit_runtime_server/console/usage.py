@@ -1,4 +1,4 @@
-"""Accounts and what they have used, for admins."""
+"""Accounts and what they have used: all of them for admins, and for teachers those whom they teach."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
@@ -12,14 +12,23 @@ from qiskit_runtime_server.console.sign_in import Form, SignedIn
 
 _PERIODS: Final = (7, 30, 90, 365)
 
-router = APIRouter(prefix="/ui/usage", include_in_schema=False)
+# Where the API has what each page shows, where their accounts' jobs are listed, and the heading.
+_PAGES: Final = {
+    "usage": ("/admin/usage", "all-jobs", "Accounts and their usage"),
+    "class-usage": ("/class/usage", "class", "Usage of the class"),
+}
+
+router = APIRouter(prefix="/ui", include_in_schema=False)
 
 
-@router.get("")
+@router.get("/usage")
+@router.get("/class-usage")
 async def usage(page: SignedIn, days: Annotated[int, Query(ge=1, le=366)] = 30) -> Response:
     """Show slot time by account, and by day."""
     today = datetime.now(UTC).date()
-    found = await page.api.get("/admin/usage", since=today - timedelta(days=days - 1), until=today)
+    name = page.here.strip("/")
+    path, jobs_page, heading = _PAGES[name]
+    found = await page.api.get(path, since=today - timedelta(days=days - 1), until=today)
     by_day: defaultdict[str, float] = defaultdict(float)
     accounts: dict[str, dict[str, Any]] = {}
     for row in found["usage"]:
@@ -33,6 +42,9 @@ async def usage(page: SignedIn, days: Annotated[int, Query(ge=1, le=366)] = 30) 
     since = [str(today - timedelta(days=number)) for number in reversed(range(days))]
     return page.render(
         "usage",
+        name=name,
+        jobs_page=jobs_page,
+        heading=heading,
         days=days,
         periods=_PERIODS,
         by_day=[(day, by_day[day]) for day in since],
@@ -42,7 +54,7 @@ async def usage(page: SignedIn, days: Annotated[int, Query(ge=1, le=366)] = 30) 
     )
 
 
-@router.post("/{account}/cancel")
+@router.post("/usage/{account}/cancel")
 async def cancel(account: PathName, page: SignedIn, _: Form) -> Response:
     """Cancel the queued and running jobs of an account."""
     await page.api.change("POST", f"/admin/accounts/{account}/cancel")

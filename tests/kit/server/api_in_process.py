@@ -35,6 +35,9 @@ ACCOUNTS = """
 [accounts.ada]
 role = "admin"
 
+[accounts.tess]
+teaches = ["bob", "alice:teaching"]
+
 [accounts.bob]
 queued = 2
 
@@ -48,6 +51,9 @@ seconds_per_day = 100
 """
 
 
+NAMES = ("ada", "alice", "bob", "tess")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Api:
     """An api and its clients.
@@ -57,6 +63,7 @@ class Api:
         ada: An admin.
         alice: A user with two instances.
         bob: A user who may have two queued jobs.
+        tess: A teacher of bob, and of alice in one of her instances.
     """
 
     app: FastAPI
@@ -66,6 +73,7 @@ class Api:
     ada: httpx.AsyncClient
     alice: httpx.AsyncClient
     bob: httpx.AsyncClient
+    tess: httpx.AsyncClient
 
     async def start_next(self) -> Claim:
         """Start the job whose turn it is."""
@@ -84,7 +92,7 @@ class Api:
 @asynccontextmanager
 async def api_in_process(folder: Path, *, more_accounts: str = "", **changes: Any) -> AsyncIterator[Api]:
     """Serve the accounts above, whose tokens are their names, from a folder, with settings that are changed."""
-    for name in ("ada", "alice", "bob"):
+    for name in NAMES:
         (folder / name).write_text(name)
     (folder / "accounts.toml").write_text(ACCOUNTS + more_accounts)
     settings = Settings(**{"hold": timedelta(0), "log_level": "info", **changes})
@@ -114,9 +122,7 @@ async def api_in_process(folder: Path, *, more_accounts: str = "", **changes: An
             made = httpx.AsyncClient(transport=transport, base_url=base, headers=headers)
             return await stack.enter_async_context(made)
 
-        clients = {
-            name: await client("http://api/api/v1", Authorization=f"apikey {name}") for name in ("ada", "alice", "bob")
-        }
+        clients = {name: await client("http://api/api/v1", Authorization=f"apikey {name}") for name in NAMES}
         yield Api(app=app, services=services, store=store, nobody=await client("http://api"), **clients)
 
 

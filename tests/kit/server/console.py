@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from kit.server.api_in_process import Api, api_in_process
+from kit.server.api_in_process import NAMES, Api, api_in_process
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class Console:
     ada: httpx.AsyncClient
     alice: httpx.AsyncClient
     bob: httpx.AsyncClient
+    tess: httpx.AsyncClient
 
 
 @asynccontextmanager
@@ -41,7 +42,7 @@ async def console_in_process(folder: Path) -> AsyncIterator[Console]:
                 assert (answer.status_code, answer.headers["location"]) == (303, "/ui/jobs"), answer.text
             return made
 
-        browsers = {name: await browser(name) for name in ("ada", "alice", "bob")}
+        browsers = {name: await browser(name) for name in NAMES}
         yield Console(api=api, nobody=await browser(None), **browsers)
 
 

@@ -25,6 +25,7 @@ NOT_RUN = {
     ("docs/explanation/physics/noise-model.md", "sampler.options.experimental"): FRAGMENT,
     ("docs/explanation/what-fits.md", "qiskit-runtime-server doctor"): "takes a minute; test_speed.py measures less",
     ("docs/how-to/accounts.md", "api()"): "needs an admin; test_accounts_over_http.py calls the same routes",
+    ("docs/how-to/accounts.md", "class()"): "needs a class; test_teaching.py calls the same routes",
     ("docs/how-to/accounts.md", "export QRS_URL"): "needs an admin; test_accounts_over_http.py does the same",
     ("docs/how-to/add-devices.md", "gzip --keep"): FRAGMENT,
     ("docs/how-to/backup.md", "velero"): KUBERNETES,

@@ -13,10 +13,10 @@ import pytest
 
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submit, when
 from kit.server.server_process import running_server
-from qiskit_runtime_server.client import environment
+from qiskit_runtime_server.client import connect, environment
 
-ACCOUNTS = '[accounts.ada]\nrole = "admin"\n'
-NAMES = [f"user-{number}" for number in range(5)]
+ACCOUNTS = '[accounts.ada]\nrole = "admin"\n[accounts.tess]\nteaches = ["pupil-*"]\n'
+NAMES = [f"user-{number}" for number in range(6)]
 UNUSED = iter(NAMES)
 HOSTILE = "[bold red]x[/]\x1b[2J\x1b]0;title\x07"
 
@@ -26,7 +26,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that all tests share, each with an account of its own."""
     folder = tmp_path_factory.mktemp("accounts") / "tokens"
     folder.mkdir()
-    for name in ("ada", "bob", *NAMES):
+    for name in ("ada", "bob", "tess", "pupil-1", *NAMES):
         (folder / name).write_text(token_of(name))
     (folder / "accounts.toml").write_text(ACCOUNTS)
     with running_server(tmp_path_factory.mktemp("data"), "--executors=aer=1", f"--tokens={folder}") as server:
@@ -126,6 +126,32 @@ def test_admins_see_everybody_s_jobs_and_usage_and_others_do_not(url: str, name:
         assert refused.returncode == 1
         assert refused.stderr.count("\n") == 1
     assert read("jobs", **bob) == []
+
+
+def test_a_teacher_sees_the_class_and_cancels_its_jobs_and_the_client_lists_only_the_own_ones(
+    url: str, user: httpx.Client
+) -> None:
+    tess, pupil = {"QRS_URL": url, "QRS_TOKEN": token_of("tess")}, "pupil-1"
+    with signed_in(url, token_of(pupil)) as of_class, signed_in(url, token_of("tess")) as teacher:
+        ended = submit(of_class, circuit_of())
+        end_of(of_class, ended)
+        running = submit(of_class, long_circuit(), backend="fake_quantum_sim@aer")
+        when(of_class, running, {"Running"})
+        other, own = submit(user, circuit_of()), submit(teacher, circuit_of())
+        assert [job.job_id() for job in connect(url, token_of("tess")).jobs()] == [own]
+        assert [job["id"] for job in read("jobs", **tess)] == [own]
+        assert [job["id"] for job in read("jobs", "--all", **tess)] == [running, ended]
+        assert [job["id"] for job in read("jobs", "--account", pupil, "--ended", **tess)] == [ended]
+        assert read("jobs", "--account", "ada", **tess) == []
+        state = read("top", **tess)
+        assert ([job["id"] for job in state["running"]], [job["id"] for job in state["queued"]]) == ([running], [own])
+        assert pupil in command("top", **tess).stdout
+        assert pupil in command("job", ended, **tess).stdout
+        assert "404" in command("job", other, **tess).stderr
+        assert [used["account"] for used in read("accounts", "usage", **tess)["usage"]] == [pupil]
+        done = command("cancel", running, other, **tess)
+        assert (done.returncode, f"{running}: cancelled" in done.stdout, "404" in done.stdout) == (1, True, True)
+        assert end_of(of_class, running)["state"]["reason"] == "Cancelled by tess, a teacher."
 
 
 def test_nothing_that_a_user_has_sent_steers_the_terminal_of_another(url: str, user: httpx.Client) -> None:

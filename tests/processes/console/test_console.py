@@ -47,9 +47,9 @@ def browser_python() -> Path:
 def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.mkdir()
-    for name in ("ada", "alice", "bob"):
+    for name in ("ada", "alice", "bob", "tess"):
         (tokens / name).write_text(name)
-    (tokens / "accounts.toml").write_text('[accounts.ada]\nrole = "admin"\n')
+    (tokens / "accounts.toml").write_text('[accounts.ada]\nrole = "admin"\n[accounts.tess]\nteaches = ["alice"]\n')
     tags = [HOSTILE] if PICTURES not in os.environ else ["lecture 4", "ghz"]
     with running_server(tmp_path / "data", f"--tokens={tokens}", "--executors=aer=1") as server:
         backend = connect(server.url, "alice").backend("fake_torino@aer")
@@ -61,13 +61,14 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         with signed_in(server.url, "ada") as api:
             assert api.patch("/admin/executors/aer", json={"draining": True}).is_success
         with pytest.warns(UserWarning, match="paused"):
-            waits = sampler.run([circuit])
+            of_class, waits = sampler.run([circuit]), sampler.run([circuit])
         command = [
             str(browser_python),
             str(SCRIPT),
             f"--url={server.url}",
             f"--done={done.job_id()}",
             f"--waits={waits.job_id()}",
+            f"--of-class={of_class.job_id()}",
         ]
         if PICTURES in os.environ:
             command.append(f"--pictures={ROOT / os.environ[PICTURES]}")
@@ -75,7 +76,11 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         assert walked.returncode == 0, walked.stdout + walked.stderr
     seen = json.loads(walked.stdout.splitlines()[-1])
     assert seen["wrong"] == []
-    assert seen["own jobs"] == seen["all jobs"] == [waits.job_id(), done.job_id()]
+    jobs = [waits.job_id(), of_class.job_id(), done.job_id()]
+    assert seen["own jobs"] == seen["all jobs"] == seen["jobs of the class"] == jobs
+    assert seen["jobs of tess"] == []
+    assert (seen["cancelled by a teacher"], seen["the class's job can be deleted"]) == ("Cancelled", False)
+    assert seen["no class"] == "Only teachers may do that; bob teaches nobody."
     assert {"000", "111"} <= set(seen["bars"])
     assert "Rz" in seen["drawing"]
     assert seen["name"].startswith("ghz")
@@ -84,4 +89,4 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
     assert seen["qubits drawn"] == 133
     assert seen["jobs of bob"] == []
     assert seen["another's job"] == f"Job {done.job_id()} not found."
-    assert seen["after deleting"] == [waits.job_id()]
+    assert seen["after deleting"] == jobs[:2]

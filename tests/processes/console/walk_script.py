@@ -70,7 +70,7 @@ def jobs_on(page: Page) -> list[str]:
     return list(page.locator("tbody th a.id").all_inner_texts())
 
 
-def walk(browser: Browser, url: str, done: str, waits: str, pictures: Path | None) -> dict[str, Any]:
+def walk(browser: Browser, url: str, done: str, waits: str, of_class: str, pictures: Path | None) -> dict[str, Any]:
     walked = Walk(browser, url, pictures)
     seen: dict[str, Any] = {}
     with walked.signed_in("alice") as page:
@@ -103,13 +103,8 @@ def walk(browser: Browser, url: str, done: str, waits: str, pictures: Path | Non
             width = page.evaluate("document.documentElement.scrollWidth")
             if width > 390:
                 walked.wrong.append(f"{path} is {width} wide on a phone")
-    with walked.signed_in("bob") as page:
-        seen["jobs of bob"] = jobs_on(page)
-        expected = len(walked.wrong)
-        walked.go(page, f"jobs/{done}", "a job of another's")
-        seen["another's job"] = page.get_by_role("alert").inner_text()
-        # Browsers tell of the status 404 themselves.
-        walked.wrong = [each for i, each in enumerate(walked.wrong) if i < expected or "404" not in each]
+    seen |= walk_as_teacher(walked, done, of_class)
+    seen |= walk_as_stranger(walked, done)
     with walked.signed_in("ada") as page:
         for path in ("all-jobs", "usage", "executors"):
             walked.go(page, path)
@@ -125,16 +120,50 @@ def walk(browser: Browser, url: str, done: str, waits: str, pictures: Path | Non
     return seen | {"wrong": walked.wrong}
 
 
+def walk_as_teacher(walked: Walk, done: str, of_class: str) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    with walked.signed_in("tess") as page:
+        seen["jobs of tess"] = jobs_on(page)
+        walked.go(page, "class")
+        seen["jobs of the class"] = jobs_on(page)
+        walked.picture(page, "class", 420)
+        walked.go(page, "class-usage")
+        walked.go(page, f"jobs/{done}", "a job of the class")
+        page.locator("rect.bar").first.wait_for()
+        seen["the class's job can be deleted"] = page.locator("summary", has_text=re.compile("^Delete")).count() > 0
+        walked.go(page, f"jobs/{of_class}", "a queued job of the class")
+        page.get_by_role("button", name="Cancel this job").click()
+        page.get_by_text("Cancelled by tess, a teacher.").wait_for()
+        seen["cancelled by a teacher"] = page.locator(".summary .state").inner_text()
+    return seen
+
+
+def walk_as_stranger(walked: Walk, done: str) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    with walked.signed_in("bob") as page:
+        seen["jobs of bob"] = jobs_on(page)
+        expected = len(walked.wrong)
+        walked.go(page, f"jobs/{done}", "a job of another's")
+        seen["another's job"] = page.get_by_role("alert").inner_text()
+        walked.go(page, "class", "no class")
+        seen["no class"] = page.get_by_role("alert").inner_text()
+        # Browsers tell of the statuses 403 and 404 themselves.
+        told = re.compile("40[34]")
+        walked.wrong = [each for i, each in enumerate(walked.wrong) if i < expected or not told.search(each)]
+    return seen
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--done", required=True, help="id of a job of alice's that has ended")
     parser.add_argument("--waits", required=True, help="id of one that waits")
+    parser.add_argument("--of-class", required=True, help="id of another one that waits")
     parser.add_argument("--pictures", type=Path)
     said = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        print(json.dumps(walk(browser, said.url, said.done, said.waits, said.pictures)))
+        print(json.dumps(walk(browser, said.url, said.done, said.waits, said.of_class, said.pictures)))
         browser.close()
 
 

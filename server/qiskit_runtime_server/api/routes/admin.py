@@ -1,6 +1,7 @@
 """What only admins may do; beside this, they see and cancel everybody's jobs where owners do."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -28,8 +29,9 @@ from qiskit_runtime_server.api.routes.jobs import Listing, page_of, query_of, vi
 from qiskit_runtime_server.api.services import Admin, Services, TheServices
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import InvalidStateError, JobNotFoundError, NotFoundError
-from qiskit_runtime_server.jobs import AccountId, name_of
+from qiskit_runtime_server.jobs import AccountId, Job, name_of
 from qiskit_runtime_server.messages.messages import Occupancy
+from qiskit_runtime_server.store import port as store
 from qiskit_runtime_server.store.port import JobQuery, Load
 
 router = APIRouter(prefix="/admin", tags=["admin"], responses=errors(*SIGNED_IN, 403))
@@ -66,7 +68,11 @@ async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsL
     are left out.
     """
     account = None if wanted.account is None else services.access_tokens.id_of(wanted.account)
-    query = query_of(wanted)
+    return await job_page(services, account, query_of(wanted))
+
+
+async def job_page(services: Services, account: AccountId | None, query: JobQuery) -> JobPage:
+    """Return a page of jobs of an account, or of those that the query is for."""
     jobs, count, following = await page_of(services, account, query)
     return JobPage(jobs=[view_of(job) for job in jobs], count=count, limit=query.limit, next=following)
 
@@ -150,10 +156,20 @@ async def list_usage(_: Admin, services: TheServices, since: Day | None = None, 
 
     Jobs are charged when they end; those that run now are listed beside.
     """
+    since, until = interval(since, until)
+    return usage_of(await services.store.counts.usage(since, until), await services.running(None))
+
+
+def interval(since: date | None, until: date | None) -> tuple[date, date]:
+    """Return the days from which until which usage is listed, where a request may leave out either."""
     until = until or datetime.now(UTC).date()
-    days = await services.store.counts.usage(since or until - _USAGE_DAYS, until)
+    return since or until - _USAGE_DAYS, until
+
+
+def usage_of(days: Iterable[store.UsageDay], jobs: Iterable[Job]) -> Usage:
+    """Return an answer about what was used on some days, and by jobs that run now."""
     running: defaultdict[tuple[AccountId, str, str], list[float]] = defaultdict(list)
-    for job in await services.running(None):
+    for job in jobs:
         running[job.account, job.instance, job.executor].append(job.seconds_so_far(datetime.now(UTC)))
     return Usage(
         usage=[UsageDay(**{**asdict(day), "account": name_of(day.account), "user_id": day.account}) for day in days],

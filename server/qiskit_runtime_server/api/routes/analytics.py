@@ -22,6 +22,7 @@ from qiskit_runtime_server.api.models.instances import (
 )
 from qiskit_runtime_server.api.services import Caller, TheServices
 from qiskit_runtime_server.errors import MalformedRequestError
+from qiskit_runtime_server.jobs import AccountId
 from qiskit_runtime_server.store.overviews import UsageGroup, UsageKey, UsageOfMode, UsageQuery
 
 router = APIRouter(prefix="/analytics", tags=["analytics"], responses=errors(*SIGNED_IN))
@@ -68,7 +69,7 @@ async def filters(
     since, until = datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1)
     found: dict[UsageKey, list[str]] = {}
     for key in UsageKey:
-        query = UsageQuery(account=caller.sees, since=since, until=until, instances=tuple(instance or ()), by=key)
+        query = UsageQuery(account=_whose(caller), since=since, until=until, instances=tuple(instance or ()), by=key)
         found[key] = [group.key or "" for group in await services.store.overviews.usage(query)]
     own = {caller.account.crn(one) for one in caller.account.instances}
     prefix = caller.account.crn(caller.instance).rsplit(":", 3)[0]
@@ -110,6 +111,11 @@ async def usage_grouped_by_date(
     return AnalyticsDays(interval_start=query.since.isoformat(), interval_end=query.until.isoformat(), data=days)
 
 
+def _whose(caller: Identity) -> AccountId | None:
+    """Return whose slot time the caller asks for; None for everybody's."""
+    return None if caller.is_admin else caller.id
+
+
 def _query(caller: Identity, wanted: Wanted, *, by: UsageKey | None = None, by_day: bool = False) -> UsageQuery:
     until = bodies.utc(wanted.interval_end) or datetime.now(UTC)
     since = bodies.utc(wanted.interval_start)
@@ -122,7 +128,7 @@ def _query(caller: Identity, wanted: Wanted, *, by: UsageKey | None = None, by_d
             f"The interval from {since} to {until} is not between 0 and {_LONGEST.days} days long."
         )
     return UsageQuery(
-        account=caller.sees,
+        account=_whose(caller),
         since=since,
         until=until,
         instances=tuple(wanted.instance),

@@ -13,4 +13,9 @@ router = APIRouter(prefix="/caller", tags=["instances"], responses=errors(*SIGNE
 async def get_caller(caller: Caller) -> Answer:
     """Return the caller's account, what it may do, and the instances that it has."""
     account = caller.account
-    return Answer(account=account.name, role=account.role, instances=[account.crn(one) for one in account.instances])
+    return Answer(
+        account=account.name,
+        role=account.role,
+        teaches=list(account.teaching.entries),
+        instances=[account.crn(one) for one in account.instances],
+    )

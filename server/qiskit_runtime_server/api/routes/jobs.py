@@ -172,14 +172,17 @@ async def get_job(  # noqa: PLR0913 - what a client may say
     exclude_params: bool = False,
     wait: bool = True,
 ) -> Response:
-    """Return a job. With `wait`, the answer may wait a moment for the end of a young one. Admins see everybody's."""
+    """Return a job. With `wait`, the answer may wait a moment for the end of a young one.
+
+    Teachers see those of the accounts that they teach, and admins everybody's.
+    """
     # Before the first look, or an end between the two would be missed.
     with services.endings.watch(JobId(job_id)) as ending:
-        job = await services.store.jobs.get(caller.sees, job_id)
+        job = await services.job(caller, job_id)
         services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "job")
         if wait and not job.state.terminal:
             ended = await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
-            job = ended or await services.store.jobs.get(caller.sees, job_id)
+            job = ended or await services.job(caller, job_id)
     view = view_of(job).model_dump_json(exclude_unset=True).encode()
     if exclude_params or job.private:
         return Response(view, media_type="application/json")
@@ -191,20 +194,29 @@ async def get_job(  # noqa: PLR0913 - what a client may say
     return response
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id}", status_code=204, responses=errors(*SIGNED_IN, 403))
 async def delete_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
     """Remove a job for good, ending it first if it runs. Admins may remove everybody's."""
+    job = await services.job(caller, job_id)
+    if not caller.is_admin and job.account != caller.id:
+        raise NotAllowedError(f"Job {job.id} is {name_of(job.account)}'s: teachers may cancel it, but not delete it.")
     reason = f"Deleted by {caller.name}, an admin." if caller.is_admin else BY_OWNER
-    job = await services.store.jobs.delete(caller.sees, job_id, reason=reason)
+    job = await services.store.jobs.delete(job.account, job_id, reason=reason)
     services.dispatcher.end_run(job.id)
     audit.tell("delete", caller, job=job.id, owner=job.account)
 
 
 @router.post("/{job_id}/cancel", status_code=204, responses=errors(*SIGNED_IN, 409))
 async def cancel_job(job_id: PathName, caller: Caller, services: TheServices) -> None:
-    """End a queued or running job; 409 if it has ended already. Admins may end everybody's."""
-    reason = f"Cancelled by {caller.name}, an admin." if caller.is_admin else "Cancelled by its owner."
-    job = await services.cancel(caller.sees, job_id, reason=reason)
+    """End a queued or running job; 409 if it has ended already.
+
+    Teachers may end those of the accounts that they teach, and admins everybody's.
+    """
+    job = await services.job(caller, job_id)
+    by = "its owner"
+    if caller.is_admin or job.account != caller.id:
+        by = f"{caller.name}, {'an admin' if caller.is_admin else 'a teacher'}"
+    job = await services.cancel(job.account, job_id, reason=f"Cancelled by {by}.")
     audit.tell("cancel", caller, job=job.id, owner=job.account)
 
 
@@ -218,7 +230,7 @@ async def results(job_id: PathName, caller: Caller, services: TheServices, room:
 
     Clients of the platform read text; its own description of this path says so.
     """
-    job = await services.store.jobs.get(caller.sees, job_id)
+    job = await services.job(caller, job_id)
     services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "results")
     if job.private and job.account != caller.id:
         raise NotAllowedError(f"The result of job {job.id} is private: only {name_of(job.account)} may read it, once.")
@@ -239,7 +251,7 @@ async def results(job_id: PathName, caller: Caller, services: TheServices, room:
 @router.get("/{job_id}/metrics")
 async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> models.JobMetrics:
     """Return when the job went through its states, what it took, and what is to be expected of it."""
-    job = await services.store.jobs.get(caller.sees, job_id)
+    job = await services.job(caller, job_id)
     now, position = datetime.now(UTC), None
     end = job.expected_end()
     expected = Forecast(end=None if end is None else max(now, end))
@@ -275,7 +287,7 @@ def _predicted(prediction: Prediction) -> models.Predicted:
 @router.get("/{job_id}/logs", response_class=Response, responses={200: TEXT})
 async def logs(job_id: PathName, caller: Caller, services: TheServices, room: TheRoom) -> Response:
     """Return what the job has written to its log."""
-    job = await services.store.jobs.get(caller.sees, job_id)
+    job = await services.job(caller, job_id)
     audit.tell_if_foreign("read log", caller, job)
     read = partial(services.store.documents.pieces, job.id, DocumentKind.LOG)
     return await document_response(read, room, media_type=_TEXT) or Response(b"", media_type=_TEXT)

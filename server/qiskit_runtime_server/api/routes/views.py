@@ -24,7 +24,7 @@ router = APIRouter(
 @router.get("/drawing")
 async def drawing(job_id: PathName, caller: Caller, services: TheServices) -> Drawings:
     """Return the job's options and its first circuits, drawn as text; 503 while no slot is free to do it."""
-    job = await services.store.jobs.get(caller.sees, job_id)
+    job = await services.job(caller, job_id)
     audit.tell_if_foreign("read params", caller, job)
     made = await _view(services, job, f"{DRAWING}:{job.program_id}", DocumentKind.PARAMS)
     return Drawings.model_validate_json(made)
@@ -33,7 +33,7 @@ async def drawing(job_id: PathName, caller: Caller, services: TheServices) -> Dr
 @router.get("/outcomes")
 async def outcomes(job_id: PathName, caller: Caller, services: TheServices) -> Outcomes:
     """Return the most frequent outcomes, or the expectation values, of the job's result; 503 as above."""
-    job = await services.store.jobs.get(caller.sees, job_id)
+    job = await services.job(caller, job_id)
     audit.tell_if_foreign("read results", caller, job)
     return Outcomes.model_validate_json(await _view(services, job, OUTCOMES, DocumentKind.RESULT))
 

@@ -43,7 +43,13 @@ ${"ends about " + words.moment(metrics["estimated_completion_time"]) if metrics[
 <div><dt>Run with Qiskit</dt><dd>${metrics["qiskit_version"]}</dd></div>
 % endif
 % if job["session_id"]:
-<div><dt>Session</dt><dd><a class="id" href="${page.url('sessions', job['session_id'])}">${job["session_id"]}</a></dd></div>
+<div><dt>Session</dt><dd>\
+% if own:
+<a class="id" href="${page.url('sessions', job['session_id'])}">${job["session_id"]}</a>\
+% else:
+<span class="id">${job["session_id"]}</span>\
+% endif
+</dd></div>
 % endif
 % if job["tags"]:
 <div><dt>Tags</dt><dd>${parts.tags(job)}</dd></div>
@@ -60,10 +66,12 @@ ${"ends about " + words.moment(metrics["estimated_completion_time"]) if metrics[
 <a class="button" href="${page.url('jobs', job['id'], 'result.json')}">Result as JSON${" (it is read once)" if job["private"] else ""}</a>
 % endif
 <a class="button" href="${page.url('jobs', job['id'], 'job.json')}">Job as JSON</a>
+% if own or page.is_admin:
 <details><summary>Delete …</summary>
 <form method="post" action="${page.url('jobs', job['id'], 'delete')}">${parts.csrf()}
 <p>The job goes for good, with its result and log${"; it is ended first" if pending else ""}.</p>
 <button class="danger">Delete it</button></form></details>
+% endif
 </div>
 </div>
 % if job["status"] == "Completed" and not job["private"]:

@@ -1,12 +1,12 @@
 <%inherit file="base.mako"/>\
 <%namespace name="parts" file="parts.mako"/>\
-<%def name="title()">${"Jobs" if name == "jobs" else "All jobs"}</%def>\
+<%def name="title()">${heading}</%def>\
 <%def name="head()">
 % if live:
 ${parts.refresh(5)}
 % endif
 </%def>
-<h1>${"Jobs" if name == "jobs" else "All jobs"}</h1>
+<h1>${heading}</h1>
 <form method="get" action="${page.url(name)}" class="filters" role="search" aria-label="Jobs">
 % if name != "jobs":
 <label>Account <input name="account" value="${wanted['account']}" maxlength="256"></label>

@@ -1,8 +1,8 @@
 <%inherit file="base.mako"/>\
 <%namespace name="parts" file="parts.mako"/>\
-<%def name="title()">Usage</%def>
-<h1>Accounts and their usage</h1>
-<form method="get" action="${page.url('usage')}" class="filters">
+<%def name="title()">${heading}</%def>
+<h1>${heading}</h1>
+<form method="get" action="${page.url(name)}" class="filters">
 <label>Period <select name="days">
 % for period in periods:
 <option value="${period}"${' selected' if period == days else ''}>${period} days</option>
@@ -31,14 +31,21 @@
 <div class="wide" role="region" aria-label="Accounts" tabindex="0">
 <table>
 <thead><tr><th scope="col">Account</th><th scope="col" class="number">Slot time</th><th scope="col" class="number">Jobs</th>\
-<th scope="col" class="number">Running</th><th scope="col">Last day</th><th scope="col">Do</th></tr></thead>
+<th scope="col" class="number">Running</th><th scope="col">Last day</th>
+% if name == "usage":
+<th scope="col">Do</th>
+% endif
+</tr></thead>
 <tbody>
 % for account, used in accounts:
-<tr><th scope="row"><a href="${page.url('all-jobs', account=account)}">${account}</a></th>
+<tr><th scope="row"><a href="${page.url(jobs_page, account=account)}">${account}</a></th>
 <td class="number">${words.seconds(used["seconds"])}</td><td class="number">${used["jobs"]}</td>
 <td class="number">${used["running"]}</td><td class="time">${used["last"]}</td>
+% if name == "usage":
 <td><details><summary>Cancel all …</summary><form method="post" action="${page.url('usage', account, 'cancel')}">${parts.csrf()}
-<button class="danger">Cancel the queued and running jobs of ${account}</button></form></details></td></tr>
+<button class="danger">Cancel the queued and running jobs of ${account}</button></form></details></td>
+% endif
+</tr>
 % endfor
 </tbody>
 </table>

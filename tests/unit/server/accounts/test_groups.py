@@ -8,9 +8,10 @@ import jwt
 import pytest
 
 from qiskit_runtime_server.accounts import editing
-from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Role, fingerprint
+from qiskit_runtime_server.accounts.identity import AccessTokens, Account, fingerprint
 from qiskit_runtime_server.accounts.outsiders import Outsiders
 from qiskit_runtime_server.accounts.principal import IssuerName, Principal
+from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.accounts.token_folder import TokenFolder, problems
 from qiskit_runtime_server.errors import AccountsFileError, NotAuthenticatedError
 from qiskit_runtime_server.jobs import AccountId

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from qiskit_runtime_server.accounts.file import AccountsFile
-from qiskit_runtime_server.accounts.identity import Account, Role, fingerprint, identity
+from qiskit_runtime_server.accounts.identity import Account, fingerprint, identity
 from qiskit_runtime_server.accounts.limits import AccountLimits
+from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.accounts.token_folder import TokenFolder, problems
 from qiskit_runtime_server.errors import AccountsFileError, NotFoundError, StartupError
 from qiskit_runtime_server.jobs import AccountId

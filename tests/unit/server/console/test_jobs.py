@@ -44,6 +44,31 @@ async def test_an_admin_sees_everybodys_jobs_and_may_cancel_them(console: Consol
     assert "Cancelled by ada, an admin." in (await console.bob.get(f"/jobs/{jobs[1]}")).text
 
 
+async def test_a_teacher_sees_jobs_of_the_class_and_may_cancel_but_not_delete_them(console: Console) -> None:
+    own, of_bob = await submit(console.api.tess), await submit(console.api.bob)
+    of_alice = await submit(console.api.alice)  # under the instance that is no part of the class
+    assert ids_in((await console.tess.get("/jobs")).text) == [own]
+    page = (await console.tess.get("/class")).text
+    assert (ids_in(page), 'href="/ui/class?account=bob"' in page) == ([of_bob], True)
+    assert ids_in((await console.tess.get("/class", params={"account": "alice"})).text) == []
+    text = (await console.tess.get(f"/jobs/{of_bob}")).text
+    assert ("Cancel this job" in text, "Delete it" in text) == (True, False)
+    assert "Delete it" in (await console.tess.get(f"/jobs/{own}")).text
+    for path in (f"/jobs/{of_alice}", f"/jobs/{of_alice}/log.txt"):
+        assert (await console.tess.get(path)).status_code == 404
+    csrf = {"csrf": await csrf_in(console.tess, "/class")}
+    answers = [
+        await console.tess.post(f"/jobs/{job}/{action}", data=csrf)
+        for job, action in ((of_bob, "delete"), (of_bob, "cancel"), (of_alice, "cancel"))
+    ]
+    assert [answer.status_code for answer in answers] == [403, 303, 404]
+    assert "Cancelled by tess, a teacher." in (await console.bob.get(f"/jobs/{of_bob}")).text
+    assert [("Class<" in (await browser.get("/jobs")).text) for browser in (console.bob, console.ada)] == [False, False]
+    for browser in (console.bob, console.ada):
+        assert (await browser.get("/class")).status_code == 403
+    assert (await console.tess.get("/all-jobs")).status_code == 403
+
+
 async def test_jobs_are_filtered(console: Console) -> None:
     done = await submit(console.api.alice, tags=["thesis", "first"])
     await console.api.end_next()

@@ -137,6 +137,19 @@ async def test_usage_is_for_admins(console: Console) -> None:
     assert (await console.api.alice.get(f"/jobs/{waiting}")).json()["status"] == "Cancelled"
 
 
+async def test_a_teacher_sees_the_usage_of_the_class(console: Console) -> None:
+    for client in (console.api.bob, console.api.ada):
+        await submit(client)
+        await console.api.end_next(seconds=90)
+    text = (await console.tess.get("/class-usage")).text
+    assert ('href="/ui/class?account=bob"' in text, "1 min 30 s" in text, ">ada<" in text) == (True, True, False)
+    assert "Cancel all" not in text
+    assert (await console.tess.get("/usage")).status_code == 403
+    assert (await console.bob.get("/class-usage")).status_code == 403
+    form = {"csrf": await csrf_in(console.tess, "/class-usage")}
+    assert (await console.tess.post("/usage/bob/cancel", data=form)).status_code == 403
+
+
 @pytest.mark.parametrize("path", ["/devices", "/executors", "/sessions", "/usage", "/all-jobs"])
 async def test_every_page_is_for_those_who_have_signed_in(console: Console, path: str) -> None:
     assert (await console.nobody.get(path)).headers["location"] == "/ui/sign-in"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qiskit_runtime_server.accounts.identity import Role, fingerprint
+from qiskit_runtime_server.accounts.identity import fingerprint
+from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.errors import AccountsFileError, StoreUnavailableError
 from qiskit_runtime_server.roles import accounts_file
 from qiskit_runtime_server.roles.accounts_file import keep_accounts_file, open_token_folder
