@@ -1,5 +1,6 @@
 """What `jobs`, `job`, `top` and `cancel` do: show what a server does, as one of its accounts sees it."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -162,7 +163,7 @@ def _facts(about: dict[str, Any], metrics: dict[str, Any]) -> Iterator[tuple[obj
         if metrics[key] is not None and about["status"] not in _TERMINAL:
             yield name, metrics[key]
     if metrics["progress"] is not None:
-        yield "progress", progress(metrics["progress"])
+        yield "progress", progress(metrics["progress"], with_stage=True)
     for name in ("running", "finished"):
         if times[name] is not None:
             yield name, times[name]
@@ -188,13 +189,13 @@ def _predicted(each: Mapping[str, Any]) -> str:
     return "not known" if each["seconds"] is None else f"about {duration(each['seconds'])}"
 
 
-def progress(done: dict[str, int] | None) -> Text:
-    """Return how far a job has come, as a bar and a number."""
-    if not done or not done["total"]:
+def progress(run: Mapping[str, Any] | None, *, with_stage: bool = False) -> Text:
+    """Return how far a job has come, as a bar and a number; where it is, too, if asked for."""
+    if not run or not run["total"]:
         return cell(None)
-    part = min(1.0, done["done"] / done["total"])
-    filled = round(part * _BAR)
-    return Text(f"{'█' * filled}{'░' * (_BAR - filled)} {part:4.0%}", style="cyan")
+    filled = math.floor(run["fraction"] * _BAR)
+    stage = f", {plain(run['stage'])}" if with_stage and run["stage"] else ""
+    return Text(f"{'█' * filled}{'░' * (_BAR - filled)} {math.floor(100 * run['fraction']):3} %{stage}", style="cyan")
 
 
 def _state(server: Server) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from math import floor
 from typing import Any, Final
 
 NONE: Final = "\N{EN DASH}"
@@ -28,6 +29,11 @@ def seconds(value: float | None) -> str:
     if value < _DAY:
         return f"{int(value // _HOUR)} h {int(value % _HOUR // _MINUTE)} min"
     return f"{int(value // _DAY)} d {int(value % _DAY // _HOUR)} h"
+
+
+def percent(fraction: float) -> int:
+    """Return a fraction in percent, not more than it is: 100 only of what is done."""
+    return floor(100 * fraction)
 
 
 def number(value: float | None) -> str:

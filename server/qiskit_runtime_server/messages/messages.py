@@ -229,11 +229,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         done: Circuits that were run; each of its variants and parameter sets is one.
         total: How many it runs, as far as that is known: methods that draw variants may draw more or fewer.
         seconds: About how long it takes in all, since it began; None while nothing is known.
+        fraction: Which part of it all is done, from 0 to 1, parts of a circuit included; None if that is not known.
+        stage: What is being run, for people, as in `pub 2 of 5, noise factor 3`; may be empty.
     """
 
     done: int
     total: int
     seconds: float | None = None
+    fraction: float | None = None
+    stage: str = ""
 
 
 class StageName(StrEnum):

@@ -22,6 +22,7 @@ from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.programs import kerneled
 from qiskit_runtime_server.programs.device import isa
+from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.programs.options.options import Options
@@ -93,8 +94,11 @@ def execute(
         isa.check_circuit(item.circuit, prepared.device, options, f"items[{index}]")
         _check_names(program, item, f"items[{index}]")
     _check_size(program)
-    prepared.source.plan_circuits(sum(math.prod(item.shape) for item in program.items if item.circuit.cregs))
-    results = [_run(prepared, program, index) for index in range(len(program.items))]
+    source.progress.plan(sum(math.prod(item.shape) for item in program.items if item.circuit.cregs))
+    results = []
+    for index in range(len(program.items)):
+        with source.progress.stage(numbered("item", index, len(program.items))):
+            results.append(_run(prepared, program, index))
     simulated_all()
     return _document(program, results)
 

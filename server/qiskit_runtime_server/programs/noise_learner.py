@@ -22,6 +22,7 @@ from samplomatic.utils import get_annotation, undress_box
 from qiskit_runtime_server.errors import InvalidInputError, UnsupportedOptionError
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import found_layers, layer_error
@@ -103,16 +104,12 @@ def _learn_circuits(
     qubits = used_qubits(searchable, options.twirling.strategy) or [0]
     layers = found_layers([narrowed(circuit, qubits) for circuit in searchable], options.twirling.strategy, qubits)
     chosen = layers[: learning.max_layers_to_learn]
-    source.plan_circuits(len(chosen) * circuits_of_layer(learning))
-    data = [
-        layer_error(
-            layer,
-            learned(
-                prepared, layer.instruction(prepared.device.num_qubits), learning, options.seeds.layer(index)
-            ).errors,
-        )
-        for index, layer in enumerate(chosen)
-    ]
+    source.progress.plan(len(chosen) * circuits_of_layer(learning))
+    data = []
+    for index, layer in enumerate(chosen):
+        instruction = layer.instruction(prepared.device.num_qubits)
+        with source.progress.stage(numbered("layer", index, len(chosen))):
+            data.append(layer_error(layer, learned(prepared, instruction, learning, options.seeds.layer(index)).errors))
     # A noise model is large, and clients warn when they read it.
     said = {name: value for name, value in given.items() if name != "simulator"}
     said = {**asdict(learning), "twirling_strategy": options.twirling.strategy, **said}
@@ -152,11 +149,12 @@ def _learn_boxes(
     for index, box in enumerate(boxes):
         with reading.damage(f"instructions[{index}]"):
             validate_instruction(box, prepared.device.target)
-    source.plan_circuits(len(boxes) * circuits_of_layer(learning))
-    data = [
-        _result(box, learned(prepared, _layer(box), learning, options.seeds.layer(index), checks=checks), version)
-        for index, box in enumerate(boxes)
-    ]
+    source.progress.plan(len(boxes) * circuits_of_layer(learning))
+    data = []
+    for index, box in enumerate(boxes):
+        with source.progress.stage(numbered("layer", index, len(boxes))):
+            found = learned(prepared, _layer(box), learning, options.seeds.layer(index), checks=checks)
+        data.append(_result(box, found, version))
     return LearningResult(
         document=_ENCODERS[version](NoiseLearnerV3Results(data)).model_dump_json().encode(),
         executions=len(boxes) * _shots(learning),

@@ -94,6 +94,7 @@ def run(  # noqa: PLR0913 - a program, and what it does not say
     shots: Mapping[int, int] | None = None,
     qubits: Sequence[int] | None = None,
     asked: Sequence[Sequence[Parities]] = (),
+    stages: Sequence[str] = (),
     planned: int = 0,
 ) -> QuantumProgramResult:
     """Run all items of a program that is made here, with dynamical decoupling if the job asks for it.
@@ -106,9 +107,10 @@ def run(  # noqa: PLR0913 - a program, and what it does not say
         qubits: Of the device, for those of the circuits; by default the first ones.
         asked: For each configuration, which are the last axis of an item's shape, the qubits of the parities that are
             all that is made of its bits, which the register `_meas` has; of as many of the first items as there are.
+        stages: What people call the items, of as many of the first ones as there are.
         planned: How many circuits of it have been counted as planned before it was made.
     """
-    prepared.source.plan_circuits(sum(math.prod(item.shape) for item in program.items) - planned)
+    prepared.source.progress.plan(sum(math.prod(item.shape) for item in program.items) - planned)
     numbers = [(shots or {}).get(index, program.shots) for index in range(len(program.items))]
     _check_size(program, numbers)
     results = []
@@ -118,7 +120,8 @@ def run(  # noqa: PLR0913 - a program, and what it does not say
             circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, "a circuit of the program")
         values, drawn = parameter_values(_item(item, circuit), seeds.item(index), "a circuit of the program")
         parities = _parities(circuit, asked[index], len(values)) if index < len(asked) else None
-        found = _all_registers(prepared, item.shape, circuit, values, number, seeds.item(index), parities)
+        with prepared.source.progress.stage(stages[index] if index < len(stages) else ""):
+            found = _all_registers(prepared, item.shape, circuit, values, number, seeds.item(index), parities)
         results.append({**drawn, **found})
     return QuantumProgramResult(results, passthrough_data=program.passthrough_data)
 

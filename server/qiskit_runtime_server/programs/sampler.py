@@ -24,6 +24,7 @@ from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionErr
 from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
+from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
@@ -52,11 +53,12 @@ def execute(
         _check_methods(pub.circuit, methods, f"pubs[{index}]")
     _check_size(pubs, [each.total for each in planned])
     for pub, randomizations in zip(pubs, planned, strict=True):
-        prepared.source.plan_circuits(_num_circuits(pub, randomizations, methods))
+        source.progress.plan(_num_circuits(pub, randomizations, methods))
     results, spans = [], []
     for index, (pub, randomizations) in enumerate(zip(pubs, planned, strict=True)):
         start = datetime.now(UTC)
-        data = _sample_pub(prepared, pub, randomizations, methods, index)
+        with source.progress.stage(numbered("pub", index, len(pubs))):
+            data = _sample_pub(prepared, pub, randomizations, methods, index)
         spans.append(_span(index, pub.shape, randomizations, methods, start))
         metadata = {
             "shots": randomizations.total,
@@ -187,7 +189,8 @@ def _twirled(
         program, _ = prepare(
             [SamplerPub(circuit, pub.parameter_values, pub.shots)], options, shots=randomizations.total
         )
-    result = run_items.run(prepared, program, prepared.options.seeds.pub(index), qubits=qubits, planned=known)
+    seeds, stages = prepared.options.seeds.pub(index), [f"{randomizations.number} randomizations"]
+    result = run_items.run(prepared, program, seeds, qubits=qubits, stages=stages, planned=known)
     (item,) = result
     undo_twirling(item)
     flatten_twirling_axes(item, pub.shape)

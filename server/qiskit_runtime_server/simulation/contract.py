@@ -34,6 +34,11 @@ Parities = Sequence[Sequence[int]]
 _SECONDS_PER_INSTRUCTION: Final = 1e-6
 _SECONDS_PER_BYTE: Final = 4e-10
 
+
+def _tell_nobody(_share: float) -> None:
+    """Tell nobody."""
+
+
 TimeLimit = Callable[[float], AbstractContextManager[None]]
 """Takes the seconds for which a simulation may run, which answers no signal."""
 
@@ -66,6 +71,8 @@ class SampleTask:
         truncation: As in the simulator's own `Offer`; None for an exact simulation.
         parities: For each row, if they are all that is made of its bits; None if the bits themselves count. A simulator
             need not look at them.
+        advance: Told which share of the task is done, from 0 to 1, by simulators that know it meanwhile, as after each
+            of many trajectories.
     """
 
     circuit: QuantumCircuit
@@ -75,6 +82,11 @@ class SampleTask:
     seeds: NDArray[np.uint64]
     truncation: Truncation | None = None
     parities: Sequence[Parities] | None = None
+    advance: Callable[[float], None] = _tell_nobody
+
+    def advance_of(self, row: int) -> Callable[[float], None]:
+        """Return what is to be told which share of a row is done, after those before it."""
+        return lambda share: self.advance((row + share) / len(self.seeds))
 
     def of_rows(self, rows: NDArray[np.intp]) -> Self:
         """Return the same task for some of its rows."""

@@ -11,6 +11,7 @@ https://doi.org/10.1017/CBO9780511976667).
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -93,9 +94,11 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
             expect(sum(part.plan.seconds for part in parts))
             for part in parts:
                 for piece, told in _pieces(part, report):
-                    for row, found in zip(piece.rows.tolist(), piece.sample(work, executor, told), strict=True):
+                    number = len(piece.rows)
+                    task = replace(work, advance=partial(_advance, advance, done / rest, number / rest))
+                    for row, found in zip(piece.rows.tolist(), piece.sample(task, executor, told), strict=True):
                         bits[row][:, clbits] = found[:, : len(clbits)]
-                    done += len(piece.rows)
+                    done += number
                     advance(min(1.0, done / rest))
     if single:
         report(_product(alone, noise))
@@ -103,6 +106,10 @@ def sample(  # noqa: PLR0913 - all of them are needed to fix the bits
         for row, coins in enumerate(_coins(table, shots, seeds.single_qubits.rows(rows))):
             bits[row][:, list(single)] = coins
     return bits
+
+
+def _advance(advance: Callable[[float], None], before: float, part: float, share: float) -> None:
+    advance(min(1.0, before + share * part))
 
 
 def plans(  # noqa: PLR0913 - as in `sample`

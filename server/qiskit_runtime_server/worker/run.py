@@ -105,7 +105,7 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
     journal = Journal(lambda grave, line: log(line) if grave >= level else None, task.seconds, expect)
     simulated = not is_dry_run(task.backend_name)
     source: ShotSource = (
-        SimulatedShots(executor, journal, ProgressMeter(tell), ideal_qubits=task.ideal_qubits)
+        SimulatedShots(executor, journal, ProgressMeter(tell, journal.warn), ideal_qubits=task.ideal_qubits)
         if simulated
         else DryRun(executor, journal, ideal_qubits=task.ideal_qubits)
     )

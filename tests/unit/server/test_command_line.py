@@ -11,6 +11,7 @@ import pytest
 
 from kit import ROOT
 from qiskit_runtime_server.command_line.extras import EXTRA_OF, explained
+from qiskit_runtime_server.command_line.jobs import progress
 from qiskit_runtime_server.settings import Settings
 
 
@@ -81,3 +82,11 @@ def test_every_package_of_an_extra_is_explained() -> None:
         distribution.lower().replace("_", "-") for module in EXTRA_OF for distribution in modules.get(module, ())
     }
     assert packages <= explained_packages
+
+
+def test_how_far_a_job_is_is_a_bar_a_number_and_a_stage_without_control_characters() -> None:
+    run = {"done": 1, "total": 4, "fraction": 0.399, "stage": "pub 1 of 2\x1b[2J"}
+    assert progress(run).plain == "███████░░░░░░░░░░░░░  39 %"
+    assert progress(run, with_stage=True).plain.startswith("███████░░░░░░░░░░░░░  39 %, pub 1 of 2")
+    assert "\x1b" not in progress(run, with_stage=True).plain
+    assert progress(None).plain == progress({**run, "total": 0}).plain

@@ -112,6 +112,10 @@ class RunProgress(Answer):
     done: int
     total: int
     """As far as that is known before variants are drawn."""
+    fraction: float
+    """Which part of it all is done, from 0 to 1, parts of a circuit included."""
+    stage: str
+    """What is being run, for people, as in `pub 2 of 5, noise factor 3`; may be empty."""
 
 
 class Predicted(Answer):

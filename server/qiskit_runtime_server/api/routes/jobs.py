@@ -35,7 +35,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, SessionId, SessionMode, name_of
 from qiskit_runtime_server.log.trace import current_trace, current_traceparent
-from qiskit_runtime_server.messages.messages import Prediction
+from qiskit_runtime_server.messages.messages import Prediction, Progress
 from qiskit_runtime_server.messages.programs import SCHEMA_VERSIONS, ProgramName
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, JobQuery
 
@@ -271,7 +271,7 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
         num_circuits=job.metrics.num_circuits,
         num_qubits=list(job.metrics.num_qubits),
         qiskit_version=job.metrics.qiskit_version,
-        progress=None if running is None else models.RunProgress(done=running.done, total=running.total),
+        progress=None if running is None else _progress(running),
         estimated_start_time=bodies.timestamp(expected.start),
         estimated_completion_time=bodies.timestamp(expected.end),
         executor=None if job.executor == AUTO else job.executor,
@@ -282,6 +282,11 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
 
 def _predicted(prediction: Prediction) -> models.Predicted:
     return models.Predicted(seconds=prediction.seconds, refusal=prediction.refusal or None)
+
+
+def _progress(running: Progress) -> models.RunProgress:
+    fraction = running.done / max(1, running.total) if running.fraction is None else running.fraction
+    return models.RunProgress(done=running.done, total=running.total, fraction=fraction, stage=running.stage)
 
 
 @router.get("/{job_id}/logs", response_class=Response, responses={200: TEXT})

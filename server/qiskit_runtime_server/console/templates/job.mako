@@ -14,8 +14,9 @@ ${parts.refresh(3)}
 % endif
 </p>
 % if metrics["progress"]:
-<p><label>Done <progress max="${max(1, metrics['progress']['total'])}" value="${metrics['progress']['done']}"></progress></label> \
-${metrics["progress"]["done"]} of about ${metrics["progress"]["total"]} circuits</p>
+<p><label for="progress">Done</label> <progress id="progress" max="100" value="${words.percent(metrics['progress']['fraction'])}" \
+aria-describedby="stage"></progress> <span id="stage">${words.percent(metrics["progress"]["fraction"])} %${": " + metrics["progress"]["stage"] if metrics["progress"]["stage"] else ""}, \
+${metrics["progress"]["done"]} of about ${metrics["progress"]["total"]} circuits</span></p>
 % endif
 <dl class="facts">
 <div><dt>Program</dt><dd>${job["program"]["id"]}</dd></div>

@@ -57,6 +57,7 @@ ${parts.refresh(5)}
 % if expected is not None and expected["position_in_queue"] is not None:
 place ${expected["position_in_queue"]}${", starts about " + words.moment(expected["estimated_start_time"]) if expected["estimated_start_time"] else ""}\
 % elif expected is not None and expected["estimated_completion_time"] is not None:
+${f'{words.percent(expected["progress"]["fraction"])} % done, ' if expected["progress"] else ""}\
 ends about ${words.moment(expected["estimated_completion_time"])}\
 % endif
 </td>

@@ -179,8 +179,9 @@ class QsimExecutor(BaseExecutor):
         threads = self._threads if program.num_qubits >= _THREADED_QUBITS else 1
         settings = Settings(threads=threads, max_fused_gate_size=self._options.max_fused_gate_size)
         trajectories = Trajectories(library(), program, settings)
-        rows = zip(task.parameter_values, task.seeds.tolist(), strict=True)
-        return np.array([trajectories.sample(values, seed, task.shots) for values, seed in rows], dtype=np.bool_)
+        rows = enumerate(zip(task.parameter_values, task.seeds.tolist(), strict=True))
+        bits = [trajectories.sample(values, seed, task.shots, task.advance_of(row)) for row, (values, seed) in rows]
+        return np.array(bits, dtype=np.bool_)
 
     def _program(self, task: SampleTask) -> Program | None:
         """Return a task as a program, if qsim can run all of it."""

@@ -13,7 +13,7 @@ block (`blocks`), worked out once; only blocks in which something unusual happen
 a shot draws come from its own stream, and follow from the row's seed and the shot's place in the row alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -101,9 +101,18 @@ class Trajectories:
         self._partings = [number for number, block in enumerate(self._blocks) if _parts(block)]
         self._fixed = [None if _varies(block) else self._usually(block, {}) for block in self._blocks]
 
-    def sample(self, values: Floats, seed: int, shots: int) -> BitTensor:
-        """Return the bits of a row, shape ``(shots, clbits)``; `values` has shape ``(parameters,)``."""
-        row = self._row(values)
+    def sample(
+        self, values: Floats, seed: int, shots: int, advance: Callable[[float], None] = lambda _share: None
+    ) -> BitTensor:
+        """Return the bits of a row, shape ``(shots, clbits)``.
+
+        Args:
+            values: Shape ``(parameters,)``.
+            seed: Of the row.
+            shots: How many are taken.
+            advance: Told which share of them was followed to its end, as often as some were.
+        """
+        row, done = self._row(values), 0
         bits = np.zeros((shots, self._program.num_clbits), dtype=np.bool_)
         step = max(1, _MOST_CHOICES // max(1, len(self._chances)))
         for start in range(0, shots, step):
@@ -114,7 +123,9 @@ class Trajectories:
                 np.zeros((len(self._chances), len(places)), dtype=np.bool_) if self._partings else None,
                 np.zeros(len(places), dtype=np.int64),
             )
-            self._evolve(row, draws, found)
+            for more in self._evolve(row, draws, found):
+                done += more
+                advance(done / shots)
             bits[start : start + step] = self._read(found, streams)
         return bits
 
@@ -154,8 +165,8 @@ class Trajectories:
         first = np.concatenate([unusual, np.ones((1, len(ends)), dtype=np.bool_)]).argmax(axis=0)
         return _Draws(table, numbers, np.minimum(blocks_of[first], parting), ends)
 
-    def _evolve(self, row: _Row, draws: _Draws, found: _Found) -> None:
-        """Find out what each shot measures."""
+    def _evolve(self, row: _Row, draws: _Draws, found: _Found) -> Iterator[int]:
+        """Find out what each shot measures, and yield how many, as often as some of them are known."""
         trunk, block = Path(self._library, self._program.num_qubits, self._settings), 0
         for first in np.unique(draws.firsts).tolist():
             self._follow(trunk, row, block, first)
@@ -163,9 +174,11 @@ class Trajectories:
             shots = np.flatnonzero(draws.firsts == first)
             if first == len(self._blocks):
                 self._end(trunk, shots, draws, found)
+                yield len(shots)
                 continue
             for together in self._groups(shots, draws):
                 self._branch(trunk.branched(), first, together, row, draws, found)
+                yield len(together)
 
     def _follow(self, path: Path, row: _Row, begin: int, end: int) -> None:
         """Go the usual way from one block to another."""

@@ -12,6 +12,7 @@ from qiskit_ibm_runtime.results import QuantumProgramResult
 
 from qiskit_runtime_server.errors import CircuitTooLargeError
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.progress import ProgressMeter
 from qiskit_runtime_server.programs.device.shots import Journal, Report
 from qiskit_runtime_server.programs.device.timing import schedule
 from qiskit_runtime_server.simulation import engine
@@ -34,6 +35,7 @@ class DryRun:
         catalog: As in `ShotSource`.
         ideal_qubits: As in `ShotSource`.
         default_wish: That of the simulator.
+        progress: Of nothing: nothing is simulated, so nothing takes long.
         seconds: What a device would have needed so far: for each shot its circuit and the delay before the next one.
     """
 
@@ -47,12 +49,10 @@ class DryRun:
         self._simulator = simulator
         self._journal = journal or Journal()
         self.catalog = simulator.catalog
+        self.progress = ProgressMeter()
         self.default_wish = simulator.default_wish
         self.ideal_qubits = ideal_qubits or simulator.capabilities().num_qubits
         self.seconds = 0.0
-
-    def plan_circuits(self, number: int) -> None:
-        """Nothing is simulated, so nothing takes long."""
 
     def sample(  # noqa: PLR0913 - as in `ShotSource`
         self,

@@ -58,18 +58,14 @@ class Predictor(DryRun):
         self._clock = clock
         self._end = clock() + _MOST_SECONDS
         self._known_seconds = 0.0
-        self._total = self._done = 0
+        self._done = 0
 
     @property
     def predicted_seconds(self) -> float | None:
         """About how long the job takes; None if that is not known of a circuit of it."""
-        share = max(1.0, self._total / self._done) if self._done else 1.0
+        share = max(1.0, self.progress.planned / self._done) if self._done else 1.0
         seconds = self._known_seconds * share
         return seconds if math.isfinite(seconds) else None
-
-    def plan_circuits(self, number: int) -> None:
-        """See `ShotSource.plan_circuits`."""
-        self._total += number
 
     def sample(  # noqa: PLR0913 - as in `ShotSource`
         self,
@@ -109,7 +105,7 @@ class Predictor(DryRun):
         except _TriedError as error:
             self._known_seconds += error.seconds
         self._done += len(parameter_values)
-        if self._done >= self._total or self._clock() >= self._end:
+        if self._done >= self.progress.planned or self._clock() >= self._end:
             raise PredictedError
         return coins(seeds, slice(first, first + len(parameter_values)), shots, circuit.num_clbits)
 

@@ -28,11 +28,11 @@ Report = Callable[[Plan], None]
 
 
 LONG_SECONDS: Final = 60.0
-"""What takes longer is told of in the log of a job that asks for warnings only, too, and again each time it passes."""
+"""What takes longer is told of in the log of a job that asks for warnings only, too."""
 
 
 class Journal:
-    """Tells a job's log how its circuits are simulated: each way once, before it is begun; and how far it has come.
+    """Tells a job's log how its circuits are simulated: each way once, before it is begun.
 
     Attributes:
         limit_seconds: How long the job may run.
@@ -43,16 +43,11 @@ class Journal:
         log: Log = lambda _level, _line: None,
         seconds: float = math.inf,
         expect: Callable[[float], None] = lambda _seconds: None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take where lines go, how long the job may run, who is told how long a simulation will take, and a clock."""
+        """Take where lines go, how long the job may run, and who is told how long a simulation will take."""
         self._log = log
         self._expect = expect
         self.limit_seconds = seconds
-        self._clock = clock
-        self._begin = self._last_line = clock()
-        self._done = 0
         self._told: set[tuple[tuple[int, ...], str, Noise, bool]] = set()
         self._broken: set[tuple[int, ...]] = set()
 
@@ -68,14 +63,6 @@ class Journal:
     def announce(self, line: str) -> None:
         """Tell what the job will do."""
         self._log(logging.INFO, line)
-
-    def count(self, circuits: int) -> None:
-        """Count circuits that were run, and tell how many from time to time."""
-        self._done += circuits
-        now = self._clock()
-        if now - self._last_line >= LONG_SECONDS:
-            self._last_line = now
-            self._log(logging.WARNING, f"{self._done} circuits were run in {now - self._begin:.0f} s so far.")
 
     def look_at(self, circuit: QuantumCircuit, device: Device) -> None:
         """Tell of gates of a circuit that the device's calibration says are broken; once for each pair of qubits."""
@@ -127,8 +114,9 @@ class ShotSource(Protocol):
     def seconds(self) -> float:
         """What the job has used so far."""
 
-    def plan_circuits(self, number: int) -> None:
-        """Count circuits as some that shots will be taken of; fewer than none if too many were counted before."""
+    @property
+    def progress(self) -> ProgressMeter:
+        """Counts the circuits that shots are taken of, and is told of those to come."""
 
     def sample(  # noqa: PLR0913 - all of them fix the bits, or how long they take
         self,
@@ -171,6 +159,7 @@ class SimulatedShots:
     Attributes:
         catalog: As in `ShotSource`.
         default_wish: That of the simulator.
+        progress: See `ShotSource`.
     """
 
     def __init__(
@@ -191,7 +180,7 @@ class SimulatedShots:
         """
         self._ideal_qubits = ideal_qubits
         self._journal = journal or Journal()
-        self._progress = progress or ProgressMeter()
+        self.progress = progress or ProgressMeter()
         self.catalog = simulator.catalog
         self.default_wish = simulator.default_wish
         self._simulator = simulator
@@ -206,10 +195,6 @@ class SimulatedShots:
     def seconds(self) -> float:
         """The time since this object was made."""
         return time.monotonic() - self._begin
-
-    def plan_circuits(self, number: int) -> None:
-        """See `ShotSource.plan_circuits`."""
-        self._progress.plan(number)
 
     def sample(  # noqa: PLR0913 - as in the protocol
         self,
@@ -238,7 +223,7 @@ class SimulatedShots:
             self._journal.add(plan)
             report(plan)
 
-        self._progress.begin(len(parameter_values))
+        self.progress.begin(len(parameter_values))
 
         bits = engine.sample(
             self._simulator,
@@ -252,11 +237,10 @@ class SimulatedShots:
             parities=parities,
             report=begin,
             limit_seconds=self._journal.limit_seconds,
-            expect=self._progress.expect,
-            advance=self._progress.advance,
+            expect=self.progress.expect,
+            advance=self.progress.advance,
         )
-        self._progress.end()
-        self._journal.count(len(parameter_values))
+        self.progress.end()
         return bits
 
     def prepare_for_learning(self, result: QuantumProgramResult, seeds: SeedPath) -> None:

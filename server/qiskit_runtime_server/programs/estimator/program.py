@@ -21,6 +21,7 @@ from qiskit_runtime_server.errors import InvalidInputError, TooManyShotsError
 from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.estimator.bases import Basis, distinct_observables, measured_in, parities_of
 from qiskit_runtime_server.programs.estimator.statistics import Calibration, Outcomes, add_outcomes, collected, grouped
@@ -55,10 +56,13 @@ def execute(
             most = max(MAX_SHOTS, prepared.device.max_shots)
             isa.check_shots(plan.randomizations.total, most, prepared.device, f"pubs[{index}]")
     counts = [_num_circuits(plan, prepared.options) for plan in plans]
-    source.plan_circuits(sum(counts))
+    source.progress.plan(sum(counts))
     layered = [plan.pub for plan in plans if plan.methods.needs_layers]
     noise = layer_noise(prepared, layered) if layered else None
-    results = [_run(prepared, plan, noise, index, counts[index]) for index, plan in enumerate(plans)]
+    results = []
+    for index, plan in enumerate(plans):
+        with source.progress.stage(numbered("pub", index, len(plans))):
+            results.append(_run(prepared, plan, noise, index, counts[index]))
     metadata = _job_metadata(prepared.options)
     if noise is not None:
         metadata["resilience"]["layer_noise_model"] = list(noise.layers)
@@ -137,7 +141,7 @@ def _estimate_pub(prepared: PreparedDevice, plan: Plan, index: int) -> DataBin:
         return _estimated(prepared, plan, index, apart=False)
     except TooManyParitiesError:
         prepared.plans.clear()
-        prepared.source.plan_circuits(num_configurations(plan.pub, apart=True))
+        prepared.source.progress.plan(num_configurations(plan.pub, apart=True))
         return _estimated(prepared, plan, index, apart=True)
 
 
@@ -153,17 +157,18 @@ def _estimated(prepared: PreparedDevice, plan: Plan, index: int, *, apart: bool)
         users = [group for group in groups if basis in group.parts]
         rows = np.unique(np.concatenate([group.rows for group in users]))
         asked = parities_of(term for group in users for terms in group.parts[basis].values() for term, _ in terms)
-        for part, bits in _shots_in(prepared, plan, basis, values[rows], seeds.basis(number), asked):
-            outcomes = Outcomes.of(bits.reshape(-1, plan.randomizations.shots, bits.shape[-1]))
-            for group in users:
-                add_outcomes(
-                    group,
-                    basis,
-                    rows[part],
-                    outcomes,
-                    randomizations=plan.randomizations.number,
-                    factors=calibration.factors,
-                )
+        with prepared.source.progress.stage(numbered("basis", number, len(bases))):
+            for part, bits in _shots_in(prepared, plan, basis, values[rows], seeds.basis(number), asked):
+                outcomes = Outcomes.of(bits.reshape(-1, plan.randomizations.shots, bits.shape[-1]))
+                for group in users:
+                    add_outcomes(
+                        group,
+                        basis,
+                        rows[part],
+                        outcomes,
+                        randomizations=plan.randomizations.number,
+                        factors=calibration.factors,
+                    )
     evs, variances, spreads, calibrated = collected(groups, elements, len(observables), calibration)
     fields = {"evs": evs, "stds": np.sqrt(spreads + calibrated), "ensemble_standard_error": np.sqrt(variances)}
     if plan.methods.twirls:

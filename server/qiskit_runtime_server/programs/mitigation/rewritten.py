@@ -32,6 +32,7 @@ from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
+from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, asked_parities, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
@@ -88,14 +89,16 @@ def layer_noise(prepared: PreparedDevice, pubs: Sequence[EstimatorPub]) -> Layer
     layers = found_layers([_narrowed_pub(pub, qubits).circuit for pub in pubs], options.twirling.strategy, qubits)
     known, learning = options.resilience.layer_noise_model, options.resilience.layer_noise_learning
     errors: list[PauliLindbladMap | None] = []
+    number_learned = len(layers[: learning.max_layers_to_learn])
     if known is None:
-        prepared.source.plan_circuits(len(layers[: learning.max_layers_to_learn]) * circuits_of_layer(learning))
+        prepared.source.progress.plan(number_learned * circuits_of_layer(learning))
     for number, layer in enumerate(layers):
         if known is not None:
             errors.append(known_errors(layer, known))
         elif learning.max_layers_to_learn is None or number < learning.max_layers_to_learn:
             instruction = layer.instruction(prepared.device.num_qubits)
-            errors.append(learned(prepared, instruction, learning, options.seeds.learning.layer(number)).errors)
+            with prepared.source.progress.stage(numbered("learning layer", number, number_learned)):
+                errors.append(learned(prepared, instruction, learning, options.seeds.learning.layer(number)).errors)
         else:
             errors.append(None)
     unknown = sum(error is None for error in errors)
@@ -136,7 +139,10 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     if methods.trex and learning.shots_per_randomization != AUTO:
         special = {len(program.items) - 1: int(learning.shots_per_randomization)}
     asked = [asked_parities(program)] * (len(program.items) - methods.trex)
-    result = run_items.run(prepared, program, seeds, shots=special, qubits=qubits, asked=asked, planned=count)
+    stages = _stages(methods, options.resilience, [item.shape[0] for item in program.items])
+    result = run_items.run(
+        prepared, program, seeds, shots=special, qubits=qubits, asked=asked, stages=stages, planned=count
+    )
     (task,) = load_tasks_from_result(result)
     calibration = _calibration(result) if task.trex else None
     with warnings.catch_warnings():
@@ -152,6 +158,17 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     if not_folded:
         about["zne"]["gates_not_folded"] = not_folded
     return Mitigated(data=data, randomizations=drawn, resilience=about)
+
+
+def _stages(methods: Methods, resilience: Resilience, randomizations: Sequence[int]) -> list[str]:
+    """Return what people call the items of a program: those for noise factors, if there are, and TREX's calibration."""
+    numbers = randomizations[: len(randomizations) - methods.trex]
+    names = [f"{number} randomizations" if number > 1 else "" for number in numbers]
+    factors = resilience.zne.noise_factors
+    if methods.zne and len(factors) == len(names):
+        amplified = [f"noise factor {factor:g}" for factor in factors]
+        names = [", ".join(filter(None, parts)) for parts in zip(amplified, names, strict=True)]
+    return [*names, *["readout calibration"] * methods.trex]
 
 
 def _not_folded(circuit: QuantumCircuit, index: int) -> list[str]:

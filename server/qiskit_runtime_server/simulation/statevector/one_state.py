@@ -7,7 +7,7 @@ its work (Bayraktar et al., 2023, https://arxiv.org/abs/2308.01999).
     30 gates, noise, 30 gates; 1,000 shots      the first 30 gates once, the rest 1,000 times from a copy
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 import numpy as np
@@ -41,8 +41,13 @@ class OneState:
         self._queues: dict[int, Queue] = {}
         self._draws = RandomStreams(np.zeros(1, dtype=np.uint64), np.zeros(1, dtype=np.uint64))
 
-    def sample(self, program: Program, seed: int, shots: int) -> Bits:
-        """Run `program` and return the bits of all shots, shape ``(shots, clbits)``."""
+    def sample(
+        self, program: Program, seed: int, shots: int, advance: Callable[[float], None] = lambda _share: None
+    ) -> Bits:
+        """Run `program` and return the bits of all shots, shape ``(shots, clbits)``.
+
+        `advance` is told which share of them is taken, where they are taken one by one.
+        """
         streams = RandomStreams(np.full(shots, seed, dtype=np.uint64), np.arange(shots, dtype=np.uint64))
         certain = 0
         while certain < len(program.steps) and _is_certain(program.steps[certain]):
@@ -64,6 +69,7 @@ class OneState:
             Interpreter(self).run(program.steps[certain:], np.zeros(1, dtype=np.int64))
             self._end(program, self.bits, self._draws)
             rows.append(self.bits)
+            advance(len(rows) / shots)
         return np.concatenate(rows)
 
     def evolve(self, program: Program) -> None:

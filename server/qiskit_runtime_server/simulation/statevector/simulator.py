@@ -125,10 +125,14 @@ class StateVectors(Simulator):
         at_once = min(room, _MOST_SHOTS) if program.branches else _MOST_SHOTS
         shot_step = max(1, min(task.shots, at_once))
         row_step = max(1, min(at_once // shot_step, room))
-        for row in range(0, rows, row_step):
-            for shot in range(0, task.shots, shot_step):
-                part = np.s_[row : row + row_step, shot : shot + shot_step]
-                bits[part] = self._batch(task, program, *part)
+        parts = [
+            np.s_[row : row + row_step, shot : shot + shot_step]
+            for row in range(0, rows, row_step)
+            for shot in range(0, task.shots, shot_step)
+        ]
+        for number, part in enumerate(parts):
+            bits[part] = self._batch(task, program, *part)
+            task.advance((number + 1) / len(parts))
         return bits
 
     def _batch(self, task: SampleTask, program: Program, some_rows: slice, some_shots: slice) -> BitTensor:
@@ -144,10 +148,10 @@ class StateVectors(Simulator):
 
     def _one_by_one(self, task: SampleTask, program: Program) -> BitTensor:
         """Run one row after the other on one large state."""
-        bits = []
+        bits: list[BitTensor] = []
         with self._states.state(program.num_qubits) as state:
             for values, seed in zip(task.parameter_values, task.seeds.tolist(), strict=True):
                 with ExitStack() as stack:
                     machine = OneState(self._states, state, values[None], stack)
-                    bits.append(machine.sample(program, seed, task.shots))
+                    bits.append(machine.sample(program, seed, task.shots, task.advance_of(len(bits))))
         return np.array(bits, dtype=np.bool_).reshape(len(bits), task.shots, program.num_clbits)

@@ -148,15 +148,20 @@ async def test_metrics_say_how_far_a_running_job_is_and_when_it_is_about_to_end(
     unknown = (await api.alice.get(f"/jobs/{job}/metrics")).json()
     names = ("progress", "estimated_start_time", "estimated_completion_time")
     assert [unknown[name] for name in names] == [None, None, None]
-    await api.store.queue.note_progress(claim, Progress(done=3, total=10, seconds=50.0))
+    told = Progress(done=3, total=10, seconds=50.0, fraction=0.35, stage="pub 1 of 2")
+    await api.store.queue.note_progress(claim, told)
     running = (await api.alice.get(f"/jobs/{job}/metrics")).json()
-    assert (running["progress"], running["estimated_start_time"]) == ({"done": 3, "total": 10}, None)
+    assert (running["progress"], running["estimated_start_time"]) == (
+        {"done": 3, "total": 10, "fraction": 0.35, "stage": "pub 1 of 2"},
+        None,
+    )
     took = datetime.fromisoformat(running["estimated_completion_time"]) - datetime.fromisoformat(
         running["timestamps"]["running"]
     )
     assert took.total_seconds() == pytest.approx(50)
     await api.store.queue.note_progress(claim, Progress(done=9, total=10, seconds=0.0))
     overdue = (await api.alice.get(f"/jobs/{job}/metrics")).json()
+    assert overdue["progress"] == {"done": 9, "total": 10, "fraction": 0.9, "stage": ""}
     assert datetime.fromisoformat(overdue["estimated_completion_time"]) > datetime.fromisoformat(
         overdue["timestamps"]["running"]
     )

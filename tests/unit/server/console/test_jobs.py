@@ -10,7 +10,7 @@ from kit.server.api_in_process import BACKEND, submit
 from kit.server.console import Console, csrf_in
 from kit.server.played_pool import PlayedPool
 from qiskit_runtime_server.jobs import JobState, Outcome
-from qiskit_runtime_server.messages.messages import Completed, Metrics
+from qiskit_runtime_server.messages.messages import Completed, Metrics, Progress
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -115,6 +115,23 @@ async def test_a_queued_job_says_its_place_and_an_ended_one_has_its_result(conso
     )
     document = (await console.alice.get(f"/jobs/{job}/job.json")).json()
     assert (document["id"], document["params"]) == (job, {"pubs": []})
+
+
+async def test_a_running_job_says_how_far_it_is_in_words_and_in_no_more_than_text(console: Console) -> None:
+    job = await submit(console.api.alice)
+    claim = await console.api.start_next()
+    told = Progress(done=3, total=10, seconds=5000.0, fraction=0.399, stage=f"pub 1 of 2, {HOSTILE}")
+    await console.api.store.queue.note_progress(claim, told)
+    page = (await console.alice.get(f"/jobs/{job}")).text
+    [(name, value, description)] = re.findall(
+        r'<label for="(\w+)">Done</label> <progress id="\1" max="100" value="(\d+)" aria-describedby="(\w+)"', page
+    )
+    assert (name, value) == ("progress", "39")
+    [text] = re.findall(rf'<span id="{description}">(.*?)</span>', page)
+    assert text.startswith("39 %: pub 1 of 2, &lt;script&gt;")
+    assert text.endswith("3 of about 10 circuits")
+    assert "39 % done, ends about" in (await console.alice.get("/jobs")).text
+    assert "<img" not in page
 
 
 async def test_cancelling_and_deleting(console: Console) -> None:

@@ -1,5 +1,6 @@
 """How far a run has come is told now and then, with how long it is going to take."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.messages.messages import Progress
 from qiskit_runtime_server.programs import estimator, sampler
-from qiskit_runtime_server.programs.device.progress import ProgressMeter
+from qiskit_runtime_server.programs.device.progress import ProgressMeter, numbered
 from qiskit_runtime_server.programs.device.shots import SimulatedShots
 from qiskit_runtime_server.programs.options.options import estimator_options, sampler_options
 from qiskit_runtime_server.simulation import engine
@@ -64,13 +65,14 @@ def test_the_plan_counts_until_something_is_done_and_then_what_it_took(
     meter.begin(100)
     clock.seconds = 1
     meter.expect(4.0)
-    assert told == [Progress(done=0, total=300, seconds=13.0)]
+    assert told == [Progress(done=0, total=300, seconds=13.0, fraction=0.0)]
     clock.seconds = 5
     meter.advance(0.5)
     clock.seconds = 10
     meter.end()
     assert [(each.done, each.total) for each in told[1:]] == [(50, 300), (100, 300)]
     assert [each.seconds for each in told[1:]] == [pytest.approx(30, rel=0.1), 30.0]
+    assert [each.fraction for each in told[1:]] == [50 / 300, 100 / 300]
 
 
 def test_a_slow_first_circuit_does_not_make_all_others_slow(
@@ -119,6 +121,55 @@ def test_a_time_that_nobody_knows_says_nothing(meter: ProgressMeter, told: list[
     assert told == []
 
 
+@pytest.fixture
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def logged(lines: list[str], clock: Time) -> ProgressMeter:
+    return ProgressMeter(log=lines.append, clock=clock)
+
+
+def run_pubs(meter: ProgressMeter, clock: Time, number: int, seconds: float) -> None:
+    """Play a job of pubs of two circuits each."""
+    meter.plan(2 * number)
+    for index in range(number):
+        with meter.stage(numbered("pub", index, number)):
+            for factor in (1, 3):
+                with meter.stage(f"noise factor {factor}"):
+                    meter.begin(1)
+                    clock.seconds += seconds / 2
+                    meter.end()
+
+
+def test_a_log_says_how_far_a_job_is_and_where(logged: ProgressMeter, clock: Time, lines: list[str]) -> None:
+    run_pubs(logged, clock, 3, 14.0)
+    assert lines == [
+        "33 % done, done with pub 1 of 3, noise factor 3: 2 of about 6 circuits in 14 s; about 28 s to go.",
+        "66 % done, done with pub 2 of 3, noise factor 3: 4 of about 6 circuits in 28 s; about 14 s to go.",
+        "100 % done, done with pub 3 of 3, noise factor 3: 6 of about 6 circuits in 42 s.",
+    ]
+
+
+def test_a_log_says_nothing_of_a_short_job(logged: ProgressMeter, clock: Time, lines: list[str]) -> None:
+    run_pubs(logged, clock, 9, 1.0)
+    assert lines == []
+
+
+@pytest.mark.parametrize(("pubs", "seconds", "most"), [(10_000, 1.0, 140), (3, 3600.0, 6), (100_000, 0.01, 140)])
+def test_a_log_is_not_flooded(
+    logged: ProgressMeter, clock: Time, lines: list[str], pubs: int, seconds: float, most: int
+) -> None:
+    run_pubs(logged, clock, pubs, seconds)
+    assert 1 <= len(lines) <= most
+
+
+def test_the_only_pub_has_no_number(logged: ProgressMeter, clock: Time, lines: list[str]) -> None:
+    run_pubs(logged, clock, 1, 10_000.0)
+    assert lines[-1] == "100 % done, done with noise factor 3: 2 of about 2 circuits in 2.8 h."
+
+
 def rotated(pairs: int) -> QuantumCircuit:
     """Return pairs of entangled qubits, the same angle on each."""
     angle = Parameter("a")
@@ -153,21 +204,36 @@ def assert_rises_evenly(shares: Sequence[float], steps: int) -> None:
 TWIRLED = {"enable_gates": True, "num_randomizations": 4, "shots_per_randomization": 16}
 
 
+class Meter(ProgressMeter):
+    """Notes each stage at which circuits were begun."""
+
+    def __init__(self) -> None:
+        super().__init__(self._note)
+        self.stages: list[str] = []
+
+    def begin(self, circuits: int) -> None:
+        super().begin(circuits)
+        self._told = -math.inf
+        self.advance(0.0)
+
+    def _note(self, progress: Progress) -> None:
+        if progress.stage not in self.stages[-1:]:
+            self.stages.append(progress.stage)
+
+
 class Counted(SimulatedShots):
     """Shots of a simulator, and how many circuits were planned before the first was run, at the end, and run."""
 
     def __init__(self) -> None:
-        super().__init__(AerExecutor(threads=1))
+        self.meter = Meter()
+        super().__init__(AerExecutor(threads=1), progress=self.meter)
         self.first: int | None = None
-        self.planned = self.ran = 0
-
-    def plan_circuits(self, number: int) -> None:
-        self.planned += number
+        self.ran = 0
 
     def sample(
         self, circuit: QuantumCircuit, parameter_values: NDArray[np.float64], *args: Any, **named: Any
     ) -> BitTensor:
-        self.first = self.planned if self.first is None else self.first
+        self.first = self.meter.planned if self.first is None else self.first
         self.ran += len(parameter_values)
         return super().sample(circuit, parameter_values, *args, **named)
 
@@ -196,7 +262,7 @@ def test_a_sampler_knows_its_circuits_before_it_begins(options: dict[str, Any], 
     source = Counted()
     pubs = [SamplerPub.coerce((measured(), np.linspace(0, 1, size), 64)) for size in (4, 3)]
     sampler.execute(source, pubs, sampler_options(options, 1), "fake_manila@aer")
-    assert (source.first, source.planned, source.ran) == (number, number, number)
+    assert (source.first, source.meter.planned, source.ran) == (number, number, number)
 
 
 @pytest.mark.parametrize(
@@ -218,6 +284,37 @@ def test_an_estimator_plans_as_many_circuits_as_it_runs(options: dict[str, Any])
     source = Counted()
     pubs = [EstimatorPub.coerce((chain(), [["ZZZ"], ["XXX"]], np.linspace(0, 1, 2), 0.2)) for _ in range(2)]
     estimator.execute(source, pubs, estimator_options(options, 1), "fake_manila@aer")
-    assert source.planned == source.ran
+    assert source.meter.planned == source.ran
     assert source.first is not None
     assert source.ran / 2 <= source.first <= source.ran * 2, "known before it begins, if only about"
+
+
+ZNE = {"resilience_level": 2, "resilience": {"zne": {"noise_factors": [1, 3]}}, "twirling": TWIRLED}
+LEARNED = {"num_randomizations": 2, "shots_per_randomization": 16, "max_layers_to_learn": 2}
+
+
+@pytest.mark.parametrize(
+    ("options", "stages"),
+    [
+        ({"resilience_level": 0}, ["basis 1 of 2", "basis 2 of 2"]),
+        (ZNE, ["noise factor 1, 2 randomizations", "noise factor 3, 2 randomizations", "readout calibration"]),
+    ],
+)
+def test_an_estimator_says_what_it_runs(options: dict[str, Any], stages: list[str]) -> None:
+    source = Counted()
+    pubs = [EstimatorPub.coerce((chain(), [["ZZZ"], ["XXX"]], np.linspace(0, 1, 2), 0.2)) for _ in range(2)]
+    estimator.execute(source, pubs, estimator_options(options, 1), "fake_manila@aer")
+    assert source.meter.stages == [f"pub {number} of 2, {stage}" for number in (1, 2) for stage in stages]
+
+
+def test_an_estimator_says_which_layers_it_learns_first() -> None:
+    source = Counted()
+    options = {"resilience": {"pec_mitigation": True, "layer_noise_learning": LEARNED}}
+    pub = EstimatorPub.coerce((chain(), ["ZZZ"], [0.5], 0.2))
+    estimator.execute(source, [pub], estimator_options(options, 1), "fake_manila@aer")
+    assert source.meter.stages == [
+        "learning layer 1 of 2",
+        "learning layer 2 of 2",
+        "2 randomizations",
+        "readout calibration",
+    ]

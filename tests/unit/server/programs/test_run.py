@@ -29,6 +29,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.executors.base import BaseExecutor
 from qiskit_runtime_server.messages.messages import Completed, Task
+from qiskit_runtime_server.programs.device import progress
 from qiskit_runtime_server.worker.run import run_program
 
 
@@ -129,6 +130,18 @@ def test_the_log_tells_what_is_to_be_run_before_it_is() -> None:
         "Runs 6 circuits of 1 pub; each is varied or repeated by twirling.enable_measure,"
         " resilience.measure_mitigation."
     )
+
+
+@pytest.mark.parametrize(("level", "number"), [("WARNING", 1), ("ERROR", 0)])
+def test_the_log_of_a_long_job_tells_how_far_it_is(level: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_FIRST_LINE_SECONDS", "_LINE_PAUSE_SECONDS"):
+        monkeypatch.setattr(progress, name, 0.0)
+    executor, lines = PlainExecutor(), list[str]()
+    pubs = [(measured(), [[0.0], [1.0]], 50)] * 3
+    run_program(task(executor, pubs, log_level=level), executor, lines.append)
+    told = [line for line in lines if "circuits in" in line]
+    assert len(told[:1]) == number
+    assert all(line.startswith("33 % done, done with pub 1 of 3: 2 of about 6 circuits in ") for line in told[:1])
 
 
 def test_results_are_of_the_platforms_schemas() -> None:

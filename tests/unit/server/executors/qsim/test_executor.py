@@ -244,3 +244,11 @@ def test_qsim_alone_runs_small_circuits_on_qsim() -> None:
     """What the random circuits rely on."""
     task: SampleTask = sample_task(entangled(2), shots=10, noise=errors())
     assert QsimAlone(memory_bytes=2**28, threads=1).offer(task).simulator == "qsim"
+
+
+@needs_qsim
+def test_trajectories_are_counted_while_they_are_run() -> None:
+    shares: list[float] = []
+    task = replace(sample_task(reset_on_the_way(), shots=20, noise=errors()), advance=shares.append)
+    executor().sample(task)
+    assert shares == pytest.approx(np.arange(1, 21) / 20)
