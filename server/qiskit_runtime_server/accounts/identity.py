@@ -12,6 +12,7 @@ import jwt
 
 from qiskit_runtime_server.accounts.limits import USUAL_LIMITS, AccountLimits
 from qiskit_runtime_server.accounts.principal import IssuerName, Principal
+from qiskit_runtime_server.accounts.seal import Seal
 from qiskit_runtime_server.accounts.teaching import NOBODY, Role, Teaching, crn_of
 from qiskit_runtime_server.errors import NotAuthenticatedError, NotFoundError
 from qiskit_runtime_server.jobs import AccountId, name_of
@@ -228,6 +229,7 @@ class AccessTokens:
         if principal is not None:
             claims = {"who": _claims(principal)}
             if principal.revocable:
+                claims["revocable"] = True
                 lifetime = min(lifetime, self._recheck)
             if principal.ends is not None:
                 lifetime = min(lifetime, principal.ends - now)
@@ -277,6 +279,14 @@ class AccessTokens:
             return self._known(Fingerprint(claims["tok"]))
         except (jwt.InvalidTokenError, KeyError, ValueError) as error:
             raise NotAuthenticatedError(f"The access token is not valid: {error}.") from error
+
+    def is_revocable(self, access_token: str) -> bool:
+        """Return whether it was traded for a token that its issuer may take back, and so lasts a short time only."""
+        return bool(self._signed(access_token).get("revocable"))
+
+    def seal(self, purpose: str) -> Seal:
+        """Return what seals for a purpose, with the keys that sign access tokens."""
+        return Seal(purpose, self._key, *([] if self._also is None else [self._also]))
 
     def plans(self) -> Collection[str]:
         """Return the plans that instances have."""

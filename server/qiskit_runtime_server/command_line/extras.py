@@ -8,8 +8,8 @@ _EXECUTOR: Final = "executor"
 # Modules as they are imported; a test compares them with pyproject.toml.
 EXTRA_OF: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("alembic", "asyncpg", "fastapi", "mako", "prometheus_client", "jwt", "sqlalchemy", "starlette", "uvicorn",
-         "zstandard"),
+        ("alembic", "asyncpg", "cryptography", "fastapi", "mako", "prometheus_client", "jwt", "sqlalchemy", "starlette",
+         "uvicorn", "zstandard"),
         _API,
     ),
     **dict.fromkeys(

@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from qiskit_runtime_server.api import audit
+from qiskit_runtime_server.console import cookies
 
-COOKIE: Final = "qrs_console"
 _PREFIX: Final = "/api/v1"
 
 
@@ -32,7 +32,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """The API, called in this process with the access token that the request's cookie holds.
+    """The API, called in this process with the access token that the request's cookies hold.
 
     Args:
         request: From the browser.
@@ -40,7 +40,7 @@ class Api:
 
     def __init__(self, request: Request) -> None:
         self._request = request
-        self.access_token = request.cookies.get(COOKIE, "")
+        self.access_token = cookies.access_token_of(request)
 
     async def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON
         """Return what a GET of a path is answered; None stands for an answer without content.
@@ -69,7 +69,7 @@ class Api:
         Raises:
             ApiError: If the token is not known, or too many were not.
         """
-        answer = await self._send("POST", "/identity/token", prefix="", data={"apikey": token})
+        answer = await self._send_once("POST", "/identity/token", prefix="", data={"apikey": token})
         found = answer.json()
         return found["access_token"], found["expires_in"]
 
@@ -77,7 +77,34 @@ class Api:
         """Return the answer of a GET as a file that browsers save, of any size, sent while it is read."""
         return _Forwarded(self._request, f"{_PREFIX}{path}", self.access_token, file_name)
 
-    async def _send(self, method: str, path: str, *, prefix: str = _PREFIX, **options: Any) -> httpx.Response:
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Return an answer; if the access token is over, that of a new one, if there is one to be had."""
+        try:
+            return await self._send_once(method, path, **options)
+        except ApiError as error:
+            if error.status != HTTPStatus.UNAUTHORIZED or not await self._renew():
+                raise
+        return await self._send_once(method, path, **options)
+
+    async def _renew(self) -> bool:
+        """Trade the token again that the browser keeps; return whether there is one, and it is still good.
+
+        Raises:
+            ApiError: If its issuer cannot be asked now.
+        """
+        token = cookies.token_of(self._request)
+        if token is None:
+            return False
+        try:
+            self.access_token, seconds = await self.trade(token)
+        except ApiError as error:
+            if error.status == HTTPStatus.BAD_REQUEST:
+                return False
+            raise
+        cookies.renew(self._request, token, self.access_token, seconds)
+        return True
+
+    async def _send_once(self, method: str, path: str, *, prefix: str = _PREFIX, **options: Any) -> httpx.Response:
         address = (audit.address_of(self._request), 0)
         headers = {"Authorization": f"Bearer {self.access_token}"} if self.access_token else {}
         options["headers"] = headers | options.pop("headers", {})

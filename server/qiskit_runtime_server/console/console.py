@@ -9,7 +9,8 @@ from fastapi.responses import Response
 
 from qiskit_runtime_server.api.models.base import PathName
 from qiskit_runtime_server.console import devices, executors, jobs, sessions, sign_in, usage
-from qiskit_runtime_server.console.api_calls import COOKIE, ApiError
+from qiskit_runtime_server.console.api_calls import ApiError
+from qiskit_runtime_server.console.cookies import RenewedCookies
 from qiskit_runtime_server.console.rendering import Page
 
 _FOLDER: Final = Path(__file__).parent / "static"
@@ -31,10 +32,11 @@ def install(app: FastAPI) -> None:
     """Give `app` the console."""
     for router in (sign_in.router, jobs.router, devices.router, executors.router, sessions.router, usage.router, files):
         app.include_router(router)
+    app.add_middleware(RenewedCookies)
 
     @app.exception_handler(ApiError)
     async def refused(request: Request, error: ApiError) -> Response:
         if error.status == HTTPStatus.UNAUTHORIZED:
             return sign_in.signed_out(request)
         page = Page(request, None)
-        return page.render("error", status=error.status, error=error, signed_in=COOKIE in request.cookies)
+        return page.render("error", status=error.status, error=error, signed_in=bool(page.api.access_token))

@@ -17,6 +17,7 @@ from mako.lookup import TemplateLookup
 from qiskit_runtime_server.accounts.teaching import Role
 from qiskit_runtime_server.console import words
 from qiskit_runtime_server.console.api_calls import Api
+from qiskit_runtime_server.console.cookies import session_of
 
 HEADERS: Final = {
     # `connect-src` is for the script that looks for news of the page; SVG is part of the pages.
@@ -65,7 +66,7 @@ class Page:
     @property
     def csrf(self) -> str:
         """What forms have to send back: only a page of this server's, for this sign-in, can know it."""
-        return csrf_token(self.api.access_token)
+        return csrf_token(session_of(self._request))
 
     def links(self) -> list[tuple[str, str]]:
         """Return where the caller can go, and what that is called."""
@@ -93,6 +94,6 @@ class Page:
         return HTMLResponse(text, status, headers=HEADERS)
 
 
-def csrf_token(access_token: str) -> str:
-    """Return the token of the forms of a sign-in, from which its cookie cannot be found."""
-    return hmac.new(access_token.encode(), b"forms of the console", hashlib.sha256).hexdigest()
+def csrf_token(session: str) -> str:
+    """Return the token of the forms of a sign-in, from which its cookies cannot be found."""
+    return hmac.new(session.encode(), b"forms of the console", hashlib.sha256).hexdigest()

@@ -1,26 +1,26 @@
-"""Signing in and out: the cookie holds an access token, which is what the API itself takes.
+"""Signing in and out, with a token that is traded for cookies.
 
-The cookie is HttpOnly and SameSite=Strict, so that no script reads it and no other site's page has it sent. Forms carry
-a token beside it that is made from it. The form for signing in, for which there is no cookie yet, is taken from pages
-of this server only, as browsers say in the headers Origin and Sec-Fetch-Site.
+The cookies are HttpOnly and SameSite=Strict, so that no script reads them and no other site's page has them sent. Forms
+carry a token beside them that is made from them. The form for signing in, for which there is no cookie yet, is taken
+from pages of this server only, as browsers say in the headers Origin and Sec-Fetch-Site.
 """
 
 import hmac
 from http import HTTPStatus
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from qiskit_runtime_server.api import bodies
-from qiskit_runtime_server.console.api_calls import COOKIE, Api, ApiError
+from qiskit_runtime_server.console import cookies
+from qiskit_runtime_server.console.api_calls import Api, ApiError
 from qiskit_runtime_server.console.rendering import Page, csrf_token
 
-_PATH: Final = "/ui"
 _TRADED: Final = {HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
-router = APIRouter(prefix=_PATH, include_in_schema=False)
+router = APIRouter(prefix=cookies.PATH, include_in_schema=False)
 
 
 async def signed_in(request: Request) -> Page:
@@ -29,10 +29,7 @@ async def signed_in(request: Request) -> Page:
     Raises:
         ApiError: If nobody is.
     """
-    api = Api(request)
-    if not api.access_token:
-        raise ApiError(HTTPStatus.UNAUTHORIZED, "Sign in first.")
-    return Page(request, await api.get("/caller"))
+    return Page(request, await Api(request).get("/caller"))
 
 
 SignedIn = Annotated[Page, Depends(signed_in)]
@@ -45,7 +42,7 @@ async def form_of(request: Request) -> dict[str, str]:
         ApiError: If it comes from elsewhere.
     """
     fields = await _fields(request)
-    expected = csrf_token(request.cookies.get(COOKIE, ""))
+    expected = csrf_token(cookies.session_of(request))
     if not _from_here(request) or not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
         raise ApiError(HTTPStatus.FORBIDDEN, "This form is not of a page of this sign-in. Go back, reload, try again.")
     return fields
@@ -62,7 +59,7 @@ async def show_sign_in(request: Request) -> Response:
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
-    """Trade a token for the cookie."""
+    """Trade a token for the cookies."""
     if not _from_here(request):
         return _asking(request, "This form is not of a page of this server.", HTTPStatus.FORBIDDEN)
     token = (await _fields(request)).get("token", "").strip()
@@ -75,36 +72,26 @@ async def sign_in(request: Request) -> Response:
         known = error.status != HTTPStatus.BAD_REQUEST
         return _asking(request, error.message if known else "This server does not know that token.", error.status)
     answer = RedirectResponse(page.url("jobs"), HTTPStatus.SEE_OTHER)
-    answer.set_cookie(COOKIE, access_token, max_age=seconds, **_cookie(request))
+    cookies.SignInCookies.of(request, token, access_token, seconds).set(request, answer)
     return answer
 
 
 @router.post("/sign-out")
 async def sign_out(request: Request, _: Form) -> Response:
-    """Forget the cookie."""
+    """Forget the cookies."""
     return signed_out(request)
 
 
 def signed_out(request: Request) -> Response:
-    """Return the way to the page that asks for a token, without the cookie."""
+    """Return the way to the page that asks for a token, without the cookies."""
     answer = RedirectResponse(Page(request, None).url("sign-in"), HTTPStatus.SEE_OTHER)
-    answer.delete_cookie(COOKIE, **_cookie(request))
+    cookies.forget(request, answer)
     return answer
 
 
 def _asking(request: Request, problem: str = "", status: int = HTTPStatus.OK) -> Response:
     anonymous = request.app.state.services.settings.tokens is None
     return Page(request, None).render("sign_in", status=status, problem=problem, anonymous=anonymous)
-
-
-def _cookie(request: Request) -> dict[str, Any]:
-    path = request.scope.get("root_path", "").rstrip("/") + _PATH
-    return {"path": path, "httponly": True, "samesite": "strict", "secure": _is_https(request)}
-
-
-def _is_https(request: Request) -> bool:
-    """Return whether the browser speaks TLS, with this server or with a proxy in front of it."""
-    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
 
 
 def _from_here(request: Request) -> bool:

@@ -102,7 +102,9 @@ async def api_in_process(folder: Path, *, more_accounts: str = "", **changes: An
     budget, metrics = ByteBudget(1 << 20), JobMetrics(CollectorRegistry())
     app.state.services = services = Services(
         settings=settings,
-        access_tokens=AccessTokens(TokenFolder(folder, issuers.names()), "k" * 32, timedelta(hours=1)),
+        access_tokens=AccessTokens(
+            TokenFolder(folder, issuers.names()), "k" * 32, settings.access_token_lifetime, settings.auth_recheck
+        ),
         issuers=issuers,
         catalog=Catalog(include=("fake_manila", "fake_quantum_sim")),
         pools=pools,

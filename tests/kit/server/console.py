@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -29,10 +30,10 @@ class Console:
 
 
 @asynccontextmanager
-async def console_in_process(folder: Path) -> AsyncIterator[Console]:
-    """Serve the accounts of `api_in_process`."""
+async def console_in_process(folder: Path, **changes: Any) -> AsyncIterator[Console]:
+    """Serve the accounts of `api_in_process`, with settings that are changed."""
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(api_in_process(folder))
+        api = await stack.enter_async_context(api_in_process(folder, **changes))
 
         async def browser(token: str | None) -> httpx.AsyncClient:
             transport = httpx.ASGITransport(api.app)

@@ -1,5 +1,6 @@
 """The unmodified client signs in with tokens that others have issued, and runs a job."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,7 +95,12 @@ def test_a_user_of_a_jupyterhub_runs_a_job(start_server: StartServer, hub: Jupyt
     assert status(server.url, hub.token("alice", [*scopes[1:], "access:services!service=another"])["token"]) == 400
     assert status(server.url, hub.token("bob", [SCOPE, "read:users:groups!user=bob"])["token"]) == 400
     assert status(server.url, "0123456789abcdef" * 2) == 400
-    hub.revoke("alice", made)
+    with httpx.Client(base_url=f"{server.url}/ui", timeout=30) as browser:
+        assert browser.post("/sign-in", data={"token": made["token"]}).headers["location"] == "/ui/jobs"
+        time.sleep(6)
+        assert browser.get("/jobs").status_code == 200, "what the hub has said is over, and it was asked again"
+        hub.revoke("alice", made)
+        eventually(lambda: browser.get("/jobs").status_code == 303, seconds=30)
     eventually(lambda: status(server.url, made["token"]) == 400, seconds=30)
 
 
