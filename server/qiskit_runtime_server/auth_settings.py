@@ -111,6 +111,18 @@ class AuthSettings(BaseSettings):
     auth_oidc_algorithms: Algorithms = ("RS256", "ES256")
     """How such tokens may be signed: RS, PS, ES with 256, 384 or 512, and EdDSA."""
 
+    auth_oidc_client_id: Text | None = None
+    """What the provider calls this server, if people are to sign in to the console there (authorization code, PKCE).
+
+    Register `https://HOST/ui/sign-in/openid/callback` there as the redirect URI.
+    """
+
+    auth_oidc_client_secret_file: Path | None = None
+    """File with the secret that goes with the client ID, read for each sign-in; none for a public client."""
+
+    auth_oidc_scopes: Words = ()
+    """Scopes to ask for beside `openid`, as in `profile groups`, if ID tokens have claims only with them."""
+
     auth_jupyterhub_url: Url | None = None
     """Accept API tokens of this JupyterHub: the address of its REST API, as in `https://hub.example.org/hub/api`."""
 

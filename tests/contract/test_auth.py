@@ -1,5 +1,6 @@
 """What the operator tells the api of those who vouch for users, the api understands."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,14 @@ from qiskit_runtime_server.settings import Settings
 
 EVERYTHING: dict[str, Any] = {
     "kubernetes": {"audience": "https://lab.example.org", "namespaces": ["lab-*", "shared"]},
-    "oidc": {"issuer": "https://id.example.org", "audience": "lab", "algorithms": ["RS256", "EdDSA"]},
+    "oidc": {
+        "issuer": "https://id.example.org",
+        "audience": "lab",
+        "algorithms": ["RS256", "EdDSA"],
+        "clientId": "console",
+        "clientSecretRef": {"name": "openid"},
+        "scopes": ["profile", "groups"],
+    },
     "jupyterHub": {"url": "http://hub:8081/hub/api"},
 }
 
@@ -23,6 +31,9 @@ def test_the_api_understands_what_it_is_told(monkeypatch: pytest.MonkeyPatch) ->
     settings = Settings.load()
     assert settings.auth_kubernetes_namespaces == ("lab-*", "shared")
     assert settings.auth_oidc_algorithms == ("RS256", "EdDSA")
+    assert settings.auth_oidc_client_id == "console"
+    assert settings.auth_oidc_client_secret_file == Path("/etc/qiskit-runtime-server/openid-client/client-secret")
+    assert settings.auth_oidc_scopes == ("profile", "groups")
     assert settings.auth_jupyterhub_url == "http://hub:8081/hub/api"
     assert not settings.anonymous
 

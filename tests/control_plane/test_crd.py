@@ -41,6 +41,11 @@ REFUSED: Mapping[str, dict[str, Any]] = {
     "with kubernetes, oidc or jupyterHub nobody is anonymous": {
         "auth": {"anonymous": True, "kubernetes": {"audience": "https://lab.example.org"}}
     },
+    "clientSecretRef and scopes belong to a client": {
+        "auth": {
+            "oidc": {"issuer": "https://id.example.org", "audience": "lab", "clientSecretRef": {"name": "console"}}
+        }
+    },
     "names of settings begin with QRS_": {"api": {"settings": {"LANG": "C"}}},
     "backends.defaultExecutor is the name of none": {"executors": [AER], "backends": {"defaultExecutor": "gpu"}},
     "backends.autoExecutors names what is none": {"backends": {"autoExecutors": ["aer", "gpu"]}},
@@ -96,6 +101,16 @@ OUT_OF_BOUNDS: Mapping[str, dict[str, Any]] = {
     "spec.auth.oidc.issuer": {"auth": {"oidc": {"issuer": "http://id.example.org", "audience": "lab"}}},
     "spec.auth.oidc.algorithms[0]": {
         "auth": {"oidc": {"issuer": "https://id.example.org", "audience": "lab", "algorithms": ["HS256"]}}
+    },
+    "spec.auth.oidc.scopes[0]": {
+        "auth": {
+            "oidc": {
+                "issuer": "https://id.example.org",
+                "audience": "lab",
+                "clientId": "console",
+                "scopes": ["two words"],
+            }
+        }
     },
     "spec.auth.jupyterHub.url": {"auth": {"jupyterHub": {"url": "hub:8081"}}},
     "spec.executors[0].slots": {"executors": [{**AER, "slots": 0}]},

@@ -20,6 +20,7 @@ _DATABASE: Final = "/etc/qiskit-runtime-server/database"
 _DIRECT_DATABASE: Final = "/etc/qiskit-runtime-server/database-direct"
 _TOKENS: Final = "/etc/qiskit-runtime-server/tokens"
 _KUBERNETES: Final = "/etc/qiskit-runtime-server/kubernetes"
+_CLIENT: Final = "/etc/qiskit-runtime-server/openid-client"
 _TOKEN: Final = "token"  # noqa: S105 - the name of a file
 _AUTHORITIES: Final = "ca.crt"
 # In every namespace: the authorities that sign the API server's certificate.
@@ -124,7 +125,7 @@ def auth_settings(server: RuntimeServer) -> dict[str, str]:
 
 
 def auth_volumes(server: RuntimeServer) -> Iterator[Volume]:
-    """Yield the folder of tokens, and what the api needs to ask the API server about tokens."""
+    """Yield the folder of tokens, and what the api needs to ask the API server and the OpenID provider."""
     auth = server.spec.auth
     if auth.tokens_secret_ref is not None:
         yield Volume(name="tokens", path=_TOKENS, source={"secret": {"secretName": auth.tokens_secret_ref.name}})
@@ -133,6 +134,10 @@ def auth_volumes(server: RuntimeServer) -> Iterator[Volume]:
         authorities = {"name": _AUTHORITIES_CONFIG_MAP, "items": [{"key": _AUTHORITIES, "path": _AUTHORITIES}]}
         sources = [token, {"configMap": authorities}]
         yield Volume(name="kubernetes", path=_KUBERNETES, source={"projected": {"sources": sources}})
+    if auth.oidc is not None and auth.oidc.client_secret_ref is not None:
+        # As a file, which follows a change of the Secret.
+        secret = {"secret": {"secretName": auth.oidc.client_secret_ref.name}}
+        yield Volume(name="openid-client", path=_CLIENT, source=secret)
 
 
 def _kubernetes(server: RuntimeServer) -> dict[str, str]:
@@ -151,7 +156,13 @@ def _oidc(server: RuntimeServer) -> dict[str, str]:
     oidc = server.spec.auth.oidc
     if oidc is None:
         return {}
+    client = {} if oidc.client_id is None else {"QRS_AUTH_OIDC_CLIENT_ID": oidc.client_id}
+    if oidc.client_secret_ref is not None:
+        client["QRS_AUTH_OIDC_CLIENT_SECRET_FILE"] = f"{_CLIENT}/{oidc.client_secret_ref.key}"
+    if oidc.scopes:
+        client["QRS_AUTH_OIDC_SCOPES"] = " ".join(oidc.scopes)
     return {
+        **client,
         "QRS_AUTH_OIDC_ISSUER": oidc.issuer,
         "QRS_AUTH_OIDC_AUDIENCE": oidc.audience,
         "QRS_AUTH_OIDC_ACCOUNT_CLAIM": oidc.account_claim,

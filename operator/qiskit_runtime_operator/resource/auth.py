@@ -21,14 +21,25 @@ class KubernetesAuth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ClientSecret:
+    """A key of a Secret, which holds what an OpenID provider knows a client by."""
+
+    name: str
+    key: str = "client-secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class OidcAuth:
-    """An OpenID provider, and what its tokens have to say."""
+    """An OpenID provider, what its tokens have to say, and as which client the console signs people in there."""
 
     issuer: str
     audience: str
     account_claim: str = "sub"
     groups_claim: str = "groups"
     algorithms: tuple[str, ...] = ("RS256", "ES256")
+    client_id: str | None = None
+    client_secret_ref: ClientSecret | None = None
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)

@@ -3,11 +3,12 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Fingerprint, SignedIn, fingerprint
+from qiskit_runtime_server.accounts.issuers.authorization_code import Attempt, AuthorizationCodeFlow
 from qiskit_runtime_server.accounts.issuers.issuers import Issuers
 from qiskit_runtime_server.errors import NotAuthenticatedError, TooManyRequestsError
 from qiskit_runtime_server.settings import Settings
@@ -132,6 +133,31 @@ class SignIns:
         if len(self._right) > _MOST_KEYS:
             self._right.popitem(last=False)
         return signed_in
+
+    async def sign_in_by_browser(
+        self,
+        tokens: AccessTokens,
+        flow: AuthorizationCodeFlow,
+        attempt: Attempt,
+        answer: Mapping[str, str],
+        address: str,
+    ) -> SignedIn:
+        """Return who has signed in at a provider; see `AuthorizationCodeFlow.principal`.
+
+        Failures count for the address, and past the limit the provider is not asked.
+
+        Raises:
+            NotAuthenticatedError: If nobody has who may use this server.
+            TooManyRequestsError: If too many have failed, lately.
+            IssuerUnavailableError: If the provider cannot be asked now.
+        """
+        key = f"address {address}"
+        self._refuse([key])
+        try:
+            return tokens.admit(await flow.principal(attempt, answer))
+        except NotAuthenticatedError:
+            self._failures.count(key)
+            raise
 
     def _refuse(self, keys: Iterable[str]) -> None:
         _refuse_for(max(map(self._failures.wait, keys)), "Too many sign-ins have failed.")

@@ -9,6 +9,7 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Identity, SignedIn, identity
+from qiskit_runtime_server.accounts.issuers.authorization_code import Attempt
 from qiskit_runtime_server.accounts.issuers.issuers import Issuers
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.api import audit
@@ -163,6 +164,17 @@ class Services:
         """
         try:
             return await self.rates.sign_ins.sign_in(self.access_tokens, self.issuers, token, address)
+        except (NotAuthenticatedError, TooManyRequestsError) as error:
+            self._tell_refused(address, str(error))
+            raise
+
+    async def sign_in_by_browser(self, attempt: Attempt, answer: Mapping[str, str], address: str) -> SignedIn:
+        """Return who has signed in at the OpenID provider, where there is one; errors as those of `sign_in`."""
+        flow = self.issuers.browser_flow
+        if flow is None:
+            raise NotAuthenticatedError("Nobody signs in here by a browser.")
+        try:
+            return await self.rates.sign_ins.sign_in_by_browser(self.access_tokens, flow, attempt, answer, address)
         except (NotAuthenticatedError, TooManyRequestsError) as error:
             self._tell_refused(address, str(error))
             raise

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from qiskit_runtime_server.api.models.base import PathName
-from qiskit_runtime_server.console import devices, executors, jobs, sessions, sign_in, usage
+from qiskit_runtime_server.console import devices, executors, jobs, openid, sessions, sign_in, usage
 from qiskit_runtime_server.console.api_calls import ApiError
 from qiskit_runtime_server.console.cookies import RenewedCookies
 from qiskit_runtime_server.console.rendering import Page
@@ -30,8 +30,9 @@ async def static_file(name: PathName) -> Response:
 
 def install(app: FastAPI) -> None:
     """Give `app` the console."""
-    for router in (sign_in.router, jobs.router, devices.router, executors.router, sessions.router, usage.router, files):
-        app.include_router(router)
+    for part in (sign_in, openid, jobs, devices, executors, sessions, usage):
+        app.include_router(part.router)
+    app.include_router(files)
     app.add_middleware(RenewedCookies)
 
     @app.exception_handler(ApiError)

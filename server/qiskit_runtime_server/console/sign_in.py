@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from qiskit_runtime_server.api import bodies
+from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.console import cookies
 from qiskit_runtime_server.console.api_calls import Api, ApiError
 from qiskit_runtime_server.console.rendering import Page, csrf_token
@@ -43,7 +44,7 @@ async def form_of(request: Request) -> dict[str, str]:
     """
     fields = await _fields(request)
     expected = csrf_token(cookies.session_of(request))
-    if not _from_here(request) or not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
+    if not is_from_here(request) or not hmac.compare_digest(fields.get("csrf", "").encode(), expected.encode()):
         raise ApiError(HTTPStatus.FORBIDDEN, "This form is not of a page of this sign-in. Go back, reload, try again.")
     return fields
 
@@ -54,14 +55,14 @@ Form = Annotated[dict[str, str], Depends(form_of)]
 @router.get("/sign-in")
 async def show_sign_in(request: Request) -> Response:
     """Ask for a token."""
-    return _asking(request)
+    return ask(request)
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
     """Trade a token for the cookies."""
-    if not _from_here(request):
-        return _asking(request, "This form is not of a page of this server.", HTTPStatus.FORBIDDEN)
+    if not is_from_here(request):
+        return ask(request, "This form is not of a page of this server.", HTTPStatus.FORBIDDEN)
     token = (await _fields(request)).get("token", "").strip()
     page = Page(request, None)
     try:
@@ -70,7 +71,7 @@ async def sign_in(request: Request) -> Response:
         if error.status not in _TRADED:
             raise
         known = error.status != HTTPStatus.BAD_REQUEST
-        return _asking(request, error.message if known else "This server does not know that token.", error.status)
+        return ask(request, error.message if known else "This server does not know that token.", error.status)
     answer = RedirectResponse(page.url("jobs"), HTTPStatus.SEE_OTHER)
     cookies.SignInCookies.of(request, token, access_token, seconds).set(request, answer)
     return answer
@@ -89,12 +90,20 @@ def signed_out(request: Request) -> Response:
     return answer
 
 
-def _asking(request: Request, problem: str = "", status: int = HTTPStatus.OK) -> Response:
-    anonymous = request.app.state.services.settings.tokens is None
-    return Page(request, None).render("sign_in", status=status, problem=problem, anonymous=anonymous)
+def ask(request: Request, problem: str = "", status: int = HTTPStatus.OK) -> Response:
+    """Return the page that asks who is there, and says what was wrong before."""
+    services: Services = request.app.state.services
+    flow = services.issuers.browser_flow
+    return Page(request, None).render(
+        "sign_in",
+        status=status,
+        problem=problem,
+        anonymous=services.settings.tokens is None and not services.issuers.names(),
+        provider=None if flow is None else flow.provider,
+    )
 
 
-def _from_here(request: Request) -> bool:
+def is_from_here(request: Request) -> bool:
     """Return whether a form comes from a page of this server, as far as the browser says."""
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site is not None:

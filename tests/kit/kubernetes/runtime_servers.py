@@ -170,7 +170,10 @@ _issuers: dict[str, st.SearchStrategy[Any]] = {
     "kubernetes": st.sampled_from(
         [{"audience": "https://lab"}, {"audience": "lab", "namespaces": ["lab-*", "shared"]}]
     ),
-    "oidc": st.just({"issuer": "https://id.example.org", "audience": "lab", "groupsClaim": "roles"}),
+    "oidc": st.fixed_dictionaries(
+        {"issuer": st.just("https://id.example.org"), "audience": st.just("lab"), "clientId": _names},
+        optional={"groupsClaim": st.just("roles"), "clientSecretRef": _secret_key, "scopes": st.just(["groups"])},
+    ),
     "jupyterHub": st.just({"url": "http://hub:8081/hub/api"}),
 }
 _databases = st.one_of(

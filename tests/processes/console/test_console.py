@@ -12,6 +12,7 @@ from qiskit_ibm_runtime import SamplerV2
 from kit import ROOT
 from kit.server.client_environments import EnvironmentUnavailableError, python_with, without_environment
 from kit.server.http_jobs import signed_in
+from kit.server.openid_provider import AUDIENCE, CLIENT, openid_provider
 from kit.server.server_process import running_server
 from qiskit_runtime_server.client import connect
 
@@ -51,7 +52,18 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         (tokens / name).write_text(name)
     (tokens / "accounts.toml").write_text('[accounts.ada]\nrole = "admin"\n[accounts.tess]\nteaches = ["alice"]\n')
     tags = [HOSTILE] if PICTURES not in os.environ else ["lecture 4", "ghz"]
-    with running_server(tmp_path / "data", f"--tokens={tokens}", "--executors=aer=1") as server:
+    # Another site than the server's, which is called by its address: browsers withhold its cookies on the way back.
+    with (
+        openid_provider("localhost") as provider,
+        running_server(
+            tmp_path / "data",
+            f"--tokens={tokens}",
+            "--executors=aer=1",
+            QRS_AUTH_OIDC_ISSUER=provider.issuer,
+            QRS_AUTH_OIDC_AUDIENCE=AUDIENCE,
+            QRS_AUTH_OIDC_CLIENT_ID=CLIENT,
+        ) as server,
+    ):
         backend = connect(server.url, "alice").backend("fake_torino@aer")
         sampler = SamplerV2(backend)
         sampler.options.environment.job_tags = tags
@@ -90,3 +102,4 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
     assert seen["jobs of bob"] == []
     assert seen["another's job"] == f"Job {done.job_id()} not found."
     assert seen["after deleting"] == jobs[:2]
+    assert seen["by the provider"] == seen["still"] == "oidc.alice"

@@ -29,7 +29,8 @@ class Walk:
         self.wrong: list[str] = []
 
     @contextmanager
-    def signed_in(self, token: str, **options: Any) -> Iterator[Page]:
+    def signed_in(self, token: str = "", **options: Any) -> Iterator[Page]:
+        """Sign in with a token, or else at the provider, and sign out at the end."""
         context = self._browser.new_context(viewport={"width": WIDTH, "height": HEIGHT}, **options)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
@@ -38,8 +39,11 @@ class Walk:
         page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
         page.goto(f"{self._url}/ui")
         self.look(page, "sign-in")
-        page.get_by_label("Token").fill(token)
-        page.get_by_role("button", name="Sign in").click()
+        if token:
+            page.get_by_label("Token").fill(token)
+            page.get_by_role("button", name="Sign in").click()
+        else:
+            page.get_by_role("link", name="Sign in with localhost").click()
         page.wait_for_url("**/ui/jobs")
         yield page
         page.goto(f"{self._url}/ui/jobs")
@@ -68,6 +72,14 @@ class Walk:
 
 def jobs_on(page: Page) -> list[str]:
     return list(page.locator("tbody th a.id").all_inner_texts())
+
+
+def by_provider(walked: Walk) -> Iterator[str]:
+    """Yield who has signed in at the provider, and who that is after the page was loaded again."""
+    with walked.signed_in() as page:
+        yield page.locator(".who span").inner_text()
+        page.reload()
+        yield page.locator(".who span").inner_text()
 
 
 def walk(browser: Browser, url: str, done: str, waits: str, of_class: str, pictures: Path | None) -> dict[str, Any]:
@@ -111,6 +123,7 @@ def walk(browser: Browser, url: str, done: str, waits: str, of_class: str, pictu
             if path == "all-jobs":
                 seen["all jobs"] = jobs_on(page)
         walked.picture(page, "executors", 420)
+    seen["by the provider"], seen["still"] = by_provider(walked)
     with walked.signed_in("alice") as page:
         page.goto(f"{url}/ui/jobs/{done}")
         page.locator("summary", has_text=re.compile("^Delete")).click()

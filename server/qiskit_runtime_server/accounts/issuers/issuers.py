@@ -14,6 +14,7 @@ from typing import Final
 import jwt
 
 from qiskit_runtime_server.accounts.identity import Fingerprint, fingerprint
+from qiskit_runtime_server.accounts.issuers.authorization_code import AuthorizationCodeFlow
 from qiskit_runtime_server.accounts.issuers.port import Claims, Issuer
 from qiskit_runtime_server.accounts.principal import IssuerName, Principal
 from qiskit_runtime_server.errors import IssuerUnavailableError, NotAuthenticatedError
@@ -38,10 +39,14 @@ class _Answer:
 class Issuers:
     """All issuers of a server.
 
+    Attributes:
+        browser_flow: How people sign in who come with a browser; None if they can show tokens only.
+
     Args:
         issuers: In the order in which they are looked at.
         recheck: How long an answer holds.
         clock: Seconds that only grow.
+        browser_flow: See above.
     """
 
     def __init__(
@@ -49,7 +54,10 @@ class Issuers:
         issuers: Sequence[Issuer] = (),
         recheck: timedelta = timedelta(minutes=1),
         clock: Callable[[], float] = time.monotonic,
+        *,
+        browser_flow: AuthorizationCodeFlow | None = None,
     ) -> None:
+        self.browser_flow = browser_flow
         self._issuers = issuers
         self._recheck = recheck.total_seconds()
         self._clock = clock

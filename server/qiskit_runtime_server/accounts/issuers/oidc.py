@@ -56,6 +56,15 @@ class OidcIssuer:
 
     async def principal(self, token: str) -> Principal:
         """See the port."""
+        return self.principal_of(await self.claims(token, self._audience))
+
+    async def claims(self, token: str, audience: str) -> Claims:
+        """Return what a token of the provider's says that is for an audience, its signature and times checked.
+
+        Raises:
+            NotAuthenticatedError: If it is none, or is over.
+            IssuerUnavailableError: If that cannot be told now.
+        """
         try:
             header = jwt.get_unverified_header(token)
             algorithm = header.get("alg")
@@ -64,19 +73,32 @@ class OidcIssuer:
             if str(header.get("typ", "jwt")).lower() not in _TYPES:
                 raise NotAuthenticatedError(f"A token of the type {header['typ']!r} is for something else.")
             key = await self._keys.key(header.get("kid"), algorithm)
-            claims = jwt.decode(
+            claims: Claims = jwt.decode(
                 token,
                 key,
                 algorithms=[algorithm],
-                audience=self._audience,
+                audience=audience,
                 issuer=self._issuer,
                 leeway=_LEEWAY_SECONDS,
                 options={"require": list(_DEMANDED), "enforce_minimum_key_length": True},
             )
         except jwt.PyJWTError as error:
             raise NotAuthenticatedError(f"The token is not valid: {error}.") from error
+        return claims
+
+    def principal_of(self, claims: Claims) -> Principal:
+        """Return whom checked claims name.
+
+        Raises:
+            NotAuthenticatedError: If they name nobody.
+        """
         groups = tuple(f"{self.name}:{group}" for group in _groups(claims, self._groups_claim))
         return Principal(issuer=self.name, name=self._account_name(claims), groups=groups, ends=float(claims["exp"]))
+
+    @property
+    def url(self) -> str:
+        """What the provider calls itself."""
+        return self._issuer
 
     async def close(self) -> None:
         """See the port."""

@@ -46,9 +46,15 @@ class Outside:
         self._client = httpx.AsyncClient(verify=context, timeout=_PATIENCE_SECONDS, trust_env=proxies)
 
     async def ask(
-        self, method: str, url: str, *, headers: dict[str, str] | None = None, document: object = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        document: object = None,
+        form: dict[str, str] | None = None,
     ) -> Answer:
-        """Send a document, if there is one, and return the answer, whatever its status is.
+        """Send a document, or the fields of a form, if there are some, and return the answer, whatever its status is.
 
         Raises:
             IssuerUnavailableError: If there is no answer in time, or one that is too long.
@@ -59,7 +65,7 @@ class Outside:
         try:
             async with (
                 asyncio.timeout(_PATIENCE_SECONDS),
-                self._client.stream(method, url, headers=sent, json=document) as answer,
+                self._client.stream(method, url, headers=sent, json=document, data=form) as answer,
             ):
                 async for piece in answer.aiter_raw():
                     body += piece

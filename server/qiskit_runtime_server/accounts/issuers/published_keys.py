@@ -1,4 +1,4 @@
-"""The keys that an OpenID provider publishes, to check signatures with.
+"""What an OpenID provider publishes: the keys to check signatures with, and where it signs people in.
 
 They are fetched when they are first needed and again after ten minutes; earlier if a token names a key that is not
 among them, as after a rotation, but only some times a minute: whoever sends tokens can think of any name.
@@ -45,6 +45,7 @@ class PublishedKeys:
         self._outside = outside
         self._clock = clock
         self._keys: Sequence[Mapping[str, Any]] = ()
+        self._about: Mapping[str, Any] = {}
         self._fetched: float | None = None
         self._tried: float | None = None
         self._early: deque[float] = deque(maxlen=_EARLY_FETCHES_PER_MINUTE)
@@ -57,7 +58,7 @@ class PublishedKeys:
             NotAuthenticatedError: If there is none.
             IssuerUnavailableError: If none could be fetched.
         """
-        await self._refresh(lambda: self._age() < _FRESH_SECONDS)
+        await self._refresh_if_old()
         found = self._find(kid, algorithm)
         if found is None and self._may_fetch_early():
             seen = self._fetched
@@ -69,6 +70,15 @@ class PublishedKeys:
             return jwt.PyJWK(dict(found), algorithm)
         except jwt.PyJWTError as error:
             raise NotAuthenticatedError(f"The issuer's key is of no use: {error}") from error
+
+    async def metadata(self) -> Mapping[str, Any]:
+        """Return what the provider says of itself; see OpenID Connect Discovery 1.0, section 3.
+
+        Raises:
+            IssuerUnavailableError: If it was not to be had for a day.
+        """
+        await self._refresh_if_old()
+        return self._about
 
     async def close(self) -> None:
         """Close the connections to the provider."""
@@ -95,6 +105,9 @@ class PublishedKeys:
         self._early.append(now)
         return True
 
+    async def _refresh_if_old(self) -> None:
+        await self._refresh(lambda: self._age() < _FRESH_SECONDS)
+
     async def _refresh(self, done: Callable[[], bool]) -> None:
         """Fetch the keys, once for all who wait for them; those that there are stay if that fails."""
         if done():
@@ -107,7 +120,7 @@ class PublishedKeys:
                 return
             self._tried = self._clock()
             try:
-                self._keys = await self._fetch()
+                self._about, self._keys = await self._fetch()
             except IssuerUnavailableError as error:
                 if not usable:
                     raise
@@ -115,7 +128,7 @@ class PublishedKeys:
             else:
                 self._fetched, self._tried = self._clock(), None
 
-    async def _fetch(self) -> Sequence[Mapping[str, Any]]:
+    async def _fetch(self) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
         about = await self._document(self._issuer.rstrip("/") + _DISCOVERY)
         if about.get("issuer") != self._issuer:
             raise IssuerUnavailableError(f"{self._outside.who} calls itself {about.get('issuer')!r}.")
@@ -125,7 +138,7 @@ class PublishedKeys:
         keys = (await self._document(url)).get("keys")
         if not isinstance(keys, list) or len(keys) > _MOST_KEYS or not all(isinstance(key, dict) for key in keys):
             raise IssuerUnavailableError(f"{self._outside.who} publishes no list of keys, or too long a one.")
-        return keys
+        return about, keys
 
     async def _document(self, url: str) -> Mapping[str, Any]:
         answer = await self._outside.ask("GET", url)

@@ -5,6 +5,10 @@
 % if problem:
 <p class="problem" role="alert">${problem}</p>
 % endif
+% if provider:
+<p><a class="button" href="${page.url('sign-in', 'openid')}">Sign in with ${provider}</a></p>
+<p class="quiet">Or with a token:</p>
+% endif
 <form method="post" action="${page.url('sign-in')}" class="stacked">
 <label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>

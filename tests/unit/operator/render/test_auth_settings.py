@@ -62,6 +62,22 @@ def test_a_provider_and_a_hub_are_told_with_their_defaults() -> None:
     }
 
 
+def test_the_secret_of_a_client_is_a_file_of_the_api_s_and_nothing_is_said_of_it_elsewhere() -> None:
+    oidc = {**ISSUERS["oidc"], "clientId": "console", "clientSecretRef": {"name": "openid", "key": "secret"}}
+    found = told(oidc=oidc)
+    assert found["QRS_AUTH_OIDC_CLIENT_ID"] == "console"
+    file = "/etc/qiskit-runtime-server/openid-client/secret"
+    assert found["QRS_AUTH_OIDC_CLIENT_SECRET_FILE"] == file
+    (volume,) = auth_volumes(runtime_server({"auth": {"oidc": oidc}}))
+    assert (volume.path, volume.source) == (
+        "/etc/qiskit-runtime-server/openid-client",
+        {"secret": {"secretName": "openid"}},
+    )
+    public = {**ISSUERS["oidc"], "clientId": "console"}
+    assert "QRS_AUTH_OIDC_CLIENT_SECRET_FILE" not in told(oidc=public)
+    assert list(auth_volumes(runtime_server({"auth": {"oidc": public}}))) == []
+
+
 @pytest.mark.parametrize("issuer", ISSUERS)
 def test_where_somebody_vouches_for_users_nobody_is_anonymous_and_the_api_may_reach_them(issuer: str) -> None:
     auth = {issuer: ISSUERS[issuer]}

@@ -35,10 +35,16 @@ class PlayedOutside(Outside):
         self.sent: Any = None
 
     async def ask(
-        self, method: str, url: str, *, headers: dict[str, str] | None = None, document: object = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        document: object = None,
+        form: dict[str, str] | None = None,
     ) -> Answer:
         """Answer that."""
-        self.headers, self.sent = headers or {}, document
+        self.headers, self.sent = headers or {}, document or form
         return self.played
 
 
