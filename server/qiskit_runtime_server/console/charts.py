@@ -1,6 +1,6 @@
 """Charts of outcomes: where bars, points and their errors are, for templates that draw them as SVG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ _BARS: Final = 420
 _LETTER: Final = 7.4
 _LEAST_START: Final = 60
 _TEXT: Final = 130
+# So many are said to who hears a chart.
+_SAID: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +62,40 @@ class Values:
     points: Sequence[Point]
 
 
+def rates(learned: Sequence[tuple[str, float | None, float | None]]) -> Values | None:
+    """Return the points of some rates with their standard errors, as the API has them; None if there are none."""
+    known = [(name, rate, error) for name, rate, error in learned if rate is not None]
+    if not known:
+        return None
+    reach = max(rate + (error or 0.0) for _, rate, error in known) or 1.0
+    start = _start(name for name, _, _ in known)
+
+    def at(rate: float) -> float:
+        return round(start + _BARS * max(0.0, rate) / reach, 1)
+
+    points = [
+        Point(
+            label=name,
+            text=_with_error(rate, error),
+            x=at(rate),
+            y=_ROW * index + _ROW // 2,
+            low=None if error is None else at(rate - error),
+            high=None if error is None else at(rate + error),
+        )
+        for index, (name, rate, error) in enumerate(known)
+    ]
+    ticks = [(at(part * reach), words.number(part * reach)) for part in (0, 0.5, 1)]
+    return _chart("Rates", points, start, ticks, rows=len(known), labelled=True)
+
+
 def histogram(counts: Mapping[str, Any]) -> Histogram:
     """Return the bars of some counts, as the API has them."""
     bars: Sequence[tuple[str, int]] = counts["bars"]
-    start = round(max(_LEAST_START, 16 + _LETTER * max((len(label) for label, _ in bars), default=0)))
+    start = _start(label for label, _ in bars)
     most, shots = max((count for _, count in bars), default=1), max(1, counts["shots"])
-    said = ", ".join(f"{label}: {count}" for label, count in bars[:8])
+    said = ", ".join(f"{label}: {count}" for label, count in bars[:_SAID])
     return Histogram(
-        title=f"Counts of {counts['name']}: {said}{', …' if len(bars) > 8 else ''}",  # noqa: PLR2004 - as above
+        title=f"Counts of {counts['name']}: {said}{', …' if len(bars) > _SAID else ''}",
         start=start,
         width=start + _BARS + _TEXT,
         height=_ROW * len(bars),
@@ -90,7 +118,7 @@ def expectation_values(values: Sequence[tuple[float | None, float | None]]) -> V
     if not known:
         return None
     reach = max(1.0, *(abs(value) + error for value, error in known))
-    start, end = _LEAST_START, _LEAST_START + _BARS
+    start = _LEAST_START
 
     def at(value: float) -> float:
         return round(start + _BARS * (value / reach + 1) / 2, 1)
@@ -98,7 +126,7 @@ def expectation_values(values: Sequence[tuple[float | None, float | None]]) -> V
     points = [
         Point(
             label=str(index),
-            text=words.number(value) + ("" if error is None else f" ± {words.number(error)}"),
+            text=_with_error(value, error),
             x=at(value),
             y=_ROW * index + _ROW // 2,
             low=None if error is None else at(max(-reach, value - error)),
@@ -107,13 +135,35 @@ def expectation_values(values: Sequence[tuple[float | None, float | None]]) -> V
         for index, (value, error) in enumerate(values)
         if value is not None
     ]
-    said = ", ".join(point.text for point in points[:8])
+    ticks = [(at(part * reach), words.number(part * reach)) for part in (-1, -0.5, 0, 0.5, 1)]
+    return _chart("Expectation values", points, start, ticks, rows=len(values))
+
+
+def _chart(  # noqa: PLR0913 - what a chart is made of
+    what: str,
+    points: Sequence[Point],
+    start: int,
+    ticks: Sequence[tuple[float, str]],
+    *,
+    rows: int,
+    labelled: bool = False,
+) -> Values:
+    said = ", ".join(f"{point.label}: {point.text}" if labelled else point.text for point in points[:_SAID])
     return Values(
-        title=f"Expectation values: {said}{', …' if len(points) > 8 else ''}",  # noqa: PLR2004 - as above
+        title=f"{what}: {said}{', …' if len(points) > _SAID else ''}",
         start=start,
-        end=end,
-        width=end + _TEXT + 40,
-        height=_ROW * len(values) + 24,
-        ticks=[(at(part * reach), words.number(part * reach)) for part in (-1, -0.5, 0, 0.5, 1)],
+        end=start + _BARS,
+        width=start + _BARS + _TEXT + 40,
+        height=_ROW * rows + 24,
+        ticks=ticks,
         points=points,
     )
+
+
+def _start(labels: Iterable[str]) -> int:
+    """Return where bars begin behind their labels."""
+    return round(max(_LEAST_START, 16 + _LETTER * max(map(len, labels), default=0)))
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return words.number(value) + ("" if error is None else f" ± {words.number(error)}")

@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from qiskit_runtime_server.api.models.base import MAX_NAME, PathName
 from qiskit_runtime_server.console.api_calls import Api, ApiError
-from qiskit_runtime_server.console.charts import expectation_values, histogram
+from qiskit_runtime_server.console.charts import expectation_values, histogram, rates
 from qiskit_runtime_server.console.rendering import Page
 from qiskit_runtime_server.console.sign_in import Form, SignedIn
 from qiskit_runtime_server.jobs import JobState
@@ -111,8 +111,16 @@ async def outcomes(job_id: PathName, page: SignedIn) -> Response:
         }
         for pub in found["pubs"]
     ]
+    layers = [{**layer, "chart": rates(layer["rates"])} for layer in found["layers"]]
     return page.render(
-        "outcomes", job_id=job_id, pubs=pubs, more=found["more"], metadata=found["metadata"], problem=problem
+        "outcomes",
+        job_id=job_id,
+        kind=found["kind"],
+        pubs=pubs,
+        layers=layers,
+        more=found["more"],
+        metadata=found["metadata"],
+        problem=problem,
     )
 
 
@@ -155,7 +163,7 @@ async def delete(job_id: PathName, page: SignedIn, _: Form) -> Response:
 
 async def _view(page: Page, path: str) -> tuple[dict[str, Any], str]:
     """Return a view that a worker makes, and why there is none."""
-    nothing = {"circuits": [], "pubs": [], "more": 0, "metadata": "", "options": ""}
+    nothing = {"circuits": [], "kind": "pub", "pubs": [], "layers": [], "more": 0, "metadata": "", "options": ""}
     try:
         return await page.api.get(path), ""
     except ApiError as error:

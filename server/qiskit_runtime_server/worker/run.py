@@ -52,6 +52,7 @@ from qiskit_runtime_server.programs.wire.quantum_program import decode_program
 from qiskit_runtime_server.programs.wire.results import encode_result
 from qiskit_runtime_server.simulation.contract import Simulator
 from qiskit_runtime_server.worker import selftest, views
+from qiskit_runtime_server.worker.outcomes import outcomes
 from qiskit_runtime_server.worker.predictions import predictions
 
 
@@ -135,7 +136,7 @@ def run_program(  # noqa: PLR0913 - a job, where it runs, and who hears of it
 def _view(task: Task) -> bytes | None:
     """Return what people are to be shown of a job; None if the task is to run one."""
     if task.program_id == OUTCOMES:
-        return views.outcomes(task.params)
+        return outcomes(task.params)
     kind, _, program = task.program_id.partition(":")
     return views.drawing(program, task.params) if kind == DRAWING else None
 

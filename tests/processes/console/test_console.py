@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit_ibm_runtime import SamplerV2
+from qiskit_ibm_runtime.noise_learner import NoiseLearner
 
 from kit import ROOT
 from kit.server.client_environments import EnvironmentUnavailableError, python_with, without_environment
@@ -21,8 +23,17 @@ SCRIPT = Path(__file__).with_name("walk_script.py")
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 # Where pictures are written: CONSOLE_PICTURES=docs/pictures make test ARGS=tests/processes/console
 PICTURES = "CONSOLE_PICTURES"
+LEARNING = {
+    "num_randomizations": 4,
+    "shots_per_randomization": 32,
+    "layer_pair_depths": [0, 4],
+    "max_layers_to_learn": 2,
+}
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The SamplerV2 class:DeprecationWarning")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The (SamplerV2|NoiseLearner) class:DeprecationWarning"),
+]
 
 
 def ghz() -> QuantumCircuit:
@@ -70,6 +81,8 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         circuit = transpile(ghz(), backend, seed_transpiler=1, optimization_level=1)
         done = sampler.run([circuit], shots=1000)
         done.result()
+        learned = NoiseLearner(backend, LEARNING).run([circuit])
+        learned.result()
         with signed_in(server.url, "ada") as api:
             assert api.patch("/admin/executors/aer", json={"draining": True}).is_success
         with pytest.warns(UserWarning, match="paused"):
@@ -81,6 +94,7 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
             f"--done={done.job_id()}",
             f"--waits={waits.job_id()}",
             f"--of-class={of_class.job_id()}",
+            f"--learned={learned.job_id()}",
         ]
         if PICTURES in os.environ:
             command.append(f"--pictures={ROOT / os.environ[PICTURES]}")
@@ -88,11 +102,12 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         assert walked.returncode == 0, walked.stdout + walked.stderr
     seen = json.loads(walked.stdout.splitlines()[-1])
     assert seen["wrong"] == []
-    jobs = [waits.job_id(), of_class.job_id(), done.job_id()]
+    jobs = [waits.job_id(), of_class.job_id(), learned.job_id(), done.job_id()]
     assert seen["own jobs"] == seen["all jobs"] == seen["jobs of the class"] == jobs
     assert seen["jobs of tess"] == []
     assert (seen["cancelled by a teacher"], seen["the class's job can be deleted"]) == ("Cancelled", False)
     assert seen["no class"] == "Only teachers may do that; bob teaches nobody."
+    assert any(re.fullmatch(r"[XYZ]\d+ [XYZ]\d+", label) for label in seen["rates"])
     assert {"000", "111"} <= set(seen["bars"])
     assert "Rz" in seen["drawing"]
     assert seen["name"].startswith("ghz")
@@ -101,5 +116,5 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
     assert seen["qubits drawn"] == 133
     assert seen["jobs of bob"] == []
     assert seen["another's job"] == f"Job {done.job_id()} not found."
-    assert seen["after deleting"] == jobs[:2]
+    assert seen["after deleting"] == jobs[:3]
     assert seen["by the provider"] == seen["still"] == "oidc.alice"

@@ -82,7 +82,18 @@ def by_provider(walked: Walk) -> Iterator[str]:
         yield page.locator(".who span").inner_text()
 
 
-def walk(browser: Browser, url: str, done: str, waits: str, of_class: str, pictures: Path | None) -> dict[str, Any]:
+def learned_rates(walked: Walk, page: Page, job: str) -> list[str]:
+    """Return which generators a job of the noise learner has rates of."""
+    walked.go(page, f"jobs/{job}", "job of the noise learner")
+    page.locator("circle.point").first.wait_for()
+    walked.look(page, "job with its rates")
+    walked.picture(page, "layer", 1000)
+    return list(page.locator("svg text.label").all_text_contents())
+
+
+def walk(
+    browser: Browser, url: str, done: str, waits: str, of_class: str, learned: str, pictures: Path | None
+) -> dict[str, Any]:
     walked = Walk(browser, url, pictures)
     seen: dict[str, Any] = {}
     with walked.signed_in("alice") as page:
@@ -108,6 +119,7 @@ def walk(browser: Browser, url: str, done: str, waits: str, of_class: str, pictu
         walked.picture(page, "device")
         for path in ("executors", "sessions"):
             walked.go(page, path)
+        seen["rates"] = learned_rates(walked, page, learned)
     with walked.signed_in("alice", color_scheme="dark") as page:
         page.set_viewport_size({"width": 390, "height": 720})
         for path in ("jobs", f"jobs/{done}", "devices/fake_torino@aer", "executors"):
@@ -172,11 +184,12 @@ def main() -> None:
     parser.add_argument("--done", required=True, help="id of a job of alice's that has ended")
     parser.add_argument("--waits", required=True, help="id of one that waits")
     parser.add_argument("--of-class", required=True, help="id of another one that waits")
+    parser.add_argument("--learned", required=True, help="id of one of the noise learner")
     parser.add_argument("--pictures", type=Path)
     said = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        print(json.dumps(walk(browser, said.url, said.done, said.waits, said.of_class, said.pictures)))
+        print(json.dumps(walk(browser, said.url, said.done, said.waits, said.of_class, said.learned, said.pictures)))
         browser.close()
 
 

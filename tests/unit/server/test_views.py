@@ -20,7 +20,7 @@ from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.messages.messages import Completed, Failed, Metrics, Started
 from qiskit_runtime_server.programs.wire.plain import encode_plain
 from qiskit_runtime_server.programs.wire.results import encode_result
-from qiskit_runtime_server.worker import views
+from qiskit_runtime_server.worker import outcomes, views
 
 Encode = Callable[[PrimitiveResult], bytes]
 HOSTILE = "<script>alert(1)</script>"
@@ -94,7 +94,7 @@ def shots_of(*rows: str, sets: int = 1) -> BitArray:
 def test_the_most_frequent_outcomes_are_counted(encode: Encode, sets: int) -> None:
     data = DataBin(c=shots_of("00", "11", "11", "01", sets=sets), shape=(sets,) if sets > 1 else ())
     result = PrimitiveResult([SamplerPubResult(data, {"simulation": {"method": "exact"}})], {"version": 2})
-    [pub] = Outcomes.model_validate_json(views.outcomes(encode(result))).pubs
+    [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode(result))).pubs
     [counts] = pub.counts
     assert (counts.name, counts.num_bits, counts.sets, counts.shots, counts.distinct) == ("c", 2, sets, 4, 3)
     assert counts.bars == [("00", 1), ("01", 1), ("11", 2)]
@@ -104,19 +104,19 @@ def test_the_most_frequent_outcomes_are_counted(encode: Encode, sets: int) -> No
 def test_rare_outcomes_are_counted_together() -> None:
     rows = [f"{number:07b}" for number in range(100)] + ["1111111"] * 50
     result = PrimitiveResult([SamplerPubResult(DataBin(c=shots_of(*rows)))])
-    [counts] = Outcomes.model_validate_json(views.outcomes(encode_result(result))).pubs[0].counts
-    assert (len(counts.bars), counts.distinct, counts.bars[-1]) == (views.MOST_BARS, 101, ("1111111", 50))
+    [counts] = Outcomes.model_validate_json(outcomes.outcomes(encode_result(result))).pubs[0].counts
+    assert (len(counts.bars), counts.distinct, counts.bars[-1]) == (outcomes.MOST_BARS, 101, ("1111111", 50))
     assert counts.others == 150 - sum(count for _, count in counts.bars)
 
 
 @pytest.mark.parametrize("encode", [encode_result, encode_plain])
 def test_expectation_values_have_their_errors(encode: Encode) -> None:
     data = DataBin(evs=np.array([[0.5, -1.0]]), stds=np.array([[0.01, 0.02]]), shape=(1, 2))
-    [pub] = Outcomes.model_validate_json(views.outcomes(encode(PrimitiveResult([PubResult(data)])))).pubs
+    [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode(PrimitiveResult([PubResult(data)])))).pubs
     assert pub.values == [(0.5, 0.01), (-1.0, 0.02)]
     many = DataBin(evs=np.array([np.nan, *np.zeros(99)]), shape=(100,))
-    [pub] = Outcomes.model_validate_json(views.outcomes(encode_result(PrimitiveResult([PubResult(many)])))).pubs
-    assert (len(pub.values), pub.more_values, pub.values[0]) == (views.MOST_VALUES, 36, (None, None))
+    [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode_result(PrimitiveResult([PubResult(many)])))).pubs
+    assert (len(pub.values), pub.more_values, pub.values[0]) == (outcomes.MOST_VALUES, 36, (None, None))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_expectation_values_have_their_errors(encode: Encode) -> None:
 )
 def test_a_damaged_result_is_refused_or_empty_and_harms_nobody(document: bytes) -> None:
     try:
-        made = views.outcomes(document)
+        made = outcomes.outcomes(document)
     except InvalidInputError:
         return
     Outcomes.model_validate_json(made)
@@ -160,7 +160,10 @@ async def test_a_view_is_made_once_by_a_worker(api: Api) -> None:
     pool = play(api, [Started(), Completed(metrics=Metrics(), result=MADE)])
     for _ in range(2):
         status, text = await outcomes_of(api.alice, job)
-        assert (status, json.loads(text)) == (200, {"pubs": [], "more": 0, "metadata": "{}"})
+        assert (status, json.loads(text)) == (
+            200,
+            {"kind": "pub", "pubs": [], "layers": [], "more": 0, "metadata": "{}"},
+        )
     assert pool.log == ["run 1"]
     assert (await outcomes_of(api.bob, job))[0] == 404
     assert (await outcomes_of(api.ada, job))[0] == 200

@@ -1,6 +1,6 @@
 """What is answered about the circuits and the outcomes of a job: made by workers, so it is checked here."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -54,22 +54,55 @@ class Counts(Answer):
     """Shots with other outcomes."""
 
 
+class ArrayFigures(Answer):
+    """An array of the program `executor`."""
+
+    name: Label
+    dtype: Label
+    shape: Annotated[list[int], Field(max_length=32)]
+    """Elements of the item first, then shots, then bits."""
+    least: float | None
+    """The least number in it; null for bits, complex numbers and nothing."""
+    largest: float | None
+    """The largest one."""
+
+
 class PubOutcomes(Answer):
-    """What came out of a pub."""
+    """What came out of a pub, or of an item of the program `executor`."""
 
     counts: Annotated[list[Counts], Field(max_length=16)]
     values: Annotated[list[tuple[float | None, float | None]], Field(max_length=128)]
     """The first expectation values, each with its standard error."""
     more_values: int
+    arrays: Annotated[list[ArrayFigures], Field(max_length=64, default_factory=list)]
+    """The first ones, of an item."""
     metadata: Text
     """As JSON, without what is long in it; `simulation` says by which method, and what is approximate."""
+
+
+class LearnedLayer(Answer):
+    """What the noise learner has learned of a layer: the rates of its Pauli-Lindblad generators."""
+
+    qubits: Annotated[list[int], Field(max_length=512)]
+    """Of the device; empty where the result does not say them, and generators count those of the layer."""
+    generators: int
+    """How many there are."""
+    gamma: float | None
+    """By which factor standard errors grow if all of these errors are cancelled: exp of twice the sum of the rates."""
+    rates: Annotated[list[tuple[Label, float | None, float | None]], Field(max_length=64)]
+    """The largest ones: the generator, as in `X3 Z4`, its rate, and the standard error of that, null if unknown."""
+    metadata: Text
 
 
 class Outcomes(Answer):
     """What came out of a job."""
 
+    kind: Literal["pub", "item", "layer"] = "pub"
+    """What there are several of."""
     pubs: Annotated[list[PubOutcomes], Field(max_length=16)]
-    """The first ones; none for programs whose results are no pubs."""
+    """The first pubs or items."""
+    layers: Annotated[list[LearnedLayer], Field(max_length=16, default_factory=list)]
+    """The first layers."""
     more: int
     """How many are left out."""
     metadata: Text

@@ -25,6 +25,9 @@
 % endfor
 </svg>
 </%def>
+<%def name="about(what, metadata)">
+<details><summary>Metadata of ${what}</summary><pre class="log" tabindex="0" role="region" aria-label="Metadata of ${what}">${metadata}</pre></details>
+</%def>
 <h1><a href="${page.url('jobs', job_id)}">Job <span class="id">${job_id}</span></a></h1>
 <h2>Outcomes</h2>
 <div id="loaded">
@@ -33,11 +36,11 @@
 % else:
 % for number, pub in enumerate(pubs):
 % for counts, chart in pub["histograms"]:
-<h3>Pub ${number}: counts of ${counts["name"]}</h3>
+<h3>${kind.capitalize()} ${number}: counts of ${counts["name"]}</h3>
 <p class="quiet">${f'{counts["shots"]:,}'} shots, ${counts["distinct"]} outcome${"" if counts["distinct"] == 1 else "s"}\
 ${f'; {counts["others"]:,} shots had others than those shown' if counts["others"] else ""}\
-${f'; the first of {counts["sets"]} parameter sets' if counts["sets"] > 1 else ""}.</p>
-<div class="wide chart" role="region" aria-label="Histogram of ${counts['name']}, pub ${number}" tabindex="0">${histogram(chart)}</div>
+${f'; the first of {counts["sets"]} ' + ("parameter sets" if kind == "pub" else "elements") if counts["sets"] > 1 else ""}.</p>
+<div class="wide chart" role="region" aria-label="Histogram of ${counts['name']}, ${kind} ${number}" tabindex="0">${histogram(chart)}</div>
 % endfor
 % if pub["values"] is not None:
 <h3>Pub ${number}: expectation values</h3>
@@ -45,14 +48,38 @@ ${f'; the first of {counts["sets"]} parameter sets' if counts["sets"] > 1 else "
 ${f'; {pub["more_values"]} more are not shown' if pub["more_values"] else ""}.</p>
 <div class="wide chart" role="region" aria-label="Expectation values of pub ${number}" tabindex="0">${values(pub["values"])}</div>
 % endif
-<details><summary>Metadata of pub ${number}</summary><pre class="log" tabindex="0" role="region" aria-label="Metadata of pub ${number}">${pub["metadata"]}</pre></details>
+% if pub["arrays"]:
+<h3>Item ${number}: arrays</h3>
+<div class="wide" role="region" aria-label="Arrays of item ${number}" tabindex="0">
+<table>
+<thead><tr><th scope="col">Name</th><th scope="col">Type</th><th scope="col">Shape</th><th scope="col" class="number">Least</th><th scope="col" class="number">Largest</th></tr></thead>
+<tbody>
+% for array in pub["arrays"]:
+<tr><th scope="row">${array["name"]}</th><td>${array["dtype"]}</td><td>${" × ".join(map(str, array["shape"])) or "one number"}</td>
+<td class="number">${words.number(array["least"])}</td><td class="number">${words.number(array["largest"])}</td></tr>
 % endfor
-% if not pubs:
-<p class="quiet">There is no chart for results of this program; the result can be fetched as JSON.</p>
+</tbody>
+</table>
+</div>
+% endif
+${about(f"{kind} {number}", pub["metadata"])}
+% endfor
+% for number, layer in enumerate(layers):
+<h3>Layer ${number}${": qubits " + ", ".join(map(str, layer["qubits"])) if layer["qubits"] else ""}</h3>
+<p class="quiet">${layer["generators"]} generators\
+${f', the {len(layer["rates"])} with the largest rates' if layer["generators"] > len(layer["rates"]) else ""}\
+${"; qubits are counted within the layer" if not layer["qubits"] else ""}; to cancel all of its errors makes standard errors ${words.number(layer["gamma"])} times as large.</p>
+% if layer["chart"] is not None:
+<div class="wide chart" role="region" aria-label="Rates of layer ${number}" tabindex="0">${values(layer["chart"])}</div>
+% endif
+${about(f"layer {number}", layer["metadata"])}
+% endfor
+% if not pubs and not layers:
+<p class="quiet">There is nothing to be shown of results of this program; the result can be fetched as JSON.</p>
 % endif
 % if more:
-<p class="quiet">${more} more pubs are not shown.</p>
+<p class="quiet">${more} more ${f"{kind} is" if more == 1 else f"{kind}s are"} not shown.</p>
 % endif
-<details><summary>Metadata of the result</summary><pre class="log" tabindex="0" role="region" aria-label="Metadata of the result">${metadata}</pre></details>
+${about("the result", metadata)}
 % endif
 </div>

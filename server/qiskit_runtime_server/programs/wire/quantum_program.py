@@ -318,7 +318,7 @@ class _Items:
             return [qasm.read_circuit(text, qpy.MAX_BITS) for text in texts]
 
     def _bytes(self, text: object) -> bytes:
-        return self._reader.unpack(text) if self._wire.compressed else self._reader.plain(text)
+        return _bytes(text, self._wire, self._reader)
 
     def _item(self, document: Mapping[str, Any], circuit: QuantumCircuit, where: str) -> Item:
         kind = document.get("item_type")
@@ -374,19 +374,7 @@ class _Items:
             return PauliLindbladMap.from_sparse_list(terms, value["num_qubits"])
 
     def _tensor(self, value: object, where: str) -> NDArray[Any]:
-        document = reading.as_object(value, where)
-        shape = document.get("shape")
-        name = document.get("dtype")
-        if not isinstance(name, str) or name not in self._wire.dtypes:
-            raise InvalidInputError(f"{where}: tensors of dtype {name!r} are not supported.")
-        with reading.damage(f"{where}: the tensor cannot be read"):
-            sizes = tuple(_whole(size, 0, f"{where}: its shape") for size in _list(shape))
-            data = self._bytes(document.get("data"))
-            if name == "bool":
-                return _unpacked_bits(data, sizes)
-            if len(data) != math.prod(sizes) * DTYPES[name].itemsize:
-                raise ValueError(f"a tensor of shape {list(sizes)} and dtype {name} has {len(data)} bytes.")
-            return np.frombuffer(data, DTYPES[name]).reshape(sizes)
+        return read_tensor(value, self._wire, self._reader, where)
 
     def _check_chunks(self) -> None:
         sizes = {item.chunk_size for item in self.items}
@@ -395,6 +383,31 @@ class _Items:
         chunks = sum(-(-math.prod(item.shape) // item.chunk_size) for item in self.items if item.chunk_size)
         if chunks > MAX_CHUNKS:
             raise InvalidInputError(f"The program has {chunks} chunks; at most {MAX_CHUNKS} are accepted.")
+
+
+def read_tensor(value: object, wire: Wire, reader: reading.Reader, where: str) -> NDArray[Any]:
+    """Return a tensor of a program, or of its result.
+
+    Raises:
+        InvalidInputError: If it cannot be read; `where` says in messages which it is.
+    """
+    document = reading.as_object(value, where)
+    shape = document.get("shape")
+    name = document.get("dtype")
+    if not isinstance(name, str) or name not in wire.dtypes:
+        raise InvalidInputError(f"{where}: tensors of dtype {name!r} are not supported.")
+    with reading.damage(f"{where}: the tensor cannot be read"):
+        sizes = tuple(_whole(size, 0, f"{where}: its shape") for size in _list(shape))
+        data = _bytes(document.get("data"), wire, reader)
+        if name == "bool":
+            return _unpacked_bits(data, sizes)
+        if len(data) != math.prod(sizes) * DTYPES[name].itemsize:
+            raise ValueError(f"a tensor of shape {list(sizes)} and dtype {name} has {len(data)} bytes.")
+        return np.frombuffer(data, DTYPES[name]).reshape(sizes)
+
+
+def _bytes(text: object, wire: Wire, reader: reading.Reader) -> bytes:
+    return reader.unpack(text) if wire.compressed else reader.plain(text)
 
 
 def _list(value: object) -> list[Any]:

@@ -1,16 +1,18 @@
 """Jobs on the console: who sees which, what their pages say, and that nothing in them is more than text."""
 
 import html
+import json
 import re
+from typing import Any
 
 import msgspec
 import pytest
 
 from kit.server.api_in_process import BACKEND, submit
 from kit.server.console import Console, csrf_in
-from kit.server.played_pool import PlayedPool
+from kit.server.played_pool import NAME, PlayedPool
 from qiskit_runtime_server.jobs import JobState, Outcome
-from qiskit_runtime_server.messages.messages import Completed, Metrics, Progress
+from qiskit_runtime_server.messages.messages import Completed, Metrics, Progress, Started
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -132,6 +134,46 @@ async def test_a_running_job_says_how_far_it_is_in_words_and_in_no_more_than_tex
     assert text.endswith("3 of about 10 circuits")
     assert "39 % done, ends about" in (await console.alice.get("/jobs")).text
     assert "<img" not in page
+
+
+ABOUT = {"metadata": HOSTILE}
+ITEM = {
+    "counts": [{"name": HOSTILE, "num_bits": 1, "sets": 6, "shots": 5, "distinct": 1, "bars": [["1", 5]], "others": 0}],
+    "values": [],
+    "more_values": 0,
+    "arrays": [{"name": HOSTILE, "dtype": "bool", "shape": [6, 5, 1], "least": None, "largest": None}],
+    **ABOUT,
+}
+LAYER = {"qubits": [3, 4], "generators": 15, "gamma": 1.25, "rates": [["X3 Z4", 0.02, 0.005]], **ABOUT}
+
+
+async def test_items_and_learned_layers_are_shown_as_charts_and_tables_and_as_text(console: Console) -> None:
+    async def page_of(made: dict[str, Any]) -> str:
+        job = await submit(console.api.alice)
+        await console.api.end_next()
+        result = json.dumps({"pubs": [], "layers": [], "more": 1, **ABOUT, **made}).encode()
+        console.api.services.pools[NAME] = PlayedPool([Started(), Completed(metrics=Metrics(), result=result)])  # type: ignore[index]
+        page = (await console.alice.get(f"/jobs/{job}/outcomes")).text
+        assert "<img" not in page
+        return page
+
+    items = await page_of({"kind": "item", "pubs": [ITEM]})
+    for text in (
+        "Item 0: counts of &lt;script&gt;",
+        "the first of 6 elements",
+        "6 \N{MULTIPLICATION SIGN} 5 \N{MULTIPLICATION SIGN} 1",
+        "1 more item is not shown",
+    ):
+        assert text in items
+    layers = await page_of({"kind": "layer", "layers": [LAYER]})
+    for text in (
+        "Layer 0: qubits 3, 4",
+        "15 generators, the 1 with the largest",
+        "1.25 times as large",
+        "0.02 ± 0.005",
+    ):
+        assert text in layers
+    assert 'aria-label="Rates: X3 Z4: 0.02 ± 0.005"' in layers
 
 
 async def test_cancelling_and_deleting(console: Console) -> None:
