@@ -24,9 +24,9 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 # Where pictures are written: CONSOLE_PICTURES=docs/pictures make test ARGS=tests/processes/console
 PICTURES = "CONSOLE_PICTURES"
 LEARNING = {
-    "num_randomizations": 4,
-    "shots_per_randomization": 32,
-    "layer_pair_depths": [0, 4],
+    "num_randomizations": 32,
+    "shots_per_randomization": 128,
+    "layer_pair_depths": [0, 4, 16, 32],
     "max_layers_to_learn": 2,
 }
 
