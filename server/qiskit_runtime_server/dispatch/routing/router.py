@@ -118,7 +118,7 @@ class Router:
         try:
             return await self._looked_at(job, executor, slot, backend_name)
         except (NoFreeSlotError, ConnectionError) as error:
-            logger.info("Executor %s could not be asked: %s", executor, error, extra=of_job(job.id))
+            logger.info("Executor %s could not be asked: %s", executor, error, extra=of_job(job.id, job.traceparent))
             return {}
         finally:
             slot.release()
@@ -144,7 +144,7 @@ class Router:
             case Failed(worker_died=True, reason=reason):
                 raise WorkerDiedInLookError(reason)
             case Failed(reason=reason):
-                logger.info("Job %s could not be looked at: %s", job.id, reason, extra=of_job(job.id))
+                logger.info("Job %s could not be looked at: %s", job.id, reason, extra=of_job(job.id, job.traceparent))
                 return {}
         raise NoFreeSlotError("The executor stopped.")
 

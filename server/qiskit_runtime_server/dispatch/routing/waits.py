@@ -16,6 +16,9 @@ from qiskit_runtime_server.store.port import CountStore, Load
 _START_SECONDS: Final = 60.0
 """About how long an executor takes to come up that is not, or comes back."""
 
+# What a job takes beside what is predicted of its simulation: many that take next to nothing are a queue, too.
+_MORE_SECONDS: Final = 0.02
+
 # Where nothing has run since yesterday.
 _MEAN_SECONDS: Final = 1.0
 
@@ -33,7 +36,7 @@ async def _wait(counts: CountStore, auto: AutoPool, name: ExecutorName, load: Lo
         return None
     mean = await mean_seconds(counts, name, now) or _MEAN_SECONDS
     queued = await counts.queued_time(name)
-    work = queued.seconds + (load.queued - queued.predicted) * mean
+    work = queued.seconds + queued.predicted * _MORE_SECONDS + (load.queued - queued.predicted) * mean
     ends = await counts.expected_ends(name)
     known, unknown = timedelta(seconds=work), timedelta(seconds=mean)
     return start + time_to_start(now, ends, max(1, pool.size), work=known, unknown=unknown).total_seconds()

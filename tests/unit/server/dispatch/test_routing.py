@@ -265,6 +265,13 @@ async def test_waiting_times_follow_from_what_runs_and_what_is_predicted(house: 
     assert (await waits(counts, auto, datetime.now(UTC)))[QSIM] == pytest.approx(26.0, abs=1.0)
 
 
+async def test_many_jobs_that_take_next_to_nothing_are_a_queue(house: House) -> None:
+    for _ in range(50):
+        await house.add(AER, Routing(predictions={"aer": Prediction(seconds=1e-4)}))
+    found = await waits(house.store.counts, AutoPool(house.pools), datetime.now(UTC))
+    assert found[AER] == pytest.approx(1.0, abs=0.1)
+
+
 async def test_who_is_away_starts_in_a_minute_or_nobody_knows(house: House) -> None:
     counts, now = house.store.counts, datetime.now(UTC)
     house.qsim.size = 0
