@@ -25,7 +25,9 @@ pytestmark = [needs_qsim, pytest.mark.filterwarnings("ignore:The .*V2 class is d
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with running_server(tmp_path_factory.mktemp("data"), "--executors=aer=1 qsim=1", "--log-level=info") as server:
+    devices = "fake_manila fake_torino fake_quantum_sim"
+    data = tmp_path_factory.mktemp("data")
+    with running_server(data, "--executors=aer=1 qsim=1", "--log-level=info", QRS_BACKENDS=devices) as server:
         yield server
 
 
@@ -146,6 +148,8 @@ def test_with_both_busy_it_waits_for_a_look_and_can_be_cancelled(service: Qiskit
         assert job.status() == "CANCELLED"
 
 
+# As test_the_options_and_the_memory_that_count_are_those_of_each and test_the_choice, with a client.
+@pytest.mark.thorough
 def test_a_job_that_none_can_run_is_refused_with_advice(service: QiskitRuntimeService) -> None:
     backend = service.backend("fake_torino@auto")
     wide = QuantumCircuit(45)
