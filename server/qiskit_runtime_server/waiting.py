@@ -56,11 +56,6 @@ class Backoff:
         self._most = most
         self._failures = 0
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether nothing has failed since the last success."""
-        return self._failures == 0
-
     def fail(self) -> float:
         """Count a try that failed, and return the seconds to wait before the next one."""
         self._failures += 1
