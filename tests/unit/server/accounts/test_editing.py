@@ -273,6 +273,7 @@ def test_tokens_that_were_written_by_hand_are_hashed_and_go_on_working(tmp_path:
     assert [owner(tmp_path, token) for token in tokens] == ["alice", "alice", "bob", "carol"]
 
 
+@pytest.mark.slow
 def test_the_commands_disable_enable_and_hash(tmp_path: Path) -> None:
     (tmp_path / "alice").write_text("0123456789abcdef01234567")
     assert command("list", tmp_path).stderr == (

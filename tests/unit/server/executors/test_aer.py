@@ -149,6 +149,7 @@ def damped_bell_probabilities(depolarisation: float, damping: float) -> Mapping[
 
 
 class TestErrors:
+    @pytest.mark.slow
     @pytest.mark.parametrize("part", range(3))
     def test_depolarisation_beside_damping_is_sampled_at_thirty_strengths(
         self, shots_of: Shots, expect: Expect, only_aer: None, part: int
@@ -342,6 +343,7 @@ class TestClifford:
             alone = task_of(circuit, shots=50, values=values[row : row + 1], seed=5 + row)
             assert (AerExecutor(threads=1).sample(alone)[0] == together[row]).all()
 
+    @pytest.mark.slow
     def test_a_wide_clifford_circuit_of_a_device_takes_seconds(self) -> None:
         """127 qubits, 20 layers of rotations and couplings by pi/2, in the basis of the device."""
         backend = FakeSherbrooke()
