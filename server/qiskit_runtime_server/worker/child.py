@@ -43,6 +43,7 @@ from qiskit_runtime_server.messages.messages import (
     Stage,
     StageName,
     Task,
+    framed,
 )
 from qiskit_runtime_server.worker.confinement import confine_calls, confine_files, folders_of
 from qiskit_runtime_server.worker.fork_server import let_fork_server_end
@@ -123,7 +124,9 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     while (frame := _receive(connection)) is not None:
         task = tasks.decode(frame)
         begin_job(task.job_id, task.traceparent)
-        _send(connection, _outcome(run_program, task, executor, connection))
+        last: list[Event] = []
+        last.append(_outcome(run_program, task, executor, connection, last))
+        _send(connection, *last)
         del frame, task
         _trim()
 
@@ -180,8 +183,9 @@ def _outcome(
     task: Task,
     executor: "BaseExecutor",
     connection: socket.socket,
+    later: list[Event],
 ) -> Completed | Failed:
-    """Run one task; whatever goes wrong becomes a reason."""
+    """Run one task; whatever goes wrong becomes a reason. What can wait until the end is put into `later`."""
     start = time.monotonic()
     failed: JobError
     try:
@@ -191,7 +195,7 @@ def _outcome(
             lambda text: _send(connection, Log(text=text)),
             expect=_Estimates(connection),
             tell=lambda progress: _send(connection, Log(text="", progress=progress)),
-            enter=partial(_tell_stage, connection, traced=task.traceparent is not None),
+            enter=partial(_tell_stage, connection, later, traced=task.traceparent is not None),
         )
     except CircuitTooLongError as error:
         failed = CircuitTooLongError(f"{error} The limit: {task.limit}." if task.limit else str(error))
@@ -212,10 +216,14 @@ def _outcome(
     )
 
 
-def _tell_stage(connection: socket.socket, stage: Stage, *, traced: bool) -> None:
-    """Tell the parent that the task has been decoded, which it has to know, or of another stage, for a trace."""
-    if traced or stage.name is StageName.SIMULATE:
-        _send(connection, Log(text="", stage=stage))
+def _tell_stage(connection: socket.socket, later: list[Event], stage: Stage, *, traced: bool) -> None:
+    """Tell the parent that the task has been decoded, which it has to know, and for a trace of another stage, later."""
+    told = Log(text="", stage=stage)
+    if stage.name is StageName.SIMULATE:
+        _send(connection, told)
+    elif traced:
+        # With the result, so that the parent is woken once.
+        later.append(told)
 
 
 @contextmanager
@@ -231,9 +239,13 @@ def _time_limit(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _send(connection: socket.socket, event: Event) -> None:
-    for piece in Pieces(event).framed():
-        connection.sendall(piece)
+def _send(connection: socket.socket, *events: Event) -> None:
+    """Send events; all but the last are small."""
+    *small, last = events
+    head = b"".join(map(framed, small))
+    for piece in Pieces(last).framed():
+        connection.sendall(head + piece if head else piece)
+        head = b""
 
 
 def _receive(connection: socket.socket) -> bytearray | None:
