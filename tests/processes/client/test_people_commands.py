@@ -174,8 +174,8 @@ def test_the_server_is_that_of_the_client_s_account(url: str, name: str, user: h
     saved.write_text(json.dumps({"qiskit-runtime-server": account}))
     done = command("jobs", "--json", HOME=str(tmp_path))
     assert [job["id"] for job in json.loads(done.stdout)] == [job_id]
-    # A token goes only where it belongs.
-    elsewhere = command("jobs", "--url", url, HOME=str(tmp_path))
+    # A token goes only where it belongs, which by another name is another server.
+    elsewhere = command("jobs", "--url", url.replace("127.0.0.1", "localhost"), HOME=str(tmp_path))
     assert "does not know this token" in elsewhere.stderr
     ibm = command("jobs", **{**exported, "QISKIT_IBM_URL": "https://cloud.ibm.com"})
     assert "http://127.0.0.1:8000" in ibm.stderr
