@@ -36,6 +36,10 @@ _END_OF_STAGE_PAUSE: Final = 0.5
 _MINUTE: Final = 60
 
 
+def _tell_nobody(_said: object) -> None:
+    """Be what can be pickled, as tasks are that have a meter."""
+
+
 class ProgressMeter:
     """Counts the circuits of a run in batches, a part of a batch included, and tells of them now and then.
 
@@ -47,8 +51,8 @@ class ProgressMeter:
 
     def __init__(
         self,
-        tell: Callable[[Progress], None] = lambda _progress: None,
-        log: Callable[[str], None] = lambda _line: None,
+        tell: Callable[[Progress], None] = _tell_nobody,
+        log: Callable[[str], None] = _tell_nobody,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -1,5 +1,6 @@
 """The span of a job's wait in the queue, whether it is claimed or ends there."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -62,12 +63,13 @@ async def run(store: MemoryStore, spans: RecordedSpans, job_id: JobId) -> None:
 
 
 async def test_a_wait_lasts_from_the_submission_to_the_start(store: MemoryStore, spans: RecordedSpans) -> None:
+    before = time.time()
     await run(store, spans, await queued(store))
     (wait,) = spans.ended.values()
     assert (wait.name, trace_of(wait), parent_of(wait)) == ("queue", TRACE, PARENT[36:52])
     start, end = seconds_of(wait)
     assert start == pytest.approx(CREATED.timestamp(), abs=1e-3)
-    assert 100 <= end - start < 130
+    assert before <= end <= time.time()
     assert problem_of(wait) is None
     assert said_of(wait) == {
         "qrs.job.id": "job",

@@ -204,7 +204,10 @@ def test_an_estimator_job_has_the_values_that_it_always_had(case: str) -> None:
     digest = Digest()
     found = estimated(BiasedCoins(digest), options, backend)
     assert str(digest) == tasks
-    assert found == pytest.approx(values, abs=1e-9)
+    # The library extrapolates by scipy.optimize.curve_fit, which ends where a step is below 1.5e-8 of a parameter; from
+    # there on the digits differ between kinds of processors.
+    relative = 1.5e-8 if "zne" in options.get("resilience", {}) else 0.0
+    assert found == pytest.approx(values, abs=1e-9, rel=relative)
 
 
 def test_layers_are_learned_and_cancelled_by_the_seeds_that_they_always_had() -> None:
