@@ -74,7 +74,7 @@ async def test_what_a_pod_answers_is_read_and_forgotten_when_it_is_ready() -> No
 
 @pytest.mark.slow
 async def test_a_pod_that_does_not_answer_costs_two_seconds_and_says_nothing() -> None:
-    async with pods({POD: web.Response(status=503, text=DOWN), SILENT: 30.0}) as reader:
+    async with pods({POD: web.Response(status=503, text=DOWN), SILENT: 5.0}) as reader:
         began = time.monotonic()
         assert await reader.read(
             [
