@@ -133,6 +133,8 @@ class ControlPlane:
             f"--service-account-private-key-file={self._folder / 'service-accounts.key'}",
             f"--root-ca-file={self._folder / 'apiserver.crt'}", "--use-service-account-credentials=true",
             f"--kube-api-qps={self._rate}", f"--kube-api-burst={self._rate * 3 // 2}",
+            # Every 20 s it ends what is being deleted without ever having had a node, as pods here are.
+            "--controllers=*,-pod-garbage-collector-controller",
         )  # fmt: skip
         scheduler = self.kubeconfig("system:kube-scheduler")
         self.run("kube-scheduler", f"--kubeconfig={scheduler}", "--leader-elect=false", "--secure-port=0")
