@@ -249,7 +249,7 @@ def told(threads: int, simulator: str, name: str, seconds: str | float) -> None:
 
 def shown(seconds: str | float) -> str:
     """Return seconds as the page has them."""
-    return seconds if isinstance(seconds, str) else f"{seconds:.3g}"
+    return seconds if isinstance(seconds, str) else f"{seconds:.3g} s"
 
 
 def ratios(row: Mapping[str, str | float]) -> tuple[str, str]:

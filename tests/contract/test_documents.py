@@ -17,7 +17,8 @@ DOCUMENTS = sorted({*PAGES, *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROO
 MOST_COLUMNS = 200
 
 MEASURED = [
-    ROOT / f"docs/reference/{name}.md" for name in ("benchmarks", "end-to-end", "operator-benchmarks", "chaos", "scale")
+    ROOT / f"docs/reference/{name}.md"
+    for name in ("benchmarks", "end-to-end", "operator-benchmarks", "chaos", "scale", "simulators")
 ]
 PROSE = [page for page in PAGES if page.parent.name != "reference"]
 FIGURE = re.compile(
