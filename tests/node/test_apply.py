@@ -47,7 +47,7 @@ def test_every_device_is_listed_with_every_executor(lab: Lab) -> None:
     names = {backend.name for backend in lab.service().backends()}
     devices = {name.partition("@")[0] for name in names}
     assert {"fake_marrakesh", "fake_quantum_sim"} <= devices
-    assert names == {f"{device}@{executor}" for device in devices for executor in ("aer", "second")}
+    assert names == {f"{device}@{executor}" for device in devices for executor in ("auto", "aer", "second")}
     eventually(lambda: lab.status().get("backends") == len(names), 60)
 
 
