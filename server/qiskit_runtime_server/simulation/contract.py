@@ -35,8 +35,8 @@ _SECONDS_PER_INSTRUCTION: Final = 1e-6
 _SECONDS_PER_BYTE: Final = 4e-10
 
 
-def _tell_nobody(_share: float) -> None:
-    """Tell nobody."""
+def tell_nobody(_said: object) -> None:
+    """Be told something, and do nothing; it can be pickled, as tasks are that have it."""
 
 
 TimeLimit = Callable[[float], AbstractContextManager[None]]
@@ -82,7 +82,7 @@ class SampleTask:
     seeds: NDArray[np.uint64]
     truncation: Truncation | None = None
     parities: Sequence[Parities] | None = None
-    advance: Callable[[float], None] = _tell_nobody
+    advance: Callable[[float], None] = tell_nobody
 
     def advance_of(self, row: int) -> Callable[[float], None]:
         """Return what is to be told which share of a row is done, after those before it."""

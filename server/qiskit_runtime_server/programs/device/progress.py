@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from qiskit_runtime_server.messages.messages import Progress
+from qiskit_runtime_server.simulation.contract import tell_nobody
 
 FIRST_SECONDS: Final = 2.0
 """What is shorter is over before anybody could make use of it."""
@@ -36,10 +37,6 @@ _END_OF_STAGE_PAUSE: Final = 0.5
 _MINUTE: Final = 60
 
 
-def _tell_nobody(_said: object) -> None:
-    """Be what can be pickled, as tasks are that have a meter."""
-
-
 class ProgressMeter:
     """Counts the circuits of a run in batches, a part of a batch included, and tells of them now and then.
 
@@ -51,8 +48,8 @@ class ProgressMeter:
 
     def __init__(
         self,
-        tell: Callable[[Progress], None] = _tell_nobody,
-        log: Callable[[str], None] = _tell_nobody,
+        tell: Callable[[Progress], None] = tell_nobody,
+        log: Callable[[str], None] = tell_nobody,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -20,9 +20,8 @@ from qiskit_aer.noise import NoiseModel
 
 from qiskit_runtime_server.errors import InternalError
 from qiskit_runtime_server.simulation.clifford.feed_forward import Condition, condition_of, flips_of
-from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
-from qiskit_runtime_server.simulation.clifford.recognition import CliffordGate, clifford_gate, with_angles
-from qiskit_runtime_server.simulation.noise import error_name, errors_of, gate_error, misread_chances
+from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, PauliErrors
+from qiskit_runtime_server.simulation.clifford.recognition import CliffordGate, clifford_gate, with_values
 
 Action = NDArray[np.bool_]
 _Part: TypeAlias = "CliffordGate | Instruction"
@@ -130,27 +129,22 @@ def is_exact(circuit: QuantumCircuit, noise: NoiseModel | None) -> bool:
         circuit: As for `Lowering`.
         noise: As there.
     """
-    known: dict[object, bool] = {}
+    errors = PauliErrors(noise)
     qubits = {qubit: number for number, qubit in enumerate(circuit.qubits)}
-    return noise is None or all(_all_exact(noise, part, qubits, known) for part in circuit.data)
+    return noise is None or all(_all_exact(errors, part, qubits) for part in circuit.data)
 
 
-def _all_exact(
-    noise: NoiseModel, part: CircuitInstruction, qubits: Mapping[Qubit, int], known: dict[object, bool]
-) -> bool:
+def _all_exact(errors: PauliErrors, part: CircuitInstruction, qubits: Mapping[Qubit, int]) -> bool:
     """Return the same of an instruction and of those in its blocks."""
     operation, own = part.operation, tuple(qubits[qubit] for qubit in part.qubits)
     if isinstance(operation, IfElseOp):
         return all(
-            _all_exact(noise, inner, dict(zip(block.qubits, own, strict=True)), known)
+            _all_exact(errors, inner, dict(zip(block.qubits, own, strict=True)))
             for block in operation.blocks
             for inner in block.data
         )
-    key = (error_name(operation), own, tuple(operation.params) if isinstance(operation, Delay) else ())
-    if key not in known:
-        channel = None if operation.name == "barrier" else pauli_channel(errors_of(noise, operation, own))
-        known[key] = channel is None or channel.exact
-    return known[key]
+    channel = errors.of(operation, own)
+    return channel is None or channel.exact
 
 
 class Lowering:
@@ -165,7 +159,7 @@ class Lowering:
         """
         self.num_qubits, self.num_clbits = circuit.num_qubits, circuit.num_clbits
         self._columns: Mapping[object, int] = {p: column for column, p in enumerate(circuit.parameters)}
-        self._noise = noise
+        self._noise = PauliErrors(noise)
         self._next = [0] * circuit.num_qubits
         self._next_of_bit = [0] * circuit.num_clbits
         self._waiting: list[list[_Part]] = [[] for _ in range(circuit.num_qubits)]
@@ -177,7 +171,6 @@ class Lowering:
         self._errors: list[Error] = []
         self._conditions: list[tuple[int, Condition]] = []
         self._flips: list[tuple[int, Flip]] = []
-        self._channels: dict[tuple[str, tuple[int, ...]], PauliChannel | None] = {}
         self._reference: list[tuple[_Part | str, tuple[int, ...]]] = []
         qubits = {qubit: number for number, qubit in enumerate(circuit.qubits)}
         clbits = {clbit: number for number, clbit in enumerate(circuit.clbits)}
@@ -234,10 +227,10 @@ class Lowering:
         if isinstance(part, CliffordGate):
             return part
         if id(part) not in known:
-            angles = [values[self._columns[a]] if isinstance(a, ParameterExpression) else a for a in part.params]
-            gate = clifford_gate(with_angles(part, angles))
+            operation = with_values(part, self._columns, values)
+            gate = clifford_gate(operation)
             if gate is None:
-                raise InternalError(f"{part.name} with the angles {angles} is no Clifford gate.")
+                raise InternalError(f"{part.name} with the angles {operation.params} is no Clifford gate.")
             known[id(part)] = gate
         return known[id(part)]
 
@@ -258,7 +251,7 @@ class Lowering:
             self._reference.append(("R {0}", qubits))
         elif not isinstance(operation, Delay):
             self._gate(operation, qubits)
-        self._err(self._channel(operation, qubits), qubits)
+        self._err(self._noise.of(operation, qubits), qubits)
 
     def _decide(self, operation: IfElseOp, qubits: tuple[int, ...]) -> None:
         """Read Pauli operators, and their errors, that happen under a condition."""
@@ -283,18 +276,7 @@ class Lowering:
             self._next[qubits[place]] = max(level, self._next[qubits[place]])
             flip = Flip(condition=number, qubit=qubits[place], x=x, z=z)
             self._flips.append((self._next[qubits[place]], flip))
-        self._err(self._channel(operation, qubits), qubits, condition=number, at_least=level)
-
-    def _channel(self, operation: Instruction, qubits: tuple[int, ...]) -> PauliChannel | None:
-        """Return the errors of an instruction, which are the same for all of its name but for delays."""
-        if self._noise is None:
-            return None
-        if isinstance(operation, Delay):
-            return pauli_channel(errors_of(self._noise, operation, qubits))
-        key = error_name(operation), qubits
-        if key not in self._channels:
-            self._channels[key] = pauli_channel(errors_of(self._noise, operation, qubits))
-        return self._channels[key]
+        self._err(self._noise.of(operation, qubits), qubits, condition=number, at_least=level)
 
     def _gate(self, operation: Instruction, qubits: tuple[int, ...]) -> None:
         varies = any(isinstance(angle, ParameterExpression) for angle in operation.params)
@@ -322,11 +304,8 @@ class Lowering:
             self._errors.append(Error(qubits=qubits, channel=channel, level=level, condition=condition))
 
     def _measure(self, qubit: int, clbit: int) -> None:
-        misread = (0.0, 0.0)
-        if self._noise is not None:
-            error = gate_error(self._noise, ("measure", (qubit,)))
-            self._err(None if error is None else pauli_channel([error]), (qubit,))
-            misread = misread_chances(self._noise, qubit)
+        channel, misread = self._noise.of_measurement(qubit)
+        self._err(channel, (qubit,))
         self._flush((qubit,))
         level = self._level((qubit,), at_least=self._next_of_bit[clbit])
         self._next_of_bit[clbit] = level + 1

@@ -17,13 +17,14 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Instruction, Reset
+from qiskit.circuit import Delay, Instruction, Reset
 from qiskit.circuit.library import PauliGate, UnitaryGate
 from qiskit.quantum_info import SuperOp
-from qiskit_aer.noise import QuantumError
+from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.simulation.channels import transfer
 from qiskit_runtime_server.simulation.clifford.recognition import standard_key
+from qiskit_runtime_server.simulation.noise import error_name, errors_of, gate_error, misread_chances
 
 # What rounding leaves beside the diagonal.
 _ROUNDING: Final = 1e-12
@@ -47,6 +48,31 @@ class PauliChannel:
 
     chances: NDArray[np.float64]
     exact: bool
+
+
+class PauliErrors:
+    """The errors of a noise model, or none, as Pauli channels."""
+
+    def __init__(self, noise: NoiseModel | None) -> None:
+        self._noise = noise
+        self._channels: dict[tuple[object, ...], PauliChannel | None] = {}
+
+    def of(self, operation: Instruction, qubits: tuple[int, ...]) -> PauliChannel | None:
+        """Return the errors of an instruction: the same for all of its name, and for delays that are as long."""
+        if self._noise is None or operation.name == "barrier":
+            return None
+        length = (*operation.params, operation.unit) if isinstance(operation, Delay) else ()
+        key = error_name(operation), qubits, length
+        if key not in self._channels:
+            self._channels[key] = pauli_channel(errors_of(self._noise, operation, qubits))
+        return self._channels[key]
+
+    def of_measurement(self, qubit: int) -> tuple[PauliChannel | None, tuple[float, float]]:
+        """Return the errors before a measurement, and how often it reads 0 as 1, and 1 as 0."""
+        if self._noise is None:
+            return None, (0.0, 0.0)
+        error = gate_error(self._noise, ("measure", (qubit,)))
+        return None if error is None else pauli_channel([error]), misread_chances(self._noise, qubit)
 
 
 def pauli_channel(errors: Sequence[QuantumError]) -> PauliChannel | None:

@@ -9,7 +9,7 @@ https://doi.org/10.1103/PhysRevA.70.052328):
     rz(0.3)         none
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -110,6 +110,12 @@ def with_angles(operation: Instruction, angles: Sequence[float]) -> Instruction:
     bound = operation.to_mutable()
     bound.params = list(angles)
     return bound
+
+
+def with_values(operation: Instruction, columns: Mapping[object, int], values: Sequence[float]) -> Instruction:
+    """Return a gate with numbers as its angles, which are numbers or bare parameters; `columns` says which value is."""
+    bare = (values[columns[a]] if isinstance(a, ParameterExpression) else a for a in operation.params)
+    return with_angles(operation, list(bare))
 
 
 def _of(operation: Instruction) -> CliffordGate | None:

@@ -5,7 +5,7 @@ It is compiled for several vector instructions and draws its own random numbers 
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -69,6 +69,8 @@ class Compiled:
         return np.asarray(found.measurements, dtype=np.bool_)
 
 
+# A circuit is planned, then run.
+@lru_cache(maxsize=1)
 def compiled(text: str) -> Compiled:
     """Compile a circuit in Stim's format, with clifft's rotations in half turns."""
     import clifft  # noqa: PLC0415 - optional

@@ -23,9 +23,8 @@ from qiskit.exceptions import QiskitError
 from qiskit.synthesis import OneQubitEulerDecomposer, TwoQubitWeylDecomposition
 from qiskit_aer.noise import NoiseModel
 
-from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, pauli_channel
-from qiskit_runtime_server.simulation.clifford.recognition import clifford_gate, with_angles
-from qiskit_runtime_server.simulation.noise import errors_of, gate_error, misread_chances
+from qiskit_runtime_server.simulation.clifford.pauli_noise import PauliChannel, PauliErrors
+from qiskit_runtime_server.simulation.clifford.recognition import clifford_gate, with_values
 
 # Qiskit's own rotations, about these axes; phases do not count.
 _ROTATIONS: Final[Mapping[str, str]] = {
@@ -48,7 +47,7 @@ class Lowering:
         """Read a circuit; `of` says which can be read."""
         self.num_clbits = circuit.num_clbits
         self._columns: Mapping[object, int] = {p: column for column, p in enumerate(circuit.parameters)}
-        self._noise = noise
+        self._noise = PauliErrors(noise)
         # Lines, or gates whose angles are not known yet, with their qubits.
         self._parts: list[str | tuple[Instruction, tuple[int, ...]]] = []
         self._measured: list[int] = []
@@ -95,8 +94,7 @@ class Lowering:
                 yield part
                 continue
             operation, qubits = part
-            angles = [values[self._columns[a]] if isinstance(a, ParameterExpression) else a for a in operation.params]
-            yield _written(with_angles(operation, angles)).format(*qubits)
+            yield _written(with_values(operation, self._columns, values)).format(*qubits)
 
     def _read(self, operation: Instruction, qubits: tuple[int, ...], clbits: Sequence[int]) -> None:
         name = operation.name
@@ -111,17 +109,11 @@ class Lowering:
             self._parts.append((operation, qubits))
         elif not isinstance(operation, Delay):
             self._parts.append(_written(operation).format(*qubits))
-        self._err(self._channel(operation, qubits), qubits)
-
-    def _channel(self, operation: Instruction, qubits: tuple[int, ...]) -> PauliChannel | None:
-        return None if self._noise is None else pauli_channel(errors_of(self._noise, operation, qubits))
+        self._err(self._noise.of(operation, qubits), qubits)
 
     def _measure(self, qubit: int, clbit: int) -> None:
-        misread = (0.0, 0.0)
-        if self._noise is not None:
-            error = gate_error(self._noise, ("measure", (qubit,)))
-            self._err(None if error is None else pauli_channel([error]), (qubit,))
-            misread = misread_chances(self._noise, qubit)
+        channel, misread = self._noise.of_measurement(qubit)
+        self._err(channel, (qubit,))
         self._parts.append(f"M {qubit}")
         self._measured.append(clbit)
         self._misread.append(misread)
