@@ -5,7 +5,7 @@ their names. An upgrade that changes one fails in its tests, and there alone (`t
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from qiskit_ibm_runtime.execution_span.execution_span import ExecutionSpan
 from qiskit_mitigation import PEC
 from qiskit_mitigation.zne import extrapolation, gate_folding
 from qiskit_noise_learning.protocols import vanilla
+from samplomatic.samplex import samplex as sampling
 
 _FoldingPass: Final = gate_folding.GateFoldingPass
 
@@ -38,6 +39,33 @@ def folding_by(generator: np.random.Generator) -> Iterator[None]:
         yield
     finally:
         gate_folding.GateFoldingPass = _FoldingPass
+
+
+class _Here:
+    """Takes the place of a pool of threads, and runs what it is given at once."""
+
+    @staticmethod
+    def submit(function: Callable[..., None], *arguments: object) -> None:
+        """Call a function."""
+        function(*arguments)
+
+
+@contextmanager
+def sampling_here() -> Iterator[None]:
+    """Let samplexes draw in this thread: handing thousands of small steps to another one takes as long as they do.
+
+    The steps are the same, in the same order.
+    """
+    threads, waiting = sampling.ThreadPoolExecutor, sampling.wait_with_raise
+    sampling.ThreadPoolExecutor, sampling.wait_with_raise = _here, list
+    try:
+        yield
+    finally:
+        sampling.ThreadPoolExecutor, sampling.wait_with_raise = threads, waiting
+
+
+def _here(_workers: int | None) -> AbstractContextManager[_Here]:
+    return nullcontext(_Here())
 
 
 def extrapolation_model(

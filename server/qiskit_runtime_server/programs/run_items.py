@@ -132,11 +132,7 @@ def _item(item: quantum_program.QuantumProgramItem, circuit: QuantumCircuit) -> 
         table = np.broadcast_to(item.circuit_arguments, (*item.shape, circuit.num_parameters))
         return CircuitItem(circuit=circuit, arguments=table, shape=item.shape, chunk_size=None)
     return SamplexItem(
-        circuit=circuit,
-        samplex=item.samplex.finalize(),
-        arguments=item.samplex_arguments,
-        shape=item.shape,
-        chunk_size=None,
+        circuit=circuit, samplex=item.samplex, arguments=item.samplex_arguments, shape=item.shape, chunk_size=None
     )
 
 

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import threading
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from qiskit.circuit import QuantumCircuit, QuantumRegister
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan
 from qiskit_mitigation.zne import gate_folding
-from samplomatic import Twirl
+from samplomatic import Twirl, build
 from samplomatic.annotations import InjectNoise
+from samplomatic.exceptions import VirtualGateError
+from samplomatic.samplex import samplex as sampling
 from samplomatic.utils import get_annotation
 
 import qiskit_runtime_server
@@ -46,6 +49,33 @@ def test_a_generator_takes_the_place_of_the_seed_of_folding_and_leaves_it_again(
         assert (folding.func, folding.keywords) == (original, {"seed": generator})
         folding(noise_factor=1.5)
     assert gate_folding.GateFoldingPass is original
+
+
+def test_a_samplex_draws_in_this_thread_what_it_draws_in_others() -> None:
+    circuit = QuantumCircuit(3)
+    for pair in ((0, 1), (1, 2)):
+        with circuit.box([Twirl()]):
+            circuit.sx(pair)
+            circuit.cx(*pair)
+    with circuit.box([Twirl()]):
+        circuit.measure_all()
+    _, samplex = build(circuit)
+    threads, own = sampling.ThreadPoolExecutor, set()
+    drawn = samplex.sample(num_randomizations=7, rng=np.random.default_rng(1))
+    with private_names.sampling_here(), sampling.ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: own.add(threading.get_ident()))
+        here = samplex.sample(num_randomizations=7, rng=np.random.default_rng(1))
+        with pytest.raises(VirtualGateError):
+            sampling.wait_with_raise(pool.submit(raising) for _ in range(2))
+    assert own == {threading.get_ident()}
+    assert {name: array.tobytes() for name, array in here.items()} == {
+        name: array.tobytes() for name, array in drawn.items()
+    }
+    assert sampling.ThreadPoolExecutor is threads
+
+
+def raising() -> None:
+    raise VirtualGateError
 
 
 def test_what_was_learned_says_which_shots_it_kept_and_how_often_checks_flipped() -> None:
