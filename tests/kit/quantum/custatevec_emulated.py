@@ -3,15 +3,21 @@
 This shows that the calls fit the descriptions: arguments in their order, pointers to what they should point to, what
 was made is destroyed. It does not show that the descriptions are right, nor anything about a GPU. A test compares
 names, signatures and numbers with the library where that is installed.
+
+Work is done as late as the descriptions allow: calls for a handle when their stream has come so far, those for a state
+when it is synchronized or exposed. Memory that nobody refers to is overwritten, in the order of CuPy's stream.
 """
 
 import ctypes
 import itertools
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import partial, wraps
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +29,67 @@ DTYPES: dict[int, np.dtype[Any]] = {4: np.dtype(np.complex64), 5: np.dtype(np.co
 PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 
 
+Operation = Callable[[], object]
+Arguments = ParamSpec("Arguments")
+Returned = TypeVar("Returned")
+
+# A stream that waits for no other, as with CUPY_CUDA_PER_THREAD_DEFAULT_STREAM=1. That of a new handle is 0.
+CURRENT_STREAM = 2
+
+
+class Streams:
+    """What was handed to the device and has not been done."""
+
+    def __init__(self) -> None:
+        self._queued: dict[int, list[Operation]] = defaultdict(list)
+
+    def queue(self, stream: int, operation: Operation) -> None:
+        self._queued[stream].append(operation)
+
+    def synchronize(self, stream: int) -> None:
+        while queued := self._queued.pop(stream, []):
+            for operation in queued:
+                operation()
+
+
+STREAMS = Streams()
+
+
+def in_order(function: Callable[Arguments, Returned]) -> Callable[Arguments, Returned]:
+    """Return a function of CuPy's, for which its stream comes so far."""
+
+    @wraps(function)
+    def called(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+        STREAMS.synchronize(CURRENT_STREAM)
+        return function(*args, **kwargs)
+
+    return called
+
+
+class Memory:
+    """A piece of CuPy's pool: when nobody refers to it, whoever gets it next on that stream overwrites it."""
+
+    def __init__(self, size: int) -> None:
+        self.bytes = np.full(size, 0xFF, np.uint8)
+        ending = weakref.finalize(self, STREAMS.queue, CURRENT_STREAM, partial(self.bytes.fill, 0xFF))
+        ending.atexit = False
+
+
 class HostArray(np.ndarray):
-    """An array with an address where CuPy has it."""
+    """An array with an address where CuPy has it, all of whose views keep its memory."""
+
+    memory: Memory | None = None
+
+    def __array_finalize__(self, source: object) -> None:
+        self.memory = getattr(source, "memory", None)
+
+    @in_order
+    def __getitem__(self, index: Any) -> Any:
+        return super().__getitem__(index)
+
+    @in_order
+    def __setitem__(self, index: Any, value: Any) -> None:
+        super().__setitem__(index, value)
 
     @property
     def data(self) -> SimpleNamespace:  # type: ignore[override] # CuPy has a pointer where NumPy has a buffer
@@ -43,27 +108,44 @@ class OutOfMemoryError(MemoryError):
     """As CuPy's."""
 
 
-def _empty(shape: int | tuple[int, ...], dtype: str) -> HostArray:
+@in_order
+def _empty(shape: int | tuple[int, ...], dtype: Any) -> HostArray:
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size > MEMORY:
         raise OutOfMemoryError
-    return np.empty(shape, dtype).view(HostArray)
+    memory = Memory(size)
+    made: HostArray = memory.bytes.view(dtype).reshape(shape).view(HostArray)
+    made.memory = memory
+    return made
+
+
+def _asarray(values: NDArray[Any]) -> HostArray:
+    made = _empty(values.shape, values.dtype)
+    made[...] = values
+    return made
+
+
+def _alloc(size: int) -> SimpleNamespace:
+    """Return a pointer that keeps its memory."""
+    memory = Memory(size)
+    return SimpleNamespace(ptr=memory.bytes.ctypes.data if size else 0, mem=memory)
 
 
 def _copy(dst: int, src: int, size: int, kind: int, stream: int) -> None:
-    assert (kind, stream) == (3, 0)
-    ctypes.memmove(dst, src, size)
+    assert kind == 3
+    STREAMS.queue(stream, partial(ctypes.memmove, dst, src, size))
 
 
 CUPY = SimpleNamespace(
     empty=_empty,
-    asarray=lambda values: np.ascontiguousarray(values).view(HostArray),
-    asnumpy=np.array,
-    cumsum=np.cumsum,
+    asarray=_asarray,
+    asnumpy=in_order(np.array),
+    cumsum=in_order(np.cumsum),
     get_default_memory_pool=lambda: SimpleNamespace(free_all_blocks=lambda: None),
     cuda=SimpleNamespace(
         Device=lambda number: SimpleNamespace(use=lambda: None),
-        alloc=lambda size: SimpleNamespace(ptr=0) if size == 0 else _empty(size, "uint8").data,
+        alloc=_alloc,
+        get_current_stream=lambda: SimpleNamespace(ptr=CURRENT_STREAM),
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
@@ -101,6 +183,7 @@ class Status(IntEnum):
     INVALID_VALUE = 3
     DEVICE_ALLOCATOR_ERROR = 11
     ALREADY_INITIALIZED = 15
+    RESOURCES_NOT_ACCESSIBLE = 20
 
 
 class CuStateVecError(Exception):
@@ -177,6 +260,10 @@ class MemorySharingMethod(IntEnum):
     NONE = 1
 
 
+class ExposeResources(IntEnum):
+    ACCESSIBLE = 0
+
+
 @dataclass
 class SVUpdaterConfigItem:
     name: int
@@ -194,9 +281,27 @@ class EmulatedCuStateVec:
     DeviceNetworkType, CommunicatorType = DeviceNetworkType, CommunicatorType
     cuStateVecError = CuStateVecError  # noqa: N815 - its name
 
-    @staticmethod
-    def create() -> int:
+    _stream = 0
+
+    @classmethod
+    def create(cls) -> int:
+        cls._stream = 0
         return 77
+
+    @classmethod
+    def set_stream(cls, handle: int, stream_id: int) -> None:
+        assert handle == 77
+        cls._stream = stream_id
+
+    @classmethod
+    def get_stream(cls, handle: int) -> int:
+        assert handle == 77
+        return cls._stream
+
+    @classmethod
+    def _queue(cls, operation: Operation) -> None:
+        """Have an operation done when the handle's stream has come so far; it has to find all by addresses."""
+        STREAMS.queue(cls._stream, operation)
 
     @staticmethod
     def apply_matrix_batched_get_workspace_size(
@@ -218,13 +323,17 @@ class EmulatedCuStateVec:
         assert (handle, layout, adjoint, controls, n_controls, compute_type) == (77, MatrixLayout.ROW, 0, (), 0, 0)
         assert extra_workspace_size_in_bytes == 64 * n_targets
         assert len(targets) == n_targets
-        vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
-        table = at(matrices, (n_matrices, 1 << n_targets, 1 << n_targets), DTYPES[matrix_data_type])
-        index = np.zeros(n_svs, np.int32)
-        if map_type == MatrixMapType.MATRIX_INDEXED:
-            index = at(matrix_indices, (n_svs,), np.int32)
-        for vector, number in zip(vectors, index, strict=True):
-            vector[:] = on_bits(vector, table[number], targets)
+
+        def operation() -> None:
+            vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
+            table = at(matrices, (n_matrices, 1 << n_targets, 1 << n_targets), DTYPES[matrix_data_type])
+            index = np.zeros(n_svs, np.int32)
+            if map_type == MatrixMapType.MATRIX_INDEXED:
+                index = at(matrix_indices, (n_svs,), np.int32)
+            for vector, number in zip(vectors, index, strict=True):
+                vector[:] = on_bits(vector, table[number], targets)
+
+        EmulatedCuStateVec._queue(operation)
 
     @staticmethod
     def abs2sum_array_batched(
@@ -234,10 +343,14 @@ class EmulatedCuStateVec:
     ) -> None:  # fmt: skip
         assert (handle, mask_len) == (77, 0)
         assert len(bit_ordering) == bit_ordering_len
-        vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
-        found = at(abs2sum_arrays, (n_svs, abs2sum_array_stride), np.float64)
-        for vector, row in zip(vectors, found, strict=True):
-            row[: 1 << bit_ordering_len] = weights(vector, bit_ordering)
+
+        def operation() -> None:
+            vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
+            found = at(abs2sum_arrays, (n_svs, abs2sum_array_stride), np.float64)
+            for vector, row in zip(vectors, found, strict=True):
+                row[: 1 << bit_ordering_len] = weights(vector, bit_ordering)
+
+        EmulatedCuStateVec._queue(operation)
 
     @staticmethod
     def compute_expectation_batched_get_workspace_size(
@@ -255,11 +368,15 @@ class EmulatedCuStateVec:
         extra_workspace_size_in_bytes: int,
     ) -> None:  # fmt: skip
         assert (handle, layout, compute_type, extra_workspace_size_in_bytes) == (77, MatrixLayout.ROW, 0, 0)
-        vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
-        table = at(matrices, (n_matrices, 1 << n_basis_bits, 1 << n_basis_bits), DTYPES[matrix_data_type])
-        values = at(expectation_values, (n_svs, n_matrices), np.complex128)
-        for vector, row in zip(vectors, values, strict=True):
-            row[:] = [np.vdot(vector, on_bits(vector, matrix, basis_bits)) for matrix in table]
+
+        def operation() -> None:
+            vectors = at(batched_sv, (n_svs, sv_stride), DTYPES[sv_data_type])[:, : 1 << n_index_bits]
+            table = at(matrices, (n_matrices, 1 << n_basis_bits, 1 << n_basis_bits), DTYPES[matrix_data_type])
+            values = at(expectation_values, (n_svs, n_matrices), np.complex128)
+            for vector, row in zip(vectors, values, strict=True):
+                row[:] = [np.vdot(vector, on_bits(vector, matrix, basis_bits)) for matrix in table]
+
+        EmulatedCuStateVec._queue(operation)
 
 
 def weights(vector: NDArray[Any], bits: Sequence[int]) -> NDArray[np.float64]:
@@ -276,10 +393,24 @@ class Instance:
 
     Attributes:
         order: The wire of each index bit.
+        stream: In which everything is done.
+        deferred: What has yet to be done.
     """
 
     vector: NDArray[Any]
     order: list[int]
+    stream: int
+    deferred: list[Operation] = field(default_factory=list)
+
+    def flush(self) -> None:
+        STREAMS.synchronize(self.stream)
+        for operation in self.deferred:
+            operation()
+        self.deferred.clear()
+
+    def clear(self) -> None:
+        self.vector[:] = 0
+        self.vector[0] = 1
 
     def bits(self, wires: Sequence[int]) -> list[int]:
         assert len(set(wires)) == len(wires)
@@ -307,6 +438,7 @@ class EmulatedEx:
     MatrixType, StateVectorProperty, PermutationType = MatrixType, StateVectorProperty, PermutationType
     SVUpdaterConfigName, SVUpdaterConfigItem = SVUpdaterConfigName, SVUpdaterConfigItem
     GlobalIndexBitClass, MemorySharingMethod = GlobalIndexBitClass, MemorySharingMethod
+    ExposeResources = ExposeResources
 
     def __init__(self) -> None:
         self.alive: dict[int, Any] = {}
@@ -363,11 +495,13 @@ class EmulatedEx:
     def state_vector_create_single_process(
         self, sv_config: int, streams: Sequence[int], num_streams: int, resource_manager: int
     ) -> int:
-        assert (streams, num_streams, resource_manager) == ((), 0, 0)
+        assert (len(streams), resource_manager) == (num_streams, 0)
         data_type, num_wires = self.alive[sv_config]
-        vector = np.zeros(1 << num_wires, DTYPES[data_type])
-        vector[0] = 1
-        return self._keep(Instance(vector, list(range(num_wires))))
+        instance = Instance(
+            np.zeros(1 << num_wires, DTYPES[data_type]), list(range(num_wires)), streams[0] if streams else 0
+        )
+        instance.vector[0] = 1
+        return self._keep(instance)
 
     def state_vector_create_multi_process(
         self, sv_config: int, stream: int, ex_communicator: int, resource_manager: int
@@ -376,12 +510,12 @@ class EmulatedEx:
         return self.state_vector_create_single_process(sv_config, (), 0, 0)
 
     def state_vector_destroy(self, state_vector: int) -> None:
+        STREAMS.synchronize(self.alive[state_vector].stream)
         del self.alive[state_vector]
 
     def state_vector_set_zero_state(self, state_vector: int) -> None:
-        vector = self.alive[state_vector].vector
-        vector[:] = 0
-        vector[0] = 1
+        instance = self.alive[state_vector]
+        instance.deferred.append(instance.clear)
 
     def state_vector_get_property(self, state_vector: int, property: int, value: int, size_in_bytes: int) -> None:  # noqa: A002 - its name
         instance = self.alive[state_vector]
@@ -393,33 +527,46 @@ class EmulatedEx:
         self, state_vector: int, wire_ordering: Sequence[int], wire_ordering_len: int
     ) -> None:
         assert sorted(wire_ordering) == list(range(wire_ordering_len))
-        self.alive[state_vector].order = list(wire_ordering)
+        instance = self.alive[state_vector]
+        instance.deferred.append(partial(setattr, instance, "order", list(wire_ordering)))
 
     def state_vector_permute_index_bits(
         self, state_vector: int, permutation: Sequence[int], permutation_len: int, permutation_type: int
     ) -> None:
         instance = self.alive[state_vector]
         assert (len(permutation), permutation_type) == (permutation_len, PermutationType.SCATTER)
-        order = [0] * permutation_len
-        for source, target in enumerate(permutation):
-            order[target] = instance.order[source]
-        instance.permute(order)
+
+        def operation() -> None:
+            order = [0] * permutation_len
+            for source, target in enumerate(permutation):
+                order[target] = instance.order[source]
+            instance.permute(order)
+
+        instance.deferred.append(operation)
 
     def state_vector_get_state(
         self, state_vector: int, state: int, data_type: int, begin: int, end: int, max_num_concurrent_copies: int
     ) -> None:
-        vector = self.alive[state_vector].vector
+        instance = self.alive[state_vector]
+        vector = instance.vector
         assert DTYPES[data_type] == vector.dtype
-        at(state, (end - begin,), vector.dtype)[:] = vector[begin:end]
+        instance.deferred.append(lambda: np.copyto(at(state, (end - begin,), vector.dtype), vector[begin:end]))
 
     def state_vector_synchronize(self, state_vector: int) -> None:
-        assert state_vector in self.alive
+        self.alive[state_vector].flush()
+
+    def state_vector_expose_resources(self, state_vector: int, expose_resources: int) -> None:
+        assert expose_resources == ExposeResources.ACCESSIBLE
+        self.alive[state_vector].flush()
 
     def state_vector_get_resources_from_device_sub_sv(
         self, state_vector: int, sub_sv_index: int
     ) -> tuple[int, int, int, int]:
         assert sub_sv_index == 0
-        return 0, self.alive[state_vector].vector.ctypes.data, 0, 77
+        instance = self.alive[state_vector]
+        if instance.deferred:
+            raise CuStateVecError(Status.RESOURCES_NOT_ACCESSIBLE)
+        return 0, instance.vector.ctypes.data, instance.stream, 77
 
     def measure(
         self, state_vector: int, bit_string_ordering: Sequence[int], bit_string_ordering_len: int, randnum: float,
@@ -427,6 +574,7 @@ class EmulatedEx:
     ) -> int:  # fmt: skip
         instance = self.alive[state_vector]
         assert (bit_string_ordering_len, reserved) == (1, 0)
+        instance.flush()
         (bit,) = instance.bits(bit_string_ordering)
         chances = weights(instance.vector, (bit,))
         outcome = int(randnum * chances.sum() >= chances[0])
@@ -441,10 +589,14 @@ class EmulatedEx:
     ) -> None:  # fmt: skip
         instance = self.alive[state_vector]
         assert (len(bit_string_ordering), output, abs2sums) == (bit_string_ordering_len, 0, 0)
-        cumulative = np.cumsum(weights(instance.vector, instance.bits(bit_string_ordering)))
-        draws = at(randnums, (num_shots,), np.float64) if num_shots else np.empty(0)
-        found = np.searchsorted(cumulative, draws * cumulative[-1], side="right")
-        at(bit_strings, (num_shots,), np.int64)[:] = np.minimum(found, np.searchsorted(cumulative, cumulative[-1]))
+        draws = at(randnums, (num_shots,), np.float64).copy() if num_shots else np.empty(0)
+
+        def operation() -> None:
+            cumulative = np.cumsum(weights(instance.vector, instance.bits(bit_string_ordering)))
+            found = np.searchsorted(cumulative, draws * cumulative[-1], side="right")
+            at(bit_strings, (num_shots,), np.int64)[:] = np.minimum(found, np.searchsorted(cumulative, cumulative[-1]))
+
+        instance.deferred.append(operation)
 
     def compute_expectation_on_pauli_basis(
         self, state_vector: int, expectation_values: int, pauli_operator_arrays: Sequence[Sequence[int]],
@@ -452,14 +604,18 @@ class EmulatedEx:
         num_basis_wires_array: Sequence[int],
     ) -> None:  # fmt: skip
         instance = self.alive[state_vector]
-        values = at(expectation_values, (num_pauli_operator_arrays,), np.float64)
-        rows = zip(pauli_operator_arrays, basis_wires_array, num_basis_wires_array, strict=True)
-        for place, (letters, wires, count) in enumerate(rows):
-            assert len(letters) == len(wires) == count
-            other = instance.vector
-            for letter, bit in zip(letters, instance.bits(wires), strict=True):
-                other = on_bits(other, PAULIS[letter], (bit,))
-            values[place] = np.vdot(instance.vector, other).real
+
+        def operation() -> None:
+            values = at(expectation_values, (num_pauli_operator_arrays,), np.float64)
+            rows = zip(pauli_operator_arrays, basis_wires_array, num_basis_wires_array, strict=True)
+            for place, (letters, wires, count) in enumerate(rows):
+                assert len(letters) == len(wires) == count
+                other = instance.vector
+                for letter, bit in zip(letters, instance.bits(wires), strict=True):
+                    other = on_bits(other, PAULIS[letter], (bit,))
+                values[place] = np.vdot(instance.vector, other).real
+
+        instance.deferred.append(operation)
 
     def configure_sv_updater(self, data_type: int, config_items: ConfigItems = ()) -> int:
         assert all(isinstance(item, SVUpdaterConfigItem) for item in config_items)
@@ -533,10 +689,9 @@ class EmulatedEx:
         updater, instance = self.alive[sv_updater], self.alive[state_vector]
         assert num_randnums >= updater.draws
         draws = iter(at(randnums, (num_randnums,), np.float64).tolist() if num_randnums else [])
-        for operation in updater.operations:
-            operation(instance, draws)
+        instance.deferred += [partial(operation, instance, draws) for operation in updater.operations]
         # The library may move wires to other index bits.
-        instance.permute(self._shuffle.permutation(len(instance.order)).tolist())
+        instance.deferred.append(lambda: instance.permute(self._shuffle.permutation(len(instance.order)).tolist()))
 
     def _channel(self, sv_updater: int, operation: Callable[[Instance, Any], None]) -> None:
         updater = self.alive[sv_updater]

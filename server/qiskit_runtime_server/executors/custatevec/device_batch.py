@@ -1,6 +1,7 @@
 """Batches of small states on a GPU, by cuStateVec's batched functions.
 
-Nothing here waits for the GPU but what returns numbers: weights, expectation values, outcomes.
+Nothing here waits for the GPU but what returns numbers: weights, expectation values, outcomes. Arrays of matrices and
+indices are freed before they have been read: the handle's stream is CuPy's, in whose order their memory is used again.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ class DeviceBatch(Batch):
 
         Args:
             library: CuPy and cuStateVec.
-            handle: Of cuStateVec.
+            handle: Of cuStateVec; its stream is that of CuPy.
             num_qubits: Of each state.
             room: For so many states.
         """

@@ -52,6 +52,13 @@ class Library:
         """The size of an amplitude."""
         return 8 if self.data_type == _C_32F else 16
 
+    def stream(self) -> int:
+        """Return the stream in whose order CuPy fills arrays, and gives out their memory again.
+
+        What is freed while work with it is queued stays as it was until then if that work is queued here, too.
+        """
+        return int(self.cupy.cuda.get_current_stream().ptr)
+
     def free_bytes(self) -> int:
         """Return what can be allocated on the current device."""
         self.cupy.get_default_memory_pool().free_all_blocks()

@@ -48,6 +48,7 @@ class DeviceState(State):
             if size > self._library.free_bytes():
                 return False
             self._kept = self._library.cupy.empty(1 << self._num_qubits, dtype=self._library.dtype)
+        self._expose()
         self._kept_order = self._order()
         source, stream = self._memory()
         self._library.cupy.cuda.runtime.memcpyAsync(self._kept.data.ptr, source, size, _DEVICE_TO_DEVICE, stream)
@@ -55,6 +56,7 @@ class DeviceState(State):
 
     def restore(self) -> None:
         """See `State.restore`."""
+        self._expose()
         target, stream = self._memory()
         size = self._library.amplitude_bytes << self._num_qubits
         self._library.cupy.cuda.runtime.memcpyAsync(target, self._kept.data.ptr, size, _DEVICE_TO_DEVICE, stream)
@@ -97,6 +99,7 @@ class DeviceState(State):
     def amplitudes(self) -> Matrices:
         """See `State.amplitudes`."""
         ex = self._library.ex
+        self._expose()
         order = self._order()
         if order != tuple(range(self._num_qubits)):
             # An index bit goes where its wire's number says.
@@ -106,8 +109,13 @@ class DeviceState(State):
         ex.state_vector_synchronize(self.address)
         return vector.astype(np.complex128)
 
+    def _expose(self) -> None:
+        """Have the library do what it has put off: until then, amplitudes may not be where their wires say."""
+        ex = self._library.ex
+        ex.state_vector_expose_resources(self.address, ex.ExposeResources.ACCESSIBLE)
+
     def _order(self) -> tuple[int, ...]:
-        """Return the wire of each index bit; updates and copies between devices change it."""
+        """Return the wire of each index bit; updates and copies between devices change it, when they are done."""
         order = np.empty(self._num_qubits, dtype=np.int32)
         ex = self._library.ex
         ex.state_vector_get_property(
@@ -116,7 +124,7 @@ class DeviceState(State):
         return tuple(order.tolist())
 
     def _memory(self) -> tuple[int, int]:
-        """Return where the amplitudes are, and the stream that all work on them goes through."""
+        """Return where the amplitudes are once they are exposed, and the stream that all work on them goes through."""
         _, address, stream, _ = self._library.ex.state_vector_get_resources_from_device_sub_sv(self.address, 0)
         return address, stream
 

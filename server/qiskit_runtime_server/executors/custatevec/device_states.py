@@ -81,6 +81,7 @@ class DeviceStates(States):
         library = self._library
         size = room * stride(library, num_qubits) * library.amplitude_bytes
         library.check_free(room, num_qubits, size)
+        library.sv.set_stream(self._handle, library.stream())
         with library.allocating(room, num_qubits, size):
             yield DeviceBatch(library, self._handle, num_qubits, room)
 
@@ -136,6 +137,7 @@ class DeviceStates(States):
     def _created(self, num_qubits: int, local: int) -> int:
         """Return the address of a new instance."""
         library, ex, devices = self._library, self._library.ex, self._options.devices
+        streams: tuple[int, ...] = ()
         shape = (library.data_type, num_qubits, local)
         if self._communicator is not None:
             with self._dictionary(self._multi_process(shape)) as config:
@@ -145,8 +147,10 @@ class DeviceStates(States):
             config = ex.configure_state_vector_multi_device(*shape, devices, len(devices), network, 0)
         else:
             config = ex.configure_state_vector_single_device(*shape, devices[0], 0)
+            # That of the array which a checkpoint is copied to.
+            streams = (library.stream(),)
         with self._dictionary(config):
-            return int(ex.state_vector_create_single_process(config, (), 0, 0))
+            return int(ex.state_vector_create_single_process(config, streams, len(streams), 0))
 
     def _multi_process(self, shape: tuple[int, int, int]) -> int:
         ex = self._library.ex

@@ -17,7 +17,7 @@ from kit.quantum import custatevec_emulated as emulated
 from qiskit_runtime_server.errors import OutOfMemoryError, StartupError
 from qiskit_runtime_server.executors import custatevec
 from qiskit_runtime_server.executors.custatevec import device_library
-from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue
+from qiskit_runtime_server.executors.custatevec.device_state import DeviceQueue, DeviceState
 from qiskit_runtime_server.executors.custatevec.device_states import DeviceStates
 from qiskit_runtime_server.executors.custatevec.executor import CuStateVecExecutor
 from qiskit_runtime_server.executors.custatevec.options import LIMITS, Options
@@ -167,6 +167,33 @@ def test_a_batch_larger_than_its_scratch_memory_works_in_pieces(
         batch.apply(flips, np.arange(20) % 2, (1,))
         lanes = np.random.default_rng(1).integers(0, 20, 500)
         assert batch.sample((0, 1), lanes, np.full(500, 0.5)).tolist() == (2 * (lanes % 2)).tolist()
+
+
+def test_all_work_of_a_process_goes_through_the_stream_in_whose_order_memory_is_used_again(
+    library: device_library.Library,
+) -> None:
+    """With CUPY_CUDA_PER_THREAD_DEFAULT_STREAM=1 it is not the one that handles and states have if nobody says."""
+    made = states(library)
+    with made.batch(2, 1), made.state(3) as state:
+        assert isinstance(state, DeviceState)
+        *_, stream, _ = library.ex.state_vector_get_resources_from_device_sub_sv(state.address, 0)
+        assert stream == library.sv.get_stream(made._handle) == emulated.CURRENT_STREAM
+
+
+def test_what_was_put_off_is_done_before_amplitudes_are_copied_to_or_fro(library: device_library.Library) -> None:
+    made = states(library)
+    flip = np.array([[0, 1], [1, 0]], dtype=np.complex128)
+    with made.state(3) as state, made.queue() as queue:
+        assert isinstance(state, DeviceState)
+        queue.matrix(flip, (1,))
+        queue.apply(state, np.empty(0))
+        with pytest.raises(emulated.CuStateVecError, match="RESOURCES_NOT_ACCESSIBLE"):
+            state._memory()
+        assert state.checkpoint()
+        for _ in range(2):
+            queue.apply(state, np.empty(0))
+            state.restore()
+            assert np.abs(state.amplitudes()).tolist() == [0, 0, 1, 0, 0, 0, 0, 0]
 
 
 def test_fusion_is_as_wide_as_the_options_say(library: device_library.Library) -> None:
