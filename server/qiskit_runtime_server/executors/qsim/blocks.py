@@ -67,7 +67,8 @@ def product(qubits: tuple[int, ...], parts: Iterable[tuple[tuple[int, ...], Matr
 
     Args:
         qubits: Of the block.
-        parts: Each the qubits and the matrix of an item, the one that acts first before the others.
+        parts: Each the qubits and the matrix of an item, the one that acts first before the others. Some may have an
+            axis of rows in front; what is returned has it then, too.
     """
     singles: dict[int, Matrices] = {}
     whole: Matrices | None = None
@@ -89,13 +90,15 @@ def _joined(qubits: tuple[int, ...], singles: dict[int, Matrices], whole: Matric
     if len(qubits) == 1:
         return singles[qubits[0]]
     low, high = (singles.get(qubit, _ONE) for qubit in qubits)
-    both: Matrices = (high[:, None, :, None] * low[None, :, None, :]).reshape(4, 4)
+    both: Matrices = high[..., :, None, :, None] * low[..., None, :, None, :]
+    both = both.reshape(*both.shape[:-4], 4, 4)
     return both if whole is None else both @ whole
 
 
 def _swapped(matrix: Matrices) -> Matrices:
     """Return a matrix of two qubits with these in the other order."""
-    return matrix.reshape(2, 2, 2, 2).transpose(1, 0, 3, 2).reshape(4, 4)
+    turned = matrix.reshape(*matrix.shape[:-2], 2, 2, 2, 2).swapaxes(-4, -3).swapaxes(-2, -1)
+    return turned.reshape(matrix.shape)
 
 
 def _items(program: Program) -> Iterator[Item]:

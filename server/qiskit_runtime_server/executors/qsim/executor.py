@@ -179,9 +179,11 @@ class QsimExecutor(BaseExecutor):
         threads = self._threads if program.num_qubits >= _THREADED_QUBITS else 1
         settings = Settings(threads=threads, max_fused_gate_size=self._options.max_fused_gate_size)
         trajectories = Trajectories(library(), program, settings)
-        rows = enumerate(zip(task.parameter_values, task.seeds.tolist(), strict=True))
-        bits = [trajectories.sample(values, seed, task.shots, task.advance_of(row)) for row, (values, seed) in rows]
-        return np.array(bits, dtype=np.bool_)
+        bits = np.empty((len(task.seeds), task.shots, program.num_clbits), dtype=np.bool_)
+        rows = zip(trajectories.rows(task.parameter_values), task.seeds.tolist(), strict=True)
+        for number, (row, seed) in enumerate(rows):
+            bits[number] = trajectories.sample(row, seed, task.shots, task.advance_of(number))
+        return bits
 
     def _program(self, task: SampleTask) -> Program | None:
         """Return a task as a program, if qsim can run all of it."""

@@ -47,8 +47,14 @@ class Operation:
     @classmethod
     def of(cls, matrix: NDArray[np.complex128], qubits: Sequence[int]) -> Self:
         """Return a matrix, shape ``(2^k, 2^k)``, whose lowest bit is that of the first of `qubits`, as in Qiskit."""
-        numbers = np.ascontiguousarray(matrix, dtype=np.complex64).view(np.float32)
-        return cls(numbers.ravel().tolist(), list(reversed(qubits)))
+        return cls.each(matrix[None], qubits)[0]
+
+    @classmethod
+    def each(cls, matrices: NDArray[np.complex128], qubits: Sequence[int]) -> list[Self]:
+        """Return matrices on the same qubits, shape ``(n, 2^k, 2^k)``; see `of`."""
+        numbers = np.ascontiguousarray(matrices, dtype=np.complex64).reshape(len(matrices), -1).view(np.float32)
+        order = list(reversed(qubits))
+        return [cls(row, order) for row in numbers.tolist()]
 
 
 class Library:

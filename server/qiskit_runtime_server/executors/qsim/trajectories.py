@@ -33,6 +33,8 @@ from qiskit_runtime_server.simulation.statevector.state_port import Matrices
 
 # Choices of errors and draws that are held at a time.
 _MOST_CHOICES: Final = 2**23
+# Of the matrices of some rows, which are lists: 32 bytes each.
+_MOST_NUMBERS: Final = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,23 @@ class _Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
     """What follows from a row's parameter values.
 
     Attributes:
-        gates: The matrices of the gates that have parameters, by the ids of these gates.
+        number: Of the row in `gates`.
+        gates: The matrices of the gates that have parameters, each for some rows, by the ids of these gates.
         usual: What each block is if the usual happens; None for the identity, and for measurements and resets.
     """
 
+    number: int
     gates: Mapping[int, Matrices]
     usual: Sequence[Operation | None]
+
+    def matrix(self, gate: Gate) -> Matrices:
+        """Return a gate's matrix in this row."""
+        found: Matrices = self.gates[id(gate)][self.number] if gate.fixed is None else gate.fixed[0]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +108,28 @@ class Trajectories:
         self._by_norms = np.array([len(item.bounds) if isinstance(item, Site) else -1 for item in self._chances])
         self._shares = np.array([_share(block) for block in self._blocks])
         self._partings = [number for number, block in enumerate(self._blocks) if _parts(block)]
-        self._fixed = [None if _varies(block) else self._usually(block, {}) for block in self._blocks]
+        self._fixed = [None if _varies(block) else _operation(block, _usually(block, {})) for block in self._blocks]
+        self._varying = {number: block for number, block in enumerate(self._blocks) if _varies(block)}
+
+    def rows(self, values: Floats) -> Iterator[Row]:
+        """Yield what rows of parameter values, shape ``(rows, parameters)``, are sampled with, made some at a time."""
+        numbers = sum(2 * 4 ** len(block.qubits) for block in self._varying.values())
+        step = _MOST_NUMBERS // max(1, numbers) or 1
+        for start in range(0, len(values), step):
+            yield from self._rows(values[start : start + step])
 
     def sample(
-        self, values: Floats, seed: int, shots: int, advance: Callable[[float], None] = lambda _share: None
+        self, row: Row, seed: int, shots: int, advance: Callable[[float], None] = lambda _share: None
     ) -> BitTensor:
         """Return the bits of a row, shape ``(shots, clbits)``.
 
         Args:
-            values: Shape ``(parameters,)``.
+            row: As from `rows`.
             seed: Of the row.
             shots: How many are taken.
             advance: Told which share of them was followed to its end, as often as some were.
         """
-        row, done = self._row(values), 0
+        done = 0
         bits = np.zeros((shots, self._program.num_clbits), dtype=np.bool_)
         step = max(1, _MOST_CHOICES // max(1, len(self._chances)))
         for start in range(0, shots, step):
@@ -129,24 +146,21 @@ class Trajectories:
             bits[start : start + step] = self._read(found, streams)
         return bits
 
-    def _row(self, values: Floats) -> _Row:
+    def _rows(self, values: Floats) -> Iterator[Row]:
         gates = {
-            id(item): item.matrices(values[None])[0]
-            for block in self._blocks
+            id(item): item.matrices(values)
+            for block in self._varying.values()
             for item in block.items
             if isinstance(item, Gate) and item.fixed is None
         }
-        usual = [
-            self._usually(block, gates) if _varies(block) else fixed
-            for block, fixed in zip(self._blocks, self._fixed, strict=True)
-        ]
-        return _Row(gates, usual)
-
-    @staticmethod
-    def _usually(block: Block, gates: Mapping[int, Matrices]) -> Operation | None:
-        """Return what a block is if the usual happens."""
-        parts = ((item.qubits, _matrix(item, gates)) for item in block.items if isinstance(item, Gate | Site))
-        return _operation(block, [(qubits, matrix) for qubits, matrix in parts if matrix is not None])
+        tables: dict[int, list[Operation]] = {}
+        for number, block in self._varying.items():
+            matrices = _usually(block, gates)
+            assert matrices is not None  # noqa: S101 - there is a gate
+            tables[number] = Operation.each(matrices, block.qubits)
+        for row in range(len(values)):
+            usual = [tables[number][row] if number in tables else fixed for number, fixed in enumerate(self._fixed)]
+            yield Row(row, gates, usual)
 
     def _draws(self, streams: RandomStreams) -> _Draws:
         numbers: dict[int, Floats] = {}
@@ -165,7 +179,7 @@ class Trajectories:
         first = np.concatenate([unusual, np.ones((1, len(ends)), dtype=np.bool_)]).argmax(axis=0)
         return _Draws(table, numbers, np.minimum(blocks_of[first], parting), ends)
 
-    def _evolve(self, row: _Row, draws: _Draws, found: _Found) -> Iterator[int]:
+    def _evolve(self, row: Row, draws: _Draws, found: _Found) -> Iterator[int]:
         """Find out what each shot measures, and yield how many, as often as some of them are known."""
         trunk, block = Path(self._library, self._program.num_qubits, self._settings), 0
         for first in np.unique(draws.firsts).tolist():
@@ -180,7 +194,7 @@ class Trajectories:
                 self._branch(trunk.branched(), first, together, row, draws, found)
                 yield len(together)
 
-    def _follow(self, path: Path, row: _Row, begin: int, end: int) -> None:
+    def _follow(self, path: Path, row: Row, begin: int, end: int) -> None:
         """Go the usual way from one block to another."""
         path.follow(row.usual[begin:end], self._shares[begin:end])
 
@@ -198,7 +212,7 @@ class Trajectories:
         yield from map(np.array, alike.values())
 
     def _branch(  # noqa: PLR0913, PLR0917 - what a path needs
-        self, path: Path, first: int, shots: NDArray[np.int64], row: _Row, draws: _Draws, found: _Found
+        self, path: Path, first: int, shots: NDArray[np.int64], row: Row, draws: _Draws, found: _Found
     ) -> None:
         """Follow shots that stay together from a block to the end."""
         shot = int(shots[0])
@@ -212,7 +226,7 @@ class Trajectories:
         self._end(path, shots, draws, found)
 
     def _apply(  # noqa: PLR0913, PLR0917 - as above
-        self, path: Path, number: int, shot: int, row: _Row, draws: _Draws, found: _Found
+        self, path: Path, number: int, shot: int, row: Row, draws: _Draws, found: _Found
     ) -> None:
         """Apply a block in which a shot goes its own way."""
         block, chance = self._blocks[number], self._first_chance[number]
@@ -220,12 +234,12 @@ class Trajectories:
         share = 1.0
         for item in block.items:
             if isinstance(item, Gate):
-                parts.append((item.qubits, row.gates[id(item)] if item.fixed is None else item.fixed[0]))
+                parts.append((item.qubits, row.matrix(item)))
                 continue
             if isinstance(item, Site):
                 choice = int(draws.choices[chance, shot])
                 if choice == len(item.bounds):
-                    path.apply(_operation(block, parts), share)
+                    path.apply(_operation(block, product(block.qubits, parts)), share)
                     parts = []
                     choice, share = item.by_norms(path.state(), float(draws.numbers[chance][shot]))
                 else:
@@ -238,7 +252,7 @@ class Trajectories:
                 assert found.outcomes is not None  # noqa: S101 - there are measurements
                 found.outcomes[chance, shot] = outcome
             chance += 1
-        path.apply(_operation(block, parts), share)
+        path.apply(_operation(block, product(block.qubits, parts)), share)
 
     def _end(self, path: Path, shots: NDArray[np.int64], draws: _Draws, found: _Found) -> None:
         if self._program.ends:
@@ -285,6 +299,11 @@ def _matrix(item: Item, gates: Mapping[int, Matrices]) -> Matrices | None:
     return gates[id(item)] if item.fixed is None else item.fixed[0]
 
 
-def _operation(block: Block, parts: Sequence[tuple[tuple[int, ...], Matrices]]) -> Operation | None:
-    matrix = product(block.qubits, parts)
+def _usually(block: Block, gates: Mapping[int, Matrices]) -> Matrices | None:
+    """Return what a block is if the usual happens, in each row if it has parameters; None is the identity."""
+    parts = ((item.qubits, _matrix(item, gates)) for item in block.items if isinstance(item, Gate | Site))
+    return product(block.qubits, [(qubits, matrix) for qubits, matrix in parts if matrix is not None])
+
+
+def _operation(block: Block, matrix: Matrices | None) -> Operation | None:
     return None if matrix is None else Operation.of(matrix, block.qubits)

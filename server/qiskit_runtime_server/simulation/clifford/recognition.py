@@ -26,6 +26,10 @@ MOST_QUBITS: Final = 2
 
 NOT_GATES: Final = frozenset({"measure", "reset", "delay", "barrier", "break_loop", "continue_loop"})
 
+_TURNS: Final = frozenset({"rx", "ry", "rz", "p", "u1", "rxx", "ryy", "rzz", "rzx", "crx", "cry", "crz", "cp", "cu1"})
+# Those that can be Clifford gates at multiples of pi / 2 only; whoever is no nearer to one needs no look at its matrix.
+_NEAR: Final = 1e-3
+
 _STANDARD: Final = "qiskit.circuit.library.standard_gates"
 _KEPT: Final = 4096
 
@@ -96,12 +100,20 @@ def clifford_rows(
             return np.zeros(len(values), dtype=np.bool_)
     possible = np.ones(len(values), dtype=np.bool_)
     for (_, angles), operation in varying.items():
+        left = np.flatnonzero(possible)
+        if not len(left):
+            break
         table = np.column_stack(
-            [values[:, columns[a]] if a in columns else np.full(len(values), float(a)) for a in angles]  # type: ignore[arg-type]
+            [values[left, columns[a]] if a in columns else np.full(len(left), float(a)) for a in angles]  # type: ignore[arg-type]
         )
+        if operation.name in _TURNS and standard_key(operation) is not None:
+            quarters = table[:, 0] / (np.pi / 2)
+            near = np.abs(quarters - np.rint(quarters)) < _NEAR
+            possible[left[~near]] = False
+            left, table = left[near], table[near]
         rows, places = np.unique(table, axis=0, return_inverse=True)
         known = np.array([is_clifford(with_angles(operation, row)) for row in rows.tolist()], np.bool_)
-        possible &= known[places.ravel()]
+        possible[left] = known[places.ravel()]
     return possible
 
 

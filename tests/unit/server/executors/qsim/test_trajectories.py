@@ -23,6 +23,7 @@ from kit.quantum.goodness_of_fit import impossible, p_value
 from kit.quantum.qsim_alone import QsimAlone, needs_qsim
 from qiskit_runtime_server.executors.base import BitTensor
 from qiskit_runtime_server.executors.qsim import executor as modules
+from qiskit_runtime_server.executors.qsim import trajectories
 from qiskit_runtime_server.executors.qsim.amplitudes import Amplitudes
 from qiskit_runtime_server.executors.qsim.library import Library, Operation, library
 from qiskit_runtime_server.testing import sample_task
@@ -168,3 +169,19 @@ def test_shots_share_what_they_have_in_common(evolutions: list[int]) -> None:
     executor().sample(sample_task(circuit, shots=1000, noise=model(cx=depolarizing_error(0.01, 2))))
     # 15 sites, of which each has an error in 1 of 107 shots.
     assert sum(evolutions) < 0.1 * 1000 * gates
+
+
+def test_how_many_rows_are_made_at_a_time_does_not_move_the_bits_of_a_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    angles = [Parameter(name) for name in "abc"]
+    circuit = QuantumCircuit(4)
+    for angle in angles:
+        circuit.rzz(angle, 2, 0)
+        circuit.ry(angle, range(4))
+        circuit.cx(1, 2)
+        circuit.cx(3, 0)
+    circuit.measure_all()
+    values = np.random.default_rng(5).uniform(0, 6, (9, 3)).tolist()
+    task = sample_task(circuit, values, shots=50, noise=NOISE["rare"], seeds=range(9))
+    together = executor().sample(task)
+    monkeypatch.setattr(trajectories, "_MOST_NUMBERS", 1)
+    assert (executor().sample(task) == together).all()
