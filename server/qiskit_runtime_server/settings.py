@@ -334,7 +334,10 @@ class Settings(AuthSettings):
     """
 
     hold: Duration = timedelta(seconds=1)
-    """A status call of a job that is younger than this is answered when the job ends; 0 answers every call at once."""
+    """A status call of a job that is younger than this is answered when the job ends; 0 answers every call at once.
+
+    The call of a job that runs, and is expected to end before it is five times as old, waits for that.
+    """
 
     session_max_ttl: Period = timedelta(hours=8)
     """How long a session lives after its first job has started, if it does not say."""

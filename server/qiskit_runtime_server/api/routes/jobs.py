@@ -4,7 +4,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -25,6 +25,7 @@ from qiskit_runtime_server.api.services import Caller, Services, TheRoom, TheSer
 from qiskit_runtime_server.api.traces import traced_as_job
 from qiskit_runtime_server.backends.names import AUTO, dry_run_name
 from qiskit_runtime_server.dispatch import job_log
+from qiskit_runtime_server.dispatch.endings import Ending
 from qiskit_runtime_server.dispatch.forecast import Forecast, forecast
 from qiskit_runtime_server.errors import (
     JobNotFoundError,
@@ -45,6 +46,8 @@ _LISTED_PARAMS_BYTES: Final = 1 << 20
 # Of a page of jobs: names of its fields, and commas.
 _SLACK_BYTES: Final = 4096
 _TEXT: Final = "text/plain"
+# As old as a job may be when it is expected to end: of what takes longer, a client's half second is a tenth at most.
+_MOST_HOLDS: Final = 5
 _PLACES: Final = msgspec.json.Decoder(tuple[datetime, str])
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN), dependencies=[Depends(traced_as_job)])
@@ -181,8 +184,7 @@ async def get_job(  # noqa: PLR0913 - what a client may say
         job = await services.job(caller, job_id)
         services.chaos.check_request(caller.id, job.backend, job.tags, job.id, "job")
         if wait and not job.state.terminal:
-            ended = await ending.wait(services.settings.hold - (datetime.now(UTC) - job.created))
-            job = ended or await services.job(caller, job_id)
+            job = await _waited_for(services, caller, ending, job)
     view = view_of(job).model_dump_json(exclude_unset=True).encode()
     if exclude_params or job.private:
         return Response(view, media_type="application/json")
@@ -192,6 +194,18 @@ async def get_job(  # noqa: PLR0913 - what a client may say
     if response is None:
         raise JobNotFoundError(f"Job {job.id} not found.")
     return response
+
+
+async def _waited_for(services: Services, caller: Identity, ending: Ending, job: Job) -> Job:
+    """Return a job as it has ended, or as it is when a call may wait for that no longer: see decision 4."""
+    hold = services.settings.hold
+    soon = job.created + _MOST_HOLDS * hold
+    if (left := job.created + hold - datetime.now(UTC)) > timedelta(0):
+        job = await ending.wait(left) or await services.job(caller, job.id)
+    end = job.expected_end()
+    if end is not None and end <= soon and (left := soon - datetime.now(UTC)) > timedelta(0):
+        job = await ending.wait(left) or await services.job(caller, job.id)
+    return job
 
 
 @router.delete("/{job_id}", status_code=204, responses=errors(*SIGNED_IN, 403))

@@ -3,10 +3,11 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from kit.server.api_in_process import BACKEND, Api, body, submit
+from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
 from kit.server.played_pool import NAME
 from qiskit_runtime_server.jobs import JobState, Outcome
 from qiskit_runtime_server.messages.messages import Progress
@@ -282,3 +283,32 @@ async def test_a_status_call_waits_for_the_end_of_a_young_job(api: Api) -> None:
     async with asyncio.timeout(20):
         answer, _ = await asyncio.gather(api.alice.get(f"/jobs/{job}"), end())
     assert answer.json()["status"] == "Completed"
+
+
+async def test_a_status_call_waits_longer_for_a_job_that_is_expected_to_end_soon(tmp_path: Path) -> None:
+    hold = timedelta(seconds=0.4)
+    async with api_in_process(tmp_path, hold=hold) as api:
+        job = await submit(api.alice)
+        claim = await api.start_next()
+        await api.store.queue.note_progress(claim, Progress(done=0, total=1, seconds=1.0))
+        call = asyncio.create_task(api.alice.get(f"/jobs/{job}"))
+        done, _ = await asyncio.wait([call], timeout=2 * hold.total_seconds())
+        assert not done
+        assert await api.store.queue.finish(claim, Outcome(state=JobState.COMPLETED), b"{}")
+        api.services.endings.announce(claim.job.id)
+        assert (await call).json()["status"] == "Completed"
+
+
+@pytest.mark.parametrize("seconds", [None, 60.0], ids=["nothing is known", "it is long"])
+async def test_a_status_call_of_any_other_job_waits_until_it_is_a_hold_old(
+    tmp_path: Path, seconds: float | None
+) -> None:
+    hold = timedelta(seconds=0.2)
+    async with api_in_process(tmp_path, hold=hold) as api:
+        job = await submit(api.alice)
+        claim = await api.start_next()
+        await api.store.queue.note_progress(claim, Progress(done=0, total=1, seconds=seconds))
+        for most in (4 * hold, hold):
+            begin = datetime.now(UTC)
+            assert (await api.alice.get(f"/jobs/{job}")).json()["status"] == "Running"
+            assert datetime.now(UTC) - begin < most
