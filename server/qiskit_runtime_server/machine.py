@@ -47,6 +47,27 @@ def usable_cores() -> int:
     return min(cores, cpu_limit(_CGROUP) or cores)
 
 
+class Cores:
+    """Those that the runs of a process share, whichever slots they are in.
+
+    One that runs alone may use all of them, the second at a time half of them, and so on. A run keeps what it got at
+    its start, so there may be more threads than cores for a while, among which the system shares these out.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._runs = 0
+
+    def take(self) -> int:
+        """Count a run that begins, until `give_back`; returns how many threads it may have, at least 1."""
+        self._runs += 1
+        return max(1, self._number // self._runs)
+
+    def give_back(self) -> None:
+        """Count a run that has ended."""
+        self._runs -= 1
+
+
 def cpu_limit(cgroup: Path) -> int | None:
     """Return how many cores the quota of a control group, version 2 or 1, amounts to, rounded up; None without one."""
     files = ([cgroup / "cpu.max"], [cgroup / "cpu" / "cpu.cfs_quota_us", cgroup / "cpu" / "cpu.cfs_period_us"])

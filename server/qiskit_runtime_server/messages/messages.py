@@ -159,6 +159,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
         candidates: Whose predictions are asked for, if they are.
         run_seconds: How long it may run once it does, if predictions are asked for.
         traceparent: Of its submission in a trace of OpenTelemetry; over HTTP, `TRACEPARENT` says it.
+        cores: How many it may use, as the slot that runs it says; None for those of a slot.
         params: The JSON document that the client sent, as it came; the last field, see `Pieces`.
     """
 
@@ -178,6 +179,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     candidates: tuple[Candidate, ...] = ()
     run_seconds: float = 0.0
     traceparent: str | None = None
+    cores: int | None = None
     params: bytes
 
 

@@ -12,7 +12,7 @@ from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.log.spans import NO_SPANS, Spans
-from qiskit_runtime_server.machine import default_slots, usable_bytes, usable_cores
+from qiskit_runtime_server.machine import Cores, default_slots, usable_bytes, usable_cores
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slots
@@ -105,13 +105,15 @@ def _local_pools(
     budget: ByteBudget,
     spans: Spans,
 ) -> dict[ExecutorName, Slots]:
-    """Return the slots of every executor of this process; they share the machine's cores and memory evenly."""
+    """Return the slots of every executor of this process, which share its memory evenly, its cores as they run."""
     sizes = dict(_named_size(word) for word in words)
     sources: Mapping[str, str | BaseExecutor] = executors or {name: name for name in sizes}
     numbers = {name: sizes.get(name) or default_slots(least=_LEAST_SLOTS) for name in sources}
-    total = sum(numbers.values())
+    total, cores = sum(numbers.values()), Cores(usable_cores())
     return {
-        ExecutorName(name): slots_of(name, settings, numbers[name], budget, executor=source, sharing=total, spans=spans)
+        ExecutorName(name): slots_of(
+            name, settings, numbers[name], budget, executor=source, sharing=total, cores=cores, spans=spans
+        )
         for name, source in sources.items()
     }
 
@@ -124,9 +126,10 @@ def slots_of(  # noqa: PLR0913 - what makes slots
     *,
     executor: "str | BaseExecutor",
     sharing: int,
+    cores: Cores | None = None,
     spans: Spans = NO_SPANS,
 ) -> Slots:
-    """Return `size` slots for an executor; `sharing` slots share the memory and the cores evenly."""
+    """Return `size` slots for an executor; `sharing` slots share the memory evenly, and the cores as they run."""
     spec = WorkerSpec(
         executor=executor,
         memory_bytes=(settings.memory or usable_bytes()) // sharing,
@@ -137,7 +140,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
         log_format=settings.log_format,
         shared=settings.share_workers,
     )
-    return Slots(spec, size, budget, spans)
+    return Slots(spec, size, budget, spans, cores=cores)
 
 
 def _named_size(word: str) -> tuple[str, int | None]:

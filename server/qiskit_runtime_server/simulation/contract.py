@@ -155,6 +155,12 @@ class Simulator:
         """
         return self
 
+    def use_cores(self, number: int) -> None:
+        """Use so many cores from now on, unless it was made for a number of them; the results are the same.
+
+        Called before each job: where other slots are idle, their cores are its own. Here nothing happens.
+        """
+
     def stand_in(self, capabilities: Capabilities) -> Self:  # noqa: ARG002 - for those with a device
         """Return an executor that makes the offers of one like this elsewhere, which has these capabilities.
 

@@ -71,7 +71,7 @@ class WorkerSpec:
     Attributes:
         executor: The name of an installed executor, or an executor.
         memory_bytes: What jobs may use in the process, or None for no limit.
-        threads: How many threads a simulation may use.
+        threads: How many threads a simulation may use where its task does not say it.
         snapshots: Folder with further devices.
         options: As in `executors.ready`.
         confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
@@ -111,7 +111,6 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
         _send(connection, Failed(reason=traceback.format_exc(), code=0))
         return
     _limit_memory(spec.memory_bytes)
-    LIBRARIES.limit(limits=spec.threads, user_api="blas")
     # What the executor has imported stays, too.
     gc.freeze()
     confinement += ["seccomp"] * (spec.confined and confine_calls())
@@ -124,6 +123,8 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     while (frame := _receive(connection)) is not None:
         task = tasks.decode(frame)
         begin_job(task.job_id, task.traceparent)
+        LIBRARIES.limit(limits=task.cores or spec.threads, user_api="blas")
+        executor.use_cores(task.cores or spec.threads)
         last: list[Event] = []
         last.append(_outcome(run_program, task, executor, connection, last))
         _send(connection, *last)

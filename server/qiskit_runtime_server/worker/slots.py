@@ -20,6 +20,7 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.log.spans import NO_SPANS, Spans
+from qiskit_runtime_server.machine import Cores, usable_cores
 from qiskit_runtime_server.messages.messages import (
     Capabilities,
     Completed,
@@ -133,9 +134,10 @@ class Slot:
         event: Event = Started()
         spans = RunSpans(self._slots.spans, task)
         share = self._slots.budget.share()
+        cores = self._slots.cores.take()
         try:
             process = await self._worker_for(task.account)
-            await process.send(task, spans.enter)
+            await process.send(msgspec.structs.replace(task, cores=cores), spans.enter)
             # Held on to for as long as the job runs otherwise.
             del task
             while True:
@@ -165,6 +167,7 @@ class Slot:
             event = _end_by(death, start)
             yield event
         finally:
+            self._slots.cores.give_back()
             spans.end(event)
             if not isinstance(event, Completed | Failed):
                 await self.stop()
@@ -231,14 +234,18 @@ class Slots:
         budget: Where results make room for themselves before they are read.
         spans: Where the spans of runs go.
         holder: This process's start of the executor.
+        cores: What runs share.
     """
 
-    def __init__(self, spec: WorkerSpec, size: int, budget: ByteBudget, spans: Spans = NO_SPANS) -> None:
+    def __init__(
+        self, spec: WorkerSpec, size: int, budget: ByteBudget, spans: Spans = NO_SPANS, *, cores: Cores | None = None
+    ) -> None:
         self.size = size
         self.memory_bytes = spec.memory_bytes
         self.budget = budget
         self.spans = spans
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
+        self.cores = cores or Cores(usable_cores())
         self._confined = spec.confined
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()

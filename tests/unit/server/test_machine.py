@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qiskit_runtime_server.machine import cpu_limit, in_words, qubits_in, usable_bytes, usable_cores
+from qiskit_runtime_server.machine import Cores, cpu_limit, in_words, qubits_in, usable_bytes, usable_cores
 
 
 @pytest.mark.parametrize(("text", "cores"), [("max 100000", None), ("200000 100000", 2), ("50000 100000", 1)])
@@ -28,6 +28,14 @@ def test_without_a_group_there_is_no_limit(tmp_path: Path) -> None:
 def test_this_machine_has_something() -> None:
     assert usable_bytes() > 2**28
     assert usable_cores() >= 1
+
+
+def test_runs_share_the_cores_by_how_many_there_are_when_they_start() -> None:
+    cores = Cores(5)
+    assert [cores.take() for _ in range(7)] == [5, 2, 1, 1, 1, 1, 1]
+    for _ in range(6):
+        cores.give_back()
+    assert cores.take() == 2
 
 
 @pytest.mark.parametrize(("size", "qubits"), [(16 * 2**20, 20), (16 * 2**20 - 1, 19), (1, 1)])

@@ -108,7 +108,13 @@ class AerExecutor(BaseExecutor):
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""
         given_bytes, given_threads = self._given
-        return type(self)(memory_bytes=given_bytes or memory_bytes, threads=given_threads or threads)
+        made = type(self)(memory_bytes=given_bytes or memory_bytes, threads=given_threads)
+        made.use_cores(threads)
+        return made
+
+    def use_cores(self, number: int) -> None:
+        """Use so many threads, if it was given none of its own."""
+        self._threads = self._given[1] or number
 
     def capabilities(self) -> Capabilities:
         """Return what fits into the memory."""

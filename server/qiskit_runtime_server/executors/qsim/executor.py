@@ -80,8 +80,14 @@ class QsimExecutor(BaseExecutor):
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""
-        options = {**self._given, "threads": self._options.threads or threads}
-        return type(self)(memory_bytes=self._given_bytes or memory_bytes, **options)
+        made = type(self)(memory_bytes=self._given_bytes or memory_bytes, **self._given)
+        made.use_cores(threads)
+        return made
+
+    def use_cores(self, number: int) -> None:
+        """Use so many threads, if its options say none."""
+        self._threads = self._options.threads or number
+        self._inner.use_cores(self._threads)
 
     def capabilities(self) -> Capabilities:
         """Return what fits into the memory: with single precision one qubit more than on `aer`."""

@@ -343,6 +343,26 @@ class TestClifford:
             alone = task_of(circuit, shots=50, values=values[row : row + 1], seed=5 + row)
             assert (AerExecutor(threads=1).sample(alone)[0] == together[row]).all()
 
+    def test_a_seed_gives_the_same_bits_on_any_number_of_threads(self) -> None:
+        """Eighteen qubits are the fewest whose state is shared out among threads."""
+        circuit = QuantumCircuit(18, 18)
+        for layer, angles in enumerate(np.random.default_rng(1).uniform(0, 3, (4, 18)).tolist()):
+            for qubit, angle in enumerate(angles):
+                circuit.rx(angle, qubit)
+            for qubit in range(layer % 2, 17, 2):
+                circuit.cz(qubit, qubit + 1)
+            circuit.measure(layer, layer)
+            with circuit.if_test((layer, 1)):
+                circuit.reset(layer + 4)
+        circuit.measure(range(4, 18), range(4, 18))
+        executor = AerExecutor()
+        bits = []
+        for cores in (1, 3):
+            executor.use_cores(cores)
+            bits.append(executor.sample(task_of(circuit, shots=20)))
+        assert (bits[0] == bits[1]).all()
+        assert 0.3 < bits[0].mean() < 0.7
+
     @pytest.mark.slow
     def test_a_wide_clifford_circuit_of_a_device_takes_seconds(self) -> None:
         """127 qubits, 20 layers of rotations and couplings by pi/2, in the basis of the device."""

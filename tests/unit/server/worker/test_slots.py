@@ -20,6 +20,7 @@ from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.errors import StartupError
 from qiskit_runtime_server.executors import BaseExecutor
+from qiskit_runtime_server.machine import Cores
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Heartbeat, Log, Started, Task
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
@@ -53,9 +54,11 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 
 @asynccontextmanager
-async def started(count: int, *, shared: bool = True, executor: BaseExecutor | None = None) -> AsyncIterator[Slots]:
+async def started(
+    count: int, *, shared: bool = True, executor: BaseExecutor | None = None, cores: int = 1
+) -> AsyncIterator[Slots]:
     spec = WorkerSpec(executor=executor or ScriptedExecutor(), memory_bytes=512 * MIB, threads=1, shared=shared)
-    pool = Slots(spec, count, ByteBudget(MIB))
+    pool = Slots(spec, count, ByteBudget(MIB), cores=Cores(cores))
     await pool.start()
     yield pool
     await pool.stop()
@@ -216,10 +219,20 @@ async def test_a_simulation_that_never_returns_fails_its_job_after_its_own_limit
     assert isinstance((await ends(await slots.reserve(), task("end in time")))[-1], Completed)
 
 
-async def test_matrices_are_multiplied_by_no_more_threads_than_the_slot_has(slots: Slots) -> None:
-    *_, last = await ends(await slots.reserve(), task("count threads"))
-    assert isinstance(last, Completed)
-    assert set(json.loads(last.result)["__value__"]["metadata"]["threads"]) == {1}
+async def test_a_run_has_the_cores_of_slots_that_are_idle_when_it_starts() -> None:
+    async with started(2, cores=4) as slots:
+        first, second = await slots.reserve(), await slots.reserve()
+        alone = await ends(first, task("count threads"))
+        both = await asyncio.gather(*(ends(slot, task("count threads")) for slot in (first, second)))
+        last = await ends(second, task("count threads"))
+    assert [most_threads(events) for events in (alone, *both, last)] == [4, 4, 2, 4]
+
+
+def most_threads(events: list[Event]) -> int:
+    """Return how many threads there are at most for a product of matrices."""
+    assert isinstance(events[-1], Completed)
+    threads: list[int] = json.loads(events[-1].result)["__value__"]["metadata"]["threads"]
+    return max(threads)
 
 
 async def test_a_mistake_of_the_program_is_a_reason_and_a_traceback_in_the_log(slots: Slots) -> None:

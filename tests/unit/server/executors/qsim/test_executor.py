@@ -203,6 +203,7 @@ def test_an_option_that_is_wrong_is_refused_by_name(options: Mapping[str, Any], 
 @needs_qsim
 def test_its_own_threads_go_before_those_of_the_slot() -> None:
     made = QsimExecutor(threads=3).fitted(memory_bytes=2**28, threads=1)
+    made.use_cores(2)
     assert made._threads == 3
 
 
