@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.routing import BaseRoute
 
 from kit.server.played_pool import HOLDER, NAME, PlayedPool
 from qiskit_runtime_server import Settings, create_app
@@ -52,6 +53,7 @@ seconds_per_day = 100
 
 
 NAMES = ("ada", "alice", "bob", "tess")
+_ROUTES: dict[tuple[bool, bool], list[BaseRoute]] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ async def api_in_process(folder: Path, *, more_accounts: str = "", **changes: An
     (folder / "accounts.toml").write_text(ACCOUNTS + more_accounts)
     settings = Settings(**{"hold": timedelta(0), "log_level": "info", **changes})
     app = create_app(settings=settings)
+    # They know nothing of their application, and for the framework to build them takes longer than most tests.
+    app.router.routes[:] = _ROUTES.setdefault((settings.console, settings.api_docs), [*app.router.routes])
     store, pools = MemoryStore(), {NAME: PlayedPool()}
     issuers = issuers_of(settings)
     budget, metrics = ByteBudget(1 << 20), JobMetrics(CollectorRegistry())

@@ -1,14 +1,14 @@
 """A collector of traces: takes what an exporter sends by OTLP over HTTP, and lays it out for tests."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from kit.server.cluster_processes import wait_until
+from kit.server.serving import serving
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,10 +112,6 @@ def collecting() -> Iterator[Collector]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collector.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(Handler) as url:
+        collector.url = url
         yield collector
-        server.shutdown()
-        thread.join()

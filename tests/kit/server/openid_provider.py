@@ -6,12 +6,12 @@ Whoever comes to its page for signing in with a browser is signed in at once, as
 import hashlib
 import json
 import secrets
-import threading
 import time
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import cache
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -19,6 +19,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from kit.server.serving import serving
 
 AUDIENCE = "qiskit-runtime-server"
 CLIENT = "console"
@@ -53,8 +55,8 @@ class OpenIdProvider:
         self.id_token: dict[str, Any] = {}
         self.redeemed: list[dict[str, str]] = []
         self._codes: dict[str, dict[str, str]] = {}
-        self._keys: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {}
-        self.rotate("first")
+        self.kid = "first"
+        self._keys: dict[str, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey] = {self.kid: _first_key()}
 
     def rotate(self, kid: str, *, keep: bool = False, elliptic: bool = False) -> None:
         """Sign with a new key from now on, and publish none but it, unless others are kept."""
@@ -156,6 +158,12 @@ class OpenIdProvider:
         return kind == "Basic" and (unquote(name), unquote(secret)) == (CLIENT, self.secret)
 
 
+@cache
+def _first_key() -> rsa.RSAPrivateKey:
+    """Return what every provider signs with at first: to make a key takes longer than most tests with one."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 def _public(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> dict[str, Any]:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return dict(ECAlgorithm.to_jwk(key.public_key(), as_dict=True))
@@ -196,12 +204,6 @@ def openid_provider(host: str = "127.0.0.1") -> Iterator[OpenIdProvider]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - called so
             """Keep silent."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        provider.issuer = f"http://{host}:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield provider
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        provider.issuer = url.replace("127.0.0.1", host)
+        yield provider

@@ -1,14 +1,14 @@
 """A token goes to its own server alone, whatever server a command is told to ask."""
 
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs
 
 import pytest
 from typer.testing import CliRunner
 
+from kit.server.serving import serving
 from qiskit_runtime_server.__main__ import cli
 
 HERS = "a token of another server"
@@ -30,10 +30,8 @@ def asked() -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", given
-        server.shutdown()
+    with serving(Handler) as url:
+        yield url, given
 
 
 @pytest.mark.parametrize(
