@@ -16,8 +16,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "chaos.md"
 INTRODUCTION = """# Chaos
 
 Made by `make chaos`, on {cores} cores: two apis behind a proxy, PostgreSQL, two executor services with one slot each,
-and threads of the real client that send {size.short:,} short jobs and {size.long} of {seconds} s. A fault strikes every
-{fault:g} s; an executor or a worker is killed every {kill:g} s. Every acknowledged job must have one end, Completed,
+and threads of the real client that send {size.short:,} short jobs (more, until there have been {size.faults} faults)
+and {size.long} of {seconds} s. A fault strikes every {fault:g} s; an executor or a worker is killed every {kill:g} s.
+Every acknowledged job must have one end, Completed,
 and the correct result; no fence may fall, and no worker be left without an executor. One thing the storm spares:
 a job's worker is not killed a third time, as a job whose worker died three times fails by design.
 [guarantees.md](../explanation/guarantees.md) says what that means for users.

@@ -12,6 +12,8 @@ from qiskit_runtime_server.metrics import SECONDS
 from qiskit_runtime_server.store.port import Retention, Signals, Swept
 
 _BY_EXECUTOR: Final = ("executor",)
+# Those whose slot time is told apart.
+_TIMED: Final = (JobState.COMPLETED, JobState.FAILED)
 
 
 class JobMetrics:
@@ -93,7 +95,7 @@ class JobMetrics:
         state = job.state.lower()
         self._ended.labels(job.executor, state).inc()
         # Nobody knows how long the last run of a job took that failed because its runs were lost.
-        if job.state in {JobState.COMPLETED, JobState.FAILED} and job.metrics.charged > 0:
+        if job.state in _TIMED and job.metrics.charged > 0:
             self._run_seconds.labels(job.executor, state).observe(job.metrics.charged)
 
     def retried(self, executor: ExecutorName, why: RetryReason) -> None:
@@ -123,6 +125,8 @@ class JobMetrics:
         self._refused_results.labels(executor)
         for state in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED):
             self._ended.labels(executor, state.lower())
+        for state in _TIMED:
+            self._run_seconds.labels(executor, state.lower())
         for why in RetryReason:
             self._retries.labels(executor, why)
         for followed in (True, False):

@@ -1,10 +1,11 @@
 """Jobs of real clients in a storm, and what is to be said about them afterwards."""
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import asyncpg
 
-from kit.faults.customers import Customer, Errand
+from kit.faults.customers import BITS, Customer, Errand
 from kit.faults.storm import EXECUTOR, Fleet, Storm
 from kit.server.cluster_processes import Cluster, Plugins, workers_of
 from kit.server.ingress import Ingress
@@ -43,16 +44,20 @@ _LINES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How many jobs there are, and how many seconds they may take in all."""
+    """How many jobs there are at least, how many faults they have to meet, and in how many seconds in all.
+
+    On a fast machine there are more short jobs, until there have been as many faults.
+    """
 
     short: int
     long: int
+    faults: int
     patience: float
 
 
-FULL = Size(short=1_000, long=20, patience=1_500)
-TENTH = Size(short=100, long=2, patience=500)
-GUST = Size(short=32, long=0, patience=300)
+FULL = Size(short=1_000, long=20, faults=50, patience=1_500)
+TENTH = Size(short=100, long=2, faults=6, patience=500)
+GUST = Size(short=32, long=0, faults=3, patience=300)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,7 +86,7 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
         ingress = stack.enter_context(Ingress([api.url for api in fleet.apis]))
         storm = Storm(fleet, random.Random(seed))  # noqa: S311 - reproducible
         start = time.monotonic()
-        customers = _customers(ingress.url, size)
+        customers = _customers(ingress.url, size, lambda: storm.faults.total() < size.faults)
         for customer in customers:
             customer.start()
         storm.blow(lambda: not any(customer.is_alive() for customer in customers))
@@ -109,11 +114,19 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
         return report
 
 
-def _customers(url: str, size: Size) -> list[Customer]:
+def _customers(url: str, size: Size, more: Callable[[], bool]) -> list[Customer]:
+    """Share the jobs of a size among customers, who go on with short ones as long as there are to be `more`."""
     errands = [Errand(number=number) for number in range(size.short)]
     errands += [Errand(number=size.short + number, seconds=LONG_SECONDS) for number in range(size.long)]
     random.Random(0).shuffle(errands)  # noqa: S311 - reproducible
-    shares = [errands[number::_THREADS] for number in range(_THREADS)]
+
+    def spare_errands(first: int) -> Iterator[Errand]:
+        for number in range(len(errands) + first, 2**BITS, _THREADS):
+            if not more():
+                return
+            yield Errand(number=number)
+
+    shares = [itertools.chain(errands[number::_THREADS], spare_errands(number)) for number in range(_THREADS)]
     backend = f"fake_quantum_sim@{EXECUTOR}"
     return [
         Customer(url, f"customer-{number}", backend, share, patience=size.patience)
