@@ -1,7 +1,7 @@
 """What an account is granted: its share of the executors, and its limits."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from qiskit_runtime_server.errors import LimitError
@@ -33,6 +33,10 @@ class AccountLimits:
     seconds_per_day: float | None = None
     seconds_per_job: float | None = None
     qubits: int | None = None
+
+    def granting(self, seconds_per_day: float | None) -> "AccountLimits":
+        """Return them with what an admin has set over the API in place of what the file says, if one has."""
+        return self if seconds_per_day is None else replace(self, seconds_per_day=seconds_per_day)
 
     def check_queued(self, instance: str, queued: int) -> None:
         """Refuse one more job of an instance that has `queued` jobs in the queue.

@@ -21,7 +21,6 @@ from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import AUTO, ExecutorName, MetadataName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
-from qiskit_runtime_server.dispatch.allowances import limits_now
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
@@ -197,7 +196,8 @@ class Services:
 
     async def limits(self, caller: Identity) -> AccountLimits:
         """Return the limits of the caller's instance: what an admin has set over the API, else what its file says."""
-        return await limits_now(self.store, caller.id, caller.crn, caller.instance.limits)
+        granted = await self.store.overviews.instance_limit(caller.id, caller.crn)
+        return caller.instance.limits.granting(granted)
 
     async def running(self, account: AccountId | None, owners: Owners | None = None) -> Sequence[Job]:
         """Return the newest 1,000 jobs that run, of an account, of some or of everybody."""

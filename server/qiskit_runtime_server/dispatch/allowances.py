@@ -7,14 +7,13 @@ started once the reason is gone (docs/decisions/0021).
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
 from qiskit_runtime_server.accounts.identity import Account
-from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, exact, name_of
-from qiskit_runtime_server.store.port import HeldJobs, JobQuery, Store
+from qiskit_runtime_server.store.port import Claim, HeldJobs, JobQuery, Store
 
 # More jobs of one account than ever run at a time.
 _MOST_RUNNING: Final = 1000
@@ -53,12 +52,6 @@ class Refusal:
     gone: bool = False
 
 
-async def limits_now(store: Store, account: AccountId, instance: str, limits: AccountLimits) -> AccountLimits:
-    """Return the limits of an instance: what an admin has set over the API, else `limits`, what its file says."""
-    seconds = await store.overviews.instance_limit(account, instance)
-    return limits if seconds is None else replace(limits, seconds_per_day=seconds)
-
-
 class Allowances:
     """Says what a job may take, from what its account is granted and has used by now.
 
@@ -75,9 +68,10 @@ class Allowances:
         self._max_seconds = max_seconds
         self._clock = clock
 
-    async def of(self, job: Job) -> Allowance | Refusal:
-        """Return how long a run of the job that begins now may take, or why it may not begin."""
-        found = await self._left_today(job.account, job.instance, besides=job)
+    async def of(self, claim: Claim) -> Allowance | Refusal:
+        """Return how long a run of a claimed job that begins now may take, or why it may not begin."""
+        job = claim.job
+        found = await self._left_today(job.account, job.instance, claim.seconds_per_day, besides=job)
         if isinstance(found, Refusal):
             return found
         asked = job.cost is not None and job.cost < self._max_seconds
@@ -89,10 +83,13 @@ class Allowances:
 
     async def refusal(self, held: HeldJobs) -> Refusal | None:
         """Return why jobs of an instance may not start now, if that is so."""
-        found = await self._left_today(held.account, held.instance, besides=None)
+        granted = await self._store.overviews.instance_limit(held.account, held.instance)
+        found = await self._left_today(held.account, held.instance, granted, besides=None)
         return found if isinstance(found, Refusal) else None
 
-    async def _left_today(self, whose: AccountId, crn: str, *, besides: Job | None) -> list[Allowance] | Refusal:
+    async def _left_today(
+        self, whose: AccountId, crn: str, granted: int | None, *, besides: Job | None
+    ) -> list[Allowance] | Refusal:
         """Return what bounds a run of an instance: `seconds_per_job`, and what is left of `seconds_per_day`."""
         account, name = self._accounts.account(whose), name_of(whose)
         if account is None:
@@ -100,7 +97,7 @@ class Allowances:
         instance = next((instance for instance in account.instances if account.crn(instance) == crn), None)
         if instance is None:
             return Refusal(reason=f"account {name} has no instance {crn} any more", gone=True)
-        limits, found = await limits_now(self._store, whose, crn, instance.limits), []
+        limits, found = instance.limits.granting(granted), []
         about = f"of account {name}, instance {instance.name}"
         if limits.seconds_per_job is not None:
             found.append(Allowance(seconds=limits.seconds_per_job, limit=f"seconds_per_job {about}"))

@@ -182,7 +182,7 @@ class Dispatcher:
                         self._stop_following(job_id)
 
     async def _dispatch(self, executor: ExecutorName, pool: Pool) -> None:
-        """Bring one job to one slot, or wait a while for a job.
+        """Bring one job to one slot, and wait a while for a job where none is left.
 
         The slot is chosen anew each time: one that is kept while the queue is empty may be busy, or gone, by the time
         that a job arrives.
@@ -198,9 +198,10 @@ class Dispatcher:
             raise
         if claim is not None:
             self._follow(FollowedRun(claim=claim, reservation=reservation))
-            return
-        reservation.release()
-        await news.wait(_POLL_SECONDS, since=known)
+        else:
+            reservation.release()
+        if claim is None or claim.last:
+            await news.wait(_POLL_SECONDS, since=known)
 
     def _long_slots(self, pool: Pool) -> int | None:
         """Return how many long jobs may run on an executor at a time: one slot is kept for others, if there are two."""

@@ -20,7 +20,7 @@ from qiskit_runtime_server.dispatch.pools import LastingReservation, Reservation
 from qiskit_runtime_server.dispatch.queue_spans import QueueSpans
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.routing.router import Router, WorkerDiedInLookError
-from qiskit_runtime_server.dispatch.store_calls import insist
+from qiskit_runtime_server.dispatch.store_calls import insist, params_of
 from qiskit_runtime_server.errors import (
     InternalError,
     JobNotFoundError,
@@ -165,22 +165,22 @@ class Follower:
             job_log.held(job)
             await self.tell(job, reason)
 
-    async def _allowance(self, job: Job) -> Allowance:
+    async def _allowance(self, claim: Claim) -> Allowance:
         if self._allowances is None:
-            return Allowance(seconds=float(job.max_seconds), limit="")
-        found = await insist(partial(self._allowances.of, job))
+            return Allowance(seconds=float(claim.job.max_seconds), limit="")
+        found = await insist(partial(self._allowances.of, claim))
         if isinstance(found, Refusal):
             raise HeldError(found)
         return found
 
     async def _started(self, run: FollowedRun) -> AsyncGenerator[Event, None]:
-        allowance = await self._allowance(run.claim.job)
+        allowance = await self._allowance(run.claim)
         job_log.started(run.claim.job)
         self._queue_spans.started(run.claim.job)
         self._metrics.started(run.claim.job)
         with self._budget.share() as share:
             await share.hold(run.claim.job.params_bytes)
-            params = await insist(partial(self._store.documents.params, run.claim.job.id))
+            params = await params_of(self._store, run.claim)
             task = _task(
                 run.claim.job,
                 params,

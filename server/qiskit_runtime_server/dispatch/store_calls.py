@@ -4,11 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from qiskit_runtime_server.errors import ServerError, StoreFullError, UnavailableError
 from qiskit_runtime_server.log.failures import FailureLog
-from qiskit_runtime_server.store.port import Claim
+from qiskit_runtime_server.store.port import Claim, Store
 from qiskit_runtime_server.waiting import Backoff
 
 # How long a job that runs, or a result, is held on to while the store is away.
@@ -47,6 +48,13 @@ async def insist(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
             mistake = None if isinstance(error, UnavailableError) else error
             failures.failed(f"The store does not answer a call for a job, which is repeated: {error}", mistake)
         await asyncio.sleep(seconds)
+
+
+async def params_of(store: Store, claim: Claim) -> bytes:
+    """Return what a claimed job was submitted with; errors as those of `DocumentStore.params`."""
+    if claim.params is not None:
+        return claim.params
+    return await insist(partial(store.documents.params, claim.job.id))
 
 
 async def undone_if_cancelled(

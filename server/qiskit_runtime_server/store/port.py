@@ -87,10 +87,16 @@ class Claim:
     """The right to run a job until its lease ends, as of `job.fence`.
 
     Attributes:
-        previous: Who ran it before, if it was taken over from a holder whose lease ran out.
+        params: What was submitted, if it is small; None if it is to be read.
+        seconds_per_day: What an admin has granted the job's instance over the API; None if none has.
+        last: Whether no other job waited for its executor then.
+        previous: Who ran it before, if it was taken over from a holder whose lease ran out; then nothing else is known.
     """
 
     job: Job
+    params: bytes | None = None
+    seconds_per_day: int | None = None
+    last: bool = False
     previous: Holder | None = None
 
     @property
@@ -240,6 +246,8 @@ class JobStore(Protocol):
 
     async def add(self, job: Job, params: bytes | memoryview, limits: AccountLimits = NO_LIMITS) -> None:
         """Keep a new job as Queued; weight and limit of running jobs hold for all jobs of the account from then on.
+
+        What an admin has granted the instance over the API counts in place of the `seconds_per_day` of `limits`.
 
         Raises:
             SessionNotFoundError: If `job.session_id` is not a session of the account.

@@ -139,9 +139,8 @@ async def submit(request: Request, caller: Caller, services: TheServices) -> mod
         fate = services.chaos.fate(job)
         if fate.queue_seconds:
             job = replace(job, held=f"Chaos: waits {fate.queue_seconds:g} s in the queue, on purpose.")
-        limits = await services.limits(caller)
         try:
-            await services.store.jobs.add(job, params, limits)
+            await services.store.jobs.add(job, params, caller.instance.limits)
         except StoreUnavailableError:
             # The client sends it again, without a key by which the two could be told from each other.
             services.dispatcher.withdrawals.begin(job)

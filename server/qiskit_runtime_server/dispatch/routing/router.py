@@ -26,7 +26,7 @@ from qiskit_runtime_server.dispatch.pools import Reservation
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool, AutoReservation
 from qiskit_runtime_server.dispatch.routing.choice import better, choose
 from qiskit_runtime_server.dispatch.routing.waits import after_one_more, waits
-from qiskit_runtime_server.dispatch.store_calls import insist
+from qiskit_runtime_server.dispatch.store_calls import insist, params_of
 from qiskit_runtime_server.errors import NoFreeSlotError
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.log.trace import of_job
@@ -77,9 +77,9 @@ class Router:
             JobNotFoundError: If the job was deleted meanwhile.
         """
         assert isinstance(slot, AutoReservation)  # noqa: S101 - the pool of all has no others
-        predictions = await self._looked_at(claim.job, slot.executor, slot, backend_name)
+        predictions = await self._looked_at(claim, slot.executor, slot, backend_name)
         for name in self._auto.pools.keys() - predictions.keys() - {slot.executor} if predictions else ():
-            predictions |= await self._asked(claim.job, ExecutorName(name), backend_name)
+            predictions |= await self._asked(claim, ExecutorName(name), backend_name)
         sizes = {name: (await pool.capabilities()).num_qubits for name, pool in self._auto.pools.items()}
         waiting = await insist(partial(waits, self._store.counts, self._auto, datetime.now(UTC)))
         chosen = choose(predictions, waiting, sizes)
@@ -107,16 +107,16 @@ class Router:
                 known = after_one_more(without, self._auto, target, moved.predicted_seconds or 0.0)
                 job_log.routed(moved)
 
-    async def _asked(self, job: Job, executor: ExecutorName, backend_name: str) -> dict[str, Prediction]:
+    async def _asked(self, claim: Claim, executor: ExecutorName, backend_name: str) -> dict[str, Prediction]:
         """Return what an executor's own worker predicts, if it has a slot to say so; else nothing."""
-        pool = self._auto.pools[executor]
+        job, pool = claim.job, self._auto.pools[executor]
         try:
             async with asyncio.timeout(_SLOT_SECONDS):
                 slot = await pool.reserve()
         except TimeoutError:
             return {}
         try:
-            return await self._looked_at(job, executor, slot, backend_name)
+            return await self._looked_at(claim, executor, slot, backend_name)
         except (NoFreeSlotError, ConnectionError) as error:
             logger.info("Executor %s could not be asked: %s", executor, error, extra=of_job(job.id, job.traceparent))
             return {}
@@ -124,12 +124,13 @@ class Router:
             slot.release()
 
     async def _looked_at(
-        self, job: Job, executor: ExecutorName, slot: Reservation, backend_name: str
+        self, claim: Claim, executor: ExecutorName, slot: Reservation, backend_name: str
     ) -> dict[str, Prediction]:
         """Return what a worker predicts of a job; nothing if it cannot."""
+        job = claim.job
         with self._budget.share() as share:
             await share.hold(job.params_bytes)
-            params = await insist(partial(self._store.documents.params, job.id))
+            params = await params_of(self._store, claim)
             task = await self._task(job, executor, params, backend_name)
             del params
             last: Event | None = None

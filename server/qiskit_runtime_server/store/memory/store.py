@@ -13,6 +13,7 @@ from typing import Final
 
 from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.backends.names import DRY_RUN, ExecutorName
+from qiskit_runtime_server.byte_budget import SMALL_BYTES
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import (
     AccountId,
@@ -74,6 +75,7 @@ class MemoryJobs(Part):
         """See `JobStore.add`."""
         state, now = self._state, self._state.now()
         refuse_surrogates(getattr(job, part.name) for part in fields(job))
+        limits = limits.granting(state.limits.get((job.account, job.instance)))
         if job.session_id is not None:
             state.session(job.account, job.session_id).check_accepts_jobs(now)
         of_instance = [job.account, job.instance]
@@ -189,7 +191,13 @@ class MemoryQueue(Part):
         state.note(kept.job, lambda session: session.with_job_started(now))
         kept.job, kept.holder = started(kept.job, now), holder
         kept.lease_until = state.clock() + lease.total_seconds()
-        return Claim(job=kept.job)
+        params = kept.documents[DocumentKind.PARAMS]
+        return Claim(
+            job=kept.job,
+            params=params if len(params) <= SMALL_BYTES else None,
+            seconds_per_day=state.limits.get((kept.job.account, kept.job.instance)),
+            last=not state.waiting(executor),
+        )
 
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
         """See `QueueStore.take_over`."""

@@ -194,6 +194,10 @@ class PostgresqlDatabase(Database):
 
     async def read(self, query: Callable[[Connection], T]) -> T:
         """See `Database.read`."""
+        # A connection whose user is cancelled would be thrown away.
+        return await asyncio.shield(self.start(self._found(query)))
+
+    async def _found(self, query: Callable[[Connection], T]) -> T:
         async with self.reader.connect() as connection:
             return await connection.run_sync(query)
 

@@ -14,6 +14,7 @@ from qiskit_runtime_server.store.sql.schema import (
     IS_ENDED,
     IS_PENDING,
     IS_QUEUED,
+    instance_limits,
     jobs,
     slot_times,
     usage_days,
@@ -60,6 +61,12 @@ USED_TODAY: Final = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).w
 """The slot time of an instance on one day, on all executors. Primary key of `usage_days`."""
 
 
+_GRANTED: Final = select(instance_limits.c.seconds_per_day).where(
+    instance_limits.c.account == bindparam("of_account"), instance_limits.c.instance == bindparam("of_instance")
+)
+"""What an admin has set for an instance. Primary key of `instance_limits`."""
+
+
 def insert_unless_there(connection: Connection, statement: Insert, key: dict[str, object]) -> None:
     """Add a row, unless another transaction has done so in between."""
     with suppress(IntegrityError), connection.begin_nested():
@@ -88,6 +95,12 @@ def stored_bytes(connection: Connection, account: AccountId) -> int:
     """Return what the documents of all jobs of an account take, as they are kept."""
     of_account = {"of_account": account}
     return sum(int(connection.scalars(part, of_account).one()) for part in (_STORED_OF_ENDED, _STORED_OF_PENDING))
+
+
+def granted(connection: Connection, account: AccountId, instance: str) -> int | None:
+    """Return how much slot time an instance may take a day, if an admin has said so over the API."""
+    seconds: int | None = connection.scalar(_GRANTED, {"of_account": account, "of_instance": instance})
+    return seconds
 
 
 def refuse_beyond(connection: Connection, job: Job, limits: AccountLimits, *, arrived: int) -> None:

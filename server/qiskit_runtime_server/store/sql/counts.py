@@ -12,7 +12,7 @@ from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
 from qiskit_runtime_server.store.port import COUNTED_JOBS, Load, QueuedTime, UsageDay
 from qiskit_runtime_server.store.sql.accounting import USED_TODAY
-from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.database import SqlPart, reading
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of
 from qiskit_runtime_server.store.sql.schema import (
     IS_HELD,
@@ -108,44 +108,44 @@ _SECONDS: Final = select(func.coalesce(func.sum(counts.c.seconds), 0.0)).where(
 class SqlCounts(SqlPart):
     """A `CountStore`."""
 
-    @uninterrupted
+    @reading
     async def load(self) -> Mapping[ExecutorName, Load]:
         """See `CountStore.load`."""
         return await self._database.read(_load)
 
-    @uninterrupted
+    @reading
     async def queue_position(self, job: Job) -> int:
         """See `CountStore.queue_position`."""
         return 1 + await self._database.read(partial(_older, job=job))
 
-    @uninterrupted
+    @reading
     async def expected_ends(self, executor: ExecutorName) -> Sequence[datetime | None]:
         """See `CountStore.expected_ends`."""
         which = {"at_executor": executor}
         rows = await self._database.read(lambda connection: connection.execute(_RUNNING, which).mappings().all())
         return [job_of(row).expected_end() for row in rows]
 
-    @uninterrupted
+    @reading
     async def queued_time(self, executor: ExecutorName) -> QueuedTime:
         """See `CountStore.queued_time`."""
         which = {"at_executor": executor}
         row = await self._database.read(lambda connection: connection.execute(_QUEUED_TIME, which).one())
         return QueuedTime(jobs=row[0], predicted=row[1], seconds=row[2])
 
-    @uninterrupted
+    @reading
     async def routed(self, executor: ExecutorName, *, limit: int) -> Sequence[Job]:
         """See `CountStore.routed`."""
         which = {"at_executor": executor, "at_most": limit}
         rows = await self._database.read(lambda connection: connection.execute(_ROUTED, which).mappings().all())
         return [job_of(row) for row in rows]
 
-    @uninterrupted
+    @reading
     async def seconds_used(self, account: AccountId) -> float:
         """See `CountStore.seconds_used`."""
         which = {"of_account": account}
         return await self._database.read(lambda connection: connection.scalars(_SECONDS, which).one())
 
-    @uninterrupted
+    @reading
     async def seconds_used_today(self, account: AccountId, instance: str) -> float:
         """See `CountStore.seconds_used_today`."""
 
@@ -157,7 +157,7 @@ class SqlCounts(SqlPart):
 
         return await self._database.read(used)
 
-    @uninterrupted
+    @reading
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
         """See `CountStore.usage`."""
         days = {"since": since, "until": until}

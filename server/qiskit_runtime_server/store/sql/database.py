@@ -58,7 +58,10 @@ class Database(ABC):
 
     @abstractmethod
     async def read(self, query: Callable[[Connection], T]) -> T:
-        """Return what `query` finds with single statements; nothing is promised about two of them."""
+        """Return what `query` finds with single statements; nothing is promised about two of them.
+
+        Whoever waits for it may be cancelled, which leaves the connection fit for others.
+        """
 
     @abstractmethod
     async def change(self, change: Callable[[Connection], T]) -> T:
@@ -142,9 +145,10 @@ class SqlPart:
 
     def start(self, call: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
         """Have the database run `call` to its end."""
-        return self._database.start(self._complete(call))
+        return self._database.start(self.complete(call))
 
-    async def _complete(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def complete(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Have the database run `call` to its end, and wait for that."""
         try:
             return await self._database.complete(call)
         except UnicodeEncodeError as error:
@@ -163,5 +167,17 @@ def uninterrupted(
     @wraps(method)
     async def call(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.shield(self.start(partial(method, self, *args, **kwargs)))
+
+    return call
+
+
+def reading(
+    method: Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[PartT, P], Coroutine[Any, Any, T]]:
+    """Have the database run `method`, which changes nothing, so that nobody waits for it whose caller is cancelled."""
+
+    @wraps(method)
+    async def call(self: PartT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.complete(partial(method, self, *args, **kwargs))
 
     return call

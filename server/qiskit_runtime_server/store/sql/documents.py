@@ -7,10 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from qiskit_runtime_server.byte_budget import SMALL_BYTES
 from qiskit_runtime_server.errors import JobNotFoundError
-from qiskit_runtime_server.jobs import JobId
+from qiskit_runtime_server.jobs import Job, JobId
 from qiskit_runtime_server.store.port import DocumentKind
-from qiskit_runtime_server.store.sql.database import CommitInDoubtError, SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.database import CommitInDoubtError, SqlPart, reading, uninterrupted
 from qiskit_runtime_server.store.sql.packing import PackedRow, packed, size_of, unpacked
 from qiskit_runtime_server.store.sql.schema import documents, jobs
 
@@ -97,6 +98,15 @@ def _portion(connection: Connection, job_id: str, kind: DocumentKind, seq: int) 
     return [unpacked(row.codec, row.data) for row in connection.execute(_READ, which).all()]
 
 
+def small_params(connection: Connection, job: Job) -> bytes | None:
+    """Return what was submitted, if it is small."""
+    if job.params_bytes > SMALL_BYTES:
+        return None
+    portion = _portion(connection, job.id, DocumentKind.PARAMS, 0)
+    # Of a job from before the size was kept, there may be more.
+    return b"".join(portion) if len(portion) < _PORTION else None
+
+
 def _whole(connection: Connection, job_id: JobId, kind: DocumentKind) -> BytesIO | None:
     """Return a document as it is in one transaction; None if there is none."""
     document, seq = BytesIO(), 0
@@ -162,7 +172,7 @@ class SqlDocuments(SqlPart):
         """See `DocumentStore.log`."""
         return (await _joined(self.pieces(job_id, DocumentKind.LOG)) or b"").decode()
 
-    @uninterrupted
+    @reading
     async def _read(self, job_id: JobId, kind: DocumentKind, seq: int) -> list[bytes]:
         """Return a portion of a document.
 

@@ -28,8 +28,8 @@ from qiskit_runtime_server.errors import JobNotFoundError, SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, cancelled
 from qiskit_runtime_server.store.port import BY_OWNER, DocumentKind, Ended, JobQuery, Queued
 from qiskit_runtime_server.store.sql import transitions
-from qiskit_runtime_server.store.sql.accounting import refuse_beyond, stored_bytes
-from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.accounting import granted, refuse_beyond, stored_bytes
+from qiskit_runtime_server.store.sql.database import SqlPart, reading, uninterrupted
 from qiskit_runtime_server.store.sql.documents import write_document
 from qiskit_runtime_server.store.sql.packing import packed, size_of
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, job_row, json_text, session_of
@@ -102,24 +102,25 @@ class SqlJobs(SqlPart):
             if self._database.in_doubt() and connection.scalar(_KNOWN, {"job_id": job.id}) is not None:
                 return
             _check_session(connection, _SESSION, job)
-            refuse_beyond(connection, job, limits, arrived=0)
+            in_force = limits.granting(granted(connection, job.account, job.instance))
+            refuse_beyond(connection, job, in_force, arrived=0)
             connection.execute(_ADD, job_row(job) | {"stored_bytes": size})
             _add_tags(connection, job, job.tags)
             write_document(connection, job.id, DocumentKind.PARAMS, rows)
-            transitions.arrive(connection, job, limits)
+            transitions.arrive(connection, job, in_force)
             _check_session(connection, _SESSION_LOCKED, job)
             # Again, now that no other transaction can count as well.
-            refuse_beyond(connection, job, limits, arrived=1)
+            refuse_beyond(connection, job, in_force, arrived=1)
 
         await self._database.change(add)
         self._database.announce(Queued(executor=job.executor))
 
-    @uninterrupted
+    @reading
     async def get(self, account: AccountId | None, job_id: str) -> Job:
         """See `JobStore.get`."""
         return await self._database.read(lambda connection: _read(connection, account, job_id))
 
-    @uninterrupted
+    @reading
     async def find(self, account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
         """See `JobStore.find`."""
         values = _values(account, query)

@@ -79,6 +79,14 @@ _OLDEST_SHORT: Final = _OLDEST_OF_ALL.where(IS_SHORT)
 _OLDEST_SHORT_IN_SESSION: Final = _OLDEST_IN_SESSION.where(IS_SHORT)
 """The oldest one in a session that is not known as long. Index `jobs_next_in_session`."""
 
+_ONE_WAITING: Final = (
+    select(jobs.c.id)
+    .where(IS_WAITING, jobs.c.executor == bindparam("at_executor"))
+    .order_by(jobs.c.created, jobs.c.id)
+    .limit(1)
+)
+"""The oldest waiting job of an executor. Index `jobs_waiting`."""
+
 _LONG: Final = (
     select(func.count()).select_from(jobs).where(IS_RUNNING_LONG, jobs.c.executor == bindparam("at_executor"))
 )
@@ -158,6 +166,11 @@ def next_job(connection: Connection, executor: ExecutorName, long_slots: int | N
         if is_ours and (connection.scalar(_LONG, which) or 0) < long_slots:
             return found
     return _next_waiting(connection, executor, _SHORT_JOB)
+
+
+def any_waits(connection: Connection, executor: ExecutorName) -> bool:
+    """Return whether a job waits for an executor."""
+    return connection.scalar(_ONE_WAITING, {"at_executor": executor}) is not None
 
 
 def _next_waiting(connection: Connection, executor: ExecutorName, choice: _Choice) -> NextJob | None:

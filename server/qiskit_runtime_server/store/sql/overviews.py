@@ -48,8 +48,8 @@ from qiskit_runtime_server.store.overviews import (
     WorkloadQuery,
     WorkloadStatus,
 )
-from qiskit_runtime_server.store.sql.accounting import insert_unless_there
-from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.accounting import granted, insert_unless_there
+from qiskit_runtime_server.store.sql.database import SqlPart, reading, uninterrupted
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of, session_of
 from qiskit_runtime_server.store.sql.schema import (
     counts,
@@ -79,9 +79,6 @@ _ACCOUNTS: Final = select(counts.c.account).distinct().order_by(counts.c.account
 _OF_INSTANCE: Final = and_(
     instance_limits.c.account == bindparam("of_account"), instance_limits.c.instance == bindparam("of_instance")
 )
-_LIMIT: Final = select(instance_limits.c.seconds_per_day).where(_OF_INSTANCE)
-"""The limit of an instance. Primary key of `instance_limits`."""
-
 _UNLIMIT: Final = delete(instance_limits).where(_OF_INSTANCE)
 """Removes the limit of an instance. Primary key of `instance_limits`."""
 
@@ -114,7 +111,7 @@ _SESSIONS: Final = select(sessions).where(sessions.c.id.in_(bindparam("ids", exp
 class SqlOverviews(SqlPart):
     """An `Overviews`."""
 
-    @uninterrupted
+    @reading
     async def workloads(self, account: AccountId, query: WorkloadQuery) -> WorkloadPage:
         """See `Overviews.workloads`."""
 
@@ -131,19 +128,19 @@ class SqlOverviews(SqlPart):
 
         return await self._database.read(read)
 
-    @uninterrupted
+    @reading
     async def tags(self, account: AccountId, search: str, *, limit: int) -> Sequence[str]:
         """See `Overviews.tags`."""
         escaped = re.sub("[%_/]", r"/\g<0>", search.lower())
         which = {"of_account": account, "pattern": f"%{escaped}%", "most": limit}
         return await self._database.read(lambda connection: connection.scalars(_TAGS, which).all())
 
-    @uninterrupted
+    @reading
     async def accounts(self) -> Sequence[AccountId]:
         """See `Overviews.accounts`."""
         return await self._database.read(lambda connection: list(map(AccountId, connection.scalars(_ACCOUNTS))))
 
-    @uninterrupted
+    @reading
     async def usage(self, query: UsageQuery) -> Sequence[UsageGroup]:
         """See `Overviews.usage`."""
         values: dict[str, object] = {name: list(getattr(query, name)) for name in _FILTERS if getattr(query, name)}
@@ -154,11 +151,10 @@ class SqlOverviews(SqlPart):
         rows = await self._database.read(lambda connection: connection.execute(statement, values).all())
         return [_group(row) for row in rows]
 
-    @uninterrupted
+    @reading
     async def instance_limit(self, account: AccountId, instance: str) -> int | None:
         """See `Overviews.instance_limit`."""
-        which = {"of_account": account, "of_instance": instance}
-        return await self._database.read(lambda connection: connection.scalars(_LIMIT, which).first())
+        return await self._database.read(lambda connection: granted(connection, account, instance))
 
     @uninterrupted
     async def limit_instance(self, account: AccountId, instance: str, seconds_per_day: int | None) -> None:
@@ -177,7 +173,7 @@ class SqlOverviews(SqlPart):
 
         await self._database.change(write)
 
-    @uninterrupted
+    @reading
     async def accounts_file(self) -> KeptText | None:
         """See `Overviews.accounts_file`."""
         return await self._database.read(_kept_accounts_file)

@@ -40,10 +40,10 @@ from qiskit_runtime_server.jobs import (
 from qiskit_runtime_server.messages.messages import Holder, Progress, Routing
 from qiskit_runtime_server.store.port import Claim, DocumentKind, HeldJobs, Queued
 from qiskit_runtime_server.store.sql import transitions
-from qiskit_runtime_server.store.sql.accounting import insert_unless_there
-from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
-from qiskit_runtime_server.store.sql.documents import write_document
-from qiskit_runtime_server.store.sql.next_job import OPEN_EXECUTOR, next_job, running_long
+from qiskit_runtime_server.store.sql.accounting import granted, insert_unless_there
+from qiskit_runtime_server.store.sql.database import SqlPart, reading, uninterrupted
+from qiskit_runtime_server.store.sql.documents import small_params, write_document
+from qiskit_runtime_server.store.sql.next_job import OPEN_EXECUTOR, any_waits, next_job, running_long
 from qiskit_runtime_server.store.sql.packing import packed, size_of
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, first, holder_of, job_of, json_text
 from qiskit_runtime_server.store.sql.schema import (
@@ -144,15 +144,22 @@ class SqlQueue(SqlPart):
     ) -> Claim | None:
         """See `QueueStore.claim`."""
 
-        def start(connection: Connection) -> Job | None:
+        def start(connection: Connection) -> Claim | None:
             found = next_job(connection, executor, long_slots)
             if found is None:
                 return None
             now = self._database.at(found.now)
-            return transitions.start(connection, found.job, holder, now=now, lease=lease, in_row=found.in_row)
+            job = transitions.start(connection, found.job, holder, now=now, lease=lease, in_row=found.in_row)
+            if job is None:
+                return None
+            return Claim(
+                job=job,
+                params=small_params(connection, job),
+                seconds_per_day=granted(connection, job.account, job.instance),
+                last=not any_waits(connection, executor),
+            )
 
-        job = await self._database.change(start)
-        return None if job is None else Claim(job=job)
+        return await self._database.change(start)
 
     @uninterrupted
     async def take_over(self, executor: ExecutorName, *, lease: timedelta) -> Claim | None:
@@ -300,7 +307,7 @@ class SqlQueue(SqlPart):
 
         return await self._database.change(hold)
 
-    @uninterrupted
+    @reading
     async def held(self) -> Sequence[HeldJobs]:
         """See `QueueStore.held`."""
         rows = await self._database.read(lambda connection: connection.execute(_HELD_JOBS).mappings().all())

@@ -9,7 +9,7 @@ from qiskit_runtime_server.accounts.limits import NO_LIMITS, AccountLimits
 from qiskit_runtime_server.errors import SessionNotFoundError
 from qiskit_runtime_server.jobs import AccountId, JobId, Session, SessionId
 from qiskit_runtime_server.store.port import UNUSED_FOR
-from qiskit_runtime_server.store.sql.database import SqlPart, uninterrupted
+from qiskit_runtime_server.store.sql.database import SqlPart, reading, uninterrupted
 from qiskit_runtime_server.store.sql.rows import session_of, session_row
 from qiskit_runtime_server.store.sql.schema import CLOCK, IS_QUEUED, IS_UNUSED, jobs, sessions
 
@@ -65,7 +65,7 @@ class SqlSessions(SqlPart):
 
         await self._database.change(add)
 
-    @uninterrupted
+    @reading
     async def get(self, account: AccountId, session_id: str) -> Session:
         """See `SessionStore.get`."""
         which = {"of_session": session_id, "of_account": account}
@@ -86,7 +86,7 @@ class SqlSessions(SqlPart):
 
         await self._database.change(close)
 
-    @uninterrupted
+    @reading
     async def queued_jobs(self, session_id: SessionId) -> Sequence[JobId]:
         """See `SessionStore.queued_jobs`."""
         which = {"of_session": session_id}

@@ -15,7 +15,7 @@ from qiskit_runtime_server.dispatch.allowances import Allowance, Allowances, Ref
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Metrics
 from qiskit_runtime_server.store.memory.store import MemoryStore
-from qiskit_runtime_server.store.port import HeldJobs
+from qiskit_runtime_server.store.port import Claim, HeldJobs
 
 ANN = AccountId("ann")
 CRN = Account(id=ANN).crn(Account(id=ANN).instances[0])
@@ -70,7 +70,7 @@ async def test_the_least_limit_holds_and_is_named(
     store = MemoryStore()
     await use(store, 100)
     allowances = allowances_of(tmp_path, store, limits)
-    found = await allowances.of(job_of(cost=asked, max_seconds=asked or 600))
+    found = await allowances.of(Claim(job=job_of(cost=asked, max_seconds=asked or 600)))
     assert isinstance(found, Allowance)
     assert found.seconds == pytest.approx(seconds)
     assert limit in found.limit
@@ -82,10 +82,10 @@ async def test_what_other_jobs_have_taken_so_far_counts(tmp_path: Path) -> None:
         await store.jobs.add(job_of(name), b"{}")
         assert await store.queue.claim(NAME, HOLDER, lease=LEASE) is not None
     second = await store.jobs.get(ANN, "second")
-    found = await allowances_of(tmp_path, store, "seconds_per_day = 100", later=30).of(second)
+    found = await allowances_of(tmp_path, store, "seconds_per_day = 100", later=30).of(Claim(job=second))
     assert isinstance(found, Allowance)
     assert found.seconds == pytest.approx(70, abs=5)
-    over = await allowances_of(tmp_path, store, "seconds_per_day = 20", later=30).of(second)
+    over = await allowances_of(tmp_path, store, "seconds_per_day = 20", later=30).of(Claim(job=second))
     assert isinstance(over, Refusal)
 
 
@@ -106,7 +106,7 @@ async def test_some_jobs_may_not_start(
 ) -> None:
     store = MemoryStore()
     await use(store, 100)
-    found = await allowances_of(tmp_path, store, limits).of(job_of(**changes))
+    found = await allowances_of(tmp_path, store, limits).of(Claim(job=job_of(**changes)))
     assert isinstance(found, Refusal)
     assert reason in found.reason
     assert found.gone is gone

@@ -183,6 +183,25 @@ async def test_a_job_that_arrives_is_not_waited_for_by_polling(
     await when(store, await add_job(store), JobState.COMPLETED)
 
 
+async def test_nothing_is_claimed_after_the_last_job(
+    store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher_module, "_POLL_SECONDS", 60)
+    found, claim = [], store.queue.claim
+
+    async def noted(*arguments: Any, **options: Any) -> Claim | None:
+        found.append(await claim(*arguments, **options))
+        return found[-1]
+
+    monkeypatch.setattr(store.queue, "claim", noted)
+    jobs = [await add_job(store, name) for name in ("first", "second", "third")]
+    dispatch(PlayedPool([DONE], [DONE], [DONE]))
+    for job in jobs:
+        await when(store, job, JobState.COMPLETED)
+    await asyncio.sleep(0.1)
+    assert [claim and claim.job.id for claim in found] == jobs
+
+
 async def test_jobs_of_other_replicas_are_looked_for_once_for_many_signals(
     state: State, store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert
 
-from kit.server.store_calls import AER, HERE, LEASE
+from kit.server.store_calls import AER, HERE, LEASE, claimed
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import LimitError
@@ -67,6 +67,16 @@ async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: S
     await store.jobs.add(new_job(instance="crn:other"), b"{}", limits)
     await store.jobs.add(new_job(account=BOB), b"{}", limits)
     assert await store.counts.seconds_used_today(ALICE, "crn:alice") == 12.75
+
+
+async def test_what_an_admin_has_granted_holds_in_place_of_the_file(store: Store, new_job: NewJob) -> None:
+    await run(store, new_job(), 9.5, AccountLimits(seconds_per_day=10))
+    await store.overviews.limit_instance(ALICE, "crn:alice", 9)
+    with pytest.raises(LimitError, match="its limit is 9 s per day"):
+        await store.jobs.add(new_job(), b"{}", AccountLimits(seconds_per_day=1000))
+    await store.overviews.limit_instance(ALICE, "crn:alice", 20)
+    await store.jobs.add(new_job(), b"{}", AccountLimits(seconds_per_day=1))
+    assert (await claimed(store)).seconds_per_day == 20
 
 
 async def test_a_run_whose_worker_died_is_charged_at_once_and_one_that_was_lost_is_not(

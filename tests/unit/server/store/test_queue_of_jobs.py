@@ -81,6 +81,18 @@ async def test_the_jobs_of_one_account_go_by_age(store: Store, new_job: NewJob) 
     assert await claimed_ids(store, 3) == [job.id for job in jobs]
 
 
+async def test_a_claim_comes_with_params_that_are_small(store: Store, new_job: NewJob) -> None:
+    documents = [b"{}", b"x" * 100_000, b"of a job from before its size was kept" * 100_000]
+    for params, size in zip(documents, (2, 100_000, 0), strict=True):
+        await store.jobs.add(new_job(params_bytes=size), params)
+    assert [(await claimed(store)).params for _ in documents] == [b"{}", None, None]
+
+
+async def test_a_claim_says_whether_it_has_left_nothing_to_claim(store: Store, new_job: NewJob) -> None:
+    await added(store, new_job(), new_job(account=BOB), new_job(executor=GPU), new_job(held="Held."))
+    assert [(await claimed(store)).last for _ in range(2)] == [False, True]
+
+
 async def test_the_account_with_the_fewest_running_jobs_goes_first(store: Store, new_job: NewJob) -> None:
     hers = [new_job() for _ in range(3)]
     await added(store, *hers)
