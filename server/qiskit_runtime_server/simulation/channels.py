@@ -106,11 +106,11 @@ def _ideal(act: Act, values: NDArray[np.float64]) -> NDArray[np.float64]:
     if not isinstance(operation, Gate):
         return np.eye(4 ** len(act.qubits))
     if not act.used:
-        return _of_unitary(operation.to_matrix())
+        return of_unitary(operation.to_matrix())
     if operation.name == "rz":
         return _turned(values[:, act.used[0]])
     distinct, places = np.unique(values[:, act.used], axis=0, return_inverse=True)
-    return np.array([_of_unitary(_bound(act, row).to_matrix()) for row in distinct.tolist()])[places.ravel()]
+    return np.array([of_unitary(_bound(act, row).to_matrix()) for row in distinct.tolist()])[places.ravel()]
 
 
 def _bound(act: Act, row: list[float]) -> Gate:
@@ -134,7 +134,8 @@ def _turned(angles: NDArray[np.float64]) -> NDArray[np.float64]:
     return turned
 
 
-def _of_unitary(matrix: NDArray[np.complex128]) -> NDArray[np.float64]:
+def of_unitary(matrix: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return the channel of a unitary matrix, shape ``(4^k, 4^k)``; not to be written to."""
     return _of_elements(matrix.astype(np.complex128).tobytes())
 
 

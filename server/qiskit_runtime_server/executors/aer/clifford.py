@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import Gate, Instruction, QuantumCircuit
 from qiskit.exceptions import QiskitError
-from qiskit.quantum_info import Clifford
 from qiskit_aer.noise import NoiseModel, QuantumError
 
 from qiskit_runtime_server.executors.aer.circuits import CLIFFORD_GATES, Steps, has_loop, leaves, rewritten
@@ -84,12 +83,11 @@ def _is_pauli_like(error: QuantumError) -> bool:
 
 @lru_cache(maxsize=_KEPT)
 def _steps_of(elements: bytes, num_qubits: int) -> Steps | None:
-    matrix = np.frombuffer(elements, dtype=np.complex128).reshape(2**num_qubits, -1)
-    try:
-        found = Clifford.from_matrix(matrix).to_circuit()
-    except QiskitError:
+    found = recognition.clifford_of(np.frombuffer(elements, dtype=np.complex128).reshape(2**num_qubits, -1))
+    if found is None:
         return None
+    circuit = found.to_circuit()
     return tuple(
-        (instruction.operation, tuple(found.find_bit(qubit).index for qubit in instruction.qubits))
-        for instruction in found.data
+        (instruction.operation, tuple(circuit.find_bit(qubit).index for qubit in instruction.qubits))
+        for instruction in circuit.data
     )

@@ -21,6 +21,8 @@ from qiskit.circuit import Gate, Instruction, ParameterExpression, QuantumCircui
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Clifford
 
+from qiskit_runtime_server.simulation.channels import of_unitary
+
 MOST_QUBITS: Final = 2
 """Gates of more are not looked at: no device has them."""
 
@@ -32,6 +34,7 @@ _NEAR: Final = 1e-3
 
 _STANDARD: Final = "qiskit.circuit.library.standard_gates"
 _KEPT: Final = 4096
+_CLOSE: Final = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,11 +143,25 @@ def _of(operation: Instruction) -> CliffordGate | None:
     return _of_matrix(matrix.tobytes(), operation.num_qubits)
 
 
+def clifford_of(matrix: NDArray[np.complex128]) -> Clifford | None:
+    """Return a unitary matrix as a Clifford gate, but for a phase; None if it is none.
+
+    The Pauli transfer matrix of one has no numbers but 1, 0 and -1. Qiskit's own look rounds images to six decimals: it
+    takes an rx by 0.001 for the identity.
+    """
+    images = of_unitary(matrix)
+    if np.abs(images - np.rint(images)).max() > _CLOSE:
+        return None
+    try:
+        return Clifford.from_matrix(matrix)
+    except QiskitError:
+        return None
+
+
 @lru_cache(maxsize=_KEPT)
 def _of_matrix(elements: bytes, num_qubits: int) -> CliffordGate | None:
-    try:
-        found = Clifford.from_matrix(np.frombuffer(elements, dtype=np.complex128).reshape(2**num_qubits, -1))
-    except QiskitError:
+    found = clifford_of(np.frombuffer(elements, dtype=np.complex128).reshape(2**num_qubits, -1))
+    if found is None:
         return None
     # Qiskit's rows are the images of X and Z of each qubit; its labels begin with the last qubit.
     images = found.to_dict()
