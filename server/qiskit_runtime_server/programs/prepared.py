@@ -130,7 +130,7 @@ class PreparedDevice:
         seeds: SeedPath,
         parities: Sequence[Parities] | None,
     ) -> Iterator[tuple[slice, BitTensor]]:
-        step = max(1, BATCH_BITS // (shots * circuit.num_clbits))
+        step = max(1, BATCH_BITS // max(1, shots * circuit.num_clbits))
         for start in range(0, len(values), step):
             rows = slice(start, min(len(values), start + step))
             bits = self.source.sample(

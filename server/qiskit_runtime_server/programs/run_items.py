@@ -178,6 +178,7 @@ def placed(circuit: QuantumCircuit, qubits: Sequence[int] | None, num_qubits: in
     if qubits is None:
         return circuit
     wide = QuantumCircuit(num_qubits)
+    wide.add_bits(circuit.clbits)
     for register in circuit.cregs:
         wide.add_register(register)
     wide.compose(circuit, qubits, circuit.clbits, inplace=True)

@@ -194,7 +194,8 @@ def _twirled(
     (item,) = result
     undo_twirling(item)
     flatten_twirling_axes(item, pub.shape)
-    return {name: bits.reshape(pub.size, *bits.shape[-2:]) for name, bits in item.items()}
+    names = [register.name for register in pub.circuit.cregs]
+    return {name: item[name].reshape(pub.size, *item[name].shape[-2:]) for name in names}
 
 
 def _empty(pub: SamplerPub, shots: int, num_bits: int) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from qiskit_ibm_runtime.executor.dynamical_decoupling import generate_dd_pass_ma
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs.device.device import Device
+from qiskit_runtime_server.programs.mitigation.narrowing import unregistered
 from qiskit_runtime_server.programs.options.mitigation import Decoupling
 
 
@@ -32,14 +33,28 @@ def decoupled(circuit: QuantumCircuit, device: Device, decoupling: Decoupling, w
         raise UnsupportedOptionError(
             f"{option} here: {where} cannot be scheduled on {device.name}: {error.message}"
         ) from error
-    return scheduled
+    return _with_bits_of(circuit, scheduled)
 
 
 def _on_one_register(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return `circuit` with its qubits in a register "q": by that, Qiskit's passes know those of a device."""
-    if [register.name for register in circuit.qregs] == ["q"] and circuit.qregs[0].size == circuit.num_qubits:
+    """Return `circuit` with its qubits in a register "q", and each classical bit in some register.
+
+    Qiskit's passes know the qubits of a device by that, and lose bits that are in no register.
+    """
+    loose = unregistered(circuit)
+    of_device = [register.name for register in circuit.qregs] == ["q"] and circuit.qregs[0].size == circuit.num_qubits
+    if of_device and not loose:
         return circuit
-    physical = QuantumCircuit(QuantumRegister(circuit.num_qubits, "q"), circuit.clbits, *circuit.cregs)
+    physical = QuantumCircuit(QuantumRegister(circuit.num_qubits, "q"), circuit.clbits, *circuit.cregs, *loose)
     physical.compose(circuit, clbits=circuit.clbits, inplace=True)
     physical.metadata = circuit.metadata
     return physical
+
+
+def _with_bits_of(circuit: QuantumCircuit, scheduled: QuantumCircuit) -> QuantumCircuit:
+    """Return `scheduled` with the classical bits of `circuit`: passes put these in the order of the registers."""
+    if (scheduled.clbits, scheduled.cregs) == (circuit.clbits, circuit.cregs):
+        return scheduled
+    ordered = QuantumCircuit(*scheduled.qregs, circuit.clbits, *circuit.cregs, metadata=circuit.metadata)
+    ordered.compose(scheduled, clbits=scheduled.clbits, inplace=True)
+    return ordered

@@ -11,7 +11,7 @@ Information, section 2.2.8, https://doi.org/10.1017/CBO9780511976667).
 
 from collections.abc import Iterable, Sequence
 
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import ClassicalRegister, QuantumCircuit
 
 
 def used_qubits(circuits: Iterable[QuantumCircuit], strategy: str, others: Iterable[int] = ()) -> list[int]:
@@ -33,11 +33,14 @@ def used_qubits(circuits: Iterable[QuantumCircuit], strategy: str, others: Itera
 
 
 def narrowed(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
-    """Return `circuit` with nothing but `qubits`, in this order; nothing but barriers may act on others."""
+    """Return `circuit` with nothing but `qubits`, in this order; nothing but barriers may act on others.
+
+    Each of its classical bits is in a register.
+    """
     kept = {circuit.qubits[qubit]: place for place, qubit in enumerate(qubits) if qubit < circuit.num_qubits}
     result = QuantumCircuit(len(qubits), metadata=circuit.metadata, global_phase=circuit.global_phase)
-    result.add_bits(bit for bit in circuit.clbits)
-    for register in circuit.cregs:
+    result.add_bits(circuit.clbits)
+    for register in (*circuit.cregs, *unregistered(circuit)):
         result.add_register(register)
     for instruction in circuit.data:
         places = [kept[qubit] for qubit in instruction.qubits if qubit in kept]
@@ -46,3 +49,11 @@ def narrowed(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
         elif places:
             result.barrier(places)
     return result
+
+
+def unregistered(circuit: QuantumCircuit) -> list[ClassicalRegister]:
+    """Return a register of the classical bits that are in none, if there are some: Qiskit's passes lose them."""
+    bits = [bit for bit in circuit.clbits if not circuit.find_bit(bit).registers]
+    # Longer than any other name.
+    name = "unregistered" + "".join(register.name for register in circuit.cregs)
+    return [ClassicalRegister(name=name, bits=bits)] if bits else []

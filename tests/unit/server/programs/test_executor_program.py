@@ -537,6 +537,13 @@ def test_a_circuit_without_measurements_has_no_results(executor: AerExecutor) ->
     assert bits(executor, written(small)) == [{}]
 
 
+def test_a_register_without_bits_gives_an_empty_tensor(executor: AerExecutor) -> None:
+    quantum_program = QuantumProgram(shots=5)
+    quantum_program.append_circuit_item(QuantumCircuit(QuantumRegister(1), ClassicalRegister(0, "none")))
+    (item,) = bits(executor, written(quantum_program))
+    assert item["none"].shape == (5, 0)
+
+
 def test_an_item_can_ask_for_replications(executor: AerExecutor) -> None:
     params = written(program())
     params["quantum_program"]["items"][0]["shape"] = [2, 3]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.circuit import QuantumCircuit, QuantumRegister, Qubit
+from qiskit.circuit import ClassicalRegister, Clbit, QuantumCircuit, QuantumRegister, Qubit
 from qiskit.primitives import DataBin, PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -71,6 +71,22 @@ def test_circuits_are_decoupled_whatever_registers_their_qubits_are_in(names: li
     pulses = [decoupled(one, device, Decoupling(enable=True), "pub").count_ops() for one in (gates, circuit)]
     assert pulses[0] == pulses[1]
     assert pulses[0]["x"] > 2
+
+
+@pytest.mark.parametrize("order", [[2, 1, 0], [2], []])
+def test_decoupled_circuits_keep_their_classical_bits(order: list[int]) -> None:
+    """Whatever registers these are in: Qiskit's passes order bits by registers, and lose those in none."""
+    device = PreparedDevice.of(SimulatedShots(AerExecutor()), Options(), "fake_manila").device
+    bits = [Clbit() for _ in range(3)]
+    circuit = QuantumCircuit(QuantumRegister(3, "q"), bits, metadata={"kept": True})
+    for place in order:
+        circuit.add_register(ClassicalRegister(name=f"r{place}", bits=[bits[place]]))
+    circuit.x(0)
+    circuit.measure([0, 1, 2], bits)
+    scheduled = decoupled(circuit, device, Decoupling(enable=True), "pub")
+    assert (scheduled.clbits, scheduled.cregs, scheduled.metadata) == (bits, circuit.cregs, {"kept": True})
+    measured = [(scheduled.find_bit(p.qubits[0]).index, p.clbits[0]) for p in scheduled.data if p.name == "measure"]
+    assert sorted(measured) == [(0, bits[0]), (1, bits[1]), (2, bits[2])]
 
 
 def ones(num_qubits: int) -> QuantumCircuit:

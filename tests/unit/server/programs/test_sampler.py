@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.circuit import ClassicalRegister, Parameter, QuantumCircuit, QuantumRegister
+from qiskit.circuit import ClassicalRegister, Clbit, Parameter, QuantumCircuit, QuantumRegister
 from qiskit.primitives import BitArray, SamplerPubResult
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
@@ -50,6 +50,39 @@ def writing(pattern: str, *registers: ClassicalRegister) -> QuantumCircuit:
             circuit.x(0)
         circuit.measure(0, place)
     return circuit
+
+
+def unordered(*, loose: bool) -> QuantumCircuit:
+    """Registers in another order than their bits, with 1 in r2 only, that of qubit 1; the last bit may be in none."""
+    bits = [Clbit() for _ in range(4)]
+    circuit = QuantumCircuit(QuantumRegister(5), bits)
+    for place in (2, 1, 0):
+        circuit.add_register(ClassicalRegister(name=f"r{place}", bits=[bits[place]]))
+    circuit.x(1)
+    circuit.measure([2, 0, 1], [0, 1, 2])
+    if loose:
+        circuit.measure(3, 3)
+    return circuit
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "decoupled": {"dynamical_decoupling": {"enable": True}},
+    "twirled measurements": {"twirling": {"enable_measure": True}},
+    "both": {"dynamical_decoupling": {"enable": True}, "twirling": {"enable_measure": True}},
+    "twirled gates": {"twirling": {"enable_gates": True}},
+    "all": {"dynamical_decoupling": {"enable": True}, "twirling": {"enable_gates": True, "enable_measure": True}},
+}
+
+
+@pytest.mark.parametrize("loose", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_bits_and_their_errors_are_those_of_their_qubits(sample: Run, way: str, *, loose: bool) -> None:
+    """Qubit 2 is always misread, so r0 has 1 too."""
+    noise = NoiseModel()
+    noise.add_readout_error(ReadoutError([[0, 1], [1, 0]]), [2])
+    data = sample([(unordered(loose=loose), None, 64)], simulator={"noise_model": noise}, **WAYS[way])[0].data
+    assert {name: set(bits.get_counts()) for name, bits in data.items()} == {"r2": {"1"}, "r1": {"0"}, "r0": {"1"}}
 
 
 class TestResults:
