@@ -26,11 +26,13 @@ demo: $(STAMP) ## Start a server, run a Bell circuit on it with the real client,
 unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side, in one process more than there are cores, as they wait for disks and for other processes too.
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# The tests of a module share what they start and what they have computed.
+BY_MODULE := --dist=loadfile --no-loadscope-reorder
 # Those that compute have one thread each.
-COMPUTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(PROCESSES) --dist=loadgroup
-# Those of servers and operators start a control plane and servers in each process; the tests of a module share what they start.
+COMPUTING := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=$(PROCESSES) $(BY_MODULE)
+# Those of servers and operators start a control plane and servers in each process.
 # They wait more than they compute, so that there is one process more.
-SERVERS := $(BIN)/python -m pytest --numprocesses=$(shell $(PYTHON) -c 'print($(PROCESSES) + ($(PROCESSES) > 1))') --maxprocesses=6 --dist=loadfile --no-loadscope-reorder
+SERVERS := $(BIN)/python -m pytest --numprocesses=$(shell $(PYTHON) -c 'print($(PROCESSES) + ($(PROCESSES) > 1))') --maxprocesses=6 $(BY_MODULE)
 REPORTS := build/test-reports
 test: $(STAMP) ## Run the tests, side by side but for the few that measure time; ARGS="tests/unit -k seed" runs some
 ifeq ($(strip $(ARGS)),)

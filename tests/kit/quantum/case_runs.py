@@ -15,7 +15,6 @@ from qiskit.primitives import DataBin
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from kit.quantum.circuit_shrinking import Path, smaller
-from kit.quantum.exact_reference import distribution
 from kit.quantum.goodness_of_fit import impossible, p_value, too_often
 from kit.quantum.qsim_alone import TESTED, QsimAlone
 from kit.quantum.random_circuits import RandomCase, random_case
@@ -88,7 +87,6 @@ def compared(case: RandomCase, name: str, shots: int) -> Report:
     Raises:
         ServerError: If it fails with anything but a refusal.
     """
-    exact = [distribution(case.bound(row), case.noise.errors) for row in range(len(case.values))]
     try:
         rows = counts(case, name, shots)
     except InternalError:
@@ -96,7 +94,7 @@ def compared(case: RandomCase, name: str, shots: int) -> Report:
     except JobError as error:
         return Report(refused=f"{type(error).__name__}: {error}")
     p_values = []
-    for row, (seen, chances) in enumerate(zip(rows, exact, strict=True)):
+    for row, (seen, chances) in enumerate(zip(rows, case.exact, strict=True)):
         visible = _visible(case.circuit, chances)
         never = impossible(seen, visible)
         if never:

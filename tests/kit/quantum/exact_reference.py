@@ -12,6 +12,7 @@ Six qubits and a few hundred branches take about a second, ten qubits and a few 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from math import prod
 from uuid import UUID
 
@@ -317,21 +318,23 @@ class _Run:
         channels = [] if isinstance(operation, Delay) else [_channel(operation)]
         return self._applied([*channels, *self._errors.beside(operation, qubits)], qubits, branches)
 
-    def _applied(self, channels: Iterable[Channel], qubits: Sequence[int], branches: Branches) -> Branches:
-        stack = np.stack(list(branches.values()))
-        for channel in channels:
-            stack = _act(channel.superoperator, [self._places[qubit] for qubit in qubits], stack)
+    def _applied(self, channels: Sequence[Channel], qubits: Sequence[int], branches: Branches) -> Branches:
+        if not channels:
+            return branches
+        # One after another is one map of these qubits, which is small beside the matrices.
+        together = reduce(_then, (channel.superoperator for channel in channels))
+        stack = _act(together, [self._places[qubit] for qubit in qubits], np.stack(list(branches.values())))
         return dict(zip(branches, stack, strict=True))
 
     def _measured(
         self, operation: Instruction, qubits: tuple[int, ...], clbits: tuple[int, ...], branches: Branches
     ) -> Branches:
         (qubit,), (clbit,) = qubits, clbits
-        before = self._applied(self._errors.beside(operation, qubits), qubits, branches)
+        before = self._errors.beside(operation, qubits)
         misread = self._errors.misread(qubit)
         found: list[Branches] = []
         for there, projector in enumerate(_PROJECTORS):
-            seen = self._applied([Channel(kraus=(projector,))], qubits, before)
+            seen = self._applied([*before, Channel(kraus=(projector,))], qubits, branches)
             for read, chance in enumerate(misread[there].tolist()):
                 found += [{(_with_bit(bits, clbit, read), v): chance * m} for (bits, v), m in seen.items()]
         return {key: matrix for key, matrix in _joined(*found).items() if np.trace(matrix).real > 0}
@@ -431,6 +434,13 @@ def _channel(operation: Instruction) -> Channel:
     except QiskitError as error:
         message = f"The reference does not know {operation.name}."
         raise NotImplementedError(message) from error
+
+
+def _then(first: Matrix, second: Matrix) -> Matrix:
+    """Return the superoperator of one map after another, shapes as in `Channel.superoperator`."""
+    size = first.shape[0] ** 2
+    after: Matrix = second.reshape(size, size) @ first.reshape(size, size)
+    return after.reshape(first.shape)
 
 
 def _act(superoperator: Matrix, places: Sequence[int], stack: NDArray[np.complex128]) -> NDArray[np.complex128]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +39,7 @@ from qiskit_ibm_runtime.fake_provider import (
 )
 
 from kit.quantum.exact_noise import Errors
+from kit.quantum.exact_reference import distribution
 from kit.quantum.random_noise import RandomNoise, user_noise
 
 T = TypeVar("T")
@@ -123,6 +124,11 @@ class RandomCase:
         if not self.circuit.parameters:
             return self.circuit
         return self.circuit.assign_parameters(dict(zip(self.circuit.parameters, self.values[row], strict=True)))
+
+    @cached_property
+    def exact(self) -> Sequence[Mapping[int, float]]:
+        """The probability of each content of the classical bits, for each row."""
+        return [distribution(self.bound(row), self.noise.errors) for row in range(len(self.values))]
 
     def described(self) -> str:
         """Return all that is needed to look into the case."""

@@ -17,9 +17,6 @@ from qiskit_runtime_operator.resource.ports import API_PORT
 from qiskit_runtime_operator.resource.urls import readiness_url as at
 from qiskit_runtime_operator.status.readiness import address_to_ask, words
 
-# They listen at the same addresses, and so one after the other.
-pytestmark = pytest.mark.xdist_group("pods on loopback")
-
 LAB = Key("research", "lab")
 POD = "127.71.5.9"
 SILENT = "127.71.5.10"
@@ -51,7 +48,8 @@ async def pods(answers: dict[str, web.Response | float]) -> AsyncIterator[Readin
         for address in answers:
             app = web.Application()
             app.router.add_get("/health/ready", answer)
-            runners.append(web.AppRunner(app, shutdown_timeout=0))
+            # What nobody waits for any more ends.
+            runners.append(web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True))
             await runners[-1].setup()
             await _listen(runners[-1], address)
         async with aiohttp.ClientSession() as http:

@@ -15,8 +15,7 @@ from kit.faults.case_process import CaseProcess, Failed
 from kit.quantum.case_runs import EXECUTORS, Report, sampled
 from kit.quantum.random_circuits import Feature, NoiseKind, random_case
 
-# The last tests look at the cases of all others: in one process each case is run once.
-pytestmark = [pytest.mark.xdist_group("random circuits"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 CASES = range(100)
 SHOTS = 3000

@@ -19,12 +19,11 @@ from kit.quantum.exact_noise import Errors
 from kit.quantum.exact_reference import measured_values
 from kit.quantum.random_observables import Estimates, described, estimated
 
-# The last tests look at the cases of all others: in one process each case is run once.
-pytestmark = [pytest.mark.xdist_group("random observables"), pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 CASES = range(30)
-# What qsim adds to aer, it adds to circuits: test_random_circuits.py has all of them on it.
-NAMES = [pytest.param(name, marks=pytest.mark.thorough) if name == "qsim-alone" else name for name in EXECUTORS]
+# Aer alone and qsim take shots in other ways than aer does, of whatever circuit: test_random_circuits.py has both.
+NAMES = [pytest.param(name, marks=pytest.mark.thorough) if name.endswith("-alone") else name for name in EXECUTORS]
 REPETITIONS = 8
 SECONDS = 60.0
 FALSE_ALARM = 1e-4
@@ -114,10 +113,7 @@ def test_error_bars_cover_68_and_95_percent(name: str) -> None:
     assert 0.93 < (np.abs(pulls) < 2).mean() < 0.97
 
 
-# Aer alone takes half a minute: it goes through a circuit that decides once for each shot.
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.thorough) if name == "aer-alone" else name for name in NAMES]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_error_bars_of_dynamic_circuits_cover(name: str) -> None:
     pulls = pulls_of(dynamic(), name, 80)
     assert abs(pulls.mean()) * math.sqrt(len(pulls)) < 4
