@@ -9,11 +9,12 @@ Each endpoint has a port of its own, as a pod has an address. An api does with i
 import argparse
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -52,6 +53,7 @@ class PlayedSlots:
     size: int
     seconds: float
     tally: Tally
+    let_go: asyncio.Event
     holder: Holder = field(default_factory=lambda: Holder(endpoint="local", boot_id=uuid.uuid4().hex))
     usable: bool = True
     idle: "asyncio.Queue[PlayedSlots]" = field(default_factory=asyncio.Queue)
@@ -76,7 +78,8 @@ class PlayedSlots:
         self.tally.most = max(self.tally.most, self.tally.running)
         try:
             yield Started()
-            await asyncio.sleep(self.seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.let_go.wait(), self.seconds)
             self.tally.completed += 1
             metrics = Metrics(seconds=self.seconds, slot_seconds=self.seconds)
             yield Completed(metrics=metrics, result=b'{"results": []}')
@@ -113,13 +116,14 @@ class PlayedExecutors:
 
 
 async def play(endpoints: int, slots: int, seconds: float) -> None:
-    """Serve for ever; the first line of the output has the URLs, that of the tally first."""
-    tally = Tally()
+    """Serve for ever; the first line of the output has the URLs, that of the tally first. SIGUSR1 lets all jobs end."""
+    tally, let_go = Tally(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, let_go.set)
     app = PlayedExecutors(tally)
     listeners = [listen(HOST, 0) for _ in range(endpoints + 1)]
     ports = [listener.getsockname()[1] for listener in listeners]
     for port in ports[1:]:
-        await app.add(port, PlayedSlots(slots, seconds, tally))
+        await app.add(port, PlayedSlots(slots, seconds, tally, let_go))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False))
     print(json.dumps([f"http://{HOST}:{port}" for port in ports]), flush=True)
     await server.serve(sockets=listeners)
@@ -135,6 +139,11 @@ class Endpoints:
 
     urls: Sequence[str]
     tally_url: str
+    process: "subprocess.Popen[str]"
+
+    def let_go(self) -> None:
+        """Let all jobs end, and those to come at once."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def tally(self) -> Mapping[str, int]:
         """Return how many jobs run, at most ran, have completed, and found no free slot; and how many runs began."""
@@ -151,7 +160,7 @@ def played_executors(endpoints: int, *, slots: int = 4, seconds: float = 10) -> 
         try:
             assert process.stdout is not None
             first, *urls = json.loads(process.stdout.readline())
-            yield Endpoints(urls, first)
+            yield Endpoints(urls, first, process)
         finally:
             process.kill()
 

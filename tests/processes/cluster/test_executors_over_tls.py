@@ -1,7 +1,8 @@
 """Executor services with certificates of a private authority, which apis are told to trust."""
 
+import asyncio
 import ssl
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,32 @@ import pytest
 from kit.server.certificates import Authority, self_signed
 from kit.server.cluster_processes import Cluster, wait_until
 from kit.server.http_jobs import end_of, signed_in, submit_named, when
-from kit.server.server_process import ServerProcess
+from kit.server.remote_pools import pool_of
+from qiskit_runtime_server.dispatch.remote import pool as remote_pool
+
+WhyNotHeard = Callable[..., str]
 
 
-def has_refused(api: ServerProcess) -> bool:
-    return "certificate verify failed" in "".join(api.output)
+@pytest.fixture
+def why_not_heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> WhyNotHeard:
+    """Return a function that returns what an api says of an executor that it has looked for and does not hear."""
+    monkeypatch.setattr(remote_pool, "_COMES_UP_SECONDS", 0)
+
+    async def said(url: str, **trust: Any) -> str:
+        caplog.clear()
+        async with pool_of(url, **trust) as pool, asyncio.timeout(60):
+            while "does not answer at https://127.0.0.1:" not in caplog.text:  # noqa: ASYNC110 - the log tells nobody
+                await asyncio.sleep(0.02)
+            assert pool.size == 0
+        return caplog.text
+
+    return lambda url, **trust: asyncio.run(said(url, **trust))
 
 
 @pytest.mark.slow
-def test_a_job_runs_over_tls_where_name_and_authority_are_right(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_job_runs_over_tls_where_name_and_authority_are_right(
+    cluster: Cluster, tmp_path: Path, why_not_heard: WhyNotHeard
+) -> None:
     right = self_signed(tmp_path / "right.pem")
     wrong = self_signed(tmp_path / "wrong.pem", names=["elsewhere"])  # Also for 127.0.0.1, which no URL names.
     executor = cluster.executor(QRS_TLS_CERTIFICATE=str(right), QRS_TLS_KEY=str(right))
@@ -29,16 +47,10 @@ def test_a_job_runs_over_tls_where_name_and_authority_are_right(cluster: Cluster
     api = cluster.api(by_name, QRS_EXECUTOR_CA=str(right))
     with signed_in(api.url) as client:
         assert end_of(client, submit_named(client, "zeros"), seconds=120)["status"] == "Completed"
-    for number, (url, authority) in enumerate([(by_name, None), (by_name, str(wrong)), (of_other, str(wrong))]):
-        refusing = cluster.begin(
-            "api",
-            "--port=0",
-            f"--executors=counted={url}",
-            f"--data-dir={tmp_path / str(number)}",
-            QRS_EXECUTOR_CA=authority,
-        )
-        wait_until(partial(has_refused, refusing), seconds=120)
-    assert "Hostname mismatch" in "".join(refusing.output)
+    for url, authority in ((by_name, None), (by_name, wrong), (of_other, wrong)):
+        said = why_not_heard(url, executor_ca=authority)
+        assert "certificate verify failed" in said
+        assert ("Hostname mismatch" in said) == (url is of_other)
 
 
 def of_executor(own: Path, clients: Path) -> dict[str, Any]:
@@ -67,7 +79,7 @@ def answer_to(own: Path | None, url: str, trusted: Path) -> int | None:
 
 @pytest.mark.slow
 def test_an_executor_that_asks_for_certificates_hears_nobody_without_one_of_its_authority(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, tmp_path: Path, why_not_heard: WhyNotHeard
 ) -> None:
     authority, other = Authority(tmp_path / "authority.pem"), Authority(tmp_path / "other.pem")
     right = authority.for_client(tmp_path / "api.pem")
@@ -85,18 +97,9 @@ def test_an_executor_that_asks_for_certificates_hears_nobody_without_one_of_its_
     api = cluster.api(url, **of_api(right, authority.file))
     with signed_in(api.url) as client:
         assert end_of(client, submit_named(client, "zeros"), seconds=120)["status"] == "Completed"
-    for number, (own, trusted) in enumerate([(None, authority), (of_other, authority), (right, other)]):
-        refused = cluster.begin(
-            "api",
-            "--port=0",
-            f"--executors=counted={url}",
-            f"--data-dir={tmp_path / str(number)}",
-            **of_api(own, trusted.file),
-        )
-        wait_until(lambda api=refused: any("does not answer at" in line for line in api.output), seconds=120)  # type: ignore[misc]
-        said = "".join(refused.output)
+    for own, trusted in ((None, authority), (of_other, authority), (right, other)):
+        said = why_not_heard(url, executor_ca=trusted.file, executor_certificate=own, executor_certificate_key=own)
         assert ("certificate verify failed" in said) == (trusted is other)
-        assert "answers at https" not in said
 
 
 @pytest.mark.slow

@@ -3,8 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,36 +11,21 @@ from typing import Any
 import pytest
 
 from kit.server.certificates import Authority
-from kit.server.cluster_processes import KEY, Cluster, wait_until, workers_of
+from kit.server.cluster_processes import Cluster, wait_until, workers_of
 from kit.server.executor_tasks import task_of
+from kit.server.remote_pools import pool_of
 from kit.server.server_process import ServerProcess
-from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.dispatch.pools import LastingPool, RunLost
 from qiskit_runtime_server.dispatch.remote import pool as remote_pool
 from qiskit_runtime_server.dispatch.remote import run as remote_run
 from qiskit_runtime_server.dispatch.remote.pool import RemotePool
 from qiskit_runtime_server.messages.messages import Completed, Started
-from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.worker.slots import Slots
-
-NAME = ExecutorName("counted")
 
 
 def test_slots_of_this_process_do_not_outlive_it() -> None:
     assert issubclass(RemotePool, LastingPool)
     assert not issubclass(Slots, LastingPool)
-
-
-@asynccontextmanager
-async def pool_of(*urls: str, **times: Any) -> AsyncIterator[RemotePool]:
-    settings = Settings(executor_key=KEY, **times)
-    pool = RemotePool(NAME, urls, settings, ByteBudget(1 << 20))
-    await pool.start()
-    try:
-        yield pool
-    finally:
-        await pool.stop()
 
 
 async def test_an_executor_with_two_addresses_counts_once(cluster: Cluster, standing: list[ServerProcess]) -> None:
