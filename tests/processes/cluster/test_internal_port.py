@@ -1,11 +1,13 @@
 """The internal port: the load for the operator and for autoscalers, and the metrics of every role."""
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx
 import pytest
 
-from kit.server.cluster_processes import Cluster, wait_until
+from kit.server.cluster_processes import Cluster, Plugins, wait_until
 from kit.server.http_jobs import end_of, signed_in, submit_named, when
 from kit.server.scraped import scraped
 from kit.server.server_process import ServerProcess, StartServer
@@ -38,8 +40,16 @@ def test_the_load_says_what_waits_what_runs_and_how_long_the_oldest_has_waited(c
         assert 0.5 <= counted["oldest_waiting_seconds"] <= time.monotonic() - first
 
 
-def test_the_load_asks_for_its_key(cluster: Cluster, standing: list[ServerProcess]) -> None:
-    api = cluster.api(standing[0].url, **INTERNAL)
+@pytest.fixture(scope="module")
+def api(
+    tmp_path_factory: pytest.TempPathFactory, plugins: Plugins, standing: list[ServerProcess]
+) -> Iterator[ServerProcess]:
+    """Share one between the tests that send it no jobs."""
+    with ExitStack() as stack:
+        yield Cluster(tmp_path_factory.mktemp("api"), plugins, stack).api(standing[0].url, **INTERNAL)
+
+
+def test_the_load_asks_for_its_key(api: ServerProcess) -> None:
     url = f"{api.internal_url}/internal/load"
     refused = [
         httpx.get(url),
@@ -58,16 +68,14 @@ def test_without_a_key_nobody_reads_the_load(cluster: Cluster, standing: list[Se
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/internal/load"])
-def test_nothing_internal_is_served_to_clients(cluster: Cluster, standing: list[ServerProcess], path: str) -> None:
-    api = cluster.api(standing[0].url, **INTERNAL)
+def test_nothing_internal_is_served_to_clients(api: ServerProcess, standing: list[ServerProcess], path: str) -> None:
     key = {"Authorization": "Bearer a load key"}
     assert httpx.get(f"{api.url}{path}", headers=key).status_code == 404
     assert httpx.get(f"{standing[0].url}{path}", headers={"Authorization": "Bearer a key for tests"}).status_code == 404
 
 
-def test_an_api_counts_what_becomes_of_its_jobs(cluster: Cluster) -> None:
-    executor = cluster.executor(QRS_INTERNAL_PORT="0")
-    api = cluster.api(executor.url, **INTERNAL)
+def test_an_api_counts_what_becomes_of_its_jobs(cluster: Cluster, standing: list[ServerProcess]) -> None:
+    api = cluster.api(standing[0].url, **INTERNAL)
     assert scraped(api.internal_url)['qrs_jobs_ended_total{executor="counted",state="failed"}'] == 0
     with signed_in(api.url, "a secret token") as client:
         for name, state in (("flip", "Completed"), ("stumble", "Failed"), ("die", "Failed")):
