@@ -208,11 +208,12 @@ class PostgresqlStore(SqlTables):
     store: Store
     url: str
     options: Mapping[str, Any]
+    connection: asyncpg.Connection
 
     async def let_leases_age(self, seconds: float) -> None:
         """Move the leases: the clock is the database's, and nobody else can turn it."""
         age = "UPDATE jobs SET lease_until = lease_until - $1::float8 WHERE state = 'Running'"
-        await run_sql(self.url, age, seconds)
+        await self.connection.execute(age, seconds)
 
     async def restart(self) -> bool:
         await self.store.close()
@@ -222,7 +223,7 @@ class PostgresqlStore(SqlTables):
     async def rows(self, statement: Select[Any]) -> Sequence[Sequence[Any]]:
         dialect = make_url(self.url).get_dialect()()
         compiled = statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-        return [tuple(row) for row in await run_sql(self.url, str(compiled))]
+        return [tuple(row) for row in await self.connection.fetch(str(compiled))]
 
 
 async def run_sql(url: str, statement: str, *values: object) -> Sequence[asyncpg.Record]:
@@ -265,11 +266,13 @@ def postgresql_opener(url: str, **options: Any) -> OpenStore:
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[PostgresqlStore]:
-        opened = PostgresqlStore(await open_postgresql(url, **options), url, options)
+        connection = await asyncpg.connect(url, statement_cache_size=0)
+        opened = PostgresqlStore(await open_postgresql(url, **options), url, options, connection)
         try:
-            await run_sql(url, f"TRUNCATE {', '.join(metadata.tables)}")
+            await connection.execute(f"TRUNCATE {', '.join(metadata.tables)}")
             yield opened
         finally:
+            await connection.close()
             await opened.store.close()
 
     return opened
