@@ -129,6 +129,7 @@ def test_settings_of_the_users_reach_the_pods_that_they_are_for() -> None:
     assert "QRS_MAX_SECONDS" not in environment(server, pods["lab-executor-aer"])
 
 
+@pytest.mark.slow
 @given(runtime_servers)
 def test_executors_are_called_what_the_api_calls_them_and_their_names_make_backends(server: RuntimeServer) -> None:
     pods = deployments(server)

@@ -37,6 +37,7 @@ def test_every_public_name_is_there(module: str) -> None:
         exporting.no_such_name  # noqa: B018 - raises
 
 
+@pytest.mark.slow
 def test_the_contract_of_a_plug_in_imports_no_simulator() -> None:
     names = "BaseExecutor, BitTensor, Capabilities, ExpectationTask, JobError, SampleTask"
     script = (

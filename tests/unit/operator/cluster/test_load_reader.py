@@ -132,6 +132,7 @@ async def test_what_an_api_that_is_gone_said_is_forgotten() -> None:
         assert reader.loads == {}
 
 
+@pytest.mark.slow
 async def test_apis_that_are_silent_delay_none_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_reader, "_LIMIT", timedelta(seconds=0.5))
     silent = [Key("research", f"silent-{number}") for number in range(40)]

@@ -42,6 +42,7 @@ def test_names_are_sorted(catalog: Catalog) -> None:
     assert list(catalog.names()) == sorted(catalog.names())
 
 
+@pytest.mark.slow
 def test_reading_every_device_needs_little_memory_and_no_quantum_library() -> None:
     done = subprocess.run([sys.executable, "-c", FOOTPRINT], check=True, capture_output=True, text=True)
     footprint = json.loads(done.stdout)

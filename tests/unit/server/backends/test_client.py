@@ -56,6 +56,7 @@ def test_what_is_no_url_is_refused(url: str, use: Callable[[str, str], object]) 
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 def test_the_client_library_reads_the_environment_as_it_is_meant() -> None:
     assert resolved(client.environment(URL, "secret", "my-instance")) == [
         "secret",
@@ -66,6 +67,7 @@ def test_the_client_library_reads_the_environment_as_it_is_meant() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_client_library_finds_a_saved_account(tmp_path: Path) -> None:
     file = tmp_path / ".qiskit" / "qiskit-ibm.json"
     file.parent.mkdir()

@@ -45,6 +45,7 @@ async def wait() -> None:
     await asyncio.sleep(RECHECK.total_seconds() + 0.2)
 
 
+@pytest.mark.slow
 async def test_it_outlasts_the_first_access_token_and_its_forms_stay_good(
     console: Console, hub: OpenIdProvider
 ) -> None:
@@ -62,6 +63,7 @@ async def test_it_outlasts_the_first_access_token_and_its_forms_stay_good(
     assert (await browser.get("/jobs")).status_code == 303
 
 
+@pytest.mark.slow
 async def test_it_ends_when_the_issuer_refuses(console: Console, hub: OpenIdProvider) -> None:
     del hub.documents["/user"]
     await wait()
@@ -70,6 +72,7 @@ async def test_it_ends_when_the_issuer_refuses(console: Console, hub: OpenIdProv
     assert dict(console.nobody.cookies) == {}
 
 
+@pytest.mark.slow
 async def test_it_waits_for_an_issuer_that_is_away(console: Console, hub: OpenIdProvider) -> None:
     hub.broken = True
     await wait()
@@ -96,6 +99,7 @@ async def test_what_this_server_has_not_sealed_signs_nobody_in(console: Console,
     assert (answer.status_code, answer.headers["location"]) == (303, "/ui/sign-in")
 
 
+@pytest.mark.slow
 async def test_an_hour_without_a_request_ends_it(tmp_path: Path, hub: OpenIdProvider) -> None:
     lifetime = timedelta(seconds=3)
     changes = {"auth_jupyterhub_url": hub.issuer, "auth_recheck": RECHECK, "access_token_lifetime": lifetime}

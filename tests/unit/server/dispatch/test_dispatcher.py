@@ -202,6 +202,7 @@ async def test_nothing_is_claimed_after_the_last_job(
     assert [claim and claim.job.id for claim in found] == jobs
 
 
+@pytest.mark.slow
 async def test_jobs_of_other_replicas_are_looked_for_once_for_many_signals(
     state: State, store: Store, dispatch: Callable[..., Dispatcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:

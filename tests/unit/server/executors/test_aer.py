@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import product
 
@@ -148,18 +148,27 @@ def damped_bell_probabilities(depolarisation: float, damping: float) -> Mapping[
     return found
 
 
+STRENGTHS = np.linspace(0.01, 0.12, 30).tolist()
+# There Aer's own decomposition says "Kraus is empty".
+WITHOUT_KRAUS = [STRENGTHS[number] for number in (7, 18, 23)]
+
+
 class TestErrors:
     @pytest.mark.slow
-    @pytest.mark.parametrize("part", range(3))
-    def test_depolarisation_beside_damping_is_sampled_at_thirty_strengths(
-        self, shots_of: Shots, expect: Expect, only_aer: None, part: int
+    @pytest.mark.parametrize(
+        "strengths", [WITHOUT_KRAUS, pytest.param(STRENGTHS, marks=pytest.mark.thorough)], ids=["three", "thirty"]
+    )
+    def test_depolarisation_beside_damping_is_sampled_at_every_strength(
+        self, shots_of: Shots, expect: Expect, only_aer: None, strengths: Sequence[float]
     ) -> None:
-        """Aer's own decomposition into Kraus operators fails at some of them."""
-        for strength in np.linspace(0.01, 0.12, 30)[part::3].tolist():
+        for strength in strengths:
             circuit, noise = damped_bell(depolarizing_error(strength, 2), amplitude_damping_error(0.1))
             expect(shots_of(circuit, noise=noise, shots=5000), damped_bell_probabilities(strength, 0.1))
 
-    @pytest.mark.parametrize("by_aer", [False, True], ids=["interpreted", "by-aer"])
+    @pytest.mark.parametrize(
+        "by_aer",
+        [pytest.param(False, id="interpreted"), pytest.param(True, id="by-aer", marks=pytest.mark.slow)],
+    )
     @pytest.mark.parametrize(
         "error",
         [

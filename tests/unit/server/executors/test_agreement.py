@@ -103,7 +103,8 @@ CASES = [
     (FakeGuadalupeV2, "fake_guadalupe", ALL),
     (FakeMontrealV2, "fake_montreal", [ghz, delays]),
     pytest.param((FakeSherbrooke, "fake_sherbrooke", ALL), marks=pytest.mark.slow),
-    pytest.param((FakeTorino, "fake_torino", [ghz, teleportation]), marks=pytest.mark.slow),
+    # What Aer makes of all pairs of this device takes ten seconds; `test_noise` compares the errors of one of its kind.
+    pytest.param((FakeTorino, "fake_torino", [ghz, teleportation]), marks=pytest.mark.thorough),
 ]
 
 

@@ -47,7 +47,7 @@ def measured() -> Iterator[Measured]:
     ("case", "num_qubits", "limit"),
     [
         ("ideal probabilities", 22, 72 * MIB),
-        ("ideal probabilities", 24, 285 * MIB),
+        pytest.param("ideal probabilities", 24, 285 * MIB, marks=pytest.mark.thorough),
         ("density evolution", 20, 72 * MIB),
         ("density evolution", 22, 286 * MIB),
         # What spelled out all outcomes took 3.6 GiB here.
@@ -60,7 +60,7 @@ def measured() -> Iterator[Measured]:
         ("interpreter with errors", 14, 5 * MIB),
         # Half of what Aer takes, and three states of it along trajectories.
         pytest.param("state vector on qsim", 22, 36 * MIB, marks=needs_qsim),
-        pytest.param("state vector on qsim", 24, 143 * MIB, marks=needs_qsim),
+        pytest.param("state vector on qsim", 24, 143 * MIB, marks=[needs_qsim, pytest.mark.thorough]),
         pytest.param("trajectories on qsim", 20, 27 * MIB, marks=needs_qsim),
     ],
 )

@@ -106,6 +106,7 @@ def test_spans_that_cannot_be_sent_are_one_line_and_that_they_can_be_again_anoth
     assert not logging.getLogger("opentelemetry").propagate
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_waits_for_no_collector_that_is_away(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

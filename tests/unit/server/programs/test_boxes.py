@@ -251,7 +251,12 @@ class TestPrograms:
     def test_the_estimator_gives_the_values_of_a_circuit_with_barriers(self, estimate: Run, level: int) -> None:
         bare = [boxed(boxes=boxes, measured=False) for boxes in (True, False)]
         evs = [
-            estimate([(circuit, ["IIZZI", "IIXIX"], 0.3)], backend="fake_manila", resilience_level=level)[0].data.evs
+            estimate(
+                [(circuit, ["IIZZI", "IIXIX"], 0.3)],
+                backend="fake_manila",
+                resilience_level=level,
+                twirling={"num_randomizations": 4},
+            )[0].data.evs
             for circuit in bare
         ]
         assert np.array_equal(*evs)

@@ -215,6 +215,7 @@ class TestHostileParams:
         text = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
         assert sampler_pub(text, "pub").circuit.count_ops() == {"x": 1, "measure": 1}
 
+    @pytest.mark.slow
     def test_a_circuit_that_unpacks_to_gigabytes_is_refused_before_it_does(self) -> None:
         with pytest.raises(InvalidInputError, match=r"pubs\[0\]\[0\].*more than 256 MiB"):
             decode_params(with_circuit(bytes(300 * 2**20)))

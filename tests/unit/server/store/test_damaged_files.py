@@ -234,6 +234,7 @@ def started_on(folder: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 async def test_the_command_line_says_it_in_one_line(closed: Path) -> None:
     overwrite(closed / "store.db", 0, bytes(100))
     done = await asyncio.to_thread(started_on, closed)
@@ -242,6 +243,7 @@ async def test_the_command_line_says_it_in_one_line(closed: Path) -> None:
     assert line.startswith("error: The database ")
 
 
+@pytest.mark.slow
 async def test_the_command_line_says_in_one_line_that_a_newer_release_has_written_it(closed: Path) -> None:
     with sqlite3.connect(closed / "store.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
