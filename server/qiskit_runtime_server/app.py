@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
 # `ibm_cloud` of clients up to 0.43 has none.
 PREFIXES: Final = ("/api/v1", "/experimental/api/v1", "/v1", "")
 
-# Not put together to one router first: the framework matches a request anew at each level of routers.
-_RUNTIME: Final = (
+# Not put together to one router first: the framework matches a request anew at each level of routers. It tries one
+# route after the other, under all prefixes, so what clients ask for with each job comes first.
+_OFTEN: Final = (jobs.router, backends.router, instances.router)
+_SELDOM: Final = (
     instances.versions,
-    *(module.router for module in (backends, loads, jobs, views, sessions, workloads, instances, analytics, caller)),
-    *(module.router for module in (chaos, teaching, admin)),
+    *(module.router for module in (loads, views, sessions, workloads, analytics, caller, chaos, teaching, admin)),
 )
 
 
@@ -87,9 +89,8 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
     app.add_middleware(CountedRequests, metrics=HttpMetrics(registry))
     app.add_middleware(TracedRequests, spans=spans)
     errors.install(app)
-    for prefix in PREFIXES:
-        for router in _RUNTIME:
-            app.include_router(router, prefix=prefix, include_in_schema=prefix == PREFIXES[0])
+    for prefix, router in (*product(PREFIXES, _OFTEN), *product(PREFIXES, _SELDOM)):
+        app.include_router(router, prefix=prefix, include_in_schema=prefix == PREFIXES[0])
     app.include_router(health.router)
     app.include_router(platform.router)
     app.include_router(pages.home)

@@ -310,7 +310,6 @@ async def caller(
     request: Request,
     _bearer: Annotated[object, Security(_BEARER)],
     _apikey: Annotated[object, Security(_APIKEY)],
-    authorization: Annotated[str, Header(include_in_schema=False)] = "",
     service_crn: Annotated[
         Crn | None, Header(description="Under which instance; without it the account's first one.")
     ] = None,
@@ -325,7 +324,7 @@ async def caller(
     """
     services: Services = request.app.state.services
     address = audit.address_of(request)
-    scheme, _, credentials = authorization.partition(" ")
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     match scheme.lower():
         case "bearer":
             account = services.check(credentials.strip(), address)

@@ -1,24 +1,25 @@
 """Gives requests their traces, which their errors and the log quote (`log.trace`), and spans (`log.spans`)."""
 
+import re
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from qiskit_runtime_server.log.spans import Place, Spans
-from qiskit_runtime_server.log.trace import begin_trace, current_traceparent, is_trace, trace_id_of
+from qiskit_runtime_server.log.trace import begin_trace, trace_id_of
 
 if TYPE_CHECKING:
     from fastapi.telemetry import TelemetryConfig
 
 _HEADER: Final = "traceparent"
 _READING: Final = {"GET", "HEAD", "OPTIONS"}
+_ABOUT_JOB: Final = re.compile(r"/jobs/([0-9a-f]{32})(?:/|\Z)")
 
 
 class TracedRequests:
-    """ASGI middleware that begins a trace for each request."""
+    """ASGI middleware that begins a trace for each request; one about a job carries the job's."""
 
     def __init__(self, app: ASGIApp, spans: Spans) -> None:
         self._app = app
@@ -27,7 +28,9 @@ class TracedRequests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
         if scope["type"] == "http":
-            begin_trace(*_traced(scope, self._spans.current()))
+            trace, traceparent = _traced(scope, self._spans.current())
+            about = _ABOUT_JOB.search(scope["path"])
+            begin_trace(about[1] if about else trace, traceparent)
         await self._app(scope, receive, send)
 
 
@@ -41,12 +44,6 @@ def _traced(scope: Scope, place: Place | None) -> tuple[str | None, str | None]:
         return None, None
     is_ours = place.begins and _HEADER not in Headers(scope=scope)
     return trace_id_of(place.traceparent) if is_ours else None, place.traceparent
-
-
-async def traced_as_job(request: Request) -> None:
-    """Have a request about a job carry the job's trace; what cannot be a job's id is none."""
-    if is_trace(job_id := request.path_params.get("job_id", "")):
-        begin_trace(job_id, current_traceparent())
 
 
 def telemetry(spans: Spans) -> "TelemetryConfig | None":

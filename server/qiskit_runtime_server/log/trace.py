@@ -16,7 +16,6 @@ one task looks after many jobs, each line says by `of_job` which one it is about
 """
 
 import logging
-import re
 import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -27,7 +26,6 @@ _ABOUT: Final[ContextVar[Mapping[str, str]]] = ContextVar("about", default=Mappi
 """What lines of this task have beside their message."""
 _TRACEPARENT: Final[ContextVar[str | None]] = ContextVar("traceparent", default=None)
 """What this task's request is in a trace of OpenTelemetry."""
-_JOB_ID: Final = re.compile(r"[0-9a-f]{32}")
 # https://www.w3.org/TR/trace-context/#traceparent-header-field-values
 _TRACE_ID: Final = slice(3, 35)
 
@@ -61,11 +59,6 @@ def current_trace() -> str:
 def current_traceparent() -> str | None:
     """Return where the request of this task belongs in a trace of OpenTelemetry; None if it belongs to none."""
     return _TRACEPARENT.get()
-
-
-def is_trace(text: str) -> bool:
-    """Tell whether a trace may be spelled like that."""
-    return _JOB_ID.fullmatch(text) is not None
 
 
 def of_job(job_id: str, traceparent: str | None = None) -> dict[str, str]:

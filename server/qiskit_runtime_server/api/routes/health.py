@@ -1,8 +1,6 @@
 """Probes for supervisors: whether the process is alive, and whether it can take jobs."""
 
-from importlib.metadata import version
-
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from qiskit_runtime_server.api.models.base import errors
 from qiskit_runtime_server.api.models.health import Live, Ready, Slots
@@ -20,12 +18,12 @@ async def live() -> Live:
 
 @router.get("")
 @router.get("/ready")
-async def ready(services: TheServices) -> Ready:
+async def ready(request: Request, services: TheServices) -> Ready:
     """Answer when the store answers; the executors' slots have been warm before anybody listened."""
     await services.store.counts.load()
     executors = {name: await _slots(pool) for name, pool in services.pools.items()}
     takes_jobs = await services.store.has_room()
-    return Ready(status="ready", version=version("qiskit-runtime-server"), takes_jobs=takes_jobs, executors=executors)
+    return Ready(status="ready", version=request.app.version, takes_jobs=takes_jobs, executors=executors)
 
 
 async def _slots(pool: Pool) -> Slots:

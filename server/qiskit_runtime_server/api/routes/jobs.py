@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from qiskit_runtime_server.accounts.identity import Identity
@@ -22,7 +22,6 @@ from qiskit_runtime_server.api.models.base import Name as NameFilter
 from qiskit_runtime_server.api.routes.backends import check_calibration
 from qiskit_runtime_server.api.routes.sessions import opened
 from qiskit_runtime_server.api.services import Caller, Services, TheRoom, TheServices
-from qiskit_runtime_server.api.traces import traced_as_job
 from qiskit_runtime_server.backends.names import AUTO, dry_run_name
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.endings import Ending
@@ -50,7 +49,7 @@ _TEXT: Final = "text/plain"
 _MOST_HOLDS: Final = 5
 _PLACES: Final = msgspec.json.Decoder(tuple[datetime, str])
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN), dependencies=[Depends(traced_as_job)])
+router = APIRouter(prefix="/jobs", tags=["jobs"], responses=errors(*SIGNED_IN))
 
 
 Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]

@@ -1,24 +1,18 @@
 """Views of jobs for people: circuits drawn, outcomes counted. Workers make them: nothing is decoded in this process."""
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from qiskit_runtime_server.api import audit
 from qiskit_runtime_server.api.models.base import SIGNED_IN, PathName, errors
 from qiskit_runtime_server.api.models.views import Drawings, Outcomes
 from qiskit_runtime_server.api.services import Caller, Services, TheServices
-from qiskit_runtime_server.api.traces import traced_as_job
 from qiskit_runtime_server.dispatch.views import MOST_BYTES
 from qiskit_runtime_server.errors import InvalidStateError, NotAllowedError, NotFoundError
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.messages.messages import DRAWING, OUTCOMES
 from qiskit_runtime_server.store.port import DocumentKind
 
-router = APIRouter(
-    prefix="/jobs/{job_id}",
-    tags=["jobs"],
-    responses=errors(*SIGNED_IN, 403, 409),
-    dependencies=[Depends(traced_as_job)],
-)
+router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"], responses=errors(*SIGNED_IN, 403, 409))
 
 
 @router.get("/drawing")
