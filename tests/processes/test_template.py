@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import kit
 from kit.kubernetes.client import eventually
 from kit.server.cluster_processes import is_alive, templates_of, wait_until
@@ -11,22 +13,66 @@ from kit.server.cluster_processes import is_alive, templates_of, wait_until
 _HEAVY = {"asyncio", "logging", "ssl"}
 
 
+def _huge_pages() -> str:
+    """Return to whom the kernel gives huge pages."""
+    file = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+    return file.read_text() if file.exists() else ""
+
+
 def test_the_template_starts_without_settings_and_ends_with_a_command_that_fails() -> None:
     program = "from qiskit_runtime_server.entry_point import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", program, "executor", "aer", "--port", "70000"],
-        env={**kit.environment(), "QRS_EXECUTOR_KEY": "a secret", "qrs_slots": "1", "OTHER": "1"},
+        env={
+            **kit.environment(),
+            "QRS_EXECUTOR_KEY": "a secret",
+            "qrs_slots": "1",
+            "OTHER": "1",
+            "GLIBC_TUNABLES": "glibc.malloc.tcache_count=7",
+        },
         stderr=subprocess.PIPE,
         text=True,
     ) as command:
         (template,) = eventually(lambda: templates_of(command.pid), 20)
-        names = [line.partition(b"=")[0] for line in Path(f"/proc/{template}/environ").read_bytes().split(b"\0")]
-        assert b"OTHER" in names
-        assert [name for name in names if name.upper().startswith(b"QRS_")] == []
+        # The C library may have put ends where its tunables had colons.
+        lines = Path(f"/proc/{template}/environ").read_text().replace(":glibc", "\0glibc").split("\0")
+        assert {"OTHER=1", "GLIBC_TUNABLES=glibc.malloc.tcache_count=7", "glibc.malloc.hugetlb=1"} <= set(lines)
+        assert [line for line in lines if line.upper().startswith("QRS_")] == []
         # It reads its settings after the template has begun, and they are all there.
         assert "QRS_PORT" in command.communicate()[1]
     assert command.returncode == 1
     wait_until(lambda: not is_alive(template), seconds=1)
+
+
+_TAKES_MEMORY = """
+import ctypes
+from qiskit_runtime_server.worker.fork_server import FORKS, start_template
+
+def show_flags():
+    allocate = ctypes.CDLL(None).malloc
+    allocate.restype = ctypes.c_size_t
+    memory, first, last = allocate(ctypes.c_size_t(1 << 26)), 0, 0
+    for line in open("/proc/self/smaps"):
+        head, *others = line.split()
+        if not head.endswith(":"):
+            first, last = (int(end, 16) for end in head.split("-"))
+        elif head == "VmFlags:" and first <= memory < last:
+            print(*others)
+
+if __name__ == "__main__":
+    FORKS.set_forkserver_preload([])
+    start_template()
+    process = FORKS.Process(target=show_flags)
+    process.start()
+    process.join()
+"""
+
+
+@pytest.mark.skipif("[madvise]" not in _huge_pages(), reason="the kernel gives huge pages to all, or to none")
+def test_large_memory_of_workers_is_in_huge_pages(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(_TAKES_MEMORY)
+    command = [sys.executable, tmp_path / "script.py"]
+    assert b"hg" in subprocess.run(command, env=kit.environment(), stdout=subprocess.PIPE, check=True).stdout.split()
 
 
 def test_nothing_heavy_is_imported_before_the_template_starts() -> None:
