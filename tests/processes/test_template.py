@@ -71,7 +71,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif("[madvise]" not in _huge_pages(), reason="the kernel gives huge pages to all, or to none")
 def test_large_memory_of_workers_is_in_huge_pages(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_TAKES_MEMORY)
-    command = [sys.executable, tmp_path / "script.py"]
+    command = [sys.executable, str(tmp_path / "script.py")]
     assert b"hg" in subprocess.run(command, env=kit.environment(), stdout=subprocess.PIPE, check=True).stdout.split()
 
 

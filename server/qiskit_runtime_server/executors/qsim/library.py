@@ -8,7 +8,7 @@ state is the same for any number of threads. Processors with other vector instru
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -39,15 +39,18 @@ class Operation:
     Attributes:
         numbers: Real and imaginary parts by turns, row by row.
         qubits: The last one is the lowest bit of a row and a column.
+        control: A further qubit: where it is |0>, nothing happens.
     """
 
     numbers: list[float]
     qubits: list[int]
+    control: int | None = None
 
     @classmethod
-    def of(cls, matrix: NDArray[np.complex128], qubits: Sequence[int]) -> Self:
+    def of(cls, matrix: NDArray[np.complex128], qubits: Sequence[int], control: int | None = None) -> Self:
         """Return a matrix, shape ``(2^k, 2^k)``, whose lowest bit is that of the first of `qubits`, as in Qiskit."""
-        return cls.each(matrix[None], qubits)[0]
+        (found,) = cls.each(matrix[None], qubits)
+        return found if control is None else replace(found, control=control)
 
     @classmethod
     def each(cls, matrices: NDArray[np.complex128], qubits: Sequence[int]) -> list[Self]:
@@ -85,6 +88,8 @@ class Library:
         add = self._module.add_matrix_gate
         for time, operation in enumerate(operations):
             add(time, operation.qubits, operation.numbers, circuit)
+            if operation.control is not None:
+                self._module.control_last_gate([operation.control], [1], circuit)
         options = {**_OPTIONS, "c": circuit, "t": threads, "f": max_fused_gate_size}
         _check_room(num_qubits)
         found = self._module.qsim_simulate_fullstate(options, 0 if state is None else state.view(np.float32))
@@ -160,12 +165,13 @@ def _extension(folder: Path, name: str) -> ModuleType:
 
 
 def _try_out(found: Library) -> None:
-    """Raise `StartupError` unless three qubits get the state that they should: half of |000>, half of |110>."""
+    """Raise `StartupError` unless three qubits get the state that they should: half of |000>, half of -|110>."""
     h = Operation.of(np.array([[1, 1], [1, -1]]) / np.sqrt(2), [1])
     cx = Operation.of(np.eye(4)[[0, 3, 2, 1]].astype(np.complex128), [1, 2])
+    controlled_z = Operation.of(np.diag([1, -1]).astype(np.complex128), [1], control=2)
     half = found.evolved(None, [h], 3, threads=1, max_fused_gate_size=2)
-    state = found.evolved(half, [cx], 3, threads=1, max_fused_gate_size=2)
+    state = found.evolved(half, [cx, controlled_z], 3, threads=1, max_fused_gate_size=2)
     wanted = np.zeros(8)
-    wanted[[0, 6]] = np.sqrt(0.5)
+    wanted[[0, 6]] = np.sqrt(0.5), -np.sqrt(0.5)
     if not np.allclose(state, wanted, atol=1e-6):
         raise StartupError(f"The package qsimcirq that is installed simulates wrongly here: {state} is not {wanted}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -42,18 +43,19 @@ class Path:
         path._norm = self._norm
         return path
 
-    def follow(self, operations: Sequence[Operation | None], shares: Floats) -> None:
-        """Apply matrices, each of which leaves at least a share of the norm squared; None is the identity."""
+    def follow(self, blocks: Sequence[Sequence[Operation]], shares: Floats) -> None:
+        """Apply what blocks are, each of which leaves at least a share of the norm squared."""
         norm = self._norm * float(shares.prod())
         if norm < _LEAST_NORM:
-            for operation, share in zip(operations, shares.tolist(), strict=True):
-                self.apply(operation, share)
+            for operations, share in zip(blocks, shares.tolist(), strict=True):
+                self._waiting += operations
+                self.apply(None, share)
             return
         self._norm = norm
-        self._waiting += [operation for operation in operations if operation is not None]
+        self._waiting += chain.from_iterable(blocks)
 
     def apply(self, operation: Operation | None, share: float = 1.0) -> None:
-        """Apply a matrix; see `follow`."""
+        """Apply a matrix that leaves at least a share of the norm squared; None is the identity."""
         if operation is not None:
             self._waiting.append(operation)
         self._norm *= share

@@ -27,6 +27,7 @@ from qiskit_runtime_server.executors.qsim.blocks import Block, Item, blocks, pro
 from qiskit_runtime_server.executors.qsim.library import Library, Operation
 from qiskit_runtime_server.executors.qsim.path import Path, Settings
 from qiskit_runtime_server.executors.qsim.sites import Site
+from qiskit_runtime_server.executors.qsim.stars import in_stars
 from qiskit_runtime_server.simulation.statevector.program import Gate, Measure, Program, Reset, mapped
 from qiskit_runtime_server.simulation.statevector.random_streams import RandomStreams
 from qiskit_runtime_server.simulation.statevector.state_port import Matrices
@@ -61,12 +62,12 @@ class Row:
     Attributes:
         number: Of the row in `gates`.
         gates: The matrices of the gates that have parameters, each for some rows, by the ids of these gates.
-        usual: What each block is if the usual happens; None for the identity, and for measurements and resets.
+        usual: What each block is if the usual happens; nothing for the identity, and for measurements and resets.
     """
 
     number: int
     gates: Mapping[int, Matrices]
-    usual: Sequence[Operation | None]
+    usual: Sequence[Sequence[Operation]]
 
     def matrix(self, gate: Gate) -> Matrices:
         """Return a gate's matrix in this row."""
@@ -108,8 +109,15 @@ class Trajectories:
         self._by_norms = np.array([len(item.bounds) if isinstance(item, Site) else -1 for item in self._chances])
         self._shares = np.array([_share(block) for block in self._blocks])
         self._partings = [number for number, block in enumerate(self._blocks) if _parts(block)]
-        self._fixed = [None if _varies(block) else _operation(block, _usually(block, {})) for block in self._blocks]
+        matrices = [None if _varies(block) else _usually(block, {}) for block in self._blocks]
+        operations = map(_operation, self._blocks, matrices)
+        self._fixed = [[] if operation is None else [operation] for operation in operations]
         self._varying = {number: block for number, block in enumerate(self._blocks) if _varies(block)}
+        if not self._chances and not self._varying:
+            placed = zip(self._blocks, matrices, strict=True)
+            whole = in_stars((block.qubits, matrix) for block, matrix in placed if matrix is not None)
+            # All is followed together.
+            self._fixed = self._fixed if whole is None else [whole, *([] for _ in self._blocks[1:])]
 
     def rows(self, values: Floats) -> Iterator[Row]:
         """Yield what rows of parameter values, shape ``(rows, parameters)``, are sampled with, made some at a time."""
@@ -159,7 +167,7 @@ class Trajectories:
             assert matrices is not None  # noqa: S101 - there is a gate
             tables[number] = Operation.each(matrices, block.qubits)
         for row in range(len(values)):
-            usual = [tables[number][row] if number in tables else fixed for number, fixed in enumerate(self._fixed)]
+            usual = [[tables[place][row]] if place in tables else fixed for place, fixed in enumerate(self._fixed)]
             yield Row(row, gates, usual)
 
     def _draws(self, streams: RandomStreams) -> _Draws:
