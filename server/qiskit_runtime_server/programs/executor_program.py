@@ -63,12 +63,14 @@ class _ItemResult:
     stop: datetime
 
 
-def execute(
+def execute(  # noqa: PLR0913 - a job, and who hears of it
     source: ShotSource,
     program: QuantumProgram,
     backend_name: str,
     seed: int,
     simulated_all: Callable[[], None] = lambda: None,
+    *,
+    metadata: Mapping[str, object] = {},
 ) -> bytes:
     """Run `program` and return the document that the client decodes.
 
@@ -78,6 +80,7 @@ def execute(
         backend_name: Names the device.
         seed: Used where the program has none.
         simulated_all: Called before the document is made.
+        metadata: What that of the result has beside the timing of chunks; clients that do not know it pass over it.
 
     Raises:
         JobError: If the program cannot be run as it is.
@@ -100,7 +103,7 @@ def execute(
         with source.progress.stage(numbered("item", index, len(program.items))):
             results.append(_run(prepared, program, index))
     simulated_all()
-    return _document(program, results)
+    return _document(program, results, metadata)
 
 
 def executions(program: QuantumProgram) -> int:
@@ -266,7 +269,7 @@ def _text(data: bytes | bytearray, wire: Wire) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _document(program: QuantumProgram, results: Sequence[_ItemResult]) -> bytes:
+def _document(program: QuantumProgram, results: Sequence[_ItemResult], metadata: Mapping[str, object]) -> bytes:
     wire = program.wire
     document: dict[str, Any] = {
         "schema_version": wire.version,
@@ -276,7 +279,8 @@ def _document(program: QuantumProgram, results: Sequence[_ItemResult]) -> bytes:
                 chunk
                 for index, (item, result) in enumerate(zip(program.items, results, strict=True))
                 for chunk in _chunks(index, item, result, wire)
-            ]
+            ],
+            **metadata,
         },
     }
     if wire.passthrough:

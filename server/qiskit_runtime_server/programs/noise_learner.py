@@ -63,8 +63,14 @@ class LearningResult:
     num_qubits: tuple[int, ...]
 
 
-def execute(
-    source: ShotSource, document: bytes, backend_name: str, seed: int, decoded: Callable[[], None] = lambda: None
+def execute(  # noqa: PLR0913 - a job, and who hears of it
+    source: ShotSource,
+    document: bytes,
+    backend_name: str,
+    seed: int,
+    decoded: Callable[[], None] = lambda: None,
+    *,
+    metadata: Mapping[str, object] = {},
 ) -> LearningResult:
     """Learn what the params in `document` ask for.
 
@@ -74,6 +80,7 @@ def execute(
         backend_name: Names the device.
         seed: Used where the job has none.
         decoded: Called when the params have been decoded.
+        metadata: What that of the result has beside; schemas v0.1 to v0.3 have none of a whole job.
 
     Raises:
         JobError: If the job cannot be run as it is.
@@ -81,11 +88,16 @@ def execute(
     params = reading.as_object(reading.parse(document), "params")
     if "schema_version" in params:
         return _learn_boxes(source, params, backend_name, seed, decoded)
-    return _learn_circuits(source, params, backend_name, seed, decoded)
+    return _learn_circuits(source, params, backend_name, seed, decoded, metadata)
 
 
-def _learn_circuits(
-    source: ShotSource, params: Mapping[str, Any], backend_name: str, seed: int, decoded: Callable[[], None]
+def _learn_circuits(  # noqa: PLR0913, PLR0917 - as above
+    source: ShotSource,
+    params: Mapping[str, Any],
+    backend_name: str,
+    seed: int,
+    decoded: Callable[[], None],
+    metadata: Mapping[str, object],
 ) -> LearningResult:
     """Find the layers in circuits, and learn the most frequent."""
     reading.check_parts(params, {"circuits", "options", "version", "support_qiskit"})
@@ -113,8 +125,8 @@ def _learn_circuits(
     # A noise model is large, and clients warn when they read it.
     said = {name: value for name, value in given.items() if name != "simulator"}
     said = {**asdict(learning), "twirling_strategy": options.twirling.strategy, **said}
-    metadata = {"backend": backend_name, "input_options": said, "num_layers_found": len(layers)}
-    result = {"data": data, "metadata": metadata}
+    about = {"backend": backend_name, "input_options": said, "num_layers_found": len(layers), **metadata}
+    result = {"data": data, "metadata": about}
     return LearningResult(
         document=as_json(result) if plain else encode_result(result, reader.qpy_version),
         executions=len(chosen) * _shots(learning),

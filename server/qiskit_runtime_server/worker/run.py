@@ -24,7 +24,6 @@ from qiskit_runtime_server.messages.messages import (
     Completed,
     Metrics,
     Progress,
-    Routing,
     Stage,
     StageName,
     Task,
@@ -210,6 +209,16 @@ class _Job:
     decoded: Callable[[], None]
     simulated_all: Callable[[], None] = lambda: None
 
+    @property
+    def routing(self) -> dict[str, object]:
+        """What the metadata of its result says of where it was made, and why; nothing if its client said where."""
+        routing = self.task.routing
+        if routing is None:
+            return {}
+        known = {name: each.seconds for name, each in routing.predictions.items() if not each.refusal}
+        executor = VirtualBackend.parse(self.task.backend_name).executor
+        return {"routing": {"executor": executor, "predicted_seconds": known}}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcome:
@@ -262,8 +271,8 @@ class _Primitive:
             result = getattr(job.executor, self.method)(pubs, options, job.task.backend_name)
         else:
             result = self._run(job, pubs, self.options(params.options, job.task.seed))
-        if job.task.routing is not None and isinstance(result, PrimitiveResult):
-            result.metadata["routing"] = _routing(job.task.backend_name, job.task.routing)
+        if isinstance(result, PrimitiveResult):
+            result.metadata.update(job.routing)
         job.simulated_all()
         return _Outcome(
             document=encode_plain(result) if params.plain else encode_result(result, params.qpy_version),
@@ -286,12 +295,6 @@ class _Primitive:
         runs, count = sum(map(self.runs, pubs)), len(pubs)
         varied = f"; each is varied or repeated by {methods.names()}" if methods.names() else ""
         return f"Runs {runs} circuit{'s' * (runs != 1)} of {count} pub{'s' * (count != 1)}{varied}."
-
-
-def _routing(backend_name: str, routing: Routing) -> dict[str, object]:
-    """Return what a result says of where it was made, and why there."""
-    known = {name: each.seconds for name, each in routing.predictions.items() if not each.refusal}
-    return {"executor": VirtualBackend.parse(backend_name).executor, "predicted_seconds": known}
 
 
 def _loses_relaxation(model: NoiseModel | None, circuits: Iterable[QuantumCircuit]) -> bool:
@@ -318,15 +321,20 @@ def _run_quantum_program(job: _Job) -> _Outcome:
     program = decode_program(job.task.params)
     check_size((item.circuit for item in program.items), job.task.max_qubits)
     job.decoded()
+    document = executor_program.execute(
+        job.source, program, job.task.backend_name, job.task.seed, job.simulated_all, metadata=job.routing
+    )
     return _Outcome(
-        document=executor_program.execute(job.source, program, job.task.backend_name, job.task.seed, job.simulated_all),
+        document=document,
         executions=executor_program.executions(program),
         num_qubits=tuple(item.circuit.num_qubits for item in program.items),
     )
 
 
 def _learn_noise(job: _Job) -> _Outcome:
-    result = noise_learner.execute(job.source, job.task.params, job.task.backend_name, job.task.seed, job.decoded)
+    result = noise_learner.execute(
+        job.source, job.task.params, job.task.backend_name, job.task.seed, job.decoded, metadata=job.routing
+    )
     return _Outcome(document=result.document, executions=result.executions, num_qubits=result.num_qubits)
 
 

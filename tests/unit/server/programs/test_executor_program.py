@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from qiskit.circuit import BoxOp, ClassicalRegister, Parameter, QuantumCircuit, QuantumRegister
 from qiskit.quantum_info import PauliLindbladMap
@@ -22,7 +23,7 @@ from samplomatic import InjectNoise, Tag, Twirl, build
 from qiskit_runtime_server.errors import InvalidInputError, NotIsaError, TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.executors import AerExecutor
 from qiskit_runtime_server.executors.base import BitTensor, SampleTask
-from qiskit_runtime_server.messages.messages import Completed, Task
+from qiskit_runtime_server.messages.messages import Completed, Prediction, Routing, Task
 from qiskit_runtime_server.programs import executor_program, kerneled
 from qiskit_runtime_server.programs.device.device import load_device
 from qiskit_runtime_server.programs.executor_program import _BitWriter
@@ -168,6 +169,13 @@ class TestEveryVersion:
         assert done.metrics.num_circuits == 4
         assert done.metrics.executions == 50 * (1 + 6 + 4 + 10)
         assert done.metrics.num_qubits == (3, 2, 2, 2)
+
+    def test_clients_read_results_that_say_where_they_were_made(self, executor: AerExecutor, version: str) -> None:
+        routing = Routing(predictions={"aer": Prediction(seconds=0.5), "gpu": Prediction(refusal="no")}, looks=1)
+        done = run_program(replace(task(executor, written(program(), version)), routing=routing), executor, print)
+        said = json.loads(done.result)["metadata"]["routing"]
+        assert said == {"executor": "aer", "predicted_seconds": {"aer": 0.5}}
+        assert len(ExecutorResultDecoder.decode(done.result.decode()).metadata.chunk_timing) == 4
 
     def test_what_is_only_passed_through_comes_back_unchanged(self, executor: AerExecutor, version: str) -> None:
         data: dict[str, Any] = {
