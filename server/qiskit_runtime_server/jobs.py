@@ -223,13 +223,15 @@ def requeued(job: Job, why: RetryReason, now: datetime, *, reason: str) -> Job:
 
 
 def routed(job: Job, executor: ExecutorName, routing: Routing) -> Job:
-    """Return a job whose executor was to be chosen as it waits for this one, with its place by age.
+    """Return a job whose executor was to be chosen, once or anew, as it waits for this one, with its place by age.
+
+    The time of a run that it leaves is not counted.
 
     Raises:
         InvalidStateError: If it does not run, which is how others know that it is being looked at.
     """
     _demand(job, JobState.RUNNING, to="be routed")
-    return replace(_queued_again(job), executor=executor, routing=routing)
+    return replace(_queued_again(job), executor=executor, routing=routing, long_since=None)
 
 
 def moved(job: Job, executor: ExecutorName) -> Job:

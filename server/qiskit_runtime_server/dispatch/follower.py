@@ -25,6 +25,7 @@ from qiskit_runtime_server.errors import (
     InternalError,
     JobNotFoundError,
     NoFreeSlotError,
+    OutOfMemoryError,
     StoreFullError,
     UnavailableError,
 )
@@ -235,6 +236,8 @@ class Follower:
                 case Failed(worker_died=True, reason=reason):
                     logger.warning("Job %s: %s", claim.job.id, reason)
                     await self.requeue(claim, RetryReason.WORKER_DIED, reason)
+                case Failed(reason=reason, code=OutOfMemoryError.code) if await self._goes_elsewhere(claim, reason):
+                    pass
                 case Failed(reason=reason, code=code, metrics=metrics):
                     outcome = Outcome(state=JobState.FAILED, reason=reason, reason_code=code, metrics=metrics)
                     await self._end(claim, outcome, None)
@@ -246,6 +249,15 @@ class Follower:
             # What could not be written down is still to be had where the job runs, by whoever takes it over.
             run.hand_over()
             raise
+
+    async def _goes_elsewhere(self, claim: Claim, reason: str) -> bool:
+        """Have a job that its executor has too little memory for wait on another; return whether there is one."""
+        job = None if self.router is None else await self.router.refused(claim, reason)
+        if job is None:
+            return False
+        job_log.routed(job)
+        await self.tell(job, f"{claim.job.executor} refused the job, which goes to {job.executor}: {reason}")
+        return True
 
     async def _note_progress(self, claim: Claim, progress: Progress) -> None:
         """Keep how far the run has come, if the store answers: the next word says more than this one."""

@@ -55,6 +55,14 @@ class Pool(Protocol):
 
 
 @runtime_checkable
+class LookPool(Protocol):
+    """A pool in which jobs can be looked at while all slots are busy, by workers that do nothing else."""
+
+    async def reserve_look(self) -> Reservation:
+        """Wait until a job can be looked at beside the slots, and keep that place; it is for nothing else."""
+
+
+@runtime_checkable
 class LastingReservation(Reservation, Protocol):
     """A reservation in a `LastingPool`."""
 

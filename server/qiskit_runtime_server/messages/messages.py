@@ -44,6 +44,8 @@ OUTCOMES: Final = "outcomes"
 PREDICTION: Final = "prediction"
 """Before a colon and a program's name: has it said what the job would take on some executors; not for clients."""
 
+_MOST_REFUSAL: Final = 500
+
 # https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
 _NO_BYTES: Final = b"\xc4\x00"
 _BYTES: Final = struct.Struct(">BI")
@@ -127,6 +129,11 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     seconds: float | None = None
     refusal: str = ""
+
+    @classmethod
+    def refused(cls, reason: str) -> "Prediction":
+        """Return that of an executor which cannot run the job, with the beginning of a reason of any length."""
+        return cls(refusal=reason[:_MOST_REFUSAL])
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,6 +326,7 @@ class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
         revision: Rises with every change.
         slots: How many there are.
         idle: How many of them could take a job now.
+        looks: How many jobs could be looked at now, beside those in slots.
         draining: It takes no more jobs.
         release: The version of its distribution.
     """
@@ -327,6 +335,7 @@ class Occupancy(msgspec.Struct, frozen=True, kw_only=True):
     revision: int
     slots: int
     idle: int
+    looks: int = 0
     draining: bool = False
     capabilities: Capabilities
     release: str = ""

@@ -361,7 +361,9 @@ class QueueStore(Protocol):
         """
 
     async def route(self, claim: Claim, executor: ExecutorName, routing: Routing) -> Job | None:
-        """Put a claimed job whose executor was to be chosen into the queue of this one, as `jobs.routed` says.
+        """Put a claimed job whose executor was to be chosen, or is to be chosen anew, into the queue of this one.
+
+        The job is as `jobs.routed` says.
 
         Its account's weight and limit of running jobs hold there, too.
 

@@ -70,7 +70,8 @@ class WorkerSpec:
 
     Attributes:
         executor: The name of an installed executor, or an executor.
-        memory_bytes: What jobs may use in the process, or None for no limit.
+        memory_bytes: What jobs may use in a slot, or None for no limit.
+        look_bytes: What they may use in this process, in which they are only looked at; None in a slot.
         threads: How many threads a simulation may use where its task does not say it.
         snapshots: Folder with further devices.
         options: As in `executors.ready`.
@@ -81,6 +82,7 @@ class WorkerSpec:
 
     executor: "str | BaseExecutor"
     memory_bytes: int | None
+    look_bytes: int | None = None
     threads: int
     snapshots: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -110,7 +112,7 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
     except Exception:  # noqa: BLE001 - a plug-in's mistake, reported by the parent
         _send(connection, Failed(reason=traceback.format_exc(), code=0))
         return
-    _limit_memory(spec.memory_bytes)
+    _limit_memory(spec.memory_bytes if spec.look_bytes is None else spec.look_bytes)
     # What the executor has imported stays, too.
     gc.freeze()
     confinement += ["seccomp"] * (spec.confined and confine_calls())

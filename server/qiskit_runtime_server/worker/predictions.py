@@ -4,7 +4,6 @@ Of executors whose code is not here, or that were given as objects elsewhere, no
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -16,8 +15,6 @@ from qiskit_runtime_server.programs.device.predictor import PredictedError, Pred
 
 Program = Callable[[BaseExecutor, Predictor], bool]
 """Runs a job on an executor with such shots; returns whether it has asked for these, and not run in its own way."""
-
-_MOST_REFUSAL: Final = 500
 
 
 def predictions(task: Task, executor: BaseExecutor, program: Program) -> bytes:
@@ -53,5 +50,5 @@ def _prediction(task: Task, simulator: BaseExecutor, program: Program) -> Predic
     except PredictedError:
         asked = True
     except JobError as error:
-        return Prediction(refusal=str(error)[:_MOST_REFUSAL])
+        return Prediction.refused(str(error))
     return Prediction(seconds=source.predicted_seconds if asked else None)

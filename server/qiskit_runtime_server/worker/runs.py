@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
 from importlib.metadata import version
@@ -185,6 +185,7 @@ class Runs:
         self._orphan_after = orphan_after
         self._kept_seconds = (orphan_after + orphan_kept).total_seconds()
         self._free: list[Slot] = []
+        self._looks: list[Slot] = []
         self._runs: dict[str, Run] = {}
         self._ended: OrderedDict[str, int | None] = OrderedDict()
         self._news = News()
@@ -200,7 +201,9 @@ class Runs:
     async def start(self) -> None:
         """Begin to take jobs; the slots have been started."""
         self._capabilities = await self.slots.capabilities()
-        self._tasks = [asyncio.create_task(self._collect()), asyncio.create_task(self._expire())]
+        free, looks = self.slots.reserve, self.slots.reserve_look
+        steps = (self._collect(self._free, free), self._collect(self._looks, looks), self._expire())
+        self._tasks = [asyncio.create_task(step) for step in steps]
 
     def occupancy(self) -> Occupancy:
         """Return how busy the executor is."""
@@ -209,6 +212,7 @@ class Runs:
             revision=self._revision,
             slots=self.slots.size,
             idle=0 if self.draining else len(self._free),
+            looks=0 if self.draining else len(self._looks),
             draining=self.draining,
             capabilities=self._capabilities,
             release=version("qiskit-runtime-server"),
@@ -228,7 +232,7 @@ class Runs:
             await self._news.wait(HEARTBEAT_SECONDS)
 
     def begin(self, task: Task) -> Run:
-        """Run `task` in a free slot, or hand over the run of the job that is here already.
+        """Run `task` in a free slot, or beside the slots if it is a look, or hand over the run of the job that is here.
 
         Raises:
             StaleFenceError: If a later claim of the job has been here before.
@@ -242,7 +246,7 @@ class Runs:
             return run
         if task.job_id in self._ended and task.fence <= (self._ended[task.job_id] or task.fence):
             raise StaleFenceError(f"Job {task.job_id} has ended.")
-        slot = None if self.draining else self._take_free()
+        slot = None if self.draining else self._take_free() or self._take_look(task)
         if slot is None:
             self._metrics.refused.inc()
             raise NoFreeSlotError("The executor stops." if self.draining else "No slot is free.")
@@ -312,6 +316,10 @@ class Runs:
             slot.release()
         return None
 
+    def _take_look(self, task: Task) -> Slot | None:
+        """Return the place for looks, if it is free and this is one."""
+        return self._looks.pop() if task.candidates and self._looks else None
+
     async def _emptied(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self._runs:
@@ -331,10 +339,10 @@ class Runs:
         self._revision += 1
         self._news.tell()
 
-    async def _collect(self) -> None:
+    async def _collect(self, free: list[Slot], reserve: Callable[[], Awaitable[Slot]]) -> None:
         """Gather the slots that become free, however they do, so that everybody hears of it."""
         while True:
-            self._free.append(await self.slots.reserve())
+            free.append(await reserve())
             self._changed()
 
     async def _expire(self) -> None:

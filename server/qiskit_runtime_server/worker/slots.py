@@ -5,6 +5,8 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import msgspec
@@ -14,6 +16,7 @@ from qiskit_runtime_server.errors import (
     InvalidInputError,
     JobError,
     MaxTimeError,
+    OutOfMemoryError,
     SimulationTimeError,
     StartupError,
     WorkerDiedError,
@@ -43,6 +46,9 @@ from qiskit_runtime_server.worker.run_spans import RunSpans
 
 HEARTBEAT_SECONDS: Final = 2.0
 _START_SECONDS: Final = 120.0
+_LOOK_BYTES: Final = 2**28
+_LOOK_PARAMS_BYTES: Final = 2**25
+_LOOK_KEPT_SECONDS: Final = 30.0
 _MIN_BACKOFF_SECONDS: Final = 0.5
 _MAX_BACKOFF_SECONDS: Final = 30.0
 _OVERDUE: Final = "A simulation was ended that took so much longer than it should that it seemed to go on for ever."
@@ -110,15 +116,16 @@ class Slot:
         self._slots.take_back(self)
 
     async def _worker_for(self, account: str) -> WorkerProcess:
-        """Return the worker, or a new one if it has run jobs of another account and is not shared.
+        """Return the worker, or a new one if there is none, or it has run jobs of another account and is not shared.
 
         Raises:
             StartupError: If the new one does not come up.
         """
         if self._account not in {"", account} and not self._spec.shared:
             await self.stop()
+        if self._process is None:
             await self.start()
-        assert self._process is not None  # noqa: S101 - a slot is handed out only with a worker
+        assert self._process is not None  # noqa: S101 - or it would not have started
         self._account = account
         return self._process
 
@@ -175,6 +182,47 @@ class Slot:
                 receiving.cancel()
                 await asyncio.gather(receiving, return_exceptions=True)
             share.clear()
+
+
+class LookSlot(Slot):
+    """A place beside the slots in which jobs are only looked at, so that these can be while all slots are busy.
+
+    It has a worker from the first look on, with little memory, until there has been none for a while.
+
+    Attributes:
+        resting: Whether the last look left no worker, as where it could not be started.
+    """
+
+    def __init__(self, spec: WorkerSpec, slots: "Slots") -> None:
+        super().__init__(replace(spec, look_bytes=min(_LOOK_BYTES, spec.memory_bytes or _LOOK_BYTES)), slots)
+        self.resting = False
+        self._leaving: asyncio.TimerHandle | None = None
+
+    async def run(self, task: Task) -> AsyncGenerator[Event, None]:
+        """See `Slot.run`; what is too large to be looked at here fails."""
+        if len(task.params) > _LOOK_PARAMS_BYTES:
+            yield _failed(OutOfMemoryError("Jobs so large are looked at in slots only."), time.monotonic())
+            return
+        if self._leaving is not None:
+            self._leaving.cancel()
+        if not self.usable:
+            # Something killed it since the last look: that is no job's fault.
+            await self.stop()
+        going = super().run(task)
+        del task
+        try:
+            async with aclosing(going) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self.resting = not self.usable
+            self._leaving = asyncio.get_running_loop().call_later(_LOOK_KEPT_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        """Let the worker go; at once, as the next look may begin before it has ended."""
+        process, self._process = self._process, None
+        if process is not None:
+            self._slots.end(process)
 
 
 async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[ResultT]:
@@ -249,6 +297,8 @@ class Slots:
         self._confined = spec.confined
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()
+        self._look = LookSlot(spec, self)
+        self._looks: asyncio.Queue[Slot] = asyncio.Queue()
         self._capabilities: asyncio.Future[Capabilities] = asyncio.get_running_loop().create_future()
         self._restarts = KeptTasks()
 
@@ -264,6 +314,9 @@ class Slots:
             _tell(capabilities[0].confinement)
         for slot in self._slots:
             self._idle.put_nowait(slot)
+        if not capabilities[0].compute_capability:
+            # Of a GPU, a further process would take memory that states may need.
+            self._looks.put_nowait(self._look)
 
     async def capabilities(self) -> Capabilities:
         """Return what the executor can do, once a worker has said so."""
@@ -290,8 +343,22 @@ class Slots:
             self.take_back(slot)
         return slot
 
+    async def reserve_look(self) -> Slot:
+        """Wait for the place for looks beside the slots and return it; the caller gives it back by `Slot.release`."""
+        return await self._looks.get()
+
+    def end(self, process: WorkerProcess) -> None:
+        """Kill a worker that no slot has any more."""
+        self._restarts.begin(process.stop())
+
     def take_back(self, slot: Slot) -> None:
         """Take back a slot; it is free again once it has a worker."""
+        if slot is self._look:
+            if self._look.resting:
+                asyncio.get_running_loop().call_later(_MIN_BACKOFF_SECONDS, self._looks.put_nowait, slot)
+            else:
+                self._looks.put_nowait(slot)
+            return
         if slot.usable:
             self._idle.put_nowait(slot)
             return
@@ -300,7 +367,7 @@ class Slots:
     async def stop(self) -> None:
         """Kill all workers."""
         await self._restarts.cancel()
-        await asyncio.gather(*(slot.stop() for slot in self._slots), return_exceptions=True)
+        await asyncio.gather(*(slot.stop() for slot in [*self._slots, self._look]), return_exceptions=True)
 
     async def _restart(self, slot: Slot) -> None:
         backoff, failures = Backoff(_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS), FailureLog(logger)

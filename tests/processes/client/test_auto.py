@@ -1,11 +1,14 @@
 """Jobs for `@auto` on a server with two executors, sent by a real client: where they go, and what is kept of that."""
 
+import json
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -13,9 +16,20 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
-from qiskit_ibm_runtime import Batch, EstimatorV2, QiskitRuntimeService, RuntimeJobFailureError, RuntimeJobV2, SamplerV2
+from qiskit_ibm_runtime import (
+    Batch,
+    EstimatorV2,
+    Executor,
+    QiskitRuntimeService,
+    RuntimeJobFailureError,
+    RuntimeJobV2,
+    SamplerV2,
+)
+from qiskit_ibm_runtime.noise_learner import NoiseLearner
+from qiskit_ibm_runtime.quantum_program import QuantumProgram
 
 from kit.quantum.qsim_alone import needs_qsim
+from kit.server.http_jobs import signed_in
 from kit.server.server_process import ServerProcess, running_server
 from qiskit_runtime_server.client import connect
 
@@ -137,15 +151,62 @@ def test_what_the_better_one_is_too_busy_for_goes_to_the_other(service: QiskitRu
         assert executor_of(job) == "aer"
 
 
-def test_with_both_busy_it_waits_for_a_look_and_can_be_cancelled(service: QiskitRuntimeService) -> None:
+def test_with_both_busy_it_is_looked_at_beside_them_and_can_be_cancelled(service: QiskitRuntimeService) -> None:
     with busy(service, "qsim"), busy(service, "aer"):
         job = run(service, "fake_quantum_sim@auto", brickwork(19, 16))
-        time.sleep(1)
+        assert executor_of(job) in {"aer", "qsim"}
         assert job.status() == "QUEUED"
-        assert job.metrics()["executor"] is None
         assert job.metrics()["position_in_queue"] == 1
         job.cancel()
         assert job.status() == "CANCELLED"
+
+
+@pytest.mark.filterwarnings("ignore:The NoiseLearner class is deprecated:DeprecationWarning")
+def test_what_other_programs_return_says_where_it_was_made_too(
+    served: ServerProcess, service: QiskitRuntimeService
+) -> None:
+    backend = service.backend("fake_manila@auto")
+    circuit = generate_preset_pass_manager(backend=backend, seed_transpiler=1).run(brickwork(2, 1))
+    program = QuantumProgram(shots=10)
+    program.append_circuit_item(circuit)
+    job = Executor(mode=backend).run(program)
+    assert job.result()[0]["meas"].shape == (10, 2)
+    with signed_in(served.url, "a token") as client:
+        sent = client.get(f"/jobs/{job.job_id()}/results").raise_for_status().json()
+    assert sent["metadata"]["routing"]["executor"] == executor_of(job)
+    few = {"num_randomizations": 2, "layer_pair_depths": [0, 1], "max_layers_to_learn": 1}
+    learning = NoiseLearner(backend, few).run([circuit])
+    said = learning.result().metadata["routing"]
+    assert said["executor"] == executor_of(learning)
+    assert said["predicted_seconds"].keys() == {"aer", "qsim"}
+
+
+def conforms(url: str, *only: str) -> list[dict[str, str]]:
+    """Return what the checks of the conformance command say of a device whose executor is chosen; none fails."""
+    with TemporaryDirectory() as folder:
+        said = Path(folder) / "said.json"
+        command = [sys.executable, "-m", "qiskit_runtime_server.conformance.command", f"--url={url}", f"--json={said}"]
+        asked = [*command, "--backend=fake_manila@auto", *(f"--only={each}" for each in only)]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: list[dict[str, str]] = json.loads(said.read_text())["checks"]
+        return found
+
+
+@pytest.mark.slow
+def test_it_conforms_in_one_check_of_each_kind(served: ServerProcess) -> None:
+    only = ("sessions.batch", "errors.cancel", "sampler.seed", "estimator.values", "noise-learner-v3.boxes")
+    assert [check["verdict"] for check in conforms(served.url, *only)] == ["passed"] * len(only)
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.timeout(900)
+def test_it_conforms_in_every_check(served: ServerProcess) -> None:
+    checks = conforms(served.url)
+    assert {check["name"] for check in checks if check["verdict"] != "passed"} == {
+        "options.every-job.environment.image"
+    }
 
 
 # As test_the_options_and_the_memory_that_count_are_those_of_each and test_the_choice, with a client.

@@ -33,7 +33,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, plugins: dict[str, str]) -> Iterator[ServerProcess]:
     options = ("--executors=aer=1", "--executors=twin=1", "--executors=crowded=1")
-    with running_server(tmp_path_factory.mktemp("data"), *options, **plugins) as server:
+    with running_server(tmp_path_factory.mktemp("data"), *options, QRS_AUTO="crowded aer", **plugins) as server:
         yield server
 
 
@@ -108,17 +108,26 @@ def test_a_circuit_that_cannot_fit_is_refused_with_its_size(service: QiskitRunti
         job.result()
 
 
-def test_memory_that_runs_out_fails_one_job_and_not_the_worker(service: QiskitRuntimeService) -> None:
-    def ghz(num_qubits: int) -> QuantumCircuit:
-        circuit = QuantumCircuit(num_qubits)
-        # Changes nothing, and is no Clifford gate: those have no need of a state.
-        circuit.rz(0.3, 0)
-        circuit.h(0)
-        for qubit in range(num_qubits - 1):
-            circuit.cx(qubit, qubit + 1)
-        circuit.measure_all()
-        return circuit
+def ghz(num_qubits: int) -> QuantumCircuit:
+    circuit = QuantumCircuit(num_qubits)
+    # Changes nothing, and is no Clifford gate: those have no need of a state.
+    circuit.rz(0.3, 0)
+    circuit.h(0)
+    for qubit in range(num_qubits - 1):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+    return circuit
 
+
+def test_what_an_executor_has_no_memory_for_after_all_runs_on_another(service: QiskitRuntimeService) -> None:
+    job = SamplerV2(mode=service.backend("fake_quantum_sim@auto")).run([ghz(18)], shots=1)
+    assert job.result()[0].data.meas.num_shots == 1
+    metrics = job.metrics()
+    assert metrics["executor"] == job.result().metadata["routing"]["executor"] == "aer"
+    assert "2 MiB needed, 1 MiB free" in str(metrics["routing"]["crowded"]["refusal"]), metrics
+
+
+def test_memory_that_runs_out_fails_one_job_and_not_the_worker(service: QiskitRuntimeService) -> None:
     sampler = SamplerV2(mode=service.backend("fake_quantum_sim@crowded"))
     for _ in range(2):
         job = sampler.run([ghz(19)])

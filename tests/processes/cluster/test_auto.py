@@ -11,6 +11,7 @@ from kit.server.server_process import ServerProcess
 BACKEND = "fake_quantum_sim@auto"
 
 # Predicted are 3 s on qsim for the first; for the second 5 s on aer, and a fraction of one on qsim.
+VERY_LONG = long_circuit(layers=5000, num_qubits=22)
 LONG, DENSE = long_circuit(layers=270, num_qubits=22), long_circuit(layers=60, num_qubits=20)
 
 
@@ -38,6 +39,28 @@ def test_what_waits_on_an_executor_that_is_killed_runs_on_the_other(cluster: Clu
         assert metrics(waiting)["executor"] == "aer"
         # What has named its executor waits for it.
         assert metrics(named)["executor"] == "qsim"
+
+
+# As test_while_all_slots_are_busy_jobs_are_looked_at_beside_them_and_wake_who_suits_them, with executors.
+@pytest.mark.thorough
+@needs_qsim
+def test_a_job_wakes_the_executor_at_zero_that_suits_it_while_the_other_is_busy(cluster: Cluster) -> None:
+    aer, qsim = cluster.executor(name="aer"), cluster.executor(name="qsim")
+    executors = f"--executors=aer={aer.url} qsim={qsim.url}"
+    api = cluster.begin("api", "--port=0", f"--data-dir={cluster.data_dir}", executors, QRS_ON_DEMAND="qsim")
+    api.wait_until_ready()
+    with signed_in(api.url) as client:
+
+        def slots() -> int:
+            return sum(each["slots"] for each in client.get("/executors").json()["executors"])
+
+        wait_until(lambda: slots() == 2)
+        qsim.process.kill()
+        wait_until(lambda: slots() == 1)
+        when(client, submit(client, VERY_LONG, backend="fake_quantum_sim@aer"), {"Running"})
+        waiting = submit(client, DENSE, backend=BACKEND)
+        wait_until(lambda: client.get(f"/jobs/{waiting}/metrics").json()["executor"] == "qsim")
+        assert client.get(f"/jobs/{waiting}").json()["status"] == "Queued"
 
 
 def test_an_api_that_is_killed_takes_no_job_with_it_that_it_looked_at(

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from enum import Enum, auto
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,22 +21,29 @@ MAX_BACKOFF_SECONDS: Final = 5.0
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
+class Place(Enum):
+    """Where an executor takes a job: in a slot, or beside the slots to be looked at."""
+
+    SLOT = auto()
+    LOOK = auto()
+
+
 class Endpoint:
     """One address of an executor service, and what is believed of it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.occupancy: Occupancy | None = None
-        self.reserved = 0
+        self.reserved = dict.fromkeys(Place, 0)
         self._rests_until = 0.0
         self._backoff = Backoff(MIN_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS)
 
-    @property
-    def free(self) -> int:
-        """How many slots are believed to be free; none while it is not heard of, or rests."""
+    def free(self, place: Place) -> int:
+        """Return how many of these places are believed to be free; none while it is not heard of, or rests."""
         if self.occupancy is None or self.occupancy.draining or time.monotonic() < self._rests_until:
             return 0
-        return max(0, self.occupancy.idle - self.reserved)
+        known = self.occupancy.idle if place is Place.SLOT else self.occupancy.looks
+        return max(0, known - self.reserved[place])
 
     def note(self, occupancy: Occupancy) -> None:
         """Note how busy it is, unless that is old news."""

@@ -20,6 +20,7 @@ from qiskit_runtime_server.dispatch.remote.endpoint import (
     MIN_BACKOFF_SECONDS,
     STREAM_TIMEOUT,
     Endpoint,
+    Place,
     addresses_of,
 )
 from qiskit_runtime_server.dispatch.remote.run import RemoteReservation, RunTimings, end
@@ -127,7 +128,7 @@ class RemotePool:
     @property
     def idle(self) -> int:
         """How many of them are believed to be free."""
-        return sum(endpoint.free for endpoint in self._distinct())
+        return sum(endpoint.free(Place.SLOT) for endpoint in self._distinct())
 
     def endpoints(self) -> Mapping[str, Occupancy]:
         """See `Pool.endpoints`."""
@@ -142,9 +143,11 @@ class RemotePool:
 
     async def reserve(self) -> RemoteReservation:
         """See `Pool.reserve`; the endpoint with the most free slots is chosen."""
-        while (reservation := self._choose()) is None:
-            await self._news.wait(_RETRY_SECONDS)
-        return reservation
+        return await self._reserve(Place.SLOT)
+
+    async def reserve_look(self) -> RemoteReservation:
+        """See `LookPool.reserve_look`."""
+        return await self._reserve(Place.LOOK)
 
     def attach(self, holder: Holder) -> RemoteReservation | None:
         """See `LastingPool.attach`."""
@@ -166,16 +169,26 @@ class RemotePool:
                 by_boot_id.setdefault(endpoint.occupancy.boot_id, endpoint)
         return list(by_boot_id.values())
 
-    def _choose(self) -> RemoteReservation | None:
+    async def _reserve(self, place: Place) -> RemoteReservation:
+        while (reservation := self._choose(place)) is None:
+            await self._news.wait(_RETRY_SECONDS)
+        return reservation
+
+    def _choose(self, place: Place) -> RemoteReservation | None:
         endpoints = self._distinct()
         # Where several are equally idle, replicas of the api should not all ask the same one.
         random.shuffle(endpoints)
-        endpoint = max(endpoints, key=lambda candidate: candidate.free, default=None)
-        if endpoint is None or endpoint.occupancy is None or not endpoint.free:
+        endpoint = max(endpoints, key=lambda candidate: candidate.free(place), default=None)
+        if endpoint is None or endpoint.occupancy is None or not endpoint.free(place):
             return None
-        endpoint.reserved += 1
+        endpoint.reserved[place] += 1
         holder = Holder(endpoint=endpoint.url, boot_id=endpoint.occupancy.boot_id)
-        return RemoteReservation(self._client, endpoint, holder, self._timings, on_release=self._news.tell)
+
+        def free() -> None:
+            endpoint.reserved[place] -= 1
+            self._news.tell()
+
+        return RemoteReservation(self._client, endpoint, holder, self._timings, on_release=free)
 
     async def _resolve(self) -> None:
         """Keep the endpoints in step with the addresses of the hosts, for ever."""

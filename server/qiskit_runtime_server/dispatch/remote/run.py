@@ -133,7 +133,6 @@ class RemoteReservation:
     def _settle(self) -> None:
         """Stop counting the slot as taken: what the executor says counts from now on."""
         if self._on_release is not None:
-            self._endpoint.reserved -= 1
             self._on_release()
             self._on_release = None
 

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.pools import Pool, Reservation
+from qiskit_runtime_server.dispatch.pools import LookPool, Pool, Reservation
 from qiskit_runtime_server.messages.messages import Candidate, Capabilities, Event, Holder, Occupancy, Task
 
 
 class AutoReservation:
-    """A slot of one of the executors.
+    """A slot of one of the executors, or a place beside these.
 
     Attributes:
         executor: Whose it is.
@@ -82,19 +82,25 @@ class AutoPool:
             ]
         )
 
-    async def reserve(self) -> AutoReservation:
-        """Wait for a free slot of any executor; of several, that of the preferred one is taken."""
-        waiting = {name: asyncio.ensure_future(pool.reserve()) for name, pool in self.pools.items()}
-        chosen: ExecutorName | None = None
+    async def reserve(self, *only: ExecutorName) -> AutoReservation:
+        """Wait for a free slot of any executor, or of these, or for where jobs are looked at beside slots.
+
+        Of several, a slot is taken, and that of the preferred executor.
+        """
+        pools = {name: pool for name, pool in self.pools.items() if name in only or not only}
+        places = [(name, pool.reserve()) for name, pool in pools.items()]
+        places += [(name, pool.reserve_look()) for name, pool in pools.items() if isinstance(pool, LookPool)]
+        waiting = [(name, asyncio.ensure_future(place)) for name, place in places]
+        chosen: asyncio.Future[Reservation] | None = None
         try:
-            await asyncio.wait(waiting.values(), return_when=asyncio.FIRST_COMPLETED)
-            chosen = next(name for name, task in waiting.items() if task.done())
+            await asyncio.wait([waited for _, waited in waiting], return_when=asyncio.FIRST_COMPLETED)
+            executor, chosen = next((name, waited) for name, waited in waiting if waited.done())
         finally:
-            for name, task in waiting.items():
-                if name != chosen:
-                    task.cancel()
-                    task.add_done_callback(_give_back)
-        return AutoReservation(chosen, waiting[chosen].result())
+            for _, waited in waiting:
+                if waited is not chosen:
+                    waited.cancel()
+                    waited.add_done_callback(_give_back)
+        return AutoReservation(executor, chosen.result())
 
 
 def _give_back(waited: asyncio.Future[Reservation]) -> None:

@@ -1,8 +1,9 @@
 """Sends jobs for `@auto` to executors, and those that wait to others where they are done sooner.
 
-Such a job waits in a queue of its own, in the order of turns as everywhere. When a slot of any executor is free, the
-job is claimed for a look at it: in that slot's worker its program is run up to where shots would be taken, which says
-how long it would take on each executor (`worker.predictions`). It is then put into the queue of the one that would be
+Such a job waits in a queue of its own, in the order of turns as everywhere. When a slot of any executor is free, or
+the place beside slots in which nothing else is done, the job is claimed for a look at it: in the worker there its
+program is run up to where shots would be taken, which says how long it would take on each executor
+(`worker.predictions`). It is then put into the queue of the one that would be
 done with it first (`choice`), at its place by age, and from there on is a job like any other: that executor's turns,
 slots, autoscaling and usage count it. A look ends no job: whatever is wrong with one, the executor says that runs it.
 
@@ -88,6 +89,28 @@ class Router:
         if job is not None:
             job_log.routed(job)
 
+    async def refused(self, claim: Claim, reason: str) -> Job | None:
+        """Send a job that its executor refused, which was expected to run it, to the next one that may.
+
+        Args:
+            claim: Of the run that found this out.
+            reason: Which that gave.
+
+        Returns:
+            The job as it waits there; None if there is no other, it was not chosen here, or the claim held no longer.
+        """
+        job = claim.job
+        if job.routing is None:
+            return None
+        predictions = {**job.routing.predictions, job.executor: Prediction.refused(reason)}
+        waiting = await insist(partial(waits, self._store.counts, self._auto, datetime.now(UTC)))
+        able = {name: wait for name, wait in waiting.items() if not predictions.get(name, Prediction()).refusal}
+        if not able:
+            return None
+        routing = msgspec.structs.replace(job.routing, predictions=predictions)
+        chosen = choose(predictions, able, {})
+        return await insist(partial(self._store.queue.route, claim, chosen, routing))
+
     async def rebalance(self) -> None:
         """Move jobs that wait on an executor that was chosen for them to where they would be done much sooner."""
         counts = self._store.counts
@@ -109,10 +132,10 @@ class Router:
 
     async def _asked(self, claim: Claim, executor: ExecutorName, backend_name: str) -> dict[str, Prediction]:
         """Return what an executor's own worker predicts, if it has a slot to say so; else nothing."""
-        job, pool = claim.job, self._auto.pools[executor]
+        job = claim.job
         try:
             async with asyncio.timeout(_SLOT_SECONDS):
-                slot = await pool.reserve()
+                slot = await self._auto.reserve(executor)
         except TimeoutError:
             return {}
         try:

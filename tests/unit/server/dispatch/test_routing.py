@@ -20,7 +20,7 @@ from qiskit_runtime_server.dispatch.pools import RunLost
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.routing.router import Router
 from qiskit_runtime_server.dispatch.routing.waits import waits
-from qiskit_runtime_server.errors import InternalError
+from qiskit_runtime_server.errors import InternalError, OutOfMemoryError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState
 from qiskit_runtime_server.messages.messages import (
     PREDICTION,
@@ -28,6 +28,7 @@ from qiskit_runtime_server.messages.messages import (
     Event,
     Failed,
     HandedBack,
+    Log,
     Metrics,
     Prediction,
     Progress,
@@ -36,11 +37,14 @@ from qiskit_runtime_server.messages.messages import (
     Task,
 )
 from qiskit_runtime_server.store.memory.store import MemoryStore
+from qiskit_runtime_server.store.port import Load
 
 AER, QSIM = ExecutorName("aer"), ExecutorName("qsim")
 ME = AccountId("me")
 DENSE = {"aer": Prediction(seconds=13.0), "qsim": Prediction(seconds=1.0)}
 LEASE = timedelta(seconds=30)
+NO_ROOM = Failed(reason="8 GiB needed, 1 GiB free", code=OutOfMemoryError.code)
+TEN_MINUTES = Progress(done=0, total=1, seconds=600.0)
 
 
 def said(predictions: dict[str, Prediction]) -> Event:
@@ -68,6 +72,18 @@ class LookingReservation(PlayedReservation):
         async with aclosing(super().run(task)) as events:
             async for event in events:
                 yield event
+
+
+class RoomyPool(LookingPool):
+    """An executor that looks at jobs beside its slot, too."""
+
+    def __init__(self, looks: list[Play]) -> None:
+        super().__init__(looks)
+        self._beside = asyncio.Semaphore(1)
+
+    async def reserve_look(self) -> LookingReservation:
+        await self._beside.acquire()
+        return LookingReservation(self, self._beside.release)
 
 
 @dataclass
@@ -167,6 +183,69 @@ async def test_what_cannot_be_looked_at_goes_to_the_preferred_one_which_says_why
     dispatcher.start()
     ended = await house.when(job, JobState.FAILED)
     assert (ended.executor, ended.reason, ended.routing) == (AER, "damaged", Routing(looks=1))
+
+
+async def test_while_all_slots_are_busy_jobs_are_looked_at_beside_them_and_wake_who_suits_them(house: House) -> None:
+    """The preferred executor is busy for ten minutes, the other one is at zero."""
+    house.aer = RoomyPool(house.looks)
+    await house.qsim.reserve()
+    house.qsim.size, house.qsim.missing_seconds = 0, 1000.0
+    house.plays([said(DENSE)], [said(DENSE)], aer=[Started(), Log(text="", progress=TEN_MINUTES), None])
+    pools = house.pools
+    auto = AutoPool(pools, on_demand=[QSIM])
+    made = Dispatcher(house.store, pools, JobMetrics(CollectorRegistry()), ByteBudget(1 << 20), lease=LEASE, auto=auto)
+    busy = await house.add(AER)
+    made.start()
+    await house.when(busy, JobState.RUNNING)
+    waiting = [await house.add() for _ in range(2)]
+    async with asyncio.timeout(5):
+        while (await house.store.counts.load()).get(QSIM, Load()).queued < len(waiting):  # noqa: ASYNC110 - as there
+            await asyncio.sleep(0.01)
+    await made.drain(timedelta(0))
+    assert house.looks == []
+
+
+async def test_a_slot_is_preferred_to_a_place_beside_slots(house: House) -> None:
+    house.aer = RoomyPool(house.looks)
+    auto = AutoPool(house.pools)
+    for _ in range(2):
+        taken = [await auto.reserve() for _ in range(3)]
+        assert [each.executor for each in taken] == [AER, QSIM, AER]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await auto.reserve()
+        for each in taken:
+            each.release()
+
+
+async def test_what_an_executor_has_too_little_memory_for_after_all_goes_to_the_next(
+    house: House, dispatcher: Dispatcher
+) -> None:
+    house.plays([said(DENSE)], qsim=[Started(), NO_ROOM], aer=[Started(), DONE])
+    job = await house.add()
+    dispatcher.start()
+    ended = await house.when(job, JobState.COMPLETED)
+    assert (ended.executor, ended.runs) == (AER, 2)
+    assert ended.routing == Routing(predictions={**DENSE, "qsim": Prediction(refusal=NO_ROOM.reason)}, looks=1)
+    assert "qsim refused the job, which goes to aer: 8 GiB needed" in await house.store.documents.log(job.id)
+
+
+async def test_what_nobody_has_the_memory_for_fails_with_the_last_reason(house: House, dispatcher: Dispatcher) -> None:
+    refusals = {"aer": Prediction(refusal="too large"), "qsim": DENSE["qsim"]}
+    house.plays([said(refusals)], qsim=[Started(), NO_ROOM])
+    job = await house.add()
+    dispatcher.start()
+    ended = await house.when(job, JobState.FAILED)
+    assert (ended.executor, ended.reason, ended.reason_code) == (QSIM, NO_ROOM.reason, NO_ROOM.code)
+
+
+async def test_who_has_named_the_executor_is_told_that_its_memory_does_not_do(
+    house: House, dispatcher: Dispatcher
+) -> None:
+    house.plays(qsim=[Started(), NO_ROOM])
+    job = await house.add(QSIM)
+    dispatcher.start()
+    assert (await house.when(job, JobState.FAILED)).reason == NO_ROOM.reason
 
 
 async def test_an_answer_that_makes_no_sense_says_nothing(house: House, dispatcher: Dispatcher) -> None:

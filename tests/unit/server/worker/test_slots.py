@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -18,10 +19,22 @@ from kit.faults.scripted_executor import AbortingExecutor, BrokenExecutor, Scrip
 from kit.server.cluster_processes import is_alive
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
-from qiskit_runtime_server.errors import StartupError
+from qiskit_runtime_server.errors import OutOfMemoryError, StartupError
 from qiskit_runtime_server.executors import BaseExecutor
 from qiskit_runtime_server.machine import Cores
-from qiskit_runtime_server.messages.messages import Completed, Event, Failed, HandedBack, Heartbeat, Log, Started, Task
+from qiskit_runtime_server.messages.messages import (
+    PREDICTION,
+    Candidate,
+    Capabilities,
+    Completed,
+    Event,
+    Failed,
+    HandedBack,
+    Heartbeat,
+    Log,
+    Started,
+    Task,
+)
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.slots import Slot, Slots
 
@@ -395,3 +408,62 @@ async def test_an_executor_that_does_not_come_up_is_an_error_at_start() -> None:
     with pytest.raises(StartupError, match="did not start"):
         await pool.start()
     await pool.stop()
+
+
+def look(job: Task, program: str = "sampler") -> Task:
+    """Return a task in which a job is only looked at."""
+    own = Candidate(executor="scripted", capabilities=Capabilities(num_qubits=5), asked=True)
+    return msgspec.structs.replace(job, program_id=f"{PREDICTION}:{program}", candidates=(own,), run_seconds=60.0)
+
+
+async def test_jobs_are_looked_at_beside_a_busy_slot_by_a_worker_that_stays_while_there_are_some(slots: Slots) -> None:
+    slot = await slots.reserve()
+    async with aclosing(slot.run(task("sleep"))) as running:
+        assert isinstance(await anext(running), Started)
+        place = await slots.reserve_look()
+        assert place.pid is None
+        for _ in range(2):
+            assert isinstance((await ends(place, look(task("zeros"))))[-1], Completed)
+        pid = place.pid
+        assert pid is not None
+        # A worker that is killed meanwhile is no fault of the next job.
+        os.kill(pid, signal.SIGKILL)
+        while place.usable:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        place.release()
+        assert await slots.reserve_look() is place
+        assert isinstance((await ends(place, look(task("zeros"))))[-1], Completed)
+    assert place.pid != pid
+
+
+async def test_the_worker_for_looks_has_little_memory_and_goes_when_there_are_none(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qiskit_runtime_server.worker.slots._LOOK_KEPT_SECONDS", 0.1)
+    place = await slots.reserve_look()
+    for params in (b" " * (33 * MIB), b'{"pubs": [' + b"[]," * (10 * MIB) + b"[]]}"):
+        failed = (await ends(place, msgspec.structs.replace(look(task("zeros"), "executor"), params=params)))[-1]
+        assert isinstance(failed, Failed)
+        assert (failed.code, failed.worker_died) == (OutOfMemoryError.code, False)
+    pid = place.pid
+    assert pid is not None
+    async with asyncio.timeout(10):
+        while is_alive(pid):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+    assert place.pid is None
+
+
+async def test_a_place_for_looks_that_gets_no_worker_rests_before_the_next_try(
+    slots: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = await slots.reserve_look()
+
+    async def fail() -> None:
+        raise StartupError
+
+    monkeypatch.setattr(place, "start", fail)
+    assert isinstance((await ends(place, look(task("zeros"))))[-1], HandedBack)
+    begin = time.monotonic()
+    place.release()
+    assert await slots.reserve_look() is place
+    assert time.monotonic() - begin > 0.4
