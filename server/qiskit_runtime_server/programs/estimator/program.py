@@ -30,7 +30,6 @@ from qiskit_runtime_server.programs.mitigation.final_measurements import without
 from qiskit_runtime_server.programs.mitigation.measurement_twirling import flip_rates, trex_factors
 from qiskit_runtime_server.programs.mitigation.plan import Plan, plan_for, shots_for_precision
 from qiskit_runtime_server.programs.mitigation.rewritten import LayerNoise, layer_noise, mitigated
-from qiskit_runtime_server.programs.options.mitigation import AUTO
 from qiskit_runtime_server.programs.options.options import Options, estimator_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.simulation.contract import BitTensor
@@ -213,9 +212,7 @@ def _calibrated(prepared: PreparedDevice, plan: Plan, seeds: SeedPath) -> Calibr
     """
     readouts = plan.readouts or {}
     learning = prepared.options.resilience.measure_noise_learning
-    shots = (
-        plan.randomizations.shots if learning.shots_per_randomization == AUTO else int(learning.shots_per_randomization)
-    )
+    shots = plan.calibration_shots(learning)
     (seed,) = seeds.calibration.rows(slice(0, 1)).tolist()
     rates, variances = flip_rates(readouts, list(readouts), learning.num_randomizations, shots, seed)
     factors = trex_factors(rates, learning.num_randomizations * shots)

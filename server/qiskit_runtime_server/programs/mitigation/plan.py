@@ -20,7 +20,7 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
-from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
+from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, ReadoutLearning
 from qiskit_runtime_server.programs.options.options import DEFAULT_PRECISION, Options, estimator_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 
@@ -50,6 +50,16 @@ class Plan:
     def direct(self) -> bool:
         """Whether it goes to the engine as it is; else a samplex draws variants of it."""
         return not self.methods.rewrites and (not self.methods.twirls or self.readouts is not None)
+
+    def calibration_shots(self, learning: ReadoutLearning) -> int:
+        """Return the shots of each randomization that TREX learns readout errors from.
+
+        If the options leave it open, they are those of the pub, and as many in all as the pub has at least: a few might
+        show no misread bit, and would not show either how little they know.
+        """
+        if learning.shots_per_randomization != AUTO:
+            return int(learning.shots_per_randomization)
+        return max(self.randomizations.shots, math.ceil(self.randomizations.total / learning.num_randomizations))
 
     def metadata(self, drawn: Randomizations, resilience: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the result says about the pub.

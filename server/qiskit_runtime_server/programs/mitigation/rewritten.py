@@ -135,9 +135,7 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     # Cancelling errors takes more randomizations than were asked for.
     drawn = replace(planned, number=program.items[0].shape[0]) if methods.pec else planned
     learning = options.resilience.measure_noise_learning
-    special = {}
-    if methods.trex and learning.shots_per_randomization != AUTO:
-        special = {len(program.items) - 1: int(learning.shots_per_randomization)}
+    special = {len(program.items) - 1: plan.calibration_shots(learning)} if methods.trex else {}
     asked = [asked_parities(program)] * (len(program.items) - methods.trex)
     stages = _stages(methods, options.resilience, [item.shape[0] for item in program.items])
     result = run_items.run(

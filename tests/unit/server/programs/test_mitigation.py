@@ -109,6 +109,19 @@ class TestReadoutMitigation:
         # Twirled flips shrink values by 0.9 for each qubit; to five standard errors, those of calibration included.
         assert np.abs(data.evs - [-1, 1, -1]) == pytest.approx(0, abs=0.03)
 
+    @pytest.mark.parametrize("gates", [False, True])
+    def test_errors_cover_where_randomizations_have_few_shots(self, mitigate: Run, *, gates: bool) -> None:
+        """Of 1,000 randomizations with a shot each, the calibration has as many shots, not 16."""
+        options = {
+            "twirling": {"enable_gates": gates, "num_randomizations": 1000, "shots_per_randomization": 1},
+            "resilience": {"measure_noise_learning": {"num_randomizations": 16}},
+        }
+        pubs = [(ones(1), "Z", None, None)] * 40
+        found = mitigate(pubs, noise=misreading(), resilience_level=1, **options)
+        off = np.array([abs(pub.data.evs + 1) / pub.data.stds for pub in found])
+        # 37 are due, and fewer than 30 come in one of 3,000 cases.
+        assert (off < 2).sum() >= 30
+
     def test_values_are_unbiased_over_seeds(self, mitigate: Run) -> None:
         results = mitigate([(ones(2), "ZZ")] * 400, noise=misreading())
         evs, errors = (np.array([float(result.data[name]) for result in results]) for name in ("evs", "stds"))
