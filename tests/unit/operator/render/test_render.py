@@ -1,7 +1,7 @@
 """What is rendered for any RuntimeServer."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,15 @@ from qiskit_runtime_operator.resource.names import (
 
 CONTEXT = render_context()
 
+Property = Callable[[RuntimeServer, RenderContext], None]
+ALWAYS: list[Property] = []
+
+
+def always(holds: Property) -> Property:
+    """Have a property looked at for all RuntimeServers that are drawn: to draw one takes longer than to render it."""
+    ALWAYS.append(holds)
+    return holds
+
 
 def of_kind(kind: str, manifests: tuple[Manifest, ...]) -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] == kind]
@@ -54,15 +63,13 @@ def values(document: object) -> Iterator[object]:
         yield from values(child)
 
 
-@given(runtime_servers, contexts)
-def test_equal_inputs_give_equal_outputs(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def equal_inputs_give_equal_outputs(server: RuntimeServer, context: RenderContext) -> None:
     assert render(server, context) == render(server, context)
 
 
-@given(runtime_servers, contexts)
-def test_every_deployment_selects_its_own_pods_and_those_of_no_other(
-    server: RuntimeServer, context: RenderContext
-) -> None:
+@always
+def every_deployment_selects_its_own_pods_and_those_of_no_other(server: RuntimeServer, context: RenderContext) -> None:
     deployments = of_kind("Deployment", render(server, context))
     for deployment in deployments:
         selector = deployment["spec"]["selector"]["matchLabels"].items()
@@ -72,16 +79,16 @@ def test_every_deployment_selects_its_own_pods_and_those_of_no_other(
         assert selected == [deployment]
 
 
-@given(runtime_servers, contexts)
-def test_names_are_unique_within_their_kind_and_fit_into_labels(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def names_are_unique_within_their_kind_and_fit_into_labels(server: RuntimeServer, context: RenderContext) -> None:
     manifests = render(server, context)
     identities = [(manifest["kind"], manifest["metadata"]["name"]) for manifest in manifests]
     assert len(identities) == len(set(identities))
     assert all(len(name) <= 63 for _, name in identities)
 
 
-@given(runtime_servers, contexts)
-def test_everything_is_owned_by_the_runtime_server_and_blocks_no_deletion(
+@always
+def everything_is_owned_by_the_runtime_server_and_blocks_no_deletion(
     server: RuntimeServer, context: RenderContext
 ) -> None:
     for manifest in render(server, context):
@@ -99,8 +106,8 @@ def test_everything_is_owned_by_the_runtime_server_and_blocks_no_deletion(
         assert manifest["metadata"]["labels"][MANAGED_BY_LABEL] == MANAGER
 
 
-@given(runtime_servers, contexts)
-def test_only_known_kinds_are_rendered_and_optional_ones_only_where_they_exist(
+@always
+def only_known_kinds_are_rendered_and_optional_ones_only_where_they_exist(
     server: RuntimeServer, context: RenderContext
 ) -> None:
     known = {
@@ -109,8 +116,8 @@ def test_only_known_kinds_are_rendered_and_optional_ones_only_where_they_exist(
     assert {(manifest["apiVersion"], manifest["kind"]) for manifest in render(server, context)} <= known
 
 
-@given(runtime_servers, contexts)
-def test_nothing_is_rendered_that_the_api_server_leaves_out(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def nothing_is_rendered_that_the_api_server_leaves_out(server: RuntimeServer, context: RenderContext) -> None:
     for manifest in render(server, context):
         for value in values(manifest):
             assert value not in ("", None, []), manifest
@@ -118,8 +125,8 @@ def test_nothing_is_rendered_that_the_api_server_leaves_out(server: RuntimeServe
                 assert manifest["kind"] == "Deployment"  # an emptyDir
 
 
-@given(runtime_servers, contexts)
-def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def pods_fulfil_the_restricted_standard(server: RuntimeServer, context: RenderContext) -> None:
     for pod in pods(render(server, context)):
         security = pod["securityContext"]
         assert security["runAsNonRoot"] is True
@@ -135,16 +142,16 @@ def test_pods_fulfil_the_restricted_standard(server: RuntimeServer, context: Ren
         assert own["readOnlyRootFilesystem"] is True
 
 
-@given(runtime_servers, contexts)
-def test_mounts_and_volumes_match(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def mounts_and_volumes_match(server: RuntimeServer, context: RenderContext) -> None:
     for pod in pods(render(server, context)):
         mounted = [mount["name"] for mount in server_container(pod)["volumeMounts"]]
         assert mounted == [volume["name"] for volume in pod["volumes"] if volume["name"] != "cache"]
         assert len(set(mounted)) == len(mounted)
 
 
-@given(runtime_servers, contexts)
-def test_secrets_are_named_and_never_written_out(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def secrets_are_named_and_never_written_out(server: RuntimeServer, context: RenderContext) -> None:
     manifests = render(server, context)
     plain = {name: value for config in of_kind("ConfigMap", manifests) for name, value in config["data"].items()}
     for pod in pods(manifests):
@@ -157,6 +164,13 @@ def test_secrets_are_named_and_never_written_out(server: RuntimeServer, context:
     assert not of_kind("Secret", manifests)
 
 
+@given(runtime_servers, contexts)
+def test_what_holds_always_holds_for_any_runtime_server(server: RuntimeServer, context: RenderContext) -> None:
+    for holds in ALWAYS:
+        holds(server, context)
+
+
+@pytest.mark.slow
 @given(runtime_servers, specs)
 def test_the_checksum_changes_exactly_when_the_settings_do(server: RuntimeServer, spec: dict[str, Any]) -> None:
     other = replace(server, spec=runtime_server(spec).spec)
@@ -188,8 +202,8 @@ def test_pods_do_not_roll_for_what_they_do_not_read(
     assert templates[0] == templates[1]
 
 
-@given(runtime_servers, contexts)
-def test_suspended_means_no_pods_whoever_scales(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def suspended_means_no_pods_whoever_scales(server: RuntimeServer, context: RenderContext) -> None:
     suspended = replace(server, spec=replace(server.spec, suspend=True))
     names = {item["metadata"]["name"] for item in of_kind("Deployment", render(server, context))}
     scaled = replace(context, scaled_elsewhere=dict.fromkeys(names, "1"))
@@ -213,8 +227,8 @@ def test_what_would_undo_a_scale_is_what_is_rendered_without_a_number_once_the_s
         assert undone == ("replicas" in deployment["spec"] and "replicas" not in again["spec"])
 
 
-@given(runtime_servers, contexts)
-def test_two_processes_never_open_one_sqlite_file(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def two_processes_never_open_one_sqlite_file(server: RuntimeServer, context: RenderContext) -> None:
     scaled = replace(context, scaled_elsewhere={f"{server.name}-api": server.spec.api.asked})
     api = only("Deployment", render(server, scaled), f"{server.name}-api")
     if server.spec.database.sqlite is not None:
@@ -354,8 +368,8 @@ def test_an_ingress_tells_a_known_controller_how_large_requests_are_and_users_ha
     assert only("Ingress", render(runtime_server(spec), CONTEXT), "lab-api")["metadata"]["annotations"][limit] == "1g"
 
 
-@given(server=runtime_servers, context=contexts)
-def test_a_roll_out_that_drains_as_asked_is_not_stalled(server: RuntimeServer, context: RenderContext) -> None:
+@always
+def a_roll_out_that_drains_as_asked_is_not_stalled(server: RuntimeServer, context: RenderContext) -> None:
     for manifest in render(server, context):
         if manifest["kind"] == "Deployment":
             pod = manifest["spec"]["template"]["spec"]
