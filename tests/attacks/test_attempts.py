@@ -10,12 +10,12 @@ from attacks.run import MOST_BYTES, PAGE, Found, endure, has_small_disks, page
 pytestmark = [pytest.mark.slow]
 
 
-# What waits for deadlines, and is tried in `test_connections` too.
-LONG = {"uploads", "headers", "readers"}
+# What waits for deadlines is tried in `test_connections` too, and limits of accounts in the store's `test_room`.
+ELSEWHERE = {"uploads", "headers", "readers", "sessions", "bytes"}
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in LONG else name for name in ATTEMPTS]
+    "name", [pytest.param(name, marks=pytest.mark.thorough) if name in ELSEWHERE else name for name in ATTEMPTS]
 )
 def test_it_holds(name: str, tmp_path: Path) -> None:
     attempt = ATTEMPTS[name]

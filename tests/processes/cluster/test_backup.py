@@ -95,7 +95,7 @@ def test_a_store_is_backed_up_under_load_and_restored_elsewhere(
         customers = [Customer(server.url, first, over) for first in range(CUSTOMERS)]
         for customer in customers:
             customer.start()
-        wait_until(lambda: sum(len(customer.acknowledged) for customer in customers) >= 30, seconds=240)
+        wait_until(lambda: sum(len(customer.acknowledged) for customer in customers) >= 12, seconds=240)
         before = {job_id: number for customer in customers for job_id, number in customer.acknowledged.copy().items()}
         said = command("backup", str(file), f"--data-dir={here}", **source)
         assert f"to {file}" in said

@@ -27,6 +27,7 @@ class Walk:
         self._url = url
         self._pictures = pictures
         self.wrong: list[str] = []
+        self._schemes_of_sign_in: set[str] = set()
 
     @contextmanager
     def signed_in(self, token: str = "", **options: Any) -> Iterator[Page]:
@@ -38,7 +39,10 @@ class Walk:
         page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
         page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
         page.goto(f"{self._url}/ui")
-        self.look(page, "sign-in")
+        scheme = options.get("color_scheme", "light")
+        if scheme not in self._schemes_of_sign_in:
+            self._schemes_of_sign_in.add(scheme)
+            self.look(page, "sign-in")
         if token:
             page.get_by_label("Token").fill(token)
             page.get_by_role("button", name="Sign in").click()
