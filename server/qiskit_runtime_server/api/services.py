@@ -37,9 +37,8 @@ from qiskit_runtime_server.errors import (
 )
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.settings import Settings
-from qiskit_runtime_server.store.port import MOST_OWNERS, JobQuery, Load, Owners, Store
+from qiskit_runtime_server.store.port import MOST_OWNERS, MOST_RUNNING, JobQuery, Load, Owners, Store
 
-_MOST_RUNNING: Final = 1000
 _DRAINING: Final = "An admin has paused this executor: jobs wait."
 # A pod that is replaced, or a machine that starts again, is back by then.
 _MISSING_SECONDS: Final = 60.0
@@ -201,7 +200,7 @@ class Services:
 
     async def running(self, account: AccountId | None, owners: Owners | None = None) -> Sequence[Job]:
         """Return the newest 1,000 jobs that run, of an account, of some or of everybody."""
-        query = JobQuery(state=JobState.RUNNING, owners=owners, limit=_MOST_RUNNING)
+        query = JobQuery(state=JobState.RUNNING, owners=owners, limit=MOST_RUNNING)
         jobs, _ = await self.store.jobs.find(account, query)
         return jobs
 

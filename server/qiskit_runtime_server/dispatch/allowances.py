@@ -9,14 +9,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from qiskit_runtime_server.accounts.identity import Account
-from qiskit_runtime_server.jobs import AccountId, Job, JobState, exact, name_of
-from qiskit_runtime_server.store.port import Claim, HeldJobs, JobQuery, Store
-
-# More jobs of one account than ever run at a time.
-_MOST_RUNNING: Final = 1000
+from qiskit_runtime_server.jobs import AccountId, Job, exact, name_of
+from qiskit_runtime_server.store.port import Claim, HeldJobs, Store
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +99,9 @@ class Allowances:
         if limits.seconds_per_job is not None:
             found.append(Allowance(seconds=limits.seconds_per_job, limit=f"seconds_per_job {about}"))
         if limits.seconds_per_day is not None:
-            used = await self._store.counts.seconds_used_today(whose, crn) + await self._running(whose, crn, besides)
+            standing = await self._store.counts.standing(whose, crn)
+            others = (job for job in standing.running if besides is None or job.id != besides.id)
+            used = standing.today + sum(job.run_seconds(self._clock()) for job in others)
             left = limits.seconds_per_day - used
             if left <= 0:
                 return Refusal(
@@ -110,12 +109,6 @@ class Allowances:
                 )
             found.append(Allowance(seconds=left, limit=f"what was left of seconds_per_day {about}"))
         return found
-
-    async def _running(self, whose: AccountId, crn: str, besides: Job | None) -> float:
-        """Return for how long the other jobs of an instance that run now have been running, in all."""
-        running, _ = await self._store.jobs.find(whose, JobQuery(state=JobState.RUNNING, limit=_MOST_RUNNING))
-        others = (job for job in running if job.instance == crn and (besides is None or job.id != besides.id))
-        return sum(job.run_seconds(self._clock()) for job in others)
 
 
 class Releases:

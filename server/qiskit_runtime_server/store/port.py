@@ -21,6 +21,9 @@ from qiskit_runtime_server.store.overviews import Overviews
 COUNTED_JOBS: Final = 500
 """How many jobs are counted one by one, from either end of a queue, to say where in it a job is."""
 
+MOST_RUNNING: Final = 1_000
+"""More jobs of one account than ever run at a time."""
+
 MOST_OWNERS: Final = 5_000
 """For how many accounts and instances together a database can be asked in one listing."""
 
@@ -200,6 +203,23 @@ class QueuedTime:
     jobs: int
     predicted: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What an instance may use, and has used.
+
+    Attributes:
+        granted: Slot time a day, if an admin has said so over the API.
+        today: Slot time of its jobs that have ended since the day (UTC) began.
+        of_account: Slot time of all jobs of its account, deleted ones included.
+        running: Its jobs that run now, at most `MOST_RUNNING`, the newest first.
+    """
+
+    granted: int | None
+    today: float
+    of_account: float
+    running: Sequence[Job]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -484,11 +504,8 @@ class CountStore(Protocol):
     async def routed(self, executor: ExecutorName, *, limit: int) -> Sequence[Job]:
         """Return jobs that wait on an executor that was chosen for them and are not held, the youngest first."""
 
-    async def seconds_used(self, account: AccountId) -> float:
-        """Return the slot time that the account's jobs have taken, deleted jobs included."""
-
-    async def seconds_used_today(self, account: AccountId, instance: str) -> float:
-        """Return the slot time of the instance's jobs that have ended since the day (UTC) began."""
+    async def standing(self, account: AccountId, instance: str) -> Standing:
+        """Return what an instance may use, and has used."""
 
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
         """Return what was used on which day, both included, by day, account, instance and executor."""

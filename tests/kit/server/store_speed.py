@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from kit.server.postgresql_server import PostgresqlServer
+from kit.server.store_calls import seconds_used
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Holder
@@ -170,7 +171,7 @@ async def measured(store: Store) -> Milliseconds:
         await timed(times, "first page", store.jobs.find(job.account, JobQuery()))
         await timed(times, "load", store.counts.load())
         await timed(times, "queue position", store.counts.queue_position(job))
-        await timed(times, "seconds used", store.counts.seconds_used(job.account))
+        await timed(times, "seconds used", seconds_used(store, job.account))
         claim = await timed(times, "claim", store.queue.claim(AER, HERE, lease=LEASE))
         assert isinstance(claim, Claim)
         await timed(times, "params", store.documents.params(claim.job.id))

@@ -134,21 +134,20 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
 
     An instance without a limit is told what all jobs of its account have taken.
     """
-    counts, limit = services.store.counts, (await services.limits(caller)).seconds_per_day
-    running = [job for job in await services.running(caller.id) if job.instance == caller.crn]
+    standing = await services.store.counts.standing(caller.id, caller.crn)
+    limit = caller.instance.limits.granting(standing.granted).seconds_per_day
+    running = standing.running
     running_seconds = sum(job.seconds_so_far(datetime.now(UTC)) for job in running)
     if limit is None:
-        used = await counts.seconds_used(caller.id)
         return InstanceUsage(
             instance_id=caller.crn,
             plan_id=plan_id(caller.instance),
-            usage_consumed_seconds=math.ceil(used),
+            usage_consumed_seconds=math.ceil(standing.of_account),
             usage_limit_reached=False,
             running_jobs=len(running),
             running_seconds=running_seconds,
         )
-    used = await counts.seconds_used_today(caller.id, caller.crn)
-    consumed, whole = math.ceil(used), math.ceil(limit)
+    consumed, whole = math.ceil(standing.today), math.ceil(limit)
     return InstanceUsage(
         instance_id=caller.crn,
         plan_id=plan_id(caller.instance),
@@ -156,7 +155,7 @@ async def usage(caller: Caller, services: TheServices) -> InstanceUsage:
         usage_consumed_seconds=consumed,
         usage_limit_seconds=whole,
         usage_remaining_seconds=max(0, whole - consumed),
-        usage_limit_reached=used >= limit,
+        usage_limit_reached=standing.today >= limit,
         running_jobs=len(running),
         running_seconds=running_seconds,
     )

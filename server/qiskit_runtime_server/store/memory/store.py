@@ -45,6 +45,7 @@ from qiskit_runtime_server.store.overviews import Overviews
 from qiskit_runtime_server.store.port import (
     BY_OWNER,
     COUNTED_JOBS,
+    MOST_RUNNING,
     UNUSED_FOR,
     Archive,
     Claim,
@@ -62,6 +63,7 @@ from qiskit_runtime_server.store.port import (
     QueueStore,
     SessionStore,
     Signals,
+    Standing,
     UsageDay,
 )
 
@@ -370,13 +372,18 @@ class MemoryCounts(Part):
         jobs = (kept.job for kept in self._state.waiting(executor)[::-1])
         return [job for job in jobs if job.routing is not None][:limit]
 
-    async def seconds_used(self, account: AccountId) -> float:
-        """See `CountStore.seconds_used`."""
-        return sum(day.seconds for day in self._state.days.values() if day.account == account)
-
-    async def seconds_used_today(self, account: AccountId, instance: str) -> float:
-        """See `CountStore.seconds_used_today`."""
-        return self._state.used(self._state.now().date(), account, instance)
+    async def standing(self, account: AccountId, instance: str) -> Standing:
+        """See `CountStore.standing`."""
+        jobs = [kept.job for kept in self._state.jobs.values()]
+        running = [
+            job for job in jobs if (job.account, job.instance, job.state) == (account, instance, JobState.RUNNING)
+        ]
+        return Standing(
+            granted=self._state.limits.get((account, instance)),
+            today=self._state.used(self._state.now().date(), account, instance),
+            of_account=sum(day.seconds for day in self._state.days.values() if day.account == account),
+            running=sorted(running, key=age, reverse=True)[:MOST_RUNNING],
+        )
 
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
         """See `CountStore.usage`."""

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Integer, bindparam, func, select, tuple_
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
-from qiskit_runtime_server.store.port import COUNTED_JOBS, Load, QueuedTime, UsageDay
-from qiskit_runtime_server.store.sql.accounting import USED_TODAY
+from qiskit_runtime_server.store.port import COUNTED_JOBS, MOST_RUNNING, Load, QueuedTime, Standing, UsageDay
+from qiskit_runtime_server.store.sql.accounting import USED_TODAY, granted
 from qiskit_runtime_server.store.sql.database import SqlPart, reading
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of
 from qiskit_runtime_server.store.sql.schema import (
@@ -89,6 +89,14 @@ _HELD_THERE: Final = select(func.count()).select_from(jobs).where(IS_HELD, jobs.
 _RUNNING: Final = select(*JOB_COLUMNS).where(IS_RUNNING, jobs.c.executor == bindparam("at_executor"))
 """The jobs that run on an executor. Index `jobs_leases`."""
 
+_RUNNING_OF_INSTANCE: Final = (
+    select(*JOB_COLUMNS)
+    .where(IS_RUNNING, jobs.c.account == bindparam("of_account"), jobs.c.instance == bindparam("of_instance"))
+    .order_by(jobs.c.created.desc(), jobs.c.id.desc())
+    .limit(MOST_RUNNING)
+)
+"""The jobs of an instance that run, the newest first. Index `jobs_running`."""
+
 _DRAINING: Final = select(executors.c.name).where(executors.c.draining)
 """The executors that drain; reads the whole table, which has a row for each executor."""
 
@@ -140,22 +148,20 @@ class SqlCounts(SqlPart):
         return [job_of(row) for row in rows]
 
     @reading
-    async def seconds_used(self, account: AccountId) -> float:
-        """See `CountStore.seconds_used`."""
-        which = {"of_account": account}
-        return await self._database.read(lambda connection: connection.scalars(_SECONDS, which).one())
+    async def standing(self, account: AccountId, instance: str) -> Standing:
+        """See `CountStore.standing`."""
+        which = {"of_account": account, "of_instance": instance}
 
-    @reading
-    async def seconds_used_today(self, account: AccountId, instance: str) -> float:
-        """See `CountStore.seconds_used_today`."""
-
-        def used(connection: Connection) -> float:
+        def standing(connection: Connection) -> Standing:
             today = self._database.now(connection).utc.date()
-            which = {"of_account": account, "of_instance": instance, "of_day": today}
-            seconds: float = connection.scalars(USED_TODAY, which).one()
-            return seconds
+            return Standing(
+                granted=granted(connection, account, instance),
+                today=connection.scalars(USED_TODAY, {**which, "of_day": today}).one(),
+                of_account=connection.scalars(_SECONDS, which).one(),
+                running=[job_of(row) for row in connection.execute(_RUNNING_OF_INSTANCE, which).mappings()],
+            )
 
-        return await self._database.read(used)
+        return await self._database.read(standing)
 
     @reading
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 import pytest
 
+from kit.server.store_calls import seconds_used
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import JobNotFoundError
 from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome, Session
@@ -126,7 +127,7 @@ async def test_what_an_account_has_used_is_known_after_the_sweep(opened: Opened,
     metrics = msgspec.structs.replace(claim.job.metrics, seconds=12.5)
     await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), b"x")
     assert await swept(store, Retention(age=NOW)) == 1
-    assert await store.counts.seconds_used(ALICE) == 12.5
+    assert await seconds_used(store, ALICE) == 12.5
     assert await opened.slot_seconds() == {ALICE: 12.5}
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert
 
-from kit.server.store_calls import AER, HERE, LEASE, claimed
+from kit.server.store_calls import AER, HERE, LEASE, added, claimed, seconds_used, seconds_used_today
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.errors import LimitError
 from qiskit_runtime_server.jobs import MAX_WORKER_DEATHS, AccountId, Job, JobState, Outcome, RetryReason
 from qiskit_runtime_server.messages.messages import Metrics
-from qiskit_runtime_server.store.port import JobQuery, Load, Store
+from qiskit_runtime_server.store.port import JobQuery, Load, Standing, Store
 from qiskit_runtime_server.store.sql.rows import job_row
 from qiskit_runtime_server.store.sql.schema import counts, jobs
 from qiskit_runtime_server.store.sql.store import SqlStore
@@ -66,7 +66,23 @@ async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: S
         await store.jobs.add(new_job(), b"{}", limits)
     await store.jobs.add(new_job(instance="crn:other"), b"{}", limits)
     await store.jobs.add(new_job(account=BOB), b"{}", limits)
-    assert await store.counts.seconds_used_today(ALICE, "crn:alice") == 12.75
+    assert await seconds_used_today(store, ALICE, "crn:alice") == 12.75
+
+
+async def test_the_standing_of_an_instance_says_what_it_may_use_has_used_and_uses(
+    store: Store, new_job: NewJob
+) -> None:
+    await run(store, new_job(), 2.5)
+    await run(store, new_job(instance="crn:other"), 1.0)
+    await store.overviews.limit_instance(ALICE, "crn:alice", 60)
+    jobs = [new_job(), new_job(), new_job(instance="crn:other"), new_job(account=BOB)]
+    await added(store, *jobs, new_job(executor=GPU))
+    for _ in jobs:
+        await claimed(store)
+    found = await store.counts.standing(ALICE, "crn:alice")
+    assert (found.granted, found.today, found.of_account) == (60, 2.5, 3.5)
+    assert [job.id for job in found.running] == [jobs[1].id, jobs[0].id]
+    assert await store.counts.standing(BOB, "crn:bob") == Standing(granted=None, today=0.0, of_account=0.0, running=[])
 
 
 async def test_what_an_admin_has_granted_holds_in_place_of_the_file(store: Store, new_job: NewJob) -> None:
@@ -92,7 +108,7 @@ async def test_a_run_whose_worker_died_is_charged_at_once_and_one_that_was_lost_
         assert queued is not None
         assert queued.state is JobState.QUEUED
     kept = await store.jobs.get(ALICE, job.id)
-    used = await store.counts.seconds_used_today(ALICE, job.instance)
+    used = await seconds_used_today(store, ALICE, job.instance)
     assert 0.2 <= used < 0.4
     assert kept.metrics.charged == used
     with pytest.raises(LimitError, match="used 0"):
@@ -124,7 +140,7 @@ async def test_the_end_of_a_job_keeps_what_its_dead_runs_used_and_charges_each_r
         assert deaths * 0.1 <= earlier < deaths * 0.1 + 0.5
         if ends == "finish":
             assert ended.metrics.seconds == pytest.approx(2.0 + earlier)
-        assert await store.counts.seconds_used(job.account) == pytest.approx(ended.metrics.charged)
+        assert await seconds_used(store, job.account) == pytest.approx(ended.metrics.charged)
         today = datetime.now(UTC).date()
         days = [day for day in await store.counts.usage(today - TODAY, today + TODAY) if day.account == job.account]
         assert sum(day.jobs for day in days) == 1
@@ -143,7 +159,7 @@ async def test_sums_stay_finite_and_true_whatever_a_run_says_that_it_took(store:
     metrics = Metrics(seconds=3.5e298, slot_seconds=0.5)
     assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=metrics), b"{}")
     assert (await store.jobs.get(ALICE, estimate.id)).metrics.seconds == 3.5e298
-    assert await store.counts.seconds_used(ALICE) == await store.counts.seconds_used_today(ALICE, job.instance) == 180.5
+    assert await seconds_used(store, ALICE) == await seconds_used_today(store, ALICE, job.instance) == 180.5
 
 
 async def test_slot_time_is_kept_by_day_for_good(store: Store, new_job: NewJob) -> None:
@@ -222,4 +238,4 @@ async def test_jobs_that_a_server_of_the_schema_before_has_added_are_served(
     assert claim is not None
     assert (claim.job.id, claim.job.max_qubits) == (job.id, None)
     assert await store.queue.finish(claim, Outcome(state=JobState.COMPLETED, metrics=Metrics(seconds=1.0)), b"{}")
-    assert await store.counts.seconds_used_today(ALICE, job.instance) == 1.0
+    assert await seconds_used_today(store, ALICE, job.instance) == 1.0

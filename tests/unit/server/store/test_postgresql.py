@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.server.postgresql_server import PostgresqlServer
-from kit.server.store_calls import AER, HERE, LEASE, claimed
+from kit.server.store_calls import AER, HERE, LEASE, claimed, seconds_used
 from qiskit_runtime_server.errors import (
     InvalidStateError,
     JobNotFoundError,
@@ -112,7 +112,7 @@ async def test_servers_of_the_revision_before_go_on_under_the_old_names_of_the_c
             " VALUES ('aer', 'alice', 0, 0, 0, '2026-01-01', 7.5, 3)",
         )
         async with opened_store(url) as store:
-            assert await store.counts.seconds_used(ALICE) == 7.5
+            assert await seconds_used(store, ALICE) == 7.5
             job = new_job()
             await store.jobs.add(job, b"{}")
             turns = (
@@ -425,7 +425,7 @@ async def test_no_job_is_lost_when_the_database_restarts_or_crashes_under_load(
             assert await two.documents.result(job_id) == job_id.encode()
         rows = await run_sql(own_server.url(), "SELECT id FROM jobs WHERE state = 'Completed'")
         assert {row["id"] for row in rows} == set(submitted)
-        assert await one.counts.seconds_used(ALICE) == pytest.approx(1.5 * len(submitted))
+        assert await seconds_used(one, ALICE) == pytest.approx(1.5 * len(submitted))
 
 
 async def test_a_start_waits_for_the_database(own_server: PostgresqlServer) -> None:
@@ -554,7 +554,7 @@ async def test_a_job_ends_once_although_the_line_is_cut_at_its_commit(
     assert await cut_off.queue.finish(claim, COMPLETED, b"result")
     assert line.cut is None
     assert await cut_off.documents.result(job.id) == b"result"
-    assert await cut_off.counts.seconds_used(ALICE) == 1.5
+    assert await seconds_used(cut_off, ALICE) == 1.5
     assert not await cut_off.queue.finish(claim, COMPLETED, b"result")
 
 

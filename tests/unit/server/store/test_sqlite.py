@@ -22,7 +22,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from kit.server.store_calls import AER, HERE, LEASE
+from kit.server.store_calls import AER, HERE, LEASE, seconds_used, seconds_used_today
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.errors import DataDirectoryError, InvalidStateError, StartupError, StoreFullError
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, Session
@@ -354,7 +354,7 @@ async def test_the_counts_of_the_revision_before_are_kept_when_they_are_renamed(
     connection.close()
     store = await open_sqlite(tmp_path)
     try:
-        assert await store.counts.seconds_used(ALICE) == 7.5
+        assert await seconds_used(store, ALICE) == 7.5
         await store.jobs.add(new_job(), b"{}")
         assert await store.queue.claim(AER, HERE, lease=LEASE) is not None
     finally:
@@ -488,8 +488,8 @@ async def test_no_query_of_a_jobs_life_reads_a_whole_table(
             for query in (JobQuery(), JobQuery(pending=True), JobQuery(tags=("x",)), JobQuery(session_id=session.id)):
                 await store.jobs.find(ALICE, query)
             await store.counts.queue_position(job)
-            await store.counts.seconds_used(ALICE)
-            await store.counts.seconds_used_today(ALICE, job.instance)
+            await seconds_used(store, ALICE)
+            await seconds_used_today(store, ALICE, job.instance)
             await store.sessions.queued_jobs(session.id)
             with pytest.raises(InvalidStateError):
                 await store.jobs.cancel(ALICE, job.id, reason="late")

@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, create_engine, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from kit.server.store_calls import AER, HERE, LEASE, claimed
+from kit.server.store_calls import AER, HERE, LEASE, claimed, seconds_used
 from qiskit_runtime_server.accounts.limits import AccountLimits
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome, Session
 from qiskit_runtime_server.store.port import JobQuery, Store
@@ -178,7 +178,7 @@ async def test_live_jobs_of_every_older_schema_survive_and_end(
         session = await store.sessions.get(ALICE, live.session.id)
         assert session.active_jobs == 0
         for account in (ALICE, BOB):
-            assert await store.counts.seconds_used(account) >= 0
+            assert await seconds_used(store, account) >= 0
         await store.jobs.add(new_job(), b"", AccountLimits(queued=1, running=1, seconds_per_day=100))
         assert await store.queue.finish(await claimed(store), DONE, b"")
     finally:
