@@ -6,6 +6,7 @@ where any token will do. Such calls still say the name in their header Host. Sta
 addresses, which are no names, and which the probes of a kubelet use.
 """
 
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final
@@ -61,6 +62,8 @@ def _without_port(host: str) -> str:
     return host.partition(":")[0]
 
 
+# Clients say the same with each request, and to parse it takes as long as to find out who is calling.
+@lru_cache(maxsize=64)
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)

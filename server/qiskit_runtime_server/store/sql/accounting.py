@@ -60,7 +60,6 @@ _STORED_OF_PENDING: Final = select(func.coalesce(func.sum(jobs.c.stored_bytes), 
 USED_TODAY: Final = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
 """The slot time of an instance on one day, on all executors. Primary key of `usage_days`."""
 
-
 _GRANTED: Final = select(instance_limits.c.seconds_per_day).where(
     instance_limits.c.account == bindparam("of_account"), instance_limits.c.instance == bindparam("of_instance")
 )

@@ -25,6 +25,7 @@ from qiskit_runtime_server.store.sql.schema import (
     MAY_RUN,
     counts,
     executors,
+    instance_limits,
     jobs,
 )
 
@@ -38,8 +39,17 @@ _WAITS: Final = (
 )
 """Base of the turns below: a waiting job of the account."""
 
+_TWO_WAITING: Final = select(jobs.c.id).where(IS_WAITING, jobs.c.executor == bindparam("at_executor")).limit(2)
+"""Base of the turns below: up to two waiting jobs of the executor."""
+
 _BY_TURN: Final = (
-    select(counts.c.account, counts.c.queued_in_sessions, counts.c.session_claims_in_row, CLOCK.label("now"))
+    select(
+        counts.c.account,
+        counts.c.queued_in_sessions,
+        counts.c.session_claims_in_row,
+        select(func.count()).select_from(_TWO_WAITING.subquery()).scalar_subquery(),
+        CLOCK.label("now"),
+    )
     .where(counts.c.executor == bindparam("at_executor"), MAY_RUN, ~_IS_DRAINING)
     .order_by(counts.c.share, counts.c.waiting_since)
 )
@@ -58,8 +68,15 @@ def _passes(turns: Select[Any]) -> tuple[Select[Any], Select[Any]]:
     return turns.limit(1).with_for_update(skip_locked=True), turns.limit(8)
 
 
+_GRANTED: Final = (
+    select(instance_limits.c.seconds_per_day)
+    .where(instance_limits.c.account == jobs.c.account, instance_limits.c.instance == jobs.c.instance)
+    .correlate(jobs)
+)
+"""Base of the jobs below: what an admin has set for the instance of a job."""
+
 _OLDEST: Final = (
-    select(*JOB_COLUMNS)
+    select(*JOB_COLUMNS, _GRANTED.scalar_subquery().label("granted"))
     .where(jobs.c.executor == bindparam("at_executor"), jobs.c.account == bindparam("of_account"))
     .order_by(jobs.c.created, jobs.c.id)
     .limit(1)
@@ -78,14 +95,6 @@ _OLDEST_SHORT: Final = _OLDEST_OF_ALL.where(IS_SHORT)
 
 _OLDEST_SHORT_IN_SESSION: Final = _OLDEST_IN_SESSION.where(IS_SHORT)
 """The oldest one in a session that is not known as long. Index `jobs_next_in_session`."""
-
-_ONE_WAITING: Final = (
-    select(jobs.c.id)
-    .where(IS_WAITING, jobs.c.executor == bindparam("at_executor"))
-    .order_by(jobs.c.created, jobs.c.id)
-    .limit(1)
-)
-"""The oldest waiting job of an executor. Index `jobs_waiting`."""
 
 _LONG: Final = (
     select(func.count()).select_from(jobs).where(IS_RUNNING_LONG, jobs.c.executor == bindparam("at_executor"))
@@ -114,11 +123,15 @@ class NextJob:
     Attributes:
         in_row: How many session jobs of its account it makes in a row.
         now: On the store's clock.
+        granted: Slot time a day, if an admin has said so of its instance over the API.
+        last: Whether no other job waits for the executor.
     """
 
     job: Job
     in_row: int
     now: datetime
+    granted: int | None
+    last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,21 +181,17 @@ def next_job(connection: Connection, executor: ExecutorName, long_slots: int | N
     return _next_waiting(connection, executor, _SHORT_JOB)
 
 
-def any_waits(connection: Connection, executor: ExecutorName) -> bool:
-    """Return whether a job waits for an executor."""
-    return connection.scalar(_ONE_WAITING, {"at_executor": executor}) is not None
-
-
 def _next_waiting(connection: Connection, executor: ExecutorName, choice: _Choice) -> NextJob | None:
     """Return the next job; None if there is none."""
     for accounts in choice.passes:
-        for account, in_sessions, in_row, now in connection.execute(accounts, {"at_executor": executor}).all():
+        for account, in_sessions, in_row, waiting, now in connection.execute(accounts, {"at_executor": executor}).all():
             of_account = {"at_executor": executor, "of_account": account}
+            row, next_in_row = None, 0
             if in_sessions > 0 and in_row < SESSION_CLAIMS_IN_ROW:
-                row = first(connection, choice.oldest_in_session, **of_account)
-                if row is not None:
-                    return NextJob(job=job_of(row), in_row=in_row + 1, now=now)
-            row = first(connection, choice.oldest, **of_account)
+                row, next_in_row = first(connection, choice.oldest_in_session, **of_account), in_row + 1
+            if row is None:
+                row, next_in_row = first(connection, choice.oldest, **of_account), 0
             if row is not None:
-                return NextJob(job=job_of(row), in_row=0, now=now)
+                last = waiting == 1
+                return NextJob(job=job_of(row), in_row=next_in_row, now=now, granted=row["granted"], last=last)
     return None

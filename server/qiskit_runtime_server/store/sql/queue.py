@@ -40,10 +40,10 @@ from qiskit_runtime_server.jobs import (
 from qiskit_runtime_server.messages.messages import Holder, Progress, Routing
 from qiskit_runtime_server.store.port import Claim, DocumentKind, HeldJobs, Queued
 from qiskit_runtime_server.store.sql import transitions
-from qiskit_runtime_server.store.sql.accounting import granted, insert_unless_there
+from qiskit_runtime_server.store.sql.accounting import insert_unless_there
 from qiskit_runtime_server.store.sql.database import SqlPart, reading, uninterrupted
 from qiskit_runtime_server.store.sql.documents import small_params, write_document
-from qiskit_runtime_server.store.sql.next_job import OPEN_EXECUTOR, any_waits, next_job, running_long
+from qiskit_runtime_server.store.sql.next_job import OPEN_EXECUTOR, next_job, running_long
 from qiskit_runtime_server.store.sql.packing import packed, size_of
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, first, holder_of, job_of, json_text
 from qiskit_runtime_server.store.sql.schema import (
@@ -155,8 +155,8 @@ class SqlQueue(SqlPart):
             return Claim(
                 job=job,
                 params=small_params(connection, job),
-                seconds_per_day=granted(connection, job.account, job.instance),
-                last=not any_waits(connection, executor),
+                seconds_per_day=found.granted,
+                last=found.last,
             )
 
         return await self._database.change(start)
