@@ -68,6 +68,11 @@ class PlayedSlots:
     async def reserve(self) -> "PlayedSlots":
         return await self.idle.get()
 
+    async def reserve_look(self) -> "PlayedSlots":
+        """Wait for ever: these are looked at nowhere."""
+        await asyncio.Event().wait()
+        return self
+
     def release(self) -> None:
         # They are all alike.
         self.idle.put_nowait(self)

@@ -101,6 +101,25 @@ async def test_only_what_still_waits_there_is_moved(store: Store, new_job: NewJo
     assert await store.queue.move(running.job, QSIM) is None
 
 
+async def test_a_run_that_has_too_little_memory_is_sent_on_as_a_job_that_never_ran_there(
+    store: Store, new_job: NewJob
+) -> None:
+    await routed(store, new_job(executor=AUTO))
+    claim = await claimed(store, QSIM)
+    assert await store.queue.found_long(claim, long_slots=1) is not None
+    predictions = {**ROUTING.predictions, QSIM: Prediction.refused("too little memory")}
+    known = Routing(predictions=predictions, looks=ROUTING.looks)
+    found = await store.queue.route(claim, AER, known)
+    assert found is not None
+    assert (found.executor, found.state, found.routing) == (AER, JobState.QUEUED, known)
+    assert (found.long_since, found.started, found.metrics.charged) == (None, None, 0.0)
+    loads = await store.counts.load()
+    assert (loads[QSIM].queued, loads[QSIM].running, loads[AER].queued) == (0, 0, 1)
+    assert await store.queue.route(claim, QSIM, known) is None
+    again = await claimed(store, AER)
+    assert (again.job.id, again.job.fence) == (found.id, claim.job.fence + 1)
+
+
 async def test_side_by_side_jobs_cross_between_executors_once_each(store: Store, new_job: NewJob) -> None:
     jobs = [await routed(store, new_job(executor=AUTO), executor) for executor in [QSIM, AER] * 4]
     other = {QSIM: AER, AER: QSIM}
