@@ -19,6 +19,7 @@ from qiskit_ibm_runtime.decoders.executor_sampler.utils import flatten_twirling_
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan, ExecutionSpan, ExecutionSpans, TwirledSliceSpanV2
 from qiskit_ibm_runtime.executor_sampler.prepare import prepare
 from qiskit_ibm_runtime.options_models import SamplerOptions
+from samplomatic import quantum_program
 
 from qiskit_runtime_server.errors import TooManyShotsError, UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
@@ -27,7 +28,7 @@ from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.device.shots import ShotSource
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
-from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
+from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits, values_of
 from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
 from qiskit_runtime_server.programs.options.options import DEFAULT_SHOTS, Options, sampler_methods
 from qiskit_runtime_server.programs.prepared import PreparedDevice
@@ -187,15 +188,22 @@ def _twirled(
     options = SamplerOptions(twirling=twirling)
     with damage(f"pubs[{index}]: it cannot be twirled"):
         program, _ = prepare(
-            [SamplerPub(circuit, pub.parameter_values, pub.shots)], options, shots=randomizations.total
+            [SamplerPub(circuit, values_of(circuit, pub.parameter_values), pub.shots)],
+            options,
+            shots=randomizations.total,
         )
+    if not circuit.num_parameters:
+        # The library knows the shape of a pub by its values alone.
+        (item,) = program.items
+        shape = (randomizations.number, *pub.shape)
+        program.items[0] = quantum_program.SamplexItem(item.circuit, item.samplex, shape=shape)
     seeds, stages = prepared.options.seeds.pub(index), [f"{randomizations.number} randomizations"]
     result = run_items.run(prepared, program, seeds, qubits=qubits, stages=stages, planned=known)
-    (item,) = result
-    undo_twirling(item)
-    flatten_twirling_axes(item, pub.shape)
+    (found,) = result
+    undo_twirling(found)
+    flatten_twirling_axes(found, pub.shape)
     names = [register.name for register in pub.circuit.cregs]
-    return {name: item[name].reshape(pub.size, *item[name].shape[-2:]) for name in names}
+    return {name: found[name].reshape(pub.size, *found[name].shape[-2:]) for name in names}
 
 
 def _empty(pub: SamplerPub, shots: int, num_bits: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ Information, section 2.2.8, https://doi.org/10.1017/CBO9780511976667).
 from collections.abc import Iterable, Sequence
 
 from qiskit.circuit import ClassicalRegister, QuantumCircuit
+from qiskit.primitives.containers.bindings_array import BindingsArray
 
 
 def used_qubits(circuits: Iterable[QuantumCircuit], strategy: str, others: Iterable[int] = ()) -> list[int]:
@@ -35,10 +36,11 @@ def used_qubits(circuits: Iterable[QuantumCircuit], strategy: str, others: Itera
 def narrowed(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
     """Return `circuit` with nothing but `qubits`, in this order; nothing but barriers may act on others.
 
-    Each of its classical bits is in a register.
+    Each of its classical bits is in a register. Its global phase, which nobody sees, is 0: samplexes know no parameters
+    that are nowhere else; `values_of` leaves out theirs.
     """
     kept = {circuit.qubits[qubit]: place for place, qubit in enumerate(qubits) if qubit < circuit.num_qubits}
-    result = QuantumCircuit(len(qubits), metadata=circuit.metadata, global_phase=circuit.global_phase)
+    result = QuantumCircuit(len(qubits), metadata=circuit.metadata)
     result.add_bits(circuit.clbits)
     for register in (*circuit.cregs, *unregistered(circuit)):
         result.add_register(register)
@@ -49,6 +51,17 @@ def narrowed(circuit: QuantumCircuit, qubits: Sequence[int]) -> QuantumCircuit:
         elif places:
             result.barrier(places)
     return result
+
+
+def values_of(circuit: QuantumCircuit, values: BindingsArray) -> BindingsArray:
+    """Return the values of those parameters that `circuit` has, in the same shape."""
+    kept = {parameter.name for parameter in circuit.parameters}
+    table = {}
+    for names, columns in values.data.items():
+        own = [place for place, name in enumerate(names) if name in kept]
+        if own:
+            table[tuple(names[place] for place in own)] = columns[..., own]
+    return BindingsArray(table, shape=values.shape)
 
 
 def unregistered(circuit: QuantumCircuit) -> list[ClassicalRegister]:

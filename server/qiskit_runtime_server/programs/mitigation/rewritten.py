@@ -37,7 +37,7 @@ from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Er
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
 from qiskit_runtime_server.programs.mitigation.learning import circuits_of_layer, learned
-from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits
+from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits, values_of
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
 from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience
 from qiskit_runtime_server.programs.prepared import PreparedDevice
@@ -296,4 +296,4 @@ def _narrowed_pub(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
         for observable in pub.observables.ravel()
     ]
     array = ObservablesArray(observables, num_qubits=len(qubits)).reshape(pub.observables.shape)
-    return EstimatorPub(circuit, array, pub.parameter_values)
+    return EstimatorPub(circuit, array, values_of(circuit, pub.parameter_values))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.circuit import ClassicalRegister, Clbit, QuantumCircuit, QuantumRegister, Qubit
+from qiskit.circuit import ClassicalRegister, Clbit, Parameter, QuantumCircuit, QuantumRegister, Qubit
 from qiskit.primitives import DataBin, PrimitiveResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -87,6 +87,27 @@ def test_decoupled_circuits_keep_their_classical_bits(order: list[int]) -> None:
     assert (scheduled.clbits, scheduled.cregs, scheduled.metadata) == (bits, circuit.cregs, {"kept": True})
     measured = [(scheduled.find_bit(p.qubits[0]).index, p.clbits[0]) for p in scheduled.data if p.name == "measure"]
     assert sorted(measured) == [(0, bits[0]), (1, bits[1]), (2, bits[2])]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_parameters_of_a_global_phase_alone_take_their_values(mitigate: Run, *, turned: bool) -> None:
+    """As transpilers leave them; samplexes do not know them."""
+    circuit = QuantumCircuit(1, global_phase=Parameter("a"))
+    if turned:
+        circuit.sx(0)
+        circuit.rz(Parameter("b") - np.pi, 0)
+        circuit.sx(0)
+    values = np.array([[1.0, 0.0], [2.0, np.pi], [3.0, 0.0]])[:, : circuit.num_parameters]
+    wanted = [1, -1, 1] if turned else [1, 1, 1]
+    options = {"resilience_level": 2, "resilience": {"zne": {"extrapolator": "linear"}}}
+    data = mitigate([(circuit, "Z", values)], noise=NoiseModel(), backend="fake_quantum_sim", **options)[0].data
+    assert data.evs == pytest.approx(wanted)
+    measured = circuit.copy()
+    measured.measure_all()
+    (sampled,) = AerExecutor().execute_sampler(
+        [SamplerPub.coerce((measured, values, 64))], {"twirling": {"enable_gates": True}}, "fake_quantum_sim"
+    )
+    assert [sampled.data.meas[row].get_counts().keys() for row in range(3)] == [{"01"[one < 0]} for one in wanted]
 
 
 def ones(num_qubits: int) -> QuantumCircuit:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from qiskit.circuit import ClassicalRegister, Clbit, Parameter, QuantumCircuit, QuantumRegister
 from qiskit.primitives import BitArray, SamplerPubResult
+from qiskit.primitives.containers.bindings_array import BindingsArray
+from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error, pauli_error
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qiskit_ibm_runtime.execution_span import ExecutionSpans, TwirledSliceSpanV2
@@ -83,6 +85,16 @@ def test_bits_and_their_errors_are_those_of_their_qubits(sample: Run, way: str, 
     noise.add_readout_error(ReadoutError([[0, 1], [1, 0]]), [2])
     data = sample([(unordered(loose=loose), None, 64)], simulator={"noise_model": noise}, **WAYS[way])[0].data
     assert {name: set(bits.get_counts()) for name, bits in data.items()} == {"r2": {"1"}, "r1": {"0"}, "r0": {"1"}}
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (0,), (1,)])
+@pytest.mark.parametrize("way", WAYS)
+def test_circuits_without_parameters_may_have_a_shape(sample: Run, way: str, shape: tuple[int, ...]) -> None:
+    pub = SamplerPub(unordered(loose=False), BindingsArray(shape=shape), 64)
+    (result,) = sample([pub], simulator=IDEAL, **WAYS[way])
+    assert {name: bits.shape for name, bits in result.data.items()} == dict.fromkeys(("r2", "r1", "r0"), shape)
+    assert result.data.r2.array.all()
+    assert not result.data.r0.array.any()
 
 
 class TestResults:
