@@ -1,7 +1,7 @@
 """What the programs have in common: a device, its noise and a source of shots, as a job's options choose them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -111,13 +111,14 @@ class PreparedDevice:
     def simulated(self) -> list[dict[str, object]]:
         """Return how the circuits since the last call were simulated, as a pub's metadata have it.
 
-        Each way stands there once, with the largest of its errors.
+        Each way stands there once, with the largest of its errors, which is an estimate if one of them is.
         """
         found: dict[tuple[object, ...], Plan] = {}
         for plan in self.plans:
             key = plan.qubits, plan.method, plan.noise, plan.simulator
-            if key not in found or plan.truncation_error > found[key].truncation_error:
-                found[key] = plan
+            known = found.get(key, plan)
+            error = max(plan.truncation_error, known.truncation_error)
+            found[key] = replace(plan, truncation_error=error, bounded=plan.bounded and known.bounded)
         self.plans.clear()
         return [plan.document() for plan in found.values()]
 

@@ -24,6 +24,8 @@ from qiskit_runtime_server.simulation.statevector.state_port import Floats, Matr
 
 _TINY: Final = 1e-12
 _ALIKE: Final = 1e-9
+# What rounding leaves of the trace of two unitaries: they differ by less than a turn of 1e-6.
+_SAME: Final = 1e-13
 _KEPT: Final = 4096
 
 
@@ -152,4 +154,4 @@ def _kraus(superop: Matrices) -> Matrices:
 
 def _alike(one: Matrices, other: Matrices) -> bool:
     """Whether two unitaries are equal but for a phase."""
-    return bool(abs(abs(np.vdot(one, other)) - len(one)) < _ALIKE)
+    return bool(abs(abs(np.vdot(one, other)) - len(one)) < _SAME)

@@ -9,6 +9,10 @@ from qiskit.primitives import DataBin
 from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_runtime_server.executors.aer import AerExecutor
+from qiskit_runtime_server.programs.device.shots import SimulatedShots
+from qiskit_runtime_server.programs.options.options import Options
+from qiskit_runtime_server.programs.prepared import PreparedDevice
+from qiskit_runtime_server.simulation.plan import PROPAGATION, Noise, Plan
 
 OBSERVABLES = [{"IIIIZ": 1.0, "IIIXI": 0.5}, {"IIZZI": 1.0, "IIIZI": -0.5, "IIIII": 0.25}, {"IIXXX": 1.0}]
 
@@ -101,3 +105,14 @@ def test_terms_that_cannot_be_drawn_together_are_drawn_in_bases_of_their_own() -
         assert (np.abs(exact.evs - propagated.evs) <= 5 * np.hypot(exact.stds, propagated.stds)).all()
         # Correlations between terms of a basis are left out.
         assert propagated.stds == pytest.approx(exact.stds, rel=0.7)
+
+
+def test_an_error_is_an_estimate_if_that_of_some_rows_is() -> None:
+    prepared = PreparedDevice.of(SimulatedShots(AerExecutor(threads=1)), Options(), "fake_manila")
+    for error, bounded in ((0.0, True), (0.003, False), (0.01, True)):
+        prepared.plans.append(
+            Plan(qubits=(0, 1), method=PROPAGATION, noise=Noise.DEVICE, truncation_error=error, bounded=bounded)
+        )
+    (said,) = prepared.simulated()
+    assert (said["truncation_error"], said["truncation_error_is"]) == (0.01, "estimate")
+    assert prepared.simulated() == []

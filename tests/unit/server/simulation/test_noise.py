@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Delay, Instruction
+from qiskit.circuit.library import RXGate
 from qiskit.quantum_info import Kraus, SuperOp
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import (
@@ -14,6 +15,7 @@ from qiskit_aer.noise import (
     QuantumError,
     ReadoutError,
     amplitude_damping_error,
+    coherent_unitary_error,
     depolarizing_error,
     pauli_error,
 )
@@ -26,6 +28,7 @@ from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.noise import DeviceNoise, error_channel
 from qiskit_runtime_server.simulation.seeds import SeedPath
+from qiskit_runtime_server.simulation.statevector.channels import channel
 
 DeviceOf = Callable[[str], Device]
 
@@ -211,3 +214,9 @@ def test_zeros_and_ones_are_misread_each_at_their_own_rate(gates: tuple[str, ...
     bits = engine.sample(AerExecutor(), circuit, np.empty((1, 0)), 20_000, noise=noise, seeds=seeds)
     # Five standard errors of 20,000 shots.
     assert bits.mean(axis=(0, 1)) == pytest.approx([0.8 if gates else 0.0] * width, abs=0.015)
+
+
+def test_a_small_turn_is_no_error_that_does_nothing() -> None:
+    """A thousand gates with it turn a qubit by 0.05."""
+    assert not channel(coherent_unitary_error(RXGate(5e-5).to_matrix())).does_nothing
+    assert channel(coherent_unitary_error(np.exp(0.3j) * np.eye(2))).does_nothing
