@@ -250,10 +250,7 @@ def test_messages_survive_any_cutting_of_their_stream(texts: list[str], data: st
         (["executor", "counted", "--memory=plenty"], "QRS_MEMORY"),
         (["executor", "counted", "--slots=0"], "QRS_SLOTS"),
         (["api"], "--executors aer=http://"),
-        (["api", "--executors=aer=2"], "--executors aer=2=http://"),
-        (["api", "--executors=aer=ftp://x:1"], "NAME=http://"),
         (["api", "--executors=aer=http://x:seven"], "NAME=http://"),
-        (["serve", "--executors=aer=1", "--executors=aer=http://127.0.0.1:1"], "'aer'"),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line(cluster: Cluster, arguments: list[str], words: str) -> None:
