@@ -30,8 +30,9 @@ def in_stars(gates: Iterable[tuple[tuple[int, ...], Matrices]]) -> list[Operatio
     waiting = _Waiting()
     made: list[Operation] = []
     for qubits, matrix in gates:
-        if len(qubits) <= 2 and not np.any(matrix - np.diag(np.diagonal(matrix))):  # noqa: PLR2004 - a gate of a star
-            waiting.add(qubits, np.diagonal(matrix))
+        diagonal = np.diagonal(matrix)
+        if len(qubits) <= 2 and np.count_nonzero(matrix) == np.count_nonzero(diagonal):  # noqa: PLR2004 - of a star
+            waiting.add(qubits, diagonal)
             continue
         for qubit in qubits:
             made += waiting.released(qubit)

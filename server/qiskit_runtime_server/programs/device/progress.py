@@ -16,7 +16,7 @@ from typing import Final
 from qiskit_runtime_server.messages.messages import Progress
 from qiskit_runtime_server.simulation.contract import tell_nobody
 
-FIRST_SECONDS: Final = 0.5
+FIRST_SECONDS: Final = 0.2
 """Nobody is told of what is shorter: status calls wait for its end in any case."""
 
 _PLAN_COUNTS_FOR: Final = 1 / 50
@@ -41,7 +41,7 @@ class ProgressMeter:
     """Counts the circuits of a run in batches, a part of a batch included, and tells of them now and then.
 
     Args:
-        tell: Told, at most every two seconds, and of no run that is shorter than half of one.
+        tell: Told, at most every two seconds, and of no run that is shorter than a fifth of one.
         log: Given lines for people, at most every five seconds, and of no run that is shorter than ten.
         clock: Returns seconds.
     """

@@ -52,8 +52,8 @@ def test_a_short_run_tells_nothing(meter: ProgressMeter, clock: Time, told: list
     meter.plan(2)
     for _ in range(2):
         meter.begin(1)
-        meter.expect(0.2)
-        clock.seconds += 0.2
+        meter.expect(0.05)
+        clock.seconds += 0.05
         meter.end()
     assert told == []
 
