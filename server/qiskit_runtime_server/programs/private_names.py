@@ -7,18 +7,29 @@ their names. An upgrade that changes one fails in its tests, and there alone (`t
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime.execution_span.execution_span import ExecutionSpan
-from qiskit_mitigation import PEC
-from qiskit_mitigation.zne import extrapolation, gate_folding
+from qiskit_mitigation import PEC, mitigation_task, pec, trex
+from qiskit_mitigation.zne import extrapolation, gate_folding, pea
 from qiskit_noise_learning.protocols import vanilla
+from samplomatic.samplex import Samplex
 from samplomatic.samplex import samplex as sampling
 
 _FoldingPass: Final = gate_folding.GateFoldingPass
+_BUILDING: Final = (
+    import_module("qiskit_ibm_runtime.executor_sampler.prepare"),
+    gate_folding,
+    mitigation_task,
+    pea,
+    pec,
+    trex,
+)
 
 
 def boxed_layers(circuit: QuantumCircuit, options: Mapping[str, Any]) -> QuantumCircuit:
@@ -39,6 +50,29 @@ def folding_by(generator: np.random.Generator) -> Iterator[None]:
         yield
     finally:
         gate_folding.GateFoldingPass = _FoldingPass
+
+
+@contextmanager
+def building_by(
+    box: Callable[[QuantumCircuit, Mapping[str, Any]], QuantumCircuit],
+    build: Callable[[QuantumCircuit], tuple[QuantumCircuit, Samplex]],
+) -> Iterator[None]:
+    """Let `box` put circuits into boxes, by the options of samplomatic's pass manager, and `build` their samplexes.
+
+    The libraries of mitigation and the client call samplomatic for it, each by its own names.
+    """
+    new = {
+        "generate_boxing_pass_manager": lambda **options: SimpleNamespace(run=lambda circuit: box(circuit, options)),
+        "build": build,
+    }
+    old = [(module, name, getattr(module, name)) for module in _BUILDING for name in new if hasattr(module, name)]
+    for module, name, _ in old:
+        setattr(module, name, new[name])
+    try:
+        yield
+    finally:
+        for module, name, value in old:
+            setattr(module, name, value)
 
 
 class _Here:

@@ -16,9 +16,11 @@ from samplomatic import quantum_program
 from qiskit_runtime_server.errors import InvalidInputError, TooManyShotsError
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
+from qiskit_runtime_server.programs.options.mitigation import Decoupling
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import CircuitItem, Item, SamplexItem
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_INSTRUCTIONS, LastCircuits
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
@@ -115,15 +117,32 @@ def run(  # noqa: PLR0913 - a program, and what it does not say
     _check_size(program, numbers)
     results = []
     for index, (item, number) in enumerate(zip(program.items, numbers, strict=True)):
-        circuit = placed(opened(item.circuit), qubits, prepared.device.num_qubits)
-        if prepared.options.decoupling.enable:
-            circuit = decoupled(circuit, prepared.device, prepared.options.decoupling, "a circuit of the program")
+        circuit = _on_device(prepared, item.circuit, qubits)
         values, drawn = parameter_values(_item(item, circuit), seeds.item(index), "a circuit of the program")
         parities = _parities(circuit, asked[index], len(values)) if index < len(asked) else None
         with prepared.source.progress.stage(stages[index] if index < len(stages) else ""):
             found = _all_registers(prepared, item.shape, circuit, values, number, seeds.item(index), parities)
         results.append({**drawn, **found})
     return QuantumProgramResult(results, passthrough_data=program.passthrough_data)
+
+
+def _on_device(prepared: PreparedDevice, template: QuantumCircuit, qubits: Sequence[int] | None) -> QuantumCircuit:
+    """Return a template as it is run."""
+    where = None if qubits is None else tuple(qubits)
+    decoupling = prepared.options.decoupling if prepared.options.decoupling.enable else None
+    known = _last_placed.of(template, prepared.device, dict)
+    if (where, decoupling) not in known:
+        circuit = placed(opened(template), where, prepared.device.num_qubits)
+        if decoupling is not None:
+            circuit = decoupled(circuit, prepared.device, decoupling, "a circuit of the program")
+        known[where, decoupling] = circuit
+    return known[where, decoupling]
+
+
+# A template is an object that is kept for later jobs of the same worker (`mitigation.built`).
+_last_placed: Final = LastCircuits[dict[tuple[tuple[int, ...] | None, Decoupling | None], QuantumCircuit]](
+    MOST_INSTRUCTIONS
+)
 
 
 def _item(item: quantum_program.QuantumProgramItem, circuit: QuantumCircuit) -> Item:

@@ -27,6 +27,7 @@ from qiskit_runtime_server.programs.device import isa
 from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.device.shots import ShotSource
+from qiskit_runtime_server.programs.mitigation.built import BUILT
 from qiskit_runtime_server.programs.mitigation.decoupling import decoupled
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits, values_of
 from qiskit_runtime_server.programs.options.mitigation import Methods, Randomizations
@@ -186,7 +187,7 @@ def _twirled(
         "shots_per_randomization": randomizations.shots,
     }
     options = SamplerOptions(twirling=twirling)
-    with damage(f"pubs[{index}]: it cannot be twirled"):
+    with damage(f"pubs[{index}]: it cannot be twirled"), BUILT.kept():
         program, _ = prepare(
             [SamplerPub(circuit, values_of(circuit, pub.parameter_values), pub.shots)],
             options,

@@ -21,6 +21,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_runtime_server.simulation import single_qubits
 from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import Component, split
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_INSTRUCTIONS, LastCircuits
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
@@ -163,7 +164,13 @@ def _silently(_plan: Plan) -> None:
 
 
 def _components(circuit: QuantumCircuit, noise: DeviceNoise | None) -> list[Component]:
-    return split(circuit, frozenset() if noise is None else noise.labels)
+    # Only models that users bring along have labels, each job its own.
+    labels = frozenset() if noise is None else noise.labels
+    return split(circuit, labels) if labels else _last_components.of(circuit, None, lambda: split(circuit))
+
+
+# Of circuits with many values, and of those that are kept for later jobs of the same worker.
+_last_components: Final = LastCircuits[list[Component]](MOST_INSTRUCTIONS)
 
 
 def _works(  # noqa: PLR0913, PLR0917 - as in `sample`

@@ -33,9 +33,9 @@ from qiskit_runtime_server.executors.aer.matrix_products import (
 from qiskit_runtime_server.executors.aer.outcomes import bits_of, draws, shuffled
 from qiskit_runtime_server.executors.aer.probabilities import ideal_probabilities
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.executors.last_circuit import LastCircuit
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_INSTRUCTIONS, LastCircuits
 from qiskit_runtime_server.simulation.contract import Offer, Truncation
 from qiskit_runtime_server.simulation.density import Evolution, Exact
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
@@ -101,8 +101,8 @@ class AerExecutor(BaseExecutor):
         self._threads = threads
         state_bytes = self._memory_bytes // _INTERPRETED_COPIES
         states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
-        self._evolutions = LastCircuit[Evolution | None]()
-        self._stabilized_circuits = LastCircuit[bool]()
+        self._evolutions = LastCircuits[Evolution | None](MOST_INSTRUCTIONS)
+        self._stabilized_circuits = LastCircuits[bool]()
         self._interpreter = StateVectors(states, amplitude_bytes=AMPLITUDE_BYTES)
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:

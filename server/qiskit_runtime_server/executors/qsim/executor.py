@@ -20,7 +20,6 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.errors import CircuitTooLargeError, InvalidInputError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.executors.last_circuit import LastCircuit
 from qiskit_runtime_server.executors.qsim.costs import bytes_of, seconds_of
 from qiskit_runtime_server.executors.qsim.library import AMPLITUDE_BYTES, LARGEST_GATE, library
 from qiskit_runtime_server.executors.qsim.options import Options
@@ -28,6 +27,7 @@ from qiskit_runtime_server.executors.qsim.path import Settings
 from qiskit_runtime_server.executors.qsim.trajectories import Trajectories
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes, usable_cores
 from qiskit_runtime_server.messages.messages import Capabilities
+from qiskit_runtime_server.simulation.components.last_circuits import LastCircuits
 from qiskit_runtime_server.simulation.contract import Offer
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
 from qiskit_runtime_server.simulation.statevector import lowering
@@ -75,8 +75,8 @@ class QsimExecutor(BaseExecutor):
         self._memory_bytes = usable_bytes() if memory_bytes is None else memory_bytes
         self._threads = self._options.threads or usable_cores()
         self._inner = AerExecutor(memory_bytes=self._memory_bytes, threads=self._threads)
-        self._programs = LastCircuit[Program | None]()
-        self._offers = LastCircuit[dict[tuple[int, bool], Offer]]()
+        self._programs = LastCircuits[Program | None]()
+        self._offers = LastCircuits[dict[tuple[int, bool], Offer]]()
 
     def fitted(self, *, memory_bytes: int | None, threads: int) -> Self:
         """Return an executor that keeps to the limits of a slot where it was given none of its own."""

@@ -19,6 +19,7 @@ from qiskit_ibm_runtime.results import LayerError, PauliLindbladError
 from samplomatic.annotations import InjectNoise
 from samplomatic.utils import find_unique_box_instructions, get_annotation
 
+from qiskit_runtime_server.programs.mitigation.built import BUILT
 from qiskit_runtime_server.programs.private_names import boxed_layers
 from qiskit_runtime_server.programs.wire.reading import damage
 
@@ -106,7 +107,7 @@ def found_layers(circuits: Iterable[QuantumCircuit], strategy: str, qubits: Sequ
     boxes: list[CircuitInstruction] = []
     places: dict[object, int] = {}
     for circuit in circuits:
-        with damage("a circuit cannot be twirled"):
+        with damage("a circuit cannot be twirled"), BUILT.kept():
             boxed = boxed_layers(circuit, {**boxing, "measure_annotations": "all"})
         places.update({qubit: place for place, qubit in enumerate(boxed.qubits)})
         boxes += [box for box in boxed if box.name == "box" and get_annotation(box.operation, InjectNoise) is not None]

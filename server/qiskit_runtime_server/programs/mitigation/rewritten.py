@@ -33,6 +33,7 @@ from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.device.progress import numbered
+from qiskit_runtime_server.programs.mitigation.built import BUILT
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, asked_parities, errors_of
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
@@ -130,7 +131,8 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
     not_folded = _not_folded(pub.circuit, index) if methods.zne and not methods.pea else []
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
     seeds = options.seeds.pub(index)
-    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding_by(seeds.folding.generator()):
+    folding = folding_by(seeds.folding.generator())
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding, BUILT.kept():
         program, _ = prepare([_narrowed_pub(pub, qubits)], _options(prepared, methods, planned, noise))
     # Cancelling errors takes more randomizations than were asked for.
     drawn = replace(planned, number=program.items[0].shape[0]) if methods.pec else planned

@@ -5,6 +5,7 @@ import inspect
 import re
 import threading
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from samplomatic import Twirl, build
 from samplomatic.annotations import InjectNoise
 from samplomatic.exceptions import VirtualGateError
 from samplomatic.samplex import samplex as sampling
+from samplomatic.transpiler import generate_boxing_pass_manager
 from samplomatic.utils import get_annotation
 
 import qiskit_runtime_server
@@ -49,6 +51,34 @@ def test_a_generator_takes_the_place_of_the_seed_of_folding_and_leaves_it_again(
         assert (folding.func, folding.keywords) == (original, {"seed": generator})
         folding(noise_factor=1.5)
     assert gate_folding.GateFoldingPass is original
+
+
+def test_circuits_are_boxed_and_built_by_others_where_the_libraries_would() -> None:
+    modules = {module.__name__.removeprefix("qiskit_"): module for module in private_names._BUILDING}
+    names = {
+        name: {each for each in ("build", "generate_boxing_pass_manager") if hasattr(module, each)}
+        for name, module in modules.items()
+    }
+    both = {"build", "generate_boxing_pass_manager"}
+    assert names == {
+        "ibm_runtime.executor_sampler.prepare": both,
+        "mitigation.mitigation_task": both,
+        "mitigation.pec": {"build"},
+        "mitigation.trex": both,
+        "mitigation.zne.gate_folding": {"build"},
+        "mitigation.zne.pea": {"build"},
+    }
+    circuit, asked = QuantumCircuit(2), []
+
+    def box(circuit: QuantumCircuit, options: Mapping[str, object]) -> QuantumCircuit:
+        asked.append(options)
+        return circuit
+
+    with private_names.building_by(box, build):
+        private_names.boxed_layers(circuit, {"enable_gates": True})
+        assert {module.build for module in modules.values()} == {build}
+    assert [options["inject_noise_targets"] for options in asked] == ["gates"]
+    assert modules["mitigation.trex"].generate_boxing_pass_manager is generate_boxing_pass_manager
 
 
 def test_a_samplex_draws_in_this_thread_what_it_draws_in_others() -> None:
