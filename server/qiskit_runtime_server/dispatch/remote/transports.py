@@ -4,9 +4,11 @@ The HTTP library looks through all connections of a pool, and asks the system ab
 at the end of every answer. With one pool for hundreds of endpoints and runs that is most of what an api does.
 """
 
+import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
 import httpx
 
@@ -29,6 +31,7 @@ class TransportPerOrigin(httpx.AsyncBaseTransport):
     def __init__(self, make: Callable[[], httpx.AsyncBaseTransport]) -> None:
         self._make = make
         self._kept: dict[Origin, _Kept] = {}
+        _note_that_sniffio_is_missing()
 
     def __len__(self) -> int:
         """Return for how many origins there are connections."""
@@ -54,6 +57,16 @@ class TransportPerOrigin(httpx.AsyncBaseTransport):
         while self._kept:
             _, one = self._kept.popitem()
             await one.transport.aclose()
+
+
+def _note_that_sniffio_is_missing() -> None:
+    """Have imports of `sniffio` fail at once, if it is not installed.
+
+    The HTTP library imports it with each lock that it takes, some times a request, and for a module that is missing
+    Python looks in every folder anew. https://docs.python.org/3/reference/import.html#the-module-cache
+    """
+    if find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
 def _origin(url: httpx.URL) -> Origin:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any
 
 import httpx
 import pytest
@@ -73,6 +75,22 @@ async def test_each_endpoint_has_connections_of_its_own_that_are_used_again(
             assert (await client.get(endpoint.url)).is_success
     assert len(transports) == len(endpoints)
     assert [endpoint.opened for endpoint in endpoints] == [1, 1, 1]
+
+
+async def test_no_request_has_folders_searched_for_a_module(
+    transports: TransportPerOrigin, endpoints: list[Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = httpx.AsyncClient(transport=transports)
+    await client.get(endpoints[0].url)
+    searched, find = [], PathFinder.find_spec
+
+    def noted(name: str, *more: Any) -> ModuleSpec | None:
+        searched.append(name)
+        return find(name, *more)
+
+    monkeypatch.setattr(PathFinder, "find_spec", noted)
+    await client.get(endpoints[0].url)
+    assert searched == []
 
 
 async def test_what_is_not_wanted_and_not_used_is_closed(
