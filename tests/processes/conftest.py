@@ -9,6 +9,7 @@ import pytest
 from kit.server.cloud_takeover import CALLED_SO
 from kit.server.cluster_processes import Plugins
 from kit.server.server_process import ServerProcess, StartServer, running_server
+from kit.server.warm_python import warm_python
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
     """Return the executors that the services of the tests run."""
     return Plugins(tmp_path_factory.mktemp("plugins"))
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return a Python that has imported the client already, for programs that tests run."""
+    with warm_python(tmp_path_factory.mktemp("python")) as command:
+        yield command
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Clusters of real processes: apis and executor services that share a folder, a key and perhaps a database."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -163,6 +164,15 @@ def templates_of(server: int) -> set[int]:
     """Return the id of the living process that workers of the server of this id are forked from, if there is one."""
     children = [pid for pid, _, parent in _processes() if parent == server]
     return {pid for pid in children if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def own_memory_of(pid: int) -> int:
+    """Return how many bytes a process holds that are no file's; 0 if it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return sum(int(size) * 1024 for size in re.findall(r"RssAnon:\s+(\d+) kB", status))
 
 
 def is_alive(pid: int) -> bool:

@@ -14,6 +14,8 @@ from typing import Protocol
 
 import pytest
 
+NO_EXECUTOR = "--executors=aer=http://127.0.0.1:9"
+"""Of a server that runs no job: nobody listens there, and nothing of a simulator is started or imported."""
 START_SECONDS = 120
 STOP_SECONDS = 60
 
@@ -84,18 +86,8 @@ def running_server(
     data_dir: Path, *options: str, within: Sequence[str] = (), **environment: str
 ) -> Iterator[ServerProcess]:
     """Start a server on a free port, by way of the command `within`, and kill it at the end, if it is still there."""
-    command = [
-        *within,
-        sys.executable,
-        "-m",
-        "qiskit_runtime_server",
-        "serve",
-        "--port=0",
-        f"--data-dir={data_dir}",
-        *options,
-    ]
     process = subprocess.Popen(
-        command,
+        [*within, *_command(sys.executable, data_dir, options)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -109,3 +101,16 @@ def running_server(
         process.kill()
         process.wait()
         server.reader.join()
+
+
+def refusal(python: str, data_dir: Path, *options: str, **environment: str) -> str:
+    """Return what a server says that does not start; fail the test if it starts, or ends in another way."""
+    command, variables = _command(python, data_dir, options), {**os.environ, **environment}
+    refused = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1, refused.stderr
+    assert "Traceback" not in refused.stderr
+    return refused.stderr
+
+
+def _command(python: str, data_dir: Path, options: Sequence[str]) -> list[str | Path]:
+    return [python, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={data_dir}", *options]

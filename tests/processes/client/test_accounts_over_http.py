@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from qiskit_ibm_runtime.executor_sampler import Sampler
 
 from kit.server.cluster_processes import wait_until
 from kit.server.http_jobs import circuit_of, end_of, signed_in, submission, submit
-from kit.server.server_process import StartServer, running_server
+from kit.server.server_process import NO_EXECUTOR, StartServer, running_server
 from qiskit_runtime_server.client import connect
 
 FILE = """
@@ -245,7 +244,7 @@ def test_the_clients_own_calls_find_workloads_and_instances(url: str) -> None:
 
 def test_a_broken_file_changes_nothing_over_a_restart(start_server: StartServer, tmp_path: Path) -> None:
     tokens = written(tmp_path / "tokens")
-    options = ("--executors=aer=1", f"--tokens={tokens}")
+    options = (NO_EXECUTOR, f"--tokens={tokens}")
     first = start_server(*options)
     with signed_in(first.url, "ada-1") as ada:
         ada.get("/admin/executors").raise_for_status()
@@ -260,9 +259,11 @@ def test_a_broken_file_changes_nothing_over_a_restart(start_server: StartServer,
         assert message_of(carol.get("/admin/executors"), 403)
 
 
-def test_an_account_is_removed_with_its_data_and_its_name_given_anew_finds_nothing(url: str, tokens: Path) -> None:
+def test_an_account_is_removed_with_its_data_and_its_name_given_anew_finds_nothing(
+    python: str, url: str, tokens: Path
+) -> None:
     def accounts(*arguments: str) -> str:
-        command = [sys.executable, "-m", "qiskit_runtime_server", "accounts", *arguments]
+        command = [python, "-m", "qiskit_runtime_server", "accounts", *arguments]
         environment = {**os.environ, "QRS_URL": url, "QRS_TOKEN": "ada-1"}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return done.stdout

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,11 +180,11 @@ def test_what_other_programs_return_says_where_it_was_made_too(
     assert said["predicted_seconds"].keys() == {"aer", "qsim"}
 
 
-def conforms(url: str, *only: str) -> list[dict[str, str]]:
+def conforms(python: str, url: str, *only: str) -> list[dict[str, str]]:
     """Return what the checks of the conformance command say of a device whose executor is chosen; none fails."""
     with TemporaryDirectory() as folder:
         said = Path(folder) / "said.json"
-        command = [sys.executable, "-m", "qiskit_runtime_server.conformance.command", f"--url={url}", f"--json={said}"]
+        command = [python, "-m", "qiskit_runtime_server.conformance.command", f"--url={url}", f"--json={said}"]
         asked = [*command, "--backend=fake_manila@auto", *(f"--only={each}" for each in only)]
         done = subprocess.run(asked, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -194,16 +193,16 @@ def conforms(url: str, *only: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_it_conforms_in_one_check_of_each_kind(served: ServerProcess) -> None:
+def test_it_conforms_in_one_check_of_each_kind(python: str, served: ServerProcess) -> None:
     only = ("sessions.batch", "errors.cancel", "sampler.seed", "estimator.values", "noise-learner-v3.boxes")
-    assert [check["verdict"] for check in conforms(served.url, *only)] == ["passed"] * len(only)
+    assert [check["verdict"] for check in conforms(python, served.url, *only)] == ["passed"] * len(only)
 
 
 @pytest.mark.slow
 @pytest.mark.thorough
 @pytest.mark.timeout(900)
-def test_it_conforms_in_every_check(served: ServerProcess) -> None:
-    checks = conforms(served.url)
+def test_it_conforms_in_every_check(python: str, served: ServerProcess) -> None:
+    checks = conforms(python, served.url)
     assert {check["name"] for check in checks if check["verdict"] != "passed"} == {
         "options.every-job.environment.image"
     }
@@ -228,9 +227,11 @@ def test_a_job_that_none_can_run_is_refused_with_advice(service: QiskitRuntimeSe
     assert all("45 qubits" in routing[name]["refusal"] for name in ("aer", "qsim"))
 
 
-def test_the_command_shows_the_executor_and_why(served: ServerProcess, service: QiskitRuntimeService) -> None:
+def test_the_command_shows_the_executor_and_why(
+    python: str, served: ServerProcess, service: QiskitRuntimeService
+) -> None:
     job = run(service, "fake_quantum_sim@auto", brickwork(5, 2))
     job.result()
-    command = [sys.executable, "-m", "qiskit_runtime_server", "job", job.job_id(), "--url", served.url]
+    command = [python, "-m", "qiskit_runtime_server", "job", job.job_id(), "--url", served.url]
     done = subprocess.run([*command, "--token", "a token"], capture_output=True, text=True, timeout=60, check=True)
     assert re.search(r"executor\s+aer, chosen: aer about 0.0s, qsim about 0.0s", done.stdout), done.stdout

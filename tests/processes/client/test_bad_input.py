@@ -13,7 +13,7 @@ from qiskit.transpiler import generate_preset_pass_manager
 from qiskit_ibm_runtime.fake_provider import FakeMarrakesh
 
 from kit.server.http_jobs import end_of, params_of, signed_in, submission, submit
-from kit.server.server_process import ServerProcess, StartServer
+from kit.server.server_process import NO_EXECUTOR, ServerProcess, StartServer
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_wrong_or_missing_credentials_are_refused(server: ServerProcess, authori
 def test_a_wrong_key_is_refused_as_iam_does(start_server: StartServer, tmp_path: Path) -> None:
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens" / "alice").write_text("right")
-    url = start_server("--executors=aer=1", f"--tokens={tmp_path / 'tokens'}").url
+    url = start_server(NO_EXECUTOR, f"--tokens={tmp_path / 'tokens'}").url
     refused = httpx.post(f"{url}/identity/token", data={"apikey": "wrong"})
     assert (refused.status_code, refused.json()["errorCode"]) == (400, "BXNIM0415E")
     assert httpx.post(f"{url}/identity/token", data={"apikey": "right"}).status_code == 200

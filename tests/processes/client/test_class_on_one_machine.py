@@ -12,12 +12,14 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
-from kit.server.cluster_processes import wait_until
-from kit.server.http_jobs import end_of, long_circuit, signed_in, submission, submit
+from kit.server.cluster_processes import Plugins, wait_until
+from kit.server.http_jobs import end_of, long_circuit, signed_in, submission, submit, submit_named
 from kit.server.server_process import ServerProcess, StartServer
 from qiskit_runtime_server.client import connect
 
 IDEAL = "fake_quantum_sim@aer"
+# A job that ends with its run only.
+HELD = "held class"
 ROLES = '[accounts.ada]\nrole = "admin"\n'
 NAMES = ("ada", "ann", "bob")
 SHORT_SECONDS = 3
@@ -93,25 +95,25 @@ def bell() -> QuantumCircuit:
 
 @pytest.mark.slow
 def test_what_an_account_may_take_bounds_its_runs_and_holds_its_jobs(
-    start_server: StartServer, tokens: Path, sign_in: SignIn
+    start_server: StartServer, plugins: Plugins, tokens: Path, sign_in: SignIn
 ) -> None:
     def grant(**limits: float) -> None:
         lines = [f"{name} = {value}" for name, value in limits.items()]
         (tokens / "accounts.toml").write_text(ROLES + "\n".join(["[accounts.ann]", *lines]))
 
     grant(seconds_per_job=2)
-    server = start_server(f"--tokens={tokens}", "--executor=aer=1")
+    server = start_server(f"--tokens={tokens}", "--executors=aer=1", "--executors=counted=1", **plugins.environment)
     ann, ada = sign_in(server, "ann"), sign_in(server, "ada")
     state = end_of(ann, submit(ann, endless(), backend=IDEAL), seconds=120)["state"]
     assert (state["status"], state["reason_code"]) == ("Failed", 1305)
     assert "seconds_per_job of account ann" in state["reason"]
-    state = end_of(ann, submit(ann, endless(), backend=IDEAL, cost=1), seconds=120)["state"]
+    state = end_of(ann, submit_named(ann, HELD, cost=1), seconds=120)["state"]
     assert "max_execution_time" in state["reason"]
 
     used = ann.get("/instances/usage").json()["usage_consumed_seconds"]
     grant(seconds_per_day=used + 4)
     time.sleep(3)
-    jobs = [submit(ann, endless(), backend=IDEAL), submit(ann)]
+    jobs = [submit_named(ann, HELD), submit_named(ann, "flip")]
     reason = end_of(ann, jobs[0], seconds=120)["state"]["reason"]
     assert "took longer" in reason
     assert "left of seconds_per_day" in reason

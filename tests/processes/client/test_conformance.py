@@ -2,9 +2,8 @@
 
 import json
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,10 +19,18 @@ from kit.server.option_rows import Verdict
 from kit.server.server_process import ServerProcess
 from qiskit_runtime_server.conformance.option_values import trials
 
+Asked = Callable[..., "subprocess.CompletedProcess[str]"]
 
-def asked(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "qiskit_runtime_server.conformance.command", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+@pytest.fixture(scope="module")
+def asked(python: str) -> Asked:
+    """Return what asks with arguments, and with the server's own client."""
+
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [python, "-m", "qiskit_runtime_server.conformance.command", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
 
 
 @contextmanager
@@ -62,7 +69,7 @@ def without_in_answers(url: str, path: str, key: str) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_this_server_conforms_and_the_reports_say_so(server: ServerProcess, tmp_path: Path) -> None:
+def test_this_server_conforms_and_the_reports_say_so(asked: Asked, server: ServerProcess, tmp_path: Path) -> None:
     said, junit = tmp_path / "said.json", tmp_path / "said.xml"
     done = asked(f"--url={server.url}", "--token=conformance", f"--json={said}", f"--junit={junit}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -107,7 +114,7 @@ def test_the_oldest_client_gets_through_one_check_of_each_kind(server: ServerPro
 
 
 @pytest.mark.slow
-def test_a_fault_of_a_server_is_found_by_name(server: ServerProcess) -> None:
+def test_a_fault_of_a_server_is_found_by_name(asked: Asked, server: ServerProcess) -> None:
     groups = ("--only=accounts", "--only=rest.usage", "--only=errors.wrong-token")
     with without_in_answers(server.url, "/instances/usage", "usage_consumed_seconds") as url:
         done = asked(f"--url={url}", "--token=fault", *groups)
@@ -123,12 +130,12 @@ def test_a_fault_of_a_server_is_found_by_name(server: ServerProcess) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_fails_every_check() -> None:
+def test_a_server_that_is_not_there_fails_every_check(asked: Asked) -> None:
     done = asked("--url=http://127.0.0.1:9", "--only=rest.usage", "--only=accounts.usage")
     assert (done.returncode, done.stdout.count("failed  ")) == (1, 2)
 
 
-def test_checks_are_listed_with_what_they_ask() -> None:
+def test_checks_are_listed_with_what_they_ask(asked: Asked) -> None:
     lines = asked("--list", "--only=sessions").stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["sessions.dedicated", "sessions.batch"]
     assert all(line.endswith(".") for line in lines)

@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -24,6 +23,8 @@ from qiskit_runtime_server.executors.custatevec.options import Options
 # Version 2 of the primitives is deprecated in the client, and what everybody uses.
 pytestmark = pytest.mark.filterwarnings("ignore:The .*V2 class is deprecated:DeprecationWarning")
 
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
 
 @pytest.fixture(scope="module")
 def plugins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -42,15 +43,19 @@ def service(served: ServerProcess) -> QiskitRuntimeService:
     return connect(served.url, "a token")
 
 
-def command(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "qiskit_runtime_server", *arguments],
-        env=os.environ | variables,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def command(python: str) -> Command:
+    def run(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [python, "-m", "qiskit_runtime_server", *arguments],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
 
 
 def test_every_device_is_there_with_every_executor(served: ServerProcess) -> None:
@@ -138,7 +143,7 @@ def test_memory_that_runs_out_fails_one_job_and_not_the_worker(service: QiskitRu
         assert counts.keys() <= {"00000", "11111"}
 
 
-def test_options_reach_the_executor(plugins: dict[str, str]) -> None:
+def test_options_reach_the_executor(command: Command, plugins: dict[str, str]) -> None:
     double = {"QRS_EXECUTOR_OPTIONS": '{"twin": {"precision": "double"}}'}
     assert "qubits     22, double precision" in command("executor", "twin", "--doctor", **plugins, **double).stdout
     for wrong, message in (
@@ -151,7 +156,7 @@ def test_options_reach_the_executor(plugins: dict[str, str]) -> None:
         assert message in failed.stderr
 
 
-def test_the_doctor_says_what_there_is_and_tries_it(plugins: dict[str, str]) -> None:
+def test_the_doctor_says_what_there_is_and_tries_it(command: Command, plugins: dict[str, str]) -> None:
     done = command("executor", "twin", "--doctor", **plugins)
     assert done.returncode == 0, done.stderr
     for words in ("device     NumPy", "memory     0.1 GiB", "qubits     23, single", "self-test  passed"):
@@ -159,7 +164,7 @@ def test_the_doctor_says_what_there_is_and_tries_it(plugins: dict[str, str]) -> 
 
 
 @pytest.mark.parametrize("arguments", [("serve", "--port=0"), ("executor", "custatevec", "--port=0", "--doctor")])
-def test_without_a_gpu_one_line_says_so(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_without_a_gpu_one_line_says_so(command: Command, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     if os.environ.get("REQUIRE_GPU"):
         pytest.skip("there is a GPU here")
     options = {"QRS_EXECUTORS": "custatevec=1", "QRS_DATA_DIR": str(tmp_path)}
@@ -170,7 +175,7 @@ def test_without_a_gpu_one_line_says_so(tmp_path: Path, arguments: tuple[str, ..
 
 
 @pytest.mark.gpu
-def test_a_gpu_serves_beside_aer(tmp_path: Path) -> None:
+def test_a_gpu_serves_beside_aer(command: Command, tmp_path: Path) -> None:
     try:
         DeviceStates(Options()).device()
     except StartupError as error:

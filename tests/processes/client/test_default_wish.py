@@ -1,16 +1,13 @@
 """How jobs are simulated by default is an option of an executor, through the real client."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeJobFailureError, SamplerV2
 
-from kit.server.server_process import running_server
+from kit.server.server_process import refusal, running_server
 from qiskit_runtime_server.client import connect
 
 # Version 2 of the primitives is deprecated in the client, and what everybody uses.
@@ -47,9 +44,7 @@ def test_an_executors_default_is_used_and_a_jobs_own_option_wins(tmp_path: Path)
         assert noise == "device"
 
 
-def test_a_server_with_a_default_that_makes_no_sense_does_not_start(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={tmp_path}"]
+def test_a_server_with_a_default_that_makes_no_sense_does_not_start(python: str, tmp_path: Path) -> None:
     options = {"QRS_EXECUTORS": "aer=1", "QRS_EXECUTOR_OPTIONS": '{"aer": {"approximation": "some"}}'}
-    failed = subprocess.run(command, env=os.environ | options, capture_output=True, text=True, timeout=120, check=False)
-    assert failed.returncode == 1
-    assert "Option approximation of 'aer' must be one of none, twirled-noise, truncated; it is 'some'." in failed.stderr
+    said = refusal(python, tmp_path, **options)
+    assert "Option approximation of 'aer' must be one of none, twirled-noise, truncated; it is 'some'." in said

@@ -19,8 +19,9 @@ from qiskit_runtime_server.client import environment
 SECONDS = 240
 WALKS = {page: found for page in PAGES if (found := [block for block in blocks(page) if block.reason is None])}
 
-# Each takes half a minute, and what it shows has tests of its own.
-THOROUGH = {"add-devices", "monitor", "retention", "test-your-library", "utility-scale"}
+# Each takes half a minute, and what it shows has tests of its own: test_examples.py runs what "first-counts" does, and
+# test_first_day.py types what README does, in an environment that README's command has made.
+THOROUGH = {"README", "add-devices", "first-counts", "monitor", "retention", "test-your-library", "utility-scale"}
 
 # What a reader puts in for what only stands for something.
 READERS = {
@@ -30,13 +31,19 @@ READERS = {
     "port=8000": "port=0",
 }
 
+# Servers run in a Python of their own.
+COMMAND = """#!/bin/sh
+case $1 in serve) exec {python} -m qiskit_runtime_server "$@";; *) exec {warm} -m qiskit_runtime_server "$@";; esac
+"""
+
 
 class Reader:
     """Somebody who goes through a page from its beginning to its end: a folder, a shell's variables, and a server."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, python: str, url: str) -> None:
         self.folder = folder
         self.url = url
+        self.python = python
         self.internal_url = ""
         self.variables = {
             **{name: value for name, value in os.environ.items() if not name.startswith("QRS_")},
@@ -49,8 +56,9 @@ class Reader:
         }
         (folder / "home").mkdir()
         (folder / "bin").mkdir()
+        (folder / "bin" / "python").symlink_to(python)
         command = folder / "bin" / "qiskit-runtime-server"
-        command.write_text(f'#!/bin/sh\nexec {sys.executable} -m qiskit_runtime_server "$@"\n')
+        command.write_text(COMMAND.format(python=sys.executable, warm=python))
         command.chmod(0o755)
         shutil.copytree(ROOT / "examples", folder / "examples")
 
@@ -69,7 +77,7 @@ class Reader:
         if block.language == "python":
             script = self.folder / f"block_{block.number}.py"
             script.write_text(text)
-            command = [sys.executable, str(script)]
+            command = [self.python, str(script)]
         else:
             command = ["bash", "-euc", f"{text}\nenv -0 > {self.folder / 'variables'}"]
         done = subprocess.run(
@@ -115,8 +123,8 @@ class Reader:
     "page",
     [pytest.param(page, id=page.stem, marks=[pytest.mark.thorough] if page.stem in THOROUGH else []) for page in WALKS],
 )
-def test_a_page_does_what_it_says(page: Path, server: ServerProcess, tmp_path: Path) -> None:
-    reader = Reader(tmp_path, server.url)
+def test_a_page_does_what_it_says(page: Path, python: str, server: ServerProcess, tmp_path: Path) -> None:
+    reader = Reader(tmp_path, python, server.url)
     with ExitStack() as servers:
         for block in WALKS[page]:
             if block.serves:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +16,9 @@ NOT_SCRIPTS = {"demo.py", "test_a_library.py", "utility_scale.py"}
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py") if path.name not in NOT_SCRIPTS))
-def test_an_example_runs(server: ServerProcess, name: str) -> None:
+def test_an_example_runs(python: str, server: ServerProcess, name: str) -> None:
     env = {**os.environ, **environment(server.url, "reader")}
-    done = subprocess.run([sys.executable, EXAMPLES / name], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([python, EXAMPLES / name], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout
 
@@ -33,8 +32,8 @@ def test_a_job_needs_no_more_than_curl(server: ServerProcess) -> None:
     assert len(pub["data"]["c"]["samples"]) == 10
 
 
-def test_the_demo_runs_once_and_leaves_nothing_behind() -> None:
-    command: list[str | Path] = [sys.executable, EXAMPLES / "demo.py", "--once"]
+def test_the_demo_runs_once_and_leaves_nothing_behind(python: str) -> None:
+    command: list[str | Path] = [python, EXAMPLES / "demo.py", "--once"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "QISKIT_IBM_TOKEN" in done.stdout

@@ -2,9 +2,11 @@
 
 import pytest
 
-from kit.server.http_jobs import end_of, long_circuit, signed_in, submission, submit, when
+from kit.server.cluster_processes import Plugins
+from kit.server.http_jobs import end_of, signed_in, submission, submit, submit_named, when
 from kit.server.server_process import StartServer
 
+BACKEND = "fake_manila@counted"
 MANY = 500
 
 
@@ -14,16 +16,17 @@ MANY = 500
 )
 def test_one_job_waits_for_what_runs_and_not_for_the_500_of_another_account(
     start_server: StartServer,
+    plugins: Plugins,
     in_batch: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    url = start_server("--executors=aer=1").url
+    url = start_server("--executors=counted=1", **plugins.environment).url
     with signed_in(url, "alice") as alice, signed_in(url, "bob") as bob:
-        running = submit(alice, long_circuit(), backend="fake_quantum_sim@aer")
+        running = submit_named(alice, "held fairness")
         when(alice, running, {"Running"})
-        batch = alice.post("/sessions", json={"mode": "batch", "backend": "fake_manila@aer"}).json()["id"]
-        body = submission(session_id=batch) if in_batch else submission()
+        batch = alice.post("/sessions", json={"mode": "batch", "backend": BACKEND}).json()["id"]
+        body = submission(backend=BACKEND, **({"session_id": batch} if in_batch else {}))
         hers = [alice.post("/jobs", json=body).raise_for_status().json()["id"] for _ in range(MANY)]
-        his = submit(bob)
+        his = submit(bob, backend=BACKEND)
         alice.post(f"/jobs/{running}/cancel").raise_for_status()
         assert end_of(bob, his)["status"] == "Completed"
         assert end_of(alice, hers[0])["status"] == "Completed"

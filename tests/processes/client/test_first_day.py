@@ -72,7 +72,8 @@ def commands() -> Path:
                 pip(python, "--no-compile", ".[serve]", "hatchling>=1.27")
                 stamp.write_text(wanted)
             else:
-                pip(python, "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", ".")
+                # What is run is compiled then.
+                pip(python, "--no-compile", "--no-deps", "--no-build-isolation", "--no-index", "--force-reinstall", ".")
     except EnvironmentUnavailableError as error:
         without_environment(error)
     return folder / "bin"

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import httpx
 
-from kit.server.server_process import ServerProcess, StartServer
+from kit.server.server_process import NO_EXECUTOR, ServerProcess, StartServer
 
 
 def answers(server: ServerProcess, *hosts: str) -> dict[str, int]:
@@ -24,7 +24,7 @@ def test_a_page_that_points_its_name_to_this_machine_is_refused(server: ServerPr
 
 
 def test_names_that_are_given_are_right(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1", QRS_ALLOWED_HOSTS="Quantum.Example")
+    server = start_server(NO_EXECUTOR, QRS_ALLOWED_HOSTS="Quantum.Example")
     right, wrong = ("quantum.example", "127.0.0.1"), "evil.example"
     expected = {**dict.fromkeys(right, HTTPStatus.OK), wrong: HTTPStatus.MISDIRECTED_REQUEST}
     assert answers(server, *expected) == expected

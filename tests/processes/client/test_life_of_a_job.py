@@ -17,9 +17,9 @@ import pytest
 from qiskit import QuantumCircuit
 
 from kit import TESTS
-from kit.server.cluster_processes import Plugins, is_alive, templates_of, wait_until, workers_of
+from kit.server.cluster_processes import Plugins, is_alive, own_memory_of, templates_of, wait_until, workers_of
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
-from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer, running_server
+from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer, refusal, running_server
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +33,17 @@ def another_worker_lives(server: ServerProcess, worker: int) -> bool:
     return bool(workers_of(server) - {worker})
 
 
-def start_long_job(client: httpx.Client, **changes: object) -> str:
-    job = submit(client, long_circuit(), backend="fake_quantum_sim@aer", **changes)
+def start_long_job(server: ServerProcess, client: httpx.Client) -> str:
+    job = submit(client, long_circuit(layers=100), backend="fake_quantum_sim@aer")
     when(client, job, {"Running"})
-    # Long enough for the worker to be inside the simulator, where it hears nothing.
-    time.sleep(1)
+    # With the state in its memory the worker is inside the simulator, where it hears nothing.
+    wait_until(lambda: any(own_memory_of(worker) > 400 * 2**20 for worker in workers_of(server)))
     return job
 
 
 def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(one_slot: ServerProcess) -> None:
     with signed_in(one_slot.url) as client:
-        job = start_long_job(client)
+        job = start_long_job(one_slot, client)
         before = workers_of(one_slot)
         assert client.post(f"/jobs/{job}/cancel").status_code == 204
         assert client.get(f"/jobs/{job}").json()["status"] == "Cancelled"
@@ -56,7 +56,7 @@ def test_a_running_job_is_cancelled_at_once_and_the_next_one_runs(one_slot: Serv
 
 def test_a_queued_job_is_cancelled_without_ever_running(one_slot: ServerProcess) -> None:
     with signed_in(one_slot.url) as client:
-        running = start_long_job(client)
+        running = start_long_job(one_slot, client)
         queued = submit(client)
         assert client.get("/backends/fake_manila@aer/status").json()["length_queue"] == 1
         assert client.get(f"/jobs/{queued}/metrics").json()["position_in_queue"] == 1
@@ -76,7 +76,7 @@ def test_a_job_over_its_time_fails_with_the_code_for_it(one_slot: ServerProcess)
 
 def test_deleting_a_running_job_ends_it(one_slot: ServerProcess) -> None:
     with signed_in(one_slot.url) as client:
-        job = start_long_job(client)
+        job = start_long_job(one_slot, client)
         assert client.delete(f"/jobs/{job}").status_code == 204
         assert client.get(f"/jobs/{job}").status_code == 404
         assert end_of(client, submit(client))["status"] == "Completed"
@@ -84,7 +84,7 @@ def test_deleting_a_running_job_ends_it(one_slot: ServerProcess) -> None:
 
 def test_a_long_job_does_not_slow_status_calls(one_slot: ServerProcess) -> None:
     with signed_in(one_slot.url) as client:
-        job = start_long_job(client)
+        job = start_long_job(one_slot, client)
         start = time.monotonic()
         for _ in range(10):
             client.get(f"/jobs/{job}")
@@ -94,7 +94,7 @@ def test_a_long_job_does_not_slow_status_calls(one_slot: ServerProcess) -> None:
 
 def test_a_killed_worker_costs_an_attempt_not_the_job(one_slot: ServerProcess) -> None:
     with signed_in(one_slot.url) as client:
-        job = start_long_job(client)
+        job = start_long_job(one_slot, client)
         for attempt in range(3):
             (worker,) = workers_of(one_slot)
             os.kill(worker, signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_a_killed_worker_costs_an_attempt_not_the_job(one_slot: ServerProcess) -
 
 def test_a_job_outlives_the_template_of_its_worker(one_slot: ServerProcess) -> None:
     with signed_in(one_slot.url) as client:
-        job = start_long_job(client)
+        job = start_long_job(one_slot, client)
         (template,), (worker,) = templates_of(one_slot.process.pid), workers_of(one_slot)
         os.kill(template, signal.SIGKILL)
         wait_until(partial(another_worker_lives, one_slot, worker))
@@ -121,9 +121,12 @@ def test_a_job_outlives_the_template_of_its_worker(one_slot: ServerProcess) -> N
 
 
 @pytest.mark.parametrize("delay", [*(pytest.param(delay, marks=pytest.mark.thorough) for delay in (0.0, 0.3)), 0.05])
-def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: StartServer, delay: float) -> None:
+def test_kill_9_loses_no_job_and_no_worker_outlives_its_server_and_a_seed_gives_the_same_bits_after_it(
+    start_server: StartServer, delay: float
+) -> None:
     server = start_server("--executors=aer=2")
     with signed_in(server.url) as client:
+        drawn = seeded_bits(client)
         jobs = [submit(client) for _ in range(20)]
         time.sleep(delay)
         orphans = workers_of(server)
@@ -132,9 +135,21 @@ def test_kill_9_loses_no_job_and_no_worker_outlives_its_server(start_server: Sta
     again = start_server("--executors=aer=2")
     with signed_in(again.url) as client:
         assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
-        assert client.get("/jobs", params={"limit": 100}).json()["count"] == 20
+        assert client.get("/jobs", params={"limit": 100}).json()["count"] == 21
         for job in jobs:
             assert "PrimitiveResult" in client.get(f"/jobs/{job}/results").text
+        assert seeded_bits(client) == drawn
+
+
+def seeded_bits(client: httpx.Client) -> object:
+    """Return what a job gives whose bits are drawn, all from the same seed."""
+    circuit = QuantumCircuit(1, 1)
+    circuit.sx(0)
+    circuit.measure(0, 0)
+    params = submission(circuit)["params"] | {"options": {"simulator": {"seed_simulator": 5}}}
+    job = submit(client, params=params)
+    assert end_of(client, job)["status"] == "Completed"
+    return client.get(f"/jobs/{job}/results").json()["__value__"]["pub_results"]
 
 
 def test_an_answered_job_is_on_disk(one_slot: ServerProcess) -> None:
@@ -143,22 +158,6 @@ def test_an_answered_job_is_on_disk(one_slot: ServerProcess) -> None:
     database = one_slot.data_dir / "store.db"
     rows = sqlite3.connect(f"file:{database}?mode=ro", uri=True).execute("SELECT id FROM jobs").fetchall()
     assert (job,) in rows
-
-
-def test_a_seed_gives_the_same_bits_after_a_restart(start_server: StartServer) -> None:
-    circuit = QuantumCircuit(1, 1)
-    circuit.sx(0)
-    circuit.measure(0, 0)
-    params = submission(circuit)["params"] | {"options": {"simulator": {"seed_simulator": 5}}}
-    results = []
-    for _ in range(2):
-        server = start_server("--executors=aer=1")
-        with signed_in(server.url) as client:
-            job = submit(client, params=params)
-            assert end_of(client, job)["status"] == "Completed"
-            results.append(client.get(f"/jobs/{job}/results").json()["__value__"]["pub_results"])
-        server.stop()
-    assert results[0] == results[1]
 
 
 def test_sigterm_lets_running_jobs_end_and_exits_with_0(start_server: StartServer, plugins: Plugins) -> None:
@@ -184,12 +183,8 @@ def test_what_does_not_end_in_time_is_run_by_the_next_server(start_server: Start
         assert end_of(client, job)["status"] == "Completed"
 
 
-def test_a_second_server_on_the_same_folder_is_refused(server: ServerProcess) -> None:
-    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={server.data_dir}"]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert refused.returncode == 1
-    assert str(server.data_dir) in refused.stderr
-    assert "Traceback" not in refused.stderr
+def test_a_second_server_on_the_same_folder_is_refused(python: str, server: ServerProcess) -> None:
+    assert str(server.data_dir) in refusal(python, server.data_dir)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +197,10 @@ def test_a_second_server_on_the_same_folder_is_refused(server: ServerProcess) ->
         (["--port=1", "--host=192.0.2.1", "--anonymous"], "192.0.2.1"),
     ],
 )
-def test_a_server_that_cannot_start_says_why_in_one_line(tmp_path: Path, options: list[str], words: str) -> None:
-    command = [sys.executable, "-m", "qiskit_runtime_server", "serve", "--port=0", f"--data-dir={tmp_path}", *options]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert refused.returncode == 1
-    assert words in refused.stderr
-    assert "Traceback" not in refused.stderr
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    python: str, tmp_path: Path, options: list[str], words: str
+) -> None:
+    assert words in refusal(python, tmp_path, *options)
 
 
 def test_the_api_process_imports_no_simulation(server: ServerProcess) -> None:

@@ -11,8 +11,9 @@ from qiskit_ibm_runtime import QiskitRuntimeService, SamplerV2, Session
 from qiskit_ibm_runtime.executor_sampler import Sampler
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
-from kit.server.http_jobs import end_of, long_circuit, signed_in, submit, when
-from kit.server.server_process import StartServer, running_server
+from kit.server.cluster_processes import Plugins
+from kit.server.http_jobs import end_of, signed_in, submit, submit_named, when
+from kit.server.server_process import StartServer, refusal, running_server
 from qiskit_runtime_server.client import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sampler.*:DeprecationWarning")
@@ -96,30 +97,26 @@ def test_a_name_that_is_none_is_answered_with_the_alias_that_is_near(service: Qi
     assert "Did you mean class_device?" in answer.json()["error"]["message"]
 
 
-def test_a_default_executor_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with (
-        pytest.raises(pytest.fail.Exception, match="QRS_DEFAULT_EXECUTOR: 'gpu' is none of the executors here"),
-        running_server(tmp_path, QRS_DEFAULT_EXECUTOR="gpu"),
-    ):
-        pass
+def test_a_default_executor_that_is_not_there_is_refused(python: str, tmp_path: Path) -> None:
+    said = refusal(python, tmp_path, QRS_DEFAULT_EXECUTOR="gpu")
+    assert "QRS_DEFAULT_EXECUTOR: 'gpu' is none of the executors here" in said
 
 
-def test_an_alias_that_points_nowhere_is_refused(tmp_path: Path) -> None:
-    with (
-        pytest.raises(pytest.fail.Exception, match="QRS_ALIASES: exam stands for fake_manilla@aer, and there is no"),
-        running_server(tmp_path, QRS_ALIASES="exam=fake_manilla@aer"),
-    ):
-        pass
+def test_an_alias_that_points_nowhere_is_refused(python: str, tmp_path: Path) -> None:
+    said = refusal(python, tmp_path, QRS_ALIASES="exam=fake_manilla@aer")
+    assert "QRS_ALIASES: exam stands for fake_manilla@aer, and there is no" in said
 
 
-def test_a_job_for_an_alias_does_not_run_on_the_device_that_comes_after_its_own(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1", QRS_ALIASES="exam=fake_manila@aer")
+def test_a_job_for_an_alias_does_not_run_on_the_device_that_comes_after_its_own(
+    start_server: StartServer, plugins: Plugins
+) -> None:
+    server = start_server("--executors=counted=1", QRS_ALIASES="exam=fake_manila@counted", **plugins.environment)
     with signed_in(server.url) as client:
-        running = submit(client, long_circuit(), backend="fake_quantum_sim@aer")
+        running = submit_named(client, "held alias")
         when(client, running, {"Running"})
         queued = submit(client, backend="exam")
         server.stop(signal.SIGKILL)
-    server = start_server("--executors=aer=1", QRS_ALIASES="exam=fake_lima@aer")
+    server = start_server("--executors=counted=1", QRS_ALIASES="exam=fake_lima@counted", **plugins.environment)
     with signed_in(server.url) as client:
         client.post(f"/jobs/{running}/cancel").raise_for_status()
         ended = end_of(client, queued)

@@ -20,16 +20,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return environment(folder)
 
 
-def test_its_own_tests_pass(installed: dict[str, str]) -> None:
+def test_its_own_tests_pass(python: str, installed: dict[str, str]) -> None:
     options = ("-q", "-p", "no:cacheprovider", "--rootdir", str(EXAMPLE), "-c", os.devnull, str(EXAMPLE / "tests"))
-    command = [sys.executable, "-m", "pytest", *options]
+    command = [python, "-m", "pytest", *options]
     done = subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
     assert "15 passed, 1 skipped" in done.stdout, "it gives no exact values; everything else is tested"
 
 
-def test_the_doctor_finds_nothing_wrong_with_it(installed: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "qiskit_runtime_server", "executor", "single", "--doctor", "--memory=64Mi"]
+def test_the_doctor_finds_nothing_wrong_with_it(python: str, installed: dict[str, str]) -> None:
+    command = [python, "-m", "qiskit_runtime_server", "executor", "single", "--doctor", "--memory=64Mi"]
     done = subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "single" in done.stdout

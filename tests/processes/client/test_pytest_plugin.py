@@ -60,36 +60,36 @@ runtime_server_settings =
 """
 
 
-def run(folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+def run(python: str, folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run pytest there with the plug-in, and nothing of this session's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("QISKIT_", "PYTEST_"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers"]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers"]
     plugin = ["-p", "qiskit_runtime_server.pytest_plugin"]
     return subprocess.run(
         [*command, *plugin, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
 
 
-def test_fixtures_start_a_server_and_a_marker_sets_faults(tmp_path: Path) -> None:
+def test_fixtures_start_a_server_and_a_marker_sets_faults(python: str, tmp_path: Path) -> None:
     (tmp_path / "test_library.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text(INI)
-    done = run(tmp_path, tmp_path)
+    done = run(python, tmp_path, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout
 
 
 @pytest.mark.thorough
-def test_the_example_passes(tmp_path: Path) -> None:
+def test_the_example_passes(python: str, tmp_path: Path) -> None:
     (tmp_path / EXAMPLE.name).write_text(EXAMPLE.read_text())
-    done = run(tmp_path, tmp_path)
+    done = run(python, tmp_path, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout
 
 
-def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_says_why(python: str, tmp_path: Path) -> None:
     (tmp_path / "test_library.py").write_text("def test_it(runtime_server): pass\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\nruntime_server_settings = QRS_BACKENDS=no_such_device\n")
-    done = run(tmp_path, tmp_path)
+    done = run(python, tmp_path, tmp_path)
     assert done.returncode == 1
     assert "no device is called no_such_device" in done.stdout
 

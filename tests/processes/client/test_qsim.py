@@ -156,8 +156,8 @@ def test_27_qubits_stop_within_a_second(served: ServerProcess, service: QiskitRu
     assert SamplerV2(mode=backend).run([small], shots=5).result()[0].data.meas.num_shots == 5
 
 
-def test_the_doctor_and_the_refusal_of_a_wrong_option() -> None:
-    command = [sys.executable, "-m", "qiskit_runtime_server", "executor", "qsim", "--port=0", "--doctor"]
+def test_the_doctor_and_the_refusal_of_a_wrong_option(python: str) -> None:
+    command = [python, "-m", "qiskit_runtime_server", "executor", "qsim", "--port=0", "--doctor"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "single" in done.stdout
     options = {"QRS_EXECUTOR_OPTIONS": '{"qsim": {"max_fused_gate_size": 9}}'}

@@ -2,33 +2,27 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import httpx
 import pytest
-from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeJobV2, SamplerV2
+from qiskit_ibm_runtime import RuntimeJobV2, SamplerV2
 from qiskit_ibm_runtime.exceptions import IBMRuntimeError
 
 from kit.server.http_jobs import circuit_of, signed_in
-from kit.server.server_process import ServerProcess, StartServer, running_server
+from kit.server.server_process import NO_EXECUTOR, StartServer, running_server
 from qiskit_runtime_server.client import connect
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The SamplerV2 class:DeprecationWarning")]
 
 
-@pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[StartServer]:
-    with ExitStack() as stack:
-
-        def start(*options: str, **environment: str) -> ServerProcess:
-            return stack.enter_context(running_server(tmp_path / "data", *options, **environment))
-
-        yield start
-
-
-def connected(url: str) -> QiskitRuntimeService:
-    return connect(url, token="alice")  # noqa: S106 - any token will do
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that two tests share, each with an account of its own."""
+    rates = {"QRS_REQUESTS_PER_MINUTE": "120", "QRS_SUBMISSIONS_PER_MINUTE": "3"}
+    with running_server(
+        tmp_path_factory.mktemp("data"), "--executors=aer=1", QRS_BACKENDS="fake_manila", **rates
+    ) as server:
+        yield server.url
 
 
 def shots_of(job: RuntimeJobV2) -> int:
@@ -36,12 +30,11 @@ def shots_of(job: RuntimeJobV2) -> int:
     return sum(job.result()[0].data.c.get_counts().values())
 
 
-def test_reading_waits_for_as_long_as_the_server_says_and_gets_its_answer(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1", QRS_BACKENDS="fake_manila", QRS_REQUESTS_PER_MINUTE="120")
-    service = connected(server.url)
+def test_reading_waits_for_as_long_as_the_server_says_and_gets_its_answer(url: str) -> None:
+    service = connect(url, "alice")
     job = SamplerV2(service.backend("fake_manila@aer")).run([circuit_of()], shots=10)
     assert shots_of(job) == 10
-    with signed_in(server.url, "alice") as client:
+    with signed_in(url, "alice") as client:
         while client.get("/jobs").status_code == 200:
             pass
         refused = client.get("/jobs")
@@ -53,14 +46,13 @@ def test_reading_waits_for_as_long_as_the_server_says_and_gets_its_answer(start_
     service.delete_job(job.job_id())
 
 
-def test_a_submission_that_is_too_much_is_raised_and_those_before_it_are_kept(start_server: StartServer) -> None:
-    server = start_server("--executors=aer=1", QRS_BACKENDS="fake_manila", QRS_SUBMISSIONS_PER_MINUTE="3")
-    sampler = SamplerV2(connected(server.url).backend("fake_manila@aer"))
+def test_a_submission_that_is_too_much_is_raised_and_those_before_it_are_kept(url: str) -> None:
+    sampler = SamplerV2(connect(url, "bob").backend("fake_manila@aer"))
     jobs = [sampler.run([circuit_of()], shots=10) for _ in range(3)]
     with pytest.raises(IBMRuntimeError, match=r"Too many submissions of account .*this server takes 3 a minute"):
         sampler.run([circuit_of()], shots=10)
     assert [shots_of(job) for job in jobs] == [10] * 3
-    with signed_in(server.url, "alice") as client:
+    with signed_in(url, "bob") as client:
         assert client.get("/jobs").json()["count"] == 3
 
 
@@ -70,13 +62,7 @@ def test_a_submission_that_is_too_much_is_raised_and_those_before_it_are_kept(st
 def test_only_trusted_proxies_say_where_a_request_comes_from(
     start_server: StartServer, trusted: str, address: str
 ) -> None:
-    server = start_server(
-        "--executors=aer=1",
-        QRS_BACKENDS="fake_manila",
-        QRS_TRUSTED_PROXIES=trusted,
-        FORWARDED_ALLOW_IPS="*",
-        QRS_LOG_FORMAT="json",
-    )
+    server = start_server(NO_EXECUTOR, QRS_TRUSTED_PROXIES=trusted, FORWARDED_ALLOW_IPS="*", QRS_LOG_FORMAT="json")
     forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7, 10.1.2.3"}
     httpx.post(f"{server.url}/identity/token", data={"apikey": "alice"}, headers=forwarded).raise_for_status()
     server.stop()

@@ -13,7 +13,7 @@ from kit.server.client_environments import EnvironmentUnavailableError, python_w
 from kit.server.http_jobs import circuit_of
 from kit.server.jupyter_hub import JupyterHub, jupyter_hub
 from kit.server.openid_provider import AUDIENCE, OpenIdProvider, openid_provider
-from kit.server.server_process import StartServer
+from kit.server.server_process import NO_EXECUTOR, StartServer
 from qiskit_runtime_server.client import connect
 
 SCOPE = "access:services!service=qiskit-runtime-server"
@@ -105,7 +105,7 @@ def test_a_user_of_a_jupyterhub_runs_a_job(start_server: StartServer, hub: Jupyt
 
 
 def test_a_server_that_asks_only_others_needs_no_folder(start_server: StartServer, provider: OpenIdProvider) -> None:
-    server = start_server("--executors=aer=1", QRS_AUTH_OIDC_ISSUER=provider.issuer, QRS_AUTH_OIDC_AUDIENCE=AUDIENCE)
+    server = start_server(NO_EXECUTOR, QRS_AUTH_OIDC_ISSUER=provider.issuer, QRS_AUTH_OIDC_AUDIENCE=AUDIENCE)
     assert status(server.url, provider.token()) == 200
     assert status(server.url, "anything") == 400
     assert "those of oidc" in "".join(server.output)

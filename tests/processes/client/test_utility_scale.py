@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -32,11 +31,11 @@ def exact(theta: float) -> float:
     return float(Statevector(circuit).expectation_value(observable).real)
 
 
-def test_the_script_of_the_tutorial_gives_what_physics_does(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_script_of_the_tutorial_gives_what_physics_does(python: str, server: ServerProcess, tmp_path: Path) -> None:
     picture = tmp_path / "picture.svg"
     arguments = f"--qubits {QUBITS} --measure {MEASURED} --steps {STEPS} --angles {ANGLES} --precision 0.005"
     done = subprocess.run(
-        [sys.executable, ROOT / "examples/utility_scale.py", *arguments.split(), "--svg", picture],
+        [python, ROOT / "examples/utility_scale.py", *arguments.split(), "--svg", picture],
         env={**os.environ, **environment(server.url, "utility")},
         capture_output=True,
         text=True,
