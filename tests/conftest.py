@@ -1,21 +1,18 @@
-"""A Kubernetes control plane for every test that asks for one: started once, stopped with the tests."""
+"""The programs of Kubernetes, and a control plane for every module that asks for one."""
 
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import settings
 
 from kit.kubernetes import kueue
 from kit.kubernetes.binaries import CONTROL_PLANE, BinariesUnavailableError, KubernetesBinaries
-from kit.kubernetes.client import KubernetesClient, Manifest, eventually
+from kit.kubernetes.client import KubernetesClient
 from kit.kubernetes.control_plane import running_control_plane
 
-ROOT = Path(__file__).parents[1]
 UNAVAILABLE = pytest.StashKey[str]()
 POSTGRESQL = {"postgresql", "postgresql-pooled"}
 POSTGRESQL_SERVERS = {"postgresql_server", "own_server"}
@@ -110,21 +107,11 @@ def kueue_program(kubernetes_binaries: KubernetesBinaries) -> Path:  # noqa: ARG
     return KubernetesBinaries(kueue.PROGRAM).path(kueue.PROGRAM)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane(kubernetes_binaries: KubernetesBinaries) -> Iterator[Path]:
-    """The administrator's kubeconfig."""
+    """The administrator's kubeconfig of a control plane, which ends with the module: it computes all the time."""
     with running_control_plane(kubernetes_binaries.release) as kubeconfig:
         yield kubeconfig
-
-
-@pytest.fixture(scope="session")
-def definition(control_plane: Path) -> Manifest:
-    """The CustomResourceDefinition of RuntimeServers, in force."""
-    manifest: Manifest = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())
-    with closing(KubernetesClient(control_plane)) as client:
-        client.apply(manifest, force=True)
-        eventually(lambda: client.serves("RuntimeServer"))
-    return manifest
 
 
 @pytest.fixture

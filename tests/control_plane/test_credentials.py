@@ -1,13 +1,12 @@
 """Operators of those whose kubeconfig runs a program to log in, and has more than one context."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from kit.kubernetes.client import KubernetesClient, eventually
 from kit.kubernetes.lab import MADE, Lab
 from kit.kubernetes.operator_process import StartOperator
+from kit.kubernetes.operator_template import OperatorTemplate
 
 ROOT = Path(__file__).parents[2]
 KIND = "client.authentication.k8s.io/v1"
@@ -31,9 +30,9 @@ def with_a_program(kubeconfig: Path, folder: Path) -> Path:
 
 
 def test_an_operator_logs_in_by_a_program(
-    kubernetes: KubernetesClient, start_operator: StartOperator, tmp_path: Path
+    kubernetes: KubernetesClient, start_command: StartOperator, tmp_path: Path
 ) -> None:
-    operator = start_operator(KUBECONFIG=str(with_a_program(kubernetes.kubeconfig, tmp_path)))
+    operator = start_command(KUBECONFIG=str(with_a_program(kubernetes.kubeconfig, tmp_path)))
     operator.wait_until_leading()
     lab = Lab(kubernetes=kubernetes, operator=operator)
     lab.apply()
@@ -46,25 +45,17 @@ def test_an_operator_logs_in_by_a_program(
 def test_the_crd_is_updated_in_the_cluster_of_a_context(
     control_plane: Path,
     definition: object,  # noqa: ARG001 - it has to be there
+    template: OperatorTemplate,
     tmp_path: Path,
 ) -> None:
     kubeconfig = with_a_program(control_plane, tmp_path)
     document = json.loads(kubeconfig.read_text())
     document["current-context"] = "elsewhere"
     kubeconfig.write_text(json.dumps(document))
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "qiskit_runtime_operator",
-        "crds",
-        "apply",
-        ROOT / "crds" / "runtimeservers.yaml",
-    ]
-    done = subprocess.run(
-        [*command, f"--kubeconfig={kubeconfig}", "--context=test"], capture_output=True, text=True, check=False
-    )
+    command = ("crds", "apply", ROOT / "crds" / "runtimeservers.yaml", f"--kubeconfig={kubeconfig}")
+    done = template.run(*command, "--context=test")
     assert done.returncode == 0, done.stderr
     assert "is up to date" in done.stdout
-    lost = subprocess.run([*command, f"--kubeconfig={kubeconfig}"], capture_output=True, text=True, check=False)
+    lost = template.run(*command)
     assert lost.returncode == 1
     assert lost.stderr.startswith("qiskit-runtime-operator: GET /apis/apiextensions.k8s.io/")

@@ -18,9 +18,9 @@ _ENDS_SECONDS = 2
 @pytest.mark.serial
 @pytest.mark.parametrize("written", [0, 200])
 def test_an_operator_at_work_ends_within_two_seconds(
-    kubernetes: KubernetesClient, start_operator: StartOperator, written: int
+    kubernetes: KubernetesClient, start_command: StartOperator, written: int
 ) -> None:
-    operator = start_operator(QRO_LEASE_DURATION="60")
+    operator = start_command(QRO_LEASE_DURATION="60")
     operator.wait_until_leading()
     labs = [Lab(kubernetes=kubernetes, operator=operator, name=f"lab-{number}") for number in range(_SERVERS)]
     with ThreadPoolExecutor(4) as threads, httpx.Client() as prometheus:
@@ -40,10 +40,10 @@ def test_an_operator_at_work_ends_within_two_seconds(
 
 @pytest.mark.serial
 def test_an_operator_that_waits_for_the_api_server_ends_within_two_seconds(
-    proxy: ApiServerProxy, start_operator: StartOperator
+    proxy: ApiServerProxy, start_command: StartOperator
 ) -> None:
     proxy.inject(Fault(method="GET", path="/services$", times=None, silent=True))
-    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig))
+    operator = start_command(KUBECONFIG=str(proxy.kubeconfig))
     operator.wait_until_leading()
     eventually(lambda: bool(proxy.happened))
     began = time.monotonic()

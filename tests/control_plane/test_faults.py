@@ -15,6 +15,7 @@ from kit.faults.api_server_proxy import ApiServerProxy, Fault, Request, running_
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually, unchanged
 from kit.kubernetes.lab import MADE, Lab
 from kit.kubernetes.operator_process import StartOperator, running_operator
+from kit.kubernetes.operator_template import OperatorTemplate
 
 PATIENT = {"QRO_RESYNC": "600", "QRO_WATCH_SILENCE": "3", "QRO_WATCH_RENEWAL": "9"}
 
@@ -30,13 +31,15 @@ def operated(
     control_plane: Path,
     shared_proxy: ApiServerProxy,
     definition: Manifest,  # noqa: ARG001 - it has to be there
+    template: OperatorTemplate,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
     """A namespace whose operator goes through the proxy, for all tests after which it works on."""
     log = tmp_path_factory.mktemp("faults") / "operator.log"
     with closing(KubernetesClient(control_plane, namespace="faults")) as client:
         client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
-        with running_operator(client, log, **PATIENT, KUBECONFIG=str(shared_proxy.kubeconfig)) as operator:
+        through = {"KUBECONFIG": str(shared_proxy.kubeconfig)}
+        with running_operator(client, log, start=template.start, **PATIENT, **through) as operator:
             operator.wait_until_leading()
             yield Lab(kubernetes=client, operator=operator)
 

@@ -12,9 +12,9 @@ JSON = {"QRO_LOG_FORMAT": "json"}
 
 
 def test_all_that_an_operator_says_is_json(
-    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_operator: StartOperator
+    kubernetes: KubernetesClient, proxy: ApiServerProxy, start_command: StartOperator
 ) -> None:
-    operator = start_operator(KUBECONFIG=str(proxy.kubeconfig), **JSON)
+    operator = start_command(KUBECONFIG=str(proxy.kubeconfig), **JSON)
     operator.wait_until_leading()
     lab = Lab(kubernetes=kubernetes, operator=operator)
     proxy.inject(Fault(method="PATCH", path="/services/", status=403, reason="Forbidden"))
@@ -30,10 +30,8 @@ def test_all_that_an_operator_says_is_json(
     assert refused["level"] == "warning"
 
 
-def test_an_error_that_an_administrator_can_mend_is_the_last_line(
-    start_operator: StartOperator, tmp_path: Path
-) -> None:
-    operator = start_operator(KUBECONFIG=str(tmp_path / "none"), **JSON)
+def test_an_error_that_an_administrator_can_mend_is_the_last_line(start_command: StartOperator, tmp_path: Path) -> None:
+    operator = start_command(KUBECONFIG=str(tmp_path / "none"), **JSON)
     assert operator.process.wait(60) == 1
     *_, line = map(json.loads, operator.log.read_text().splitlines())
     assert line["level"] == "critical"

@@ -3,6 +3,7 @@
 import json
 from base64 import b64decode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -36,6 +37,16 @@ def service_account(kubernetes: KubernetesClient, name: str) -> None:
     kubernetes.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}})
 
 
+@pytest.fixture(scope="module")
+def lab(shared_lab: Lab) -> Iterator[Lab]:
+    """A RuntimeServer that ServiceAccounts sign in to, for all tests."""
+    lab = replace(shared_lab, name="sign-in")
+    lab.apply(auth={"kubernetes": {"audience": AUDIENCE}})
+    lab.settled()
+    yield lab
+    lab.kubernetes.delete("RuntimeServer", lab.name)
+
+
 @pytest.fixture
 def reviewers(lab: Lab, helm: Path, tmp_path: Path) -> Iterator[list[Manifest]]:
     """What the chart makes of the value that lets the api review tokens; it is deleted afterwards."""
@@ -48,30 +59,29 @@ def reviewers(lab: Lab, helm: Path, tmp_path: Path) -> Iterator[list[Manifest]]:
             lab.kubernetes.delete(item["kind"], item["metadata"]["name"])
 
 
-@pytest.fixture
-def api(lab: Lab, tmp_path: Path) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module")
+def api(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server with the settings of the api's pods, and with its ServiceAccount's token."""
-    lab.apply(auth={"kubernetes": {"audience": AUDIENCE}})
-    lab.settled()
+    folder = tmp_path_factory.mktemp("api")
     settings = {name: value for name, value in lab.part("ConfigMap", "api")["data"].items() if "_AUTH_" in name}
     cluster = json.loads(lab.kubernetes.kubeconfig.read_text())["clusters"][0]["cluster"]
-    authority, own, folder = tmp_path / "ca.crt", tmp_path / "token", tmp_path / "tokens"
+    authority, own, tokens = folder / "ca.crt", folder / "token", folder / "tokens"
     authority.write_bytes(
         b64decode(cluster["certificate-authority-data"])
         if "certificate-authority-data" in cluster
         else Path(cluster["certificate-authority"]).read_bytes()
     )
     own.write_text(token_of(lab.kubernetes, f"{lab.name}-api"))
-    folder.mkdir()
-    (folder / "accounts.toml").write_text(GROUPS)
+    tokens.mkdir()
+    (tokens / "accounts.toml").write_text(GROUPS)
     here = {
         "QRS_AUTH_KUBERNETES_URL": cluster["server"],
         "QRS_AUTH_KUBERNETES_CA": str(authority),
         "QRS_AUTH_KUBERNETES_TOKEN_FILE": str(own),
         "QRS_AUTH_RECHECK": "5s",
-        "QRS_TOKENS": str(folder),
+        "QRS_TOKENS": str(tokens),
     }
-    with running_server(tmp_path / "data", "--executors=aer=1", **{**settings, **here}) as server:
+    with running_server(folder / "data", "--executors=aer=1", **{**settings, **here}) as server:
         yield server
 
 
@@ -121,8 +131,6 @@ def test_other_namespaces_are_not_let_in(
 
 
 def test_the_pods_of_the_api_get_a_token_and_no_others_do(lab: Lab) -> None:
-    lab.apply(auth={"kubernetes": {"audience": AUDIENCE}})
-    lab.settled()
     api = str(lab.part("Deployment", "api")["spec"]["template"]["spec"])
     assert "serviceAccountToken" in api
     assert "'automountServiceAccountToken': False" in api

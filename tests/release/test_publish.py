@@ -96,8 +96,8 @@ def test_a_release_is_pushed_and_signed(
     assert f"{CHART.name}:{VERSION}" in pulled.stdout
 
 
-def test_what_is_no_release_is_not_published(made: Path, tmp_path: Path) -> None:
-    assert made.is_dir()
+@pytest.mark.usefixtures("make_release")
+def test_what_is_no_release_is_not_published(tmp_path: Path) -> None:
     done = run_make("publish", VERSION="9.9.9", OUT=tmp_path, REGISTRY="127.0.0.1:9/qiskit")
     assert done.returncode != 0
     assert "is no release 9.9.9" in done.stderr

@@ -1,10 +1,10 @@
-"""From the release before this one, built from git, to this one, while clients send jobs."""
+"""From the release before this one, built from git, to this one: in a cluster, and while clients send jobs."""
 
 import os
 import subprocess
 import sys
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
@@ -15,10 +15,8 @@ import yaml
 
 from kit.faults.customers import Customer, Errand
 from kit.faults.storm import EXECUTOR, Fleet
-from kit.kubernetes.binaries import KubernetesBinaries
-from kit.kubernetes.charts import CHART, run_helm
-from kit.kubernetes.client import KubernetesClient
-from kit.kubernetes.control_plane import running_control_plane
+from kit.kubernetes.charts import CHART, KUBE_VERSION, run_helm
+from kit.kubernetes.client import KubernetesClient, eventually
 from kit.released import REGISTRY, VERSION
 from kit.server.cluster_processes import Cluster, Plugins, wait_until
 from kit.server.ingress import Ingress
@@ -95,21 +93,48 @@ def test_an_upgrade_under_load_loses_no_job_and_starts_none_twice(tmp_path: Path
 
 @pytest.mark.slow
 def test_the_chart_of_the_release_before_is_upgraded(
-    made: Path, older: Path, helm: Path, kubernetes_binaries: KubernetesBinaries
+    made: Path, older: Path, helm: Path, kubernetes: KubernetesClient
 ) -> None:
-    where = ("--namespace=releases", "--create-namespace")
-    # A cluster of its own, which has had no newer CRD.
-    with (
-        running_control_plane(kubernetes_binaries.release) as kubeconfig,
-        closing(KubernetesClient(kubeconfig, namespace="releases")) as kubernetes,
-    ):
-        installed = run_helm(helm, "install", "upgraded", older / "charts" / CHART.name, *where, kubeconfig=kubeconfig)
-        assert installed.returncode == 0, installed.stderr
-        kubernetes.apply(yaml.safe_load((made / "crds.yaml").read_text()), force=True)
+    # Nothing newer was here before it.
+    definition = yaml.safe_load((made / "crds.yaml").read_text())
+    if kubernetes.find(definition["kind"], name := definition["metadata"]["name"]):
+        kubernetes.delete(definition["kind"], name)
+        eventually(lambda: not kubernetes.find(definition["kind"], name))
+    cluster = {"kubeconfig": kubernetes.kubeconfig}
+    where = f"--namespace={kubernetes.namespace}"
+    installed = run_helm(helm, "install", "upgraded", older / "charts" / CHART.name, where, **cluster)
+    assert installed.returncode == 0, installed.stderr
+    try:
+        kubernetes.apply(definition, force=True)
         # Hooks are pods, which nobody runs here; tests/chart has those of an upgrade.
-        how = ("upgrade", "upgraded", made / f"{CHART.name}-{VERSION}.tgz", "--no-hooks", where[0])
-        upgraded = run_helm(helm, *how, kubeconfig=kubeconfig)
+        how = ("upgrade", "upgraded", made / f"{CHART.name}-{VERSION}.tgz", "--no-hooks", where)
+        upgraded = run_helm(helm, *how, **cluster)
         assert upgraded.returncode == 0, upgraded.stderr
         (deployment,) = kubernetes.list("Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["image"] == f"{REGISTRY}/{CHART.name}:{VERSION}"
+    finally:
+        run_helm(helm, "uninstall", "upgraded", "--no-hooks", where, **cluster)
+
+
+@pytest.mark.slow
+def test_the_packaged_chart_installs(made: Path, helm: Path, kubernetes: KubernetesClient) -> None:
+    chart = made / f"{CHART.name}-{VERSION}.tgz"
+    rendered = run_helm(helm, "template", "rel", chart, KUBE_VERSION)
+    assert rendered.returncode == 0, rendered.stderr
+    assert f"image: {REGISTRY}/{CHART.name}:{VERSION}" in rendered.stdout
+    cluster = {"kubeconfig": kubernetes.kubeconfig}
+    where = f"--namespace={kubernetes.namespace}"
+    tried = run_helm(helm, "install", "rel", chart, "--dry-run=server", where, **cluster)
+    assert tried.returncode == 0, tried.stderr
+    assert kubernetes.list("Deployment") == []
+    installed = run_helm(helm, "install", "rel", chart, where, **cluster)
+    assert installed.returncode == 0, installed.stderr
+    try:
+        (deployment,) = kubernetes.list("Deployment")
+        variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+        images = {item["value"] for item in variables if item["name"].endswith("_IMAGE")}
+        names = ("api", "executor", "executor-gpu")
+        assert images == {f"{REGISTRY}/qiskit-runtime-server-{name}:{VERSION}" for name in names}
+    finally:
+        run_helm(helm, "uninstall", "rel", where, **cluster)

@@ -73,7 +73,6 @@ def _images(chosen: argparse.Namespace) -> None:
 
 
 def _publish(chosen: argparse.Namespace) -> None:
-    KubernetesBinaries("release").ensure(("oras", "cosign"))
     target = Registry(chosen.registry, chosen.version, key=chosen.key, plain_http=chosen.plain_http)
     publish(chosen.folder, ROOT / "artifacthub-repo.yml", target)
 

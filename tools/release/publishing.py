@@ -27,11 +27,13 @@ def publish(folder: Path, catalogue: Path, target: "Registry") -> None:
 
     Raises:
         ReleaseError: If there is nothing of this version, or the registry or cosign refuse something.
+        BinariesUnavailableError: If oras or cosign have to be built and there is no Go.
     """
     version = target.version
     chart = folder / f"{CHART}-{version}.chart.oci.tar"
     if not chart.exists():
         raise ReleaseError(f"{folder} is no release {version}: it has no {chart.name}")
+    KubernetesBinaries("release").ensure(("oras", "cosign"))
     target.log_in()
     for name, archives in _images(folder, version).items():
         target.push_image(name, archives)

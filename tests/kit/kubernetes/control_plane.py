@@ -13,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from kubernetes.config import ConfigException
@@ -56,6 +57,8 @@ class ControlPlane:
         rate: How many requests a second the controllers may send.
         address: Where pods find the API server; without one it serves loopback alone.
         users: Further users with a group for each.
+        definitions: CustomResourceDefinitions, there before the controllers: the garbage collector looks for new kinds
+            every 30 s only.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class ControlPlane:
         rate: int = 200,
         address: str | None = None,
         users: Mapping[str, str] | None = None,
+        definitions: Iterable[Path] = (),
     ) -> None:
         self._rate = rate
         self._binaries = binaries
@@ -74,6 +78,7 @@ class ControlPlane:
         self._stack = stack
         self._address = address
         self._users = {**_USERS, **(users or {})}
+        self._definitions = tuple(definitions)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tokens = {user: secrets.token_hex() for user in self._users}
         self._url = f"https://{address or '127.0.0.1'}:{free_port()}"
@@ -84,6 +89,7 @@ class ControlPlane:
         self._write_credentials()
         etcd = self._start_etcd()
         self._start_api_server(etcd)
+        self._define()
         self._start_controllers()
         self._wait_for("/api/v1/namespaces/default/serviceaccounts/default")
         return self.kubeconfig("admin")
@@ -125,6 +131,14 @@ class ControlPlane:
             f"--service-account-signing-key-file={key}", "--service-cluster-ip-range=10.96.0.0/16",
         )  # fmt: skip
         self._wait_for("/readyz")
+
+    def _define(self) -> None:
+        for path in self._definitions:
+            manifest = yaml.safe_load(path.read_text())
+            with closing(KubernetesClient(self.kubeconfig("admin"))) as client:
+                client.create(manifest)
+            spec = manifest["spec"]
+            self._wait_for(f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}")
 
     def _start_controllers(self) -> None:
         manager = self.kubeconfig("system:kube-controller-manager")
@@ -208,18 +222,21 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def running_control_plane(release: str = "newest", rate: int = _TEST_RATE) -> Iterator[Path]:
+def running_control_plane(
+    release: str = "newest", rate: int = _TEST_RATE, definitions: Iterable[Path] = ()
+) -> Iterator[Path]:
     """Give the kubeconfig of a new control plane, which ends with the context or with this process.
 
     Args:
         release: See KubernetesBinaries.
         rate: How many requests per second the controllers may send; 20 is what Kubernetes gives them.
+        definitions: See ControlPlane.
 
     Raises:
         RuntimeError: If it does not start; its words are on standard error.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "kit.kubernetes.control_plane", release, str(rate)],
+        [sys.executable, "-m", "kit.kubernetes.control_plane", release, str(rate), *map(str, definitions)],
         env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -234,7 +251,7 @@ def running_control_plane(release: str = "newest", rate: int = _TEST_RATE) -> It
         yield Path(kubeconfig)
 
 
-def main(release: str = "newest", rate: str = str(_TEST_RATE)) -> None:
+def main(release: str = "newest", rate: str = str(_TEST_RATE), *definitions: str) -> None:
     """Run a control plane until standard input ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with ExitStack() as stack:
@@ -242,7 +259,8 @@ def main(release: str = "newest", rate: str = str(_TEST_RATE)) -> None:
         stack.callback(shutil.rmtree, folder)
         binaries = KubernetesBinaries(release)
         binaries.ensure()
-        print(ControlPlane(binaries, folder, stack, rate=int(rate)).start(), flush=True)
+        control_plane = ControlPlane(binaries, folder, stack, rate=int(rate), definitions=map(Path, definitions))
+        print(control_plane.start(), flush=True)
         sys.stdin.read()
 
 

@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -16,9 +16,20 @@ from prometheus_client.samples import Sample
 
 from kit import trusted
 from kit.kubernetes.client import KubernetesClient, eventually
+from kit.kubernetes.operator_template import Fork
 
 _STOP_SECONDS = 60
 _ANSWER_SECONDS = 30
+
+StartProcess = Callable[[Mapping[str, str], Path], "subprocess.Popen[bytes] | Fork"]
+"""Starts an operator with these environment variables, which writes its log to the end of a file."""
+
+
+def run_command(variables: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    """Start an operator by its command, as its container does."""
+    command = [sys.executable, "-m", "qiskit_runtime_operator", "run"]
+    with log.open("ab") as output:
+        return subprocess.Popen(command, env=variables, stdout=output, stderr=subprocess.STDOUT)
 
 
 class OperatorProcess:
@@ -32,20 +43,14 @@ class OperatorProcess:
         metrics: The URL of its metrics.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], log: Path, start: StartProcess = run_command) -> None:
         health, metrics = _free_ports(2)
         self.name = name
         self.log = log
         self.health = f"http://127.0.0.1:{health}"
         self.metrics = f"http://127.0.0.1:{metrics}/metrics"
         ports = {"QRO_HEALTH_PORT": str(health), "QRO_METRICS_PORT": str(metrics), "QRO_POD_NAME": name}
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "qiskit_runtime_operator", "run"],
-                env={**os.environ, **ports, **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self.process = start({**os.environ, **ports, **environment}, log)
 
     def wait_until_leading(self, seconds: float = 60) -> None:
         """Return when it holds the Lease."""
@@ -91,13 +96,17 @@ class StartOperator(Protocol):
 
 @contextmanager
 def running_operator(
-    kubernetes: KubernetesClient, log: Path, name: str = "operator-0", **environment: str
+    kubernetes: KubernetesClient,
+    log: Path,
+    name: str = "operator-0",
+    start: StartProcess = run_command,
+    **environment: str,
 ) -> Iterator[OperatorProcess]:
     """Start an operator that looks after the client's namespace, unless `environment` says otherwise."""
     images = {f"QRO_{image}_IMAGE": f"registry.test/{image.lower()}:1" for image in ("API", "EXECUTOR", "EXECUTOR_GPU")}
     where = {"QRO_NAMESPACE": kubernetes.namespace, "QRO_NAMESPACES": kubernetes.namespace}
     cluster = {"KUBECONFIG": str(kubernetes.kubeconfig)}
-    operator = OperatorProcess(name, {**images, **where, **cluster, **environment}, log)
+    operator = OperatorProcess(name, {**images, **where, **cluster, **environment}, log, start)
     try:
         yield operator
     finally:
