@@ -89,6 +89,7 @@ class Evolution:
         self._model = model
         self._steps = tuple(steps)
         self._columns = [step.columns() for step in steps]
+        self._fixed: dict[int, NDArray[np.float64]] = {}
         self._work, self._largest = [], []
         sizes: Mapping[int, int] = {}
         for step in steps:
@@ -190,7 +191,7 @@ class Evolution:
             factors.append(block if qubit in sizes else block @ GROUND[:, None])
         matrices = reduce(_kron, factors[::-1])
         if step.gate is not None:
-            matrices = channels(step.gate, values, self._model) @ matrices
+            matrices = self._channels(step.gate, values) @ matrices
         if all(after is None for after in step.after):
             return matrices
         ends = [self._end(qubit, after, values) for qubit, after in zip(step.qubits, step.after, strict=True)]
@@ -204,8 +205,17 @@ class Evolution:
         return readout(self._model, qubit) @ self._block(after, values)
 
     def _block(self, block: Sequence[Act], values: NDArray[np.float64]) -> NDArray[np.float64]:
-        matrices = (channels(act, values, self._model) for act in block)
+        matrices = (self._channels(act, values) for act in block)
         return reduce(lambda first, second: second @ first, matrices, np.eye(4))
+
+    def _channels(self, act: Act, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what an act of a step does, worked out once if it does the same for all values."""
+        if act.used:
+            return channels(act, values, self._model)
+        known = self._fixed.get(id(act))
+        if known is None:
+            known = self._fixed[id(act)] = channels(act, values, self._model)
+        return known
 
     def _table(self, branch: _Branch) -> NDArray[np.float64]:
         order = list(branch.sizes)

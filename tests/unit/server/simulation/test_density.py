@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import density, engine
+from qiskit_runtime_server.simulation.channels import Act, channels
 from qiskit_runtime_server.simulation.density import Evolution
 from qiskit_runtime_server.simulation.noise import readout_matrix
 from qiskit_runtime_server.simulation.seeds import SeedPath
@@ -72,11 +73,20 @@ def by_aer(circuit: QuantumCircuit, values: NDArray[np.float64], model: NoiseMod
     return found
 
 
-def all_probabilities(circuit: QuantumCircuit, values: NDArray[np.float64], model: NoiseModel | None) -> np.ndarray:
+def evolution_of(circuit: QuantumCircuit, model: NoiseModel | None) -> tuple[Evolution, int]:
+    """Return the evolution, and how many qubits are measured."""
     measured = [circuit.find_bit(bit.qubits[0]).index for bit in circuit.data if bit.name == "measure"]
     evolution = Evolution.of(circuit, measured, model)
     assert evolution is not None
-    found = np.full((len(values), 2 ** len(measured)), np.nan)
+    return evolution, len(measured)
+
+
+def all_probabilities(circuit: QuantumCircuit, values: NDArray[np.float64], model: NoiseModel | None) -> np.ndarray:
+    return probabilities_by(*evolution_of(circuit, model), values)
+
+
+def probabilities_by(evolution: Evolution, measured: int, values: NDArray[np.float64]) -> np.ndarray:
+    found = np.full((len(values), 2**measured), np.nan)
     for rows, places, table in evolution.probabilities(values):
         found[rows] = table[places]
     return found
@@ -95,6 +105,31 @@ def test_probabilities_are_those_of_aer(
     for model in (noise.restricted_to(range(5)), None):
         found = all_probabilities(circuit, values, model)
         np.testing.assert_allclose(found, by_aer(circuit, values, model), atol=1e-9)
+
+
+def test_an_evolution_gives_the_same_bits_when_it_is_used_again_and_works_out_only_what_values_change(
+    device: DeviceOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def watched(act: Act, values: NDArray[np.float64], model: NoiseModel | None) -> NDArray[np.float64]:
+        asked.append(bool(act.used))
+        return channels(act, values, model)
+
+    circuit = scrambled(1)
+    noise = device("fake_manila").noise
+    assert noise is not None
+    model = noise.restricted_to(range(5))
+    one, other = np.random.default_rng(1).uniform(0, 3, (2, 4, circuit.num_parameters))
+    alone = [all_probabilities(circuit, values, model) for values in (one, other)]
+    monkeypatch.setattr(density, "channels", watched)
+    evolution = evolution_of(circuit, model)
+    assert np.array_equal(probabilities_by(*evolution, one), alone[0])
+    assert not all(asked)
+    asked.clear()
+    assert np.array_equal(probabilities_by(*evolution, other), alone[1])
+    assert np.array_equal(probabilities_by(*evolution, one), alone[0])
+    assert all(asked)
 
 
 def test_probabilities_are_the_same_to_the_last_bit_on_any_number_of_cores() -> None:
