@@ -139,7 +139,7 @@ class JobMetrics(Answer):
     """Of each circuit."""
     qiskit_version: str | None
     progress: RunProgress | None
-    """Of a job that runs for some seconds; null otherwise, and of a plug-in's own primitives."""
+    """Of a job that runs for a fifth of a second or longer; null otherwise, and of a plug-in's own primitives."""
     estimated_start_time: Time | None
     """About when a queued job starts, by what ran on its executor since yesterday, as if older jobs came first whosever
     they are; null if too little is known."""
