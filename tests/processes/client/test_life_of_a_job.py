@@ -19,7 +19,14 @@ from qiskit import QuantumCircuit
 from kit import TESTS
 from kit.server.cluster_processes import Plugins, is_alive, own_memory_of, templates_of, wait_until, workers_of
 from kit.server.http_jobs import circuit_of, end_of, long_circuit, signed_in, submission, submit, submit_named, when
-from kit.server.server_process import STOP_SECONDS, ServerProcess, StartServer, refusal, running_server
+from kit.server.server_process import (
+    NO_EXECUTOR,
+    STOP_SECONDS,
+    ServerProcess,
+    StartServer,
+    refusal,
+    running_server,
+)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +191,7 @@ def test_what_does_not_end_in_time_is_run_by_the_next_server(start_server: Start
 
 
 def test_a_second_server_on_the_same_folder_is_refused(python: str, server: ServerProcess) -> None:
-    assert str(server.data_dir) in refusal(python, server.data_dir)
+    assert str(server.data_dir) in refusal(python, server.data_dir, NO_EXECUTOR)
 
 
 @pytest.mark.parametrize(
@@ -192,9 +199,9 @@ def test_a_second_server_on_the_same_folder_is_refused(python: str, server: Serv
     [
         (["--executors=nothing"], "nothing"),
         (["--executors=aer=0"], "aer=2"),
-        (["--host=0.0.0.0"], "--anonymous"),
-        (["--tokens=/nowhere"], "/nowhere"),
-        (["--port=1", "--host=192.0.2.1", "--anonymous"], "192.0.2.1"),
+        ([NO_EXECUTOR, "--host=0.0.0.0"], "--anonymous"),
+        ([NO_EXECUTOR, "--tokens=/nowhere"], "/nowhere"),
+        ([NO_EXECUTOR, "--port=1", "--host=192.0.2.1", "--anonymous"], "192.0.2.1"),
     ],
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.server.server_process import NO_EXECUTOR
+
 pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "test_a_library.py"
@@ -58,6 +60,13 @@ runtime_server_settings =
     QRS_DEFAULT_EXECUTOR=aer
     QRS_BACKENDS=fake_manila fake_lima
 """
+# It starts no simulator that would be of no use.
+WRONG_INI = f"""
+[pytest]
+runtime_server_settings =
+    QRS_EXECUTORS={NO_EXECUTOR.removeprefix("--executors=")}
+    QRS_BACKENDS=no_such_device
+"""
 
 
 def run(python: str, folder: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -88,7 +97,7 @@ def test_the_example_passes(python: str, tmp_path: Path) -> None:
 
 def test_a_server_that_does_not_start_says_why(python: str, tmp_path: Path) -> None:
     (tmp_path / "test_library.py").write_text("def test_it(runtime_server): pass\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nruntime_server_settings = QRS_BACKENDS=no_such_device\n")
+    (tmp_path / "pytest.ini").write_text(WRONG_INI)
     done = run(python, tmp_path, tmp_path)
     assert done.returncode == 1
     assert "no device is called no_such_device" in done.stdout
