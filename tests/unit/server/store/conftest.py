@@ -269,7 +269,8 @@ def postgresql_opener(url: str, **options: Any) -> OpenStore:
         connection = await asyncpg.connect(url, statement_cache_size=0)
         opened = PostgresqlStore(await open_postgresql(url, **options), url, options, connection)
         try:
-            await connection.execute(f"TRUNCATE {', '.join(metadata.tables)}")
+            # To truncate makes new files of all tables and indexes, which takes fifty times as long.
+            await connection.execute("; ".join(str(table.delete()) for table in reversed(metadata.sorted_tables)))
             yield opened
         finally:
             await connection.close()
