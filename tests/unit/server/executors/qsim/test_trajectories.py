@@ -80,7 +80,9 @@ NOISE: Mapping[str, NoiseModel] = {
 
 
 @pytest.mark.parametrize("on_the_way", [False, True], ids=["measured last", "measured on the way"])
-@pytest.mark.parametrize("name", NOISE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "damping to nothing" else name for name in NOISE]
+)
 def test_noisy_shots_have_the_exact_distribution(name: str, *, on_the_way: bool) -> None:
     circuit = layers(3, 5, on_the_way=on_the_way)
     bits = executor().sample(sample_task(circuit, shots=SHOTS, noise=NOISE[name], seeds=[11]))

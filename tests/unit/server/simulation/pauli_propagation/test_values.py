@@ -68,6 +68,7 @@ def test_a_refusal_takes_less_than_a_minute() -> None:
     assert seconds < 60
 
 
+@pytest.mark.slow
 def test_bounds_hold_and_estimates_are_rarely_exceeded() -> None:
     ratios: dict[bool, list[float]] = {True: [], False: []}
     for seed in range(40):
