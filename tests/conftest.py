@@ -116,9 +116,11 @@ def control_plane(kubernetes_binaries: KubernetesBinaries) -> Iterator[Path]:
 
 @pytest.fixture
 def kubernetes(control_plane: Path) -> Iterator[KubernetesClient]:
-    """An administrator's client, in a namespace of its own, which is deleted afterwards."""
+    """An administrator's client, in a namespace of its own, which goes with the control plane.
+
+    To delete one takes the API server and its controllers as long as many a test. What is in it is nobody's any more.
+    """
     client = KubernetesClient(control_plane, namespace=f"test-{secrets.token_hex(4)}")
     client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
     yield client
-    client.delete("Namespace", client.namespace)
     client.close()

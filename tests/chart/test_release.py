@@ -70,7 +70,6 @@ def other(kubernetes: KubernetesClient) -> Iterator[KubernetesClient]:
     client = KubernetesClient(kubernetes.kubeconfig, namespace=f"{kubernetes.namespace}-labs")
     client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
     yield client
-    client.delete("Namespace", client.namespace)
     client.close()
 
 

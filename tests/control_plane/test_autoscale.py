@@ -93,7 +93,6 @@ async def scaled(kubeconfig: Path) -> AsyncIterator[Scaled]:
         async with connected(Kubeconfig(files=str(kubeconfig))) as connection:
             writes = WriteMetrics(CollectorRegistry())
             yield Scaled(kubernetes, Cluster(connection, time_to_write=lambda: timedelta(seconds=30), metrics=writes))
-        kubernetes.delete("Namespace", kubernetes.namespace)
 
 
 def test_pods_come_with_jobs_and_those_without_a_job_go_first(control_plane: Path) -> None:

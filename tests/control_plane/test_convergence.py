@@ -255,4 +255,3 @@ def namespaced(kubeconfig: Path) -> Iterator[KubernetesClient]:
     with closing(KubernetesClient(kubeconfig, namespace=f"converge-{secrets.token_hex(4)}")) as client:
         client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
         yield client
-        client.delete("Namespace", client.namespace)

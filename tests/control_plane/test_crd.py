@@ -141,7 +141,6 @@ def refusing(control_plane: Path) -> Iterator[KubernetesClient]:
     with closing(KubernetesClient(control_plane, namespace=f"refusing-{secrets.token_hex(4)}")) as client:
         client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": client.namespace}})
         yield client
-        client.delete("Namespace", client.namespace)
 
 
 def server(spec: Mapping[str, Any] | None = None, name: str = "lab") -> dict[str, Any]:

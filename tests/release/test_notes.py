@@ -72,6 +72,14 @@ def test_a_version_is_written_everywhere(tmp_path: Path) -> None:
     assert write_version(tmp_path, "31.4.15") == []
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.0.0rc1"])
+def test_what_is_no_version_is_refused(tmp_path: Path, version: str) -> None:
+    with pytest.raises(ReleaseError, match=f"{version} is no version"):
+        check_version(ROOT, version)
+    with pytest.raises(ReleaseError, match=f"{version} is no version"):
+        write_version(tmp_path, version)
+
+
 def test_an_archive_depends_on_contents_alone(tmp_path: Path) -> None:
     for name, mode, time in (("one", 0o600, 1), ("two", 0o664, 2)):
         folder = tmp_path / name

@@ -203,20 +203,10 @@ def test_signatures_hold_for_what_was_signed_and_nothing_else(
     assert not verified("verify-blob-attestation", "provenance.json.sigstore.json", *of_slsa, other)
 
 
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        ("9.9.9", "pyproject.toml says"),
-        ("1.0", "1.0 is no version"),
-        ("1.0.0rc1", "1.0.0rc1 is no version"),
-    ],
-)
-def test_a_version_that_the_commit_is_not_is_refused(
-    make_release: MakeRelease, tmp_path: Path, version: str, said: str
-) -> None:
-    done = make_release(VERSION=version, OUT=tmp_path / "out")
+def test_a_version_that_the_commit_is_not_is_refused(make_release: MakeRelease, tmp_path: Path) -> None:
+    done = make_release(VERSION="9.9.9", OUT=tmp_path / "out")
     assert done.returncode != 0
-    assert said in done.stderr
+    assert "pyproject.toml says" in done.stderr
 
 
 def test_a_final_release_needs_its_tag(make_release: MakeRelease, tmp_path: Path) -> None:

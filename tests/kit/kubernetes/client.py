@@ -215,7 +215,7 @@ def eventually(what: Callable[[], T | Literal[False] | None], seconds: float = 6
             if value or time.monotonic() > deadline:
                 assert value, "what was waited for did not happen"
                 return value
-        time.sleep(min(0.15, 0.05 + (time.monotonic() - began) / 50))
+        time.sleep(min(0.25, 0.05 + (time.monotonic() - began) / 25))
 
 
 def unchanged(what: Callable[[], T], *, seconds: float) -> T | None:
