@@ -61,7 +61,8 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as keeper:
     socket.send_fds(keeper, [json.dumps(asked).encode()], [0, 1, 2])
     code = int(keeper.recv(16))
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if -code in (signal.SIGINT, signal.SIGPIPE):  # which Python does not leave to the kernel
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """
@@ -165,6 +166,10 @@ def _main(listener: str, *imported: str) -> None:
         _run(*_serve(socket.socket(fileno=int(listener))))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    except KeyboardInterrupt:
+        # It ends by a signal, which Python sends after all that.
+        atexit.unregister(leave)
         raise
     except BaseException:
         code = 1

@@ -57,7 +57,9 @@ def test_modules_and_code_are_run_too_and_found_where_the_variables_say(python: 
     assert ran(python, "-c", "import kit", PYTHONPATH="").returncode == 1, "what the tests import is not in reach"
 
 
-@pytest.mark.parametrize("end", ["sys.exit()", "sys.exit(3)", "sys.exit('no')", "1 / 0", "os.kill(os.getpid(), 15)"])
+@pytest.mark.parametrize(
+    "end", ["sys.exit()", "sys.exit(3)", "sys.exit('no')", "1 / 0", *(f"os.kill(os.getpid(), {n})" for n in (2, 9, 15))]
+)
 def test_a_program_ends_as_it_does(python: str, end: str) -> None:
     program = f"import atexit, os, sys; atexit.register(print, 'the end'); {end}"
     own, warm = (ran(each, "-c", program) for each in (sys.executable, python))
