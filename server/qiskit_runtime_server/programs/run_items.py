@@ -20,7 +20,7 @@ from qiskit_runtime_server.programs.options.mitigation import Decoupling
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.wire import samplexes
 from qiskit_runtime_server.programs.wire.quantum_program import CircuitItem, Item, SamplexItem
-from qiskit_runtime_server.simulation.components.last_circuits import MOST_INSTRUCTIONS, LastCircuits
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, LastCircuits
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
@@ -140,9 +140,7 @@ def _on_device(prepared: PreparedDevice, template: QuantumCircuit, qubits: Seque
 
 
 # A template is an object that is kept for later jobs of the same worker (`mitigation.built`).
-_last_placed: Final = LastCircuits[dict[tuple[tuple[int, ...] | None, Decoupling | None], QuantumCircuit]](
-    MOST_INSTRUCTIONS
-)
+_last_placed: Final = LastCircuits[dict[tuple[tuple[int, ...] | None, Decoupling | None], QuantumCircuit]](MOST_KEPT)
 
 
 def _item(item: quantum_program.QuantumProgramItem, circuit: QuantumCircuit) -> Item:

@@ -21,7 +21,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_runtime_server.simulation import single_qubits
 from qiskit_runtime_server.simulation.angles import evaluated
 from qiskit_runtime_server.simulation.components import Component, split
-from qiskit_runtime_server.simulation.components.last_circuits import MOST_INSTRUCTIONS, LastCircuits
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, LastCircuits
 from qiskit_runtime_server.simulation.contract import BitTensor, Parities, SampleTask, Simulator
 from qiskit_runtime_server.simulation.noise import DeviceNoise
 from qiskit_runtime_server.simulation.parts import Part, PropagatedPart
@@ -170,7 +170,7 @@ def _components(circuit: QuantumCircuit, noise: DeviceNoise | None) -> list[Comp
 
 
 # Of circuits with many values, and of those that are kept for later jobs of the same worker.
-_last_components: Final = LastCircuits[list[Component]](MOST_INSTRUCTIONS)
+_last_components: Final = LastCircuits[list[Component]](MOST_KEPT)
 
 
 def _works(  # noqa: PLR0913, PLR0917 - as in `sample`

@@ -35,7 +35,7 @@ from qiskit_runtime_server.executors.aer.probabilities import ideal_probabilitie
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
 from qiskit_runtime_server.machine import in_words, qubits_in, usable_bytes
 from qiskit_runtime_server.messages.messages import Capabilities
-from qiskit_runtime_server.simulation.components.last_circuits import MOST_INSTRUCTIONS, LastCircuits
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, LastCircuits
 from qiskit_runtime_server.simulation.contract import Offer, Truncation
 from qiskit_runtime_server.simulation.density import Evolution, Exact
 from qiskit_runtime_server.simulation.measurements import terminal_measurements
@@ -101,7 +101,7 @@ class AerExecutor(BaseExecutor):
         self._threads = threads
         state_bytes = self._memory_bytes // _INTERPRETED_COPIES
         states = NumPyStates(memory_bytes=state_bytes, batch_bytes=min(state_bytes, _BATCH_BYTES))
-        self._evolutions = LastCircuits[Evolution | None](MOST_INSTRUCTIONS)
+        self._evolutions = LastCircuits[Evolution | None](MOST_KEPT)
         self._stabilized_circuits = LastCircuits[bool]()
         self._interpreter = StateVectors(states, amplitude_bytes=AMPLITUDE_BYTES)
 

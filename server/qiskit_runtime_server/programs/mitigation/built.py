@@ -27,9 +27,10 @@ from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
 
 from qiskit_runtime_server.programs.private_names import building_by
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, size_of
 
-MOST_INSTRUCTIONS: Final = 10_000
-"""Of all templates together that are kept."""
+# Of QPY, about.
+_INSTRUCTION_BYTES: Final = 64
 
 _PLAIN: Final = frozenset({"barrier", "delay", "measure", "reset"})
 
@@ -42,12 +43,13 @@ class _Built:
     """A circuit in boxes and, once it has been asked for, the template and the samplex that follow from it."""
 
     boxed: QuantumCircuit
+    length: int
     pair: Pair | None = None
 
     @property
     def size(self) -> int:
-        """How many instructions it has."""
-        return len((self.boxed if self.pair is None else self.pair[0]).data)
+        """How many instructions and bits it has, its expressions counted by the `length` of its QPY."""
+        return size_of(self.boxed if self.pair is None else self.pair[0]) + self.length // _INSTRUCTION_BYTES
 
 
 class BuiltCircuits:
@@ -56,9 +58,9 @@ class BuiltCircuits:
     All jobs get the same objects, so nobody may change them.
     """
 
-    def __init__(self, most_instructions: int = MOST_INSTRUCTIONS) -> None:
-        """Begin with nothing; `most_instructions` is what all templates may have together."""
-        self._most = most_instructions
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        """Begin with nothing; `most` is what all templates may have together, as `size_of` counts."""
+        self._most = most
         self._known: dict[Key, _Built] = {}
 
     @contextmanager
@@ -73,9 +75,10 @@ class BuiltCircuits:
         if not _is_plain(circuit):
             return passes.run(circuit)
         circuit = _bare(circuit)
-        key = (_digest(circuit), tuple(sorted(options.items())))
+        text = _qpy(circuit)
+        key = (hashlib.sha256(text).digest(), tuple(sorted(options.items())))
         # Taken out and put back, so that the one used longest ago comes first.
-        built = self._known.pop(key, None) or _Built(passes.run(circuit))
+        built = self._known.pop(key, None) or _Built(passes.run(circuit), len(text))
         self._known[key] = built
         self._forget()
         return built.boxed
@@ -111,11 +114,11 @@ def _bare(circuit: QuantumCircuit) -> QuantumCircuit:
     return bare
 
 
-def _digest(circuit: QuantumCircuit) -> bytes:
+def _qpy(circuit: QuantumCircuit) -> bytes:
     """Return what tells a circuit from others: its registers, instructions and angles, to the last bit."""
     file = io.BytesIO()
     qpy.dump(circuit, file)
-    return hashlib.sha256(file.getvalue()).digest()
+    return file.getvalue()
 
 
 # For the life of a worker process.

@@ -21,6 +21,7 @@ from qiskit_runtime_server.programs import run_items
 from qiskit_runtime_server.programs.mitigation import built
 from qiskit_runtime_server.programs.mitigation.built import BuiltCircuits
 from qiskit_runtime_server.simulation import engine
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT
 
 TWIRLED = {"num_randomizations": 4, "shots_per_randomization": 16}
 BOXING = {"enable_gates": True, "enable_measures": True, "measure_annotations": "all"}
@@ -65,17 +66,17 @@ def libraries(monkeypatch: pytest.MonkeyPatch) -> Libraries:
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """Begin with nothing kept."""
-    forget(built.MOST_INSTRUCTIONS)
+    forget(MOST_KEPT)
     yield
-    forget(built.MOST_INSTRUCTIONS)
+    forget(MOST_KEPT)
 
 
-def forget(most_instructions: int) -> None:
+def forget(most: int) -> None:
     """Begin anew with memories of this size."""
-    built.BUILT._most = most_instructions
+    built.BUILT._most = most
     built.BUILT._known.clear()
     for memory in (run_items._last_placed, engine._last_components):
-        memory._most, memory._size = most_instructions, 0
+        memory._most = most
         memory._known.clear()
 
 
@@ -118,7 +119,7 @@ def bits(result: PrimitiveResult[Any]) -> list[dict[str, bytes]]:
 def test_an_estimate_has_the_same_bits_whatever_was_built_before(case: str) -> None:
     forget(0)
     alone = bits(estimated(ESTIMATES[case]))
-    forget(built.MOST_INSTRUCTIONS)
+    forget(MOST_KEPT)
     # Others of the same gates and qubits, of the same circuit with other options, and the same.
     estimated(ESTIMATES[case], (ansatz((0.3, 0.6)), ["ZZIII", "IIIXX"]))
     estimated({"resilience_level": 2, "twirling": {**TWIRLED, "strategy": "active"}})
@@ -131,7 +132,7 @@ def test_samples_have_the_same_bits_whatever_was_built_before() -> None:
     circuits = [measured(ansatz()), measured(ansatz((0.3, 0.6))), measured(ansatz())]
     forget(0)
     alone = bits(sampled(options, *circuits))
-    forget(built.MOST_INSTRUCTIONS)
+    forget(MOST_KEPT)
     for _ in range(2):
         assert bits(sampled(options, *circuits)) == alone
 
@@ -178,7 +179,9 @@ def test_instructions_that_only_their_names_tell_apart_are_built_each_time() -> 
 
 
 def test_what_was_used_longest_ago_is_forgotten_first(libraries: Libraries) -> None:
-    size = len(build(generate_boxing_pass_manager(**BOXING).run(measured(ansatz())))[0].data)
+    kept = BuiltCircuits()
+    kept._build(kept._box(measured(ansatz()), BOXING))
+    (size,) = (each.size for each in kept._known.values())
     kept = BuiltCircuits(2 * size)
 
     def ask(angle: float) -> int:
@@ -188,6 +191,19 @@ def test_what_was_used_longest_ago_is_forgotten_first(libraries: Libraries) -> N
         return libraries.built - before
 
     assert [ask(angle) for angle in (0.1, 0.2, 0.1, 0.3, 0.1, 0.2)] == [1, 1, 0, 1, 0, 1]
+
+
+def test_bits_and_expressions_count_as_well() -> None:
+    def size(circuit: QuantumCircuit) -> int:
+        kept = BuiltCircuits(10**6)
+        kept._build(kept._box(measured(circuit), BOXING))
+        return sum(each.size for each in kept._known.values())
+
+    angle, wide = Parameter("a"), ansatz()
+    wide.add_register(ClassicalRegister(1000, "c"))
+    long = ansatz((sum((0.1 + angle).sin() for _ in range(200)), 0.7))
+    assert size(wide) >= size(ansatz()) + 1000
+    assert size(long) >= size(ansatz((angle, 0.7))) + 200
 
 
 def varied(circuit: QuantumCircuit) -> dict[str, QuantumCircuit]:

@@ -1,8 +1,10 @@
 """What was worked out of the last circuits is used for these circuits only, and does not grow without bound."""
 
-from qiskit.circuit import QuantumCircuit
+import gc
 
-from qiskit_runtime_server.simulation.components.last_circuits import LastCircuits
+from qiskit.circuit import ClassicalRegister, QuantumCircuit
+
+from qiskit_runtime_server.simulation.components.last_circuits import LastCircuits, size_of
 
 
 def chain(num_gates: int) -> QuantumCircuit:
@@ -40,7 +42,7 @@ def test_none_is_worth_keeping_too() -> None:
 
 
 def test_circuits_that_were_asked_for_longest_ago_make_room() -> None:
-    last, make, circuits = LastCircuits[int](20), Counter(), [chain(10) for _ in range(3)]
+    last, make, circuits = LastCircuits[int](2 * size_of(chain(10))), Counter(), [chain(10) for _ in range(3)]
     for number in (0, 1, 0, 2):
         last.of(circuits[number], None, make)
     assert make.made == 3
@@ -55,6 +57,14 @@ def test_a_circuit_that_is_too_large_is_kept_until_the_next_one() -> None:
     assert [last.of(each, None, make) for each in (large, large, small, large)] == [1, 1, 2, 3]
 
 
-def test_no_other_object_gets_the_identity_of_one_that_is_kept() -> None:
+def test_nothing_is_kept_of_circuits_that_are_no_more() -> None:
     last, make = LastCircuits[int](1000), Counter()
     assert [last.of(chain(1), object(), make) for _ in range(100)] == [*range(1, 101)]
+    gc.collect()
+    assert not last._known
+
+
+def test_bits_that_nothing_happens_on_count_as_well() -> None:
+    last, make, circuits = LastCircuits[int](100), Counter(), [chain(1), chain(1)]
+    circuits[0].add_register(ClassicalRegister(200, "c"))
+    assert [last.of(each, None, make) for each in (*circuits, *circuits)] == [1, 2, 3, 4]
