@@ -75,6 +75,31 @@ def test_large_memory_of_workers_is_in_huge_pages(tmp_path: Path) -> None:
     assert b"hg" in subprocess.run(command, env=kit.environment(), stdout=subprocess.PIPE, check=True).stdout.split()
 
 
+_TRIMS = """
+import ctypes
+from qiskit_runtime_server.worker.child import _trim
+
+allocate = ctypes.CDLL(None).malloc
+allocate.restype = ctypes.c_size_t
+for _ in range(200):
+    allocate(ctypes.c_size_t(1 << 16))
+_trim()
+heap = False
+for line in open("/proc/self/smaps"):
+    heap = line.rstrip().endswith("[heap]") if "-" in line.split()[0] else heap
+    if heap and line.startswith("VmFlags:"):
+        print("nh" in line.split())
+"""
+
+
+@pytest.mark.skipif("[madvise]" not in _huge_pages(), reason="the kernel gives huge pages to all, or to none")
+def test_an_idle_worker_leaves_no_huge_pages_to_be_made_of_what_it_has_freed() -> None:
+    environment = {**kit.environment(), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    command = [sys.executable, "-c", _TRIMS]
+    shown = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout.split()
+    assert set(shown) == {b"True"}
+
+
 def test_nothing_heavy_is_imported_before_the_template_starts() -> None:
     program = "import qiskit_runtime_server.worker.fork_server, sys; print(*sys.modules)"
     command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}; {program}"]

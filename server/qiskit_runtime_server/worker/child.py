@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
+_MADV_NOHUGEPAGE: Final = 15
 # As tools list it, where the command line is that of the template.
 _NAME: Final = b"qrs-worker"
 # Messages quote what clients send, which may be megabytes.
@@ -294,6 +295,18 @@ def _limit_memory(memory_bytes: int | None) -> None:
 
 
 def _trim() -> None:
-    """Return freed memory to the system, so that an idle worker is small."""
+    """Return freed memory to the system, so that an idle worker is small and stays so."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        library.malloc_trim(0)
+        library.sbrk.restype = ctypes.c_void_p
+        begin, end = _heap_begin(), library.sbrk(ctypes.c_ssize_t(0))
+        # The C library has asked for huge pages here, too: with these the kernel would fill freed memory again.
+        library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_NOHUGEPAGE)
+
+
+@cache
+def _heap_begin() -> int:
+    """Return where the heap begins; larger pieces of memory, as states are, lie elsewhere."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return next((int(line.partition("-")[0], 16) for line in lines if line.endswith("[heap]")), 0)
