@@ -299,14 +299,15 @@ def _trim() -> None:
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         library.malloc_trim(0)
-        library.sbrk.restype = ctypes.c_void_p
-        begin, end = _heap_begin(), library.sbrk(ctypes.c_ssize_t(0))
-        # The C library has asked for huge pages here, too: with these the kernel would fill freed memory again.
-        library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_NOHUGEPAGE)
+        if (begin := _heap_begin()) is not None:
+            library.sbrk.restype = ctypes.c_void_p
+            size = library.sbrk(ctypes.c_ssize_t(0)) - begin
+            # The C library has asked for huge pages here, too: with these the kernel would fill freed memory again.
+            library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(size), _MADV_NOHUGEPAGE)
 
 
 @cache
-def _heap_begin() -> int:
-    """Return where the heap begins; larger pieces of memory, as states are, lie elsewhere."""
+def _heap_begin() -> int | None:
+    """Return where the heap begins, if there is one; larger pieces of memory, as states are, lie elsewhere."""
     lines = Path("/proc/self/maps").read_text().splitlines()
-    return next((int(line.partition("-")[0], 16) for line in lines if line.endswith("[heap]")), 0)
+    return next((int(line.partition("-")[0], 16) for line in lines if line.endswith("[heap]")), None)
