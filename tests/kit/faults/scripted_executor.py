@@ -63,7 +63,6 @@ class ScriptedExecutor(BaseExecutor):
                     ctypes.PyDLL(None).sleep(60 if name == "hang" else 0)
                 time.sleep(0.6)
             case "count threads":
-                time.sleep(0.5)
                 threads = [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
                 return PrimitiveResult([], metadata={"threads": threads})
             case name if name.startswith("large "):
