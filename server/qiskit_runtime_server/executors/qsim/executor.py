@@ -20,7 +20,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.errors import CircuitTooLargeError, InvalidInputError
 from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.executors.base import BaseExecutor, BitTensor, SampleTask
-from qiskit_runtime_server.executors.qsim.costs import bytes_of, seconds_of
+from qiskit_runtime_server.executors.qsim.costs import bytes_of, qubits_of, seconds_of
 from qiskit_runtime_server.executors.qsim.library import AMPLITUDE_BYTES, LARGEST_GATE, library
 from qiskit_runtime_server.executors.qsim.options import Options
 from qiskit_runtime_server.executors.qsim.path import Settings
@@ -210,7 +210,7 @@ class QsimExecutor(BaseExecutor):
         needed, room = bytes_of(task.circuit.num_qubits, once=once), int(self._memory_bytes * _STATE_SHARE)
         return CircuitTooLargeError(
             f"{task.circuit.num_qubits} qubits of the circuit are entangled: their {what} {in_words(needed)}, and there"
-            f" are {in_words(room)}, enough for {qubits_in(room, bytes_of(0, once=once))}."
+            f" are {in_words(room)}, enough for {qubits_of(room, once=once)}."
         )
 
 

@@ -58,10 +58,11 @@ def measured() -> Iterator[Measured]:
         ("interpreter", 18, 21 * MIB),
         ("interpreter", 20, 81 * MIB),
         ("interpreter with errors", 14, 5 * MIB),
-        # Half of what Aer takes, and three states of it along trajectories.
+        # Half of what Aer takes, and three states of it along trajectories, with holes between small ones.
         pytest.param("state vector on qsim", 22, 36 * MIB, marks=needs_qsim),
         pytest.param("state vector on qsim", 24, 143 * MIB, marks=[needs_qsim, pytest.mark.thorough]),
-        pytest.param("trajectories on qsim", 20, 27 * MIB, marks=needs_qsim),
+        pytest.param("trajectories on qsim", 20, 54 * MIB, marks=needs_qsim),
+        pytest.param("trajectories on qsim", 22, 107 * MIB, marks=needs_qsim),
     ],
 )
 def test_a_simulation_keeps_to_its_limit(measured: Measured, case: str, num_qubits: int, limit: int) -> None:
