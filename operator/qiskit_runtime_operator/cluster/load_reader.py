@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16
 _LIMIT: Final = timedelta(seconds=2)
+# A thousand pods of each of sixteen executors are less than a megabyte.
+_MAX_BYTES: Final = 1 << 20
 
 
 class LoadReader:
@@ -75,11 +77,12 @@ class LoadReader:
     async def _ask(self, key: Key, url: str, load_key: str) -> Load | None:
         limit = aiohttp.ClientTimeout(total=_LIMIT.total_seconds())
         headers = {"Authorization": f"Bearer {load_key}"}
-        async with self._http.get(url, headers=headers, timeout=limit) as answer:
+        # No redirects: the operator goes nowhere that an api sends it to.
+        async with self._http.get(url, headers=headers, timeout=limit, allow_redirects=False) as answer:
             if answer.status == HTTPStatus.UNAUTHORIZED:
                 self._keys.pop(key, None)
             answer.raise_for_status()
-            return Load.from_json(await answer.read())
+            return Load.from_json(await _body(answer))
 
     async def _key_of(self, key: Key) -> str:
         """Return the key, read once: it does not change as long as it is accepted."""
@@ -89,3 +92,17 @@ class LoadReader:
                 raise KeyError(keys_name(key.name))
             self._keys[key] = b64decode(secret["data"][LOAD_KEY]).decode()
         return self._keys[key]
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """Return what an api says, of which the operator holds no more than is to be expected.
+
+    Raises:
+        ValueError: If it says more.
+    """
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > _MAX_BYTES:
+            raise ValueError(f"the answer has more than {_MAX_BYTES} bytes")
+    return bytes(body)

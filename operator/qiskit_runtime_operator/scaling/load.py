@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 _TOLERANT: Final = ConfigDict(extra="ignore")
+# Whoever chooses the image of an api can have it say anything.
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_TOLERANT)
@@ -20,10 +22,10 @@ class ExecutorLoad:
         draining: Whether an admin keeps its queued jobs from starting.
     """
 
-    queued: int
-    running: int
-    slots: int | None = None
-    pods: Mapping[str, int] = Field(default_factory=dict)
+    queued: _Count
+    running: _Count
+    slots: _Count | None = None
+    pods: Mapping[str, _Count] = Field(default_factory=dict)
     draining: bool = False
 
     @property
@@ -44,7 +46,7 @@ class Load:
     """
 
     executors: Mapping[str, ExecutorLoad]
-    backends: int | None = None
+    backends: _Count | None = None
     without_slots: bool = False
 
     def after(self, last: "Load | None") -> "Load":

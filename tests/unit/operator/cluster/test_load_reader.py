@@ -29,6 +29,7 @@ class Api:
     Attributes:
         load_key: What it wants to be shown.
         queued: What it says, as slots.
+        instead: What it answers whatever it is shown, if it is one of somebody's own.
         asked: The hosts that it was asked as.
     """
 
@@ -36,13 +37,16 @@ class Api:
         self.load_key = "right"
         self.queued = 1
         self.slots = 2
+        self.instead: web.StreamResponse | None = None
         self.asked: list[str] = []
         self.ended = asyncio.Event()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.host.startswith("silent"):
             await self.ended.wait()
         self.asked.append(f"{request.host}{request.path}")
+        if self.instead is not None:
+            return self.instead
         if request.headers["Authorization"] != f"Bearer {self.load_key}":
             return web.json_response({}, status=401)
         return web.json_response({"executors": {"aer": {"queued": self.queued, "running": 2, "slots": self.slots}}})
@@ -145,3 +149,30 @@ async def test_apis_that_are_silent_delay_none_that_answers(monkeypatch: pytest.
         assert answering in done
         assert await answering is not None
         assert await asyncio.gather(*others) == [None] * len(silent)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"queued": 10**400, "running": 0}, id="numbers that nobody can divide"),
+        pytest.param({"queued": 1 << 31, "running": 0}, id="more jobs than a status can have"),
+        pytest.param({"queued": -1, "running": 0}, id="fewer jobs than none"),
+        pytest.param({"queued": 0, "running": 0, "pods": {"10.0.0.1": -1}}, id="fewer in a pod"),
+        pytest.param({"queued": 0, "running": 0, "more": "x" * (1 << 20)}, id="a megabyte"),
+    ],
+)
+async def test_what_no_api_of_ours_says_is_as_no_answer(answer: dict[str, Any]) -> None:
+    api = Api()
+    async with reading(api, Secrets("right")) as reader:
+        await reader.read([LAB])
+        api.instead = web.json_response({"executors": {"aer": answer}})
+        assert await reader.read([LAB]) == [LAB]
+        assert reader.loads == {}
+
+
+async def test_an_api_sends_the_operator_nowhere() -> None:
+    api = Api()
+    async with reading(api, Secrets("right")) as reader:
+        api.instead = web.Response(status=302, headers={"Location": "http://elsewhere/internal/load"})
+        assert await reader.load_of(LAB) is None
+        assert api.asked == ["lab-api.research.svc:9090/internal/load"]
