@@ -1,6 +1,6 @@
 """What the pods of the api are told: settings, secrets and volumes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -15,6 +15,7 @@ DRAIN: Final = timedelta(seconds=30)
 
 # Longer than Kubernetes lets a pod of the api take to stop.
 _DATA_WAIT_SECONDS: Final = 120
+_ON_DEMAND: Final = "QRS_ON_DEMAND"
 _DATA: Final = "/var/lib/qiskit-runtime-server"
 _DATABASE: Final = "/etc/qiskit-runtime-server/database"
 _DIRECT_DATABASE: Final = "/etc/qiskit-runtime-server/database-direct"
@@ -59,11 +60,17 @@ def _further_names(server: RuntimeServer) -> dict[str, str]:
     return found
 
 
-def _on_demand(server: RuntimeServer) -> dict[str, str]:
+def starts_for_jobs(server: RuntimeServer) -> Sequence[str]:
     """Return which executors a job starts: those that the operator scales from zero, and what `api.settings` names."""
+    said = {**server.spec.api.settings, **_on_demand(server)}.get(_ON_DEMAND, "")
+    # As the server reads it: separated by blanks or commas.
+    return said.replace(",", " ").split()
+
+
+def _on_demand(server: RuntimeServer) -> dict[str, str]:
     scaled = [item.name for item in server.spec.executors if item.autoscale and item.autoscale.min_replicas == 0]
-    said = server.spec.api.settings.get("QRS_ON_DEMAND")
-    return {"QRS_ON_DEMAND": " ".join([said, *scaled] if said else scaled)} if scaled else {}
+    said = server.spec.api.settings.get(_ON_DEMAND)
+    return {_ON_DEMAND: " ".join([said, *scaled] if said else scaled)} if scaled else {}
 
 
 def secret_settings(server: RuntimeServer) -> dict[str, Manifest]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from qiskit_runtime_operator.render.api_settings import api_volumes
+from qiskit_runtime_operator.render.api_settings import api_volumes, starts_for_jobs
 from qiskit_runtime_operator.render.context import RenderContext
 from qiskit_runtime_operator.render.executor import can_claim, executor_volumes
 from qiskit_runtime_operator.render.metadata import api_selector
@@ -29,6 +29,8 @@ from qiskit_runtime_operator.status.notes import too_many
 from qiskit_runtime_operator.status.rollout import Causes, Pool
 from qiskit_runtime_operator.status.way_in import reachable
 
+# While it is so, another job makes no other number of pods.
+_NOT_FOLLOWED: Final = (ScaleReason.PODS_PENDING, ScaleReason.SCALED_ELSEWHERE)
 _NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN, Reason.CLAIM_API_MISSING)
 
 
@@ -187,21 +189,31 @@ def _available(server: RuntimeServer, api: Pool, executors: Sequence[Pool], obse
         return condition(Reason.API_NOT_READY, str(api))
     if not any(pool.ready for pool in executors):
         if _can_wake(server, executors, observed):
-            return condition(Reason.SCALED_TO_ZERO, "The api takes jobs; the first one starts a pod of its executor.")
-        return condition(Reason.NO_EXECUTOR_READY, "; ".join(map(str, executors)))
+            return condition(Reason.SCALED_TO_ZERO, _at_zero(observed))
+        decisions = observed.scaling.values()
+        elsewhere = {decision.message for decision in decisions if decision.reason is ScaleReason.SCALED_ELSEWHERE}
+        return condition(Reason.NO_EXECUTOR_READY, "; ".join([*map(str, executors), *elsewhere]))
     if load is not None and load.without_slots:
         return condition(Reason.NO_SLOT, "Pods of executors are ready, but the api finds no slot to run jobs in.")
     return condition(Reason.READY, "The api and at least one executor are ready.")
 
 
+def _at_zero(observed: Observed) -> str:
+    if any(decision.reason is ScaleReason.LOAD_UNKNOWN for decision in observed.scaling.values()):
+        return "The api takes jobs; one starts a pod of its executor as soon as the api answers the operator, too."
+    return "The api takes jobs; the first one starts a pod of its executor."
+
+
 def _can_wake(server: RuntimeServer, executors: Sequence[Pool], observed: Observed) -> bool:
-    """Tell whether an executor without a ready pod has none because that was decided, or is about to have one."""
+    """Tell whether a job starts a pod of an executor that has none ready, or one is about to be there."""
+    awake = starts_for_jobs(server)
+    unwritten = {refusal.name for refusal in observed.refusals if refusal.kind == "Deployment"}
     decisions = [observed.scaling.get(executor.name) for executor in server.spec.executors]
-    return any(
-        executor.autoscale is not None
-        and executor.autoscale.min_replicas == 0
-        and not (decision is not None and decision.reason is ScaleReason.PODS_PENDING)
+    return not server.paused and any(
+        executor.name in awake
+        and not (decision is not None and decision.reason in _NOT_FOLLOWED)
         and not pool.failing
+        and pool.name not in unwritten
         for executor, pool, decision in zip(server.spec.executors, executors, decisions, strict=True)
     )
 

@@ -1,5 +1,6 @@
 """The status: what it says of a cluster that works, that does not yet, and that does not."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -464,14 +465,23 @@ def test_a_pool_of_which_one_pod_is_held_back_and_another_fails_is_short() -> No
 SCALED = {"executors": [{**AER, "autoscale": {"maxReplicas": 4}}]}
 
 
-def scaled_status(replicas: int, ready: int, reason: ScaleReason, pods: list[Manifest] | None = None) -> Manifest:
+def scaled_status(
+    replicas: int,
+    ready: int,
+    reason: ScaleReason,
+    pods: list[Manifest] | None = None,
+    *,
+    paused: bool = False,
+    refusals: tuple[Refusal, ...] = (),
+) -> Manifest:
     """Return the status while `replicas` pods of the executor were decided, and `ready` of them are ready."""
-    server = runtime_server(SCALED)
+    server = replace(runtime_server(SCALED), paused=paused)
     context = render_context(decided={"lab-executor-aer": replicas})
     load = Load.from_json('{"executors": {"aer": {"queued": 3, "running": 2, "pods": {"10.0.0.1": 2, "10.0.0.2": 0}}}}')
     decision = Decision(replicas=replicas, reason=reason, message="because")
     found = deployments(server, ready=ready, context=context)
-    observed = Observed(deployments=found, pods=pods or [], load=load, scaling={"aer": decision})
+    scaling = {} if paused else {"aer": decision}
+    observed = Observed(deployments=found, pods=pods or [], load=load, scaling=scaling, refusals=refusals)
     # The api is ready in any case.
     for deployment in found:
         if deployment["metadata"]["name"] == "lab-api":
@@ -498,6 +508,35 @@ def test_pods_that_find_no_node_are_one() -> None:
     status = scaled_status(1, 0, ScaleReason.PODS_PENDING, [unschedulable("aer")])
     assert condition(status, ConditionType.AVAILABLE) == ("False", "NoExecutorReady")
     assert condition(status, ConditionType.DEGRADED) == ("True", "ExecutorShort")
+
+
+def test_what_no_job_starts_is_not_available() -> None:
+    refused = Refusal(kind="Deployment", name="lab-executor-aer", reason=Reason.WRITE_REFUSED, message="no")
+    elsewhere = ScaleReason.SCALED_ELSEWHERE
+    asleep = [
+        scaled_status(0, 0, elsewhere),
+        scaled_status(0, 0, ScaleReason.AT_ZERO, paused=True),
+        scaled_status(0, 0, ScaleReason.AT_ZERO, refusals=(refused,)),
+    ]
+    assert {condition(status, ConditionType.AVAILABLE) for status in asleep} == {("False", "NoExecutorReady")}
+    assert asleep[0]["conditions"][0]["message"] == "lab-executor-aer: 0 of 0 ready; because"
+
+
+def test_who_waits_at_zero_for_an_api_that_says_nothing_is_told_so() -> None:
+    status = scaled_status(0, 0, ScaleReason.LOAD_UNKNOWN)
+    assert condition(status, ConditionType.AVAILABLE) == ("True", "ScaledToZero")
+    assert "as soon as the api answers the operator" in status["conditions"][0]["message"]
+
+
+@pytest.mark.parametrize(("said", "available"), [("other, aer", "True"), ("other", "False")])
+def test_an_executor_that_another_autoscaler_has_at_zero_is_available_if_the_api_is_told(
+    said: str, available: str
+) -> None:
+    server = runtime_server({"api": {"settings": {"QRS_ON_DEMAND": said}}})
+    found = deployments(server, ready=1)
+    found[1]["spec"]["replicas"] = found[1]["status"]["readyReplicas"] = 0
+    status = status_of(server, Observed(deployments=found))
+    assert condition(status, ConditionType.AVAILABLE)[0] == available
 
 
 def test_the_status_says_how_many_pods_are_busy_and_why_there_are_as_many() -> None:
