@@ -274,7 +274,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, tag="log"):
     """Lines for the job's log, or news of the run.
 
     Attributes:
-        text: May be empty.
+        text: Whole lines, each with its end; may be empty.
         expected_seconds: How long a part of the job is estimated to take that is about to begin; only where it is more
             than the longest before.
         progress: How far it has come; only now and then, and of runs that take some seconds.

@@ -196,7 +196,7 @@ def _outcome(
         return run_program(
             task,
             executor,
-            lambda text: _send(connection, Log(text=text)),
+            lambda line: _send(connection, Log(text=f"{line}\n")),
             expect=_Estimates(connection),
             tell=lambda progress: _send(connection, Log(text="", progress=progress)),
             enter=partial(_tell_stage, connection, later, traced=task.traceparent is not None),

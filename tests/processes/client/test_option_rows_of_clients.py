@@ -366,7 +366,9 @@ class TestJobs:
             job = submit(SAMPLER, environment={"log_level": level})
             job.result()
             lines[level] = job.logs()
-        assert "4096 shots" in lines["INFO"]
+        *methods, total = lines["INFO"].splitlines()
+        assert "4096 shots" in total
+        assert [method.count("Simulates") for method in methods] == [1] * len(methods) != []
         assert lines["WARNING"] == ""
 
     @proves(EVERY, "environment.job_tags")
