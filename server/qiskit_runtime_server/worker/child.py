@@ -45,7 +45,8 @@ from qiskit_runtime_server.messages.messages import (
     Task,
     framed,
 )
-from qiskit_runtime_server.worker.confinement import confine_calls, confine_files, folders_of
+from qiskit_runtime_server.worker.confinement.kernel import confine_calls, confine_files, folders_of
+from qiskit_runtime_server.worker.confinement.scratch import keep
 from qiskit_runtime_server.worker.fork_server import let_fork_server_end
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class WorkerSpec:
         threads: How many threads a simulation may use where its task does not say it.
         snapshots: Folder with further devices.
         options: As in `executors.ready`.
-        confined: Whether the process is to lose what no simulation needs; see `worker.confinement`.
+        confined: Whether the process is to lose what no simulation needs; see `worker.confinement.kernel`.
         log_format: How it writes warnings to its parent's log.
         shared: Whether it runs jobs of several accounts, one after the other.
     """
@@ -136,7 +137,8 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
 
 
 def _settle_in(scratch: Path) -> None:
-    """Have libraries keep their caches and temporary files in a folder of this process's own."""
+    """Have libraries keep their caches and temporary files in a folder of this process's own, while it lives."""
+    keep(scratch.parent)
     for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "CUPY_CACHE_DIR"):
         os.environ[name] = str(scratch)
     # What the template may have found out already.

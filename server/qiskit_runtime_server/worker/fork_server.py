@@ -14,8 +14,11 @@ import multiprocessing
 import os
 import signal
 from contextlib import suppress
-from multiprocessing import forkserver
+from multiprocessing import current_process, forkserver
+from pathlib import Path
 from typing import Any, Final
+
+from qiskit_runtime_server.worker.confinement.scratch import home, new_scratch
 
 FORKS: Final = multiprocessing.get_context("forkserver")
 """Where processes are forked from a template, which begins with the first of them at the latest."""
@@ -37,6 +40,7 @@ def start_template() -> None:
     It sees no setting of the server. It and its workers have large states in huge pages, unless the environment says
     otherwise. It ends with this process, also where that fails before it has any worker.
     """
+    _keep_house()
     before = dict(os.environ)
     for name in before:
         if name.upper().startswith(_SETTINGS):
@@ -52,12 +56,24 @@ def start_template() -> None:
     atexit.register(_end_template)
 
 
+def folder_for_worker() -> Path:
+    """Make the folder that a worker may write to."""
+    _keep_house()
+    return new_scratch()
+
+
 def let_fork_server_end() -> None:
     """Close this process's end of the pipe; nothing happens in a process that was not forked by a fork server."""
     server: Any = forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
+
+
+def _keep_house() -> None:
+    """Have multiprocessing put its socket into this process's home; by itself it makes a folder that nobody sweeps."""
+    process: Any = current_process()
+    process._config.setdefault("tempdir", str(home()))
 
 
 def _end_template() -> None:

@@ -5,10 +5,8 @@ killed. The only thing it shares with anybody is its socket.
 """
 
 import asyncio
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
@@ -20,7 +18,8 @@ import msgspec
 from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Stage, StageName, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
-from qiskit_runtime_server.worker.fork_server import FORKS
+from qiskit_runtime_server.worker.confinement.scratch import remove
+from qiskit_runtime_server.worker.fork_server import FORKS, folder_for_worker
 
 # What the kernel or the C library sends a process for its own mistake.
 _FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT}
@@ -74,7 +73,7 @@ class WorkerProcess:
             WorkerDied: If there is no template.
         """
         ours, theirs = socket.socketpair()
-        scratch = Path(tempfile.mkdtemp(prefix="qrs-worker-"))
+        scratch = folder_for_worker()
         process = FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
         try:
             # On its way it is not called back: it closes what is its own.
@@ -82,7 +81,7 @@ class WorkerProcess:
         except BaseException as error:
             # The process, should it come up yet, finds its socket closed.
             ours.close()
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove(scratch)
             if isinstance(error, EOFError | OSError):
                 raise WorkerDied("The process that workers are forked from has ended.") from error
             raise
@@ -144,7 +143,7 @@ class WorkerProcess:
 
     def _clear_up(self) -> None:
         self._process.join()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        remove(self._scratch)
 
     async def _died(self) -> WorkerDied:
         await asyncio.to_thread(self._process.join)

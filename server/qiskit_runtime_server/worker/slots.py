@@ -40,7 +40,7 @@ from qiskit_runtime_server.messages.messages import (
 )
 from qiskit_runtime_server.waiting import Backoff, KeptTasks
 from qiskit_runtime_server.worker.child import WorkerSpec
-from qiskit_runtime_server.worker.confinement import WHOLE
+from qiskit_runtime_server.worker.confinement.kernel import WHOLE
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 from qiskit_runtime_server.worker.run_spans import RunSpans
 

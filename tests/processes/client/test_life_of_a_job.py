@@ -129,9 +129,11 @@ def test_a_job_outlives_the_template_of_its_worker(one_slot: ServerProcess) -> N
 
 @pytest.mark.parametrize("delay", [*(pytest.param(delay, marks=pytest.mark.thorough) for delay in (0.0, 0.3)), 0.05])
 def test_kill_9_loses_no_job_and_no_worker_outlives_its_server_and_a_seed_gives_the_same_bits_after_it(
-    start_server: StartServer, delay: float
+    start_server: StartServer, tmp_path: Path, delay: float
 ) -> None:
-    server = start_server("--executors=aer=2")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    server = start_server("--executors=aer=2", TMPDIR=str(temporary))
     with signed_in(server.url) as client:
         drawn = seeded_bits(client)
         jobs = [submit(client) for _ in range(20)]
@@ -139,13 +141,18 @@ def test_kill_9_loses_no_job_and_no_worker_outlives_its_server_and_a_seed_gives_
         orphans = workers_of(server)
         server.stop(signal.SIGKILL)
     wait_until(lambda: not any(is_alive(pid) for pid in orphans))
-    again = start_server("--executors=aer=2")
+    left = set(temporary.iterdir())
+    again = start_server("--executors=aer=2", TMPDIR=str(temporary))
+    assert left
+    wait_until(lambda: not left & set(temporary.iterdir()))
     with signed_in(again.url) as client:
         assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
         assert client.get("/jobs", params={"limit": 100}).json()["count"] == 21
         for job in jobs:
             assert "PrimitiveResult" in client.get(f"/jobs/{job}/results").text
         assert seeded_bits(client) == drawn
+    again.stop()
+    assert list(temporary.iterdir()) == []
 
 
 def seeded_bits(client: httpx.Client) -> object:

@@ -159,7 +159,7 @@ def code_folders() -> Iterator[Path]:
     for name in ("LD_LIBRARY_PATH", "CUDA_PATH", "CUDA_HOME"):
         yield from (Path(text) for text in os.environ.get(name, "").split(":") if text)
     # An editable installation need not be on the path.
-    yield Path(__file__).parents[2]
+    yield Path(__file__).parents[3]
 
 
 def folders_of(module: str) -> Iterator[Path]:
