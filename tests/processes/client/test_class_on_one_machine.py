@@ -120,7 +120,8 @@ def test_what_an_account_may_take_bounds_its_runs_and_holds_its_jobs(
     held = wait_for_reason(ann, jobs[1])
     assert held["status"] == "Queued"
     assert "used up" in held["state"]["reason"]
-    assert "Held: " in ann.get(f"/jobs/{jobs[1]}/logs").text
+    # The job is told first, and then its log.
+    wait_until(lambda: "Held: " in ann.get(f"/jobs/{jobs[1]}/logs").text)
     (tokens / "ann").rename(tokens.parent / "ann")
     [listed] = ada.get("/admin/jobs", params={"account": "ann", "state": "Queued"}).json()["jobs"]
     assert (listed["id"], listed["started"]) == (jobs[1], None)
