@@ -135,7 +135,7 @@ class Autoscaler:
             # An api of before the executor was added; nobody can submit to it.
             return Demand(queued=0, running=0, busy=0)
         return Demand(
-            queued=0 if load.draining else load.queued,
+            queued=load.waiting_for_pods,
             running=load.running,
             busy=load.busy_pods,
             pending=_pending(executor, deployment, pods),

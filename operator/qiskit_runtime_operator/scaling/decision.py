@@ -38,7 +38,10 @@ class ScaleReason(StrEnum):
 
 
 MEANINGS: Final[Mapping[ScaleReason, str]] = {
-    ScaleReason.AS_NEEDED: "The queued and running jobs fill as many pods.",
+    ScaleReason.AS_NEEDED: (
+        "The queued and running jobs fill as many pods. Of an account that may have no more running jobs, what is "
+        "queued fills none."
+    ),
     ScaleReason.AT_ZERO: "No job waits or runs, so no pod is there; the next job starts one.",
     ScaleReason.AT_MAXIMUM: "There would be work for more pods than `maxReplicas` allows.",
     ScaleReason.IDLE: "Some pods are not needed now. They are removed when that has lasted for `idleSeconds`.",
@@ -64,7 +67,7 @@ class Demand:
     """What one executor has to do, and with what, at one moment.
 
     Attributes:
-        queued: Jobs that wait for a slot.
+        queued: Jobs that would run if there were slots enough.
         running: Jobs in slots.
         busy: Pods with a running job, without those that are about to end.
         pending: Why pods of it cannot be scheduled or made; empty if there is none.

@@ -17,6 +17,8 @@ class ExecutorLoad:
     """How many jobs one executor has to do.
 
     Attributes:
+        startable: How many of the queued ones may run beside what runs, by limits of their accounts; older apis do not
+            say.
         slots: How many the api can give it at a time; older apis do not say.
         pods: How many jobs each pod runs, by its address; those that drain are left out. Older apis do not say.
         draining: Whether an admin keeps its queued jobs from starting.
@@ -24,9 +26,17 @@ class ExecutorLoad:
 
     queued: _Count
     running: _Count
+    startable: _Count | None = None
     slots: _Count | None = None
     pods: Mapping[str, _Count] = Field(default_factory=dict)
     draining: bool = False
+
+    @property
+    def waiting_for_pods(self) -> int:
+        """How many queued jobs would run if there were pods enough."""
+        if self.draining:
+            return 0
+        return self.queued if self.startable is None else self.startable
 
     @property
     def busy_pods(self) -> int:

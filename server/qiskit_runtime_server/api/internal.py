@@ -66,7 +66,8 @@ def with_unrouted(services: Services, loads: Mapping[ExecutorName, Load]) -> Map
     name = next(iter([*up, *filter(services.auto.starts, pools), *pools]))
     own = loads.get(name, Load())
     oldest = min(filter(None, (own.oldest_queued, waiting.oldest_queued)), default=None)
-    return {**loads, name: replace(own, queued=own.queued + waiting.queued, oldest_queued=oldest)}
+    queued, startable = own.queued + waiting.queued, own.startable + waiting.startable
+    return {**loads, name: replace(own, queued=queued, startable=startable, oldest_queued=oldest)}
 
 
 def load_document(
@@ -76,6 +77,7 @@ def load_document(
     return {
         name: {
             "queued": (load := loads.get(name, Load())).queued,
+            "startable": 0 if load.draining else load.startable,
             "running": load.running,
             "slots": pool.size,
             "oldest_waiting_seconds": load.waiting_seconds(now),

@@ -59,6 +59,10 @@ class Counts:
         """Whether one more of its jobs may run."""
         return self.queued > 0 and (self.max_running is None or self.running < self.max_running)
 
+    def startable(self, waiting: int) -> int:
+        """Return how many of its `waiting` jobs may run now, if there are slots for them."""
+        return waiting if self.max_running is None else min(waiting, max(0, self.max_running - self.running))
+
     @property
     def session_first(self) -> bool:
         """Whether its next job is one in a session."""

@@ -177,12 +177,14 @@ class Load:
 
     Attributes:
         queued: Jobs that wait for a slot; those that are held are not among them.
+        startable: How many of them may run beside what runs, by the limits of their accounts on running jobs.
         draining: Its jobs stay queued, as an admin has said.
     """
 
     queued: int = 0
     running: int = 0
     oldest_queued: datetime | None = None
+    startable: int = 0
     draining: bool = False
 
     def waiting_seconds(self, now: datetime) -> float:

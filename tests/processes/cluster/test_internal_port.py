@@ -24,7 +24,7 @@ def test_the_load_says_what_waits_what_runs_and_how_long_the_oldest_has_waited(c
     api = cluster.api(cluster.executor().url, **INTERNAL)
     # Until the executor has been heard of.
     wait_until(lambda: load(api).json()["executors"]["counted"]["slots"] == 1)
-    nothing = {"queued": 0, "running": 0, "slots": 1, "oldest_waiting_seconds": 0.0, "draining": False}
+    nothing = {"queued": 0, "startable": 0, "running": 0, "slots": 1, "oldest_waiting_seconds": 0.0, "draining": False}
     counted = {**nothing, "pods": {"127.0.0.1": 0}}
     assert load(api).json() == {"backends": len(Catalog().names()), "executors": {"counted": counted}}
     with signed_in(api.url) as client:

@@ -391,8 +391,10 @@ class MemoryCounts(Part):
 
     def _load(self, executor: ExecutorName) -> Load:
         queued = self._state.waiting(executor)
+        waiting = Counter(kept.job.account for kept in queued)
         return Load(
             queued=len(queued),
+            startable=sum(self._state.counts[executor][account].startable(jobs) for account, jobs in waiting.items()),
             running=len(self._state.in_state(JobState.RUNNING, executor)),
             oldest_queued=queued[0].job.created if queued else None,
             draining=executor in self._state.draining,

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection, Integer, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, case, func, select, tuple_
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
@@ -28,16 +28,42 @@ from qiskit_runtime_server.store.sql.schema import (
 _OLDEST_QUEUED: Final = (
     select(func.min(jobs.c.created)).where(IS_WAITING, jobs.c.executor == counts.c.executor).scalar_subquery()
 )
+
+
+def _startable(waiting: ColumnElement[int]) -> ColumnElement[int]:
+    """Return how many of the `waiting` jobs of an account may run now, as `fair_share.Counts.startable` does."""
+    room = counts.c.max_running - counts.c.running
+    return case((room <= 0, 0), (waiting < room, waiting), else_=room)
+
+
 _LOAD: Final = select(
     counts.c.executor,
     func.sum(counts.c.queued).label("queued"),
+    func.sum(_startable(counts.c.queued)).label("startable"),
     func.sum(counts.c.running).label("running"),
     _OLDEST_QUEUED.label("oldest_queued"),
 ).group_by(counts.c.executor)
 """What is queued and runs on every executor, and since when; reads the whole table of counts. Index `jobs_waiting`."""
 
-_HELD: Final = select(jobs.c.executor, func.count().label("held")).where(IS_HELD).group_by(jobs.c.executor)
-"""How many jobs of every executor are held; reads the whole index. Index `jobs_held`."""
+_HELD_OF: Final = (
+    select(jobs.c.executor, jobs.c.account, func.count().label("jobs"))
+    .where(IS_HELD)
+    .group_by(jobs.c.executor, jobs.c.account)
+    .subquery()
+)
+_HELD: Final = (
+    select(
+        counts.c.executor,
+        func.sum(_HELD_OF.c.jobs),
+        func.sum(_startable(counts.c.queued) - _startable(counts.c.queued - _HELD_OF.c.jobs)),
+    )
+    .join(_HELD_OF, and_(_HELD_OF.c.executor == counts.c.executor, _HELD_OF.c.account == counts.c.account))
+    .group_by(counts.c.executor)
+)
+"""How many jobs of every executor are held, and how many of them count as startable above; reads the whole index.
+
+Index `jobs_held`.
+"""
 
 _ITS_AGE: Final = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
 _AGE: Final = tuple_(jobs.c.created, jobs.c.id)
@@ -196,13 +222,17 @@ def _older(connection: Connection, job: Job) -> int:
 
 def _load(connection: Connection) -> Mapping[ExecutorName, Load]:
     loads = {
-        ExecutorName(row.executor): Load(queued=row.queued, running=row.running, oldest_queued=row.oldest_queued)
+        ExecutorName(row.executor): Load(
+            queued=row.queued, running=row.running, oldest_queued=row.oldest_queued, startable=row.startable
+        )
         for row in connection.execute(_LOAD)
     }
-    for executor, held in connection.execute(_HELD):
+    for executor, held, startable in connection.execute(_HELD):
         load = loads.get(ExecutorName(executor), Load())
         # Two statements, of two moments.
-        loads[ExecutorName(executor)] = replace(load, queued=max(0, load.queued - held))
+        loads[ExecutorName(executor)] = replace(
+            load, queued=max(0, load.queued - held), startable=max(0, load.startable - startable)
+        )
     for name in map(ExecutorName, connection.scalars(_DRAINING)):
         loads[name] = replace(loads.get(name, Load()), draining=True)
     return loads

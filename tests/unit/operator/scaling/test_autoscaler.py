@@ -82,6 +82,12 @@ def test_jobs_that_an_admin_keeps_from_starting_start_no_pod() -> None:
     assert scaled.decision.replicas == 0
 
 
+def test_jobs_that_their_accounts_limit_keeps_waiting_start_no_pod() -> None:
+    scaled = Autoscaled(deployment(0))
+    scaled.look(load(queued=9, startable=3))
+    assert scaled.decision.replicas == 2
+
+
 def test_a_quota_that_is_used_up_is_told() -> None:
     message = "exceeded quota: gpus"
     failure = {"type": "ReplicaFailure", "status": "True", "message": message}

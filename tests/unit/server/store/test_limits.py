@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,6 +57,25 @@ async def test_submissions_at_once_do_not_get_past_the_limit(store: Store, new_j
     assert sum(result is None for result in results) == 4
     assert sum(isinstance(result, LimitError) for result in results) == 16
     assert (await store.counts.load())[AER].queued == 5
+
+
+async def test_the_load_says_how_many_queued_jobs_may_run(store: Store, new_job: NewJob) -> None:
+    for _ in range(5):
+        await store.jobs.add(new_job(), b"{}", AccountLimits(running=2))
+    for _ in range(3):
+        await store.jobs.add(new_job(account=BOB), b"{}", AccountLimits())
+
+    async def loaded() -> Load:
+        return replace((await store.counts.load())[AER], oldest_queued=None)
+
+    assert await loaded() == Load(queued=8, startable=5)
+    claims = [await store.queue.claim(AER, HERE, lease=LEASE) for _ in range(4)]
+    assert await loaded() == Load(queued=4, startable=1, running=4)
+    for claim in claims:
+        assert claim is not None
+        await store.queue.hold(claim, reason="not today")
+    # Of what is held, none may run; of the rest, two of Alice's and what Bob has.
+    assert await loaded() == Load(queued=4, startable=3)
 
 
 async def test_an_instance_that_has_used_its_time_gets_no_more_that_day(store: Store, new_job: NewJob) -> None:

@@ -504,8 +504,10 @@ class StoreMachine(RuleBasedStateMachine):
             jobs = [known.job for known in self.known.values() if known.job.executor == executor]
             waiting = [job.created for job in jobs if job.state is JobState.QUEUED and job.held is None]
             running = sum(job.state is JobState.RUNNING for job in jobs)
+            of = Counter(job.account for job in jobs if job.state is JobState.QUEUED and job.held is None)
             expected = Load(
                 queued=len(waiting),
+                startable=sum(self.counts[executor, account].startable(number) for account, number in of.items()),
                 running=running,
                 oldest_queued=min(waiting, default=None),
                 draining=executor in self.draining,
