@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from itertools import product
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
@@ -28,6 +28,7 @@ from qiskit_runtime_server.api.routes import (
     views,
     workloads,
 )
+from qiskit_runtime_server.api.services import describe_account_tokens
 from qiskit_runtime_server.api.traces import TracedRequests, telemetry
 from qiskit_runtime_server.console import console
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
@@ -50,6 +51,16 @@ _SELDOM: Final = (
     instances.versions,
     *(module.router for module in (loads, views, sessions, workloads, analytics, caller, chaos, teaching, admin)),
 )
+
+
+class _App(FastAPI):
+    """The framework's application, whose OpenAPI document says all ways to sign in."""
+
+    def openapi(self) -> dict[str, Any]:
+        """See `FastAPI.openapi`."""
+        document = super().openapi()
+        describe_account_tokens(document)
+        return document
 
 
 def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: Settings | None = None) -> FastAPI:
@@ -75,7 +86,7 @@ def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: 
             await asyncio.to_thread(spans.close)
 
     # The framework's own pages load scripts from elsewhere.
-    app = FastAPI(
+    app = _App(
         telemetry=telemetry(spans),
         title="Qiskit Runtime Server",
         version=version("qiskit-runtime-server"),

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Annotated, Final, cast
+from typing import Annotated, Any, Final, cast
 
-from fastapi import Depends, Header, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import Depends, Header, Request
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security.base import SecurityBase
 
 from qiskit_runtime_server.accounts.identity import AccessTokens, Account, Identity, SignedIn, identity
 from qiskit_runtime_server.accounts.issuers.authorization_code import Attempt
@@ -293,50 +294,60 @@ async def services(request: Request) -> Services:
 TheServices = Annotated[Services, Depends(services)]
 
 
-# For the OpenAPI document only: `caller` reads the header itself.
-_BEARER: Final = HTTPBearer(
-    scheme_name="AccessToken", bearerFormat="JWT", auto_error=False, description="From `POST /identity/token`."
-)
-_APIKEY: Final = APIKeyHeader(
-    name="Authorization",
-    scheme_name="AccountToken",
-    auto_error=False,
-    description="`apikey` and the account's token, which needs no trade.",
-)
+class _AccessToken(SecurityBase):
+    """Says who is calling. A scheme that was only described would cost each request a dependency of its own."""
+
+    model = HTTPBearer(bearerFormat="JWT", description="From `POST /identity/token`.")
+    scheme_name = "AccessToken"
+
+    async def __call__(
+        self,
+        request: Request,
+        service_crn: Annotated[
+            Crn | None, Header(description="Under which instance; without it the account's first one.")
+        ] = None,
+    ) -> Identity:
+        """Return who is calling.
+
+        Raises:
+            NotAuthenticatedError: If the credentials are missing or not valid.
+            NotFoundError: If the instance is not the account's.
+            TooManyRequestsError: If the account has sent too many requests lately, or failed to sign in too often.
+            IssuerUnavailableError: If who has issued the token cannot be asked now.
+        """
+        services: Services = request.app.state.services
+        address = audit.address_of(request)
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        match scheme.lower():
+            case "bearer":
+                account = services.check(credentials.strip(), address)
+            case "apikey":
+                account = (await services.sign_in(credentials.strip(), address)).account
+            case _:
+                raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
+        room_of(request).owner = account.id
+        services.rates.requests.take(account.id, f"Too many requests of account {account.name}")
+        return replace(identity(account, service_crn), address=address)
 
 
-async def caller(
-    request: Request,
-    _bearer: Annotated[object, Security(_BEARER)],
-    _apikey: Annotated[object, Security(_APIKEY)],
-    service_crn: Annotated[
-        Crn | None, Header(description="Under which instance; without it the account's first one.")
-    ] = None,
-) -> Identity:
-    """Return who is calling.
-
-    Raises:
-        NotAuthenticatedError: If the credentials are missing or not valid.
-        NotFoundError: If the instance is not the account's.
-        TooManyRequestsError: If the account has sent too many requests lately, or failed to sign in too often.
-        IssuerUnavailableError: If who has issued the token cannot be asked now.
-    """
-    services: Services = request.app.state.services
-    address = audit.address_of(request)
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    match scheme.lower():
-        case "bearer":
-            account = services.check(credentials.strip(), address)
-        case "apikey":
-            account = (await services.sign_in(credentials.strip(), address)).account
-        case _:
-            raise NotAuthenticatedError("The header `Authorization: Bearer <access token>` is missing.")
-    room_of(request).owner = account.id
-    services.rates.requests.take(account.id, f"Too many requests of account {account.name}")
-    return replace(identity(account, service_crn), address=address)
+_ACCOUNT_TOKEN: Final = {
+    "type": "apiKey",
+    "description": "`apikey` and the account's token, which needs no trade.",
+    "in": "header",
+    "name": "Authorization",
+}
 
 
-Caller = Annotated[Identity, Depends(caller)]
+def describe_account_tokens(document: dict[str, Any]) -> None:
+    """Have an OpenAPI document say that an account's token will do wherever an access token does."""
+    document["components"]["securitySchemes"]["AccountToken"] = _ACCOUNT_TOKEN
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            if "security" in operation:
+                operation["security"] = [{_AccessToken.scheme_name: []}, {"AccountToken": []}]
+
+
+Caller = Annotated[Identity, Depends(_AccessToken())]
 
 
 async def room(request: Request) -> AnswerRoom:
