@@ -22,6 +22,7 @@ from qiskit_runtime_server.backends.catalog import Catalog, Metadata, Outline
 from qiskit_runtime_server.backends.names import AUTO, ExecutorName, MetadataName, VirtualBackend
 from qiskit_runtime_server.byte_budget import ByteBudget
 from qiskit_runtime_server.chaos.chaos import Chaos
+from qiskit_runtime_server.dispatch.cold_starts import ColdStart
 from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
 from qiskit_runtime_server.dispatch.endings import Endings
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
@@ -218,7 +219,14 @@ class Services:
         """Return why jobs would wait whatever the queue; empty if they would not."""
         if load.draining:
             return _DRAINING
-        return "" if self.targets[executor].size else "No executor is up: jobs wait for one."
+        if self.targets[executor].size:
+            return ""
+        starts = executor in self.settings.on_demand
+        return "No executor is up: a job starts one." if starts else "No executor is up: jobs wait for one."
+
+    def cold_start(self, executor: ExecutorName) -> ColdStart | None:
+        """Return how long an executor takes to come up for a job; None if nothing starts it, or it never did."""
+        return self.dispatcher.cold_starts.of(executor) if executor in self.settings.on_demand else None
 
     def devices(self) -> list[MetadataName]:
         """Return the names of all devices, those with faults last."""

@@ -36,6 +36,7 @@ from qiskit_runtime_server.chaos.chaos import Chaos
 from qiskit_runtime_server.dispatch import job_log
 from qiskit_runtime_server.dispatch.allowances import Allowances, Releases
 from qiskit_runtime_server.dispatch.chaos import TimedFaults
+from qiskit_runtime_server.dispatch.cold_starts import ColdStarts
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
 from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
@@ -97,6 +98,7 @@ class Dispatcher:
         queue_spans: Told of each job that begins to run.
 
     Attributes:
+        cold_starts: What is known of how long executors take to come up for a job.
         withdrawals: Removes the jobs whose submission was in doubt.
         timed_faults: Makes happen what happens to jobs after a time.
     """
@@ -116,6 +118,7 @@ class Dispatcher:
         auto: AutoPool | None = None,
         queue_spans: QueueSpans | None = None,
     ) -> None:
+        self.cold_starts = ColdStarts()
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
         self._pools: Mapping[ExecutorName, Pool] = pools if auto is None else {**pools, AUTO: auto}
@@ -188,7 +191,9 @@ class Dispatcher:
         that a job arrives.
         """
         news = self._news[executor]
+        away_since = _away_since(pool)
         reservation = await pool.reserve()
+        back = datetime.now(UTC)
         known = news.count
         try:
             long_slots = None if executor == AUTO else self._long_slots(pool)
@@ -197,6 +202,8 @@ class Dispatcher:
             reservation.release()
             raise
         if claim is not None:
+            if away_since is not None:
+                self.cold_starts.claimed(claim.job, away_since=away_since, back=back, slots=pool.size)
             self._follow(FollowedRun(claim=claim, reservation=reservation))
         else:
             reservation.release()
@@ -342,6 +349,11 @@ class Dispatcher:
 
     async def _end_leases(self, keys: Collection[tuple[JobId, int]]) -> None:
         await self._store.queue.renew(keys, lease=timedelta(0))
+
+
+def _away_since(pool: Pool) -> datetime | None:
+    """Return from when on a pool has had no slot; None if it has one."""
+    return None if pool.size else datetime.now(UTC) - timedelta(seconds=pool.missing_seconds)
 
 
 async def _forever(step: Callable[[], Awaitable[None]]) -> None:

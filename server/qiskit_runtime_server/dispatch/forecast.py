@@ -1,10 +1,11 @@
 """When a queued job may be expected to start: by when those that run end, and by what such jobs took lately.
 
 The api does not read circuits, so nothing is known of a queued job itself: each counts as long as the mean of the jobs
-that ended on its executor since yesterday (UTC). Jobs are taken to start by age, as `position_in_queue` counts them and
-not in the order of turns (`store.fair_share`): who comes next there depends on which jobs end first, and on what others
-submit meanwhile. The work ahead of a job is poured over the slots, like water over steps, each as high as its slot is
-busy:
+that ended on its executor since yesterday (UTC). An executor without a slot that something starts for jobs is taken to
+be up after as long as it took lately, with as many slots as it had then. Jobs are taken to start by age, as
+`position_in_queue` counts them and not in the order of turns (`store.fair_share`): who comes next there depends on
+which jobs end first, and on what others submit meanwhile. The work ahead of a job is poured over the slots, like water
+over steps, each as high as its slot is busy:
 
     slots free in 0 s and 60 s, 4 jobs of 30 s ahead      start in 90 s: 90 s of work fit in one slot, 30 s in the other
 """
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.cold_starts import ColdStart
+from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.port import CountStore, Load
 
@@ -26,20 +29,32 @@ class Forecast:
     end: datetime | None = None
 
 
-async def forecast(counts: CountStore, job: Job, *, position: int, slots: int, now: datetime) -> Forecast:
+async def forecast(  # noqa: PLR0913 - what it follows from
+    counts: CountStore, job: Job, *, position: int, pool: Pool | None, cold: ColdStart | None, now: datetime
+) -> Forecast:
     """Return about when a job that waits for its turn starts and ends.
 
     Args:
         counts: What is known of the executor.
         job: Is queued, and not held.
         position: As of `CountStore.queue_position`.
-        slots: How many jobs run at a time there; without any, nobody knows when that changes.
+        pool: Where it runs, if that is known.
+        cold: How long that takes to come up, if something starts it; otherwise nobody knows.
         now: The time.
     """
-    if slots == 0 or (await counts.load()).get(job.executor, Load()).draining:
+    load = (await counts.load()).get(job.executor, Load())
+    if pool is None or load.draining:
         return Forecast()
-    seconds = await mean_seconds(counts, job.executor, now)
-    start = expected_start(now, await counts.expected_ends(job.executor), slots, ahead=position - 1, seconds=seconds)
+    seconds, ahead = await mean_seconds(counts, job.executor, now), position - 1
+    if pool.size:
+        ends = await counts.expected_ends(job.executor)
+        start = expected_start(now, ends, pool.size, ahead=ahead, seconds=seconds)
+    elif cold is not None:
+        asked = max(load.oldest_queued or job.created, now - timedelta(seconds=pool.missing_seconds))
+        up = max(now, asked + timedelta(seconds=cold.seconds))
+        start = expected_start(up, [], max(1, cold.slots), ahead=ahead, seconds=seconds)
+    else:
+        return Forecast()
     end = None if start is None or seconds is None else start + timedelta(seconds=seconds)
     return Forecast(start=start, end=end)
 

@@ -4,7 +4,9 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -221,6 +223,34 @@ def test_jobs_wait_for_an_executor_that_no_api_has_seen_yet(cluster: Cluster, re
         jobs = [submit_named(client, "zeros"), submit_named(client, "zeros", backend="fake_quantum_sim@counted")]
         cluster.executor(f"--port={reserved_port}")
         assert {end_of(client, job)["status"] for job in jobs} == {"Completed"}
+
+
+def test_a_job_for_an_executor_at_zero_is_told_when_one_is_up_once_that_was_measured(
+    cluster: Cluster, reserved_port: int
+) -> None:
+    api = cluster.api(f"http://127.0.0.1:{reserved_port}", QRS_ON_DEMAND="counted")
+    with signed_in(api.url) as client:
+
+        def of(job: str) -> tuple[datetime, dict[str, Any]]:
+            found: dict[str, Any] = client.get(f"/jobs/{job}/metrics").raise_for_status().json()
+            return datetime.fromisoformat(found["timestamps"]["created"]), found
+
+        def at_zero() -> bool:
+            (seen,) = client.get("/executors").json()["executors"]
+            return (seen["slots"], seen["reason"]) == (0, "No executor is up: a job starts one.")
+
+        assert at_zero()
+        job = submit_named(client, "zeros")
+        began, waits = of(job)
+        assert (waits["position_in_queue"], waits["estimated_start_time"]) == (1, None)
+        executor = cluster.executor(f"--port={reserved_port}")
+        assert end_of(client, job)["status"] == "Completed"
+        took = datetime.fromisoformat(of(job)[1]["timestamps"]["running"]) - began
+        executor.process.kill()
+        wait_until(at_zero)
+        began, waits = of(submit_named(client, "zeros"))
+        expected = datetime.fromisoformat(waits["estimated_start_time"]) - began
+        assert abs(expected - took).total_seconds() < 3
 
 
 def test_an_api_with_another_key_gets_nowhere(cluster: Cluster, standing: list[ServerProcess]) -> None:

@@ -269,8 +269,8 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
     expected = Forecast(end=None if end is None else max(now, end))
     if job.state is JobState.QUEUED and job.held is None:
         position = await services.store.counts.queue_position(job)
-        slots = services.pools[job.executor].size if job.executor in services.pools else 0
-        expected = await forecast(services.store.counts, job, position=position, slots=slots, now=now)
+        pool, cold = services.pools.get(job.executor), services.cold_start(job.executor)
+        expected = await forecast(services.store.counts, job, position=position, pool=pool, cold=cold, now=now)
     running = job.progress if job.state is JobState.RUNNING else None
     return models.JobMetrics(
         timestamps=models.Timestamps(

@@ -4,11 +4,13 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
-from kit.server.played_pool import NAME
+from kit.server.played_pool import NAME, PlayedPool
+from qiskit_runtime_server.dispatch.forecast import forecast
 from qiskit_runtime_server.jobs import JobState, Outcome
 from qiskit_runtime_server.messages.messages import Progress
 
@@ -141,6 +143,32 @@ async def test_metrics_follow_the_job(api: Api) -> None:
     assert ended["usage"] == {"quantum_seconds": 4, "seconds": 4, "qpu_charge_time_seconds": 4, "status": "final"}
     assert ended["timestamps"]["finished"] >= ended["timestamps"]["running"] >= ended["timestamps"]["created"]
     assert ended["executions"] == 10
+
+
+async def test_metrics_at_zero_say_when_an_executor_is_about_to_be_up(tmp_path: Path) -> None:
+    async with api_in_process(tmp_path, on_demand=(NAME,)) as api:
+        await submit(api.alice)
+        await api.end_next(seconds=8)
+        pool = cast("PlayedPool", api.services.pools[NAME])
+        pool.size, pool.missing_seconds = 0, 1e6
+        jobs = [await api.store.jobs.get(None, await submit(api.alice)) for _ in range(3)]
+
+        async def starts() -> list[float | None]:
+            told = [(await api.alice.get(f"/jobs/{job.id}/metrics")).json()["estimated_start_time"] for job in jobs]
+            since = jobs[0].created
+            return [None if time is None else (datetime.fromisoformat(time) - since).total_seconds() for time in told]
+
+        assert await starts() == [None] * 3
+        took = timedelta(seconds=40)
+        noted = replace(jobs[0], fence=1)
+        away, back = noted.created - took, noted.created + took
+        api.services.dispatcher.cold_starts.claimed(noted, away_since=away, back=back, slots=2)
+        assert await starts() == pytest.approx([40, 44, 48], abs=0.01)
+        # One that was there until a moment ago has not begun to start when the job began to wait.
+        pool.missing_seconds = 10.0
+        now, cold = noted.created + timedelta(seconds=1000), api.services.cold_start(NAME)
+        later = await forecast(api.store.counts, noted, position=1, pool=pool, cold=cold, now=now)
+        assert later.start == now - timedelta(seconds=10) + took
 
 
 async def test_metrics_say_how_far_a_running_job_is_and_when_it_is_about_to_end(api: Api) -> None:

@@ -169,20 +169,24 @@ async def test_probes_answer_without_a_token(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing_seconds", "on_demand", "state"),
-    [(59.0, (), "active"), (61.0, (), "paused"), (1e9, (NAME,), "active")],
+    ("missing_seconds", "on_demand", "state", "words"),
+    [
+        (59.0, (), "active", "jobs wait for one"),
+        (61.0, (), "paused", "jobs wait for one"),
+        (1e9, (NAME,), "active", "a job starts one"),
+    ],
 )
 async def test_a_backend_without_an_executor_takes_jobs_and_says_that_they_wait(
-    tmp_path: Path, missing_seconds: float, on_demand: tuple[str, ...], state: str
+    tmp_path: Path, missing_seconds: float, on_demand: tuple[str, ...], state: str, words: str
 ) -> None:
     async with api_in_process(tmp_path, on_demand=on_demand) as api:
         pool = cast("PlayedPool", api.services.pools[NAME])
         pool.size, pool.missing_seconds = 0, missing_seconds
         status = (await api.alice.get(f"/backends/{BACKEND}/status")).json()
-        assert (status["status"], status["message"]) == (state, "No executor is up: jobs wait for one.")
+        assert (status["status"], status["message"]) == (state, f"No executor is up: {words}.")
         listed = {"active": "online"}.get(state, state)
         for device in (await api.alice.get("/backends")).json()["devices"]:
-            assert device["status"] == {"name": listed, "reason": "No executor is up: jobs wait for one."}
+            assert device["status"] == {"name": listed, "reason": f"No executor is up: {words}."}
         await submit(api.alice)
 
 

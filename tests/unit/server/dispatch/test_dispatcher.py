@@ -62,6 +62,19 @@ async def dispatch(store: Store) -> AsyncIterator[Callable[..., Dispatcher]]:
         await dispatcher.drain(timedelta(0))
 
 
+class Sleeping(PlayedPool):
+    """A pool that has no slot until a test wakes it."""
+
+    def __init__(self, *plays: list[Any]) -> None:
+        super().__init__(*plays)
+        self.size, self.missing_seconds = 0, 100.0
+        self._free = asyncio.Semaphore(0)
+
+    def wake(self) -> None:
+        self.size = 2
+        self._free.release()
+
+
 async def add_job(store: Store, name: str = "job") -> JobId:
     job = Job(
         id=JobId(name),
@@ -90,6 +103,34 @@ async def when_logged(pool: PlayedPool, *log: str) -> None:
     async with asyncio.timeout(30):
         while sorted(pool.log) != sorted(log):  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.01)
+
+
+async def test_the_wait_for_the_first_slot_is_measured(store: Store, dispatch: Callable[..., Dispatcher]) -> None:
+    pool = Sleeping([DONE])
+    dispatcher = dispatch(pool)
+    await asyncio.sleep(0)
+    job = await add_job(store)
+    await asyncio.sleep(0.2)
+    assert dispatcher.cold_starts.of(NAME) is None
+    pool.wake()
+    await when(store, job, JobState.COMPLETED)
+    start = dispatcher.cold_starts.of(NAME)
+    assert start is not None
+    assert 0.2 <= start.seconds < 5
+    assert start.slots == 2
+
+
+async def test_what_waited_before_the_slots_were_gone_measures_no_start(
+    store: Store, dispatch: Callable[..., Dispatcher]
+) -> None:
+    pool = Sleeping([DONE])
+    job = await add_job(store)
+    pool.missing_seconds = 0.0
+    dispatcher = dispatch(pool)
+    await asyncio.sleep(0)
+    pool.wake()
+    await when(store, job, JobState.COMPLETED)
+    assert dispatcher.cold_starts.of(NAME) is None
 
 
 async def test_a_run_is_noted_from_its_logs_to_its_result(store: Store, dispatch: Callable[..., Dispatcher]) -> None:
