@@ -108,11 +108,13 @@ class Identity:
 def identity(account: Account, crn: str | None) -> Identity:
     """Return an account under the instance of that CRN, or under its first one if `crn` is None.
 
+    A name will do for a CRN: the client's `jobs` and `least_busy` send what they are given.
+
     Raises:
         NotFoundError: If the account has no such instance.
     """
     for instance in account.instances:
-        if crn is None or crn == account.crn(instance):
+        if crn is None or crn in {account.crn(instance), instance.name}:
             return Identity(account=account, instance=instance)
     known = ", ".join(map(account.crn, account.instances))
     raise NotFoundError(f"Instance {crn!r} not found; this account has {known}.")

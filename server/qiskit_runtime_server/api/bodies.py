@@ -1,6 +1,7 @@
 """Reading request bodies, within limits."""
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +16,14 @@ from qiskit_runtime_server.errors import MalformedRequestError, TooLargeError, T
 BodyT = TypeVar("BodyT")
 
 SMALL: Final = 64 * 1024
+
+# What clients call what they send as these.
+_OPTIONS: Final = {"cost": "max_execution_time", "max_ttl": "max_time", "session_time": "max_time", "tags": "job_tags"}
+_FIELD: Final = re.compile(r"at `\$\.(\w+)")
+_POSITION: Final = re.compile(r"invalid character \(byte (\d+)\)")
+_NOT_FINITE: Final = re.compile(b"NaN|Infinity")
+# The key of a number, or of a list that it is in.
+_KEY: Final = re.compile(rb'"(\w{1,64})": ?[^"]*\Z')
 
 # A body of 100 MiB may take an hour and three quarters.
 _LEAST_RATE: Final = 16 * 1024
@@ -72,7 +81,20 @@ def decode(body: bytes | bytearray, decoder: msgspec.json.Decoder[BodyT]) -> Bod
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRequestError(f"The body is malformed: {error}") from error
+        raise MalformedRequestError(f"The body is malformed: {error}{_explanation(str(error), body)}") from error
+
+
+def _explanation(error: str, body: bytes | bytearray) -> str:
+    """Return what the error is about in the words of a client's user, if that is more than the error says."""
+    if field := _FIELD.search(error):
+        option = _OPTIONS.get(field[1])
+        return f"; clients call it {option}" if option else ""
+    position = _POSITION.search(error)
+    number = position and _NOT_FINITE.match(body, int(position[1]))
+    if not number:
+        return ""
+    key = _KEY.search(body[max(0, number.start() - 1000) : number.start()])
+    return f"; {key[1].decode() if key else 'a number'} is {number[0].decode()}, and JSON has finite numbers only"
 
 
 def documented(body: type[msgspec.Struct]) -> dict[str, Any]:

@@ -116,6 +116,7 @@ def test_a_client_finds_its_instances_and_sends_jobs_under_the_one_that_it_selec
     assert chosen.usage()["instance_id"] == TEACHING
     job = alice.post("/jobs", json=submission(), headers={"Service-CRN": TEACHING}).json()["id"]
     assert alice.get(f"/jobs/{job}").json()["instance"] == TEACHING
+    assert [found.job_id() for found in service.jobs(instance="teaching", limit=1)] == [job]
     refused = message_of(alice.get("/jobs", headers={"Service-CRN": TEACHING.replace("teaching", "default")}), 404)
     assert "a/alice:teaching" in refused
 

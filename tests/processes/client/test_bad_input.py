@@ -1,5 +1,6 @@
 """What the server says to requests that it cannot accept, over HTTP, and that it goes on."""
 
+import json
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ def message_of(response: httpx.Response, status: int) -> str:
         ({"calibration_id": "yesterday"}, 404, "yesterday"),
         ({"backend": 5}, 400, "Expected `str`"),
         ({"tags": "tag"}, 400, "Expected `array`"),
-        ({"cost": -1}, 400, "cost"),
+        ({"cost": -1}, 400, "clients call it max_execution_time"),
         ({"cost": 2**70}, 400, "cost"),
         ({"runtime": "x/y:z"}, 400, "x/y:z"),
         ({"tags": ["t" * 1000]}, 400, "256"),
@@ -72,6 +73,13 @@ def test_a_job_that_makes_no_sense_is_refused(
 @pytest.mark.parametrize("path", ["/jobs", "/sessions"])
 def test_malformed_json_is_refused(client: httpx.Client, path: str, content: bytes) -> None:
     assert "malformed" in message_of(client.post(path, content=content), 400)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_is_not_finite_is_named(client: httpx.Client, number: str) -> None:
+    body = json.dumps(submission(params={"pubs": ["c"], "options": {"precision": [1, float(number)], "a": "b"}}))
+    message = message_of(client.post("/jobs", content=body.encode()), 400)
+    assert f"precision is {number.removeprefix('-')}" in message
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ async def test_usage_is_that_of_the_instance_and_of_its_limit(api: Api) -> None:
         60,
     )
     assert "usage_limit_seconds" not in (await api.alice.get("/instances/usage")).json()
+    assert (await api.alice.get("/instances/usage", headers={"Service-CRN": "teaching"})).json() == used
     assert (await api.alice.get("/instances/usage", headers={"Service-CRN": "crn:other"})).status_code == 404
     [day] = (await api.ada.get("/admin/usage")).json()["usage"]
     assert (day["account"], day["seconds"], day["jobs"]) == ("alice", 40, 1)
