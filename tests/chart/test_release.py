@@ -19,6 +19,7 @@ from kit.kubernetes.operator_process import OperatorProcess
 from kit.kubernetes.played_api import PlayedApi, live_pods, played_api, start_pods
 from kit.kubernetes.ready_pods import ready_pods
 from kit.kubernetes.runtime_servers import AER
+from kit.ports import held_port
 from qiskit_runtime_operator.render.credentials.keys_secret import keys_checksum
 
 DEFINITION = "runtimeservers.runtimeserver.dev"
@@ -130,9 +131,9 @@ def test_the_operator_uses_each_right_that_it_is_given_and_needs_no_other(
             for kind in ("RuntimeServer", "HTTPRoute", "ServiceMonitor", "ResourceClaimTemplate", "Certificate")
         )
     )
-    with played_api() as api:
+    with played_api() as api, held_port() as health, held_port() as metrics:
         environment = container_environment(kubernetes, pod, tmp_path) | {"QRO_LOAD_URL": api.url}
-        operator = OperatorProcess(pod["metadata"]["name"], environment, tmp_path / "log")
+        operator = OperatorProcess(pod["metadata"]["name"], (health, metrics), environment, tmp_path / "log")
         try:
             operator.wait_until_leading()
             assert helm_test(kubernetes, release, operator) == "1 of 1 operators work\n"

@@ -5,15 +5,15 @@ import itertools
 import math
 import random
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from os import kill
 
 from kit.faults.wire import Wire, wire_to
+from kit.ports import held_port
 from kit.server.cluster_processes import Cluster, shared_by_apis, workers_of
 from kit.server.postgresql_server import PostgresqlServer
 from kit.server.server_process import ServerProcess
@@ -49,8 +49,8 @@ class Member:
         hurt: Whether a fault has it.
     """
 
-    def __init__(self, start: Callable[[int], ServerProcess]) -> None:
-        self.port = _free_port()
+    def __init__(self, start: Callable[[int], ServerProcess], port: int) -> None:
+        self.port = port
         self.hurt = False
         self._start = start
         self.lives = [start(self.port)]
@@ -92,9 +92,11 @@ class Fleet:
         self.database = database
         self.variables = dict(variables or {})
         self._cluster = cluster
-        self.executors = [Member(self._executor) for _ in range(2)]
+        # Nobody else is given them while their owners are away.
+        ports = (stack.enter_context(held_port()) for _ in range(4))
+        self.executors = [Member(self._executor, next(ports)) for _ in range(2)]
         self.wires = [[stack.enter_context(wire_to(executor.url)) for executor in self.executors] for _ in range(2)]
-        self.apis = [Member(partial(self._api, wires)) for wires in self.wires]
+        self.apis = [Member(partial(self._api, wires), next(ports)) for wires in self.wires]
         for member in self.members:
             member.server.wait_until_ready()
 
@@ -246,11 +248,3 @@ class Storm:
         self._deaths[job] += 1
         kill(workers.pop(), signal.SIGKILL)
         return 0.0, lambda: None
-
-
-def _free_port() -> int:
-    """Return a port that stays free while its owner is away: the system gives others above these to connections."""
-    while True:
-        port = random.SystemRandom().randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port

@@ -8,7 +8,6 @@ import json
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from urllib3.exceptions import HTTPError
 from kit import environment
 from kit.kubernetes.binaries import KubernetesBinaries
 from kit.kubernetes.client import KubernetesClient, RefusedError
+from kit.ports import held_port
 
 # Beside the kubeconfig.
 AUDIT_LOG = "audit.log"
@@ -81,7 +81,7 @@ class ControlPlane:
         self._definitions = tuple(definitions)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tokens = {user: secrets.token_hex() for user in self._users}
-        self._url = f"https://{address or '127.0.0.1'}:{free_port()}"
+        self._url = f"https://{address or '127.0.0.1'}:{stack.enter_context(held_port())}"
 
     def start(self) -> Path:
         """Start everything, perhaps once more, wait until it works, and return the administrator's kubeconfig."""
@@ -105,7 +105,7 @@ class ControlPlane:
         (self._folder / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
 
     def _start_etcd(self) -> str:
-        client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        client, peer = (f"http://127.0.0.1:{self._stack.enter_context(held_port())}" for _ in range(2))
         self.run(
             "etcd", f"--data-dir={self._folder / 'etcd'}", "--unsafe-no-fsync",
             f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
@@ -203,13 +203,6 @@ class ControlPlane:
         except (ConfigException, OSError, HTTPError, RefusedError):
             return False
         return True
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -13,7 +13,7 @@ import yaml
 from kit.kubernetes.binaries import KubernetesBinaries
 from kit.kubernetes.charts import run_helm
 from kit.kubernetes.client import KubernetesClient, Manifest, eventually
-from kit.kubernetes.control_plane import free_port
+from kit.ports import held_port
 
 PROGRAM: Final = "kueue"
 _MODULE: Final = "sigs.k8s.io/kueue"
@@ -47,9 +47,8 @@ def running_kueue(kueue: Path, kubeconfig: Path, helm: Path, folder: Path, frame
     chart = run_helm(helm, "template", PROGRAM, shipped, f"--namespace={_NAMESPACE}")
     assert chart.returncode == 0, chart.stderr
     manifests = [manifest for manifest in yaml.safe_load_all(chart.stdout) if manifest]
-    health, webhook = free_port(), free_port()
-    configuration = _configuration(manifests, folder, frameworks, health, webhook)
-    with closing(KubernetesClient(kubeconfig)) as kubernetes:
+    with held_port() as health, held_port() as webhook, closing(KubernetesClient(kubeconfig)) as kubernetes:
+        configuration = _configuration(manifests, folder, frameworks, health, webhook)
         _install(kubernetes, manifests, webhook)
         with (folder / "kueue.log").open("ab") as log:
             arguments = (f"--config={configuration}", f"--kubeconfig={kubeconfig}")

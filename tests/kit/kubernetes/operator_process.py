@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from prometheus_client.samples import Sample
 from kit import trusted
 from kit.kubernetes.client import KubernetesClient, eventually
 from kit.kubernetes.operator_template import Fork
+from kit.ports import held_port
 
 _STOP_SECONDS = 60
 _ANSWER_SECONDS = 30
@@ -43,14 +43,21 @@ class OperatorProcess:
         metrics: The URL of its metrics.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: Path, start: StartProcess = run_command) -> None:
-        health, metrics = _free_ports(2)
+    def __init__(
+        self,
+        name: str,
+        ports: tuple[int, int],
+        environment: Mapping[str, str],
+        log: Path,
+        start: StartProcess = run_command,
+    ) -> None:
+        health, metrics = ports
         self.name = name
         self.log = log
         self.health = f"http://127.0.0.1:{health}"
         self.metrics = f"http://127.0.0.1:{metrics}/metrics"
-        ports = {"QRO_HEALTH_PORT": str(health), "QRO_METRICS_PORT": str(metrics), "QRO_POD_NAME": name}
-        self.process = start({**os.environ, **ports, **environment}, log)
+        own = {"QRO_HEALTH_PORT": str(health), "QRO_METRICS_PORT": str(metrics), "QRO_POD_NAME": name}
+        self.process = start({**os.environ, **own, **environment}, log)
 
     def wait_until_leading(self, seconds: float = 60) -> None:
         """Return when it holds the Lease."""
@@ -106,24 +113,14 @@ def running_operator(
     images = {f"QRO_{image}_IMAGE": f"registry.test/{image.lower()}:1" for image in ("API", "EXECUTOR", "EXECUTOR_GPU")}
     where = {"QRO_NAMESPACE": kubernetes.namespace, "QRO_NAMESPACES": kubernetes.namespace}
     cluster = {"KUBECONFIG": str(kubernetes.kubeconfig)}
-    operator = OperatorProcess(name, {**images, **where, **cluster, **environment}, log, start)
-    try:
-        yield operator
-    finally:
-        operator.process.kill()
-        operator.process.wait()
+    with held_port() as health, held_port() as metrics:
+        operator = OperatorProcess(name, (health, metrics), {**images, **where, **cluster, **environment}, log, start)
+        try:
+            yield operator
+        finally:
+            operator.process.kill()
+            operator.process.wait()
 
 
 def _get(url: str) -> httpx.Response:
     return httpx.get(url, timeout=_ANSWER_SECONDS, verify=trusted(url))
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()

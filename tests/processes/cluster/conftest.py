@@ -1,6 +1,5 @@
 """Clusters for tests; see `cluster_processes`."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from kit.ports import held_port
 from kit.server.cluster_processes import Cluster, Plugins, shared_by_apis
 from kit.server.postgresql_server import PostgresqlServer
 from kit.server.server_process import ServerProcess
@@ -35,11 +35,8 @@ def shared_store(postgresql_server: PostgresqlServer) -> dict[str, str]:
 
 @pytest.fixture
 def reserved_port() -> Iterator[int]:
-    """Return a port where nobody listens, and that the system gives to nobody but who asks for it by number."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+    with held_port() as port:
+        yield port
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, start_http_server
 
-from kit.kubernetes.control_plane import free_port
 from kit.monitoring import dashboards, queries
 from kit.server.cluster_processes import Cluster, wait_until
 from kit.server.http_jobs import end_of, signed_in, submit_named, when
@@ -73,11 +72,10 @@ def chosen(text: str) -> str:
 
 
 @contextmanager
-def running_prometheus(program: str, folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Prometheus]:
-    """Run a Prometheus with these `scrape_configs`, until it is not needed any more."""
+def running_prometheus(program: str, port: int, folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Prometheus]:
+    """Run a Prometheus at a port with these `scrape_configs`, until it is not needed any more."""
     scraping = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(scraping))
-    port = free_port()
     command = [
         program,
         f"--config.file={folder / 'prometheus.yml'}",
@@ -137,7 +135,9 @@ def prometheus_program() -> str:
     return program
 
 
-def test_each_query_and_each_variable_has_data(cluster: Cluster, prometheus_program: str, tmp_path: Path) -> None:
+def test_each_query_and_each_variable_has_data(
+    cluster: Cluster, prometheus_program: str, reserved_port: int, tmp_path: Path
+) -> None:
     executor = cluster.executor(QRS_INTERNAL_PORT="0")
     api = cluster.api(executor.url, QRS_INTERNAL_PORT="0")
     ports = [int(server.internal_url.rpartition(":")[2]) for server in (api, executor)]
@@ -145,7 +145,7 @@ def test_each_query_and_each_variable_has_data(cluster: Cluster, prometheus_prog
         jobs = [static(name, port, SERVER) for name, port in zip(("api", "executor"), ports, strict=True)]
         jobs.append(static("operator", port, {"namespace": "qiskit-system"}, honor_labels=True))
         with (
-            running_prometheus(prometheus_program, tmp_path, jobs) as prometheus,
+            running_prometheus(prometheus_program, reserved_port, tmp_path, jobs) as prometheus,
             signed_in(api.url) as client,
         ):
             for name in ("flip", "stumble", "die"):
