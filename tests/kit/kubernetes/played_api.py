@@ -21,18 +21,34 @@ class PlayedApi:
     def __init__(self, port: int) -> None:
         self.executors: Mapping[str, Mapping[str, Any]] | None = {}
         self.url = f"http://127.0.0.1:{port}/internal/load"
+        self._queued_for: int | None = None
 
     def play(self, *, queued: int = 0, running: int = 0, pods: Mapping[str, int] | None = None) -> None:
         """Let the executor `aer` be as busy as this."""
         self.executors = {"aer": {"queued": queued, "running": running, "pods": pods or {}, "slots": len(pods or {})}}
+        self._queued_for = None
+
+    def play_queued(self, answers: int) -> None:
+        """Let the executor `aer` have a job in its queue for so many answers, and nothing to do from then on."""
+        self.play(queued=1)
+        self._queued_for = answers
+
+    def say(self) -> Mapping[str, Mapping[str, Any]] | None:
+        """Return what the next answer is."""
+        if self._queued_for == 0:
+            self.play()
+        elif self._queued_for is not None:
+            self._queued_for -= 1
+        return self.executors
 
 
 @contextmanager
 def played_api() -> Iterator[PlayedApi]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps({"backends": 1, "executors": api.executors}).encode()
-            self.send_response(503 if api.executors is None else 200)
+            said = api.say()
+            body = json.dumps({"backends": 1, "executors": said}).encode()
+            self.send_response(503 if said is None else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

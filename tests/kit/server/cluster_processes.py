@@ -163,7 +163,14 @@ def workers_of(server: ServerProcess) -> set[int]:
 def templates_of(server: int) -> set[int]:
     """Return the id of the living process that workers of the server of this id are forked from, if there is one."""
     children = [pid for pid, _, parent in _processes() if parent == server]
-    return {pid for pid in children if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    return {pid for pid in children if b"forkserver" in _command_line_of(pid)}
+
+
+def _command_line_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has gone since it was listed
 
 
 def own_memory_of(pid: int) -> int:

@@ -70,9 +70,12 @@ class ServerProcess:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and return the exit code."""
+        """Send a signal and return the exit code; of a server that was not killed, `output` is complete then."""
         self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        code = self.process.wait(STOP_SECONDS)
+        if number != signal.SIGKILL:
+            self.reader.join(STOP_SECONDS)
+        return code
 
 
 class StartServer(Protocol):

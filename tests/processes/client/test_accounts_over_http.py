@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import sqlite3
 import subprocess
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +251,8 @@ def test_a_broken_file_changes_nothing_over_a_restart(start_server: StartServer,
     first = start_server(*options)
     with signed_in(first.url, "ada-1") as ada:
         ada.get("/admin/executors").raise_for_status()
-    time.sleep(1)
+    with closing(sqlite3.connect(f"file:{first.data_dir}/store.db?mode=ro", uri=True)) as database:
+        wait_until(lambda: database.execute("SELECT 1 FROM kept_texts").fetchall() != [])
     assert first.stop() == 0
     (tokens / "accounts.toml").write_text(FILE + "[accounts.ada")
     second = start_server(*options)

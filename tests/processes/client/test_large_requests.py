@@ -104,6 +104,8 @@ def test_ended_jobs_over_a_limit_are_swept(start_server: StartServer) -> None:
             time.sleep(0.05)
         assert {job["id"] for job in client.get("/jobs").json()["jobs"]} == set(ids[2:])
         assert client.get(f"/jobs/{ids[0]}/results").status_code == 404
+    # They are counted after they have gone.
+    wait_until(lambda: scraped(server.internal_url)['qrs_swept_jobs_total{limit="jobs"}'] >= 2)
     seen = scraped(server.internal_url)
     assert seen['qrs_swept_jobs_total{limit="jobs"}'] == 2
     assert seen['qrs_swept_bytes_total{limit="jobs"}'] > 0

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,28 +114,36 @@ def worker_of(server: ServerProcess, busy_seconds: float) -> int:
 
 
 def descendants(pid: int) -> Iterator[int]:
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    for child in [int(word) for path in children for word in path.read_text().split()]:
+    for child in children_of(pid):
         yield child
         yield from descendants(child)
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # threads come and go
+            found += [int(word) for word in path.read_text().split()]
+    return found
 
 
 def name_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except FileNotFoundError:
+    except OSError:
         return ""
 
 
 def seconds_of(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
+    except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 @pytest.mark.slow
+@pytest.mark.serial
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes by /proc")
 def test_27_qubits_stop_within_a_second(served: ServerProcess, service: QiskitRuntimeService) -> None:
     """qsim answers no signal while it evolves a state; the process ends."""

@@ -174,12 +174,13 @@ async def test_the_executors_of_a_name_come_and_go_with_its_addresses(
             assert isinstance(last, Completed), "a run has a connection of its own"
         assert pool.size == 1, "the name server may be away: what is known stays"
         # Its address stays until it has ended.
-        async with aclosing(second.run(task_of("nap 2", job_id="last"))) as events:
+        async with aclosing(second.run(task_of(cluster.held, job_id="last"))) as events:
             await anext(events)
             other.process.terminate()
             await when_size(pool, 0)
             assert [occupancy.draining for occupancy in pool.endpoints().values()] == [True]
             assert pool.missing_seconds < 10
+            cluster.let_go()
             *_, last = [event async for event in events]
             assert isinstance(last, Completed)
         async with asyncio.timeout(30):

@@ -1,6 +1,7 @@
 """What instances may do, and what is kept of what they did, whatever the store."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ from qiskit_runtime_server.store.sql.store import SqlStore
 ALICE, BOB = AccountId("alice"), AccountId("bob")
 GPU = ExecutorName("custatevec")
 TODAY = timedelta(days=1)
+# By how many seconds two clocks may differ over a few.
+CLOCKS_DIFFER = 0.01
 
 NewJob = Callable[..., Job]
 
@@ -120,18 +123,21 @@ async def test_a_run_whose_worker_died_is_charged_at_once_and_one_that_was_lost_
 ) -> None:
     job = new_job()
     await store.jobs.add(job, b"{}")
+    begin, first = time.monotonic(), 0.0
     for why in (RetryReason.WORKER_DIED, RetryReason.LOST, RetryReason.NOT_STARTED):
         claim = await store.queue.claim(AER, HERE, lease=LEASE)
         assert claim is not None
         await asyncio.sleep(0.2)
         queued = await store.queue.requeue(claim, why, reason="gone")
+        first = first or time.monotonic() - begin
         assert queued is not None
         assert queued.state is JobState.QUEUED
     kept = await store.jobs.get(ALICE, job.id)
     used = await seconds_used_today(store, ALICE, job.instance)
-    assert 0.2 <= used < 0.4
+    # No more than the first run took here, however long that is on this disk; the store has another clock.
+    assert 0.2 <= used < first + CLOCKS_DIFFER
     assert kept.metrics.charged == used
-    with pytest.raises(LimitError, match="used 0"):
+    with pytest.raises(LimitError, match="of slot time today"):
         await store.jobs.add(new_job(), b"{}", AccountLimits(seconds_per_day=0.15))
 
 
@@ -142,6 +148,7 @@ async def test_the_end_of_a_job_keeps_what_its_dead_runs_used_and_charges_each_r
         job = new_job(account=AccountId(ends.replace(" ", "-")))
         await store.jobs.add(job, b"{}")
         deaths = MAX_WORKER_DEATHS if ends == "dies once too often" else 1
+        begin = time.monotonic()
         for _ in range(deaths):
             claim = await store.queue.claim(AER, HERE, lease=LEASE)
             assert claim is not None
@@ -154,10 +161,11 @@ async def test_the_end_of_a_job_keeps_what_its_dead_runs_used_and_charges_each_r
             assert await store.queue.finish(again, outcome, b"{}")
         elif deaths == 1:
             await store.jobs.cancel(job.account, job.id, reason="enough")
+        took = time.monotonic() - begin
         ended = await store.jobs.get(job.account, job.id)
         assert ended.state.terminal
         earlier = ended.metrics.charged - (3.0 if ends == "finish" else 0.0)
-        assert deaths * 0.1 <= earlier < deaths * 0.1 + 0.5
+        assert deaths * 0.1 <= earlier < took + CLOCKS_DIFFER
         if ends == "finish":
             assert ended.metrics.seconds == pytest.approx(2.0 + earlier)
         assert await seconds_used(store, job.account) == pytest.approx(ended.metrics.charged)
