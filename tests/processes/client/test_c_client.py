@@ -79,7 +79,7 @@ def run(client: httpx.Client, program: str, pub: object, **params: Any) -> dict[
     return data
 
 
-@pytest.mark.parametrize(("shots", "number"), [(100, 100), (None, 4096)])
+@pytest.mark.parametrize(("shots", "number"), [(1000, 1000), (None, 4096)])
 def test_a_pub_of_its_sampler_is_a_circuit(client: httpx.Client, shots: int | None, number: int) -> None:
     samples = run(client, "sampler", circuit_of(2, MEASURED), shots=shots, version=2)["meas"]["samples"]
     assert len(samples) == number
