@@ -24,6 +24,16 @@ def test_it_gets_neither_finalizers_nor_annotations(lab: Lab) -> None:
     assert "annotations" not in metadata
 
 
+def test_text_of_every_script_arrives_as_it_was_written(lab: Lab) -> None:
+    """A patch that is applied is YAML to the API server, which reads some characters otherwise than JSON does."""
+    text = "".join(map(chr, (*range(0x20, 0x100), 0x2028, 0x65E5, 0xFEFF, 0xFFFD, 0x1F600, 0x1D400))) + "\\ud83d\n"
+    lab.kubernetes.create(lab.manifest(podTemplate={"annotations": {"note": text}}, api={"settings": {"QRS_X": text}}))
+    lab.settled()
+    template = lab.part("Deployment", "executor-aer")["spec"]["template"]
+    assert template["metadata"]["annotations"]["note"] == text
+    assert lab.part("ConfigMap", "api")["data"]["QRS_X"] == text
+
+
 def test_its_data_are_taken_up_again_by_one_of_the_same_name(lab: Lab) -> None:
     lab.apply()
     lab.settled()

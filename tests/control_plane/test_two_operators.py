@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from kit.kubernetes.client import KubernetesClient, eventually, unchanged
 from kit.kubernetes.lab import Lab
 from kit.kubernetes.operator_process import StartOperator
@@ -86,6 +88,27 @@ def test_a_claim_is_handed_over_by_hand(kubernetes: KubernetesClient, start_oper
     kubernetes.merge("RuntimeServer", lab.name, {"status": {"operator": identities[1]}}, "status")
     eventually(lambda: image_of(lab) == "registry.test/other:2")
     eventually(lambda: operators_of(lab) == (identities[1], [identities[0]]))
+
+
+@pytest.mark.parametrize("claim", ["", "qiskit-runtime-operator", "labs/../../x", "labs/Größe"])
+def test_what_is_nobodys_claim_is_claimed(lab: Lab, claim: str) -> None:
+    """As by somebody who hands a RuntimeServer over and gives the name of the Lease alone."""
+    lab.apply()
+    lab.settled()
+    mine, _ = operators_of(lab)
+    lab.kubernetes.merge("RuntimeServer", lab.name, {"status": {"operator": claim, "otherOperators": [claim]}}, "status")
+    eventually(lambda: operators_of(lab) == (mine, []), seconds=10)
+
+
+def test_a_lease_that_nobody_ever_renewed_holds_nothing(lab: Lab) -> None:
+    lab.apply()
+    lab.settled()
+    mine, _ = operators_of(lab)
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": lab.name}, "spec": {}}
+    lab.kubernetes.create(lease)
+    claim = f"{lab.kubernetes.namespace}/{lab.name}"
+    lab.kubernetes.merge("RuntimeServer", lab.name, {"status": {"operator": claim}}, "status")
+    eventually(lambda: operators_of(lab) == (mine, []), seconds=10)
 
 
 def test_one_release_after_the_other_takes_over_what_the_last_one_managed(

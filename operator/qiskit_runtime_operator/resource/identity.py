@@ -1,5 +1,6 @@
 """Which operator: what one says of itself to others, in objects and in the fields that it manages."""
 
+import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final, Self
@@ -9,6 +10,8 @@ from qiskit_runtime_operator.resource.names import MANAGER
 # Of the API server.
 _MAX_MANAGER: Final = 128
 _DIGEST_BYTES: Final = 8
+# Of a namespace and of a Lease.
+_NAMES: Final = re.compile(r"([a-z0-9]|[a-z0-9][-a-z0-9]*[a-z0-9])/([a-z0-9]|[a-z0-9][-.a-z0-9]*[a-z0-9])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +22,10 @@ class OperatorIdentity:
     lease: str
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the operator that `str` wrote."""
+    def parse(cls, text: str) -> Self | None:
+        """Return the operator that `str` wrote; None if no operator can be called so."""
+        if _NAMES.fullmatch(text) is None:
+            return None
         namespace, _, lease = text.partition("/")
         return cls(namespace=namespace, lease=lease)
 

@@ -4,8 +4,8 @@ The claim is written before anything else is, against the resource version that 
 It names the operator by its Lease, which all replicas and all versions of a release share. An operator that finds the
 claim of another adds itself to `otherOperators` and writes nothing else; the condition is for the one that has it.
 
-A claim passes on when the Lease of its operator is gone, or was left alone for long. Who may not read that Lease does
-not know, and takes nothing.
+A claim passes on when the Lease of its operator is gone, or was left alone for long; that of somebody who can be no
+operator, because it was written by hand, at once. Who may not read that Lease does not know, and takes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -63,18 +63,14 @@ class Claims:
         """
         claim, me = self._claim(key), str(self._identity)
         holder, others = claim.get(OPERATOR), claim.get(OTHER_OPERATORS, [])
-        if holder == me:
-            gone = {other for other in others if other == me or await self._is_gone(other)}
-            if gone:
-                await self._write(key, uid, me, {*others} - gone)
-            return True
-        if holder is not None and not await self._is_gone(holder):
+        if holder not in (None, me) and not await self._is_gone(holder):
             if me not in others:
                 await self._write(key, uid, holder, {*others, me})
             return False
-        if uid in self._impossible:
+        here = {other for other in others if other != me and not await self._is_gone(other)}
+        if uid in self._impossible or (holder == me and here == {*others}):
             return True
-        await self._write(key, uid, me, {*others} - {me})
+        await self._write(key, uid, me, here)
         if self._claim(key).get(OPERATOR) != me:
             # The CRD is older than the operator.
             self._impossible.add(uid)
@@ -99,7 +95,8 @@ class Claims:
     async def _is_gone(self, operator: str) -> bool:
         at, gone = self._answers.get(operator, (None, False))
         if at is None or self._now() - at > self._ask_again:
-            gone = await self._left_alone(OperatorIdentity.parse(operator))
+            identity = OperatorIdentity.parse(operator)
+            gone = identity is None or await self._left_alone(identity)
             self._answers[operator] = (self._now(), gone)
         return gone
 
@@ -108,7 +105,5 @@ class Claims:
             lease = await self._cluster.get(LEASES, operator.namespace, operator.lease)
         except RefusedError:
             return False
-        if lease is None:
-            return True
-        renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
-        return self._now().astimezone(UTC) - renewed > self._takeover
+        renewed = lease.get("spec", {}).get("renewTime") if lease else None
+        return renewed is None or self._now().astimezone(UTC) - datetime.fromisoformat(renewed) > self._takeover

@@ -67,15 +67,18 @@ class Lab:
     operator: OperatorProcess
     name: str = "lab"
 
-    def apply(self, **spec: Any) -> Manifest:
-        """Apply the RuntimeServer as a user does, and return it."""
-        manifest = {
+    def manifest(self, **spec: Any) -> Manifest:
+        """Return the RuntimeServer as a user writes it."""
+        return {
             "apiVersion": "runtimeserver.dev/v1alpha1",
             "kind": "RuntimeServer",
             "metadata": {"name": self.name},
             "spec": {"executors": [AER], **spec},
         }
-        return self.kubernetes.apply(manifest, force=True)
+
+    def apply(self, **spec: Any) -> Manifest:
+        """Apply the RuntimeServer as a user does, and return it."""
+        return self.kubernetes.apply(self.manifest(**spec), force=True)
 
     def settled(self) -> Mapping[str, Any]:
         """Wait until the operator has looked at the newest version, and return the status."""
