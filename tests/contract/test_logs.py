@@ -42,7 +42,7 @@ def test_what_kopf_knows_of_an_object_is_one_field() -> None:
 def test_the_status_has_the_message_of_the_last_line() -> None:
     said = f"Some other line\n{lines.JsonFormatter().format(record())}\n"
     ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": said}}
-    pod = {"metadata": {"uid": "u1"}, "status": {"containerStatuses": [{"state": ended}]}}
+    pod = {"metadata": {"uid": "u1"}, "status": {"containerStatuses": [{"name": "server", "state": ended}]}}
     deployment = {"metadata": {}, "spec": {"replicas": 1}}
     assert Pool.of("lab-api", deployment, [pod], wanted=1).message == "Error (exit code 1): It went."
 

@@ -202,6 +202,11 @@ class Condition:
     message: str
 
 
+def shortened(message: str) -> str:
+    """Return a message no longer than one may be."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…"
+
+
 def condition_documents(
     conditions: Iterable[Condition], previous: Iterable[Mapping[str, Any]], *, generation: int, now: datetime
 ) -> list[Manifest]:
@@ -212,13 +217,12 @@ def condition_documents(
 
 
 def _document(condition: Condition, generation: int) -> Manifest:
-    message = condition.message
     return {
         "type": condition.type.value,
         "status": "Unknown" if condition.status is None else str(condition.status),
         "observedGeneration": generation,
         "reason": condition.reason.value,
-        "message": message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…",
+        "message": shortened(condition.message),
     }
 
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from qiskit_runtime_operator.resource.model import Manifest, condition_of
+from qiskit_runtime_operator.resource.names import SERVER
 from qiskit_runtime_operator.resource.scheduling import is_gated, unscheduled
+from qiskit_runtime_operator.status.conditions import shortened
 
 # What the kubelet says of containers that are on their way.
 _STARTING: Final = ("ContainerCreating", "PodInitializing")
 # What of a pod that has a node is not ready yet; the kubelet says which one is missing in an Event only.
 _WAITS: Final = "waits for its network or its volumes"
 _WAITS_FOR_DEVICES: Final = "waits for its network, its volumes or its devices"
+_NOT_READY: Final = "not ready"
+# What Kubernetes says of pods of which somebody else says whether they are ready, as a load balancer's controller.
+_GATED: Final = "ReadinessGatesNotReady"
 _STALLED: Final = "ProgressDeadlineExceeded"
 
 
@@ -101,7 +106,9 @@ class Pool:
         """Whether pods are missing or not ready for another reason than that they are just starting."""
         words = set(self.message.split("; ")) - {"", *_STARTING}
         # Devices are prepared in each start of a pod, and volumes that are there are mounted before anybody looks.
-        return self.short and not all(word.startswith(_WAITS_FOR_DEVICES) for word in words)
+        return self.short and not all(
+            word.startswith(_WAITS_FOR_DEVICES) or word.endswith(_NOT_READY) for word in words
+        )
 
     def __str__(self) -> str:
         return f"{self.name}: {self.ready} of {self.desired} ready" + f" ({self.message})" * bool(self.message)
@@ -145,7 +152,7 @@ def _shortage(deployment: Manifest, pods: Sequence[Manifest], causes: Causes) ->
     failure = condition_of(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
         words.add(failure["message"])
-    return "; ".join(sorted(words))
+    return shortened("; ".join(sorted(words)))
 
 
 def _is_missed(pod: Manifest) -> bool:
@@ -154,6 +161,11 @@ def _is_missed(pod: Manifest) -> bool:
 
 
 def _pod_words(pod: Manifest, causes: Causes) -> Iterator[str]:
+    status = pod.get("status", {})
+    if is_over(pod) and "reason" in status:
+        # The kubelet has evicted it, or could not take it in.
+        yield _sentence(status["reason"], status.get("message", ""))
+        return
     if why := unscheduled(pod):
         refused = causes.devices and "cannot allocate" in why
         yield f"{why} (each pod claims {causes.devices})" if refused else why
@@ -161,19 +173,27 @@ def _pod_words(pod: Manifest, causes: Causes) -> Iterator[str]:
     if awaited and condition_of(pod, "PodReadyToStartContainers").get("status") == "False":
         yield f"{_WAITS_FOR_DEVICES if causes.devices else _WAITS}: {', '.join(awaited)}"
         return
-    for container in pod.get("status", {}).get("containerStatuses", []):
-        yield from _container_words(container)
+    for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
+        if not container.get("ready") and (words := _container_words(container)):
+            yield words if container["name"] == SERVER else f"container {container['name']}: {words}"
+    ready = condition_of(pod, "Ready")
+    if ready.get("reason") == _GATED:
+        yield ready["message"]
 
 
-def _container_words(container: Mapping[str, Any]) -> Iterator[str]:
+def _container_words(container: Mapping[str, Any]) -> str:
+    """Return why a container is not ready; of one that waits for others, or starts, only the server says so."""
     state, last = container.get("state", {}), container.get("lastState", {})
     # What ended says why; that it will be tried again in 20 s, 40 s and so on does not.
     ended = state.get("terminated") or last.get("terminated")
     waiting = state.get("waiting")
+    ours = container["name"] == SERVER
     if ended:
-        yield _sentence(f"{ended.get('reason', 'Ended')} (exit code {ended['exitCode']})", _last_line(ended))
-    elif waiting:
-        yield _sentence(waiting.get("reason", "Waiting"), waiting.get("message", ""))
+        return _sentence(f"{ended.get('reason', 'Ended')} (exit code {ended['exitCode']})", _last_line(ended))
+    if waiting:
+        reason = waiting.get("reason", "Waiting")
+        return _sentence(reason, waiting.get("message", "")) if ours or reason not in _STARTING else ""
+    return _NOT_READY if "running" in state and not ours else ""
 
 
 def _sentence(reason: str, message: str) -> str:

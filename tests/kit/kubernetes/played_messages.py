@@ -8,6 +8,7 @@ from typing import Any
 from kit.kubernetes.runtime_servers import AER, body, render_context, runtime_server
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
+from qiskit_runtime_operator.resource.names import SERVER
 from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status import notes, refusals
@@ -158,6 +159,6 @@ def _gated(executor: str, queue: str) -> Manifest:
 
 def _broken_api() -> Manifest:
     said = "error: QRS_DATABASE_URL is no URL, as in postgresql://user:password@host/name\n"
-    container = {"state": {"terminated": {"reason": "Error", "exitCode": 1, "message": said}}}
+    container = {"name": SERVER, "state": {"terminated": {"reason": "Error", "exitCode": 1, "message": said}}}
     labels = {"app.kubernetes.io/component": "api"}
     return {"metadata": {"name": "pod", "labels": labels}, "status": {"containerStatuses": [container]}}

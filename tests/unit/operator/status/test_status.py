@@ -142,6 +142,73 @@ def test_a_pod_that_does_not_come_up_says_why(state: Manifest, last: Manifest | 
     assert status_of(server, Observed(deployments=found, pods=pods))["executors"][0]["message"] == words
 
 
+INITIALIZING = {"name": "server", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}
+FAILED = {"terminated": {"exitCode": 1, "reason": "Error", "message": "no route to the vault"}}
+RUNNING: Manifest = {"running": {}}
+
+
+@pytest.mark.parametrize(
+    ("init", "beside", "words"),
+    [
+        (
+            [
+                {"name": "first", "ready": True, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+                {"name": "secrets", "ready": False, "state": FAILED},
+            ],
+            [INITIALIZING],
+            "PodInitializing; container secrets: Error (exit code 1): no route to the vault",
+        ),
+        (
+            [{"name": "slow", "ready": False, "state": RUNNING}],
+            [INITIALIZING],
+            "PodInitializing; container slow: not ready",
+        ),
+        (
+            [{"name": "later", "ready": False, "state": {"waiting": {"reason": "PodInitializing"}}}],
+            [INITIALIZING],
+            "PodInitializing",
+        ),
+        (
+            [],
+            [
+                {"name": "server", "ready": True, "state": RUNNING, "lastState": FAILED},
+                {"name": "mesh", "state": RUNNING},
+            ],
+            "container mesh: not ready",
+        ),
+    ],
+)
+def test_a_container_of_the_user_that_holds_a_pod_up_is_named(
+    init: list[Manifest], beside: list[Manifest], words: str
+) -> None:
+    held = pod("aer", {"initContainerStatuses": init, "containerStatuses": beside})
+    observed = Observed(deployments=deployments(runtime_server(), ready=0), pods=[held])
+    assert status_of(runtime_server(), observed)["executors"][0]["message"] == words
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (
+            {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "Allocate failed: no healthy devices"},
+            "UnexpectedAdmissionError: Allocate failed: no healthy devices",
+        ),
+        (
+            {
+                "conditions": [
+                    {"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady", "message": "gate"}
+                ]
+            },
+            "gate",
+        ),
+    ],
+)
+def test_what_keeps_a_pod_as_a_whole_from_serving_is_said(status: Manifest, words: str) -> None:
+    """The kubelet took it in no more, or somebody else has a say in whether it is ready."""
+    observed = Observed(deployments=deployments(runtime_server(), ready=0), pods=[pod("aer", status)])
+    assert status_of(runtime_server(), observed)["executors"][0]["message"] == words
+
+
 def test_a_pod_that_waits_for_what_it_mounts_says_for_what() -> None:
     server = runtime_server(
         {"auth": {"tokensSecretRef": {"name": "tokens"}}, "backends": {"snapshots": [{"configMap": "may"}]}}
@@ -351,6 +418,16 @@ def test_long_words_are_cut() -> None:
     assert len(status["conditions"][2]["message"]) == MAX_MESSAGE
 
 
+def test_pods_that_each_say_something_else_do_not_make_the_status_too_large_to_be_written() -> None:
+    """etcd takes 1.5 MiB, and a thousand pods with a time or a name in their last line would be more."""
+    failed = [
+        with_container("aer", {"terminated": {"exitCode": 1, "message": f"{number} {'x' * 2000}"}})
+        for number in range(1000)
+    ]
+    status = status_of(runtime_server(), Observed(deployments=deployments(runtime_server(), ready=0), pods=failed))
+    assert len(status["executors"][0]["message"]) == MAX_MESSAGE
+
+
 def test_a_normal_start_is_told_without_warnings() -> None:
     server = runtime_server()
     nothing: dict[str, Any] = {}
@@ -502,6 +579,16 @@ def test_pods_that_are_started_for_jobs_are_no_problem() -> None:
     assert condition(status, ConditionType.AVAILABLE) == ("True", "ScaledToZero")
     assert condition(status, ConditionType.DEGRADED) == ("False", "AsWanted")
     assert reasons(scaled_status(0, 0, ScaleReason.AT_ZERO), status) == []
+
+
+def test_pods_that_a_container_of_the_user_keeps_from_starting_are_one() -> None:
+    held = {"initContainerStatuses": [{"name": "secrets", "state": FAILED}], "containerStatuses": [INITIALIZING]}
+    status = scaled_status(1, 0, ScaleReason.AS_NEEDED, [pod("aer", held)])
+    assert condition(status, ConditionType.AVAILABLE) == ("False", "NoExecutorReady")
+    assert condition(status, ConditionType.DEGRADED) == ("True", "ExecutorShort")
+    slow = {"containerStatuses": [{"name": "server", "state": RUNNING}, {"name": "mesh", "state": RUNNING}]}
+    status = scaled_status(1, 0, ScaleReason.AS_NEEDED, [pod("aer", slow)])
+    assert condition(status, ConditionType.AVAILABLE) == ("True", "ScaledToZero")
 
 
 def test_pods_that_find_no_node_are_one() -> None:
