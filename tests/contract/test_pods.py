@@ -4,9 +4,10 @@ import json
 import re
 import secrets
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,30 @@ def rules() -> list[str]:
     version, *_ = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())["spec"]["versions"]
     settings = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["api"]["properties"]["settings"]
     return [rule["rule"] for rule in settings["x-kubernetes-validations"]]
+
+
+@cache
+def rule_for_volumes() -> Mapping[str, str]:
+    """Return the rule of the CRD that says what the volumes of users may not be called."""
+    definition = yaml.safe_load((ROOT / "crds" / "runtimeservers.yaml").read_text())
+    spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    rule: Mapping[str, str] = spec["podTemplate"]["properties"]["volumes"]["x-kubernetes-validations"][0]
+    return rule
+
+
+@given(runtime_servers, contexts)
+def test_volumes_of_ours_have_names_that_users_cannot_give_to_theirs(
+    server: RuntimeServer, context: RenderContext
+) -> None:
+    rule = rule_for_volumes()
+    ours = set(re.findall("'([a-z-]+)'", rule["rule"]))
+    assert all(name in rule["message"] for name in ours)
+    workloads = (server.spec.api, *server.spec.executors)
+    templates = (server.spec.pod_template, *(workload.pod_template for workload in workloads))
+    theirs = {volume["name"] for template in templates for volume in template.volumes}
+    for pod in deployments(server, context).values():
+        names = {re.sub(r"^(snapshots-)\d+$", r"\1", volume["name"]) for volume in pod["volumes"]}
+        assert names - theirs <= ours
 
 
 def test_settings_of_the_users_reach_the_pods_that_they_are_for() -> None:
