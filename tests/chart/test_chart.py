@@ -104,7 +104,7 @@ def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Pat
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}},
         "userAssignment": "Platform",
         "images": {"tag": 20261129, "digests": {"api": digest}},
-        "settings": {"QRO_RESYNC": 600},
+        "settings": {"QRO_RESYNC": 2592000, "QRO_LOAD_INTERVAL": 0.5},
         "rollouts": {"atOnce": 2, "interval": "10m"},
         "logFormat": "json",
         "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy"}],
@@ -123,7 +123,7 @@ def test_pods_take_what_policies_of_the_cluster_demand(helm: Path, tmp_path: Pat
     variables = {item["name"]: item.get("value") for item in container["env"]}
     assert variables["QRO_API_IMAGE"] == f"qiskit-runtime-server-api@{digest}"
     assert variables["QRO_EXECUTOR_IMAGE"] == "qiskit-runtime-server-executor:20261129"
-    assert variables["QRO_RESYNC"] == "600"
+    assert (variables["QRO_RESYNC"], variables["QRO_LOAD_INTERVAL"]) == ("2592000", "0.5")
     assert variables["QRO_LOG_FORMAT"] == "json"
     assert (variables["QRO_ROLLOUTS_AT_ONCE"], variables["QRO_ROLLOUT_INTERVAL"]) == ("2", "10m")
     assert variables["HTTPS_PROXY"] == "http://proxy"
@@ -198,7 +198,7 @@ def paths(values: dict[str, Any], *above: str) -> Iterator[tuple[str, ...]]:
 
 def test_a_value_that_the_last_release_did_not_have_has_a_fallback(helm: Path, tmp_path: Path) -> None:
     """As after `helm upgrade --reuse-values`, which takes the last release's values instead of this chart's."""
-    required = {"images", "crds", *(f"images.{name}" for name in ("operator", "api", "executor", "executorGpu"))}
+    required = {"images", *(f"images.{name}" for name in ("operator", "api", "executor", "executorGpu"))}
     for path in paths(yaml.safe_load((CHART / "values.yaml").read_text())):
         values: Any = None
         for key in reversed(path):

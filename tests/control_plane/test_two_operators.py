@@ -96,7 +96,9 @@ def test_what_is_nobodys_claim_is_claimed(lab: Lab, claim: str) -> None:
     lab.apply()
     lab.settled()
     mine, _ = operators_of(lab)
-    lab.kubernetes.merge("RuntimeServer", lab.name, {"status": {"operator": claim, "otherOperators": [claim]}}, "status")
+    lab.kubernetes.merge(
+        "RuntimeServer", lab.name, {"status": {"operator": claim, "otherOperators": [claim]}}, "status"
+    )
     eventually(lambda: operators_of(lab) == (mine, []), seconds=10)
 
 

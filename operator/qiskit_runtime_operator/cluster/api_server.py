@@ -305,8 +305,8 @@ class Cluster:
 def _yaml(document: Manifest) -> bytes:
     """Return JSON that a reader of YAML takes as it is meant.
 
-    Such a reader refuses the pairs of escapes that stand for characters beyond 16 bits, as emoji; and some of the others
-    are ends of lines to it, or nothing, unless they are escaped.
+    Such a reader refuses the pairs of escapes that stand for characters beyond 16 bits, as emoji; and some of the
+    others are ends of lines to it, or nothing, unless they are escaped.
     """
     text = json.dumps(document, ensure_ascii=False)
     return re.sub("[\x7f-\uffff]", lambda found: f"\\u{ord(found[0]):04x}", text).encode()
