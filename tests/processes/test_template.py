@@ -28,6 +28,9 @@ def test_the_template_starts_without_settings_and_ends_with_a_command_that_fails
             "QRS_EXECUTOR_KEY": "a secret",
             "qrs_slots": "1",
             "OTHER": "1",
+            "QISKIT_IBM_TOKEN": "a secret",
+            "PGPASSWORD": "a secret",
+            "A_DATABASE": "postgresql://user:secret@host/name",
             "GLIBC_TUNABLES": "glibc.malloc.tcache_count=7",
         },
         stderr=subprocess.PIPE,
@@ -37,7 +40,7 @@ def test_the_template_starts_without_settings_and_ends_with_a_command_that_fails
         # The C library may have put ends where its tunables had colons.
         lines = Path(f"/proc/{template}/environ").read_text().replace(":glibc", "\0glibc").split("\0")
         assert {"OTHER=1", "GLIBC_TUNABLES=glibc.malloc.tcache_count=7", "glibc.malloc.hugetlb=1"} <= set(lines)
-        assert [line for line in lines if line.upper().startswith("QRS_")] == []
+        assert [line for line in lines if line.upper().startswith("QRS_") or "secret" in line] == []
         # It reads its settings after the template has begun, and they are all there.
         assert "QRS_PORT" in command.communicate()[1]
     assert command.returncode == 1
@@ -107,3 +110,32 @@ def test_nothing_heavy_is_imported_before_the_template_starts() -> None:
     packages = {name.partition(".")[0] for name in loaded}
     assert packages <= {"qiskit_runtime_server", "__main__", "__mp_main__", *sys.stdlib_module_names}
     assert not packages & _HEAVY
+
+
+_STARTS_AGAIN = """
+import os, signal
+from multiprocessing import forkserver
+from qiskit_runtime_server.worker.fork_server import FORKS, start
+
+def show_secrets():
+    print("QRS_LOAD_KEY" in os.environ, "OTHER" in os.environ, flush=True)
+
+if __name__ == "__main__":
+    FORKS.set_forkserver_preload([])
+    for _ in range(2):
+        process = FORKS.Process(target=show_secrets)
+        start(process)
+        process.join()
+        template = forkserver._forkserver._forkserver_pid
+        os.kill(template, signal.SIGKILL)
+        os.waitid(os.P_PID, template, os.WEXITED | os.WNOWAIT)
+    print("QRS_LOAD_KEY" in os.environ)
+"""
+
+
+def test_a_template_that_the_first_worker_starts_or_that_starts_again_has_no_settings(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(_STARTS_AGAIN)
+    environment = {**kit.environment(), "QRS_LOAD_KEY": "a key", "OTHER": "1"}
+    command = [sys.executable, str(tmp_path / "script.py")]
+    shown = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
+    assert shown == ["False True", "False True", "True"]

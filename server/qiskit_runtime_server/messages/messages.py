@@ -80,7 +80,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         device: The hardware, as a user would name it.
         memory_bytes: What states may take, 0 if that is not known.
         compute_capability: Of a GPU, as in `9.0`.
-        confinement: The kernel's features by which its workers have lost what no simulation needs; set by the server.
+        confinement: That by which its workers have lost what no simulation needs; set by the server.
         fitted: What the executor was made of; set by the server.
     """
 

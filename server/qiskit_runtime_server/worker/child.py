@@ -47,6 +47,7 @@ from qiskit_runtime_server.messages.messages import (
 )
 from qiskit_runtime_server.worker.confinement.kernel import confine_calls, confine_files, folders_of
 from qiskit_runtime_server.worker.confinement.scratch import keep
+from qiskit_runtime_server.worker.confinement.user import leave_root
 from qiskit_runtime_server.worker.fork_server import let_fork_server_end
 
 if TYPE_CHECKING:
@@ -98,14 +99,16 @@ def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:
 
     The first event is Ready, or Failed if the executor does not come up. Files are written to `scratch` only.
     """
-    _die_with_parent()
     _settle_in(scratch)
+    confinement = ["user"] * (spec.confined and leave_root(scratch))
+    # After that, as the kernel forgets it with the former user.
+    _die_with_parent()
     begin_log("warning", spec.log_format)
     try:
         from qiskit_runtime_server.worker.run import run_program  # noqa: PLC0415 - the server must not import qiskit
         from qiskit_runtime_server.worker.template import LIBRARIES  # noqa: PLC0415
 
-        confinement = ["Landlock"] * (spec.confined and confine_files(scratch, _readable(spec)))
+        confinement += ["Landlock"] * (spec.confined and confine_files(scratch, _readable(spec)))
         executor = _executor(spec)
         capabilities = executor.capabilities()
     except ServerError as error:
@@ -154,6 +157,9 @@ def _readable(spec: WorkerSpec) -> Iterator[Path]:
 
         for entry in entries().select(name=spec.executor):
             yield from folders_of(entry.module)
+    else:
+        # A script's, whose other modules may lie beside it, in the working folder.
+        yield from map(Path, filter(None, sys.path))
 
 
 def _executor(spec: WorkerSpec) -> "BaseExecutor":

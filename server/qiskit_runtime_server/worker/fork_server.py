@@ -12,13 +12,16 @@ This module imports nothing heavy: the command `executor` starts the fork server
 import atexit
 import multiprocessing
 import os
+import re
 import signal
 from contextlib import suppress
+from functools import cache
 from multiprocessing import current_process, forkserver
-from pathlib import Path
+from multiprocessing.process import BaseProcess
+from threading import Lock
 from typing import Any, Final
 
-from qiskit_runtime_server.worker.confinement.scratch import home, new_scratch
+from qiskit_runtime_server.worker.confinement.scratch import home
 
 FORKS: Final = multiprocessing.get_context("forkserver")
 """Where processes are forked from a template, which begins with the first of them at the latest."""
@@ -32,34 +35,40 @@ _HUGE_PAGES: Final = "glibc.malloc.hugetlb"
 
 # Of the server alone; some are secrets.
 _SETTINGS: Final = ("QRS_", "OTEL_")
+# Of whoever started it, such as QISKIT_IBM_TOKEN and PGPASSWORD, and addresses with a password.
+_SECRET_NAMES: Final = re.compile("KEY|TOKEN|SECRET|PASS|_PWD|CREDENTIAL")
+_SECRET_VALUES: Final = re.compile("://[^/@ ]*:[^/@ ]+@")
+
+_starting: Final = Lock()
 
 
 def start_template() -> None:
     """Start the template, unless it is there; return at once, while it imports for as long as a second.
 
-    It sees no setting of the server. It and its workers have large states in huge pages, unless the environment says
-    otherwise. It ends with this process, also where that fails before it has any worker.
+    It sees no setting of the server, and no variable that looks like a secret. It and its workers have large states in
+    huge pages, unless the environment says otherwise. It ends with this process, also where that fails before it has
+    any worker.
     """
-    _keep_house()
-    before = dict(os.environ)
-    for name in before:
-        if name.upper().startswith(_SETTINGS):
+    with _starting:
+        _keep_house()
+        _end_with_process()
+        before = dict(os.environ)
+        for name in filter(_is_hidden, before):
             del os.environ[name]
-    tunables = before.get(_TUNABLES, "")
-    if _HUGE_PAGES not in tunables:
-        os.environ[_TUNABLES] = f"{tunables}:{_HUGE_PAGES}=1".lstrip(":")
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.pop(_TUNABLES, None)
-        os.environ.update(before)
-    atexit.register(_end_template)
+        tunables = before.get(_TUNABLES, "")
+        if _HUGE_PAGES not in tunables:
+            os.environ[_TUNABLES] = f"{tunables}:{_HUGE_PAGES}=1".lstrip(":")
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.environ.pop(_TUNABLES, None)
+            os.environ.update(before)
 
 
-def folder_for_worker() -> Path:
-    """Make the folder that a worker may write to."""
-    _keep_house()
-    return new_scratch()
+def start(process: BaseProcess) -> None:
+    """Start a process of `FORKS`, from a template that has what `start_template` says, also if it has to start, too."""
+    start_template()
+    process.start()
 
 
 def let_fork_server_end() -> None:
@@ -70,10 +79,20 @@ def let_fork_server_end() -> None:
         server._forkserver_alive_fd = None
 
 
+def _is_hidden(name: str) -> bool:
+    plain = name.upper()
+    return plain.startswith(_SETTINGS) or bool(_SECRET_NAMES.search(plain) or _SECRET_VALUES.search(os.environ[name]))
+
+
 def _keep_house() -> None:
     """Have multiprocessing put its socket into this process's home; by itself it makes a folder that nobody sweeps."""
     process: Any = current_process()
     process._config.setdefault("tempdir", str(home()))
+
+
+@cache
+def _end_with_process() -> None:
+    atexit.register(_end_template)
 
 
 def _end_template() -> None:

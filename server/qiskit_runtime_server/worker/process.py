@@ -18,8 +18,8 @@ import msgspec
 from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Stage, StageName, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
-from qiskit_runtime_server.worker.confinement.scratch import remove
-from qiskit_runtime_server.worker.fork_server import FORKS, folder_for_worker
+from qiskit_runtime_server.worker.confinement.scratch import new_scratch, remove
+from qiskit_runtime_server.worker.fork_server import FORKS, start
 
 # What the kernel or the C library sends a process for its own mistake.
 _FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT}
@@ -29,7 +29,7 @@ _EVENTS: Final[msgspec.msgpack.Decoder[Event]] = msgspec.msgpack.Decoder(Event)
 def _launch(process: BaseProcess, theirs: socket.socket) -> None:
     """Start a process with its end of a socket, which is closed here only then, whoever waits for it or does not."""
     with theirs:
-        process.start()
+        start(process)
 
 
 def _unheard(_stage: Stage) -> None:
@@ -73,7 +73,7 @@ class WorkerProcess:
             WorkerDied: If there is no template.
         """
         ours, theirs = socket.socketpair()
-        scratch = folder_for_worker()
+        scratch = new_scratch()
         process = FORKS.Process(target=work, args=(theirs, spec, scratch), name="qrs-worker", daemon=True)
         try:
             # On its way it is not called back: it closes what is its own.

@@ -239,10 +239,10 @@ async def all_or_none(starts: Iterable[Coroutine[None, None, ResultT]]) -> list[
 
 def _tell(confinement: Sequence[str]) -> None:
     """Say how workers are confined."""
-    if confinement == WHOLE:
-        logger.info("Workers are confined by %s.", " and ".join(confinement))
-        return
     missing = " and ".join(name for name in WHOLE if name not in confinement)
+    if not missing:
+        logger.info("Workers are confined by %s.", " and ".join(WHOLE))
+        return
     logger.warning(
         "Workers are not confined by %s, which this system lacks: code that a client got to run in one could do what"
         " the server's user may.",

@@ -14,8 +14,9 @@ class Live(Answer):
 class Slots(Answer):
     """The slots of an executor that this api knows.
 
-    `confinement` names the kernel's features by which worker processes are kept from files, processes and the network,
-    and is null while no slot is known.
+    `confinement` names what keeps worker processes from files, processes and the network: `Landlock` and `seccomp`,
+    features of the kernel, and `user`, another user than that of a server that root started. It is null while no slot
+    is known.
     """
 
     slots: int

@@ -7,9 +7,11 @@ and answer on the worker's one socket, and little else:
   the system's libraries are, and written in a folder of the worker's own. Data, tokens, other processes and the network
   are out of reach.
 - **seccomp** (https://man7.org/linux/man-pages/man2/seccomp.2.html): no sockets, no new processes or programs, no
-  signals to others, no tracing; none of what only administrators do.
+  signals to others, by whatever way, no tracing; no limits and priorities of others; no characters typed into the
+  terminal that the server was started from; none of what only administrators do. Landlock says nothing of modes,
+  owners, times and attributes of files, so that these calls are denied, too.
 - **no_new_privs**, no core dumps, and a bound of the files that it writes. The server's secrets are not in its
-  environment (`settings.forget_secrets`).
+  environment (`worker.fork_server`).
 
 Landlock comes first, as it holds for the thread that asks for it and for those that it starts: libraries start theirs
 when they are imported. What a kernel does not have is left out, and told.
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 WHOLE: Final = ("Landlock", "seccomp")
+"""What a kernel can do that has everything."""
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _MOST_WRITTEN: Final = 1 << 30
@@ -74,12 +77,13 @@ _RETURN: Final = 0x06
 _NUMBER: Final = 0
 _ARCHITECTURE: Final = 4
 _FIRST_ARGUMENT: Final = 16
+_SECOND_ARGUMENT: Final = 24
 _X32: Final = 0x40000000
 _CLONE_THREAD: Final = 0x10000
 _CLONE3: Final = 435
 
 # Numbers on x86_64 and on aarch64; None where there is no such call.
-_DENIED: Final[dict[str, tuple[int | None, int]]] = {
+_DENIED: Final[dict[str, tuple[int | None, int | None]]] = {
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
     "accept4": (288, 242), "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
     "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "tkill": (200, 130),
@@ -91,11 +95,29 @@ _DENIED: Final[dict[str, tuple[int | None, int]]] = {
     "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "open_by_handle_at": (304, 265),
     "io_uring_setup": (425, 425), "reboot": (169, 142), "swapon": (167, 224), "move_mount": (429, 429),
     "open_tree": (428, 428), "fsopen": (430, 430), "fsmount": (432, 432),
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
+    "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
+    "futimesat": (261, None), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "setxattrat": (463, 463), "removexattrat": (466, 466), "file_setattr": (469, 469), "setpriority": (141, 140),
+    "ioprio_set": (251, 30), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274), "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "semop": (65, 193), "semtimedop": (220, 192), "semctl": (66, 191), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
 }  # fmt: skip
 _FORKS: Final = {"x86_64": (57, 58), "aarch64": ()}
 _CLONE: Final = {"x86_64": 56, "aarch64": 220}
 _TO_ITSELF_ONLY: Final = {"x86_64": (62, 234), "aarch64": (129, 131)}
 """kill and tgkill, whose first argument is a process."""
+_OF_ITSELF_ONLY: Final = {"x86_64": 302, "aarch64": 261}
+"""prlimit64, whose first argument is a process, or 0 for the caller."""
+_DENIED_COMMANDS: Final = {
+    # fcntl: F_SETOWN, F_SETSIG and F_SETOWN_EX have the kernel signal another process.
+    ("x86_64", 72): (8, 10, 15), ("aarch64", 25): (8, 10, 15),
+    # ioctl: FIOSETOWN and SIOCSPGRP do that, too; TIOCSTI and TIOCLINUX type into the terminal.
+    ("x86_64", 16): (0x8901, 0x8902, 0x5412, 0x541C), ("aarch64", 29): (0x8901, 0x8902, 0x5412, 0x541C),
+}  # fmt: skip
+"""What calls may not have as their second argument."""
 
 
 class _RefusedError(OSError):
@@ -152,9 +174,13 @@ def confine_calls() -> bool:
 
 
 def code_folders() -> Iterator[Path]:
-    """Iterate over where Python finds modules, now and later."""
+    """Iterate over where Python finds modules, now and later.
+
+    `python -m` looks in the working folder first, which may be anybody's home: that counts only where it is named.
+    """
+    named = os.environ.get("PYTHONPATH", "").split(":")
     for text in (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path):
-        if text:
+        if text and (text in named or Path(text) != Path.cwd()):
             yield Path(text)
     for name in ("LD_LIBRARY_PATH", "CUDA_PATH", "CUDA_HOME"):
         yield from (Path(text) for text in os.environ.get(name, "").split(":") if text)
@@ -199,6 +225,13 @@ def _filter(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
     lines += [(_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ERROR | errno.ENOSYS)]
     lines += [(_EQUAL, 0, 4, _CLONE[machine]), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_ANY_BIT, 1, 0, _CLONE_THREAD), refused]
     lines += [(_RETURN, 0, 0, _ALLOW)]
+    for (where, number), commands in _DENIED_COMMANDS.items():
+        if where == machine:
+            refuse = [line for command in commands for line in ((_EQUAL, 0, 1, command), refused)]
+            lines += [(_EQUAL, 0, len(refuse) + 2, number), (_LOAD, 0, 0, _SECOND_ARGUMENT), *refuse]
+            lines += [(_RETURN, 0, 0, _ALLOW)]
+    lines += [(_EQUAL, 0, 5, _OF_ITSELF_ONLY[machine]), (_LOAD, 0, 0, _FIRST_ARGUMENT)]
+    lines += [(_EQUAL, 2, 0, 0), (_EQUAL, 1, 0, pid), refused, (_RETURN, 0, 0, _ALLOW)]
     for number in _TO_ITSELF_ONLY[machine]:
         lines += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, _FIRST_ARGUMENT), (_EQUAL, 1, 0, pid), refused]
         lines += [(_RETURN, 0, 0, _ALLOW)]
