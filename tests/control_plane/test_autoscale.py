@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -158,6 +159,10 @@ def test_suspended_and_paused_are_not_scaled(control_plane: Path) -> None:
     asyncio.run(tell())
 
 
+def reasons(lab: Lab) -> "Counter[str]":
+    return Counter(reason for reason, _ in lab.events())
+
+
 def test_an_operator_starts_a_pod_within_two_seconds_of_a_job(
     kubernetes: KubernetesClient, start_operator: StartOperator
 ) -> None:
@@ -168,10 +173,16 @@ def test_an_operator_starts_a_pod_within_two_seconds_of_a_job(
         lab.apply(executors=[{**AER, "autoscale": {"maxReplicas": 2}}], podTemplate={"schedulerName": "nobody"})
         start_pods(kubernetes, "api", "10.9.1.1")
         eventually(lambda: lab.settled()["executors"][0].get("reason") == "AtZero")
+        eventually(lambda: lab.condition("Ready")["status"] == "True")
+        told, ready = reasons(lab), lab.condition("Ready")["lastTransitionTime"]
         # It looks twice a second, however slow the machine is: what it has not seen after two seconds it never sees.
         api.play_queued(4)
         eventually(lambda: lab.part("Deployment", "executor-aer")["spec"]["replicas"] == 1)
         start_pods(kubernetes, "executor", "10.9.1.2")
+        eventually(lambda: lab.condition("Available")["reason"] == "Ready")
+        # Pods that come and go with jobs are no roll-out, and one Event tells of them.
+        assert reasons(lab) - told == Counter({"Scaled": 1})
+        assert lab.condition("Ready")["lastTransitionTime"] == ready
         api.play(running=1, pods={"10.9.1.2": 1})
         eventually(lambda: lab.settled()["executors"][0].get("busy") == 1, seconds=45)
         api.executors = None

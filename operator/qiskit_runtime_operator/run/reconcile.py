@@ -13,7 +13,7 @@ brings the one to the other. So a lost event, a crash in the middle and a change
 What fails raises, and the work queue brings the RuntimeServer back; what is refused is first said in the status.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -47,6 +47,7 @@ from qiskit_runtime_operator.status import notes
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.notes import claim_changed, ignored, other_operators, transitions
 from qiskit_runtime_operator.status.refusals import watch_refused
+from qiskit_runtime_operator.status.rollout import has_rolled_out, template_of
 from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
 from qiskit_runtime_operator.watch.inventory import Inventory, Ref
 
@@ -102,6 +103,7 @@ class Reconciler:
     _told_others: dict[Key, tuple[str, ...]] = field(default_factory=dict, init=False)
     _understood: dict[Key, RuntimeServer] = field(default_factory=dict, init=False)
     _reported: dict[Key, _Reported] = field(default_factory=dict, init=False)
+    _rolled_out: dict[Key, Mapping[str, str]] = field(default_factory=dict, init=False)
     _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
     _changed: set[Key] = field(default_factory=set, init=False)
 
@@ -170,12 +172,21 @@ class Reconciler:
             invalid=invalid,
             other_operators=others,
             turns=str(self.turns) if self.turns.waits(key) else "",
+            rolled_out=self._note_rolled_out(key, deployments),
         )
         news = self.refusals.keep(key, refusals)
         await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
         if news and key not in self._changed:
             raise RefusedError("; ".join(map(str, news)))
         return self.refusals.again_in(key, self.now())
+
+    def _note_rolled_out(self, key: Key, deployments: Sequence[Manifest]) -> Mapping[str, str]:
+        """Return, by their UIDs, the template that all pods of Deployments have, or last had, by its checksum."""
+        before = self._rolled_out.get(key, {})
+        found = ((each["metadata"]["uid"], each) for each in deployments)
+        now = {uid: template_of(each) if has_rolled_out(each) else before.get(uid) for uid, each in found}
+        self._rolled_out[key] = {uid: template for uid, template in now.items() if template is not None}
+        return self._rolled_out[key]
 
     def _load(self, key: Key) -> Load | None:
         """Return how busy the executors are; that of executors which are scaled is asked for more often."""
@@ -205,7 +216,8 @@ class Reconciler:
         return others
 
     def _forget(self, key: Key) -> None:
-        for memory in (self._understood, self._reported, self._told_others, self._volume_claims):
+        memories = self._understood, self._reported, self._told_others, self._volume_claims, self._rolled_out
+        for memory in memories:
             memory.pop(key, None)
         self.objects.forget(key)
         self.refusals.forget(key)

@@ -131,7 +131,8 @@ def _worth_telling(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _state(condition: Mapping[str, Any]) -> tuple[str, str]:
     # Events of their own tell of these, also when something else is the condition's reason.
     reason = Reason.AS_WANTED if condition["reason"] in _TOLD_APART else condition["reason"]
-    return condition["status"], reason
+    # As an Event Scaled does of pods that come and go with jobs.
+    return condition["status"], Reason.READY if reason == Reason.SCALED_TO_ZERO else reason
 
 
 def _note(condition: Mapping[str, Any]) -> Note:

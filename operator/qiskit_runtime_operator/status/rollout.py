@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from qiskit_runtime_operator.resource.model import Manifest, condition_of
-from qiskit_runtime_operator.resource.names import SERVER
+from qiskit_runtime_operator.resource.names import SERVER, TEMPLATE_CHECKSUM
 from qiskit_runtime_operator.resource.scheduling import is_gated, unscheduled
 from qiskit_runtime_operator.status.conditions import shortened
 
@@ -61,7 +61,7 @@ class Pool:
     gated: bool = False
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - what it follows from
         cls,
         name: str,
         deployment: Manifest | None,
@@ -69,6 +69,7 @@ class Pool:
         *,
         wanted: int,
         causes: Causes | None = None,
+        rolled_out_before: str | None = None,
     ) -> Self:
         """Return what a Deployment, which may not be there yet, and its pods say.
 
@@ -78,6 +79,8 @@ class Pool:
             pods: Its pods; they count only while it is short.
             wanted: How many replicas it should have where it does not say.
             causes: What else is known of why they are not ready.
+            rolled_out_before: Of one whose number of pods follows jobs, the checksum of the template that all its pods
+                had at some time: while it has that, another number of them is no roll-out. None of others.
         """
         if deployment is None:
             message = "not made yet" if wanted else ""
@@ -89,7 +92,8 @@ class Pool:
             name=name,
             ready=ready,
             desired=desired,
-            rolled_out=_is_rolled_out(deployment, desired),
+            rolled_out=_is_rolled_out(deployment, desired)
+            or (rolled_out_before == template_of(deployment) is not None and _are_newest(deployment)),
             stalled=condition_of(deployment, "Progressing").get("reason") == _STALLED,
             paused=bool(deployment["spec"].get("paused")),
             message=_shortage(deployment, pods, causes or Causes()) if ready < desired else "",
@@ -127,8 +131,7 @@ def is_rolling(deployment: Manifest) -> bool:
 def has_older_pods(deployment: Manifest) -> bool:
     """Tell whether there are, or may be, pods of an older version; those that are about to end do not count."""
     status = deployment.get("status", {})
-    seen = status.get("observedGeneration") == deployment["metadata"].get("generation")
-    return not seen or status.get("updatedReplicas", 0) != status.get("replicas", 0)
+    return not _is_seen(deployment) or status.get("updatedReplicas", 0) != status.get("replicas", 0)
 
 
 def is_over(pod: Manifest) -> bool:
@@ -136,11 +139,31 @@ def is_over(pod: Manifest) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
+def template_of(deployment: Manifest) -> str | None:
+    """Return the checksum of the pod template that the operator has given a Deployment."""
+    checksum: str | None = deployment["metadata"].get("annotations", {}).get(TEMPLATE_CHECKSUM)
+    return checksum
+
+
+def has_rolled_out(deployment: Manifest) -> bool:
+    """Tell whether all pods that there are have the Deployment's template, however many are wanted."""
+    return _is_seen(deployment) and _are_newest(deployment)
+
+
 def _is_rolled_out(deployment: Manifest, desired: int) -> bool:
+    return has_rolled_out(deployment) and deployment.get("status", {}).get("replicas", 0) == desired
+
+
+def _is_seen(deployment: Manifest) -> bool:
+    observed = deployment.get("status", {}).get("observedGeneration")
+    return bool(observed == deployment["metadata"].get("generation"))
+
+
+def _are_newest(deployment: Manifest) -> bool:
+    """Tell whether all pods were of the newest version when Kubernetes last looked."""
     status = deployment.get("status", {})
     return (
-        status.get("observedGeneration") == deployment["metadata"].get("generation")
-        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == desired
+        status.get("updatedReplicas", 0) == status.get("replicas", 0)
         and condition_of(deployment, "Progressing").get("reason") == "NewReplicaSetAvailable"
     )
 

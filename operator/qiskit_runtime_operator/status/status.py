@@ -64,6 +64,7 @@ class Observed:
         invalid: Why the spec, as it is now, is not what the RuntimeServer was made from; empty if it is.
         ways_in: Its Ingress and HTTPRoute, as far as they have been made.
         answers: What pods that are not ready have said of it, by their UIDs.
+        rolled_out: The checksum of the template that all pods of a Deployment had at some time, by its UID.
         turns: How many are rolled out at once, if it has to wait for its turn; otherwise empty.
         other_operators: Those that would look after it, had this one not claimed it.
     """
@@ -78,6 +79,7 @@ class Observed:
     turns: str = ""
     ways_in: Sequence[Manifest] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
+    rolled_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def observe(
@@ -154,12 +156,17 @@ def _executor_pools(server: RuntimeServer, observed: Observed) -> list[Pool]:
 
 def _executor_pool(server: RuntimeServer, executor: Executor, observed: Observed) -> Pool:
     name = executor_name(server.name, executor.name)
+    deployment = _deployment(observed, name)
+    before = None
+    if deployment is not None and executor.autoscale is not None:
+        before = observed.rolled_out.get(deployment["metadata"].get("uid", ""))
     return Pool.of(
         name,
-        _deployment(observed, name),
+        deployment,
         [pod for pod in observed.pods if pod["metadata"]["labels"].get(EXECUTOR_LABEL) == executor.name],
         wanted=_wanted(server, executor),
         causes=Causes(volumes=[volume.origin for volume in executor_volumes(server)], devices=_devices(executor)),
+        rolled_out_before=before,
     )
 
 
