@@ -95,14 +95,14 @@ async def one_job(job_id: PathName, page: SignedIn) -> Response:
 @router.get("/jobs/{job_id}/circuits")
 async def circuits(job_id: PathName, page: SignedIn) -> Response:
     """Show the circuits and the options of a job; its page loads this later, as a worker draws them."""
-    drawings, problem = await _view(page, f"/jobs/{job_id}/drawing")
-    return page.render("circuits", job_id=job_id, drawings=drawings, problem=problem)
+    drawings, refusal = await _view(page, f"/jobs/{job_id}/drawing")
+    return page.render("circuits", job_id=job_id, drawings=drawings, refusal=refusal)
 
 
 @router.get("/jobs/{job_id}/outcomes")
 async def outcomes(job_id: PathName, page: SignedIn) -> Response:
     """Show the outcomes of a job, in the same way."""
-    found, problem = await _view(page, f"/jobs/{job_id}/outcomes")
+    found, refusal = await _view(page, f"/jobs/{job_id}/outcomes")
     pubs = [
         {
             **pub,
@@ -120,7 +120,7 @@ async def outcomes(job_id: PathName, page: SignedIn) -> Response:
         layers=layers,
         more=found["more"],
         metadata=found["metadata"],
-        problem=problem,
+        refusal=refusal,
     )
 
 
@@ -161,15 +161,15 @@ async def delete(job_id: PathName, page: SignedIn, _: Form) -> Response:
     return RedirectResponse(page.url("jobs"), HTTPStatus.SEE_OTHER)
 
 
-async def _view(page: Page, path: str) -> tuple[dict[str, Any], str]:
-    """Return a view that a worker makes, and why there is none."""
+async def _view(page: Page, path: str) -> tuple[dict[str, Any], ApiError | None]:
+    """Return a view that a worker makes, and why there is none; with status 503 there may be one soon."""
     nothing = {"circuits": [], "kind": "pub", "pubs": [], "layers": [], "more": 0, "metadata": "", "options": ""}
     try:
-        return await page.api.get(path), ""
+        return await page.api.get(path), None
     except ApiError as error:
         if error.status not in _NO_VIEW:
             raise
-        return nothing, error.message
+        return nothing, error
 
 
 async def _listed(page: Page, name: str, wanted: dict[str, str], cursor: str) -> Response:

@@ -39,7 +39,7 @@ from qiskit_runtime_server.dispatch.chaos import TimedFaults
 from qiskit_runtime_server.dispatch.cold_starts import ColdStarts
 from qiskit_runtime_server.dispatch.follower import FollowedRun, Follower
 from qiskit_runtime_server.dispatch.metrics import JobMetrics
-from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool
+from qiskit_runtime_server.dispatch.pools import LastingPool, LastingReservation, Pool, long_slots
 from qiskit_runtime_server.dispatch.queue_spans import QueueSpans
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.dispatch.routing.router import Router
@@ -196,8 +196,8 @@ class Dispatcher:
         back = datetime.now(UTC)
         known = news.count
         try:
-            long_slots = None if executor == AUTO else self._long_slots(pool)
-            claim = await self._claim(executor, reservation.holder, long_slots)
+            limit = None if executor == AUTO else long_slots(pool.size, self._short_seconds)
+            claim = await self._claim(executor, reservation.holder, limit)
         except BaseException:
             reservation.release()
             raise
@@ -210,12 +210,8 @@ class Dispatcher:
         if claim is None or claim.last:
             await news.wait(_POLL_SECONDS, since=known)
 
-    def _long_slots(self, pool: Pool) -> int | None:
-        """Return how many long jobs may run on an executor at a time: one slot is kept for others, if there are two."""
-        return pool.size - 1 if self._short_seconds > 0 and pool.size > 1 else None
-
-    async def _claim(self, executor: ExecutorName, holder: Holder, long_slots: int | None) -> Claim | None:
-        claiming = self._store.queue.claim(executor, holder, lease=self._lease, long_slots=long_slots)
+    async def _claim(self, executor: ExecutorName, holder: Holder, limit: int | None) -> Claim | None:
+        claiming = self._store.queue.claim(executor, holder, lease=self._lease, long_slots=limit)
         stopped = partial(self._follower.requeue, why=RetryReason.NOT_STARTED, reason="The server stopped.")
         return await undone_if_cancelled(claiming, stopped)
 
@@ -271,10 +267,10 @@ class Dispatcher:
         """Let a long run go on in one of the slots for these, or bring it back to the queue."""
         job = run.claim.job
         begin_job(job.id, job.traceparent)
-        long_slots = self._long_slots(self._pools[job.executor])
-        if long_slots is None:
+        limit = long_slots(self._pools[job.executor].size, self._short_seconds)
+        if limit is None:
             return
-        found = await insist(partial(self._store.queue.found_long, run.claim, long_slots=long_slots))
+        found = await insist(partial(self._store.queue.found_long, run.claim, long_slots=limit))
         if found is None or found.state is JobState.RUNNING:
             return
         run.stop_following()

@@ -1,6 +1,7 @@
 """Where jobs run, as the dispatcher sees it; `worker.slots.Slots` is the pool of this process."""
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from qiskit_runtime_server.messages.messages import Capabilities, Event, Holder, Occupancy, Task
@@ -60,6 +61,35 @@ class LookPool(Protocol):
 
     async def reserve_look(self) -> Reservation:
         """Wait until a job can be looked at beside the slots, and keep that place; it is for nothing else."""
+
+
+def long_slots(size: int, short_seconds: float) -> int | None:
+    """Return how many long jobs may run at a time on an executor of so many slots; None for as many as there are.
+
+    One slot is kept for jobs that take no longer than `short_seconds`, if there are two.
+    """
+    return size - 1 if short_seconds > 0 and size > 1 else None
+
+
+async def first_free(places: Sequence[Coroutine[None, None, Reservation]]) -> tuple[int, Reservation]:
+    """Wait until one of several places is free; return its number and keep it: of those that are free, the first."""
+    waiting = [asyncio.ensure_future(place) for place in places]
+    chosen: asyncio.Future[Reservation] | None = None
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        chosen = next(waited for waited in waiting if waited.done())
+    finally:
+        for waited in waiting:
+            if waited is not chosen:
+                waited.cancel()
+                waited.add_done_callback(_give_back)
+    return waiting.index(chosen), chosen.result()
+
+
+def _give_back(waited: asyncio.Future[Reservation]) -> None:
+    """Release a place that came when one was there already."""
+    if not waited.cancelled() and waited.exception() is None:
+        waited.result().release()
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
-"""Has a job's circuits drawn, and its result looked through, in a free slot of its executor: nothing else decodes them.
+"""Has a job's circuits drawn, and its result looked through, by a worker of its executor: nothing else decodes them.
 
-That takes a slot for a moment, as a short job does, and nobody's job waits for longer than it is allowed to take. One
-of an account is made at a time, and what was made is kept for a while.
+That takes a slot for a moment, as a short job does, and nobody's job waits for longer than it is allowed to take. Where
+all slots are busy it is done beside them, if there is a place for that, with less memory. One of an account is made at
+a time, and what was made is kept for a while.
 """
 
 import asyncio
@@ -11,8 +12,8 @@ from contextlib import aclosing
 from typing import Final
 from weakref import WeakValueDictionary
 
-from qiskit_runtime_server.dispatch.pools import Pool, Reservation, RunLost
-from qiskit_runtime_server.errors import BusyError, InvalidStateError, NoFreeSlotError
+from qiskit_runtime_server.dispatch.pools import LookPool, Pool, Reservation, RunLost, first_free
+from qiskit_runtime_server.errors import BusyError, InvalidStateError, NoFreeSlotError, OutOfMemoryError
 from qiskit_runtime_server.jobs import AccountId, Job
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Task
 
@@ -58,7 +59,8 @@ class Views:
 async def _made(pool: Pool, job: Job, view: str, document: bytes) -> bytes:
     try:
         async with asyncio.timeout(_WAIT_SECONDS):
-            reservation = await pool.reserve()
+            places = [pool.reserve()] + ([pool.reserve_look()] if isinstance(pool, LookPool) else [])
+            number, reservation = await first_free(places)
     except TimeoutError as error:
         raise BusyError(f"All slots of {job.executor} are taken: try again when one is free.") from error
     try:
@@ -72,6 +74,8 @@ async def _made(pool: Pool, job: Job, view: str, document: bytes) -> bytes:
             return made
         case Completed():
             raise InvalidStateError("What there is to be shown is too large.")
+        case Failed(code=OutOfMemoryError.code) if number > 0:
+            raise BusyError(f"All slots of {job.executor} are taken, and it is large: try again when one is free.")
         case Failed(reason=reason):
             raise InvalidStateError(reason)
     raise BusyError(f"Executor {job.executor} is about to stop: try again.")

@@ -44,6 +44,8 @@ OUTCOMES: Final = "outcomes"
 PREDICTION: Final = "prediction"
 """Before a colon and a program's name: has it said what the job would take on some executors; not for clients."""
 
+_LOOKS: Final = {DRAWING, OUTCOMES, PREDICTION}
+
 _MOST_REFUSAL: Final = 500
 
 # https://github.com/msgpack/msgpack/blob/master/spec.md#bin-format-family
@@ -188,6 +190,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, tag="task"):
     traceparent: str | None = None
     cores: int | None = None
     params: bytes
+
+    @property
+    def is_look(self) -> bool:
+        """Whether nothing is simulated for it, so that it may be run beside slots."""
+        return self.program_id.partition(":")[0] in _LOOKS
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

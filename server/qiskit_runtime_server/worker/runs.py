@@ -318,7 +318,7 @@ class Runs:
 
     def _take_look(self, task: Task) -> Slot | None:
         """Return the place for looks, if it is free and this is one."""
-        return self._looks.pop() if task.candidates and self._looks else None
+        return self._looks.pop() if task.is_look and self._looks else None
 
     async def _emptied(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -61,6 +61,9 @@ def test_a_job_wakes_the_executor_at_zero_that_suits_it_while_the_other_is_busy(
         waiting = submit(client, DENSE, backend=BACKEND)
         wait_until(lambda: client.get(f"/jobs/{waiting}/metrics").json()["executor"] == "qsim")
         assert client.get(f"/jobs/{waiting}").json()["status"] == "Queued"
+        # So are circuits drawn.
+        drawn = client.get(f"/jobs/{submit(client, backend='fake_quantum_sim@aer')}/drawing")
+        assert drawn.is_success, drawn.text
 
 
 def test_an_api_that_is_killed_takes_no_job_with_it_that_it_looked_at(

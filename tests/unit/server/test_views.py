@@ -14,9 +14,9 @@ from qiskit.primitives import BitArray, DataBin, PrimitiveResult, PubResult, Sam
 from qiskit_ibm_runtime.json import RuntimeEncoder
 
 from kit.server.api_in_process import Api, api_in_process, submit
-from kit.server.played_pool import PlayedPool
+from kit.server.played_pool import PlayedPool, PlayedReservation
 from qiskit_runtime_server.api.models.views import Drawings, Outcomes
-from qiskit_runtime_server.errors import InvalidInputError
+from qiskit_runtime_server.errors import InvalidInputError, OutOfMemoryError
 from qiskit_runtime_server.messages.messages import Completed, Failed, Metrics, Started
 from qiskit_runtime_server.programs.wire.plain import encode_plain
 from qiskit_runtime_server.programs.wire.results import encode_result
@@ -141,11 +141,18 @@ def test_a_damaged_result_is_refused_or_empty_and_harms_nobody(document: bytes) 
 MADE = msgspec.json.encode({"pubs": [], "more": 0, "metadata": "{}"})
 
 
-def play(api: Api, *plays: Any) -> PlayedPool:
-    pool = PlayedPool(*plays)
+def play(api: Api, *plays: Any, beside: bool = False) -> PlayedPool:
+    pool = RoomyPool(*plays) if beside else PlayedPool(*plays)
     [name] = api.services.pools
     api.services.pools[name] = pool  # type: ignore[index]
     return pool
+
+
+class RoomyPool(PlayedPool):
+    """An executor that looks at jobs beside its slot, too."""
+
+    async def reserve_look(self) -> PlayedReservation:
+        return PlayedReservation(self, lambda: None)
 
 
 async def outcomes_of(client: httpx.AsyncClient, job: str) -> tuple[int, str]:
@@ -186,6 +193,17 @@ async def test_without_a_free_slot_the_answer_is_to_try_again(api: Api, monkeypa
     pool = play(api)
     await pool.reserve()
     assert (await outcomes_of(api.alice, job))[0] == 503
+
+
+async def test_while_jobs_have_all_slots_a_view_is_made_beside_them(api: Api) -> None:
+    job = await submit(api.alice)
+    await api.end_next()
+    too_large = Failed(reason="The job needs more memory than its slot has.", code=OutOfMemoryError.code)
+    pool = play(api, [Started(), too_large], [Started(), Completed(metrics=Metrics(), result=MADE)], beside=True)
+    await pool.reserve()
+    status, text = await outcomes_of(api.alice, job)
+    assert (status, "it is large: try again when one is free" in text) == (503, True)
+    assert (await outcomes_of(api.alice, job))[0] == 200
 
 
 async def test_private_jobs_have_no_views(api: Api) -> None:

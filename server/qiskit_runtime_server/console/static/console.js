@@ -1,5 +1,6 @@
 // Keeps what a page shows up to date: parts with `data-live` are fetched again every so many seconds, and parts with
-// `data-load` once. Pages are whole without it: they then reload themselves, and link to what would be loaded.
+// `data-load` until they are there. Pages are whole without it: they then reload themselves, and link to what would be
+// loaded.
 "use strict";
 
 async function pageAt(address) {
@@ -35,7 +36,10 @@ function keepUpToDate(part) {
 async function load(part) {
   try {
     const found = (await pageAt(part.dataset.load))?.getElementById("loaded");
-    if (found) part.replaceChildren(...document.importNode(found, true).childNodes);
+    if (!found) return;
+    part.replaceChildren(...document.importNode(found, true).childNodes);
+    // No worker was free to make it.
+    if (found.dataset.again) setTimeout(load, 1000 * Number(found.dataset.again), part);
   } catch { /* The link that is there instead stays. */ }
 }
 

@@ -2,9 +2,9 @@
 <%def name="title()">Circuits of ${job_id}</%def>
 <h1><a href="${page.url('jobs', job_id)}">Job <span class="id">${job_id}</span></a></h1>
 <h2>Circuits</h2>
-<div id="loaded">
-% if problem:
-<p class="quiet">${problem}</p>
+<div id="loaded"${' data-again=5' if refusal and refusal.status == 503 else ''}>
+% if refusal:
+<p class="quiet">${refusal.message}</p>
 % else:
 % for number, circuit in enumerate(drawings["circuits"]):
 <h3 id="circuit-${number}">${circuit["name"]}</h3>

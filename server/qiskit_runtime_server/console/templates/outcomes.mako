@@ -30,9 +30,9 @@
 </%def>
 <h1><a href="${page.url('jobs', job_id)}">Job <span class="id">${job_id}</span></a></h1>
 <h2>Outcomes</h2>
-<div id="loaded">
-% if problem:
-<p class="quiet">${problem}</p>
+<div id="loaded"${' data-again=5' if refusal and refusal.status == 503 else ''}>
+% if refusal:
+<p class="quiet">${refusal.message}</p>
 % else:
 % for number, pub in enumerate(pubs):
 % for counts, chart in pub["histograms"]:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 
 from qiskit_runtime_server.backends.names import ExecutorName
-from qiskit_runtime_server.dispatch.pools import LookPool, Pool, Reservation
+from qiskit_runtime_server.dispatch.pools import LookPool, Pool, Reservation, first_free
 from qiskit_runtime_server.messages.messages import Candidate, Capabilities, Event, Holder, Occupancy, Task
 
 
@@ -90,20 +90,5 @@ class AutoPool:
         pools = {name: pool for name, pool in self.pools.items() if name in only or not only}
         places = [(name, pool.reserve()) for name, pool in pools.items()]
         places += [(name, pool.reserve_look()) for name, pool in pools.items() if isinstance(pool, LookPool)]
-        waiting = [(name, asyncio.ensure_future(place)) for name, place in places]
-        chosen: asyncio.Future[Reservation] | None = None
-        try:
-            await asyncio.wait([waited for _, waited in waiting], return_when=asyncio.FIRST_COMPLETED)
-            executor, chosen = next((name, waited) for name, waited in waiting if waited.done())
-        finally:
-            for _, waited in waiting:
-                if waited is not chosen:
-                    waited.cancel()
-                    waited.add_done_callback(_give_back)
-        return AutoReservation(executor, chosen.result())
-
-
-def _give_back(waited: asyncio.Future[Reservation]) -> None:
-    """Release a slot that came when one was there already."""
-    if not waited.cancelled() and waited.exception() is None:
-        waited.result().release()
+        number, place = await first_free([waiting for _, waiting in places])
+        return AutoReservation(places[number][0], place)

@@ -12,7 +12,7 @@ from kit.server.api_in_process import BACKEND, submit
 from kit.server.console import Console, csrf_in
 from kit.server.played_pool import NAME, PlayedPool
 from qiskit_runtime_server.jobs import JobState, Outcome
-from qiskit_runtime_server.messages.messages import Completed, Metrics, Progress, Started
+from qiskit_runtime_server.messages.messages import Completed, Failed, Metrics, Progress, Started
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
@@ -239,6 +239,25 @@ async def test_what_workers_say_of_circuits_and_results_is_text(console: Console
         assert ("<img" in texts[name], "alert(1)</script>" in texts[name]) == (False, False), name
         for word in words:
             assert f"onerror=alert(2)&gt; {word}" in texts[name], word
+
+
+async def test_what_no_worker_was_free_to_make_is_asked_for_again(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qiskit_runtime_server.dispatch.views._WAIT_SECONDS", 0.01)
+    job = await submit(console.api.alice)
+    await console.api.end_next()
+    [pool] = console.api.services.pools.values()
+    slot = await pool.reserve()
+    for view in ("circuits", "outcomes"):
+        busy = (await console.alice.get(f"/jobs/{job}/{view}")).text
+        assert "All slots of played are taken" in busy
+        assert 'id="loaded" data-again=5' in busy
+    slot.release()
+    monkeypatch.undo()
+    pool.plays = [[Failed(reason="It is damaged.", code=1002)]]  # type: ignore[attr-defined]
+    damaged = (await console.alice.get(f"/jobs/{job}/outcomes")).text
+    assert ("It is damaged." in damaged, "data-again" in damaged) == (True, False)
 
 
 async def test_a_long_log_is_cut_and_whole_as_a_file(console: Console) -> None:
