@@ -4,8 +4,9 @@ The api does not read circuits, so nothing is known of a queued job itself: each
 that ended on its executor since yesterday (UTC). An executor without a slot that something starts for jobs is taken to
 be up after as long as it took lately, with as many slots as it had then. Jobs are taken to start by age, as
 `position_in_queue` counts them and not in the order of turns (`store.fair_share`): who comes next there depends on
-which jobs end first, and on what others submit meanwhile. The work ahead of a job is poured over the slots, like water
-over steps, each as high as its slot is busy:
+which jobs end first, and on what others submit meanwhile. A job that came back to the queue as a long one waits for one
+of the slots that these may have, and nobody knows how long it takes. The work ahead of a job is poured over the slots,
+like water over steps, each as high as its slot is busy:
 
     slots free in 0 s and 60 s, 4 jobs of 30 s ahead      start in 90 s: 90 s of work fit in one slot, 30 s in the other
 """
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.dispatch.cold_starts import ColdStart
-from qiskit_runtime_server.dispatch.pools import Pool
+from qiskit_runtime_server.dispatch.pools import Pool, long_slots
 from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.store.port import CountStore, Load
 
@@ -30,7 +31,14 @@ class Forecast:
 
 
 async def forecast(  # noqa: PLR0913 - what it follows from
-    counts: CountStore, job: Job, *, position: int, pool: Pool | None, cold: ColdStart | None, now: datetime
+    counts: CountStore,
+    job: Job,
+    *,
+    position: int,
+    pool: Pool | None,
+    cold: ColdStart | None,
+    short: timedelta,
+    now: datetime,
 ) -> Forecast:
     """Return about when a job that waits for its turn starts and ends.
 
@@ -40,6 +48,7 @@ async def forecast(  # noqa: PLR0913 - what it follows from
         position: As of `CountStore.queue_position`.
         pool: Where it runs, if that is known.
         cold: How long that takes to come up, if something starts it; otherwise nobody knows.
+        short: How long a job takes that counts as short.
         now: The time.
     """
     load = (await counts.load()).get(job.executor, Load())
@@ -48,14 +57,16 @@ async def forecast(  # noqa: PLR0913 - what it follows from
     seconds, ahead = await mean_seconds(counts, job.executor, now), position - 1
     if pool.size:
         ends = await counts.expected_ends(job.executor)
-        start = expected_start(now, ends, pool.size, ahead=ahead, seconds=seconds)
+        slots = None if job.long_since is None else long_slots(pool.size, short.total_seconds())
+        start = expected_start(now, ends, slots or pool.size, ahead=ahead, seconds=seconds)
     elif cold is not None:
         asked = max(load.oldest_queued or job.created, now - timedelta(seconds=pool.missing_seconds))
         up = max(now, asked + timedelta(seconds=cold.seconds))
         start = expected_start(up, [], max(1, cold.slots), ahead=ahead, seconds=seconds)
     else:
         return Forecast()
-    end = None if start is None or seconds is None else start + timedelta(seconds=seconds)
+    own = job.predicted_seconds or (seconds if job.long_since is None else None)
+    end = None if start is None or own is None else start + timedelta(seconds=own)
     return Forecast(start=start, end=end)
 
 

@@ -270,7 +270,15 @@ async def metrics(job_id: PathName, caller: Caller, services: TheServices) -> mo
     if job.state is JobState.QUEUED and job.held is None:
         position = await services.store.counts.queue_position(job)
         pool, cold = services.pools.get(job.executor), services.cold_start(job.executor)
-        expected = await forecast(services.store.counts, job, position=position, pool=pool, cold=cold, now=now)
+        expected = await forecast(
+            services.store.counts,
+            job,
+            position=position,
+            pool=pool,
+            cold=cold,
+            short=services.settings.short_job,
+            now=now,
+        )
     running = job.progress if job.state is JobState.RUNNING else None
     return models.JobMetrics(
         timestamps=models.Timestamps(

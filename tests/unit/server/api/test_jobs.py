@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+import httpx
 import pytest
 
 from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
@@ -167,7 +168,7 @@ async def test_metrics_at_zero_say_when_an_executor_is_about_to_be_up(tmp_path: 
         # One that was there until a moment ago has not begun to start when the job began to wait.
         pool.missing_seconds = 10.0
         now, cold = noted.created + timedelta(seconds=1000), api.services.cold_start(NAME)
-        later = await forecast(api.store.counts, noted, position=1, pool=pool, cold=cold, now=now)
+        later = await forecast(api.store.counts, noted, position=1, pool=pool, cold=cold, short=timedelta(0), now=now)
         assert later.start == now - timedelta(seconds=10) + took
 
 
@@ -199,16 +200,31 @@ async def test_metrics_say_how_far_a_running_job_is_and_when_it_is_about_to_end(
     assert [ended[name] for name in names] == [None, None, None]
 
 
-async def test_metrics_say_when_a_queued_job_is_about_to_start_and_end(api: Api) -> None:
-    async def expected(job: str) -> list[float | None]:
-        """Return start and end of a job, in seconds from now."""
-        found = (await api.alice.get(f"/jobs/{job}/metrics")).json()
-        times = (found[f"estimated_{what}_time"] for what in ("start", "completion"))
-        now = datetime.now(UTC)
-        return [None if time is None else (datetime.fromisoformat(time) - now).total_seconds() for time in times]
+async def expected(client: httpx.AsyncClient, job: str) -> list[float | None]:
+    """Return when a queued job is about to start and to end, in seconds from now."""
+    found = (await client.get(f"/jobs/{job}/metrics")).json()
+    times = (found[f"estimated_{what}_time"] for what in ("start", "completion"))
+    now = datetime.now(UTC)
+    return [None if time is None else (datetime.fromisoformat(time) - now).total_seconds() for time in times]
 
+
+async def test_a_job_that_was_sent_back_as_a_long_one_is_to_start_when_a_long_one_ends(api: Api) -> None:
+    [pool] = api.services.pools.values()
+    pool.size = 2  # type: ignore[misc]
+    await submit(api.bob)
+    await api.end_next(seconds=1)
+    for client in (api.bob, api.alice):
+        queued = await submit(client)
+        claim = await api.start_next()
+        assert await api.store.queue.found_long(claim, long_slots=1)
+        await api.store.queue.note_progress(claim, Progress(done=1, total=10, seconds=40.0))
+    # The other slot is free, but for short jobs, as one was that took a second.
+    assert await expected(api.alice, queued) == [pytest.approx(40, abs=5), None]
+
+
+async def test_metrics_say_when_a_queued_job_is_about_to_start_and_end(api: Api) -> None:
     alone = await submit(api.alice)
-    start, end = await expected(alone)
+    start, end = await expected(api.alice, alone)
     assert start == pytest.approx(0, abs=5)
     assert end is None, "nobody knows how long jobs take here"
     await api.end_next(seconds=10)
@@ -219,9 +235,9 @@ async def test_metrics_say_when_a_queued_job_is_about_to_start_and_end(api: Api)
     await api.store.queue.note_progress(running, Progress(done=1, total=10, seconds=40.0))
     await submit(api.bob)
     queued = await submit(api.alice)
-    assert await expected(queued) == pytest.approx([40 + 20, 40 + 20 + 20], abs=5)
+    assert await expected(api.alice, queued) == pytest.approx([40 + 20, 40 + 20 + 20], abs=5)
     await api.store.queue.drain(NAME, draining=True)
-    assert await expected(queued) == [None, None]
+    assert await expected(api.alice, queued) == [None, None]
 
 
 async def test_a_job_is_cancelled_once_by_its_owner_or_an_admin(api: Api) -> None:
