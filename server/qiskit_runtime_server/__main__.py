@@ -15,6 +15,7 @@ from qiskit_runtime_server.command_line import people
 from qiskit_runtime_server.command_line.accounts import accounts
 from qiskit_runtime_server.command_line.extras import explained
 from qiskit_runtime_server.command_line.help import SettingsCommand
+from qiskit_runtime_server.command_line.options import Json
 from qiskit_runtime_server.errors import ServerError
 from qiskit_runtime_server.former_options import renamed
 from qiskit_runtime_server.log.lines import begin_log, end
@@ -260,11 +261,13 @@ def backends(
     load: Annotated[
         bool, typer.Option("--load", help="Show how busy each executor is; admins see everybody's jobs.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """List the virtual backends of a server, or how busy its executors are."""
     from qiskit_runtime_server.command_line import backends as tables  # noqa: PLC0415 - see above
+    from qiskit_runtime_server.command_line.server import Target  # noqa: PLC0415
 
-    (tables.print_loads if load else tables.print_backends)(url, token)
+    (tables.print_loads if load else tables.print_backends)(Target(url=url, token=token), as_json=as_json)
 
 
 def main() -> None:

@@ -1,54 +1,53 @@
 """The command `backends`: what a server offers, and how busy it is, as a client with a token sees it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
-
-from rich.console import Console
-from rich.table import Table
+from typing import Any
 
 from qiskit_runtime_server.command_line.server import Server, Target
-
-# What only admins are told.
-_UNTOLD: Final = "-"
+from qiskit_runtime_server.command_line.tables import show, show_json, table
 
 
-def print_backends(url: str, token: str) -> None:
+def print_backends(at: Target, *, as_json: bool) -> None:
     """Print the virtual backends of a server.
 
     Raises:
         RequestError: If it does not answer, or refuses the token.
     """
-    table = Table("backend", "qubits", "queued jobs")
-    for device in _answer(url, token, "backends")["devices"]:
-        table.add_row(device["name"], str(device["qubits"]), str(device["queue_length"]))
-    Console().print(table)
+    found = _answer(at, "backends")["devices"]
+    if as_json:
+        show_json(found)
+    else:
+        rows = [(device["name"], device["qubits"], device["queue_length"]) for device in found]
+        show(table(("backend", "qubits", "queued jobs"), rows))
 
 
-def print_loads(url: str, token: str) -> None:
+def print_loads(at: Target, *, as_json: bool) -> None:
     """Print how busy each executor of a server is; errors as above."""
-    table = Table("executor", "ready", "queued", "running", "yours running", "slots", "idle", "busy", "why not ready")
-    for executor in _answer(url, token, "executors")["executors"]:
-        table.add_row(*map(str, _row(executor)))
-    Console().print(table)
+    found = _answer(at, "executors")["executors"]
+    if as_json:
+        show_json(found)
+    else:
+        columns = ("executor", "ready", "queued", "running", "yours running", "slots", "idle", "busy", "why not ready")
+        show(table(columns, map(_row, found)))
 
 
 def _row(executor: Mapping[str, Any]) -> tuple[object, ...]:
-    slots, idle, running = executor["slots"], executor["idle"], executor["running"]
-    told = idle is not None
+    # What only admins are told is None to others.
+    slots, idle = executor["slots"], executor["idle"]
     return (
         executor["name"],
         "yes" if executor["ready"] else "no",
         executor["queued"],
-        running if told else _UNTOLD,
+        executor["running"],
         executor["own_running"],
         slots,
-        idle if told else _UNTOLD,
-        slots - idle if told else _UNTOLD,
+        idle,
+        None if idle is None else slots - idle,
         executor["reason"],
     )
 
 
-def _answer(url: str, token: str, path: str) -> Mapping[str, Any]:
-    with Server(Target(url=url, token=token)) as server:
+def _answer(at: Target, path: str) -> Mapping[str, Any]:
+    with Server(at) as server:
         answer: dict[str, Any] = server.get(path)
     return answer

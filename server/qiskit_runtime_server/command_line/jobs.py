@@ -23,6 +23,7 @@ _MOST_RUNNING: Final = 12
 _MOST_QUEUED: Final = 8
 _LOG_LINES: Final = 15
 _BAR: Final = 20
+_SHORT_BAR: Final = 10
 _LISTS: Final = {Role.USER: ("jobs",), Role.TEACHER: ("jobs", "class/jobs"), Role.ADMIN: ("admin/jobs",)}
 
 
@@ -193,9 +194,10 @@ def progress(run: Mapping[str, Any] | None, *, with_stage: bool = False) -> Text
     """Return how far a job has come, as a bar and a number; where it is, too, if asked for."""
     if not run or not run["total"]:
         return cell(None)
-    filled = math.floor(run["fraction"] * _BAR)
+    length = _BAR if with_stage else _SHORT_BAR
+    filled = math.floor(run["fraction"] * length)
     stage = f", {plain(run['stage'])}" if with_stage and run["stage"] else ""
-    return Text(f"{'█' * filled}{'░' * (_BAR - filled)} {math.floor(100 * run['fraction']):3} %{stage}", style="cyan")
+    return Text(f"{'█' * filled}{'░' * (length - filled)} {math.floor(100 * run['fraction']):3} %{stage}", style="cyan")
 
 
 def _state(server: Server) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What commands print for people: tables in which nothing that somebody has sent steers the terminal."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,6 +20,10 @@ _COLOURS: Final = {
 }
 _UNITS: Final = (("d", 86400.0), ("h", 3600.0), ("m", 60.0))
 _HIDDEN: Final = "\N{REPLACEMENT CHARACTER}"
+# What people copy, and bars, are in one piece, however narrow the terminal is.
+_WHOLE: Final = {"id", "progress"}
+# Of what is no terminal, as a file or `grep`, which take lines one by one.
+_ANY_WIDTH: Final = 10_000
 
 
 def plain(value: object) -> str:
@@ -54,8 +59,10 @@ def since(time: str | None) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """Return a table; cells that are texts already are taken as they are."""
-    made = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """Return a table; cells that are texts already are taken as they are. In a narrow terminal, cells are broken."""
+    made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        made.add_column(column, no_wrap=column in _WHOLE, overflow="fold")
     for row in rows:
         made.add_row(*(value if isinstance(value, Text) else cell(value) for value in row))
     return made
@@ -64,6 +71,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
 def show(*parts: object) -> None:
     """Print tables and texts."""
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _ANY_WIDTH
     for part in parts:
         console.print(part)
 

@@ -100,6 +100,9 @@ def test_jobs_are_listed_shown_and_cancelled(
     assert [job["id"] for job in read("jobs", "--ended", **me)] == [ended]
     listed = command("jobs", **me).stdout
     assert all(word in listed for word in (ended, "Completed", "lesson-1", running, "Running", queued, "Queued"))
+    for narrow in (command("jobs", COLUMNS="80", **me).stdout, command("top", COLUMNS="80", **me).stdout):
+        assert all(job_id in narrow for job_id in (running, queued))
+        assert max(map(len, narrow.splitlines())) <= 80
 
     shown = command("job", ended, **me).stdout
     assert all(
@@ -108,6 +111,12 @@ def test_jobs_are_listed_shown_and_cancelled(
     about = read("job", queued, **me)
     assert (about["job"]["id"], about["metrics"]["position_in_queue"]) == (queued, 1)
     assert "position" in command("job", queued, **me).stdout
+
+    backends = read("backends", url, "--token", token_of(name))
+    assert ("fake_manila@counted", 5) in {(each["name"], each["qubits"]) for each in backends}
+    loads = read("backends", url, "--token", token_of(name), "--load")
+    assert [(load["name"], load["queued"], load["own_running"]) for load in loads] == [("counted", 1, 1)]
+    assert "fake_manila@counted" in command("backends", url, "--token", token_of(name)).stdout
 
     state = read("top", **me)
     assert [job["id"] for job in state["running"]] == [running]
