@@ -249,6 +249,12 @@ def test_keys_that_somebody_deletes_are_made_again_by_the_resync(
     # Both sides read them only when they start: both roll.
     second = eventually(lambda: not set(keys := keys_of_pods(lab)) & set(first) and keys)
     assert len(set(second)) == 1
+    # As of a change of keys whose next ones are gone.
+    damage = {"metadata": {"annotations": {"runtimeserver.dev/keys-announced": "true"}}, "data": {"executor-key": None}}
+    lab.merge("Secret", "keys", damage)
+    third = eventually(lambda: not set(keys := keys_of_pods(lab)) & {*first, *second} and keys, seconds=20)
+    assert len(set(third)) == 1
+    assert {"executor-key", "executor-key-also"} <= lab.part("Secret", "keys")["data"].keys()
 
 
 def test_nothing_is_asked_of_the_api_server_while_nothing_happens(patient_lab: Lab, proxy: ApiServerProxy) -> None:

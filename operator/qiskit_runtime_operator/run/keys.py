@@ -11,6 +11,7 @@ from qiskit_runtime_operator.render.credentials.keys_secret import (
     keys_secret,
     next_step,
     next_step_is_due,
+    whole,
 )
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import KEYS_ANNOUNCED, KEYS_CHECKSUM, keys_name
@@ -75,7 +76,9 @@ class Keys:
         name, seen = keys_name(server.name), self._seen.get(server.uid)
         if seen is None:
             made = await self.secrets.settle(
-                server, name, lambda found: None if found else keys_secret(server, self.random)
+                server,
+                name,
+                lambda found: whole(found, self.random) if found else keys_secret(server, self.random),
             )
             if isinstance(made, Refusal):
                 return made

@@ -53,6 +53,20 @@ def keys_secret(server: RuntimeServer, random: Callable[[int], str]) -> Manifest
     }
 
 
+def whole(secret: Manifest, random: Callable[[int], str]) -> Manifest | None:
+    """Return the Secret with new keys where somebody has removed one that pods or the next step need; None if nobody has.
+
+    Args:
+        secret: What is there.
+        random: See `keys_secret`.
+    """
+    data = secret.get("data", {})
+    announced = KEYS_ANNOUNCED in secret["metadata"].get("annotations", {})
+    needed = (*KEYS, *map(also, KEYS)) if announced else KEYS
+    missing = {name: _encoded(random(_BYTES)) for name in needed if not data.get(name)}
+    return {**secret, "data": {**data, **missing}} if missing else None
+
+
 def keys_checksum(secret: Manifest) -> str:
     """Return what changes when the keys do, and says nothing about them: each has 256 random bits."""
     data = secret.get("data", {})
@@ -73,8 +87,8 @@ def next_step_is_due(annotations: Mapping[str, str], server: RuntimeServer, now:
         return True
     if server.rotate_keys in (None, annotations.get(ROTATE_KEYS)):
         return False
-    changed = annotations.get(KEYS_CHANGED_AT)
-    return changed is None or now - datetime.fromisoformat(changed) >= _access_token_lifetime(server)
+    changed = _time(annotations.get(KEYS_CHANGED_AT, ""))
+    return changed is None or now - changed >= _access_token_lifetime(server)
 
 
 def next_step(secret: Manifest, server: RuntimeServer, random: Callable[[int], str], now: datetime) -> Manifest:
@@ -92,6 +106,14 @@ def next_step(secret: Manifest, server: RuntimeServer, random: Callable[[int], s
         "metadata": {**secret["metadata"], "annotations": annotations},
         "data": {**data, **keys},
     }
+
+
+def _time(written: str) -> datetime | None:
+    """Return the time that an annotation says; None if it says none, as after somebody's edit."""
+    try:
+        return datetime.fromisoformat(written).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def _access_token_lifetime(server: RuntimeServer) -> timedelta:

@@ -6,17 +6,21 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import pytest
+
 from kit.kubernetes.runtime_servers import runtime_server
 from qiskit_runtime_operator.render.credentials.keys_secret import (
     keys_checksum,
     keys_secret,
     next_step,
     next_step_is_due,
+    whole,
 )
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NUMBERS = count()
+NAMES = {f"{kind}-key{second}" for kind in ("signing", "executor", "load") for second in ("", "-also")}
 
 
 def random(_: int) -> str:
@@ -82,3 +86,32 @@ def test_a_change_that_has_begun_ends_whatever_is_asked_for_meanwhile() -> None:
 
 def test_keys_that_are_made_for_a_request_need_not_be_changed_for_it() -> None:
     assert not due(keys_secret(asking("May"), random), asking("May"))
+
+
+@pytest.mark.parametrize("lost", [{"executor-key"}, {"executor-key-also"}, NAMES])
+def test_keys_that_somebody_removes_are_made_anew_and_the_others_stay(lost: set[str]) -> None:
+    announced = next_step(keys_secret(asking("May"), random), asking("June"), random, NOW)
+    assert whole(announced, random) is None
+    damaged = {**announced, "data": {name: "" if name in lost else key for name, key in announced["data"].items()}}
+    mended = whole(damaged, random)
+    assert mended is not None
+    assert whole(mended, random) is None
+    kept = announced["data"].items() - {(name, announced["data"][name]) for name in lost}
+    assert kept <= mended["data"].items()
+    assert len({*keys(mended).values()}) == 6
+    next_step(mended, asking("June"), random, NOW)
+
+
+def test_a_secret_that_somebody_has_emptied_is_filled_again() -> None:
+    emptied = {**keys_secret(asking(None), random)}
+    del emptied["data"]
+    mended = whole(emptied, random)
+    assert mended is not None
+    assert {*mended["data"]} == {name for name in NAMES if "also" not in name}
+
+
+@pytest.mark.parametrize("time", ["yesterday", "", "2026-04-30", "2026-04-30T00:00:00"])
+def test_a_time_of_the_last_change_that_somebody_has_edited_holds_up_no_other(time: str) -> None:
+    made = keys_secret(asking("May"), random)
+    made["metadata"]["annotations"]["runtimeserver.dev/keys-changed-at"] = time
+    assert due(made, asking("June"))
