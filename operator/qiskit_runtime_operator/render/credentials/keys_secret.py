@@ -54,7 +54,7 @@ def keys_secret(server: RuntimeServer, random: Callable[[int], str]) -> Manifest
 
 
 def whole(secret: Manifest, random: Callable[[int], str]) -> Manifest | None:
-    """Return the Secret with new keys where somebody has removed one that pods or the next step need; None if nobody has.
+    """Return the Secret with new keys in place of those that somebody has removed; None if no needed one is missing.
 
     Args:
         secret: What is there.

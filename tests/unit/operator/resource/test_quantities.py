@@ -34,6 +34,21 @@ def test_known_forms(given: str | int, canonical_form: str) -> None:
     assert canonical(given) == canonical_form
 
 
+@pytest.mark.parametrize(
+    ("written", "short"),
+    [("6e9", "6G"), ("1E3", "1k"), ("+5Gi", "5Gi"), ("5.Gi", "5Gi"), (".5", "500m"), ("1e-3", "1m"), ("5E", "5000P")],
+)
+def test_what_somebody_has_written_in_another_form_is_as_much(written: str, short: str) -> None:
+    """As the size of a claim that was made by hand: the API server gives such forms back as they are."""
+    assert amount(written) == amount(short)
+
+
+@pytest.mark.parametrize("text", ["1e9999", "1e", "-1", "1 Gi", "1KiB", ".", ""])
+def test_what_has_no_amount_is_told(text: str) -> None:
+    with pytest.raises(ValueError, match="not a quantity"):
+        amount(text)
+
+
 @pytest.mark.parametrize("text", ["", "two", "1e3", "-1", "1 Gi", "1KiB", ".5"])
 def test_what_is_no_quantity_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a quantity"):
