@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +16,6 @@ from starlette.routing import Route
 from qiskit_runtime_server.api.metrics import QueueGauges
 from qiskit_runtime_server.api.services import Services
 from qiskit_runtime_server.backends.names import AUTO, ExecutorName
-from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.errors import StoreUnavailableError
 from qiskit_runtime_server.metrics import metrics_route
 from qiskit_runtime_server.store.port import Load
@@ -46,7 +45,7 @@ def internal_app(services: Services, registry: CollectorRegistry) -> Starlette:
             loads = await services.store.counts.load()
         except StoreUnavailableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.SERVICE_UNAVAILABLE)
-        executors = load_document(services.pools, with_unrouted(services, loads), datetime.now(UTC))
+        executors = load_document(services, with_unrouted(services, loads), datetime.now(UTC))
         backends = len(services.catalog.names()) * len(services.targets)
         return JSONResponse({"backends": backends, "executors": executors})
 
@@ -70,14 +69,16 @@ def with_unrouted(services: Services, loads: Mapping[ExecutorName, Load]) -> Map
     return {**loads, name: replace(own, queued=queued, startable=startable, oldest_queued=oldest)}
 
 
-def load_document(
-    pools: Mapping[ExecutorName, Pool], loads: Mapping[ExecutorName, Load], now: datetime
-) -> dict[str, dict[str, Any]]:
-    """Return how busy each executor of this api is, for the operator and for autoscalers; a contract with both."""
+def load_document(services: Services, loads: Mapping[ExecutorName, Load], now: datetime) -> dict[str, dict[str, Any]]:
+    """Return how busy each executor of this api is, for the operator and for autoscalers; a contract with both.
+
+    While a long job waits, the slot that is kept for short ones comes on top of what fills slots.
+    """
+    keeps = services.settings.short_job > timedelta(0)
     return {
         name: {
             "queued": (load := loads.get(name, Load())).queued,
-            "startable": 0 if load.draining else load.startable,
+            "startable": 0 if load.draining else load.startable + (keeps and load.long_waits),
             "running": load.running,
             "slots": pool.size,
             "oldest_waiting_seconds": load.waiting_seconds(now),
@@ -88,5 +89,5 @@ def load_document(
                 if not occupancy.draining
             },
         }
-        for name, pool in pools.items()
+        for name, pool in services.pools.items()
     }

@@ -178,6 +178,7 @@ class Load:
     Attributes:
         queued: Jobs that wait for a slot; those that are held are not among them.
         startable: How many of them may run beside what runs, by the limits of their accounts on running jobs.
+        long_waits: Whether one of these is known as long, so that it does not get the slot that is kept for short ones.
         draining: Its jobs stay queued, as an admin has said.
     """
 
@@ -185,6 +186,7 @@ class Load:
     running: int = 0
     oldest_queued: datetime | None = None
     startable: int = 0
+    long_waits: bool = False
     draining: bool = False
 
     def waiting_seconds(self, now: datetime) -> float:

@@ -391,10 +391,11 @@ class MemoryCounts(Part):
 
     def _load(self, executor: ExecutorName) -> Load:
         queued = self._state.waiting(executor)
-        waiting = Counter(kept.job.account for kept in queued)
+        waiting, counts = Counter(kept.job.account for kept in queued), self._state.counts[executor]
         return Load(
             queued=len(queued),
-            startable=sum(self._state.counts[executor][account].startable(jobs) for account, jobs in waiting.items()),
+            startable=sum(counts[account].startable(jobs) for account, jobs in waiting.items()),
+            long_waits=any(kept.job.long_since is not None and counts[kept.job.account].may_run for kept in queued),
             running=len(self._state.in_state(JobState.RUNNING, executor)),
             oldest_queued=queued[0].job.created if queued else None,
             draining=executor in self._state.draining,

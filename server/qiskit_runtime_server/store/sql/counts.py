@@ -19,6 +19,8 @@ from qiskit_runtime_server.store.sql.schema import (
     IS_ROUTED,
     IS_RUNNING,
     IS_WAITING,
+    IS_WAITING_LONG,
+    MAY_RUN,
     counts,
     executors,
     jobs,
@@ -63,6 +65,17 @@ _HELD: Final = (
 """How many jobs of every executor are held, and how many of them count as startable above; reads the whole index.
 
 Index `jobs_held`.
+"""
+
+_LONG_WAITS: Final = (
+    select(counts.c.executor)
+    .join(jobs, and_(jobs.c.executor == counts.c.executor, jobs.c.account == counts.c.account))
+    .where(IS_WAITING_LONG, MAY_RUN)
+    .distinct()
+)
+"""Where a job waits that is known as long and may run beside those of its account; reads the whole index.
+
+Index `jobs_waiting_long`.
 """
 
 _ITS_AGE: Final = tuple_(bindparam("its_created", type_=jobs.c.created.type), bindparam("its_id"))
@@ -233,6 +246,8 @@ def _load(connection: Connection) -> Mapping[ExecutorName, Load]:
         loads[ExecutorName(executor)] = replace(
             load, queued=max(0, load.queued - held), startable=max(0, load.startable - startable)
         )
+    for name in map(ExecutorName, connection.scalars(_LONG_WAITS)):
+        loads[name] = replace(loads.get(name, Load()), long_waits=True)
     for name in map(ExecutorName, connection.scalars(_DRAINING)):
         loads[name] = replace(loads.get(name, Load()), draining=True)
     return loads

@@ -32,7 +32,7 @@ from sqlalchemy import (
 
 from qiskit_runtime_server.jobs import JobState
 
-HEAD: Final = "0013"
+HEAD: Final = "0014"
 """The newest migration: two digits for the minor release that brings it and two for its number there."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -155,6 +155,7 @@ IS_WAITING_IN_SESSION: Final = and_(IS_WAITING, jobs.c.session_id.is_not(None))
 IS_ROUTED: Final = and_(IS_WAITING, jobs.c.routing.is_not(None))
 IS_SHORT: Final = jobs.c.long_since.is_(None)
 IS_HELD: Final = and_(IS_QUEUED, jobs.c.held.is_not(None))
+IS_WAITING_LONG: Final = and_(IS_WAITING, jobs.c.long_since.is_not(None))
 IS_RUNNING_LONG: Final = and_(IS_RUNNING, jobs.c.long_since.is_not(None))
 
 
@@ -174,6 +175,7 @@ _partial_index("jobs_routed", jobs.c.executor, *_AGE, where=IS_ROUTED)
 _partial_index("jobs_next", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING)
 _partial_index("jobs_next_in_session", jobs.c.executor, jobs.c.account, *_AGE, where=IS_WAITING_IN_SESSION)
 _partial_index("jobs_held", jobs.c.account, jobs.c.instance, where=IS_HELD)
+_partial_index("jobs_waiting_long", jobs.c.executor, jobs.c.account, where=IS_WAITING_LONG)
 _partial_index("jobs_long", jobs.c.executor, where=IS_RUNNING_LONG)
 _partial_index("jobs_leases", jobs.c.executor, jobs.c.lease_until, where=IS_RUNNING)
 _partial_index("jobs_ended", jobs.c.finished, jobs.c.id, where=IS_ENDED)

@@ -85,7 +85,7 @@ async def test_who_looks_at_a_job_sees_it_queued_until_it_runs_where_it_was_sent
 async def loads(services: Services) -> dict[str, int]:
     """Return what autoscalers are told that waits."""
     found = with_unrouted(services, await services.store.counts.load())
-    return {name: each["queued"] for name, each in load_document(services.pools, found, datetime.now(UTC)).items()}
+    return {name: each["queued"] for name, each in load_document(services, found, datetime.now(UTC)).items()}
 
 
 async def test_what_waits_for_a_choice_counts_for_one_executor(api: Api) -> None:

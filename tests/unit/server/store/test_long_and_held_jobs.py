@@ -47,6 +47,7 @@ async def test_as_many_long_jobs_go_on_as_may_and_others_keep_their_place(store:
     assert (back.state, back.started, back.losses, back.worker_deaths) == (JobState.QUEUED, None, 0, 0)
     assert not await store.queue.finish(second, Outcome(state=JobState.COMPLETED), b"{}")
 
+    assert (await store.counts.load())[AER].long_waits
     assert await claim(store) is None
     short = await started(store, new_job(account=BOB))
     assert short.job.long_since is None
@@ -54,6 +55,7 @@ async def test_as_many_long_jobs_go_on_as_may_and_others_keep_their_place(store:
     again = await claim(store)
     assert again is not None
     assert (again.job.id, again.job.fence, again.job.long_since) == (back.id, 2, back.long_since)
+    assert not (await store.counts.load())[AER].long_waits
 
 
 async def test_a_long_job_of_an_account_does_not_hide_its_short_ones_nor_those_of_others(

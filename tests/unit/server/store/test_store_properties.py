@@ -502,12 +502,15 @@ class StoreMachine(RuleBasedStateMachine):
         load = self.do(self.store.counts.load())
         for executor in EXECUTORS:
             jobs = [known.job for known in self.known.values() if known.job.executor == executor]
-            waiting = [job.created for job in jobs if job.state is JobState.QUEUED and job.held is None]
+            queued = [job for job in jobs if job.state is JobState.QUEUED and job.held is None]
+            waiting = [job.created for job in queued]
             running = sum(job.state is JobState.RUNNING for job in jobs)
-            of = Counter(job.account for job in jobs if job.state is JobState.QUEUED and job.held is None)
+            of = Counter(job.account for job in queued)
+            long = [self.counts[executor, job.account] for job in queued if job.long_since is not None]
             expected = Load(
                 queued=len(waiting),
                 startable=sum(self.counts[executor, account].startable(number) for account, number in of.items()),
+                long_waits=any(counts.may_run for counts in long),
                 running=running,
                 oldest_queued=min(waiting, default=None),
                 draining=executor in self.draining,
