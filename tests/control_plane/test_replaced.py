@@ -65,6 +65,23 @@ def test_settings_that_somebody_fixed_are_replaced(lab: Lab) -> None:
     eventually(lambda: [reason for reason, _ in lab.events()].count("Replaced") == 1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "excluding"),
+    [
+        ("Deployment", {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}),
+        ("PodDisruptionBudget", {"maxUnavailable": None, "minAvailable": 1}),
+    ],
+)
+def test_fields_that_exclude_ours_are_removed(lab: Lab, kind: str, excluding: Manifest) -> None:
+    """To set ours beside them is refused: so an api on SQLite stayed on a strategy that runs two of it at a time."""
+    lab.apply()
+    lab.settled()
+    before = lab.part(kind, "api")
+    lab.merge(kind, "api", {"spec": excluding})
+    eventually(lambda: lab.part(kind, "api")["spec"] == before["spec"], seconds=10)
+    assert lab.part(kind, "api")["metadata"]["uid"] == before["metadata"]["uid"]
+
+
 def test_a_roll_out_that_somebody_paused_is_told(lab: Lab) -> None:
     lab.apply()
     lab.settled()

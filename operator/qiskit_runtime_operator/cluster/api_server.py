@@ -156,6 +156,23 @@ class Cluster:
         body = {**manifest, "metadata": {**metadata, "uid": uid}}
         await self._write("PATCH", path, body, query={"fieldManager": self.manager}, content_type=_MERGE)
 
+    async def reset(self, kind: ResourceKind, manifest: Manifest, *, uid: str, version: str) -> None:
+        """Replace the parts of an object that a manifest has: nothing of others is left in them.
+
+        Raises:
+            RefusedError: Also if the object has another UID.
+            StaleError: If it has another resource version.
+        """
+        metadata = manifest["metadata"]
+        path = f"{collection_path(kind, metadata['namespace'])}/{metadata['name']}"
+        parts = manifest.keys() - {"apiVersion", "kind", "metadata"}
+        patch: list[Manifest] = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+        ]
+        patch += [{"op": "add", "path": f"/{part}", "value": manifest[part]} for part in sorted(parts)]
+        await self._write("PATCH", path, patch, query={"fieldManager": self.manager}, content_type=_JSON_PATCH)
+
     async def inherit(self, kind: ResourceKind, namespace: str, name: str, uid: str) -> None:
         """Make the fields of the object with this UID that operators of other releases have applied one's own.
 

@@ -2,8 +2,8 @@
 
 Before an object is written it is looked up: what belongs to somebody else is left alone. An object that is wanted, and
 is there, as our last apply left it costs no request. A write begins with the gentlest means: an apply; then one that
-takes our fields back from others; then one after removing what others have added to our lists; and at last, for an
-object with fields that cannot be changed, its deletion and a new one.
+takes our fields back from others; then one after removing what others have added to our lists, or beside our fields,
+as some exclude each other; and at last, for an object with fields that cannot be changed, its deletion and a new one.
 
 What the API server refuses is returned as a `Refusal`. What has to be repeated, because an object has changed meanwhile
 or the API server does not answer, raises.
@@ -121,14 +121,36 @@ class Objects:
         except RefusedError as error:
             if known is None:
                 raise
+            return await self._make_room(server, kind, manifest, known, error)
+
+    async def _make_room(
+        self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, known: Known, why: RefusedError
+    ) -> Manifest:
+        """Apply what is refused beside something of others, after removing that: in lists, then everywhere, or all.
+
+        Raises:
+            RefusedError: If it is refused for another reason.
+        """
+        refused = why
+        for remove in (self.cluster.overlay, self._reset)[: 2 if kind.pruned else 1]:
             try:
-                # Others may have put something into its lists that makes ours impossible.
-                await self.cluster.overlay(kind, manifest, uid=known.uid)
+                await remove(kind, manifest, uid=known.uid)
                 return await self.cluster.apply(kind, manifest, uid=known.uid, force=True)
-            except RefusedError as refused:
-                if not (kind.pruned and _is_fixed(refused)):
-                    raise error from refused
-                return await self._replace(server, kind, manifest, known, refused)
+            except RefusedError as error:
+                refused = error
+        if kind.pruned and _is_fixed(refused):
+            return await self._replace(server, kind, manifest, known, refused)
+        raise why from refused
+
+    async def _reset(self, kind: ResourceKind, manifest: Manifest, *, uid: str) -> None:
+        """Leave nothing of others in an object, but the number of replicas if that is theirs."""
+        ref = Ref.of(kind, manifest)
+        live = await self.cluster.get(kind, ref.namespace, ref.name)
+        if live is None:
+            raise StaleError(f"{ref.kind} {ref.name} has been deleted")
+        await self.cluster.reset(
+            kind, with_live_replicas(manifest, live), uid=uid, version=live["metadata"]["resourceVersion"]
+        )
 
     async def _replace(
         self, server: RuntimeServer, kind: ResourceKind, manifest: Manifest, known: Known, why: RefusedError
