@@ -60,7 +60,7 @@ _STORED_OF_PENDING: Final = select(func.coalesce(func.sum(jobs.c.stored_bytes), 
 USED_TODAY: Final = select(func.coalesce(func.sum(usage_days.c.seconds), 0.0)).where(*_OF_INSTANCE)
 """The slot time of an instance on one day, on all executors. Primary key of `usage_days`."""
 
-_GRANTED: Final = select(instance_limits.c.seconds_per_day).where(
+GRANTED: Final = select(instance_limits.c.seconds_per_day).where(
     instance_limits.c.account == bindparam("of_account"), instance_limits.c.instance == bindparam("of_instance")
 )
 """What an admin has set for an instance. Primary key of `instance_limits`."""
@@ -98,7 +98,7 @@ def stored_bytes(connection: Connection, account: AccountId) -> int:
 
 def granted(connection: Connection, account: AccountId, instance: str) -> int | None:
     """Return how much slot time an instance may take a day, if an admin has said so over the API."""
-    seconds: int | None = connection.scalar(_GRANTED, {"of_account": account, "of_instance": instance})
+    seconds: int | None = connection.scalar(GRANTED, {"of_account": account, "of_instance": instance})
     return seconds
 
 

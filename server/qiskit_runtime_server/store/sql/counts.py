@@ -11,10 +11,11 @@ from sqlalchemy import ColumnElement, Connection, Integer, and_, bindparam, case
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job
 from qiskit_runtime_server.store.port import COUNTED_JOBS, MOST_RUNNING, Load, QueuedTime, Standing, UsageDay
-from qiskit_runtime_server.store.sql.accounting import USED_TODAY, granted
+from qiskit_runtime_server.store.sql.accounting import GRANTED, USED_TODAY
 from qiskit_runtime_server.store.sql.database import SqlPart, reading
 from qiskit_runtime_server.store.sql.rows import JOB_COLUMNS, job_of
 from qiskit_runtime_server.store.sql.schema import (
+    CLOCK,
     IS_HELD,
     IS_ROUTED,
     IS_RUNNING,
@@ -146,10 +147,12 @@ _DAYS: Final = (
 )
 """What was used on the days between two, by day, account, instance and executor. Index `usage_days_by_day`."""
 
-_SECONDS: Final = select(func.coalesce(func.sum(counts.c.seconds), 0.0)).where(
-    counts.c.account == bindparam("of_account")
-)
-"""The slot time of an account on all executors. Index `counts_of_account`."""
+_STANDING: Final = select(
+    CLOCK.label("now"),
+    GRANTED.scalar_subquery().label("granted"),
+    func.coalesce(func.sum(counts.c.seconds), 0.0).label("of_account"),
+).where(counts.c.account == bindparam("of_account"))
+"""The time, what an admin has set for an instance, and the slot time of its account. Index `counts_of_account`."""
 
 
 class SqlCounts(SqlPart):
@@ -192,15 +195,15 @@ class SqlCounts(SqlPart):
         which = {"of_account": account, "of_instance": instance}
 
         def standing(connection: Connection) -> Standing:
-            today = self._database.now(connection).utc.date()
+            found = connection.execute(_STANDING, which).one()
             return Standing(
-                granted=granted(connection, account, instance),
-                today=connection.scalars(USED_TODAY, {**which, "of_day": today}).one(),
-                of_account=connection.scalars(_SECONDS, which).one(),
+                granted=found.granted,
+                today=connection.scalars(USED_TODAY, {**which, "of_day": found.now.date()}).one(),
+                of_account=found.of_account,
                 running=[job_of(row) for row in connection.execute(_RUNNING_OF_INSTANCE, which).mappings()],
             )
 
-        return await self._database.read(standing)
+        return await self._database.look_up(standing)
 
     @reading
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:
