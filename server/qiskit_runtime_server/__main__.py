@@ -15,7 +15,7 @@ from qiskit_runtime_server.command_line import people
 from qiskit_runtime_server.command_line.accounts import accounts
 from qiskit_runtime_server.command_line.extras import explained
 from qiskit_runtime_server.command_line.help import SettingsCommand
-from qiskit_runtime_server.command_line.options import Json
+from qiskit_runtime_server.command_line.options import Json, UsersToken
 from qiskit_runtime_server.errors import ServerError
 from qiskit_runtime_server.former_options import renamed
 from qiskit_runtime_server.log.lines import begin_log, end
@@ -255,8 +255,8 @@ def connect(  # noqa: PLR0913 - one parameter per option
 
 @cli.command()
 def backends(
-    url: Url = "http://127.0.0.1:8000",
-    token: Token = "anonymous",  # noqa: S107 - not a secret
+    url: Annotated[str | None, typer.Argument(help="Where the server listens; by default as for `jobs`.")] = None,
+    token: UsersToken = None,
     *,
     load: Annotated[
         bool, typer.Option("--load", help="Show how busy each executor is; admins see everybody's jobs.")
@@ -265,9 +265,9 @@ def backends(
 ) -> None:
     """List the virtual backends of a server, or how busy its executors are."""
     from qiskit_runtime_server.command_line import backends as tables  # noqa: PLC0415 - see above
-    from qiskit_runtime_server.command_line.server import Target  # noqa: PLC0415
+    from qiskit_runtime_server.command_line.server import target  # noqa: PLC0415
 
-    (tables.print_loads if load else tables.print_backends)(Target(url=url, token=token), as_json=as_json)
+    (tables.print_loads if load else tables.print_backends)(target(url, token), as_json=as_json)
 
 
 def main() -> None:

@@ -87,8 +87,8 @@ def sign_in(url: str, token: str) -> str:
     except httpx.TimeoutException as error:
         raise RequestError(f"Nothing answered at {address} within {_PATIENCE:g} seconds.") from error
     except httpx.TransportError as error:
-        hint = f" {_AUTHORITIES} can name a file of other authorities." if "CERTIFICATE" in str(error) else ""
-        raise RequestError(f"No server answers at {address}: {error}.{hint}") from error
+        reason = str(error).removesuffix(".")
+        raise RequestError(f"No server answers at {address}: {reason}.{_hint(address, reason)}") from error
     except ValueError as error:
         raise RequestError(f"What answers at {address} is not a Qiskit Runtime server: {error}.") from error
     if isinstance(document, dict) and answer.is_success and isinstance(document.get("access_token"), str):
@@ -100,6 +100,17 @@ def sign_in(url: str, token: str) -> str:
     raise RequestError(
         f"What answers at {address} is not a Qiskit Runtime server: {answer.status_code} to POST /identity/token."
     )
+
+
+def _hint(address: str, reason: str) -> str:
+    """Return what may be done where a connection was made, but not understood."""
+    if "CERTIFICATE" in reason:
+        return f" {_AUTHORITIES} can name a file of other authorities."
+    if "WRONG_VERSION_NUMBER" in reason:
+        return f" It does not speak TLS: try http://{address.partition('://')[2]}"
+    if "disconnected without" in reason and address.startswith("http:"):
+        return f" It may speak TLS only: try https://{address.partition('://')[2]}"
+    return ""
 
 
 def trusted_authorities() -> ssl.SSLContext | bool:

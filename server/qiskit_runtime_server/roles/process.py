@@ -1,6 +1,7 @@
 """A server as a process: its socket and its signals, for every role."""
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -53,7 +54,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise StartupError(f"Cannot listen on {host} port {port}: {error.strerror or error}.") from error
+        # Python says the address once more behind the system's words.
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        advice = " Another server may be running; --port says another port, 0 any that is free."
+        taken = advice if error.errno == errno.EADDRINUSE else ""
+        raise StartupError(f"Cannot listen on {host} port {port}: {reason}.{taken}") from error
     # Connections inherit this; with Nagle's algorithm every answer would wait 40 ms for the client's acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A peer that has vanished is noticed within two minutes.

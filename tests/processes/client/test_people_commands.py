@@ -210,6 +210,7 @@ def test_the_server_is_that_of_the_client_s_account(
     job_id = submit_named(user, "flip")
     exported = environment(url, token_of(name))
     assert [job["id"] for job in read("jobs", **exported)] == [job_id]
+    assert [load["name"] for load in read("backends", "--load", **exported)] == ["counted"]
     saved = tmp_path / ".qiskit" / "qiskit-ibm.json"
     saved.parent.mkdir()
     account = {"channel": "ibm_quantum_platform", "token": token_of(name), "url": exported["QISKIT_IBM_URL"]}

@@ -153,6 +153,14 @@ def test_what_stands_in_the_way_is_said_before_anything_is_set(
     assert dict(os.environ) == before
 
 
+def test_a_server_that_speaks_no_tls_is_called_by_the_address_that_it_has() -> None:
+    with (
+        answering(200, b"{}", "application/json") as url,
+        pytest.raises(RequestError, match=f"It does not speak TLS: try {url}"),
+    ):
+        client.sign_in(url.replace("http", "https"), "secret")
+
+
 def test_a_server_that_is_not_there_is_not_called_a_wrong_token() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
