@@ -133,7 +133,13 @@ def test_who_scales_the_deployment_has_it_until_a_bound_is_changed(control_plane
             lab.kubernetes.merge("Deployment", EXECUTOR, {"spec": {"replicas": 5}}, "scale", manager="keda")
             await lab.hear(queued=2)
             assert (lab.replicas, lab.status["reason"]) == (5, "ScaledElsewhere")
+            busy = {f"10.9.0.{number}": 1 for number in range(5)}
+            await lab.hear(running=5, pods=busy)
             await lab.begin(maxReplicas=4)
+            # What was theirs is above the bound, and has jobs.
+            assert (lab.replicas, lab.status["reason"]) == (5, "AsNeeded")
+            await lab.hear(queued=9, running=5, pods=busy)
+            assert lab.replicas == 5
             await lab.hear(queued=9)
             assert lab.replicas == 4
 

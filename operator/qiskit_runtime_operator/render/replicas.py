@@ -83,6 +83,13 @@ def _may_be_scaled(name: str, server: RuntimeServer) -> bool:
 def _is_scaled(entries: Sequence[Mapping[str, Any]]) -> bool:
     """Tell whether `managedFields` say that somebody else has scaled."""
     owners = [entry for entry in entries if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})]
+    if any(map(_is_applied, owners)):
+        return False  # also where it is the number that somebody else had set before
     if owners:
         return any(owner.get("subresource") == "scale" and owner.get("manager") != MANAGER for owner in owners)
-    return any(entry.get("operation") == "Apply" and is_an_operators(entry.get("manager", "")) for entry in entries)
+    return any(map(_is_applied, entries))
+
+
+def _is_applied(entry: Mapping[str, Any]) -> bool:
+    """Tell whether an entry of `managedFields` is of what an operator of ours has applied."""
+    return entry.get("operation") == "Apply" and is_an_operators(entry.get("manager", ""))

@@ -7,7 +7,7 @@ from datetime import datetime
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.errors import RefusedError, StaleError
 from qiskit_runtime_operator.render.context import RenderContext
-from qiskit_runtime_operator.render.replicas import is_scaled_elsewhere
+from qiskit_runtime_operator.render.replicas import is_scaled_elsewhere, scaled_elsewhere
 from qiskit_runtime_operator.resource.kinds import PODS
 from qiskit_runtime_operator.resource.model import Executor, Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import DELETION_COST, EXECUTOR_LABEL, executor_name
@@ -44,7 +44,10 @@ class Scaler:
 
     def rescale(self, server: RuntimeServer, load: Load | None, now: datetime) -> bool:
         """Decide anew, and tell whether a pass is due to carry it out."""
-        return self.autoscaler.look(server, self._deployments(server).values(), self._pods(server), load, now)
+        deployments = self._deployments(server)
+        asked = {executor_name(server.name, executor.name): executor.asked for executor in scaled(server)}
+        elsewhere = [name for name, then in scaled_elsewhere(deployments.values()).items() if asked.get(name) == then]
+        return self.autoscaler.look(server, deployments.values(), self._pods(server), load, now, elsewhere=elsewhere)
 
     def decided(self, server: RuntimeServer) -> Mapping[str, int]:
         """Return how many pods the executors with `autoscale` get, by the name of their Deployment.

@@ -5,7 +5,7 @@ differs from the last one is worth a pass, which carries it out. After a restart
 Deployments count, so that nothing changes by it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -70,13 +70,15 @@ class Autoscaler:
         loads = load.executors.values() if load else ()
         return {address: jobs for load in loads for address, jobs in load.pods.items()}
 
-    def look(
+    def look(  # noqa: PLR0913 - what it follows from
         self,
         server: RuntimeServer,
         deployments: Iterable[Manifest],
         pods: Sequence[Manifest],
         load: Load | None,
         now: datetime,
+        *,
+        elsewhere: Collection[str] = (),
     ) -> bool:
         """Decide for the executors of a RuntimeServer, and tell whether that is news.
 
@@ -86,6 +88,7 @@ class Autoscaler:
             pods: Its pods.
             load: What its api says now, if it does.
             now: The time.
+            elsewhere: The Deployments whose number of pods is somebody else's: what is decided begins with that number.
         """
         key = server.key
         if load is not None:
@@ -93,9 +96,10 @@ class Autoscaler:
         known = {deployment["metadata"]["name"]: deployment for deployment in deployments}
         before, after = self._pools.get(key, {}), dict[str, _Pool]()
         for executor in scaled(server):
-            deployment, last = known.get(executor_name(server.name, executor.name)), before.get(executor.name)
+            name, last = executor_name(server.name, executor.name), before.get(executor.name)
+            deployment = known.get(name)
             demand = self._demand(key, executor, deployment, pods, now)
-            pool = _decided(executor, deployment, demand, last, now)
+            pool = _decided(executor, deployment, demand, last, now, ours=name not in elsewhere)
             slots = self._slots(key, executor)
             if pool.woken is not None and slots:
                 self.metrics.started(now - pool.woken, phases_of(executor, pods, woken=pool.woken, counted=now))
@@ -148,15 +152,23 @@ def scaled(server: RuntimeServer) -> Iterator[Executor]:
         yield from (executor for executor in server.spec.executors if executor.autoscale is not None)
 
 
-def _decided(
-    executor: Executor, deployment: Manifest | None, demand: Demand | None, last: _Pool | None, now: datetime
+def _decided(  # noqa: PLR0913 - what it follows from
+    executor: Executor,
+    deployment: Manifest | None,
+    demand: Demand | None,
+    last: _Pool | None,
+    now: datetime,
+    *,
+    ours: bool,
 ) -> _Pool:
     if executor.autoscale is None:
         raise ValueError(executor.name)
-    replicas = last.decision.replicas if last else replicas_of(deployment, executor.autoscale.min_replicas)
+    there = replicas_of(deployment, executor.autoscale.min_replicas)
+    replicas = last.decision.replicas if last and ours else there
     seen = Seen(demand=demand, slots=executor.slots, replicas=replicas, now=now)
     decision, memory = decide(executor.autoscale, seen, last.memory if last else None)
     woken = now if replicas == 0 < decision.replicas else last.woken if last and decision.replicas else None
+    woken = woken if ours else None
     return _Pool(decision=decision, memory=memory, woken=woken)
 
 
