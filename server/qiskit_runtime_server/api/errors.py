@@ -42,6 +42,9 @@ STATUS: Final[dict[type[ServerError], HTTPStatus]] = {
     UnavailableError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _BROKEN_OFF: Final = 499
+# Strangers write paths as long as they like: with each in the log they could fill a disk.
+_MOST_OF_PATH: Final = 300
+_MOST_OF_MESSAGE: Final = 2_000
 
 
 def status_of(error: ServerError) -> HTTPStatus:
@@ -57,10 +60,10 @@ def error_response(request: Request, status: int, message: str) -> JSONResponse:
     """
     trace = current_trace()
     level = logging.INFO if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
-    path = request.scope.get("raw_path", b"").decode("ascii", "replace")
+    path = request.scope.get("raw_path", b"")[:_MOST_OF_PATH].decode("ascii", "replace")
     # What a client wrote may be part of the message, and must not begin a line of its own.
-    said = " ".join(message.split())
-    fields = {"method": request.method, "path": path, "status": status, "trace": trace}
+    said = " ".join(message[:_MOST_OF_MESSAGE].split())
+    fields = {"method": request.method[:_MOST_OF_PATH], "path": path, "status": status, "trace": trace}
     logger.log(level, "%s %s answered %d, trace %s: %s", *fields.values(), said, extra=fields)
     body = {
         "error": {"message": message, "code": status},
@@ -112,7 +115,11 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> JSONResponse:
-        return error_response(request, error.status_code, f"{request.method} {request.url.path}: {error.detail}.")
+        return error_response(
+            request,
+            error.status_code,
+            f"{request.method[:_MOST_OF_PATH]} {request.url.path[:_MOST_OF_PATH]}: {error.detail}.",
+        )
 
     @app.exception_handler(Exception)
     async def broken(request: Request, __: Exception) -> JSONResponse:

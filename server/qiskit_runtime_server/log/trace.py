@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 _ABOUT: Final[ContextVar[Mapping[str, str]]] = ContextVar("about", default=MappingProxyType({}))
 """What lines of this task have beside their message."""
@@ -87,9 +87,23 @@ class Traced(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """Writes a record for people, with its trace unless the message quotes it."""
+    """Writes a record for people, with its trace unless the message quotes it.
+
+    What a client wrote may be part of it. So control characters are escaped, lest it begin a line of its own or command
+    a terminal, and a traceback, in which that may be too, comes below, indented.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's
         """Return the line; a traceback comes below it."""
-        line, trace = super().formatMessage(record), getattr(record, "trace", None)
+        line, trace = _escaped(super().formatMessage(record)), getattr(record, "trace", None)
         return line if trace is None or trace in line else f"{line} [trace {trace}]"
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - the base class's
+        """Return a traceback, no line of which begins as those of the log do."""
+        return "\n".join(f"  {_escaped(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -19,6 +19,17 @@ async def test_the_trace_of_an_error_finds_its_line_in_the_log(api: Api, caplog:
     assert "secret" not in line
 
 
+async def test_a_path_as_long_as_can_be_sent_takes_little_of_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "qiskit_runtime_server")
+    for path in ("/nowhere" * 8_000, "/jobs/" + "j" * 60_000):
+        assert len((await api.alice.get(path)).content) < 1_000
+    told = [record for record in caplog.records if record.name.startswith("qiskit_runtime_server")]
+    assert len(told) == 2
+    assert max(len(str(vars(record)) + record.getMessage()) for record in told) < 4_000
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(StoreUnavailableError("The database is away."), 503), (ValueError("a mistake"), 500)]
 )

@@ -44,6 +44,23 @@ async def test_a_trace_that_the_message_quotes_is_not_said_twice() -> None:
     assert text_of("Job %s ended.", "j2", extra=of_job("j2")) == "Job j2 ended."
 
 
+FORGED = "x\n2026-11-30 00:00:00,000 INFO    qiskit_runtime_server.audit: delete: account bob"
+
+
+def test_what_a_client_wrote_begins_no_line_and_commands_no_terminal() -> None:
+    assert text_of("Job failed: %s", f"{FORGED}\x1b[2J\u202e\u2028\ud800 á 量") == (
+        "Job failed: x\\n" + FORGED[2:] + "\\x1b[2J\\u202e\\u2028\\ud800 á 量"
+    )
+
+
+def test_no_line_of_a_traceback_begins_as_those_of_the_log() -> None:
+    error = ValueError(FORGED)
+    record = logging.LogRecord("a", logging.ERROR, __file__, 1, "failed", (), (ValueError, error, None))
+    first, *others = TextFormatter("%(message)s").format(record).split("\n")
+    assert first == "failed"
+    assert others == ["  ValueError: x", f"  {FORGED[2:]}"]
+
+
 async def test_lines_of_what_follows_a_job_are_about_it_unless_they_say_another() -> None:
     begin_job("j1")
     records = [logging.makeLogRecord({}), logging.makeLogRecord(dict(of_job("j2")))]
