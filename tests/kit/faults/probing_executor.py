@@ -24,7 +24,8 @@ from kit.faults.scripted_executor import server_pid
 from qiskit_runtime_server.errors import InvalidInputError
 from qiskit_runtime_server.executors import AerExecutor
 
-_CAP_DAC_READ_SEARCH = 1 << 2
+# CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: to files, which Landlock keeps.
+_TO_FILES = 1 << 1 | 1 << 2
 
 
 class ProbingExecutor(AerExecutor):
@@ -108,7 +109,7 @@ def _find_secrets() -> None:
 def _find_capabilities() -> None:
     status = Path("/proc/self/status").read_text()
     has = int(status.partition("CapPrm:")[2].split()[0], 16)
-    if os.getuid() != 0 and has & ~_CAP_DAC_READ_SEARCH == 0:
+    if os.getuid() != 0 and has & ~_TO_FILES == 0:
         raise PermissionError
 
 
