@@ -4,6 +4,7 @@ This is the only module of `programs` that uses private names of other distribut
 their names. An upgrade that changes one fails in its tests, and there alone (`test_private_names.py`).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -13,13 +14,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import QuantumCircuit
+from qiskit.circuit import BoxOp, QuantumCircuit
 from qiskit_ibm_runtime.execution_span.execution_span import ExecutionSpan
 from qiskit_mitigation import PEC, mitigation_task, pec, trex
 from qiskit_mitigation.zne import extrapolation, gate_folding, pea
 from qiskit_noise_learning.protocols import vanilla
 from samplomatic.samplex import Samplex
 from samplomatic.samplex import samplex as sampling
+
+Floats = NDArray[np.float64]
 
 _FoldingPass: Final = gate_folding.GateFoldingPass
 _BUILDING: Final = (
@@ -50,6 +53,57 @@ def folding_by(generator: np.random.Generator) -> Iterator[None]:
         yield
     finally:
         gate_folding.GateFoldingPass = _FoldingPass
+
+
+@contextmanager
+def fits_with_errors(shots: int) -> Iterator[None]:
+    """Let fits through as many points as they have parameters take their errors from those of the points.
+
+    Of the residuals, which are 0, the library makes infinite errors, and so takes no such fit for a usable one: it goes
+    on to the next extrapolator, or takes the first one whatever it says. Fewer different points have no fit at all.
+
+    Args:
+        shots: That each point is a mean of; the library weighs by the deviations of single ones.
+    """
+    original = extrapolation.curve_fit
+
+    def fit(model: Callable[..., Any], x: Floats, y: Floats, **given: Any) -> tuple[Floats, Floats]:
+        if len(np.unique(x)) < len(given["p0"]):
+            raise ValueError("too few different noise factors")
+        optimum, covariance = original(model, x, y, **given)
+        if len(y) > len(optimum):
+            return optimum, covariance
+        # Points that all shots agree in have no deviations.
+        deviations = np.zeros(len(y)) if given["sigma"] is None else given["sigma"]
+        return optimum, _covariance(model, x, optimum, deviations / math.sqrt(shots))
+
+    extrapolation.curve_fit = fit
+    try:
+        yield
+    finally:
+        extrapolation.curve_fit = original
+
+
+def _covariance(model: Callable[..., Any], x: Floats, optimum: Floats, errors: Floats) -> Floats:
+    """Return that of as many parameters as there are points, from the errors of these.
+
+    SciPy's own is missing where a parameter is 0.
+    """
+    steps = 1e-8 * np.maximum(np.abs(optimum), 1)
+    moved = np.array([model(x, *shifted) for shifted in optimum + np.diag(steps)])
+    shares = np.linalg.inv((moved - model(x, *optimum)) / steps[:, None]).T * errors
+    return np.asarray(shares @ shares.T)
+
+
+@contextmanager
+def annotations_of_boxes() -> Iterator[None]:
+    """Let PEC look for annotations in boxes only: a delay has none, and it asks every instruction for them."""
+    original = pec.get_annotation
+    pec.get_annotation = lambda operation, kind: original(operation, kind) if isinstance(operation, BoxOp) else None
+    try:
+        yield
+    finally:
+        pec.get_annotation = original
 
 
 @contextmanager
@@ -103,7 +157,7 @@ def _here(_workers: int | None) -> AbstractContextManager[_Here]:
 
 
 def extrapolation_model(
-    name: str, factors: NDArray[np.float64], values: NDArray[np.float64], weights: NDArray[np.float64]
+    name: str, factors: Floats, values: Floats, weights: Floats
 ) -> tuple[Callable[..., Any], Any, Any]:
     """Return the function of an extrapolator, where its fit starts, and the bounds of its parameters."""
     model, start, bounds = extrapolation._build_model_spec(name, factors, values, weights)

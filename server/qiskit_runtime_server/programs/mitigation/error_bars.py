@@ -273,6 +273,10 @@ def errors_of(
         names = [""] * len(observable) if selected is None else selected[element]
         parts: dict[int, dict[str, tuple[float, _Term]]] = {}
         for (term, coefficient), name in zip(observable.items(), names, strict=True):
+            if not _support(term):
+                # It is 1 in every state, though shots of PEC with their signs are no more than 1 on average.
+                values[element] += coefficient
+                continue
             configuration = _configuration(term, bases[row])
             known = evaluation.term(term, configuration, name)
             parts.setdefault(configuration, {})[term] = coefficient, known

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from scipy.optimize import curve_fit
 
+from qiskit_runtime_server.programs.options.rules import NEEDED_FACTORS
 from qiskit_runtime_server.programs.private_names import extrapolation_model
 
 Floats = NDArray[np.float64]
@@ -145,11 +146,23 @@ def _first_usable(tried: Floats, term: str) -> Floats:
     return np.asarray(tried[np.argmax(usable, axis=0), np.arange(tried.shape[1])])
 
 
+def can_fit(name: str, factors: Sequence[float]) -> bool:
+    """Whether there are as many different noise factors as an extrapolator needs."""
+    return name == "fallback" or len(set(factors)) >= NEEDED_FACTORS[name]
+
+
+def has_residuals(name: str, factors: Sequence[float]) -> bool:
+    """Whether an extrapolator's fit need not go through all points, as it has fewer parameters."""
+    return name == "fallback" or len(factors) > NEEDED_FACTORS[name]
+
+
 def _fitted(name: str, x: Floats, at: Floats, cases: Sequence[Means]) -> Floats:
     """Return what the model says at some points in each case, shape (cases, points); the first is the library's own."""
     if name == "fallback":
         lowest = int(np.argmin(x))
         return np.array([np.full(len(at), case.values[lowest]) for case in cases])
+    if not can_fit(name, x.tolist()):
+        return np.full((len(cases), len(at)), np.nan)
     if name in _EXPONENTIALS:
         return _exponentials(name, x, at, cases)
     degree = 1 if name == "linear" else int(name.rpartition("_")[2])

@@ -29,20 +29,23 @@ from qiskit_ibm_runtime.results import LayerError, QuantumProgramResult
 from qiskit_mitigation import PEA, GateFolding, MitigationTask
 from qiskit_mitigation.utils.utils import load_tasks_from_result
 from qiskit_mitigation.zne.gate_folding import SUPPORTED_FOLDED_GATES
+from samplomatic.quantum_program import QuantumProgram
 
 from qiskit_runtime_server.errors import UnsupportedOptionError
 from qiskit_runtime_server.programs import run_items
+from qiskit_runtime_server.programs.device.boxes import opened
 from qiskit_runtime_server.programs.device.progress import numbered
 from qiskit_runtime_server.programs.mitigation.built import BUILT
 from qiskit_runtime_server.programs.mitigation.error_bars import Calibration, Errors, asked_parities, errors_of
+from qiskit_runtime_server.programs.mitigation.extrapolation import can_fit, has_residuals
 from qiskit_runtime_server.programs.mitigation.final_measurements import without_final_measurements
 from qiskit_runtime_server.programs.mitigation.layers import Layer, LayerKey, found_layers, known_errors, layer_error
 from qiskit_runtime_server.programs.mitigation.learning import circuits_of_layer, learned
 from qiskit_runtime_server.programs.mitigation.narrowing import narrowed, used_qubits, values_of
 from qiskit_runtime_server.programs.mitigation.plan import Plan, support
-from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience
+from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Randomizations, Resilience, Zne
 from qiskit_runtime_server.programs.prepared import PreparedDevice
-from qiskit_runtime_server.programs.private_names import folding_by
+from qiskit_runtime_server.programs.private_names import annotations_of_boxes, fits_with_errors, folding_by
 from qiskit_runtime_server.programs.wire.reading import damage
 
 
@@ -128,12 +131,15 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         count: How many circuits of it have been counted as planned.
     """
     options, pub, methods, planned = prepared.options, plan.pub, plan.methods, plan.randomizations
-    not_folded = _not_folded(pub.circuit, index) if methods.zne and not methods.pea else []
+    folds = methods.zne and not methods.pea
+    not_folded = _not_folded(pub.circuit, index) if folds else []
     qubits = _qubits([pub], options.twirling.strategy) if noise is None else noise.qubits
+    narrow = _narrowed_pub(pub, qubits)
     seeds = options.seeds.pub(index)
     folding = folding_by(seeds.folding.generator())
-    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding, BUILT.kept():
-        program, _ = prepare([_narrowed_pub(pub, qubits)], _options(prepared, methods, planned, noise))
+    with damage(f"pubs[{index}]: {methods.names()} cannot be used"), folding, annotations_of_boxes(), BUILT.kept():
+        program, _ = prepare([narrow], _options(prepared, methods, planned, noise))
+    factors = _folded(narrow.circuit, program, options.resilience.zne, index) if folds else []
     # Cancelling errors takes more randomizations than were asked for.
     drawn = replace(planned, number=program.items[0].shape[0]) if methods.pec else planned
     learning = options.resilience.measure_noise_learning
@@ -144,17 +150,24 @@ def mitigated(prepared: PreparedDevice, plan: Plan, noise: LayerNoise | None, in
         prepared, program, seeds, shots=special, qubits=qubits, asked=asked, stages=stages, planned=count
     )
     (task,) = load_tasks_from_result(result)
+    if folds:
+        task.noise_factors = factors
     calibration = _calibration(result) if task.trex else None
-    with warnings.catch_warnings():
-        # Without noise all shots may agree, and there is nothing to weigh by.
+    with warnings.catch_warnings(), fits_with_errors(drawn.total):
+        # Without noise all shots may agree, and there is nothing to weigh by; there may be too few different factors.
         warnings.filterwarnings("ignore", "No positive, finite standard errors", UserWarning)
+        warnings.simplefilter("ignore", np.exceptions.RankWarning)
         raw = task.postprocess(result, measure_noise_data=None if calibration is None else _readout_errors(calibration))
     errors = errors_of(task, result, calibration, raw.metadata.get("selected_extrapolators"))
     data = _with_errors(rename_databin_fields(raw, task).data, errors)
+    if isinstance(task, GateFolding | PEA):
+        data = _with_residuals(data, task, raw.metadata["selected_extrapolators"])
     about = _about(task, raw.metadata, data)
     if noise is not None:
-        layers = found_layers([_narrowed_pub(pub, qubits).circuit], options.twirling.strategy, qubits)
+        layers = found_layers([narrow.circuit], options.twirling.strategy, qubits)
         about["layer_noise"] = _about_layers(task, layers, noise)
+    if folds and factors != [*options.resilience.zne.noise_factors]:
+        about["zne"]["noise_factors"] = factors
     if not_folded:
         about["zne"]["gates_not_folded"] = not_folded
     return Mitigated(data=data, randomizations=drawn, resilience=about)
@@ -187,6 +200,32 @@ def _not_folded(circuit: QuantumCircuit, index: int) -> list[str]:
     return names
 
 
+def _folded(circuit: QuantumCircuit, program: QuantumProgram, zne: Zne, index: int) -> list[float]:
+    """Return how many times as many gates that can be folded are in the program's circuits as in the pub's.
+
+    These are the factors that errors are amplified by: of three gates, factor 2 folds one or two. They are those of the
+    options if no gate can be folded, as all circuits are equal then, and so is the value at any factor.
+
+    Raises:
+        UnsupportedOptionError: If there are too few different ones for any extrapolator.
+    """
+    items = program.items[: len(zne.noise_factors)]
+    once, *counts = (
+        sum(isinstance(part.operation, SUPPORTED_FOLDED_GATES) for part in opened(each).data)
+        for each in (circuit, *(item.circuit for item in items))
+    )
+    if not once:
+        return [*zne.noise_factors]
+    names = [zne.extrapolator] if isinstance(zne.extrapolator, str) else zne.extrapolator
+    factors = [count / once for count in counts]
+    if not any(can_fit(name, factors) for name in names):
+        raise UnsupportedOptionError(
+            f"pubs[{index}]: resilience.zne.noise_factors come out as {', '.join(f'{factor:g}' for factor in factors)},"
+            f" as the circuit has {once} of the gates that are folded: too few different ones for {', '.join(names)}."
+        )
+    return factors
+
+
 def _calibration(result: QuantumProgramResult) -> Calibration:
     """Return what the calibration of TREX showed, which is the last item."""
     item = list(result)[-1]
@@ -197,13 +236,15 @@ def _with_errors(data: DataBin, errors: Errors) -> DataBin:
     """Return the library's values with standard errors that cover, and what it calls errors under names of its own.
 
     What the library gives for `stds` is the error of the fit by its residuals, which a fit through as many points as it
-    has parameters does not have, or the spread of randomizations without the calibration.
+    has parameters does not have, or the spread of randomizations without the calibration. With PEC, its identity is as
+    uncertain as the signs.
     """
     shape = data.evs.shape
     first = errors.stds[:, 0].reshape(shape)
     if "evs_noise_factors" not in data:
+        value = errors.values[:, 0].reshape(shape)
         twirl, ensemble = (found[:, 0].reshape(shape) for found in (errors.twirl_stds, errors.ensemble_stds))
-        return DataBin(evs=data.evs, stds=first, ensemble_standard_error=ensemble, twirl_stds=twirl, shape=shape)
+        return DataBin(evs=value, stds=first, ensemble_standard_error=ensemble, twirl_stds=twirl, shape=shape)
     count = data.evs_noise_factors.shape[-1]
     fields = {
         "evs": data.evs,
@@ -217,6 +258,18 @@ def _with_errors(data: DataBin, errors: Errors) -> DataBin:
         "fit_stds_extrapolated": data.stds_extrapolated,
     }
     return DataBin(**fields, shape=shape)
+
+
+def _with_residuals(data: DataBin, task: GateFolding | PEA, selected: Sequence[Sequence[str]]) -> DataBin:
+    """Return `data` with infinite errors for fits that have no residuals to tell them from."""
+    unknown = [name for name in task.extrapolator if not has_residuals(name, task.noise_factors)]
+    rows = np.array([not set(unknown).isdisjoint(names) for names in selected]).reshape(data.shape)
+    columns = np.isin(task.extrapolator, unknown)[:, None]
+    fields = {
+        "fit_stds": np.where(rows, np.inf, data.fit_stds),
+        "fit_stds_extrapolated": np.where(columns, np.inf, data.fit_stds_extrapolated),
+    }
+    return DataBin(**{**data, **fields}, shape=data.shape)
 
 
 def _about(task: MitigationTask, metadata: Mapping[str, Any], data: DataBin) -> dict[str, Any]:

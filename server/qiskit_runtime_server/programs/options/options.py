@@ -235,12 +235,13 @@ def _section(values: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def _zne(section: Mapping[str, Any]) -> Zne:
-    """Return the options of ZNE, with enough noise factors for each extrapolator."""
+    """Return the options of ZNE, with enough different noise factors for each extrapolator."""
     zne = Zne(**section)
+    different = len(set(zne.noise_factors))
     for name in [zne.extrapolator] if isinstance(zne.extrapolator, str) else zne.extrapolator:
-        if len(zne.noise_factors) < rules.NEEDED_FACTORS[name]:
+        if different < rules.NEEDED_FACTORS[name]:
             raise InvalidInputError(
-                f"Option resilience.zne.extrapolator: {name} needs {rules.NEEDED_FACTORS[name]} noise factors;"
-                f" resilience.zne.noise_factors has {len(zne.noise_factors)}."
+                f"Option resilience.zne.extrapolator: {name} needs {rules.NEEDED_FACTORS[name]} different noise"
+                f" factors; resilience.zne.noise_factors has {different}."
             )
     return zne

@@ -251,6 +251,22 @@ class TestErrorCancellation:
         # The learned rates add an error of about 0.003 for each gate.
         assert float(data.evs) == pytest.approx(1, abs=4 * float(data.stds) + 0.02)
 
+    def test_the_identity_is_1_whatever_signs_are_drawn(self, mitigate: Run) -> None:
+        observables = [{"IIIII": -7.0}, {"IIIII": -7.0, VALUE: 1.0}, {VALUE: 1.0}]
+        options = {"resilience": {**PEC, "layer_noise_model": [known_layer((1, 2), RATES)]}, "twirling": MANY}
+        (result,) = mitigate([(twice(), observables)], noise=pauli_device({(1, 2): RATES}), **options)
+        alone, both, value = zip(result.data.evs, result.data.stds, result.data.ensemble_standard_error, strict=True)
+        assert alone == (-7, 0, 0)
+        assert both == pytest.approx(np.add(value, alone))
+
+    def test_delays_are_no_obstacle(self, mitigate: Run) -> None:
+        circuit = twice()
+        circuit.delay(1600, 3, "dt")
+        known = [known_layer((1, 2), RATES)]
+        (result,) = mitigate([(circuit, VALUE)], noise=NoiseModel(), resilience={**PEC, "layer_noise_model": known})
+        gamma = np.exp(4 * sum(RATES.values()))
+        assert result.metadata["resilience"]["layer_noise"]["noise_overhead"] == pytest.approx(gamma)
+
     def _cancelled(self, mitigate: Run, resilience: dict[str, Any]) -> DataBin:
         noise = pauli_device({(1, 2): RATES})
         (result,) = mitigate([(twice(), VALUE)], noise=noise, resilience=resilience, twirling=MANY)
@@ -290,6 +306,55 @@ class TestExtrapolation:
         options = {"zne_mitigation": True, "zne": {"amplifier": amplifier}}
         with pytest.raises(UnsupportedOptionError, match=r"pubs\[0\].*zne_mitigation.*rzz"):
             mitigate([(circuit, "ZZ")], backend="fake_fractional", resilience=options)
+
+    def test_a_fit_through_all_points_that_runs_away_gives_way_to_the_next(self, mitigate: Run) -> None:
+        """An exponential through two points around 0 says anything, or nothing."""
+        options: dict[str, Any] = {"resilience": {"zne_mitigation": True, "zne": {"noise_factors": [1, 3]}}}
+        zeros = {"IIXII": 1.0, "IXIII": 1.0, "IYXII": 1.0, "IYIII": 1.0}
+        results = mitigate([(twice(), {"IIIII": 1.0, **zeros})] * 4, noise=pauli_device({(1, 2): RATES}), **options)
+        # Four terms, each known to about 0.03, and to 0.2 if its exponential is one that can be fitted.
+        assert np.array([pub.data.evs for pub in results]) == pytest.approx(1, abs=1)
+        assert {pub.metadata["resilience"]["zne"]["extrapolator"] for pub in results} <= {"multiple", "linear"}
+
+    def test_the_first_extrapolator_is_taken_though_it_goes_through_all_points(self, mitigate: Run) -> None:
+        zne = {"noise_factors": [1, 3, 5], "extrapolator": ["polynomial_degree_2", "linear", "fallback"]}
+        options: dict[str, Any] = {"resilience": {"zne_mitigation": True, "zne": zne}}
+        (result,) = mitigate([(twice(), VALUE)], noise=pauli_device({(1, 2): RATES}), **options)
+        assert result.metadata["resilience"]["zne"]["extrapolator"] == "polynomial_degree_2"
+        assert np.isinf(result.data.fit_stds)
+        assert np.isfinite(result.data.stds)
+
+    def test_values_are_extrapolated_from_the_factors_that_gates_are_folded_by(self, mitigate: Run) -> None:
+        """A single gate occurs once or three times."""
+        circuit = QuantumCircuit(5)
+        circuit.x(2)
+        circuit.cx(1, 2)
+        zne = {"noise_factors": [1, 1.5, 2], "extrapolator": "exponential"}
+        options: dict[str, Any] = {"resilience": {"zne_mitigation": True, "zne": zne}, "default_precision": 0.005}
+        (result,) = mitigate([(circuit, VALUE)], noise=pauli_device({(1, 2): RATES}), **options)
+        assert result.metadata["resilience"]["zne"]["noise_factors"] == [1, 3, 3]
+        wanted = -np.array([shrunk(RATES, number) for number in (1, 3, 3)])
+        assert result.data.evs_noise_factors == pytest.approx(wanted, abs=0.025)
+        # Taken for the factors of the options, the means say -1.13.
+        assert float(result.data.evs) == pytest.approx(-1, abs=5 * float(result.data.stds))
+        assert result.data.stds < 0.01
+
+    def test_a_model_with_fewer_different_points_than_it_needs_is_no_fit(self, mitigate: Run) -> None:
+        circuit = QuantumCircuit(5)
+        circuit.cx(1, 2)
+        zne = {"noise_factors": [1, 1.5, 2], "extrapolated_noise_factors": [0]}
+        models = ["polynomial_degree_2", "linear"]
+        options = {"resilience": {"zne_mitigation": True, "zne": {**zne, "extrapolator": models}}}
+        (result,) = mitigate([(circuit, VALUE)], noise=pauli_device({(1, 2): RATES}), **options)
+        assert result.metadata["resilience"]["zne"]["extrapolator"] == "linear"
+        assert np.isnan(result.data.evs_extrapolated[0, 0])
+        assert result.data.evs == result.data.evs_extrapolated[1, 0]
+        alone = {"resilience": {"zne_mitigation": True, "zne": {**zne, "extrapolator": models[0]}}}
+        with pytest.raises(UnsupportedOptionError, match=r"pubs\[0\].* come out as 1, 3, 3, as the circuit has 1"):
+            mitigate([(circuit, VALUE)], **alone)
+        # Where nothing is folded, values are equal at all factors.
+        (result,) = mitigate([(ones(5), VALUE)], noise=NoiseModel(), **alone)
+        assert float(result.data.evs) == pytest.approx(-1)
 
     def test_gates_that_stay_as_they_are_beside_others_are_named(self, mitigate: Run) -> None:
         circuit = QuantumCircuit(3)

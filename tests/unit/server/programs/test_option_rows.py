@@ -410,12 +410,17 @@ class TestZne:
     def test_extrapolator(self) -> None:
         every = list(get_args(ExtrapolatorType))
         zne = ZNE | {"resilience__zne__noise_factors": list(range(1, 10)), "resilience__zne__extrapolator": every}
-        outcome = run(ESTIMATOR, bell(), **zne)
+        # Of two gates, each of these factors folds so many more.
+        circuit = bell()
+        circuit.cx(1, 2)
+        outcome = run(ESTIMATOR, circuit, **zne)
         assert outcome.data.evs_extrapolated.shape == (11, 10)
         assert np.isfinite(outcome.data.evs_extrapolated).all()
         assert outcome.pub.metadata["resilience"]["zne"]["extrapolator"] in every
         with pytest.raises(InvalidInputError, match=r"zne\.extrapolator: double_exponential needs 4"):
             run(ESTIMATOR, bell(), **ZNE, resilience__zne__extrapolator="double_exponential")
+        with pytest.raises(InvalidInputError, match=r"exponential needs 2 different noise factors; .* has 1"):
+            run(ESTIMATOR, bell(), **ZNE, resilience__zne__noise_factors=[3, 3])
 
     @proves(ESTIMATOR, "resilience.zne.extrapolated_noise_factors", "where fits are evaluated")
     def test_extrapolated_noise_factors(self) -> None:

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import threading
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from qiskit.circuit import QuantumCircuit, QuantumRegister
+from qiskit.quantum_info import PauliLindbladMap
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan
-from qiskit_mitigation.zne import gate_folding
+from qiskit_mitigation import PEC
+from qiskit_mitigation.zne import extrapolation, gate_folding
 from samplomatic import Twirl, build
 from samplomatic.annotations import InjectNoise
 from samplomatic.exceptions import VirtualGateError
@@ -51,6 +55,45 @@ def test_a_generator_takes_the_place_of_the_seed_of_folding_and_leaves_it_again(
         assert (folding.func, folding.keywords) == (original, {"seed": generator})
         folding(noise_factor=1.5)
     assert gate_folding.GateFoldingPass is original
+
+
+@pytest.mark.parametrize(
+    ("factors", "values", "error"),
+    [
+        # At 0 a line through two points is 3/2 of the first less 1/2 of the second.
+        ([1, 3], [0.8, 0.4], np.hypot(1.5 * 0.06, 0.5 * 0.08)),
+        ([1, 3], [0.5, 0.5], np.hypot(1.5 * 0.06, 0.5 * 0.08)),
+        ([3, 3], [0.5, 0.4], np.nan),
+    ],
+)
+def test_a_fit_through_all_points_has_the_error_of_its_points(
+    factors: list[float], values: list[float], error: float
+) -> None:
+    spreads, fitting = np.array([0.6, 0.8]), extrapolation.curve_fit
+
+    def fitted(spreads: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        x, y, at = np.array(factors), np.array(values), np.zeros(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", np.exceptions.RankWarning)
+            return np.asarray(extrapolation._extrapolate("linear", x, y, np.zeros(2), spreads, at, 0)[1])
+
+    with private_names.fits_with_errors(100):
+        assert fitted(spreads) == pytest.approx(error, nan_ok=True)
+        assert fitted(None) == pytest.approx(0 * error, nan_ok=True)
+    assert not np.isfinite(fitted(spreads))
+    assert extrapolation.curve_fit is fitting
+
+
+def test_pec_asks_nothing_but_boxes_for_annotations() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.delay(100, 0)
+    with circuit.box([InjectNoise("noise")]):
+        circuit.cx(0, 1)
+    errors = {"noise": PauliLindbladMap.from_list([("XX", 0.1)])}
+    with private_names.annotations_of_boxes():
+        assert PEC.calculate_gamma(circuit, errors, 1) == pytest.approx(np.exp(0.2))
+    with pytest.raises(AttributeError):
+        PEC.calculate_gamma(circuit, errors, 1)
 
 
 def test_circuits_are_boxed_and_built_by_others_where_the_libraries_would() -> None:
