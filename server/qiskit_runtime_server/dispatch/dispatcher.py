@@ -118,7 +118,7 @@ class Dispatcher:
         auto: AutoPool | None = None,
         queue_spans: QueueSpans | None = None,
     ) -> None:
-        self.cold_starts = ColdStarts()
+        self.cold_starts = ColdStarts() if auto is None else auto.cold_starts
         self.withdrawals = Withdrawals(store, self.end_run)
         self._store = store
         self._pools: Mapping[ExecutorName, Pool] = pools if auto is None else {**pools, AUTO: auto}

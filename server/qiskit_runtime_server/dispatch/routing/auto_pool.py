@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.cold_starts import ColdStarts
 from qiskit_runtime_server.dispatch.pools import LookPool, Pool, Reservation, first_free
 from qiskit_runtime_server.messages.messages import Candidate, Capabilities, Event, Holder, Occupancy, Task
 
@@ -38,11 +39,13 @@ class AutoPool:
 
     Attributes:
         pools: Those of the executors, the preferred one first.
+        cold_starts: What is known of how long they take to come up for a job.
     """
 
     def __init__(self, pools: Mapping[ExecutorName, Pool], on_demand: Collection[str] = ()) -> None:
         """Put pools together; `on_demand` are those executors that something starts when jobs wait for them."""
         self.pools = dict(pools)
+        self.cold_starts = ColdStarts()
         self._on_demand = frozenset(on_demand)
 
     @property

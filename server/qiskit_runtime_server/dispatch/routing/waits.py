@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from qiskit_runtime_server.backends.names import ExecutorName
+from qiskit_runtime_server.dispatch.cold_starts import ColdStart
 from qiskit_runtime_server.dispatch.forecast import mean_seconds, time_to_start
 from qiskit_runtime_server.dispatch.pools import Pool
 from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
 from qiskit_runtime_server.store.port import CountStore, Load
 
 _START_SECONDS: Final = 60.0
-"""About how long an executor takes to come up that is not, or comes back."""
+"""About how long an executor takes to come up of which that is not known, or comes back."""
 
 # What a job takes beside what is predicted of its simulation: many that take next to nothing are a queue, too.
 _MORE_SECONDS: Final = 0.02
@@ -31,7 +32,7 @@ async def waits(counts: CountStore, auto: AutoPool, now: datetime) -> dict[Execu
 
 async def _wait(counts: CountStore, auto: AutoPool, name: ExecutorName, load: Load, now: datetime) -> float | None:
     pool = auto.pools[name]
-    start = _seconds_to_come_up(pool, starts=auto.starts(name))
+    start = _seconds_to_come_up(pool, auto.cold_starts.of(name), starts=auto.starts(name))
     if load.draining or start is None:
         return None
     mean = await mean_seconds(counts, name, now) or _MEAN_SECONDS
@@ -42,11 +43,11 @@ async def _wait(counts: CountStore, auto: AutoPool, name: ExecutorName, load: Lo
     return start + time_to_start(now, ends, max(1, pool.size), work=known, unknown=unknown).total_seconds()
 
 
-def _seconds_to_come_up(pool: Pool, *, starts: bool) -> float | None:
+def _seconds_to_come_up(pool: Pool, cold: ColdStart | None, *, starts: bool) -> float | None:
     if pool.size:
         return 0.0
     if starts:
-        return _START_SECONDS
+        return _START_SECONDS if cold is None else cold.seconds
     rest = _START_SECONDS - pool.missing_seconds
     return rest if rest > 0 else None
 

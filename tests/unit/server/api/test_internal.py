@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
+from kit import ROOT
 from kit.server.api_in_process import Api, api_in_process, submit
 from kit.server.played_pool import NAME
 from qiskit_runtime_server.api.internal import load_document
@@ -35,6 +37,15 @@ async def test_a_long_job_that_waits_needs_the_slot_that_is_kept_for_short_ones_
         await api.store.queue.found_long(claim, long_slots=1)
     assert await startable(api) == 2
     assert await startable(api, short_job=timedelta(0)) == 1
+
+
+async def test_keda_is_told_where_to_find_what_it_adds_up(api: Api) -> None:
+    _, scaled = yaml.safe_load_all((ROOT / "examples/kubernetes/autoscalers/keda.yaml").read_text())
+    told = load_document(api.services, {}, datetime.now(UTC))[NAME]
+    triggers = {trigger["name"]: trigger["metadata"]["valueLocation"] for trigger in scaled["spec"]["triggers"]}
+    assert triggers == {name: f"executors.aer.{name}" for name in triggers}
+    assert triggers.keys() <= told.keys()
+    assert scaled["spec"]["advanced"]["scalingModifiers"]["formula"] == " + ".join(triggers)
 
 
 async def test_while_an_admin_keeps_jobs_from_starting_none_is_startable(api: Api) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -358,7 +358,13 @@ async def test_who_is_away_starts_in_a_minute_or_nobody_knows(house: House) -> N
     assert await waits(counts, AutoPool(house.pools), now) == {AER: 0, QSIM: 40}
     house.qsim.missing_seconds = 100.0
     assert await waits(counts, AutoPool(house.pools), now) == {AER: 0, QSIM: None}
-    assert await waits(counts, AutoPool(house.pools, on_demand=["qsim"]), now) == {AER: 0, QSIM: 60}
+    auto = AutoPool(house.pools, on_demand=["qsim"])
+    assert await waits(counts, auto, now) == {AER: 0, QSIM: 60}
+    started = replace(await house.add(QSIM), fence=1)
+    back = started.created + timedelta(seconds=180)
+    auto.cold_starts.claimed(started, away_since=now, back=back, slots=1)
+    # And a second for the job.
+    assert await waits(counts, auto, now) == {AER: 0, QSIM: 181}
     house.qsim.size = 1
     await house.store.queue.drain(QSIM, draining=True)
     assert await waits(counts, AutoPool(house.pools), now) == {AER: 0, QSIM: None}
