@@ -180,7 +180,7 @@ ESTIMATED: Mapping[str, tuple[str, Mapping[str, Any], str, list[float]]] = {
             "twirling": {"enable_gates": True, **TWIRLED},
         },
         "3:d06d0201c721cb7a",
-        [-0.1555671307, -0.2547386929, 0.9548091812, -0.9918105557],
+        [-0.1209332657, -0.3067580354, 1.1078201053, -1.1213131861],
     ),
     "a dry run": (
         "mock_manila",
