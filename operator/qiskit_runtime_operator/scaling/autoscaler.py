@@ -141,7 +141,8 @@ class Autoscaler:
         return Demand(
             queued=load.waiting_for_pods,
             running=load.running,
-            busy=load.busy_pods,
+            # An api that has just started, or has lost sight of the pods, may know of none.
+            busy=load.busy_pods if load.pods else load.running,
             pending=_pending(executor, deployment, pods),
         )
 

@@ -69,7 +69,7 @@ class Demand:
     Attributes:
         queued: Jobs that would run if there were slots enough.
         running: Jobs in slots.
-        busy: Pods with a running job, without those that are about to end.
+        busy: Pods with a running job, without those that are about to end; at least as many where that is not known.
         pending: Why pods of it cannot be scheduled or made; empty if there is none.
     """
 

@@ -88,6 +88,16 @@ def test_jobs_that_their_accounts_limit_keeps_waiting_start_no_pod() -> None:
     assert scaled.decision.replicas == 2
 
 
+def test_an_api_that_sees_no_pod_takes_none_away() -> None:
+    scaled = Autoscaled(deployment(3))
+    for second in range(0, 200, 10):
+        scaled.look(load(running=3), second)
+    assert scaled.decision.replicas == 3
+    for second in range(200, 400, 10):
+        scaled.look(load(running=3, pods={"10.0.0.1": 2, "10.0.0.2": 1, "10.0.0.3": 0}), second)
+    assert scaled.decision.replicas == 2
+
+
 def test_a_quota_that_is_used_up_is_told() -> None:
     message = "exceeded quota: gpus"
     failure = {"type": "ReplicaFailure", "status": "True", "message": message}
