@@ -75,6 +75,12 @@ DRIVER_ERRORS: Final = (
 )
 """What the driver raises, directly or through SQLAlchemy."""
 
+# Up to an @, user and password; then hosts, which the first group has. An unescaped / ? or # in a password ends that
+# part of a URL, so what comes after it has no @.
+_HOST: Final = r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s/?#@:,\[\]]*)(?::\d{1,5})?"
+_URL: Final = re.compile(rf"postgresql://(?:[^\s/?#]*@)?({_HOST}(?:,{_HOST})*)(?:[/?#][^\t\n\r@]*)?")
+_LAST_PORT: Final = 65535
+
 _in_doubt: ContextVar[bool] = ContextVar("in_doubt", default=False)
 
 
@@ -103,8 +109,9 @@ class DatabaseServer:
         """
         text = self.source.read_text().strip() if isinstance(self.source, Path) else self.source
         url = re.sub(r"^(postgresql|postgres)(\+\w+)?://", "postgresql://", text)
-        # An unescaped / ? or # in a password ends the part of the URL that user and password are in.
-        if not url.startswith("postgresql://") or ("@" in url and "@" not in urlsplit(url).netloc):
+        where = _URL.fullmatch(url)
+        ports = re.findall(r":(\d*)(?=,|$)", where[1]) if where else ()
+        if where is None or any(int(port or 0) > _LAST_PORT for port in ports):
             raise UrlError
         return url
 

@@ -168,6 +168,12 @@ async def test_the_host_that_takes_writes_is_found_among_several(
         ("postgresql://me:sec%zzret@127.0.0.1:1/jobs", "127.0.0.1:1/jobs does not answer"),
         ("postgresql://127.0.0.1:1/jobs?user=me&password=sec@ret", "percent-encoded"),
         ("postgresql://me:secret@db:port/jobs", "cannot be read"),
+        ("postgresql://me:x@sec/ret@db/jobs", "percent-encoded"),
+        ("postgresql://me:x@sec?ret@db/jobs", "percent-encoded"),
+        ("postgresql://me:x@db:sec/ret", "^The database cannot be used: The URL"),
+        ("postgresql://me:x@db:99999/secret", "^The database cannot be used: The URL"),
+        ("postgresql://me:x@127.0.0.1:1/jobs\nsecret", "^The database cannot be used: The URL"),
+        ("postgresql://[sec/ret", "^The database cannot be used: The URL"),
     ],
 )
 async def test_a_database_that_cannot_be_reached_is_named_without_its_password(url: str, reason: str) -> None:
