@@ -67,7 +67,7 @@ class Journal:
     def look_at(self, circuit: QuantumCircuit, device: Device) -> None:
         """Tell of gates of a circuit that the device's calibration says are broken; once for each pair of qubits."""
         found = device.broken_pairs and _pairs(circuit) & device.broken_pairs
-        new = sorted(found - self._broken) if found else []
+        new = sorted({(min(pair), max(pair)) for pair in found} - self._broken) if found else []
         if new:
             self._broken.update(new)
             names = ", ".join(f"{one}-{other}" for one, other in new)

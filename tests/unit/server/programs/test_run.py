@@ -354,15 +354,15 @@ def test_a_plan_that_takes_far_longer_than_the_job_may_is_refused_before_it_star
 
 def test_the_log_warns_of_layouts_on_broken_couplers() -> None:
     executor, lines = PlainExecutor(), list[str]()
-    broken, sound = QuantumCircuit(127, 1), QuantumCircuit(127, 1)
-    for circuit, pair in ((broken, (6, 5)), (sound, (1, 0))):
-        circuit.ecr(*pair)
+    broken, sound = QuantumCircuit(156, 1), QuantumCircuit(156, 1)
+    for circuit, pair in ((broken, (28, 27)), (sound, (1, 0))):
+        circuit.cz(*pair)
+        circuit.cz(*pair[::-1])
         circuit.measure(pair[0], 0)
-    digest = executor.catalog.get("fake_sherbrooke", ideal_qubits=executor.capabilities().num_qubits).digest
-    fields = {"backend_name": "fake_sherbrooke@aer", "calibration_digest": digest}
+    digest = executor.catalog.get("fake_fez", ideal_qubits=executor.capabilities().num_qubits).digest
+    fields = {"backend_name": "fake_fez@aer", "calibration_digest": digest}
     run_program(task(executor, [sound], **fields), executor, lines.append)
     assert not lines
     run_program(task(executor, [broken, broken], **fields), executor, lines.append)
     (line,) = lines
-    assert "couplers of fake_sherbrooke whose calibrated error is 1" in line
-    assert "6-5" in line
+    assert "couplers of fake_fez whose calibrated error is 1, behind which nothing is left of the state: 27-28." in line
