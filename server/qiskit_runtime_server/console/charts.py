@@ -112,20 +112,24 @@ def histogram(counts: Mapping[str, Any]) -> Histogram:
     )
 
 
-def expectation_values(values: Sequence[tuple[float | None, float | None]]) -> Values | None:
-    """Return the points of some values with their standard errors, as the API has them; None if there are none."""
+def expectation_values(values: Sequence[tuple[float | None, float | None]], shape: Sequence[int] = ()) -> Values | None:
+    """Return the points of some values with their standard errors, as the API has them; None if there are none.
+
+    Each is called by its place in the array of `shape` that they are the beginning of.
+    """
     known = [(value, error or 0.0) for value, error in values if value is not None]
     if not known:
         return None
     reach = max(1.0, *(abs(value) + error for value, error in known))
-    start = _LEAST_START
+    labels = [_place(index, shape) for index in range(len(values))]
+    start = _start(labels)
 
     def at(value: float) -> float:
         return round(start + _BARS * (value / reach + 1) / 2, 1)
 
     points = [
         Point(
-            label=str(index),
+            label=labels[index],
             text=_with_error(value, error),
             x=at(value),
             y=_ROW * index + _ROW // 2,
@@ -158,6 +162,15 @@ def _chart(  # noqa: PLR0913 - what a chart is made of
         ticks=ticks,
         points=points,
     )
+
+
+def _place(index: int, shape: Sequence[int]) -> str:
+    """Return where a number is in an array, of which the last axis changes first."""
+    places = []
+    for size in shape[:0:-1]:
+        index, place = divmod(index, max(1, size))
+        places.append(place)
+    return ", ".join(map(str, [index, *reversed(places)]))
 
 
 def _start(labels: Iterable[str]) -> int:

@@ -22,6 +22,8 @@ _MARGIN: Final = 16.0
 _MOST_BY_STRESS: Final = 48
 _ROUNDS: Final = 200
 _SPREAD: Final = 1.6
+# The error that calibrations give a coupling that does not work.
+_BROKEN: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class DrawnCoupling:
 
     Attributes:
         error: Of the two-qubit gate; None if unknown.
-        colour: Class of its error, 0 the least; None if unknown.
+        colour: Class of its error, 0 the least; None if unknown, and if nothing is left of a state behind it.
     """
 
     one: DrawnQubit
@@ -47,6 +49,11 @@ class DrawnCoupling:
     gate: str
     error: float | None
     colour: int | None
+
+    @property
+    def broken(self) -> bool:
+        """Whether its calibration says that it is."""
+        return self.error is not None and self.error >= _BROKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +89,13 @@ def drawing(configuration: Mapping[str, Any], errors: Mapping[Edge, tuple[str, f
         DrawnQubit(number=index, x=(x - left) * _STEP + _MARGIN, y=(y - top) * _STEP + _MARGIN)
         for index, (x, y) in enumerate(places)
     ]
-    known = sorted(errors[edge][1] for edge in edges if edge in errors)
+    known = sorted(errors[edge][1] for edge in edges if edge in errors and errors[edge][1] < _BROKEN)
     couplings = []
     for one, other in edges:
         gate, error = errors.get((one, other), ("", None))
-        colour = None if error is None else min(CLASSES - 1, CLASSES * known.index(error) // len(known))
+        colour = None
+        if error is not None and error < _BROKEN:
+            colour = min(CLASSES - 1, CLASSES * known.index(error) // len(known))
         couplings.append(DrawnCoupling(one=qubits[one], other=qubits[other], gate=gate, error=error, colour=colour))
     return Drawing(
         width=max(qubit.x for qubit in qubits) + _MARGIN,

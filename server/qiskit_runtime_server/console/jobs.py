@@ -107,7 +107,7 @@ async def outcomes(job_id: PathName, page: SignedIn) -> Response:
         {
             **pub,
             "histograms": [(counts, histogram(counts)) for counts in pub["counts"]],
-            "values": expectation_values(pub["values"]),
+            "values": expectation_values(pub["values"], pub["shape"]),
         }
         for pub in found["pubs"]
     ]

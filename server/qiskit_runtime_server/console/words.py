@@ -1,7 +1,7 @@
 """Times, durations and sizes as people read them."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from math import floor
 from typing import Any, Final
 
@@ -14,6 +14,12 @@ _DAY: Final = 86400
 def moment(text: str | None) -> str:
     """Return a time of the API's, in UTC and to the second; a dash for none."""
     return NONE if text is None else datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def soon(text: str) -> str:
+    """Return a time that is mostly one of today, of which it has no day then."""
+    is_today = datetime.fromisoformat(text).date() == datetime.now(UTC).date()
+    return moment(text)[-len("00:00:00") :] if is_today else moment(text)
 
 
 def seconds(value: float | None) -> str:

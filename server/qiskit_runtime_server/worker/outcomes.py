@@ -152,7 +152,8 @@ def _pub(pub: Mapping[str, Any]) -> dict[str, Any]:
         for name, field in fields.items()
         if (shots := _shots(field)) is not None
     ]
-    values = _array(fields["evs"]).reshape(-1) if "evs" in fields else np.empty(0)
+    shaped = _array(fields["evs"]) if "evs" in fields else np.empty(0)
+    values = shaped.reshape(-1)
     known = [_array(fields[name]).reshape(-1) for name in ("stds", "ensemble_standard_error") if name in fields]
     errors = known[0] if known else np.full(len(values), np.nan)
     return {
@@ -161,6 +162,7 @@ def _pub(pub: Mapping[str, Any]) -> dict[str, Any]:
             [_finite(value), _finite(error)] for value, error in zip(values[:MOST_VALUES], errors, strict=False)
         ],
         "more_values": max(0, len(values) - MOST_VALUES),
+        "shape": list(shaped.shape),
         "arrays": [],
         "metadata": as_text(pub.get("metadata") or {}),
     }

@@ -16,6 +16,7 @@ from qiskit_ibm_runtime.json import RuntimeEncoder
 from kit.server.api_in_process import Api, api_in_process, submit
 from kit.server.played_pool import PlayedPool, PlayedReservation
 from qiskit_runtime_server.api.models.views import Drawings, Outcomes
+from qiskit_runtime_server.console.charts import expectation_values
 from qiskit_runtime_server.errors import InvalidInputError, OutOfMemoryError
 from qiskit_runtime_server.messages.messages import Completed, Failed, Metrics, Started
 from qiskit_runtime_server.programs.wire.plain import encode_plain
@@ -113,7 +114,10 @@ def test_rare_outcomes_are_counted_together() -> None:
 def test_expectation_values_have_their_errors(encode: Encode) -> None:
     data = DataBin(evs=np.array([[0.5, -1.0]]), stds=np.array([[0.01, 0.02]]), shape=(1, 2))
     [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode(PrimitiveResult([PubResult(data)])))).pubs
-    assert pub.values == [(0.5, 0.01), (-1.0, 0.02)]
+    assert (pub.values, pub.shape) == ([(0.5, 0.01), (-1.0, 0.02)], [1, 2])
+    chart = expectation_values(pub.values, pub.shape)
+    assert chart is not None
+    assert [point.label for point in chart.points] == ["0, 0", "0, 1"]
     many = DataBin(evs=np.array([np.nan, *np.zeros(99)]), shape=(100,))
     [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode_result(PrimitiveResult([PubResult(many)])))).pubs
     assert (len(pub.values), pub.more_values, pub.values[0]) == (outcomes.MOST_VALUES, 36, (None, None))

@@ -74,6 +74,8 @@ class PubOutcomes(Answer):
     values: Annotated[list[tuple[float | None, float | None]], Field(max_length=128)]
     """The first expectation values, each with its standard error."""
     more_values: int
+    shape: Annotated[list[int], Field(max_length=64, default_factory=list)]
+    """Of the array of expectation values, of which the last axis changes first."""
     arrays: Annotated[list[ArrayFigures], Field(max_length=64, default_factory=list)]
     """The first ones, of an item."""
     metadata: Text

@@ -19,7 +19,7 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 <div class="wide" role="region" aria-label="Coupling map" tabindex="0">
 <svg class="map" width="${round(1.8 * drawn.width)}" height="${round(1.8 * drawn.height)}" viewBox="0 0 ${round(drawn.width)} ${round(drawn.height)}" role="img" aria-label="Map of ${len(drawn.qubits)} qubits and ${len(drawn.couplings)} couplings; the tables below have the numbers">
 % for coupling in drawn.couplings:
-<line class="${'none' if coupling.colour is None else f'e{coupling.colour}'}" x1="${round(coupling.one.x, 1)}" y1="${round(coupling.one.y, 1)}" x2="${round(coupling.other.x, 1)}" y2="${round(coupling.other.y, 1)}"><title>${coupling.one.number}–${coupling.other.number}: ${f"{coupling.gate} error {words.number(coupling.error)}" if coupling.error is not None else "no error known"}</title></line>
+<line class="${'broken' if coupling.broken else 'none' if coupling.colour is None else f'e{coupling.colour}'}" x1="${round(coupling.one.x, 1)}" y1="${round(coupling.one.y, 1)}" x2="${round(coupling.other.x, 1)}" y2="${round(coupling.other.y, 1)}"><title>${coupling.one.number}–${coupling.other.number}: ${f"{coupling.gate} error {words.number(coupling.error)}" if coupling.error is not None else "no error known"}</title></line>
 % endfor
 % for qubit in drawn.qubits:
 <circle cx="${round(qubit.x, 1)}" cy="${round(qubit.y, 1)}" r="8.5"/><text${' class=long' if qubit.number > 99 else ''} x="${round(qubit.x, 1)}" y="${round(qubit.y, 1)}">${qubit.number}</text>
@@ -31,6 +31,9 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 % for colour, (least, most) in drawn.bounds.items():
 <li><svg class="map" viewBox="0 0 30 8" aria-hidden="true"><line class="e${colour}" x1="4" y1="4" x2="26" y2="4"/></svg>${words.number(least)} to ${words.number(most)}</li>
 % endfor
+% if any(coupling.broken for coupling in drawn.couplings):
+<li><svg class="map" viewBox="0 0 30 8" aria-hidden="true"><line class="broken" x1="4" y1="4" x2="26" y2="4"/></svg>1: broken</li>
+% endif
 </ul>
 % endif
 % endif

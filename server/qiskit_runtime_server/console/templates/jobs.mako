@@ -55,10 +55,10 @@ ${parts.refresh(5)}
 <td class="time">${words.moment(job["created"])}</td>
 <td class="time">\
 % if expected is not None and expected["position_in_queue"] is not None:
-place ${expected["position_in_queue"]}${", starts about " + words.moment(expected["estimated_start_time"]) if expected["estimated_start_time"] else ""}\
+place ${expected["position_in_queue"]}${", starts about " + words.soon(expected["estimated_start_time"]) if expected["estimated_start_time"] else ""}\
 % elif expected is not None and expected["estimated_completion_time"] is not None:
 ${f'{words.percent(expected["progress"]["fraction"])} % done, ' if expected["progress"] else ""}\
-ends about ${words.moment(expected["estimated_completion_time"])}\
+ends about ${words.soon(expected["estimated_completion_time"])}\
 % endif
 </td>
 <td class="number">${words.seconds(job["seconds"]) if job["seconds"] else ""}</td>

@@ -78,10 +78,11 @@ def are_apart(line: tuple[DrawnQubit, DrawnQubit], points: tuple[DrawnQubit, Dra
 
 def test_errors_are_in_five_classes_of_about_one_size_and_large_devices_are_not_drawn() -> None:
     pairs = [[number, number + 1] for number in range(10)]
-    errors = {(one, other): ("cz", 0.001 * (one + 1)) for one, other in pairs[:9]}
+    errors = {(one, other): ("cz", 0.001 * (one + 1)) for one, other in pairs[:8]} | {(8, 9): ("cz", 1.0)}
     drawn = drawing({"n_qubits": 11, "coupling_map": pairs}, errors)
     assert drawn is not None
-    assert [coupling.colour for coupling in drawn.couplings] == [0, 0, 1, 1, 2, 2, 3, 3, 4, None]
+    assert [coupling.colour for coupling in drawn.couplings] == [0, 0, 1, 1, 2, 3, 3, 4, None, None]
+    assert [coupling.broken for coupling in drawn.couplings].index(True) == 8
     assert drawn.bounds[0] == (0.001, 0.002)
     assert drawing({"n_qubits": MOST_QUBITS + 1, "coupling_map": pairs}, errors) is None
 
