@@ -146,6 +146,22 @@ def test_who_scales_the_deployment_has_it_until_a_bound_is_changed(control_plane
     asyncio.run(tell())
 
 
+def test_one_that_is_made_anew_begins_at_zero(control_plane: Path) -> None:
+    async def tell() -> None:
+        async with scaled(control_plane) as lab:
+            await lab.begin(maxReplicas=3)
+            await lab.hear(queued=5)
+            before = lab.kubernetes.get("Deployment", EXECUTOR)["metadata"]["uid"]
+            lab.kubernetes.delete("RuntimeServer", "lab")
+            eventually(lambda: not lab.kubernetes.list("RuntimeServer"))
+            eventually(lambda: not lab.kubernetes.list("Deployment"))
+            await lab.begin(maxReplicas=3)
+            assert lab.kubernetes.get("Deployment", EXECUTOR)["metadata"]["uid"] != before
+            assert lab.replicas == 0
+
+    asyncio.run(tell())
+
+
 def test_suspended_and_paused_are_not_scaled(control_plane: Path) -> None:
     async def tell() -> None:
         async with scaled(control_plane) as lab:

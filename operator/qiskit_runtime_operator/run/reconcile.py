@@ -143,6 +143,9 @@ class Reconciler:
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._forget(key)
             return None
+        known = self._understood.get(key)
+        if known is not None and known.uid != body["metadata"]["uid"]:
+            self._forget(key)
         if self.claims and not await self.claims.hold(key, body["metadata"]["uid"]):
             self._forget(key)
             return None
@@ -219,6 +222,7 @@ class Reconciler:
         memories = self._understood, self._reported, self._told_others, self._volume_claims, self._rolled_out
         for memory in memories:
             memory.pop(key, None)
+        self.autoscaler.drop(key)
         self.objects.forget(key)
         self.refusals.forget(key)
         self.turns.forget(key)

@@ -120,8 +120,12 @@ class Autoscaler:
     def forget(self, keep: Iterable[Key]) -> None:
         """Forget all RuntimeServers but these."""
         for key in self._pools.keys() - set(keep):
-            self._count(key, self._pools.pop(key), {})
-            self._heard.pop(key, None)
+            self.drop(key)
+
+    def drop(self, key: Key) -> None:
+        """Forget a RuntimeServer: one of the same name is another one."""
+        self._count(key, self._pools.pop(key, {}), {})
+        self._heard.pop(key, None)
 
     def _slots(self, key: Key, executor: Executor) -> int:
         load = self.load(key)
