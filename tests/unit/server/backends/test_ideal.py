@@ -63,10 +63,10 @@ def test_it_is_fully_connected_and_has_no_errors(catalog: Catalog, client_backen
 
 
 def test_a_large_one_is_as_quick_to_build_as_a_small_one(catalog: Catalog, client_backend: ClientBackend) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     backend = ideal(catalog, client_backend, qubits=1000)
     assert backend.target.num_qubits == 1000
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(("fractional", "level"), SETTINGS)

@@ -386,10 +386,10 @@ class TestClifford:
         manager = generate_preset_pass_manager(
             optimization_level=1, backend=backend, initial_layout=list(range(127)), seed_transpiler=1
         )
-        begin = time.monotonic()
+        begin = time.process_time()
         bits = AerExecutor(threads=1).sample(task_of(manager.run(circuit), shots=100))
         assert bits.shape == (1, 100, 127)
-        assert time.monotonic() - begin < 30
+        assert time.process_time() - begin < 30
 
     @pytest.mark.parametrize("num_qubits", [19, 101])
     def test_a_chain_entangled_by_measurements_and_feed_forward_takes_seconds(
@@ -410,9 +410,9 @@ class TestClifford:
             with circuit.if_test((circuit.cregs[1][qubit], 1)):
                 circuit.x(range(qubit + 1, num_qubits, 2))
         circuit.measure(range(0, num_qubits, 2), range(0, num_qubits, 2))
-        begin = time.monotonic()
+        begin = time.process_time()
         bits = AerExecutor(threads=1).sample(task_of(circuit, shots=500))[0]
-        assert time.monotonic() - begin < 60
+        assert time.process_time() - begin < 60
         ends = bits[:, 0:num_qubits:2]
         assert (ends == ends[:, :1]).all()
         assert 150 < ends[:, 0].sum() < 350
@@ -423,10 +423,10 @@ class TestClifford:
         for qubit in range(24):
             circuit.cx(qubit, qubit + 1)
         circuit.measure(range(25), range(25))
-        begin = time.monotonic()
+        begin = time.process_time()
         found = np.unique(shots_of(circuit, shots=1000)).tolist()
         assert found == [0, 2**25 - 1]
-        assert time.monotonic() - begin < 2
+        assert time.process_time() - begin < 2
 
     def test_wide_circuits_of_other_gates_are_still_refused(self) -> None:
         circuit = QuantumCircuit(60, 60)
