@@ -214,7 +214,7 @@ def test_a_circuit_that_cannot_fit_fails_and_says_how_much_it_would_need(start_s
     circuit.measure_all()
     passes = generate_preset_pass_manager(backend=FakeMarrakesh(), optimization_level=0, layout_method="sabre")
     isa = passes.run(circuit)
-    with signed_in(start_server(QRS_MEMORY=str(2**30)).url) as client:
+    with signed_in(start_server("--executors=aer=1", QRS_MEMORY=str(2**30)).url) as client:
         job = end_of(client, submit(client, isa, backend="fake_marrakesh@aer"))
         assert job["status"] == "Failed"
         assert "16 TiB" in job["state"]["reason"]

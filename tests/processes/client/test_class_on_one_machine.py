@@ -65,7 +65,7 @@ def endless() -> QuantumCircuit:
 def test_a_bell_circuit_does_not_wait_behind_six_heavy_jobs_of_another(
     start_server: StartServer, tokens: Path, sign_in: SignIn
 ) -> None:
-    server = start_server(f"--tokens={tokens}", QRS_SHORT_JOB=str(SHORT_SECONDS))
+    server = start_server(f"--tokens={tokens}", "--executors=aer=2", QRS_SHORT_JOB=str(SHORT_SECONDS))
     ann, ada = sign_in(server, "ann"), sign_in(server, "ada")
     # All that takes time of its own comes first, so that the Bell circuit meets a heavy job in each slot.
     sampler, body = Sampler(connect(server.url, "bob").backend(IDEAL)), submission(heavy(), backend=IDEAL)
