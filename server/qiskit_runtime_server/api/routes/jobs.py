@@ -318,11 +318,14 @@ async def logs(job_id: PathName, caller: Caller, services: TheServices, room: Th
     return await document_response(read, room, media_type=_TEXT) or Response(b"", media_type=_TEXT)
 
 
-@router.put("/{job_id}/tags", status_code=204, openapi_extra=bodies.documented(Tags))
+@router.put("/{job_id}/tags", status_code=204, openapi_extra=bodies.documented(Tags), responses=errors(*SIGNED_IN, 403))
 async def set_tags(job_id: PathName, request: Request, caller: Caller, services: TheServices) -> None:
-    """Replace the job's tags."""
+    """Replace the tags of a job of one's own."""
     tags = bodies.decode(await bodies.read(request, limit=bodies.SMALL), _TAGS).tags
     services.chaos.check_tags(tags)
+    job = await services.job(caller, job_id)
+    if job.account != caller.id:
+        raise NotAllowedError(f"Job {job.id} is {name_of(job.account)}'s, who alone may change its tags.")
     await services.store.jobs.set_tags(caller.id, job_id, tags)
 
 

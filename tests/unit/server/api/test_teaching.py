@@ -14,7 +14,7 @@ from qiskit_runtime_server.messages.messages import Failed
 
 OF_ALICE = "crn:v1:bluemix:public:quantum-computing:us-east:a/alice:{}::"
 # Of the calls about a job, those of its owner only.
-OWNERS_ONLY = {("put", "/api/v1/jobs/{job_id}/tags"): 404, ("delete", "/api/v1/jobs/{job_id}"): 403}
+OWNERS_ONLY = {("put", "/api/v1/jobs/{job_id}/tags"), ("delete", "/api/v1/jobs/{job_id}")}
 
 
 async def of_alice(api: Api, instance: str, **changes: Any) -> str:
@@ -96,7 +96,7 @@ async def test_every_call_about_a_job_is_for_its_owner_and_whoever_teaches_it(ap
             assert (answer.status_code, message(answer)) == (404, f"Job {job} not found."), (method, path)
         answer = await ask(api.tess, taught)
         if (method, path) in OWNERS_ONLY:
-            assert answer.status_code == OWNERS_ONLY[method, path]
+            assert (answer.status_code, "alice's" in message(answer)) == (403, True), (method, path)
         else:
             assert answer.status_code < 300 or message(answer) in {
                 "Nothing is drawn here.",
