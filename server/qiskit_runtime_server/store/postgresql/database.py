@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -75,10 +74,10 @@ DRIVER_ERRORS: Final = (
 )
 """What the driver raises, directly or through SQLAlchemy."""
 
-# Up to an @, user and password; then hosts, which the first group has. An unescaped / ? or # in a password ends that
-# part of a URL, so what comes after it has no @.
+# Up to an @, user and password; then hosts and database, which are the groups. An unescaped / ? or # in a password ends
+# that part of a URL, so what comes after it has no @.
 _HOST: Final = r"(?:\[[0-9A-Fa-f:.%]*\]|[^\s/?#@:,\[\]]*)(?::\d{1,5})?"
-_URL: Final = re.compile(rf"postgresql://(?:[^\s/?#]*@)?({_HOST}(?:,{_HOST})*)(?:[/?#][^\t\n\r@]*)?")
+_URL: Final = re.compile(rf"postgresql://(?:[^\s/?#]*@)?({_HOST}(?:,{_HOST})*)(/[^\t\n\r@?#]*)?(?:[?#][^\t\n\r@]*)?")
 _LAST_PORT: Final = 65535
 
 _in_doubt: ContextVar[bool] = ContextVar("in_doubt", default=False)
@@ -118,8 +117,8 @@ class DatabaseServer:
     @property
     def name(self) -> str:
         """Hosts and database, without user and password."""
-        parts = urlsplit(self.url)
-        return parts.netloc.rpartition("@")[2] + parts.path or "PostgreSQL"
+        where = _URL.fullmatch(self.url)
+        return "".join(where.groups("")) if where and any(where.groups()) else "PostgreSQL"
 
     async def connect(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Return a new connection of the driver.

@@ -173,6 +173,7 @@ async def test_the_host_that_takes_writes_is_found_among_several(
         ("postgresql://me:x@db:sec/ret", "^The database cannot be used: The URL"),
         ("postgresql://me:x@db:99999/secret", "^The database cannot be used: The URL"),
         ("postgresql://me:x@127.0.0.1:1/jobs\nsecret", "^The database cannot be used: The URL"),
+        ("postgresql://me:sec[ret@127.0.0.1:1/jobs", "127.0.0.1:1/jobs cannot be used.*percent-encoded"),
         ("postgresql://[sec/ret", "^The database cannot be used: The URL"),
     ],
 )
