@@ -308,7 +308,7 @@ class RuntimeServer:
         spec, ignored = _understood(body["spec"])
         reconcile = metadata.get("annotations", {}).get(RECONCILE)
         if reconcile not in (None, PAUSED):
-            ignored = (*ignored, f"the annotation {RECONCILE}={reconcile}")
+            ignored = (*ignored, f"the annotation {RECONCILE}={reconcile} (only {PAUSED} pauses it)")
         server = cls(
             name=metadata["name"],
             namespace=metadata["namespace"],

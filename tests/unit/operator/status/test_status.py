@@ -485,10 +485,9 @@ def test_who_pauses_the_operator_is_told_that_nothing_is_written() -> None:
     body["metadata"]["annotations"] = {"runtimeserver.dev/reconcile": "off"}
     unknown = RuntimeServer.from_object(body)
     assert not unknown.paused
-    assert condition(status_of(unknown, Observed(deployments=deployments(unknown))), ConditionType.DEGRADED) == (
-        "False",
-        "FieldsIgnored",
-    )
+    status = status_of(unknown, Observed(deployments=deployments(unknown)))
+    assert condition(status, ConditionType.DEGRADED) == ("False", "FieldsIgnored")
+    assert "runtimeserver.dev/reconcile=off (only paused pauses it)" in status["conditions"][2]["message"]
 
 
 QUEUED = "waits for Kueue to admit it to the queue research"
