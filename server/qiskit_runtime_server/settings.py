@@ -97,7 +97,8 @@ class Settings(AuthSettings):
     max_connections: Annotated[int, Field(ge=1)] = 2048
     """How many connections of clients there may be, within half of the descriptors that the process may have.
 
-    Where one more comes, the one that has been without a request for longest is closed.
+    Where one more comes, the one that has been without a request for longest is closed; where each has one, that whose
+    client has not sent or read more of it for longest.
     """
 
     max_connections_each: Annotated[int, Field(ge=1)] | None = None

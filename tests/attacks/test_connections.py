@@ -4,12 +4,14 @@ import resource
 import secrets
 import socket
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from qiskit import QuantumCircuit
 
 from kit.server.http_jobs import end_of, signed_in, submission, submit
 from kit.server.open_sockets import all_closed, connected, head, is_closed, is_refused_or_closed
-from kit.server.server_process import ServerProcess, StartServer
+from kit.server.server_process import NO_EXECUTOR, ServerProcess, StartServer
 
 MIB = 1 << 20
 # Half of what the server lets pass, which looks every 10 s or waits for 15 s or 20 s.
@@ -75,6 +77,29 @@ def test_half_sent_requests_keep_nobody_out(start_server: StartServer) -> None:
         assert all(is_closed(connection, PATIENCE) for connection in half_sent)
     assert len(lines(server)) < 20, lines(server)[:20]
     assert server.process.poll() is None
+
+
+def test_requests_without_their_bodies_keep_nobody_out(start_server: StartServer) -> None:
+    server = start_server(NO_EXECUTOR, QRS_MAX_CONNECTIONS="32")
+    half_sent = []
+    for _ in range(100):
+        half_sent.append(connected(server.url))
+        half_sent[-1].sendall(b"POST /identity/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\na")
+    with all_closed(half_sent), signed_in(server.url) as client:
+        for _ in range(5):
+            client.get("/jobs").raise_for_status()
+        with ThreadPoolExecutor(1) as thread:
+            sent = thread.submit(client.post, "/jobs", content=slowly(b"{" * 20))
+            assert slowest(server.url, count=10) < 5
+            # It was not given up for the others.
+            assert sent.result().status_code == 400
+
+
+def slowly(data: bytes) -> Iterator[bytes]:
+    """Send a byte at a time."""
+    for number in range(len(data)):
+        time.sleep(0.2)
+        yield data[number : number + 1]
 
 
 def test_one_address_gets_no_more_connections_than_it_may(start_server: StartServer) -> None:

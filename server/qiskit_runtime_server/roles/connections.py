@@ -8,7 +8,9 @@ hundred of them end the service of a process. Here:
 - an answer has to be read at `LEAST_RATE` bytes a second, looked at every `LOOK_SECONDS`;
 - a body that goes on after its answer is listened to for `LINGER_SECONDS`, so that the client reads the answer;
 - where a connection more than `total` comes, the one that has been without a request for longest is closed for it;
-  where each has one, the new one is. So those who hold connections without using them keep nobody out.
+  where each has one, that from whose client nothing has come for longest, of those that wait for the rest of a body, or
+  for an answer to be read; where none does, the new one. So those who hold connections without using them keep nobody
+  out.
 
 Deadlines of bodies are in `api.bodies`, which can still answer.
 """
@@ -77,6 +79,11 @@ class GuardedConnection(H11Protocol):
         """Whether a request is being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
+    @property
+    def waits(self) -> bool:
+        """Whether nothing goes on before its client sends, or reads, more; since `quiet_since`."""
+        return not self.busy or self.cycle.more_body or self._reading_due is not None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
@@ -93,6 +100,7 @@ class GuardedConnection(H11Protocol):
         """See `asyncio.Protocol`."""
         super().data_received(data)
         if self.busy:
+            self.quiet_since = self.loop.time()
             self._stop_expecting()
         elif self._headers_due is None and not self.transport.is_closing():
             self._expect_headers()
@@ -108,6 +116,7 @@ class GuardedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`: the client reads slower than it is answered."""
         super().pause_writing()
+        self.quiet_since = self.loop.time()
         self._unread = self.transport.get_write_buffer_size()
         self._reading_due = self.loop.call_later(LOOK_SECONDS, self._look_at_reader)
 
@@ -149,9 +158,9 @@ class GuardedConnection(H11Protocol):
                 self._close("its address has too many (QRS_MAX_CONNECTIONS_EACH)")
                 return
         if len(others) >= self._limits.total:
-            quiet = [other for other in others if not other.busy]
-            longest = min(quiet, key=lambda other: other.quiet_since, default=self)
-            longest._close("there are too many, and it had no request (QRS_MAX_CONNECTIONS)")
+            waiting = [other for other in others if other.waits]
+            longest = min(waiting, key=lambda other: (other.busy, other.quiet_since), default=self)
+            longest._close("there are too many, and its client did nothing (QRS_MAX_CONNECTIONS)")
 
     def _close(self, why: str) -> None:
         self._closed.failed(f"A connection was closed: {why}.")
