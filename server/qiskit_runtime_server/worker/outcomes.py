@@ -157,7 +157,7 @@ def _pub(pub: Mapping[str, Any]) -> dict[str, Any]:
     known = [_array(fields[name]).reshape(-1) for name in ("stds", "ensemble_standard_error") if name in fields]
     errors = known[0] if known else np.full(len(values), np.nan)
     return {
-        "counts": counts[:_MOST_PARTS],
+        "counts": [each for each in counts if each["shots"]][:_MOST_PARTS],
         "values": [
             [_finite(value), _finite(error)] for value, error in zip(values[:MOST_VALUES], errors, strict=False)
         ],
@@ -180,7 +180,7 @@ def _shots(field: Any) -> tuple[NDArray[np.uint8], int, int] | None:  # noqa: AN
         inside = field["__value__"]
         array = _array(inside["array"]).astype(np.uint8, copy=False)
         rows = array.reshape(-1, *array.shape[-_SHOT_AXES:])
-        return rows[0], int(inside["num_bits"]), len(rows)
+        return rows[0] if len(rows) else rows.reshape(0, rows.shape[-1]), int(inside["num_bits"]), len(rows)
     if "samples" in field:
         num_bits, width = int(field["num_bits"]), (int(field["num_bits"]) + 7) // 8
         samples, sets = field["samples"], 1

@@ -111,6 +111,14 @@ def test_rare_outcomes_are_counted_together() -> None:
 
 
 @pytest.mark.parametrize("encode", [encode_result, encode_plain])
+def test_a_pub_without_parameter_sets_has_no_outcomes(encode: Encode) -> None:
+    nothing = BitArray(np.zeros((0, 4, 1), np.uint8), num_bits=3)
+    result = PrimitiveResult([SamplerPubResult(DataBin(c=nothing, shape=(0,)))])
+    [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode(result))).pubs
+    assert (pub.counts, pub.values) == ([], [])
+
+
+@pytest.mark.parametrize("encode", [encode_result, encode_plain])
 def test_expectation_values_have_their_errors(encode: Encode) -> None:
     data = DataBin(evs=np.array([[0.5, -1.0]]), stds=np.array([[0.01, 0.02]]), shape=(1, 2))
     [pub] = Outcomes.model_validate_json(outcomes.outcomes(encode(PrimitiveResult([PubResult(data)])))).pubs

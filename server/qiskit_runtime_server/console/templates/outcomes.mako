@@ -62,6 +62,9 @@ ${f'; {pub["more_values"]} more are not shown' if pub["more_values"] else ""}.</
 </table>
 </div>
 % endif
+% if not (pub["histograms"] or pub["values"] or pub["arrays"]):
+<p class="quiet">${kind.capitalize()} ${number} has no outcomes.</p>
+% endif
 ${about(f"{kind} {number}", pub["metadata"])}
 % endfor
 % for number, layer in enumerate(layers):

@@ -157,11 +157,12 @@ async def test_items_and_learned_layers_are_shown_as_charts_and_tables_and_as_te
         assert "<img" not in page
         return page
 
-    items = await page_of({"kind": "item", "pubs": [ITEM]})
+    items = await page_of({"kind": "item", "pubs": [ITEM, {**ITEM, "counts": [], "arrays": []}]})
     for text in (
         "Item 0: counts of &lt;script&gt;",
         "the first of 6 elements",
         "6 \N{MULTIPLICATION SIGN} 5 \N{MULTIPLICATION SIGN} 1",
+        "Item 1 has no outcomes.",
         "1 more item is not shown",
     ):
         assert text in items
