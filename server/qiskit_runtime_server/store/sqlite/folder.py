@@ -25,6 +25,7 @@ _FILES: Final = {*_DATABASES, _LOCK_NAME, KEY_NAME}
 # What the root of a volume may hold, too.
 _OF_A_VOLUME: Final = {"lost+found"}
 _OTHERS: Final = 0o077
+_ANOTHER: Final = "--data-dir or QRS_DATA_DIR names another folder, which has to be on a local disk."
 _MOUNTS: Final = Path("/proc/self/mounts")
 _NETWORK_FILE_SYSTEM: Final = re.compile(
     r"(fuse\.)?(9p|afp|afs|beegfs|ceph|cephfs|cifs|davfs2?|gcsfuse|glusterfs|gpfs|juicefs|lustre|ncpfs|nfs4?|orangefs"
@@ -61,7 +62,9 @@ def take_folder(folder: Path) -> FolderLock:
         _close_to_others(folder)
         return _lock(folder / _LOCK_NAME)
     except OSError as error:
-        raise DataDirectoryError(f"The data folder {folder} cannot be used: {error.strerror or error}.") from error
+        raise DataDirectoryError(
+            f"The data folder {folder} cannot be used: {error.strerror or error}. {_ANOTHER}"
+        ) from error
 
 
 def new_file(path: Path) -> None:
@@ -124,8 +127,7 @@ def _refuse_network_file_system(folder: Path) -> None:
     kind = file_system_type(folder, _MOUNTS.read_text(errors="surrogateescape"))
     if kind is not None and _NETWORK_FILE_SYSTEM.fullmatch(kind):
         raise DataDirectoryError(
-            f"The data folder {folder} lies on a network file system ({kind}), where SQLite can lose data."
-            " Choose a folder on a local disk."
+            f"The data folder {folder} lies on a network file system ({kind}), where SQLite can lose data. {_ANOTHER}"
         )
 
 
@@ -137,7 +139,9 @@ def _lock(path: Path) -> FolderLock:
         owner = os.read(descriptor, 32).decode(errors="replace").strip()
         os.close(descriptor)
         process = f" (process {owner})" if owner else ""
-        raise DataDirectoryInUseError(f"The data folder {path.parent} is in use by another server{process}.") from error
+        raise DataDirectoryInUseError(
+            f"The data folder {path.parent} is in use by another server{process}. {_ANOTHER}"
+        ) from error
     except BaseException:
         os.close(descriptor)
         raise
