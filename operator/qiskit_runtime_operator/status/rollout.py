@@ -1,6 +1,7 @@
 """The pods of one Deployment: how many there are, whether they roll, and why some do not come up."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -16,6 +17,7 @@ _STARTING: Final = ("ContainerCreating", "PodInitializing")
 _WAITS: Final = "waits for its network or its volumes"
 _WAITS_FOR_DEVICES: Final = "waits for its network, its volumes or its devices"
 _NOT_READY: Final = "not ready"
+_RUNS: Final = re.compile(rf"container [-a-z0-9]+: {_NOT_READY}")
 # What Kubernetes says of pods of which somebody else says whether they are ready, as a load balancer's controller.
 _GATED: Final = "ReadinessGatesNotReady"
 _STALLED: Final = "ProgressDeadlineExceeded"
@@ -110,9 +112,7 @@ class Pool:
         """Whether pods are missing or not ready for another reason than that they are just starting."""
         words = set(self.message.split("; ")) - {"", *_STARTING}
         # Devices are prepared in each start of a pod, and volumes that are there are mounted before anybody looks.
-        return self.short and not all(
-            word.startswith(_WAITS_FOR_DEVICES) or word.endswith(_NOT_READY) for word in words
-        )
+        return self.short and not all(word.startswith(_WAITS_FOR_DEVICES) or _RUNS.fullmatch(word) for word in words)
 
     def __str__(self) -> str:
         return f"{self.name}: {self.ready} of {self.desired} ready" + f" ({self.message})" * bool(self.message)

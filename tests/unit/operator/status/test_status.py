@@ -581,7 +581,8 @@ def test_pods_that_are_started_for_jobs_are_no_problem() -> None:
 
 
 def test_pods_that_a_container_of_the_user_keeps_from_starting_are_one() -> None:
-    held = {"initContainerStatuses": [{"name": "secrets", "state": FAILED}], "containerStatuses": [INITIALIZING]}
+    late = {"terminated": {"exitCode": 1, "message": "the vault is not ready"}}
+    held = {"initContainerStatuses": [{"name": "secrets", "state": late}], "containerStatuses": [INITIALIZING]}
     status = scaled_status(1, 0, ScaleReason.AS_NEEDED, [pod("aer", held)])
     assert condition(status, ConditionType.AVAILABLE) == ("False", "NoExecutorReady")
     assert condition(status, ConditionType.DEGRADED) == ("True", "ExecutorShort")
