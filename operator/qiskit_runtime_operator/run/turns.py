@@ -130,7 +130,8 @@ class Turns:
             return True
         bodies = filter(None, map(self._inventory.server, self._inventory.servers()))
         written = (body["status"].get(LAST_ROLLOUT) for body in bodies)
-        starts = [*map(datetime.fromisoformat, filter(None, written)), *self._begun.values()]
+        # Its letters may be small ones, as the API server sees it.
+        starts = [*(datetime.fromisoformat(time.upper()) for time in written if time), *self._begun.values()]
         return all(now - start >= self._interval for start in starts)
 
     def _rolling_now(self, now: datetime) -> set[Key]:
