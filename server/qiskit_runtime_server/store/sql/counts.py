@@ -203,7 +203,7 @@ class SqlCounts(SqlPart):
                 running=[job_of(row) for row in connection.execute(_RUNNING_OF_INSTANCE, which).mappings()],
             )
 
-        return await self._database.look_up(standing)
+        return await self._database.read(standing)
 
     @reading
     async def usage(self, since: date, until: date) -> Sequence[UsageDay]:

@@ -63,10 +63,6 @@ class Database(ABC):
         Whoever waits for it may be cancelled, which leaves the connection fit for others.
         """
 
-    async def look_up(self, query: Callable[[Connection], T]) -> T:
-        """Return what `query` finds, which is a few rows by an index; see `read`."""
-        return await self.read(query)
-
     @abstractmethod
     async def change(self, change: Callable[[Connection], T]) -> T:
         """Run `change` in a transaction, which locks the rows that it depends on (`with_for_update`), and commit.

@@ -118,7 +118,7 @@ class SqlJobs(SqlPart):
     @reading
     async def get(self, account: AccountId | None, job_id: str) -> Job:
         """See `JobStore.get`."""
-        return await self._database.look_up(lambda connection: _read(connection, account, job_id))
+        return await self._database.read(lambda connection: _read(connection, account, job_id))
 
     @reading
     async def find(self, account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:

@@ -32,7 +32,7 @@ from qiskit_runtime_server.store.sqlite.folder import FILE_NAME, KEY_NAME, Folde
 
 logger = logging.getLogger(__name__)
 _FOLDER_CHECK_SECONDS: Final = 0.5
-_READING_THREADS: Final = 2
+_READERS: Final = 2
 _FREE_PAGES: Final = ("freelist_count", "page_size")
 _BUSY_MILLISECONDS: Final = 10_000
 _WAL_BYTES_KEPT: Final = 64 << 20
@@ -47,8 +47,7 @@ class SqliteDatabase(Database):
     """One connection that writes, in transactions that begin with the lock, beside some that only read.
 
     A whole transaction runs on the writer's thread: to go there for each statement, as drivers for asyncio do, takes
-    longer than what the statement does. What a poll asks for is less than that, too, and is looked up without a thread;
-    readers of a write-ahead log wait for no writer.
+    longer than what the statement does.
 
     Args:
         clock: Measures leases, in seconds.
@@ -59,7 +58,7 @@ class SqliteDatabase(Database):
         super().__init__(keep_free)
         self.reader = _reader(file)
         self.writer = _writer(file)
-        self._reading = ThreadPoolExecutor(_READING_THREADS, "qrs-reader")
+        self._reading = ThreadPoolExecutor(_READERS, "qrs-reader")
         self._writing = ThreadPoolExecutor(1, "qrs-writer")
         self._file = file
         self._clock = clock
@@ -106,11 +105,6 @@ class SqliteDatabase(Database):
                 return query(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, read)
-
-    async def look_up(self, query: Callable[[Connection], T]) -> T:
-        """See `Database.look_up`: here and now, as the way to a thread and back takes longer than the query."""
-        with self.reader.connect() as connection:
-            return query(connection)
 
     async def change(self, change: Callable[[Connection], T]) -> T:
         """See `Database.change`; one after the other."""
@@ -204,8 +198,7 @@ def _writer(file: Path) -> Engine:
 
 
 def _reader(file: Path) -> Engine:
-    # One for each thread, and one for the event loop, which never waits for it.
-    engine = _engine(file, size=_READING_THREADS + 1, skip_autocommit_rollback=True, isolation_level="AUTOCOMMIT")
+    engine = _engine(file, size=_READERS, skip_autocommit_rollback=True, isolation_level="AUTOCOMMIT")
 
     @event.listens_for(engine, "connect")
     def connect(connection: sqlite3.Connection, _entry: ConnectionPoolEntry) -> None:

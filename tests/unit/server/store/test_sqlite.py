@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -400,20 +399,6 @@ def test_opening_a_current_store_imports_no_migrations_and_stays_small(folder: P
 
 
 # Load
-
-
-async def test_polls_wait_for_no_list(sqlite_store: SqlStore, new_job: NewJob) -> None:
-    job = new_job()
-    await sqlite_store.jobs.add(job, b"")
-    ended = threading.Event()
-    lists = [asyncio.create_task(sqlite_store.database.read(lambda _: ended.wait())) for _ in range(4)]
-    try:
-        async with asyncio.timeout(10):
-            assert await sqlite_store.jobs.get(job.account, job.id) == job
-            assert (await sqlite_store.counts.standing(job.account, job.instance)).running == []
-    finally:
-        ended.set()
-        await asyncio.gather(*lists)
 
 
 async def test_a_large_document_is_in_memory_once(sqlite_store: Store, new_job: NewJob) -> None:
