@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,21 @@ class Backoff:
 def backoff_seconds(failures: int, *, first: float, most: float) -> float:
     """Return how long to wait after so many failures, at least one: `first`, doubled each time, up to `most`."""
     return min(first * 2.0 ** min(failures - 1, _MAX_DOUBLINGS), most)
+
+
+class Turns:
+    """Has things be done one at a time for each key, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        """Wait for the turn, and have it meanwhile."""
+        # It is there for as long as somebody has it, or waits for it.
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        async with lock:
+            yield
 
 
 class KeptTasks:

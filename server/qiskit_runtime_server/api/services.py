@@ -40,6 +40,7 @@ from qiskit_runtime_server.errors import (
 from qiskit_runtime_server.jobs import AccountId, Job, JobState
 from qiskit_runtime_server.settings import Settings
 from qiskit_runtime_server.store.port import MOST_OWNERS, MOST_RUNNING, JobQuery, Load, Owners, Store
+from qiskit_runtime_server.waiting import Turns
 
 _DRAINING: Final = "An admin has paused this executor: jobs wait."
 # A pod that is replaced, or a machine that starts again, is back by then.
@@ -66,6 +67,7 @@ class Services:
     budget: ByteBudget
     answers: AnswerBudget
     rates: Rates = field(default_factory=lambda: Rates(Settings()))
+    listings: Turns = field(default_factory=Turns)
     issuers: Issuers = field(default_factory=Issuers)
     chaos: Chaos = field(default_factory=Chaos)
     aliases: Aliases = field(default_factory=Aliases)

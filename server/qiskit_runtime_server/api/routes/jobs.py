@@ -353,8 +353,10 @@ async def page_of(
     services: Services, account: AccountId | None, query: JobQuery
 ) -> tuple[Sequence[Job], int, str | None]:
     """Return a page of jobs, how many there are on all pages, and the cursor of the next one; None on the last one."""
-    # One more, which says whether there is another page.
-    jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
+    # To count 200,000 jobs takes long: an account that asks again and again keeps one reader of the store busy.
+    async with services.listings.of(account or ""):
+        # One more, which says whether there is another page.
+        jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
     page = jobs[: query.limit]
     return page, count, _cursor(page[-1]) if len(jobs) > len(page) else None
 

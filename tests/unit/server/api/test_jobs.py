@@ -1,6 +1,7 @@
 """The routes of jobs: what they answer, to whom, and what they refuse."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
 from kit.server.played_pool import NAME, PlayedPool
 from qiskit_runtime_server.dispatch.forecast import forecast
-from qiskit_runtime_server.jobs import JobState, Outcome
+from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Progress
+from qiskit_runtime_server.store.port import JobQuery
 
 ROUTES = [
     ("GET", ""),
@@ -286,6 +288,28 @@ async def test_listings_show_pages_of_the_callers_own_jobs_as_they_are_asked_for
     await api.alice.post(f"/jobs/{jobs[0]}/cancel")
     assert await listed(pending=True, sort="ASC") == jobs[1:]
     assert (await api.alice.get("/jobs", params={"limit": 0})).status_code == 400
+
+
+async def test_an_account_is_listed_one_page_at_a_time_so_that_others_are_listed_meanwhile(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, going, begun, go_on = api.store.jobs.find, [], asyncio.Event(), asyncio.Event()
+
+    async def counting(account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
+        going.append(account)
+        begun.set()
+        if account == "alice":
+            await go_on.wait()
+        return await find(account, query)
+
+    monkeypatch.setattr(api.store.jobs, "find", counting)
+    asked = [asyncio.create_task(api.alice.get("/jobs")) for _ in range(5)]
+    await begun.wait()
+    assert (await api.bob.get("/jobs")).status_code == 200
+    assert going == ["alice", "bob"]
+    go_on.set()
+    assert {(await answer).status_code for answer in asked} == {200}
+    assert going == ["alice", "bob", *["alice"] * 4]
 
 
 async def test_a_page_has_as_many_jobs_as_the_platforms_own(api: Api) -> None:
