@@ -8,6 +8,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit_ibm_runtime import EstimatorV2, Executor, IBMBackend, NoiseLearner, QiskitRuntimeService, SamplerV2
 from qiskit_ibm_runtime.exceptions import RuntimeJobFailureError
 from qiskit_ibm_runtime.executor_sampler import Sampler
+from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 
 from kit.server.server_process import ServerProcess
@@ -49,6 +50,15 @@ def test_samplers(manila: IBMBackend, misread: tuple[float, float], sampler: typ
     for options, share in ((ASYMMETRIC, zero), ({}, (zero + one) / 2)):
         result = sampler(manila, options={**options, "default_shots": SHOTS}).run([ground()]).result()
         assert result[0].data.c.get_int_counts().get(1, 0) / SHOTS == near(share)
+
+
+@pytest.mark.parametrize(("sampler", "asymmetric"), [(SamplerV2, True), (Sampler, False)])
+def test_what_the_client_s_local_testing_mode_does(
+    misread: tuple[float, float], sampler: type[Any], *, asymmetric: bool
+) -> None:
+    zero, one = misread
+    result = sampler(FakeManilaV2(), options={"default_shots": SHOTS}).run([ground()]).result()
+    assert result[0].data.c.get_int_counts().get(1, 0) / SHOTS == near(zero if asymmetric else (zero + one) / 2)
 
 
 def test_the_estimator(manila: IBMBackend, misread: tuple[float, float]) -> None:
