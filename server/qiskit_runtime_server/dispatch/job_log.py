@@ -96,6 +96,7 @@ def _fields(job: Job) -> dict[str, object]:
     """Return what a JSON line has beside its message."""
     return {
         **of_job(job.id, job.traceparent),
+        "fence": job.fence,
         "account": job.account,
         "program": job.program_id,
         "backend": job.backend,

@@ -53,6 +53,7 @@ def test_all_that_a_server_says_is_json(start_server: StartServer, tmp_path: Pat
     (account,) = {line["account"] for line in (accepted, started, ended)}
     about = {"job": job_id, "account": account, "program": "sampler", "backend": "fake_manila@aer"}
     assert all(about.items() <= line.items() for line in (accepted, started, ended))
+    assert [line["fence"] for line in (accepted, started, ended)] == [0, 1, 1]
     assert accepted["bytes"] > 0
     assert (started["run"], ended["state"], ended["level"]) == (1, "Completed", "info")
     assert 0 < ended["seconds"] < 60
