@@ -41,7 +41,9 @@ async def device(name: PathName, page: SignedIn) -> Response:
         page.api.get(f"/backends/{name}/status"),
     )
     gates = properties["gates"] if properties else []
-    drawn = await asyncio.to_thread(drawing, configuration, _errors(gates))
+    # Fractional gates may work on couplings where those of the basis do not.
+    errors = _errors(gate for gate in gates if gate["gate"] in configuration["basis_gates"])
+    drawn = await asyncio.to_thread(drawing, configuration, errors)
     return page.render(
         "device",
         name=name,
@@ -52,7 +54,7 @@ async def device(name: PathName, page: SignedIn) -> Response:
         columns=[column for column in _OF_QUBITS if any(column in row for row in _qubits(properties))],
         qubits=_qubits(properties),
         one_qubit_errors=_one_qubit_errors(gates),
-        pairs=sorted((edge, *found) for edge, found in _errors(gates).items()),
+        pairs=sorted((edge, *found) for edge, found in errors.items()),
     )
 
 

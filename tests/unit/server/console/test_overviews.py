@@ -4,6 +4,7 @@ import html
 import itertools
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,14 @@ async def test_a_device_is_drawn_and_its_calibration_is_listed(console: Console)
     assert "T1 [us]" in text
     assert ">cx, id, rz, sx, x<" in text
     assert (await console.alice.get("/devices/no_such@played")).status_code == 404
+
+
+async def test_a_coupling_is_broken_whose_basis_gate_is_whatever_fractional_ones_do(console: Console) -> None:
+    services = replace(console.api.services, catalog=Catalog(include=("fake_fez",)))
+    console.api.app.state.services = services
+    page = (await console.alice.get("/devices/fake_fez@played")).text
+    assert "<title>27–28: cz error 1</title>" in page  # noqa: RUF001 - as the page has it
+    assert "rzz error" not in page
 
 
 async def test_devices_are_searched_for(console: Console) -> None:
