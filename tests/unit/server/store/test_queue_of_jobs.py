@@ -367,7 +367,7 @@ async def test_the_load_tells_what_waits_and_since_when(store: Store, new_job: N
     await added(store, *jobs, new_job(account=BOB, executor=GPU))
     claim = await claimed(store)
     load = await store.counts.load()
-    assert load[AER] == Load(queued=2, running=1, oldest_queued=jobs[1].created)
+    assert load[AER] == Load(queued=2, startable=2, running=1, oldest_queued=jobs[1].created)
     assert load[GPU].queued == 1
     await store.queue.finish(claim, Outcome(state=JobState.COMPLETED), None)
     for job in jobs[1:]:
