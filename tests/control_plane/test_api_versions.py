@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import pytest
 
-from kit.kubernetes.client import KubernetesClient, Manifest, RefusedError, eventually
+from kit.kubernetes.client import KubernetesClient, Manifest, RefusedError, eventually, unchanged
 from kit.kubernetes.lab import AER, MADE, Lab
 from kit.kubernetes.operator_process import StartOperator
 
@@ -104,7 +104,7 @@ def test_an_upgrade_of_the_crd_writes_no_object_and_both_versions_work(
     lab = Lab(kubernetes=kubernetes, operator=operator)
     lab.apply()
     eventually(lambda: lab.settled() and lab.made() == MADE and lab.is_at_rest())
-    before = lab.versions()
+    before = eventually(lambda: unchanged(lab.versions, seconds=2))
 
     versions.upgrade()
     alpha, beta = versions.read(ALPHA, "lab"), versions.read(BETA, "lab")

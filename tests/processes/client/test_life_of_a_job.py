@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -127,12 +128,17 @@ def test_a_job_outlives_the_template_of_its_worker(one_slot: ServerProcess) -> N
         assert end_of(client, submit(client))["status"] == "Completed"
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A temporary folder of a server's own, whose path is short: that of a socket has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("delay", [*(pytest.param(delay, marks=pytest.mark.thorough) for delay in (0.0, 0.3)), 0.05])
 def test_kill_9_loses_no_job_and_no_worker_outlives_its_server_and_a_seed_gives_the_same_bits_after_it(
-    start_server: StartServer, tmp_path: Path, delay: float
+    start_server: StartServer, temporary: Path, delay: float
 ) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     server = start_server("--executors=aer=2", TMPDIR=str(temporary))
     with signed_in(server.url) as client:
         drawn = seeded_bits(client)

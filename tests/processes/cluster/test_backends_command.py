@@ -27,9 +27,10 @@ def tokens(tmp_path: Path) -> Path:
 
 
 def printed(url: str, token: str, *options: str) -> str:
-    """Return what the command prints."""
+    """Return what the command prints into a pipe; there are columns in the environment where readline was imported."""
     command = [sys.executable, "-m", "qiskit_runtime_server", "backends", url, "--token", token, *options]
-    return subprocess.run(command, env=kit.environment(), capture_output=True, text=True, check=True).stdout
+    environment = {name: value for name, value in kit.environment().items() if name != "COLUMNS"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def loads(url: str, token: str) -> list[dict[str, Any]]:
