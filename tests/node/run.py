@@ -28,6 +28,8 @@ _PACKAGES = (
 )
 _NODE_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "kubelet", "kube-proxy", "test-driver")
 _CGROUPS = Path("/sys/fs/cgroup")
+# Of 107, less `/qrs-e2e-12345678/kubelet/plugins_registry/gpu.test-reg.sock`, the longest of a socket.
+_MOST_CHARACTERS = 47
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 
 
@@ -45,7 +47,7 @@ def main(arguments: list[str]) -> int:
             setup = _prepare(everything=not smoke)
     except BinariesUnavailableError as error:
         return _skipped(str(error))
-    folder = Path(tempfile.mkdtemp(prefix="qrs-e2e-", dir=_cache()))
+    folder = _new_folder()
     (folder / "logs").mkdir()
     (folder / "setup.json").write_text(json.dumps(setup))
     _make_cgroups(folder.name)
@@ -55,6 +57,12 @@ def main(arguments: list[str]) -> int:
         _remove_cgroups(folder.name)
         _keep_logs(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_folder() -> Path:
+    """Make the folder of a node: beside the images, or where the paths of its sockets are short enough."""
+    near = len(str(_cache())) <= _MOST_CHARACTERS
+    return Path(tempfile.mkdtemp(prefix="qrs-e2e-", dir=_cache() if near else "/var/tmp"))  # noqa: S108 - not shared
 
 
 def _skipped(reason: str) -> int:
