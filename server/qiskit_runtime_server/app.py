@@ -58,9 +58,9 @@ class _App(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """See `FastAPI.openapi`."""
-        document = super().openapi()
-        describe_account_tokens(document)
-        return document
+        if self.openapi_schema is None:
+            describe_account_tokens(super().openapi())
+        return super().openapi()
 
 
 def create_app(executors: "Mapping[str, BaseExecutor] | None" = None, settings: Settings | None = None) -> FastAPI:

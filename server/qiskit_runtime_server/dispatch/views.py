@@ -10,12 +10,12 @@ import uuid
 from collections import OrderedDict
 from contextlib import aclosing
 from typing import Final
-from weakref import WeakValueDictionary
 
 from qiskit_runtime_server.dispatch.pools import LookPool, Pool, Reservation, RunLost, first_free
 from qiskit_runtime_server.errors import BusyError, InvalidStateError, NoFreeSlotError, OutOfMemoryError
-from qiskit_runtime_server.jobs import AccountId, Job
+from qiskit_runtime_server.jobs import Job
 from qiskit_runtime_server.messages.messages import Completed, Event, Failed, Task
+from qiskit_runtime_server.waiting import Turns
 
 MOST_BYTES: Final = 16 * 2**20
 """How large params and results may be of which a view is made."""
@@ -32,7 +32,7 @@ class Views:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
-        self._turns: WeakValueDictionary[AccountId, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     def known(self, job: Job, view: str) -> bytes | None:
         """Return a view that was made before."""
@@ -45,8 +45,7 @@ class Views:
             BusyError: If no slot is free.
             InvalidStateError: If nothing can be made of it; the message says why.
         """
-        turn = self._turns.setdefault(job.account, asyncio.Lock())
-        async with turn:
+        async with self._turns.of(job.account):
             if (kept := self.known(job, view)) is not None:
                 return kept
             made = await _made(pool, job, view, document)
