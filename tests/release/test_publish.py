@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from kit.kubernetes.charts import CHART, KUBE_VERSION, run_helm
 from kit.kubernetes.client import eventually
+from kit.ports import held_port
 from kit.released import VERSION, run_make
 from release.archives import pack
 
@@ -23,22 +23,20 @@ IMAGE = "qiskit-runtime-server-api"
 @pytest.fixture
 def address(registry: Path, tmp_path: Path) -> Iterator[str]:
     """Where an empty registry listens."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        port = holder.getsockname()[1]
-    settings = tmp_path / "registry.yaml"
-    settings.write_text(
-        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    quiet = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
-    log = (tmp_path / "registry.log").open("w")
-    with log, subprocess.Popen([registry, "serve", settings], stdout=log, stderr=log, env=quiet) as process:
-        try:
-            eventually(lambda: _answers(port))
-            yield f"127.0.0.1:{port}/qiskit"
-        finally:
-            process.kill()
+    with held_port() as port:
+        settings = tmp_path / "registry.yaml"
+        settings.write_text(
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path / 'registry'}}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}'}}\n"
+        )
+        quiet = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+        log = (tmp_path / "registry.log").open("w")
+        with log, subprocess.Popen([registry, "serve", settings], stdout=log, stderr=log, env=quiet) as process:
+            try:
+                eventually(lambda: _answers(port))
+                yield f"127.0.0.1:{port}/qiskit"
+            finally:
+                process.kill()
 
 
 def _answers(port: int) -> bool:

@@ -5,7 +5,6 @@ It starts no notebooks, so that nothing stands in front of it: its proxy is one 
 
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from kit.ports import held_port
 
 _START_SECONDS = 60.0
 _CONFIGURATION = """
@@ -80,28 +81,26 @@ class JupyterHub:
 @contextmanager
 def jupyter_hub(python: Path, folder: Path) -> Iterator[JupyterHub]:
     """Run a hub with the interpreter of its environment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     key, configuration, log = secrets.token_hex(16), folder / "hub.py", folder / "hub.log"
-    configuration.write_text(_CONFIGURATION.format(port=port, folder=folder, key=key))
-    url = f"http://127.0.0.1:{port}/hub/api"
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "JUPYTER"))}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [python, "-m", "jupyterhub", f"--config={configuration}"],
-            cwd=folder,
-            env={**inherited, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait_for(url, process, log)
-        with httpx.Client(base_url=url, headers={"Authorization": f"token {key}"}, timeout=30) as admin:
-            yield JupyterHub(url=url, admin=admin)
-    finally:
-        process.terminate()
-        process.wait(30)
+    with held_port() as port:
+        configuration.write_text(_CONFIGURATION.format(port=port, folder=folder, key=key))
+        url = f"http://127.0.0.1:{port}/hub/api"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "JUPYTER"))}
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                [python, "-m", "jupyterhub", f"--config={configuration}"],
+                cwd=folder,
+                env={**inherited, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            _wait_for(url, process, log)
+            with httpx.Client(base_url=url, headers={"Authorization": f"token {key}"}, timeout=30) as admin:
+                yield JupyterHub(url=url, admin=admin)
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
