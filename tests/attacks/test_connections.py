@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from qiskit import QuantumCircuit
 
@@ -89,16 +90,21 @@ def test_requests_without_their_bodies_keep_nobody_out(start_server: StartServer
         for _ in range(5):
             client.get("/jobs").raise_for_status()
         with ThreadPoolExecutor(1) as thread:
-            sent = thread.submit(client.post, "/jobs", content=slowly(b"{" * 20))
+            begun = Event()
+            sent = thread.submit(client.post, "/jobs", content=slowly(b"{" * 20, begun))
+            # A connection that waits for its next request may be closed for a new one.
+            assert begun.wait(30)
             assert slowest(server.url, count=10) < 5
             # It was not given up for the others.
             assert sent.result().status_code == 400
 
 
-def slowly(data: bytes) -> Iterator[bytes]:
-    """Send a byte at a time."""
+def slowly(data: bytes, begun: Event) -> Iterator[bytes]:
+    """Send a byte at a time, and tell when some have been on their way for a while."""
     for number in range(len(data)):
         time.sleep(0.2)
+        if number == len(data) // 4:
+            begun.set()
         yield data[number : number + 1]
 
 

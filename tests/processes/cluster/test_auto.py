@@ -1,12 +1,26 @@
 """Jobs for `@auto` behind an api and two executor services, one of which is killed."""
 
+import asyncio
+from datetime import UTC, datetime, timedelta
+
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from kit.quantum.qsim_alone import needs_qsim
 from kit.server.cluster_processes import Cluster, wait_until
+from kit.server.executor_tasks import task_of
 from kit.server.http_jobs import end_of, long_circuit, signed_in, submit, submit_named, when
+from kit.server.remote_pools import pool_of
 from kit.server.server_process import ServerProcess
+from qiskit_runtime_server.backends.names import AUTO, ExecutorName
+from qiskit_runtime_server.byte_budget import ByteBudget
+from qiskit_runtime_server.dispatch.dispatcher import Dispatcher
+from qiskit_runtime_server.dispatch.metrics import JobMetrics
+from qiskit_runtime_server.dispatch.remote import run as remote_run
+from qiskit_runtime_server.dispatch.routing.auto_pool import AutoPool
+from qiskit_runtime_server.jobs import AccountId, Job, JobId
+from qiskit_runtime_server.store.memory.store import MemoryStore
 
 BACKEND = "fake_quantum_sim@auto"
 
@@ -85,3 +99,39 @@ def test_an_api_that_is_killed_takes_no_job_with_it_that_it_looked_at(
         ran = [client.get(f"/jobs/{job}/metrics").json()["executor"] for job in jobs]
     assert set(ran) <= {"first", "second"}
     assert len(cluster.starts("routed")) >= len(jobs)
+
+
+async def test_a_look_that_its_executor_never_heard_the_end_of_is_not_taken_for_the_run(
+    cluster: Cluster, standing: list[ServerProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the api that looked has died: the look has ended, and is kept for whoever asks for it."""
+
+    async def unheard(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(remote_run, "end", unheard)
+    task = task_of("routed")
+    job = Job(
+        id=JobId(task.job_id),
+        account=AccountId("me"),
+        instance="crn",
+        program_id=task.program_id,
+        backend="fake_manila@auto",
+        executor=AUTO,
+        created=datetime.now(UTC),
+        max_seconds=60,
+        seed=1,
+        calibration_digest=task.calibration_digest,
+    )
+    store = MemoryStore()
+    await store.jobs.add(job, task.params)
+    async with pool_of(standing[0].url) as pool:
+        pools = {ExecutorName("counted"): pool}
+        metrics, lease = JobMetrics(CollectorRegistry()), timedelta(seconds=30)
+        dispatcher = Dispatcher(store, pools, metrics, ByteBudget(1 << 20), lease=lease, auto=AutoPool(pools))
+        dispatcher.start()
+        async with asyncio.timeout(60):
+            while not (await store.jobs.get(job.account, job.id)).state.terminal:  # noqa: ASYNC110 - as in test_routing
+                await asyncio.sleep(0.01)
+        await dispatcher.drain(timedelta(0))
+    assert len(cluster.starts("routed")) == 1

@@ -174,7 +174,9 @@ class Router:
 
     async def _task(self, job: Job, executor: ExecutorName, params: bytes, backend_name: str) -> Task:
         return Task(
-            job_id=job.id,
+            # Executors keep what has ended until somebody has heard of it: under the job's own id, the end of a look
+            # that an api did not live to hear would be that of the run.
+            job_id=f"look-{job.id}",
             fence=job.fence,
             program_id=f"{PREDICTION}:{job.program_id}",
             backend_name=backend_name,
