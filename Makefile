@@ -40,7 +40,7 @@ test: $(STAMP) ## Run the tests, side by side but for the few that measure time;
 ifeq ($(strip $(ARGS)),)
 	@rm -f $(REPORTS)/*.xml
 	$(COMPUTING) -m "not serial and not thorough" --junitxml=$(REPORTS)/computing.xml tests/unit tests/contract
-	$(SERVERS) -m "not serial and not thorough" --junitxml=$(REPORTS)/servers.xml --ignore=tests/unit --ignore=tests/contract || $(AGAIN) -m "not serial and not thorough" --junitxml=$(REPORTS)/again.xml --ignore=tests/unit --ignore=tests/contract; }
+	$(SERVERS) -m "not serial and not thorough" --junitxml=$(REPORTS)/servers.xml --ignore=tests/unit --ignore=tests/contract || $(AGAIN) -m "not serial and not thorough" --junitxml=$(REPORTS)/again/servers.xml --ignore=tests/unit --ignore=tests/contract; }
 	$(BIN)/python -m pytest -m "serial and not thorough" --junitxml=$(REPORTS)/serial.xml
 else
 	$(BIN)/python -m pytest $(ARGS)
