@@ -113,6 +113,53 @@ def test_what_is_refused_is_said_in_the_words_of_the_api_server(lab: Lab, faults
     assert set(lab.parts("Deployment")) == MADE["Deployment"]
 
 
+def test_a_pass_that_fails_is_told_until_one_succeeds_and_others_go_on(lab: Lab, faults: ApiServerProxy) -> None:
+    lab.apply()
+    before = lab.settled()
+    # No API server answers so, and no operator expects it.
+    defect = Fault(method="GET", path=f"/secrets/{lab.name}-authority", times=None, status=200)
+    mute = Fault(method="PATCH", path=f"/{lab.name}/status", times=None, status=403, reason="a policy")
+    faults.inject(defect, mute)
+    generation = lab.apply(tls={"executors": {}})["metadata"]["generation"]
+    told = eventually(lambda: dict(lab.events()).get("ReconcileFailed"))
+    assert told == "a pass of the operator ended with KeyError, of which its log says more"
+    eventually(lambda: mute in faults.happened)
+    faults.inject(defect)
+    eventually(lambda: lab.condition("Degraded")["reason"] == "ReconcileFailed")
+    for kind, status in (("Degraded", "True"), ("Ready", "False")):
+        condition = lab.condition(kind)
+        assert (condition["status"], condition["message"]) == (status, told)
+        assert (condition["reason"], condition["observedGeneration"]) == ("ReconcileFailed", generation)
+    status = lab.kubernetes.get("RuntimeServer", lab.name)["status"]
+    assert status["observedGeneration"] == before["observedGeneration"] < generation
+    assert lab.condition("Available")["observedGeneration"] == before["observedGeneration"]
+    other = replace(lab, name=f"{lab.name}-other")
+    other.apply()
+    other.settled()
+    assert other.made() == MADE
+    lab.kubernetes.delete("RuntimeServer", other.name)
+    eventually(lambda: faults.happened.count(defect) >= 4)
+    assert [reason for reason, _ in lab.events()].count("ReconcileFailed") == 1
+    faults.inject()
+    # Sooner than its back-off would bring it back.
+    lab.apply(tls={"executors": {}}, api={"settings": {"QRS_LOG_LEVEL": "debug"}})
+    assert lab.settled()["observedGeneration"] > generation
+    assert "ReconcileFailed" not in {lab.condition(kind)["reason"] for kind in ("Degraded", "Ready")}
+    assert lab.find("Secret", "authority")
+
+
+@pytest.mark.thorough
+def test_what_the_api_server_does_not_do_for_long_is_told_in_its_words(lab: Lab, faults: ApiServerProxy) -> None:
+    faults.inject(Fault(method="GET", path=f"/secrets/{lab.name}-keys", times=None, status=403, reason="a policy"))
+    lab.apply()
+    degraded = eventually(lambda: (c := lab.condition("Degraded")) and c["reason"] == "ReconcileFailed" and c)
+    assert degraded["message"] == "a pass of the operator ended with RefusedError: injected: a policy"
+    faults.inject()
+    lab.apply(api={"settings": {"QRS_LOG_LEVEL": "debug"}})
+    lab.settled()
+    assert lab.condition("Degraded")["reason"] != "ReconcileFailed"
+
+
 def test_an_update_that_is_refused_is_not_said_to_be_rolled_out(lab: Lab, faults: ApiServerProxy) -> None:
     lab.apply(suspend=True)
     eventually(lambda: lab.condition("Progressing").get("reason") == "RolledOut")

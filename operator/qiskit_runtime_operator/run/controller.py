@@ -159,10 +159,12 @@ class Controller:
                 logger.warning("%s/%s: %s", *key, error, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._repeat(key, error)
+                await self._tell_failed(key, error)
             except Exception as error:  # one RuntimeServer must not keep the others from being looked after
                 logger.exception("%s/%s: a pass failed", *key, extra=_about(key))
                 metrics.errors.labels(type(error).__name__).inc()
                 self._queue.failed(key)
+                await self._tell_failed(key, error)
             finally:
                 self._queue.done(key)
 
@@ -173,6 +175,18 @@ class Controller:
             self._queue.later(key, wait)
         else:
             self._queue.failed(key, error.retry_after or timedelta())
+
+    async def _tell_failed(self, key: Key, error: Exception) -> None:
+        """Have the status say that a pass has failed; if that fails, the next pass that does tells it."""
+        try:
+            if await self._reconciler.tell_failed(key, error):
+                self._queue.add(key)
+        except LeadershipLostError:
+            raise
+        except ClusterError as refused:
+            logger.warning("%s/%s: the status does not tell that: %s", *key, refused, extra=_about(key))
+        except Exception:  # as above
+            logger.exception("%s/%s: the status does not tell that", *key, extra=_about(key))
 
     async def _look_at_taken_names(self) -> None:
         """Queue, for ever, the RuntimeServers for which a name has become free; most such objects are not watched."""

@@ -10,15 +10,17 @@ brings the one to the other. So a lost event, a crash in the middle and a change
 3. Prune: delete what the RuntimeServer owns and no longer asks for.
 4. Observe (`status`), and write the status and Events of what is new, once, at the end.
 
-What fails raises, and the work queue brings the RuntimeServer back; what is refused is first said in the status.
+What fails raises, and the work queue brings the RuntimeServer back; what is refused is first said in the status. There
+it is said, too, that a pass has failed: at once if that is a defect, and after a while if it is the API server.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
-from qiskit_runtime_operator.errors import InvalidSpecError, RefusedError
+from qiskit_runtime_operator.errors import ClusterError, InvalidSpecError, RefusedError
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
 from qiskit_runtime_operator.render.volume_claim import data_claim
@@ -45,11 +47,14 @@ from qiskit_runtime_operator.scaling.autoscaler import Autoscaler, scaled
 from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status import notes
 from qiskit_runtime_operator.status.conditions import Reason
-from qiskit_runtime_operator.status.notes import claim_changed, ignored, other_operators, transitions
-from qiskit_runtime_operator.status.refusals import watch_refused
+from qiskit_runtime_operator.status.notes import claim_changed, ignored, other_operators, reconcile_failed, transitions
+from qiskit_runtime_operator.status.refusals import failed, watch_refused
 from qiskit_runtime_operator.status.rollout import has_rolled_out, template_of
-from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
+from qiskit_runtime_operator.status.status import Observed, Refusal, fail, observe, refuse
 from qiskit_runtime_operator.watch.inventory import Inventory, Ref
+
+# Objects change under a pass, and API servers are restarted: that passes by itself.
+_PATIENCE: Final = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,7 @@ class Reconciler:
     _rolled_out: dict[Key, Mapping[str, str]] = field(default_factory=dict, init=False)
     _unwatched: dict[tuple[str, str | None], Refusal] = field(default_factory=dict, init=False)
     _changed: set[Key] = field(default_factory=set, init=False)
+    _unfinished: dict[Key, datetime] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.events = Events(cluster=self.cluster, now=self.now)
@@ -131,24 +137,50 @@ class Reconciler:
         Raises:
             ClusterError: If it has to be repeated; also if something was refused anew, after the status has said so.
         """
+        self._unfinished.setdefault(key, self.now())
         try:
-            again = await self._pass(key)
-            return timedelta() if key in self._changed else again
+            news = await self._pass(key)
+            del self._unfinished[key]
+            if key in self._changed:
+                return timedelta()
+            if news:
+                raise RefusedError("; ".join(map(str, news)))
+            return self.refusals.again_in(key, self.now())
         finally:
             self._changed.discard(key)
             self.turns.done(key)
 
-    async def _pass(self, key: Key) -> timedelta | None:
+    async def tell_failed(self, key: Key, error: Exception) -> bool:
+        """Say in the status that a pass has failed, and tell whether the spec was changed, unseen, before that.
+
+        Nothing is said of a pass that only found something refused, which has told so itself.
+
+        Raises:
+            ClusterError: If the status cannot be written.
+        """
+        since, body = self._unfinished.get(key), self.inventory.server(key)
+        if since is None or body is None or not (self.claims is None or self.claims.has(key)):
+            return False
+        if isinstance(error, ClusterError) and self.now() - since < _PATIENCE:
+            return False
+        uid, previous, message = body["metadata"]["uid"], body["status"], failed(error)
+        await self.events.tell_repeated(key, uid, reconcile_failed(message), what=type(error).__name__)
+        status = fail(message, body["metadata"]["generation"], previous=previous, now=self.now())
+        written = None if status == previous else await self.cluster.write_status(*key, uid, status)
+        return written is not None and self.inventory.see(SERVERS, None, written) is not None
+
+    async def _pass(self, key: Key) -> tuple[Refusal, ...]:
+        """Do what there is to do, and return what was refused anew, which the status says."""
         body = self.inventory.server(key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             self._forget(key)
-            return None
+            return ()
         known = self._understood.get(key)
         if known is not None and known.uid != body["metadata"]["uid"]:
             self._forget(key)
         if self.claims and not await self.claims.hold(key, body["metadata"]["uid"]):
             self._forget(key)
-            return None
+            return ()
         body = self.inventory.server(key) or body
         server, invalid = await self._understand(key, body)
         if server is None:
@@ -156,7 +188,7 @@ class Reconciler:
             generation, previous = body["metadata"]["generation"], body["status"]
             status = refuse(invalid, generation, deployments, previous=previous, now=self.now())
             await self._report(key, status)
-            return None
+            return ()
         elsewhere = scaled_elsewhere(self._bodies(server, "Deployment"))
         context = replace(self.context, scaled_elsewhere=elsewhere, decided=self._scaler.decided(server))
         refusals = () if server.paused else await self._converge(server, context)
@@ -179,9 +211,7 @@ class Reconciler:
         )
         news = self.refusals.keep(key, refusals)
         await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
-        if news and key not in self._changed:
-            raise RefusedError("; ".join(map(str, news)))
-        return self.refusals.again_in(key, self.now())
+        return news
 
     def _note_rolled_out(self, key: Key, deployments: Sequence[Manifest]) -> Mapping[str, str]:
         """Return, by their UIDs, the template that all pods of Deployments have, or last had, by its checksum."""

@@ -46,6 +46,7 @@ class Reason(StrEnum):
     WRITE_REFUSED = "WriteRefused"
     WATCH_REFUSED = "WatchRefused"
     CONTESTED = "Contested"
+    RECONCILE_FAILED = "ReconcileFailed"
     GATEWAY_API_MISSING = "GatewayApiMissing"
     CLAIM_API_MISSING = "ClaimApiMissing"
     CERTIFICATE_API_MISSING = "CertificateApiMissing"
@@ -130,6 +131,13 @@ MEANINGS: Final[Mapping[Reason, str]] = {
         "Somebody changes or deletes an object of the RuntimeServer again and again; the message names the field "
         "manager, if it is known. After ten repairs in a row the object is set back once a minute only. Stop one of "
         "the two: a GitOps tool, for one, must not manage what the operator makes."
+    ),
+    Reason.RECONCILE_FAILED: (
+        "A pass of the operator over the RuntimeServer did not come to its end, so what the spec asks for may not be "
+        "made. The operator's log has the whole story: a traceback for a defect, which please report, or what the API "
+        "server has said for more than 15 seconds. The pass is repeated, at the latest after five minutes, and the "
+        "first one that succeeds clears this. Until then, the other conditions and `status.observedGeneration` are "
+        "those of the last one that did. What was made runs on, and other RuntimeServers are not affected."
     ),
     Reason.GATEWAY_API_MISSING: (
         "`spec.gateway` is given, but the cluster does not have the Gateway API. Install it, or use `spec.ingress`."

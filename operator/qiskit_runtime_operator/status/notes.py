@@ -35,6 +35,7 @@ _WARNINGS: Final = {
     Reason.NAME_TAKEN,
     Reason.WRITE_REFUSED,
     Reason.CONTESTED,
+    Reason.RECONCILE_FAILED,
     Reason.WATCH_REFUSED,
     Reason.GATEWAY_API_MISSING,
     Reason.CLAIM_API_MISSING,
@@ -96,6 +97,11 @@ def taken_back(kind: str, name: str, managers: Iterable[str]) -> Note:
     who = ", ".join(sorted(managers))
     message = f"{kind} {name}: {who} had changed fields that the RuntimeServer determines; they were set back."
     return Note(type=NoteType.WARNING, reason=Reason.TAKEN_BACK, message=message)
+
+
+def reconcile_failed(message: str) -> Note:
+    """Return what to say when a pass has failed."""
+    return Note(type=NoteType.WARNING, reason=Reason.RECONCILE_FAILED, message=message)
 
 
 def scaled(executor: str, before: int, after: int, queued: int, running: int) -> Note:

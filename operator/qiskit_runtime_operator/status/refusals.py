@@ -1,6 +1,7 @@
 """What the status says of an object that is not as the RuntimeServer asks for, by why it is not."""
 
-from qiskit_runtime_operator.status.conditions import Reason
+from qiskit_runtime_operator.errors import ConflictError, RefusedError, StaleError
+from qiskit_runtime_operator.status.conditions import Reason, shortened
 from qiskit_runtime_operator.status.status import Refusal
 
 
@@ -25,3 +26,10 @@ def contested(kind: str, name: str, who: str) -> Refusal:
     """Return who changes an object again and again."""
     message = f"{who} changes or deletes it again and again; it is set back at most once a minute"
     return Refusal(kind=kind, name=name, reason=Reason.CONTESTED, message=message)
+
+
+def failed(error: Exception) -> str:
+    """Return what ended a pass, in words that may be shown: those of the API server, and of all else only the kind."""
+    told = isinstance(error, (ConflictError, StaleError, RefusedError))
+    why = f": {error}" if told else ", of which its log says more"
+    return shortened(f"a pass of the operator ended with {type(error).__name__}{why}")

@@ -139,6 +139,18 @@ def refuse(
     return {**previous, "observedGeneration": generation, "conditions": documents}
 
 
+def fail(message: str, generation: int, *, previous: Mapping[str, Any], now: datetime) -> Manifest:
+    """Return the status of a RuntimeServer over which a pass failed; for the rest the last whole pass has the word."""
+    conditions = (
+        Condition(type=kind, status=status, reason=Reason.RECONCILE_FAILED, message=message)
+        for kind, status in ((ConditionType.DEGRADED, True), (ConditionType.READY, False))
+    )
+    known = previous.get("conditions", [])
+    failed = condition_documents(conditions, known, generation=generation, now=now)
+    by_type = {condition["type"]: condition for condition in (*known, *failed)}
+    return {**previous, "conditions": list(by_type.values())}
+
+
 def _api_pool(server: RuntimeServer, observed: Observed) -> Pool:
     pods = [pod for pod in observed.pods if pod["metadata"]["labels"].get(COMPONENT_LABEL) == API]
     return Pool.of(

@@ -13,7 +13,7 @@ from qiskit_runtime_operator.run.turns import Turns
 from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status import notes, refusals
 from qiskit_runtime_operator.status.conditions import Reason
-from qiskit_runtime_operator.status.status import Observed, observe
+from qiskit_runtime_operator.status.status import Observed, fail, observe
 from qiskit_runtime_operator.watch.inventory import Inventory
 
 CONTEXT = render_context()
@@ -100,6 +100,7 @@ def _statuses() -> Iterator[Manifest]:
         refusals.contested("Service", "lab-api", "argocd-controller"),
     ):
         yield _status(server, refusals=[refusal])
+    yield fail(refusals.failed(KeyError()), 1, previous={}, now=_NOW)
     scaled = runtime_server({"executors": [{**AER, "autoscale": {"minReplicas": 0, "maxReplicas": 4}}]})
     yield _status(scaled, _with_last(scaled, {"readyReplicas": 0, "replicas": 0, "updatedReplicas": 0}))
     yield from _ways_in()

@@ -20,13 +20,15 @@ from kit.kubernetes.runtime_servers import (
 from kit.kubernetes.runtime_servers import (
     body as body_of_server,
 )
+from qiskit_runtime_operator.errors import ClusterError, InvalidSpecError, StaleError
 from qiskit_runtime_operator.render import RenderContext
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.scaling.decision import Decision, ScaleReason
 from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status.conditions import MAX_MESSAGE, ConditionType, Reason
 from qiskit_runtime_operator.status.notes import transitions
-from qiskit_runtime_operator.status.status import Observed, Refusal, observe, refuse
+from qiskit_runtime_operator.status.refusals import failed
+from qiskit_runtime_operator.status.status import Observed, Refusal, fail, observe, refuse
 
 CONTEXT = render_context()
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -410,6 +412,28 @@ def test_the_last_spec_that_made_sense_is_said_to_be_in_force() -> None:
     status = status_of(server, Observed(deployments=deployments(server), invalid="spec.api: no"))
     assert condition(status, ConditionType.AVAILABLE) == ("True", Reason.READY)
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.INVALID_SPEC)
+
+
+def test_a_pass_that_failed_leaves_the_word_on_the_rest_to_the_last_whole_one() -> None:
+    server = runtime_server()
+    before = status_of(server, Observed(deployments=deployments(server)))
+    after = fail("a defect", 2, previous=before, now=LATER)
+    assert condition(after, ConditionType.DEGRADED) == ("True", Reason.RECONCILE_FAILED)
+    assert condition(after, ConditionType.READY) == ("False", Reason.RECONCILE_FAILED)
+    generations = [each["observedGeneration"] for each in after["conditions"]]
+    assert ([each["type"] for each in after["conditions"]], generations) == (
+        [each["type"] for each in before["conditions"]],
+        [1, 1, 2, 2, 1],
+    )
+    assert {**after, "conditions": before["conditions"]} == before
+    assert fail("a defect", 2, previous=after, now=LATER + timedelta(hours=1)) == after
+    assert [each["type"] for each in fail("a defect", 2, previous={}, now=LATER)["conditions"]] == ["Degraded", "Ready"]
+
+
+@pytest.mark.parametrize("error", [KeyError("hunter2"), InvalidSpecError("hunter2"), ClusterError("hunter2")])
+def test_of_what_ended_a_pass_only_the_words_of_the_api_server_are_shown(error: Exception) -> None:
+    assert failed(error) == f"a pass of the operator ended with {type(error).__name__}, of which its log says more"
+    assert failed(StaleError("it has changed")).endswith("StaleError: it has changed")
 
 
 def test_long_words_are_cut() -> None:
