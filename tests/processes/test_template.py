@@ -139,3 +139,13 @@ def test_a_template_that_the_first_worker_starts_or_that_starts_again_has_no_set
     command = [sys.executable, str(tmp_path / "script.py")]
     shown = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()
     assert shown == ["False True", "False True", "True"]
+
+
+@pytest.mark.parametrize("bytes_of_path", [70, 80, 90, 200])
+def test_a_template_starts_where_the_temporary_folder_has_a_long_name(tmp_path: Path, bytes_of_path: int) -> None:
+    (tmp_path / "script.py").write_text(_STARTS_AGAIN)
+    temporary = tmp_path / ("x" * max(1, bytes_of_path - len(str(tmp_path)) - 1))
+    temporary.mkdir()
+    command = [sys.executable, str(tmp_path / "script.py")]
+    subprocess.run(command, env={**kit.environment(), "TMPDIR": str(temporary)}, check=True)
+    assert list(temporary.iterdir()) == []

@@ -14,10 +14,12 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 from contextlib import suppress
 from functools import cache
 from multiprocessing import current_process, forkserver
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -38,6 +40,9 @@ _SETTINGS: Final = ("QRS_", "OTEL_")
 # Of whoever started it, such as QISKIT_IBM_TOKEN and PGPASSWORD, and addresses with a password.
 _SECRET_NAMES: Final = re.compile("KEY|TOKEN|SECRET|PASS|_PWD|CREDENTIAL")
 _SECRET_VALUES: Final = re.compile("://[^/@ ]*:[^/@ ]+@")
+
+# Of a socket. (https://man7.org/linux/man-pages/man7/unix.7.html)
+_MOST_PATH_BYTES: Final = 107
 
 _starting: Final = Lock()
 
@@ -87,7 +92,15 @@ def _is_hidden(name: str) -> bool:
 def _keep_house() -> None:
     """Have multiprocessing put its socket into this process's home; by itself it makes a folder that nobody sweeps."""
     process: Any = current_process()
-    process._config.setdefault("tempdir", str(home()))
+    if "tempdir" not in process._config:
+        process._config["tempdir"] = _short_name(home())
+
+
+def _short_name(folder: Path) -> str:
+    """Return a name that a folder has in this process, and that leaves room for the name of a socket."""
+    if len(os.fsencode(folder)) <= _MOST_PATH_BYTES - len("/listener-12345678") or sys.platform != "linux":
+        return str(folder)
+    return f"/proc/self/fd/{os.open(folder, os.O_PATH | os.O_CLOEXEC)}"
 
 
 @cache
