@@ -264,7 +264,8 @@ def advice(folder: Path) -> list[str]:
         plain = _plain_tokens(folder / name)
         if plain:
             short = ", and short enough to be guessed" if min(map(len, plain)) < _LONG_ENOUGH else ""
-            found.append(f"{name}: {len(plain)} of its tokens are kept as plain text{short}.")
+            what = "1 token is" if len(plain) == 1 else f"{len(plain)} tokens are"
+            found.append(f"{name}: {what} kept as plain text{short}.")
     return found
 
 

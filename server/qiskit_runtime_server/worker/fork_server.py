@@ -40,6 +40,9 @@ _SETTINGS: Final = ("QRS_", "OTEL_")
 # Of whoever started it, such as QISKIT_IBM_TOKEN and PGPASSWORD, and addresses with a password.
 _SECRET_NAMES: Final = re.compile("KEY|TOKEN|SECRET|PASS|_PWD|CREDENTIAL")
 _SECRET_VALUES: Final = re.compile("://[^/@ ]*:[^/@ ]+@")
+# Of OpenMP: each worker would bind its threads to the first cores, where those of all others are.
+# (https://www.openmp.org/spec-html/5.2/openmpch21.html)
+_PLACES: Final = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"}
 
 # Of a socket. (https://man7.org/linux/man-pages/man7/unix.7.html)
 _MOST_PATH_BYTES: Final = 107
@@ -50,9 +53,9 @@ _starting: Final = Lock()
 def start_template() -> None:
     """Start the template, unless it is there; return at once, while it imports for as long as a second.
 
-    It sees no setting of the server, and no variable that looks like a secret. It and its workers have large states in
-    huge pages, unless the environment says otherwise. It ends with this process, also where that fails before it has
-    any worker.
+    It sees no setting of the server, no variable that looks like a secret, and none that binds threads to cores. It and
+    its workers have large states in huge pages, unless the environment says otherwise. It ends with this process, also
+    where that fails before it has any worker.
     """
     with _starting:
         _keep_house()
@@ -86,7 +89,11 @@ def let_fork_server_end() -> None:
 
 def _is_hidden(name: str) -> bool:
     plain = name.upper()
-    return plain.startswith(_SETTINGS) or bool(_SECRET_NAMES.search(plain) or _SECRET_VALUES.search(os.environ[name]))
+    return (
+        plain.startswith(_SETTINGS)
+        or plain in _PLACES
+        or bool(_SECRET_NAMES.search(plain) or _SECRET_VALUES.search(os.environ[name]))
+    )
 
 
 def _keep_house() -> None:

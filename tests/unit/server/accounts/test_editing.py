@@ -261,7 +261,7 @@ def test_tokens_that_were_written_by_hand_are_hashed_and_go_on_working(tmp_path:
     (tmp_path / "alice").write_text("# since May\nalice-1\n\n  alice-2  \n")
     (tmp_path / "bob").write_text("#disabled bob-1\n")
     (tmp_path / "accounts.toml").write_text('[accounts.alice]\nrole = "admin"\n')
-    assert advice(tmp_path) == ["alice: 2 of its tokens are kept as plain text, and short enough to be guessed."]
+    assert advice(tmp_path) == ["alice: 2 tokens are kept as plain text, and short enough to be guessed."]
     assert editing.hash_tokens(tmp_path) == ["alice", "bob"]
     assert advice(tmp_path) == []
     assert editing.hash_tokens(tmp_path) == []
@@ -277,7 +277,7 @@ def test_tokens_that_were_written_by_hand_are_hashed_and_go_on_working(tmp_path:
 def test_the_commands_disable_enable_and_hash(tmp_path: Path) -> None:
     (tmp_path / "alice").write_text("0123456789abcdef01234567")
     assert command("list", tmp_path).stderr == (
-        "note: alice: 1 of its tokens are kept as plain text. `accounts hash` hashes them.\n"
+        "note: alice: 1 token is kept as plain text. `accounts hash` hashes them.\n"
     )
     assert command("hash", tmp_path).stderr == "alice: its tokens are hashes now.\n"
     assert command("disable", tmp_path, "alice").returncode == 0
