@@ -113,6 +113,20 @@ def test_nothing_heavy_is_imported_before_the_template_starts() -> None:
     assert not packages & _HEAVY
 
 
+_WHAT_A_WORKER_ADDS = """
+import sys
+import qiskit_runtime_server.worker.template
+before = set(sys.modules)
+import qiskit_runtime_server.worker.child
+print(*set(sys.modules) - before)
+"""
+
+
+def test_the_template_has_all_that_a_worker_begins_with() -> None:
+    command = [sys.executable, "-c", _WHAT_A_WORKER_ADDS]
+    assert subprocess.run(command, env=kit.environment(), stdout=subprocess.PIPE, check=True).stdout.split() == []
+
+
 _STARTS_AGAIN = """
 import os, signal
 from multiprocessing import forkserver

@@ -14,6 +14,7 @@ from typing import Final
 from threadpoolctl import ThreadpoolController
 
 _MODULES: Final = (
+    "qiskit_runtime_server.worker.child",
     "qiskit_runtime_server.worker.run",
     "qiskit_runtime_server.executors.ready",
     "qiskit_runtime_server.executors.aer.executor",

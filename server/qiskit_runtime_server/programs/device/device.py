@@ -9,8 +9,9 @@ from typing import Any, Final, Self
 import msgspec
 from qiskit.transpiler import Target
 from qiskit_aer.noise import ReadoutError
+from qiskit_ibm_runtime.models import BackendProperties
 from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
-from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data, properties_from_server_data
+from qiskit_ibm_runtime.utils.backend_decoder import configuration_from_server_data
 
 from qiskit_runtime_server.backends.catalog import Catalog, Metadata, configuration_document, properties_document
 from qiskit_runtime_server.backends.names import metadata_of
@@ -63,8 +64,8 @@ class Device:
         if configuration is None:
             raise InternalError(f"The configuration of {self.name} cannot be read.")
         document = msgspec.json.decode(properties_document(self._metadata, self.name))
-        properties = None if document is None else properties_from_server_data(document, use_fractional_gates=None)
-        return convert_to_target(configuration, properties)
+        # Not by `properties_from_server_data`: to read dates, of which a target has none, takes it most of the time.
+        return convert_to_target(configuration, document and BackendProperties.from_dict(document))
 
     @cached_property
     def broken_pairs(self) -> frozenset[tuple[int, int]]:

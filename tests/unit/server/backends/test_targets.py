@@ -13,6 +13,7 @@ from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
 from qiskit_ibm_runtime.ibm_backend import IBMBackend
 
 from qiskit_runtime_server.backends.catalog import Catalog
+from qiskit_runtime_server.programs.device.device import load_device
 
 ClientBackend = Callable[..., IBMBackend]
 
@@ -60,6 +61,13 @@ def test_the_target_of_a_client_is_that_of_the_fake_device(
     target = client_backend(catalog.get(name, ideal_qubits=30), fractional=None).target
     assert instructions(target) == instructions(expected)
     assert frame(target) == frame(expected)
+
+
+@pytest.mark.parametrize("name", ["fake_fractional", "fake_manila", "fake_marrakesh"])
+def test_circuits_are_checked_against_the_target_of_the_fake_device(catalog: Catalog, name: str) -> None:
+    target = load_device(catalog, name, ideal_qubits=30).target
+    assert instructions(target) == instructions(FAKES[name].target)
+    assert frame(target) == frame(FAKES[name].target)
 
 
 @pytest.mark.parametrize("name", sorted(LEGACY))
