@@ -125,6 +125,7 @@ def permissions_page() -> str:
     text = (CHART / "templates" / "_helpers.tpl").read_text()
     parts = {
         "rules": "## Where RuntimeServers are: all namespaces, or those that the value `namespaces` lists",
+        "clusterRules": "## In the cluster, unless the value `namespaces` lists any",
         "leaseRules": "## In the operator's own namespace",
         "crdsRules": "## For the Job that runs before an upgrade, and goes with it",
     }

@@ -148,6 +148,14 @@ annotations:
   verbs: [get]
 {{- end -}}
 
+{{- /* What is needed of the cluster itself, where the operator looks after all namespaces. */ -}}
+{{- define "operator.clusterRules" -}}
+# to say that the class of an Ingress does not exist, and which ones do
+- apiGroups: [networking.k8s.io]
+  resources: [ingressclasses]
+  verbs: [list]
+{{- end -}}
+
 {{- /* What is needed where the operator runs. */ -}}
 {{- define "operator.leaseRules" -}}
 # to make the Lease that decides which of the operators works

@@ -92,8 +92,9 @@ def _about_replicas(entry: Mapping[str, Any]) -> Manifest:
 
 
 def _way_in(body: Manifest) -> Manifest:
-    status = body.get("status", {})
-    return {"status": {name: status[name] for name in ("loadBalancer", "parents") if status.get(name)}}
+    status, name = body.get("status", {}), body.get("spec", {}).get("ingressClassName")
+    spec = {"spec": {"ingressClassName": name}} if name else {}
+    return {**spec, "status": {name: status[name] for name in ("loadBalancer", "parents") if status.get(name)}}
 
 
 def _pod(body: Manifest) -> Manifest:
@@ -185,6 +186,7 @@ PODS: Final = ResourceKind(
 SECRETS: Final = ResourceKind(api_version="v1", kind="Secret", plural="secrets")
 EVENTS: Final = ResourceKind(api_version="v1", kind="Event", plural="events")
 LEASES: Final = ResourceKind(api_version="coordination.k8s.io/v1", kind="Lease", plural="leases")
+INGRESS_CLASSES: Final = ResourceKind(api_version="networking.k8s.io/v1", kind="IngressClass", plural="ingressclasses")
 CRDS: Final = ResourceKind(
     api_version="apiextensions.k8s.io/v1", kind="CustomResourceDefinition", plural="customresourcedefinitions"
 )
@@ -210,7 +212,7 @@ RENDERED: Final = (
 """What `render` makes."""
 
 KINDS: Final[Mapping[str, ResourceKind]] = {
-    kind.kind: kind for kind in (SERVERS, *RENDERED, CLAIMS, PODS, SECRETS, EVENTS, LEASES, CRDS)
+    kind.kind: kind for kind in (SERVERS, *RENDERED, CLAIMS, PODS, SECRETS, EVENTS, LEASES, INGRESS_CLASSES, CRDS)
 }
 """All kinds that the operator reads or writes, by name."""
 

@@ -14,6 +14,7 @@ import aiohttp
 from qiskit_runtime_operator.backoff import Backoff
 from qiskit_runtime_operator.cluster.api_server import Cluster, collection_path
 from qiskit_runtime_operator.cluster.connection import Connection
+from qiskit_runtime_operator.cluster.ingress_classes import IngressClasses
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
 from qiskit_runtime_operator.cluster.readiness_reader import ReadinessReader
 from qiskit_runtime_operator.errors import (
@@ -99,6 +100,8 @@ class Controller:
             now=lambda: datetime.now(UTC),
             claims=self._claims,
             turns=self._turns,
+            # They are objects of the cluster, which a Role in a namespace gives no right to.
+            ingress_classes=None if settings.namespaces else IngressClasses(cluster, lambda: datetime.now(UTC)),
             answers=self._readiness.answers,
         )
 

@@ -14,12 +14,13 @@ What fails raises, and the work queue brings the RuntimeServer back; what is ref
 it is said, too, that a pass has failed: at once if that is a defect, and after a while if it is the API server.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from qiskit_runtime_operator.cluster.api_server import Cluster
+from qiskit_runtime_operator.cluster.ingress_classes import IngressClasses
 from qiskit_runtime_operator.errors import ClusterError, InvalidSpecError, RefusedError
 from qiskit_runtime_operator.render import RenderContext, render
 from qiskit_runtime_operator.render.replicas import scaled_elsewhere
@@ -51,6 +52,7 @@ from qiskit_runtime_operator.status.notes import claim_changed, ignored, other_o
 from qiskit_runtime_operator.status.refusals import failed, watch_refused
 from qiskit_runtime_operator.status.rollout import has_rolled_out, template_of
 from qiskit_runtime_operator.status.status import Observed, Refusal, fail, observe, refuse
+from qiskit_runtime_operator.status.way_in import waits_for_address
 from qiskit_runtime_operator.watch.inventory import Inventory, Ref
 
 # Objects change under a pass, and API servers are restarted: that passes by itself.
@@ -81,6 +83,7 @@ class Reconciler:
         turns: Whose turn it is to be rolled out.
         answers: What pods that are not ready have said of it, by their UIDs.
         claims: Which RuntimeServers are this operator's; all, if there are none.
+        ingress_classes: Which IngressClasses there are, if that can be known.
         refusals: What could not be written.
         events: Tells users of what happens.
         objects: Applies and prunes what a RuntimeServer asks for.
@@ -98,6 +101,7 @@ class Reconciler:
     turns: Turns
     answers: Mapping[str, str] = field(default_factory=dict)
     claims: Claims | None = None
+    ingress_classes: IngressClasses | None = None
     refusals: Refusals = field(default_factory=Refusals, init=False)
     events: Events = field(init=False)
     objects: Objects = field(init=False)
@@ -196,11 +200,13 @@ class Reconciler:
         load = self._load(key)
         seen = (*refusals, *self._unwatched_in(key.namespace))
         others = await self._others(key, body)
+        ways_in = tuple(way for kind in ("Ingress", "HTTPRoute") for way in self._bodies(server, kind))
         observed = Observed(
             deployments=deployments,
             pods=pods,
             answers=self.answers,
-            ways_in=tuple(way for kind in ("Ingress", "HTTPRoute") for way in self._bodies(server, kind)),
+            ways_in=ways_in,
+            ingress_classes=await self._ingress_classes(server, ways_in),
             refusals=seen,
             load=load,
             scaling=self._scaler.shown(server, context),
@@ -212,6 +218,12 @@ class Reconciler:
         news = self.refusals.keep(key, refusals)
         await self._report(key, observe(server, context, observed, previous=body["status"], now=self.now()))
         return news
+
+    async def _ingress_classes(self, server: RuntimeServer, ways_in: Sequence[Manifest]) -> Set[str] | None:
+        """Return the names of the IngressClasses, if they matter and are known."""
+        if self.ingress_classes is None or not waits_for_address(server, ways_in):
+            return None
+        return await self.ingress_classes.names()
 
     def _note_rolled_out(self, key: Key, deployments: Sequence[Manifest]) -> Mapping[str, str]:
         """Return, by their UIDs, the template that all pods of Deployments have, or last had, by its checksum."""

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     IN_CLUSTER_ONLY = "InClusterOnly"
     ROUTED = "Routed"
     NO_ADDRESS = "NoAddress"
+    INGRESS_CLASS_MISSING = "IngressClassMissing"
     ROUTE_REFUSED = "RouteRefused"
 
 
@@ -186,6 +187,12 @@ MEANINGS: Final[Mapping[Reason, str]] = {
         "No controller has taken up the Ingress or the HTTPRoute yet. If that lasts, look whether the class or the "
         "Gateway exists, and whether its controller runs. Some controllers of Ingresses publish no addresses; then "
         "this stays so, and means nothing."
+    ),
+    Reason.INGRESS_CLASS_MISSING: (
+        "The Ingress has no address, and the cluster has no IngressClass of its name; or it names none, and none was "
+        "the default when it was made. The message lists those that there are: set `spec.ingress.className` to one, "
+        "or install the controller, which is noticed within five minutes. An operator that looks after listed "
+        "namespaces only has no right to see IngressClasses; the reason is `NoAddress` then."
     ),
     Reason.ROUTE_REFUSED: (
         "The controller of a Gateway refuses the HTTPRoute; the message has its words. Most often the listener does "

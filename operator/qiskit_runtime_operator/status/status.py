@@ -1,6 +1,6 @@
 """The status of a RuntimeServer: from what is seen in the cluster to what is written down. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
@@ -63,6 +63,7 @@ class Observed:
         scaling: What was decided for the executors with `autoscale`, by name.
         invalid: Why the spec, as it is now, is not what the RuntimeServer was made from; empty if it is.
         ways_in: Its Ingress and HTTPRoute, as far as they have been made.
+        ingress_classes: The names of those that the cluster has; None if they are not known.
         answers: What pods that are not ready have said of it, by their UIDs.
         rolled_out: The checksum of the template that all pods of a Deployment had at some time, by its UID.
         turns: How many are rolled out at once, if it has to wait for its turn; otherwise empty.
@@ -78,6 +79,7 @@ class Observed:
     other_operators: Sequence[str] = ()
     turns: str = ""
     ways_in: Sequence[Manifest] = ()
+    ingress_classes: Set[str] | None = None
     answers: Mapping[str, str] = field(default_factory=dict)
     rolled_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -91,7 +93,7 @@ def observe(
     available = _available(server, api, executors, observed)
     progressing = _progressing(server, (api, *executors), observed)
     degraded = _degraded(server, api, executors, observed)
-    way_in = reachable(server, observed.ways_in, context.apis)
+    way_in = reachable(server, observed.ways_in, context.apis, observed.ingress_classes)
     conditions = (available, progressing, degraded, _ready(available, progressing, degraded), way_in)
     return {
         "observedGeneration": server.generation,

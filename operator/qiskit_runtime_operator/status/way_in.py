@@ -1,6 +1,6 @@
 """Whether there is a way in from outside, as controllers of Ingresses and of Gateways say. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Final
 
 from qiskit_runtime_operator.resource.kinds import OptionalApi
@@ -13,22 +13,36 @@ _STATES: Final[Mapping[Reason, bool | None]] = {
     Reason.ROUTED: True,
     Reason.NO_ADDRESS: None,
     Reason.ROUTE_REFUSED: False,
+    Reason.INGRESS_CLASS_MISSING: False,
     Reason.GATEWAY_API_MISSING: False,
 }
+# What named the class before there were IngressClasses; some controllers still go by it.
+_OLD_CLASS: Final = "kubernetes.io/ingress.class"
 
 
-def reachable(server: RuntimeServer, ways_in: Sequence[Manifest], apis: frozenset[OptionalApi]) -> Condition:
+def waits_for_address(server: RuntimeServer, ways_in: Sequence[Manifest]) -> bool:
+    """Tell whether it matters which IngressClasses there are."""
+    return server.spec.ingress is not None and bool(ways_in) and not _addresses(ways_in[0])
+
+
+def reachable(
+    server: RuntimeServer,
+    ways_in: Sequence[Manifest],
+    apis: frozenset[OptionalApi],
+    classes: Set[str] | None = None,
+) -> Condition:
     """Return what is known of the way in.
 
     Args:
         server: Whose it is.
         ways_in: Its Ingress or HTTPRoute, if it has been made.
         apis: The optional APIs of the cluster.
+        classes: The names of its IngressClasses; None if they are not known.
     """
     ingress, gateway = server.spec.ingress, server.spec.gateway
     made = next(iter(ways_in), {})
     if ingress is not None:
-        return _by_ingress(ingress, made)
+        return _by_ingress(ingress, made, classes)
     if gateway is None:
         return _condition(Reason.IN_CLUSTER_ONLY, f"Within the cluster only, at {public_url(server)}.")
     if OptionalApi.HTTP_ROUTE not in apis:
@@ -36,11 +50,19 @@ def reachable(server: RuntimeServer, ways_in: Sequence[Manifest], apis: frozense
     return _by_gateway(server, gateway, made)
 
 
-def _by_ingress(ingress: Ingress, made: Manifest) -> Condition:
+def _addresses(made: Manifest) -> list[str]:
     entries = made.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-    addresses = sorted(filter(None, (entry.get("hostname") or entry.get("ip") for entry in entries)))
-    if addresses:
+    return sorted(filter(None, (entry.get("hostname") or entry.get("ip") for entry in entries)))
+
+
+def _by_ingress(ingress: Ingress, made: Manifest, classes: Set[str] | None) -> Condition:
+    if addresses := _addresses(made):
         return _condition(Reason.ROUTED, f"The Ingress is at {', '.join(addresses)}: {ingress.host} must lead there.")
+    name = made.get("spec", {}).get("ingressClassName")
+    if made and classes is not None and name not in classes and _OLD_CLASS not in ingress.annotations:
+        missing = f"There is no IngressClass {name}" if name else "The Ingress has no class, and there was no default"
+        there = ", ".join(sorted(classes)) or "none"
+        return _condition(Reason.INGRESS_CLASS_MISSING, f"{missing}: this cluster has {there}.")
     whose = f"of class {ingress.class_name}" if ingress.class_name else "of the default class"
     return _condition(
         Reason.NO_ADDRESS,

@@ -109,6 +109,8 @@ def _statuses() -> Iterator[Manifest]:
 def _ways_in() -> Iterator[Manifest]:
     ingress = runtime_server({"ingress": {"host": "lab.example.org", "className": "contour"}})
     yield _status(ingress)
+    made = [{"spec": {"ingressClassName": "contour"}, "status": {}}]
+    yield _status(ingress, ways_in=made, ingress_classes={"haproxy", "nginx"})
     yield _status(ingress, ways_in=[{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}}])
     gateway = runtime_server({"gateway": {"parentRefs": [{"name": "public"}], "hostnames": ["lab.example.org"]}})
     yield _status(gateway, context=render_context(apis=frozenset()))

@@ -436,6 +436,22 @@ def test_of_what_ended_a_pass_only_the_words_of_the_api_server_are_shown(error: 
     assert failed(StaleError("it has changed")).endswith("StaleError: it has changed")
 
 
+@pytest.mark.parametrize(
+    ("annotations", "made", "reason"),
+    [
+        ({}, {"status": {}}, Reason.INGRESS_CLASS_MISSING),
+        ({"kubernetes.io/ingress.class": "gce"}, {"status": {}}, Reason.NO_ADDRESS),
+        ({}, {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}}, Reason.ROUTED),
+    ],
+)
+def test_an_ingress_whose_class_is_named_otherwise_or_not_needed_misses_none(
+    annotations: dict[str, str], made: Manifest, reason: Reason
+) -> None:
+    server = runtime_server({"ingress": {"host": "lab.example.org", "annotations": annotations}})
+    seen = Observed(deployments=deployments(server), ways_in=[made], ingress_classes={"nginx"})
+    assert condition(status_of(server, seen), ConditionType.REACHABLE)[1] == reason
+
+
 def test_long_words_are_cut() -> None:
     taken = Refusal(kind="Service", name="lab-api", reason=Reason.WRITE_REFUSED, message="x" * 5000)
     status = status_of(runtime_server(), Observed(deployments=[], refusals=[taken]))
