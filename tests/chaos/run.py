@@ -17,7 +17,8 @@ INTRODUCTION = """# Chaos
 
 Made by `make chaos`, on {cores} cores: two apis behind a proxy, PostgreSQL, two executor services with one slot each,
 and threads of the real client that send {size.short:,} short jobs (more, until there have been {size.faults} faults)
-and {size.long} of {seconds} s. A fault strikes every {fault:g} s; an executor or a worker is killed every {kill:g} s.
+and {size.long} of {seconds} s, every second of them to `@auto`. A fault strikes every {fault:g} s;
+an executor or a worker is killed every {kill:g} s.
 Every acknowledged job must have one end, Completed,
 and the correct result; no fence may fall, and no worker be left without an executor. One thing the storm spares:
 a job's worker is not killed a third time, as a job whose worker died three times fails by design.

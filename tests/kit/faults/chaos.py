@@ -18,6 +18,7 @@ from kit.faults.storm import EXECUTOR, Fleet, Storm
 from kit.server.cluster_processes import Cluster, Plugins, workers_of
 from kit.server.ingress import Ingress
 from kit.server.postgresql_server import PostgresqlServer
+from qiskit_runtime_server.backends.names import AUTO
 
 LONG_SECONDS = 10
 _THREADS = 8
@@ -115,7 +116,10 @@ def endure(size: Size, folder: Path, *, seed: int) -> Report:
 
 
 def _customers(url: str, size: Size, more: Callable[[], bool]) -> list[Customer]:
-    """Share the jobs of a size among customers, who go on with short ones as long as there are to be `more`."""
+    """Share the jobs of a size among customers, who go on with short ones as long as there are to be `more`.
+
+    Every second one leaves the choice of an executor to the server.
+    """
     errands = [Errand(number=number) for number in range(size.short)]
     errands += [Errand(number=size.short + number, seconds=LONG_SECONDS) for number in range(size.long)]
     random.Random(0).shuffle(errands)  # noqa: S311 - reproducible
@@ -127,9 +131,9 @@ def _customers(url: str, size: Size, more: Callable[[], bool]) -> list[Customer]
             yield Errand(number=number)
 
     shares = [itertools.chain(errands[number::_THREADS], spare_errands(number)) for number in range(_THREADS)]
-    backend = f"fake_quantum_sim@{EXECUTOR}"
+    backends = [f"fake_quantum_sim@{executor}" for executor in (EXECUTOR, AUTO)]
     return [
-        Customer(url, f"customer-{number}", backend, share, patience=size.patience)
+        Customer(url, f"customer-{number}", backends[number % 2], share, patience=size.patience)
         for number, share in enumerate(shares)
     ]
 

@@ -33,6 +33,7 @@ _TIMES = {
     "QRS_CONFIRM_EVERY": "0.5",
     "QRS_ORPHAN_AFTER": f"{_ORPHAN_SECONDS}",
     "QRS_ORPHAN_KEPT": "20",
+    "QRS_AUTO": EXECUTOR,
 }
 
 Mending = tuple[float, Callable[[], None]]
