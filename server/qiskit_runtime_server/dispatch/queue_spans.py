@@ -1,8 +1,10 @@
 """Writes the span of a job's wait in the queue (`log.spans`), from its submission on, once it is over."""
 
+import time
+
 from qiskit_runtime_server.backends.names import AUTO
 from qiskit_runtime_server.jobs import Job
-from qiskit_runtime_server.log.spans import NO_SPANS, Attributes, Spans
+from qiskit_runtime_server.log.spans import NO_SPANS, Attributes, Span, Spans
 
 
 class QueueSpans:
@@ -25,6 +27,8 @@ class QueueSpans:
             self._write(job, job.reason or f"The job is {job.state}.")
 
     def _write(self, job: Job, problem: str | None) -> None:
+        if job.traceparent is None:
+            return
         attributes: Attributes = {
             "qrs.job.id": job.id,
             "qrs.job.fence": job.fence,
@@ -32,4 +36,7 @@ class QueueSpans:
             "qrs.backend": job.backend,
             "qrs.executor": job.executor,
         }
-        self._spans.begin("queue", job.traceparent, attributes, at=job.created.timestamp()).end(problem=problem)
+        waited = Span(
+            name="queue", start=job.created.timestamp(), end=time.time(), attributes=attributes, problem=problem
+        )
+        self._spans.write(waited, job.traceparent)

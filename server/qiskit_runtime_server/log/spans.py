@@ -15,8 +15,7 @@ A trace that begins here is spelled like the one that clients are told (`log.tra
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -25,25 +24,28 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, str | int | float | Sequence[str]]
 """What spans say; nothing of what is in a circuit, and no secret."""
 
-NO_ATTRIBUTES: Final[Attributes] = MappingProxyType({})
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A part of a trace that is over.
 
-class Span(Protocol):
-    """A part of a trace that goes on."""
+    Attributes:
+        name: One of few.
+        start: When it began, in seconds of the Unix time.
+        end: When it ended.
+        attributes: What is known of it.
+        problem: Why what it stands for has failed, for people; None if it has not.
+        main: Whether it is what the process is for, which collectors count.
+        parts: What it is made of.
+    """
 
-    def child(self, name: str, *, at: float) -> "Span":
-        """Begin a part of it, `at` seconds of the Unix time."""
-
-    def note(self, attributes: Attributes) -> None:
-        """Add what is known of it by now."""
-
-    def end(self, *, at: float | None = None, problem: str | None = None) -> None:
-        """End it, to be called exactly once.
-
-        Args:
-            at: When, in seconds of the Unix time; by default now.
-            problem: Why what it stands for has failed, for people.
-        """
+    name: str
+    start: float
+    end: float
+    attributes: Attributes = field(default_factory=dict)
+    problem: str | None = None
+    main: bool = False
+    parts: Sequence["Span"] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,44 +71,11 @@ class Spans(Protocol):
     def current(self) -> Place | None:
         """Return the place of the span that a library has begun for this task; None if there is none."""
 
-    def begin(
-        self,
-        name: str,
-        parent: str | None,
-        attributes: Attributes = NO_ATTRIBUTES,
-        *,
-        at: float | None = None,
-        main: bool = False,
-    ) -> Span:
-        """Begin a span.
-
-        Args:
-            name: One of few.
-            parent: A traceparent; without one there is no span.
-            attributes: What is known of it by now.
-            at: When, in seconds of the Unix time; by default now.
-            main: Whether it is what the process is for, which collectors count.
-        """
+    def write(self, span: Span, parent: str) -> None:
+        """Write a span, and its parts below it; `parent` is the traceparent of what it is a part of."""
 
     def close(self) -> None:
         """Send what is left, and wait for that, but not for long."""
-
-
-class _NoSpan:
-    """A span of no trace."""
-
-    def child(self, name: str, *, at: float) -> Span:  # noqa: ARG002 - as in the protocol
-        """See `Span.child`."""
-        return self
-
-    def note(self, attributes: Attributes) -> None:
-        """See `Span.note`."""
-
-    def end(self, *, at: float | None = None, problem: str | None = None) -> None:
-        """See `Span.end`."""
-
-
-NO_SPAN: Final = _NoSpan()
 
 
 class _NoSpans:
@@ -118,9 +87,8 @@ class _NoSpans:
         """See `Spans.current`."""
         return None
 
-    def begin(self, *_about: object, **_more: object) -> Span:
-        """See `Spans.begin`."""
-        return NO_SPAN
+    def write(self, span: Span, parent: str) -> None:
+        """See `Spans.write`."""
 
     def close(self) -> None:
         """See `Spans.close`."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from qiskit_runtime_server.errors import InternalError, InvalidInputError, NotIsaError
@@ -28,47 +29,55 @@ class RunSpans:
     """
 
     def __init__(self, spans: Spans, task: Task, clock: Callable[[], float] = time.time) -> None:
+        self._spans = spans
         self._clock = clock
-        self._began = clock()
-        attributes: Attributes = {
+        self._parent = task.traceparent
+        self._about: Attributes = {
             "qrs.job.id": task.job_id,
             "qrs.job.fence": task.fence,
             "qrs.program": task.program_id,
             "qrs.backend": task.backend_name,
         }
-        self._run = spans.begin("run", task.traceparent, attributes, at=self._began, main=True)
-        self._simulated: tuple[Span, float] | None = None
-        self._methods: list[str] = []
-        self._stage = StageName.DECODE
-        self._span = self._run.child(self._stage, at=self._began)
+        self._stages = [Stage(name=StageName.DECODE, began=clock())]
 
     def enter(self, stage: Stage) -> None:
         """Note that the worker has begun a stage."""
-        if _ORDER.index(stage.name) <= _ORDER.index(self._stage):
+        last = self._stages[-1]
+        if self._parent is None or _ORDER.index(stage.name) <= _ORDER.index(last.name):
             return
         # In this order, so that no number and infinity are told from a time.
-        began = min(max(self._began, stage.began), self._clock())
-        if self._stage is StageName.DECODE:
-            self._span.end(at=began)
-        else:
-            # What it was about is known at the end.
-            self._simulated = self._span, began
-        self._stage, self._began = stage.name, began
-        self._methods = [method[:_LONGEST_METHOD] for method in stage.methods[:_MOST_METHODS]]
-        self._span = self._run.child(stage.name, at=began)
+        began = min(max(last.began, stage.began), self._clock())
+        methods = tuple(method[:_LONGEST_METHOD] for method in stage.methods[:_MOST_METHODS])
+        self._stages.append(Stage(name=stage.name, began=began, methods=methods))
 
     def end(self, last: Event) -> None:
         """Write the spans of the run, of which this was the last event: none that ends a run, if it was ended."""
+        if self._parent is None:
+            return
         now, problem = self._clock(), _problem(last)
-        known = _known(last, self._methods)
-        if self._simulated is not None:
-            span, ended = self._simulated
-            span.note(known)
-            span.end(at=ended)
+        known = _known(last, self._stages[-1].methods)
         failed = {"error.type": str(last.code)} if isinstance(last, Failed) else {}
-        for span in (self._span, self._run):
-            span.note({**known, **failed})
-            span.end(at=now, problem=problem)
+        parts = [
+            Span(
+                name=stage.name,
+                start=stage.began,
+                end=after.began,
+                attributes={} if stage.name is StageName.DECODE else known,
+            )
+            for stage, after in pairwise(self._stages)
+        ]
+        stage, said = self._stages[-1], {**known, **failed}
+        parts.append(Span(name=stage.name, start=stage.began, end=now, attributes=said, problem=problem))
+        run = Span(
+            name="run",
+            start=self._stages[0].began,
+            end=now,
+            attributes={**self._about, **said},
+            problem=problem,
+            main=True,
+            parts=parts,
+        )
+        self._spans.write(run, self._parent)
 
 
 def _known(last: Event, methods: Sequence[str]) -> Attributes:

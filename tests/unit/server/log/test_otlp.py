@@ -26,6 +26,7 @@ from kit.server.recorded_spans import (
 )
 from qiskit_runtime_server.log.open_spans import open_spans
 from qiskit_runtime_server.log.otlp import OtlpSpans
+from qiskit_runtime_server.log.spans import Attributes, Span
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +34,15 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
 
 
+def span(name: str) -> Span:
+    return Span(name=name, start=1.0, end=2.0)
+
+
 def test_a_span_belongs_to_its_parent_and_says_what_it_was_told() -> None:
     spans = RecordedSpans()
-    span = spans.begin("outer", PARENT, {"qrs.shots": 10}, at=100.0)
-    inner = span.child("inner", at=101.5)
-    inner.end(at=102.0, problem="It broke.")
-    span.note({"qrs.methods": ["statevector"]})
-    span.end(at=103.25)
+    inner = Span(name="inner", start=101.5, end=102.0, problem="It broke.")
+    said: Attributes = {"qrs.shots": 10, "qrs.methods": ("statevector",)}
+    spans.write(Span(name="outer", start=100.0, end=103.25, attributes=said, parts=[inner]), PARENT)
     outer = spans.ended["outer"]
     assert {trace_of(each) for each in spans.ended.values()} == {TRACE}
     assert parent_of(outer) == PARENT[36:52]
@@ -52,17 +55,26 @@ def test_a_span_belongs_to_its_parent_and_says_what_it_was_told() -> None:
 
 def test_a_client_that_does_not_sample_is_heeded() -> None:
     spans = RecordedSpans()
-    span = spans.begin("outer", UNSAMPLED)
-    span.child("inner", at=1.0).end()
-    span.end()
+    spans.write(Span(name="outer", start=1.0, end=2.0, parts=[span("inner")]), UNSAMPLED)
     assert spans.ended == {}
 
 
-def test_without_a_parent_there_is_no_span() -> None:
+@pytest.mark.parametrize(
+    ("sampler", "parent", "written"), [("always_off", PARENT, set()), ("always_on", UNSAMPLED, {"outer", "inner"})]
+)
+def test_the_environment_decides_whatever_a_client_asks_for(
+    sampler: str, parent: str, written: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
     spans = RecordedSpans()
-    span = spans.begin("outer", None)
-    span.child("inner", at=1.0).end()
-    span.end()
+    spans.write(Span(name="outer", start=1.0, end=2.0, parts=[span("inner")]), parent)
+    assert set(spans.ended) == written
+
+
+@pytest.mark.parametrize("parent", ["", "4f1c", f"00-{'0' * 32}-{'0' * 16}-01"])
+def test_nothing_is_written_below_what_is_no_part_of_a_trace(parent: str) -> None:
+    spans = RecordedSpans()
+    spans.write(span("outer"), parent)
     assert spans.ended == {}
 
 
@@ -93,10 +105,10 @@ def test_spans_that_cannot_be_sent_are_one_line_and_that_they_can_be_again_anoth
         collector.status = 400
         spans = open_spans("tested")
         for number in range(5):
-            spans.begin("lost", PARENT).end()
+            spans.write(span("lost"), PARENT)
             wait_until(partial(collector.more_than, number))
         collector.status = 200
-        spans.begin("kept", PARENT).end()
+        spans.write(span("kept"), PARENT)
         spans.close()
         assert [span.name for span in collector.spans] == ["kept"]
     lines = [record for record in caplog.records if record.name.startswith("qiskit_runtime_server")]
@@ -114,7 +126,7 @@ def test_a_process_that_ends_waits_for_no_collector_that_is_away(
         url = collector.url
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
     spans = open_spans("tested")
-    spans.begin("lost", PARENT).end()
+    spans.write(span("lost"), PARENT)
     start = time.monotonic()
     spans.close()
     assert time.monotonic() - start < 10
@@ -144,7 +156,7 @@ def test_who_writes_spans_waits_for_nobody_and_keeps_a_bounded_number(monkeypatc
     spans = OtlpSpans("tested", BatchSpanProcessor(stuck))
     start = time.monotonic()
     for _ in range(1000):
-        spans.begin("many", PARENT).end()
+        spans.write(span("many"), PARENT)
     assert time.monotonic() - start < 10
     stuck.free.set()
     spans.close()
