@@ -1,5 +1,6 @@
 """What is tried against a server: each attempt ends by itself, and raises if something else happens than should."""
 
+import asyncio
 import base64
 import json
 import random
@@ -14,13 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from kit.server.http_jobs import end_of, submission
-from kit.server.open_sockets import all_closed, connected, head, is_closed, is_refused_or_closed
+from kit.server.open_sockets import all_closed, connected, head, is_closed, is_refused_or_closed, slowly
 from kit.server.server_process import ServerProcess
+from kit.server.store_speed import fill_with_ended, sqlite_store
+from qiskit_runtime_server.jobs import AccountId
 
 MIB = 1 << 20
 # Twice what the server lets pass, which looks every 10 s or waits for 15 s or 20 s.
@@ -45,6 +49,8 @@ class Size:
     submissions: int
     sessions: int
     damaged: int
+    own_jobs: int
+    listings: int
     quiet_seconds: float
     least_seconds: float
 
@@ -57,6 +63,8 @@ SHORT = Size(
     submissions=60,
     sessions=40,
     damaged=15,
+    own_jobs=20_000,
+    listings=45,
     quiet_seconds=1,
     least_seconds=1,
 )
@@ -68,6 +76,8 @@ FULL = Size(
     submissions=1000,
     sessions=2000,
     damaged=300,
+    own_jobs=200_000,
+    listings=150,
     quiet_seconds=15,
     least_seconds=15,
 )
@@ -116,12 +126,14 @@ class Attempt:
         run: Tries it, and returns how often and what held.
         settings: Of the server, beside those that all have.
         disk_bytes: The size of the disk of its data folder; None for one that is large.
+        prepare: Fills the data folder, before there is a server; None where it begins empty.
     """
 
     what: str
     run: Callable[[Scene], tuple[int, str]]
     settings: Mapping[str, str] = field(default_factory=dict)
     disk_bytes: int | None = None
+    prepare: Callable[[Path, Size], None] | None = None
 
 
 ACCOUNTS = """
@@ -162,6 +174,21 @@ def half_sent_requests(scene: Scene) -> tuple[int, str]:
     lines = [line for line in scene.server.output if "connection" in line]
     assert len(lines) < 50, lines[:50]
     return scene.size.connections, f"closed, with {len(lines)} lines in the log"
+
+
+def half_sent_bodies(scene: Scene) -> tuple[int, str]:
+    """Announce bodies of 1 kB and send one byte of each; beside them an honest client sends its own slowly."""
+    opened: list[socket.socket] = []
+    with all_closed(opened), scene.client(scene.user) as user:
+        for _ in range(scene.size.connections):
+            opened.append(connected(scene.server.url))
+            opened[-1].sendall(b"POST /identity/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\na")
+        slow = user.post("/jobs", content=slowly(b"{" * 20))
+        assert slow.status_code == HTTPStatus.BAD_REQUEST, slow.text
+        assert all(is_closed(one, PATIENCE) for one in opened)
+    lines = [line for line in scene.server.output if "connection" in line]
+    assert len(lines) < 50, lines[:50]
+    return scene.size.connections, f"closed, with {len(lines)} lines in the log; another's slow body went through"
 
 
 def unread_answers(scene: Scene) -> tuple[int, str]:
@@ -310,6 +337,41 @@ def circuit_in(body: dict[str, Any]) -> dict[str, Any]:
     return circuit
 
 
+def own_history(data: Path, size: Size) -> None:
+    """Have the attacker run very many jobs, long ago."""
+
+    async def fill() -> None:
+        async with sqlite_store(data) as store:
+            await fill_with_ended(store, AccountId("attacker"), size=size.own_jobs)
+
+    asyncio.run(fill())
+
+
+def long_listings(scene: Scene) -> tuple[int, str]:
+    """List and count very many jobs of one's own, in every way, on eight connections."""
+    jobs = scene.size.own_jobs
+    sums = ("usage?", "usage_grouped?group_by=backend", "usage_grouped_by_date?group_by=instance")
+    paths = [
+        "/jobs?limit=1",
+        f"/jobs?offset={jobs - 10}",
+        "/jobs?sort=ASC&limit=200",
+        "/jobs?tags=batch-1&pending=false",
+        "/jobs?created_after=2020-01-01T00:00:00Z&program=sampler&state=Completed",
+        "/jobs?exclude_params=false",
+        "/workloads?sort=-createdAt",
+        "/workloads?search=nothing",
+        "/tags?type=job&search=batch",
+        "/instances/usage",
+        "/analytics/filters",
+        *(f"/analytics/{what}&interval_start=2026-01-01&interval_end=2026-12-31" for what in sums),
+    ]
+    found = scene.ask_at_once(scene.size.listings, lambda client, number: client.get(paths[number % len(paths)]))
+    assert set(found) <= {HTTPStatus.OK, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}, found
+    with scene.client(scene.attacker) as attacker:
+        assert attacker.get("/jobs?limit=1").raise_for_status().json()["count"] == jobs
+    return found.total(), f"{found[200]} answered, {found.total() - found[200]} refused; all {jobs:,} are still counted"
+
+
 def full_disk(scene: Scene) -> tuple[int, str]:
     """Submit until the disk is nearly full; then make room, as users do."""
     accepted: list[str] = []
@@ -340,6 +402,9 @@ ATTEMPTS = {
     "headers": Attempt(
         what="Requests that are half sent", run=half_sent_requests, settings={"QRS_MAX_CONNECTIONS": "64"}
     ),
+    "bodies": Attempt(
+        what="Bodies of 1 kB of which one byte is sent", run=half_sent_bodies, settings={"QRS_MAX_CONNECTIONS": "64"}
+    ),
     "readers": Attempt(what="Answers of 6 MiB that nobody reads", run=unread_answers),
     "guesses": Attempt(what="Sign-ins with guessed tokens", run=guessed_tokens),
     "requests": Attempt(
@@ -355,6 +420,7 @@ ATTEMPTS = {
     "sessions": Attempt(what="Sessions that are never used", run=endless_sessions),
     "bytes": Attempt(what="Jobs of 1 MiB over what an account may keep", run=hoarded_bytes),
     "queries": Attempt(what="Queries with thousands of parameters, or without bounds", run=wide_queries),
+    "listings": Attempt(what="Listings and counts of a long history of jobs", run=long_listings, prepare=own_history),
     "circuits": Attempt(what="Circuits with wrong bytes inside", run=damaged_circuits),
     "disk": Attempt(
         what="Jobs of 1 MiB on a disk of 64 MiB, of which 16 are to be kept free",

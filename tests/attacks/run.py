@@ -118,6 +118,8 @@ def endure(name: str, attempt: Attempt, size: Size, folder: Path) -> Found:
     (tokens / "attacker").write_text(attacker)
     (tokens / "user").write_text(user)
     (tokens / "accounts.toml").write_text(ACCOUNTS)
+    if attempt.prepare is not None:
+        attempt.prepare(data, size)
     settings = {
         "QRS_MAX_HELD_BYTES": str(HELD_BYTES),
         "QRS_BACKENDS": "fake_manila",

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.slow]
 
 
 # What waits for deadlines is tried in `test_connections` too, and limits of accounts in the store's `test_room`.
-ELSEWHERE = {"uploads", "headers", "readers", "sessions", "bytes"}
+ELSEWHERE = {"uploads", "headers", "bodies", "readers", "sessions", "bytes"}
 
 
 @pytest.mark.parametrize(

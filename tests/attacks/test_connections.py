@@ -4,14 +4,13 @@ import resource
 import secrets
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from qiskit import QuantumCircuit
 
 from kit.server.http_jobs import end_of, signed_in, submission, submit
-from kit.server.open_sockets import all_closed, connected, head, is_closed, is_refused_or_closed
+from kit.server.open_sockets import all_closed, connected, head, is_closed, is_refused_or_closed, slowly
 from kit.server.server_process import NO_EXECUTOR, ServerProcess, StartServer
 
 MIB = 1 << 20
@@ -97,15 +96,6 @@ def test_requests_without_their_bodies_keep_nobody_out(start_server: StartServer
             assert slowest(server.url, count=10) < 5
             # It was not given up for the others.
             assert sent.result().status_code == 400
-
-
-def slowly(data: bytes, begun: Event) -> Iterator[bytes]:
-    """Send a byte at a time, and tell when some have been on their way for a while."""
-    for number in range(len(data)):
-        time.sleep(0.2)
-        if number == len(data) // 4:
-            begun.set()
-        yield data[number : number + 1]
 
 
 def test_one_address_gets_no_more_connections_than_it_may(start_server: StartServer) -> None:

@@ -1,8 +1,10 @@
 """Connections that are used as no client would: half-sent requests, uploads that stop, answers that nobody reads."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event
 from urllib.parse import urlsplit
 
 
@@ -33,6 +35,15 @@ def head(method: str, path: str, authorization: str, length: int = 0) -> bytes:
     if length:
         lines.append(f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def slowly(data: bytes, begun: Event | None = None) -> Iterator[bytes]:
+    """Yield a byte at a time, five of them a second, and tell when some have been on their way for a while."""
+    for number in range(len(data)):
+        time.sleep(0.2)
+        if begun is not None and number == len(data) // 4:
+            begun.set()
+        yield data[number : number + 1]
 
 
 def is_refused_or_closed(connection: socket.socket, seconds: float) -> bool:

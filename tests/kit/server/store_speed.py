@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,13 +29,15 @@ from sqlalchemy import (
 
 from kit.server.postgresql_server import PostgresqlServer
 from kit.server.store_calls import seconds_used
+from qiskit_runtime_server.accounts.identity import DEFAULT_INSTANCE
+from qiskit_runtime_server.accounts.teaching import crn_of
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import AccountId, Job, JobId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Holder
 from qiskit_runtime_server.store.port import Claim, JobQuery, Store
 from qiskit_runtime_server.store.postgresql.database import open_postgresql
 from qiskit_runtime_server.store.sql.rows import job_row
-from qiskit_runtime_server.store.sql.schema import EPOCH, counts, documents, jobs
+from qiskit_runtime_server.store.sql.schema import EPOCH, counts, documents, job_tags, jobs, slot_times
 from qiskit_runtime_server.store.sql.store import SqlStore
 from qiskit_runtime_server.store.sqlite.database import open_sqlite
 
@@ -100,18 +103,40 @@ Opened = Callable[[Path], AbstractAsyncContextManager[SqlStore]]
 async def fill(store: SqlStore, *, size: int = JOBS, owners: int = ACCOUNTS) -> None:
     """Queue many jobs of many accounts past the store's methods, as many of each."""
     accounts = [AccountId(f"account-{number}") for number in range(owners)]
+    await _add_all(store, size, lambda number: _job(accounts[number % owners]))
+    await store.database.change(partial(_count, size=size, owners=owners))
 
+
+async def fill_with_ended(store: SqlStore, account: AccountId, *, size: int) -> None:
+    """Give an account many jobs that have taken a second each, with one of a hundred tags, past the store's methods."""
+
+    def ended(number: int) -> Job:
+        job = _job(account)
+        finished = job.created + timedelta(seconds=1)
+        tags = (f"batch-{number % 100}",)
+        crn = crn_of(account, DEFAULT_INSTANCE.name)
+        return replace(job, instance=crn, state=JobState.COMPLETED, started=job.created, finished=finished, tags=tags)
+
+    await _add_all(store, size, ended)
+    columns = [jobs.c[name] for name in ("account", "instance", "executor", "program_id", "backend")]
+    times = select(jobs.c.id, *columns, jobs.c.finished, literal(1.0)).where(jobs.c.account == account)
+    names = ["job_id", *(column.name for column in columns), "ended", "seconds"]
+    await store.database.change(lambda connection: connection.execute(insert(slot_times).from_select(names, times)))
+
+
+async def _add_all(store: SqlStore, size: int, job: Callable[[int], Job]) -> None:
     def add(connection: Connection, begin: int) -> None:
         # Neither a statement nor a transaction may take longer than a server may be silent.
         for start in range(begin, min(begin + _TRANSACTION, size), _STATEMENT):
-            some = [job_row(_job(accounts[number % owners])) for number in range(start, min(start + _STATEMENT, size))]
-            connection.execute(insert(jobs), some)
-            params = [{"job_id": row["id"], "kind": "params", "seq": 0, "data": b"{}"} for row in some]
+            some = [job(number) for number in range(start, min(start + _STATEMENT, size))]
+            connection.execute(insert(jobs), [job_row(one) for one in some])
+            params = [{"job_id": one.id, "kind": "params", "seq": 0, "data": b"{}"} for one in some]
             connection.execute(insert(documents), params)
+            if tags := [{"account": one.account, "tag": tag, "job_id": one.id} for one in some for tag in one.tags]:
+                connection.execute(insert(job_tags), tags)
 
     for begin in range(0, size, _TRANSACTION):
         await store.database.change(partial(add, begin=begin))
-    await store.database.change(partial(_count, size=size, owners=owners))
 
 
 async def fill_at_once(store: SqlStore, *, size: int, owners: int) -> None:

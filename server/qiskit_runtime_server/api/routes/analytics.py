@@ -1,5 +1,6 @@
 """Analytics: what jobs have taken, of the caller's account; of all accounts for admins."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -20,7 +21,7 @@ from qiskit_runtime_server.api.models.instances import (
     NamedFilter,
     UserFilter,
 )
-from qiskit_runtime_server.api.services import Caller, TheServices
+from qiskit_runtime_server.api.services import Caller, Services, TheServices
 from qiskit_runtime_server.errors import MalformedRequestError
 from qiskit_runtime_server.jobs import AccountId
 from qiskit_runtime_server.store.overviews import UsageGroup, UsageKey, UsageOfMode, UsageQuery
@@ -70,7 +71,7 @@ async def filters(
     found: dict[UsageKey, list[str]] = {}
     for key in UsageKey:
         query = UsageQuery(account=_whose(caller), since=since, until=until, instances=tuple(instance or ()), by=key)
-        found[key] = [group.key or "" for group in await services.store.overviews.usage(query)]
+        found[key] = [group.key or "" for group in await _groups(caller, services, query)]
     own = {caller.account.crn(one) for one in caller.account.instances}
     prefix = caller.account.crn(caller.instance).rsplit(":", 3)[0]
     return AnalyticsFilters(
@@ -88,7 +89,7 @@ async def filters(
 @router.get("/usage")
 async def usage(caller: Caller, services: TheServices, wanted: Annotated[Wanted, Query()]) -> Analytics:
     """Return what jobs have taken, deleted ones included."""
-    [group] = await services.store.overviews.usage(_query(caller, wanted))
+    [group] = await _groups(caller, services, _query(caller, wanted))
     return Analytics(**_sums(group))
 
 
@@ -97,7 +98,7 @@ async def usage_grouped(
     caller: Caller, services: TheServices, wanted: Annotated[WantedGroups, Query()]
 ) -> AnalyticsGroups:
     """Return what jobs have taken by instance, backend or account."""
-    groups = await services.store.overviews.usage(_query(caller, wanted, by=wanted.group_by))
+    groups = await _groups(caller, services, _query(caller, wanted, by=wanted.group_by))
     return AnalyticsGroups(data=[AnalyticsGroup(key=group.key or "", **_sums(group)) for group in groups])
 
 
@@ -107,8 +108,13 @@ async def usage_grouped_by_date(
 ) -> AnalyticsDays:
     """Return what jobs have taken by day (UTC) and instance."""
     query = _query(caller, wanted, by=UsageKey.INSTANCE, by_day=True)
-    days = [_day(group) for group in await services.store.overviews.usage(query)]
+    days = [_day(group) for group in await _groups(caller, services, query)]
     return AnalyticsDays(interval_start=query.since.isoformat(), interval_end=query.until.isoformat(), data=days)
+
+
+async def _groups(caller: Identity, services: Services, query: UsageQuery) -> Sequence[UsageGroup]:
+    async with services.listings.of(caller.id):
+        return await services.store.overviews.usage(query)
 
 
 def _whose(caller: Identity) -> AccountId | None:

@@ -353,7 +353,6 @@ async def page_of(
     services: Services, account: AccountId | None, query: JobQuery
 ) -> tuple[Sequence[Job], int, str | None]:
     """Return a page of jobs, how many there are on all pages, and the cursor of the next one; None on the last one."""
-    # To count 200,000 jobs takes long: an account that asks again and again keeps one reader of the store busy.
     async with services.listings.of(account or ""):
         # One more, which says whether there is another page.
         jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))

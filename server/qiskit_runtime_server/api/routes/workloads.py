@@ -83,7 +83,8 @@ async def list_workloads(
         past=None if cursor is None else _place(cursor),
         backwards=wanted.previous is not None,
     )
-    page = await services.store.overviews.workloads(caller.id, query)
+    async with services.listings.of(caller.id):
+        page = await services.store.overviews.workloads(caller.id, query)
     now, found = datetime.now(UTC), page.workloads
     # There is always something on the side from which the page was reached.
     earlier, later = (page.more, True) if query.backwards else (cursor is not None, page.more)
@@ -105,7 +106,8 @@ async def list_tags(
     _type: Annotated[Literal["job"], Query(alias="type")] = "job",
 ) -> models.Tags:
     """List tags of the account's jobs that contain a text, at most 200."""
-    return models.Tags(tags=list(await services.store.overviews.tags(caller.id, search, limit=_MOST_TAGS)))
+    async with services.listings.of(caller.id):
+        return models.Tags(tags=list(await services.store.overviews.tags(caller.id, search, limit=_MOST_TAGS)))
 
 
 def _view(one: Job | Session, now: datetime) -> models.Workload:

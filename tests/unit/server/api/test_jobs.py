@@ -1,7 +1,6 @@
 """The routes of jobs: what they answer, to whom, and what they refuse."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +12,8 @@ import pytest
 from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
 from kit.server.played_pool import NAME, PlayedPool
 from qiskit_runtime_server.dispatch.forecast import forecast
-from qiskit_runtime_server.jobs import AccountId, Job, JobState, Outcome
+from qiskit_runtime_server.jobs import JobState, Outcome
 from qiskit_runtime_server.messages.messages import Progress
-from qiskit_runtime_server.store.port import JobQuery
 
 ROUTES = [
     ("GET", ""),
@@ -290,26 +288,39 @@ async def test_listings_show_pages_of_the_callers_own_jobs_as_they_are_asked_for
     assert (await api.alice.get("/jobs", params={"limit": 0})).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "part", "method", "reads"),
+    [
+        ("/jobs", "jobs", "find", 1),
+        ("/workloads", "overviews", "workloads", 1),
+        ("/tags?search=batch", "overviews", "tags", 1),
+        ("/analytics/filters", "overviews", "usage", 3),
+        ("/analytics/usage", "overviews", "usage", 1),
+        ("/analytics/usage_grouped?group_by=backend", "overviews", "usage", 1),
+        ("/analytics/usage_grouped_by_date?group_by=instance", "overviews", "usage", 1),
+    ],
+)
 async def test_an_account_is_listed_one_page_at_a_time_so_that_others_are_listed_meanwhile(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch, path: str, part: str, method: str, reads: int
 ) -> None:
-    find, going, begun, go_on = api.store.jobs.find, [], asyncio.Event(), asyncio.Event()
+    store = getattr(api.store, part)
+    read, going, begun, go_on = getattr(store, method), [], asyncio.Event(), asyncio.Event()
 
-    async def counting(account: AccountId | None, query: JobQuery) -> tuple[Sequence[Job], int]:
-        going.append(account)
-        begun.set()
-        if account == "alice":
+    async def reading(*asked: object, **options: object) -> object:
+        going.append(asked)
+        if not begun.is_set():
+            begun.set()
             await go_on.wait()
-        return await find(account, query)
+        return await read(*asked, **options)
 
-    monkeypatch.setattr(api.store.jobs, "find", counting)
-    asked = [asyncio.create_task(api.alice.get("/jobs")) for _ in range(5)]
+    monkeypatch.setattr(store, method, reading)
+    asked = [asyncio.create_task(api.alice.get(path)) for _ in range(5)]
     await begun.wait()
-    assert (await api.bob.get("/jobs")).status_code == 200
-    assert going == ["alice", "bob"]
+    assert (await api.bob.get(path)).status_code == 200
+    assert len(going) == 1 + reads
     go_on.set()
     assert {(await answer).status_code for answer in asked} == {200}
-    assert going == ["alice", "bob", *["alice"] * 4]
+    assert len(going) == 6 * reads
 
 
 async def test_a_page_has_as_many_jobs_as_the_platforms_own(api: Api) -> None:
