@@ -86,13 +86,14 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         with signed_in(server.url, "ada") as api:
             assert api.patch("/admin/executors/aer", json={"draining": True}).is_success
         with pytest.warns(UserWarning, match="paused"):
-            of_class, waits = sampler.run([circuit]), sampler.run([circuit])
+            of_class, plain, waits = (sampler.run([circuit]) for _ in range(3))
         command = [
             str(browser_python),
             str(SCRIPT),
             f"--url={server.url}",
             f"--done={done.job_id()}",
             f"--waits={waits.job_id()}",
+            f"--plain={plain.job_id()}",
             f"--of-class={of_class.job_id()}",
             f"--learned={learned.job_id()}",
         ]
@@ -102,19 +103,22 @@ def test_people_find_their_way_and_nothing_hostile_runs(browser_python: Path, tm
         assert walked.returncode == 0, walked.stdout + walked.stderr
     seen = json.loads(walked.stdout.splitlines()[-1])
     assert seen["wrong"] == []
-    jobs = [waits.job_id(), of_class.job_id(), learned.job_id(), done.job_id()]
-    assert seen["own jobs"] == seen["all jobs"] == seen["jobs of the class"] == jobs
+    jobs = [job.job_id() for job in (waits, plain, of_class, learned, done)]
+    assert seen["own jobs"] == seen["jobs without scripts"] == seen["all jobs"] == seen["jobs of the class"] == jobs
     assert seen["jobs of tess"] == []
     assert (seen["cancelled by a teacher"], seen["the class's job can be deleted"]) == ("Cancelled", False)
     assert seen["no class"] == "Only teachers may do that; bob teaches nobody."
     assert any(re.fullmatch(r"[XYZ]\d+ [XYZ]\d+", label) for label in seen["rates"])
     assert {"000", "111"} <= set(seen["bars"])
+    assert seen["bars without scripts"] == seen["bars"]
     assert "Rz" in seen["drawing"]
+    assert seen["drawing without scripts"] == seen["drawing"]
     assert seen["name"].startswith("ghz")
     assert (PICTURES in os.environ) or HOSTILE in seen["name"]
     assert (seen["waits"], seen["cancelled"]) == ("Queued", "Cancelled")
+    assert seen["waits without scripts"] == "Queued"
     assert seen["qubits drawn"] == 133
     assert seen["jobs of bob"] == []
     assert seen["another's job"] == f"Job {done.job_id()} not found."
-    assert seen["after deleting"] == jobs[:3]
+    assert seen["after deleting"] == jobs[:-1]
     assert seen["by the provider"] == seen["still"] == "oidc.alice"

@@ -24,7 +24,7 @@ class Walk:
 
     def __init__(self, browser: Browser, url: str, pictures: Path | None) -> None:
         self._browser = browser
-        self._url = url
+        self.url = url
         self._pictures = pictures
         self.wrong: list[str] = []
         self._schemes_of_sign_in: set[str] = set()
@@ -38,7 +38,7 @@ class Walk:
         page.on("dialog", self._refuse)
         page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
         page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
-        page.goto(f"{self._url}/ui")
+        page.goto(f"{self.url}/ui")
         scheme = options.get("color_scheme", "light")
         if scheme not in self._schemes_of_sign_in:
             self._schemes_of_sign_in.add(scheme)
@@ -50,7 +50,7 @@ class Walk:
             page.get_by_role("link", name="Sign in with localhost").click()
         page.wait_for_url("**/ui/jobs")
         yield page
-        page.goto(f"{self._url}/ui/jobs")
+        page.goto(f"{self.url}/ui/jobs")
         page.get_by_role("button", name="Sign out").click()
         page.wait_for_url("**/ui/sign-in")
         context.close()
@@ -60,7 +60,7 @@ class Walk:
         dialog.dismiss()
 
     def go(self, page: Page, path: str, name: str = "") -> None:
-        page.goto(f"{self._url}/ui/{path}")
+        page.goto(f"{self.url}/ui/{path}")
         self.look(page, name or path)
 
     def look(self, page: Page, name: str) -> None:
@@ -96,7 +96,7 @@ def learned_rates(walked: Walk, page: Page, job: str) -> list[str]:
 
 
 def walk(
-    browser: Browser, url: str, done: str, waits: str, of_class: str, learned: str, pictures: Path | None
+    browser: Browser, url: str, done: str, waits: str, plain: str, of_class: str, learned: str, pictures: Path | None
 ) -> dict[str, Any]:
     walked = Walk(browser, url, pictures)
     seen: dict[str, Any] = {}
@@ -131,6 +131,7 @@ def walk(
             width = page.evaluate("document.documentElement.scrollWidth")
             if width > 390:
                 walked.wrong.append(f"{path} is {width} wide on a phone")
+    seen |= walk_without_scripts(walked, done, plain)
     seen |= walk_as_teacher(walked, done, of_class)
     seen |= walk_as_stranger(walked, done)
     with walked.signed_in("ada") as page:
@@ -182,18 +183,41 @@ def walk_as_stranger(walked: Walk, done: str) -> dict[str, Any]:
     return seen
 
 
+def walk_without_scripts(walked: Walk, done: str, plain: str) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    with walked.signed_in("alice", java_script_enabled=False) as page:
+        seen["jobs without scripts"] = jobs_on(page)
+        page.locator(f"a.id[href$='{done}']").click()
+        page.get_by_role("link", name="Show the outcomes").click()
+        seen["bars without scripts"] = page.locator("svg text.label").all_text_contents()
+        page.get_by_role("link", name=f"Job {done}").click()
+        page.get_by_role("link", name="Show the circuits and the options").click()
+        seen["drawing without scripts"] = page.locator("pre.drawing").first.inner_text()
+        waiting = page.context.new_page()
+        for each in (waiting, page):
+            each.goto(f"{walked.url}/ui/jobs/{plain}")
+        seen["waits without scripts"] = waiting.locator(".summary .state").inner_text()
+        page.get_by_role("button", name="Cancel this job").click()
+        # The one by its answer, the other as it has loaded itself again.
+        for each in (page, waiting):
+            each.get_by_text("Cancelled by its owner.").wait_for(timeout=PATIENCE)
+    return seen
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--done", required=True, help="id of a job of alice's that has ended")
     parser.add_argument("--waits", required=True, help="id of one that waits")
+    parser.add_argument("--plain", required=True, help="id of one that waits, to be looked at without scripts")
     parser.add_argument("--of-class", required=True, help="id of another one that waits")
     parser.add_argument("--learned", required=True, help="id of one of the noise learner")
     parser.add_argument("--pictures", type=Path)
     said = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        print(json.dumps(walk(browser, said.url, said.done, said.waits, said.of_class, said.learned, said.pictures)))
+        jobs = (said.done, said.waits, said.plain, said.of_class, said.learned)
+        print(json.dumps(walk(browser, said.url, *jobs, said.pictures)))
         browser.close()
 
 

@@ -1,5 +1,11 @@
 <%inherit file="base.mako"/>\
-<%def name="title()">Circuits of ${job_id}</%def>
+<%namespace name="parts" file="parts.mako"/>\
+<%def name="title()">Circuits of ${job_id}</%def>\
+<%def name="head()">
+% if refusal and refusal.status == 503:
+${parts.refresh(5)}
+% endif
+</%def>
 <h1><a href="${page.url('jobs', job_id)}">Job <span class="id">${job_id}</span></a></h1>
 <h2>Circuits</h2>
 <div id="loaded"${' data-again=5' if refusal and refusal.status == 503 else ''}>

@@ -1,5 +1,11 @@
 <%inherit file="base.mako"/>\
-<%def name="title()">Outcomes of ${job_id}</%def>
+<%namespace name="parts" file="parts.mako"/>\
+<%def name="title()">Outcomes of ${job_id}</%def>\
+<%def name="head()">
+% if refusal and refusal.status == 503:
+${parts.refresh(5)}
+% endif
+</%def>
 <%def name="histogram(chart)">
 <svg width="${chart.width}" height="${chart.height}" viewBox="0 0 ${chart.width} ${chart.height}" role="img" aria-label="${chart.title}">
 % for bar in chart.bars:

@@ -254,11 +254,12 @@ async def test_what_no_worker_was_free_to_make_is_asked_for_again(
         busy = (await console.alice.get(f"/jobs/{job}/{view}")).text
         assert "All slots of played are taken" in busy
         assert 'id="loaded" data-again=5' in busy
+        assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in busy
     slot.release()
     monkeypatch.undo()
     pool.plays = [[Failed(reason="It is damaged.", code=1002)]]  # type: ignore[attr-defined]
     damaged = (await console.alice.get(f"/jobs/{job}/outcomes")).text
-    assert ("It is damaged." in damaged, "data-again" in damaged) == (True, False)
+    assert ("It is damaged." in damaged, "data-again" in damaged, "http-equiv" in damaged) == (True, False, False)
 
 
 async def test_a_long_log_is_cut_and_whole_as_a_file(console: Console) -> None:
