@@ -9,7 +9,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-import aiohttp
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -21,6 +20,7 @@ from prometheus_client import (
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Connection, Kubeconfig, connected
 from qiskit_runtime_operator.cluster.lease import Leadership, LeaseTimings
+from qiskit_runtime_operator.cluster.outside import outside_session
 from qiskit_runtime_operator.errors import LeadershipLostError, OperatorError
 from qiskit_runtime_operator.metrics import LeaderMetrics, ScalingMetrics, WatchMetrics, WorkMetrics, WriteMetrics
 from qiskit_runtime_operator.run.controller import Controller, optional_apis, until_answered
@@ -55,7 +55,7 @@ async def operate(settings: Settings, chosen: Kubeconfig) -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
     registry = CollectorRegistry()
     watchdog = Watchdog(settings.watch_renewal * _WATCH_SLACK, time.monotonic)
-    async with connected(chosen) as connection, aiohttp.ClientSession() as outside:
+    async with connected(chosen) as connection, outside_session() as outside:
         writes = WriteMetrics(registry)
         leadership = _leadership(settings, connection, writes)
         work, scaling = _measure(registry, leadership, watchdog), ScalingMetrics(registry)

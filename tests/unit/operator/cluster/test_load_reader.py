@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from qiskit_runtime_operator.cluster import load_reader
 from qiskit_runtime_operator.cluster.load_reader import LoadReader
+from qiskit_runtime_operator.cluster.outside import outside_session
 from qiskit_runtime_operator.resource.names import Key
 from qiskit_runtime_operator.scaling.load import ExecutorLoad, Load
 from qiskit_runtime_operator.settings import Settings
@@ -31,6 +32,7 @@ class Api:
         queued: What it says, as slots.
         instead: What it answers whatever it is shown, if it is one of somebody's own.
         asked: The hosts that it was asked as.
+        cookies: What it was shown beside the key.
     """
 
     def __init__(self) -> None:
@@ -39,12 +41,14 @@ class Api:
         self.slots = 2
         self.instead: web.StreamResponse | None = None
         self.asked: list[str] = []
+        self.cookies: list[str | None] = []
         self.ended = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.host.startswith("silent"):
             await self.ended.wait()
         self.asked.append(f"{request.host}{request.path}")
+        self.cookies.append(request.headers.get("Cookie"))
         if self.instead is not None:
             return self.instead
         if request.headers["Authorization"] != f"Bearer {self.load_key}":
@@ -88,7 +92,7 @@ async def reading(api: Api, keys: Secrets) -> AsyncIterator[LoadReader]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     connector = aiohttp.TCPConnector(resolver=Everywhere(runner.addresses[0][1]))
-    async with aiohttp.ClientSession(connector=connector) as http:
+    async with outside_session(connector) as http:
         yield LoadReader(http, keys, URL)  # type: ignore[arg-type]  # the one method of a Cluster that it uses
     api.ended.set()
     await runner.cleanup()
@@ -105,6 +109,15 @@ async def test_the_load_is_read_with_the_key_and_changes_are_told() -> None:
         assert await reader.read([LAB]) == [LAB]
         assert api.asked[0] == "lab-api.research.svc:9090/internal/load"
         assert keys.reads == 1
+
+
+async def test_an_api_does_not_have_the_operator_carry_anything_to_others() -> None:
+    api = Api()
+    api.instead = web.json_response({"executors": {}}, headers={"Set-Cookie": "a=b; Domain=svc; Path=/"})
+    async with reading(api, Secrets("right")) as reader:
+        await reader.read([LAB])
+        await reader.read([LAB, Key("other", "lab")])
+    assert api.cookies == [None, None, None]
 
 
 async def test_an_api_is_without_slots_when_it_has_said_so_twice_in_a_row() -> None:
