@@ -148,6 +148,21 @@ def test_a_pass_that_fails_is_told_until_one_succeeds_and_others_go_on(lab: Lab,
     assert lab.find("Secret", "authority")
 
 
+def test_work_for_all_goes_on_when_it_fails_for_one(lab: Lab, faults: ApiServerProxy) -> None:
+    name = f"{lab.name}-api"
+    ports = {"ports": [{"name": "x", "port": 1}]}
+    lab.kubernetes.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": ports})
+    lab.apply()
+    eventually(lambda: lab.condition("Degraded").get("reason") == "NameTaken")
+    # No API server answers so to who asks whether the name is free by now.
+    defect = Fault(method="GET", path=f"/services/{name}", times=None, status=200)
+    faults.inject(defect)
+    eventually(lambda: f"{lab.name}: whether Service {name} is free" in lab.operator.log.read_text())
+    faults.inject()
+    lab.delete("Service", "api")
+    eventually(lambda: lab.condition("Degraded")["reason"] != "NameTaken")
+
+
 @pytest.mark.thorough
 def test_what_the_api_server_does_not_do_for_long_is_told_in_its_words(lab: Lab, faults: ApiServerProxy) -> None:
     faults.inject(Fault(method="GET", path=f"/secrets/{lab.name}-keys", times=None, status=403, reason="a policy"))

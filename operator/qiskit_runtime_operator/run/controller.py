@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, TypeVar
@@ -196,14 +196,10 @@ class Controller:
         refusals = self._reconciler.refusals
         while True:
             for key, ref, taken_by in list(refusals.taken()):
-                try:
-                    free = await self._reconciler.objects.is_free(ref, taken_by)
-                except ClusterError as error:
-                    logger.info("%s %s cannot be read: %s", ref.kind, ref.name, error, extra=_about(key))
-                    break
-                if free:
-                    refusals.forget(key, ref)
-                    self._queue.add(key)
+                with _going_on(key, f"whether {ref.kind} {ref.name} is free"):
+                    if await self._reconciler.objects.is_free(ref, taken_by):
+                        refusals.forget(key, ref)
+                        self._queue.add(key)
             await asyncio.sleep(_TAKEN_SECONDS)
 
     async def _resync(self, watchdog: Watchdog) -> None:
@@ -302,9 +298,10 @@ class Controller:
         asking = set[Key]()
 
         async def rescale(key: Key, *, serving: bool) -> None:
-            load = await self._reader.load_of(key) if serving else None
-            if self._reconciler.rescale(key, load):
-                self._queue.add(key)
+            with _going_on(key, "how many pods are needed"):
+                load = await self._reader.load_of(key) if serving else None
+                if self._reconciler.rescale(key, load):
+                    self._queue.add(key)
             asking.discard(key)
 
         async with asyncio.TaskGroup() as group:
@@ -342,6 +339,19 @@ class Controller:
     def _serves(self, key: Key) -> bool:
         body = self._inventory.server(key)
         return body is not None and self._claims.has(key) and bool(body["status"].get("api", {}).get("ready"))
+
+
+@contextmanager
+def _going_on(key: Key, what: str) -> Iterator[None]:
+    """Log why something about one RuntimeServer could not be found out, by a task that does the same for all others."""
+    try:
+        yield
+    except LeadershipLostError:
+        raise
+    except ClusterError as error:
+        logger.info("%s/%s: %s cannot be read: %s", *key, what, error, extra=_about(key))
+    except Exception:  # one RuntimeServer must not keep the others from being looked after
+        logger.exception("%s/%s: %s cannot be told", *key, what, extra=_about(key))
 
 
 def _about(key: Key) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Final
 from qiskit_runtime_operator.resource.kinds import ResourceKind
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import LAST_ROLLOUT, TEMPLATE_CHECKSUM, Key, api_name
+from qiskit_runtime_operator.resource.times import time_of
 from qiskit_runtime_operator.status.rollout import is_rolling
 from qiskit_runtime_operator.watch.inventory import Inventory, Ref
 
@@ -129,9 +130,8 @@ class Turns:
         if not self._interval:
             return True
         bodies = filter(None, map(self._inventory.server, self._inventory.servers()))
-        written = (body["status"].get(LAST_ROLLOUT) for body in bodies)
-        # Its letters may be small ones, as the API server sees it.
-        starts = [*(datetime.fromisoformat(time.upper()) for time in written if time), *self._begun.values()]
+        written = (time_of(body["status"].get(LAST_ROLLOUT, "")) for body in bodies)
+        starts = [*filter(None, written), *self._begun.values()]
         return all(now - start >= self._interval for start in starts)
 
     def _rolling_now(self, now: datetime) -> set[Key]:

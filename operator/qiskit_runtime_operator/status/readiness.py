@@ -38,7 +38,7 @@ def words(status: int, body: bytes) -> str:
         return ""
     try:
         said = _messages(msgspec.json.decode(body))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = body.decode(errors="replace").strip().partition("\n")[0]
     text = f"its readiness probe answers {status}" + f": {said}" * bool(said)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -174,7 +174,7 @@ def _shortage(deployment: Manifest, pods: Sequence[Manifest], causes: Causes) ->
     words |= {causes.answers[uid] for pod in pods if (uid := pod["metadata"].get("uid")) in causes.answers}
     failure = condition_of(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
-        words.add(failure["message"])
+        words.add(_said(failure))
     return shortened("; ".join(sorted(words)))
 
 
@@ -201,7 +201,7 @@ def _pod_words(pod: Manifest, causes: Causes) -> Iterator[str]:
             yield words if container["name"] == SERVER else f"container {container['name']}: {words}"
     ready = condition_of(pod, "Ready")
     if ready.get("reason") == _GATED:
-        yield ready["message"]
+        yield _said(ready)
 
 
 def _container_words(container: Mapping[str, Any]) -> str:
@@ -219,6 +219,11 @@ def _container_words(container: Mapping[str, Any]) -> str:
     return _NOT_READY if "running" in state and not ours else ""
 
 
+def _said(condition: Mapping[str, Any]) -> str:
+    """Return what a condition says: anybody who may write one may leave out its message, and its reason."""
+    return str(condition.get("message") or condition.get("reason") or condition["type"])
+
+
 def _sentence(reason: str, message: str) -> str:
     return f"{reason}: {message}" if message else reason
 
@@ -230,6 +235,6 @@ def _last_line(ended: Mapping[str, Any]) -> str:
         return ""
     try:
         said = json.loads(lines[-1])
-    except ValueError:
+    except (ValueError, RecursionError):
         return lines[-1]
     return str(said["message"]) if isinstance(said, dict) and "message" in said else lines[-1]

@@ -25,6 +25,7 @@ from qiskit_runtime_operator.durations import Duration
 from qiskit_runtime_operator.render.metadata import instance_selector, metadata
 from qiskit_runtime_operator.resource.model import Manifest, RuntimeServer
 from qiskit_runtime_operator.resource.names import KEYS, KEYS_ANNOUNCED, KEYS_CHANGED_AT, ROTATE_KEYS, also, keys_name
+from qiskit_runtime_operator.resource.times import time_of
 
 _BYTES: Final = 32
 _LIFETIME: Final = "QRS_ACCESS_TOKEN_LIFETIME"
@@ -87,7 +88,7 @@ def next_step_is_due(annotations: Mapping[str, str], server: RuntimeServer, now:
         return True
     if server.rotate_keys in (None, annotations.get(ROTATE_KEYS)):
         return False
-    changed = _time(annotations.get(KEYS_CHANGED_AT, ""))
+    changed = time_of(annotations.get(KEYS_CHANGED_AT, ""))
     return changed is None or now - changed >= _access_token_lifetime(server)
 
 
@@ -106,14 +107,6 @@ def next_step(secret: Manifest, server: RuntimeServer, random: Callable[[int], s
         "metadata": {**secret["metadata"], "annotations": annotations},
         "data": {**data, **keys},
     }
-
-
-def _time(written: str) -> datetime | None:
-    """Return the time that an annotation says; None if it says none, as after somebody's edit."""
-    try:
-        return datetime.fromisoformat(written).astimezone(UTC)
-    except ValueError:
-        return None
 
 
 def _access_token_lifetime(server: RuntimeServer) -> timedelta:

@@ -99,6 +99,7 @@ async def test_a_pod_sends_the_operator_nowhere() -> None:
         ('{"status": "draining"}', "its readiness probe answers 503: draining"),
         ("upstream failed\nand more", "its readiness probe answers 503: upstream failed"),
         ("[]", "its readiness probe answers 503"),
+        ("[" * 4096, f"its readiness probe answers 503: {'[' * 266}…"),
         ('{"errors": [3]}', "its readiness probe answers 503"),
         ("", "its readiness probe answers 503"),
     ],

@@ -135,6 +135,8 @@ def test_no_executor_at_all_makes_it_unavailable() -> None:
         ),
         ({"running": {}}, {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, "OOMKilled (exit code 137)"),
         ({"waiting": {"reason": "ContainerCreating"}}, None, "ContainerCreating"),
+        # The last line is JSON, and deeper than any reader goes.
+        ({"terminated": {"exitCode": 1, "message": "[" * 3000}}, None, f"Ended (exit code 1): {'[' * 1002}…"),
     ],
 )
 def test_a_pod_that_does_not_come_up_says_why(state: Manifest, last: Manifest | None, words: str) -> None:
@@ -203,6 +205,11 @@ def test_a_container_of_the_user_that_holds_a_pod_up_is_named(
             },
             "gate",
         ),
+        # Anybody who may write conditions may leave out their messages.
+        (
+            {"conditions": [{"type": "Ready", "status": "False", "reason": "ReadinessGatesNotReady"}]},
+            "ReadinessGatesNotReady",
+        ),
     ],
 )
 def test_what_keeps_a_pod_as_a_whole_from_serving_is_said(status: Manifest, words: str) -> None:
@@ -232,6 +239,8 @@ def test_pods_that_may_not_be_made_say_why() -> None:
     quota = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}
     found[1]["status"]["conditions"].append(quota)
     assert status_of(server, Observed(deployments=found))["executors"][0]["message"] == "exceeded quota: small"
+    quota.pop("message")
+    assert status_of(server, Observed(deployments=found))["executors"][0]["message"] == "ReplicaFailure"
 
 
 def test_pods_that_are_ready_or_going_say_nothing() -> None:
