@@ -1,16 +1,22 @@
-"""How long executors take to come up for a job, as this process has seen it; nothing is known of before its start."""
+"""How long executors take to come up for a job, as the apis of a store have seen it."""
 
+import logging
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
 from typing import Final
 
+import msgspec
+
 from qiskit_runtime_server.backends.names import ExecutorName
 from qiskit_runtime_server.jobs import Job
+from qiskit_runtime_server.store.overviews import Overviews
 
 # One that nodes or an admin have kept waiting does not count for long.
 _REMEMBERED: Final = 5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,9 @@ class ColdStart:
     slots: int
 
 
+_KEPT: Final = msgspec.json.Decoder(list[ColdStart])
+
+
 class ColdStarts:
     """The last ones of each executor."""
 
@@ -39,6 +48,21 @@ class ColdStarts:
             return None
         return ColdStart(seconds=median(start.seconds for start in last), slots=last[-1].slots)
 
+    async def recall(self, executor: ExecutorName, store: Overviews) -> None:
+        """Learn what any api has kept."""
+        kept = await store.kept_text(_name(executor))
+        if kept is None:
+            return
+        try:
+            self._last[executor] = deque(_KEPT.decode(kept.text), maxlen=_REMEMBERED)
+        except msgspec.DecodeError as error:
+            logger.warning("What is kept of cold starts of executor %s cannot be read: %s", executor, error)
+
+    async def keep(self, executor: ExecutorName, store: Overviews) -> None:
+        """Keep what is known for all apis, and for after a restart."""
+        last = list(self._last.get(executor, ()))
+        await store.keep_text(_name(executor), msgspec.json.encode(last).decode())
+
     def claimed(self, job: Job, *, away_since: datetime, back: datetime, slots: int) -> None:
         """Note which job came first when an executor had slots again, unless it has not waited for these alone.
 
@@ -51,3 +75,7 @@ class ColdStarts:
         if job.created > away_since and job.runs == 1:
             last = self._last.setdefault(job.executor, deque(maxlen=_REMEMBERED))
             last.append(ColdStart(seconds=max(0.0, (back - job.created).total_seconds()), slots=slots))
+
+
+def _name(executor: ExecutorName) -> str:
+    return f"cold starts of {executor}"

@@ -192,6 +192,8 @@ class Dispatcher:
         """
         news = self._news[executor]
         away_since = _away_since(pool)
+        if away_since is not None:
+            await self.cold_starts.recall(executor, self._store.overviews)
         reservation = await pool.reserve()
         back = datetime.now(UTC)
         known = news.count
@@ -202,9 +204,10 @@ class Dispatcher:
             reservation.release()
             raise
         if claim is not None:
+            self._follow(FollowedRun(claim=claim, reservation=reservation))
             if away_since is not None:
                 self.cold_starts.claimed(claim.job, away_since=away_since, back=back, slots=pool.size)
-            self._follow(FollowedRun(claim=claim, reservation=reservation))
+                await self.cold_starts.keep(executor, self._store.overviews)
         else:
             reservation.release()
         if claim is None or claim.last:

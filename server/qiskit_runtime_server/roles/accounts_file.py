@@ -12,6 +12,7 @@ from qiskit_runtime_server.errors import AccountsFileError, UnavailableError
 from qiskit_runtime_server.log.failures import FailureLog
 from qiskit_runtime_server.store.overviews import Overviews
 
+_NAME: Final = "accounts.toml"
 _EVERY_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ async def open_token_folder(folder: Path, kept_in: Overviews, issuers: Collectio
     try:
         return TokenFolder(folder, issuers)
     except AccountsFileError as error:
-        kept = await kept_in.accounts_file()
+        kept = await kept_in.kept_text(_NAME)
         if kept is None:
             raise
         try:
@@ -47,7 +48,7 @@ async def keep_accounts_file(folder: TokenFolder, store: Overviews) -> None:
         text = folder.accounts_file()
         if text != kept:
             try:
-                await store.keep_accounts_file(text)
+                await store.keep_text(_NAME, text)
             except UnavailableError as error:
                 failures.failed(f"The accounts file could not be kept in the store: {error}")
             else:

@@ -166,7 +166,7 @@ class KeptText:
 
 
 class Overviews(Protocol):
-    """Listings and sums, the limits that admins have set, and the last valid `accounts.toml`."""
+    """Listings and sums, the limits that admins have set, and texts that outlive a restart of every api."""
 
     async def workloads(self, account: AccountId, query: WorkloadQuery) -> WorkloadPage:
         """Return one page of the account's workloads, by age."""
@@ -186,8 +186,8 @@ class Overviews(Protocol):
     async def limit_instance(self, account: AccountId, instance: str, seconds_per_day: int | None) -> None:
         """Keep that for good; None has accounts.toml hold again."""
 
-    async def accounts_file(self) -> KeptText | None:
-        """Return the accounts file that was kept last, if one ever was."""
+    async def kept_text(self, name: str) -> KeptText | None:
+        """Return the text that was kept last under a name, if one ever was."""
 
-    async def keep_accounts_file(self, text: str) -> None:
-        """Keep an accounts file in place of the one before; does nothing if it is the same."""
+    async def keep_text(self, name: str, text: str) -> None:
+        """Keep a text in place of the one before; does nothing if it is the same."""

@@ -73,16 +73,16 @@ class MemoryOverviews(Part):
         if seconds_per_day is not None:
             self._state.limits[account, instance] = seconds_per_day
 
-    async def accounts_file(self) -> KeptText | None:
-        """See `Overviews.accounts_file`."""
-        return self._state.accounts_file
+    async def kept_text(self, name: str) -> KeptText | None:
+        """See `Overviews.kept_text`."""
+        return self._state.kept_texts.get(name)
 
-    async def keep_accounts_file(self, text: str) -> None:
-        """See `Overviews.keep_accounts_file`."""
-        refuse_surrogates([text])
-        kept = self._state.accounts_file
+    async def keep_text(self, name: str, text: str) -> None:
+        """See `Overviews.keep_text`."""
+        refuse_surrogates([name, text])
+        kept = self._state.kept_texts.get(name)
         if kept is None or kept.text != text:
-            self._state.accounts_file = KeptText(text=text, since=self._state.now())
+            self._state.kept_texts[name] = KeptText(text=text, since=self._state.now())
 
     def _group(self, key: str | None, day: date | None, used: Sequence[SlotTime]) -> UsageGroup:
         waited = [one.queue_seconds for one in used]

@@ -83,7 +83,7 @@ class State:
     days: dict[tuple[date, AccountId, str, ExecutorName], UsageDay] = field(default_factory=dict)
     slot_times: list[SlotTime] = field(default_factory=list)
     limits: dict[tuple[AccountId, str], int] = field(default_factory=dict)
-    accounts_file: KeptText | None = None
+    kept_texts: dict[str, KeptText] = field(default_factory=dict)
     draining: set[ExecutorName] = field(default_factory=set)
     last_now: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 

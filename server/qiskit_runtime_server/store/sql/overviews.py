@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -60,8 +60,6 @@ from qiskit_runtime_server.store.sql.schema import (
     sessions,
     slot_times,
 )
-
-_ACCOUNTS_FILE: Final = "accounts.toml"
 
 _TAGS: Final = (
     select(job_tags.c.tag)
@@ -174,28 +172,28 @@ class SqlOverviews(SqlPart):
         await self._database.change(write)
 
     @reading
-    async def accounts_file(self) -> KeptText | None:
-        """See `Overviews.accounts_file`."""
-        return await self._database.read(_kept_accounts_file)
+    async def kept_text(self, name: str) -> KeptText | None:
+        """See `Overviews.kept_text`."""
+        return await self._database.read(partial(_kept_text, name=name))
 
     @uninterrupted
-    async def keep_accounts_file(self, text: str) -> None:
-        """See `Overviews.keep_accounts_file`."""
+    async def keep_text(self, name: str, text: str) -> None:
+        """See `Overviews.keep_text`."""
 
         def write(connection: Connection) -> None:
-            kept = _kept_accounts_file(connection)
+            kept = _kept_text(connection, name)
             if kept is not None and kept.text == text:
                 return
             # Two apis that start at once both add a row, and neither waits for the other.
             since = self._database.now(connection).utc
-            connection.execute(_KEEP_TEXT, {"name": _ACCOUNTS_FILE, "text": text, "since": since})
-            connection.execute(_FORGET_TEXTS, {"of_name": _ACCOUNTS_FILE, "until": since})
+            connection.execute(_KEEP_TEXT, {"name": name, "text": text, "since": since})
+            connection.execute(_FORGET_TEXTS, {"of_name": name, "until": since})
 
         await self._database.change(write)
 
 
-def _kept_accounts_file(connection: Connection) -> KeptText | None:
-    row = connection.execute(_KEPT, {"of_name": _ACCOUNTS_FILE}).first()
+def _kept_text(connection: Connection, name: str) -> KeptText | None:
+    row = connection.execute(_KEPT, {"of_name": name}).first()
     return None if row is None else KeptText(text=row.text, since=row.since)
 
 

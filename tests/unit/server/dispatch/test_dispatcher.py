@@ -118,6 +118,11 @@ async def test_the_wait_for_the_first_slot_is_measured(store: Store, dispatch: C
     assert start is not None
     assert 0.2 <= start.seconds < 5
     assert start.slots == 2
+    # So it is for another api, and after a restart.
+    other = dispatch(Sleeping([]))
+    async with asyncio.timeout(30):
+        while other.cold_starts.of(NAME) != start:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
 
 
 async def test_what_waited_before_the_slots_were_gone_measures_no_start(

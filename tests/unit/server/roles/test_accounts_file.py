@@ -28,7 +28,7 @@ async def kept_by_a_server(folder: Path, store: MemoryStore) -> None:
     tokens = await open_token_folder(folder, store.overviews)
     task = asyncio.create_task(keep_accounts_file(tokens, store.overviews))
     async with asyncio.timeout(20):
-        while await store.overviews.accounts_file() is None:  # noqa: ASYNC110 - the store tells nobody
+        while await store.overviews.kept_text("accounts.toml") is None:  # noqa: ASYNC110 - the store tells nobody
             await asyncio.sleep(0)
     await cancelled(task)
 
@@ -38,7 +38,7 @@ async def test_a_broken_file_leaves_the_limits_of_the_server_before_in_force_and
 ) -> None:
     store = MemoryStore()
     await kept_by_a_server(folder, store)
-    kept = await store.overviews.accounts_file()
+    kept = await store.overviews.kept_text("accounts.toml")
     assert kept is not None
     (folder / "accounts.toml").write_text("role = admin")
     tokens = await open_token_folder(folder, store.overviews)
@@ -55,7 +55,7 @@ async def test_a_broken_file_stops_the_first_start_and_so_does_a_kept_one_that_m
     (folder / "accounts.toml").write_text("role = admin")
     with pytest.raises(AccountsFileError, match="Invalid value"):
         await open_token_folder(folder, store.overviews)
-    await store.overviews.keep_accounts_file("[of_another_release]")
+    await store.overviews.keep_text("accounts.toml", "[of_another_release]")
     with pytest.raises(AccountsFileError, match="Invalid value"):
         await open_token_folder(folder, store.overviews)
 
@@ -69,15 +69,15 @@ async def test_a_folder_that_is_gone_stops_a_start_whatever_is_kept(folder: Path
 
 async def test_a_file_is_kept_once_the_store_is_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, tries = MemoryStore(), []
-    keep = MemoryOverviews.keep_accounts_file
+    keep = MemoryOverviews.keep_text
 
-    async def seldom(self: MemoryOverviews, text: str) -> None:
+    async def seldom(self: MemoryOverviews, name: str, text: str) -> None:
         tries.append(text)
         if len(tries) == 1:
             raise StoreUnavailableError("away")
-        await keep(self, text)
+        await keep(self, name, text)
 
-    monkeypatch.setattr(MemoryOverviews, "keep_accounts_file", seldom)
+    monkeypatch.setattr(MemoryOverviews, "keep_text", seldom)
     monkeypatch.setattr(accounts_file, "_EVERY_SECONDS", 0.01)
     await kept_by_a_server(folder, store)
     assert tries == [FILE, FILE]

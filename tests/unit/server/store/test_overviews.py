@@ -198,22 +198,25 @@ async def test_of_admins_who_limit_an_instance_at_once_the_last_one_is_obeyed(st
         await store.overviews.limit_instance(ALICE, "crn", None)
 
 
-async def test_the_last_valid_accounts_file_is_kept_with_the_time_since_when_it_is_what_it_is(store: Store) -> None:
-    assert await store.overviews.accounts_file() is None
-    await store.overviews.keep_accounts_file("[defaults]\nqueued = 5\n")
-    kept = await store.overviews.accounts_file()
+async def test_texts_are_kept_by_name_with_the_time_since_when_each_is_what_it_is(store: Store) -> None:
+    assert await store.overviews.kept_text("accounts.toml") is None
+    await store.overviews.keep_text("accounts.toml", "[defaults]\nqueued = 5\n")
+    kept = await store.overviews.kept_text("accounts.toml")
     assert kept is not None
     assert kept.text == "[defaults]\nqueued = 5\n"
-    await store.overviews.keep_accounts_file(kept.text)
-    assert await store.overviews.accounts_file() == kept
-    await store.overviews.keep_accounts_file("")
-    changed = await store.overviews.accounts_file()
+    await store.overviews.keep_text("accounts.toml", kept.text)
+    assert await store.overviews.kept_text("accounts.toml") == kept
+    await store.overviews.keep_text("accounts.toml", "")
+    changed = await store.overviews.kept_text("accounts.toml")
     assert changed is not None
     assert (changed.text, changed.since > kept.since) == ("", True)
+    assert await store.overviews.kept_text("another") is None
+    await store.overviews.keep_text("another", "text")
+    assert await store.overviews.kept_text("accounts.toml") == changed
 
 
-async def test_apis_that_keep_the_accounts_file_at_once_do_not_meet(store: Store) -> None:
-    await asyncio.gather(*(store.overviews.keep_accounts_file(f"# {number}") for number in range(8)))
-    kept = await store.overviews.accounts_file()
+async def test_apis_that_keep_a_text_at_once_do_not_meet(store: Store) -> None:
+    await asyncio.gather(*(store.overviews.keep_text("accounts.toml", f"# {number}") for number in range(8)))
+    kept = await store.overviews.kept_text("accounts.toml")
     assert kept is not None
     assert kept.text in {f"# {number}" for number in range(8)}
