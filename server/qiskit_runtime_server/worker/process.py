@@ -18,6 +18,7 @@ import msgspec
 from qiskit_runtime_server.byte_budget import Share
 from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Stage, StageName, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
+from qiskit_runtime_server.worker.confinement.bounds import excess
 from qiskit_runtime_server.worker.confinement.scratch import new_scratch, remove
 from qiskit_runtime_server.worker.fork_server import FORKS, start
 
@@ -42,12 +43,16 @@ class WorkerDied(EOFError):  # noqa: N818 - a fact, caught where it is expected,
     Attributes:
         overdue: Whether it ended because a simulation went on for longer than its limit.
         decoding: Whether it ended by a mistake of its own, and not by somebody who killed it, when it decoded a task.
+        excess: What it had more of than it may, if that is why it was killed, for people.
     """
 
-    def __init__(self, message: str, *, overdue: bool = False, decoding: bool = False) -> None:
+    def __init__(
+        self, message: str, *, overdue: bool = False, decoding: bool = False, excess: str | None = None
+    ) -> None:
         super().__init__(message)
         self.overdue = overdue
         self.decoding = decoding
+        self.excess = excess
 
 
 class WorkerProcess:
@@ -61,6 +66,7 @@ class WorkerProcess:
         self._reader = reader
         self._writer = writer
         self._decoding = False
+        self._excess: str | None = None
         self._enter: Callable[[Stage], None] = _unheard
 
     @classmethod
@@ -132,6 +138,12 @@ class WorkerProcess:
             self._decoding = event.stage.name is StageName.DECODE
             self._enter(event.stage)
 
+    async def keep_within_bounds(self) -> None:
+        """Kill the process if it has taken more than it may; who waits for it is told so."""
+        self._excess = self._excess or await asyncio.to_thread(excess, self.pid, self._scratch)
+        if self._excess is not None:
+            self._process.kill()
+
     async def stop(self) -> None:
         """Kill the process and return once it is gone, and its memory with it."""
         self._process.kill()
@@ -153,4 +165,5 @@ class WorkerProcess:
             f"The worker process {how}",
             overdue=code == -signal.SIGALRM,
             decoding=self._decoding and -code in _FAULTS,
+            excess=self._excess,
         )

@@ -111,6 +111,11 @@ class Slot:
         if process is not None:
             await process.stop()
 
+    async def keep_within_bounds(self) -> None:
+        """Kill the worker if it has taken more than it may, also of a job that is over."""
+        if self._process is not None:
+            await self._process.keep_within_bounds()
+
     def release(self) -> None:
         """Give the slot back; to be called exactly once after each `Slots.reserve`."""
         self._slots.take_back(self)
@@ -254,6 +259,8 @@ def _end_by(death: WorkerDied, start: float) -> Failed:
     """Return what a worker's death is for its job: nobody's fault, unless it is known better."""
     if death.overdue:
         return _failed(SimulationTimeError(_OVERDUE), start)
+    if death.excess is not None:
+        return _failed(WorkerDiedError(f"The worker process was ended, as it had {death.excess}."), start)
     if death.decoding:
         return _failed(InvalidInputError(f"{death} when it decoded the job, which must be damaged."), start)
     return _failed(WorkerDiedError(f"{death}."), start, worker_died=True)
@@ -300,7 +307,7 @@ class Slots:
         self._look = LookSlot(spec, self)
         self._looks: asyncio.Queue[Slot] = asyncio.Queue()
         self._capabilities: asyncio.Future[Capabilities] = asyncio.get_running_loop().create_future()
-        self._restarts = KeptTasks()
+        self._background = KeptTasks()
 
     async def start(self) -> None:
         """Start all workers; return when they are warm.
@@ -312,6 +319,7 @@ class Slots:
         self._capabilities.set_result(capabilities[0])
         if self._confined:
             _tell(capabilities[0].confinement)
+            self._background.begin(self._watch())
         for slot in self._slots:
             self._idle.put_nowait(slot)
         if not capabilities[0].compute_capability:
@@ -349,7 +357,7 @@ class Slots:
 
     def end(self, process: WorkerProcess) -> None:
         """Kill a worker that no slot has any more."""
-        self._restarts.begin(process.stop())
+        self._background.begin(process.stop())
 
     def take_back(self, slot: Slot) -> None:
         """Take back a slot; it is free again once it has a worker."""
@@ -362,12 +370,18 @@ class Slots:
         if slot.usable:
             self._idle.put_nowait(slot)
             return
-        self._restarts.begin(self._restart(slot))
+        self._background.begin(self._restart(slot))
 
     async def stop(self) -> None:
         """Kill all workers."""
-        await self._restarts.cancel()
+        await self._background.cancel()
         await asyncio.gather(*(slot.stop() for slot in [*self._slots, self._look]), return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            for slot in (*self._slots, self._look):
+                await slot.keep_within_bounds()
 
     async def _restart(self, slot: Slot) -> None:
         backoff, failures = Backoff(_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS), FailureLog(logger)

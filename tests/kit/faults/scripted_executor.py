@@ -1,11 +1,15 @@
 """An executor that does what the name of the first circuit says; importable by worker processes."""
 
 import ctypes
+import itertools
 import os
 import signal
+import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import parent_process
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -102,6 +106,22 @@ class AbortingExecutor(ScriptedExecutor):
             os.abort()
         self._up = True
         return super().capabilities()
+
+
+class GreedyExecutor(ScriptedExecutor):
+    """Plays code that a client got to run, and that takes what no limit of the kernel is about."""
+
+    def _play(self, pubs: Sequence[SamplerPub]) -> PrimitiveResult[Any]:
+        match pubs[0].circuit.name:
+            case "start threads without end":
+                # Of a size that the memory of a slot has thousands of.
+                threading.stack_size(2**15)
+                while True:
+                    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+            case "write files without end":
+                for number in itertools.count():
+                    Path(tempfile.gettempdir(), f"file-{number}").touch()
+        return super()._play(pubs)
 
 
 class BrokenExecutor(ScriptedExecutor):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime import RuntimeEncoder
 
-from kit.faults.scripted_executor import AbortingExecutor, BrokenExecutor, ScriptedExecutor
+from kit.faults.scripted_executor import AbortingExecutor, BrokenExecutor, GreedyExecutor, ScriptedExecutor
 from kit.server.cluster_processes import is_alive
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
@@ -278,6 +279,20 @@ async def test_a_job_that_needs_more_memory_than_its_slot_has_fails_alone(two_sl
     assert not failed[-1].worker_died
     assert isinstance(completed[-1], Completed)
     assert isinstance((await ends(slot, task("zeros")))[-1], Completed)
+
+
+@pytest.mark.parametrize(("verb", "what"), [("start", "threads"), ("write", "files")])
+async def test_a_job_that_takes_more_than_a_worker_may_fails_at_once_and_its_worker_is_replaced(
+    verb: str, what: str
+) -> None:
+    async with started(1, executor=GreedyExecutor()) as slots:
+        slot = await slots.reserve()
+        failed = (await ends(slot, task(f"{verb} {what} without end")))[-1]
+        slot.release()
+        assert isinstance(failed, Failed)
+        assert not failed.worker_died
+        assert re.fullmatch(rf"The worker process was ended, as it had more than [\d,]+ {what}\.", failed.reason)
+        assert isinstance((await ends(await slots.reserve(), task("zeros")))[-1], Completed)
 
 
 @pytest.mark.parametrize("name", ["sleep", "hold the interpreter lock"])
