@@ -10,6 +10,7 @@ from typing import Any, Final
 import httpx
 
 from qiskit_runtime_server.errors import IssuerUnavailableError, StartupError
+from qiskit_runtime_server.trust.cookies import no_cookies
 
 # Less than clients wait for an access token.
 _PATIENCE_SECONDS: Final = 5.0
@@ -43,7 +44,9 @@ class Outside:
             context = ssl.create_default_context(cafile=authorities)
         except OSError as error:
             raise StartupError(f"{setting}: {authorities} cannot be read: {error}") from error
-        self._client = httpx.AsyncClient(verify=context, timeout=_PATIENCE_SECONDS, trust_env=proxies)
+        self._client = httpx.AsyncClient(
+            verify=context, timeout=_PATIENCE_SECONDS, trust_env=proxies, cookies=no_cookies()
+        )
 
     async def ask(
         self,

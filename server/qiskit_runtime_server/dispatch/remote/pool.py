@@ -28,6 +28,7 @@ from qiskit_runtime_server.dispatch.remote.tls import ExecutorTrust, NamedAddres
 from qiskit_runtime_server.dispatch.remote.transports import TransportPerOrigin
 from qiskit_runtime_server.messages.messages import Capabilities, Frames, Holder, Occupancy
 from qiskit_runtime_server.settings import Settings
+from qiskit_runtime_server.trust.cookies import no_cookies
 from qiskit_runtime_server.trust.pem_files import LOOK_SECONDS
 from qiskit_runtime_server.waiting import Backoff, KeptTasks, News, cancelled
 
@@ -86,6 +87,7 @@ class RemotePool:
             headers={} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"},
             timeout=httpx.Timeout(_CALL_SECONDS, connect=CONNECT_SECONDS),
             trust_env=False,
+            cookies=no_cookies(),
             transport=self._transports,
             event_hooks={"request": [self._addresses.name]},
         )

@@ -3,7 +3,10 @@
 Here are played those that the real ones do not give on demand.
 """
 
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import jwt
@@ -188,3 +191,30 @@ def test_only_what_can_be_a_token_of_a_hub_is_shown_to_it() -> None:
 def test_a_file_of_authorities_that_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"QRS_AUTH_CA.*missing\.pem"):
         Outside("The hub", authorities=tmp_path / "missing.pem", setting="QRS_AUTH_CA")
+
+
+class Baker(BaseHTTPRequestHandler):
+    """Sets a cookie with each answer, and answers with those that it was sent."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Set-Cookie", "session=alice; Path=/")
+        self.end_headers()
+        self.wfile.write(json.dumps(self.headers.get_all("Cookie", [])).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def test_what_one_token_s_answer_sets_is_not_sent_along_with_another_token() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Baker) as hub:
+        thread = Thread(target=hub.serve_forever)
+        thread.start()
+        outside = Outside("The hub", authorities=None, setting="QRS_AUTH_CA")
+        try:
+            answers = [await outside.ask("GET", f"http://127.0.0.1:{hub.server_port}/") for _ in range(2)]
+        finally:
+            await outside.close()
+            hub.shutdown()
+            thread.join()
+    assert [answer.document for answer in answers] == [[], []]
