@@ -32,12 +32,16 @@ def checksums(lab: Lab) -> set[str]:
     return {pod["metadata"]["annotations"][CHECKSUM] for pod in pods(lab)}
 
 
+def wanted_checksums(lab: Lab) -> set[str]:
+    """Return what tells which keys the pods that are made now get."""
+    parts = [lab.find("Deployment", name) for name in ("api", "executor-aer")]
+    return {part["spec"]["template"]["metadata"]["annotations"][CHECKSUM] for part in parts if part}
+
+
 def rolled(lab: Lab) -> set[str] | None:
     """Return what tells which keys the pods have, once all have those of the Deployments."""
-    parts = [lab.find("Deployment", name) for name in ("api", "executor-aer")]
-    wanted = {part["spec"]["template"]["metadata"]["annotations"][CHECKSUM] for part in parts if part}
     found = checksums(lab)
-    return found if len(found) == 1 and found == wanted and len(pods(lab)) == 2 else None
+    return found if len(found) == 1 and found == wanted_checksums(lab) and len(pods(lab)) == 2 else None
 
 
 def drain_slowly(lab: Lab) -> str:
@@ -87,6 +91,34 @@ def _change_across_two_operators(lab: Lab, start_operator: StartOperator) -> Non
     told = sorted(reason for reason, _ in lab.events() if reason.startswith("Keys"))
     assert told == ["KeysAnnounced", "KeysChanged"]
     assert unchanged(lambda: keys(lab), seconds=3) == changed
+
+
+def test_keys_that_may_not_be_made_again_leave_the_pods_that_have_the_old_ones(
+    kubernetes: KubernetesClient, start_operator: StartOperator
+) -> None:
+    often = {"QRO_RESYNC": "2"}
+    operator = start_operator(**often)
+    operator.wait_until_leading()
+    lab = Lab(kubernetes=kubernetes, operator=operator)
+    lab.apply()
+    lab.settled()
+    before = eventually(lambda: rolled(lab))
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"}}
+    spec = {"hard": {"count/secrets": "0"}}
+    kubernetes.apply({**quota, "spec": spec})
+    eventually(lambda: kubernetes.get("ResourceQuota", "quota").get("status", {}).get("hard") == spec["hard"])
+    lab.delete("Secret", "keys")
+    eventually(lambda: "Secret lab-keys" in lab.condition("Degraded")["message"])
+    assert rolled(lab) == before
+    operator.stop()
+    following = start_operator("operator-1", **often)
+    following.wait_until_leading()
+    eventually(lambda: following.metric("qro_reconcile_errors_total", error="RefusedError"))
+    assert rolled(lab) == before
+    kubernetes.delete("ResourceQuota", "quota")
+    lab.apply(api={"settings": {"QRS_LOG_LEVEL": "debug"}})
+    eventually(lambda: lab.find("Secret", "keys"))
+    eventually(lambda: not wanted_checksums(lab) & before)
 
 
 def test_the_next_change_forgets_the_keys_before_the_last_and_one_request_is_one_change(lab: Lab) -> None:

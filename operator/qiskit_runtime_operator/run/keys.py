@@ -55,9 +55,16 @@ class Keys:
     _seen: dict[str, _Seen] = field(default_factory=dict, init=False)
 
     def checksum(self, server: RuntimeServer) -> str:
-        """Return what changes when the keys do; empty if there are none yet."""
-        seen = self._seen.get(server.uid)
-        return seen.checksum if seen else ""
+        """Return what changes when the keys do; empty if there are none yet.
+
+        Of keys that may be neither read nor made it is that of the youngest pod: while there is no Secret no pod can
+        start, so those that run must not be rolled.
+        """
+        if seen := self._seen.get(server.uid):
+            return seen.checksum
+        pods = [known.body["metadata"] for _, known in self.inventory.parts(server.key, "Pod")]
+        youngest = max(pods, key=lambda pod: pod.get("creationTimestamp", ""), default=Manifest())
+        return str(youngest.get("annotations", {}).get(KEYS_CHECKSUM, ""))
 
     def look_again(self) -> None:
         """Do not take for granted any more that the Secrets are there."""
