@@ -25,12 +25,14 @@ router = APIRouter(prefix=cookies.PATH, include_in_schema=False)
 
 
 async def signed_in(request: Request) -> Page:
-    """Return what a page needs to know, with who is signed in.
+    """Return what a page needs to know, with who is signed in; a page that says what went wrong instead has it too.
 
     Raises:
         ApiError: If nobody is.
     """
-    return Page(request, await Api(request).get("/caller"))
+    page = Page(request, await Api(request).get("/caller"))
+    request.state.page = page
+    return page
 
 
 SignedIn = Annotated[Page, Depends(signed_in)]

@@ -71,6 +71,15 @@ async def test_a_teacher_sees_jobs_of_the_class_and_may_cancel_but_not_delete_th
     assert (await console.tess.get("/all-jobs")).status_code == 403
 
 
+async def test_an_address_without_a_page_is_a_page_that_leads_elsewhere(console: Console) -> None:
+    answer = await console.alice.get("/jobs/of/<b>nobody")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is no page /ui/jobs/of/&lt;b&gt;nobody." in answer.text
+    assert ("Sign out" in answer.text, 'href="/ui/devices"' in answer.text) == (True, True)
+    nobody = await console.nobody.get("/nowhere")
+    assert (nobody.status_code, nobody.headers["location"]) == (303, "/ui/sign-in")
+
+
 async def test_jobs_are_filtered(console: Console) -> None:
     done = await submit(console.api.alice, tags=["thesis", "first"])
     await console.api.end_next()
@@ -103,7 +112,8 @@ async def test_pages_follow_each_other_whatever_arrives_meanwhile(console: Conso
 
 async def test_a_queued_job_says_its_place_and_an_ended_one_has_its_result(console: Console) -> None:
     job, second = await submit(console.api.alice), await submit(console.api.alice)
-    assert "place 2" in (await console.alice.get("/jobs")).text
+    listed = (await console.alice.get("/jobs")).text
+    assert ("place 2" in listed, ">Expected<" in listed) == (True, True)
     waiting = (await console.alice.get(f"/jobs/{second}")).text
     assert re.search(r"Place in the queue</dt><dd>2<", waiting)
     assert "data-live=1" in waiting
