@@ -1,6 +1,6 @@
 """Times, durations and sizes as people read them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import floor
 from typing import Any, Final
@@ -56,3 +56,9 @@ def _predicted(each: Mapping[str, Any]) -> str:
     if each["refusal"]:
         return "cannot run it"
     return "for a time that is not known" if each["seconds"] is None else f"about {seconds(each['seconds'])}"
+
+
+def extent(numbers: Sequence[int]) -> str:
+    """Return the least and the largest of some numbers, as in `2 to 5`."""
+    least, largest = min(numbers), max(numbers)
+    return f"{least}" if least == largest else f"{least} to {largest}"

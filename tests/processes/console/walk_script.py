@@ -67,10 +67,11 @@ class Walk:
         found = Axe().run(page).response["violations"]
         self.wrong += [f"{name}: {one['id']}, {one['nodes'][0]['html'][:100]}" for one in found]
 
-    def picture(self, page: Page, name: str, height: int = HEIGHT) -> None:
+    def picture(self, page: Page, name: str, height: int | None = None) -> None:
+        """Keep a picture of a page, as much of it as is `height` high, or all of it."""
         if self._pictures is not None:
-            page.set_viewport_size({"width": WIDTH, "height": height})
-            page.screenshot(path=self._pictures / f"console-{name}.png")
+            page.set_viewport_size({"width": WIDTH, "height": height or 1})
+            page.screenshot(path=self._pictures / f"console-{name}.png", full_page=height is None)
             page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
@@ -103,7 +104,7 @@ def walk(
     with walked.signed_in("alice") as page:
         walked.look(page, "jobs")
         seen["own jobs"] = jobs_on(page)
-        walked.picture(page, "jobs", 420)
+        walked.picture(page, "jobs")
         walked.go(page, f"jobs/{done}", "job")
         page.locator("rect.bar").first.wait_for()
         page.locator("pre.drawing").first.wait_for()
@@ -120,7 +121,7 @@ def walk(
         walked.go(page, "devices")
         walked.go(page, "devices/fake_torino@aer", "device")
         seen["qubits drawn"] = page.locator(".map circle").count()
-        walked.picture(page, "device")
+        walked.picture(page, "device", 760)
         for path in ("executors", "sessions"):
             walked.go(page, path)
         seen["rates"] = learned_rates(walked, page, learned)
@@ -139,7 +140,7 @@ def walk(
             walked.go(page, path)
             if path == "all-jobs":
                 seen["all jobs"] = jobs_on(page)
-        walked.picture(page, "executors", 420)
+        walked.picture(page, "executors")
     seen["by the provider"], seen["still"] = by_provider(walked)
     with walked.signed_in("alice") as page:
         page.goto(f"{url}/ui/jobs/{done}")
@@ -156,7 +157,7 @@ def walk_as_teacher(walked: Walk, done: str, of_class: str) -> dict[str, Any]:
         seen["jobs of tess"] = jobs_on(page)
         walked.go(page, "class")
         seen["jobs of the class"] = jobs_on(page)
-        walked.picture(page, "class", 420)
+        walked.picture(page, "class")
         walked.go(page, "class-usage")
         walked.go(page, f"jobs/{done}", "a job of the class")
         page.locator("rect.bar").first.wait_for()

@@ -34,6 +34,10 @@ ${self.head()}\
 <main id="main">
 ${next.body()}
 </main>
-<footer><p>Times are in UTC. Version ${page.version}.</p></footer>
+<footer><p>\
+% if page.who is not None:
+Times are in UTC. An executor runs one job in each of its slots; slot time is how long a job had one. \
+% endif
+Version ${page.version}.</p></footer>
 </body>
 </html>

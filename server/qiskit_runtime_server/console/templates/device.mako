@@ -16,6 +16,17 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 % if drawn is None:
 <p>${"Every qubit is coupled with every other one" if not configuration.get("coupling_map") else "It has too many qubits to be drawn"}.</p>
 % else:
+% if drawn.bounds:
+<p class="quiet" id="key">Colours are errors of two-qubit gates:</p>
+<ul class="key" aria-labelledby="key">
+% for colour, (least, most) in drawn.bounds.items():
+<li><svg class="map" viewBox="0 0 30 8" aria-hidden="true"><line class="e${colour}" x1="4" y1="4" x2="26" y2="4"/></svg>${words.number(least)}${"" if least == most else " to " + words.number(most)}</li>
+% endfor
+% if any(coupling.broken for coupling in drawn.couplings):
+<li><svg class="map" viewBox="0 0 30 8" aria-hidden="true"><line class="broken" x1="4" y1="4" x2="26" y2="4"/></svg>1: broken</li>
+% endif
+</ul>
+% endif
 <div class="wide" role="region" aria-label="Coupling map" tabindex="0">
 <svg class="map" width="${round(1.8 * drawn.width)}" height="${round(1.8 * drawn.height)}" viewBox="0 0 ${round(drawn.width)} ${round(drawn.height)}" role="img" aria-label="Map of ${len(drawn.qubits)} qubits and ${len(drawn.couplings)} couplings; the tables below have the numbers">
 % for coupling in drawn.couplings:
@@ -26,16 +37,6 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 % endfor
 </svg>
 </div>
-% if drawn.bounds:
-<ul class="key" aria-label="Errors of two-qubit gates by colour">
-% for colour, (least, most) in drawn.bounds.items():
-<li><svg class="map" viewBox="0 0 30 8" aria-hidden="true"><line class="e${colour}" x1="4" y1="4" x2="26" y2="4"/></svg>${words.number(least)} to ${words.number(most)}</li>
-% endfor
-% if any(coupling.broken for coupling in drawn.couplings):
-<li><svg class="map" viewBox="0 0 30 8" aria-hidden="true"><line class="broken" x1="4" y1="4" x2="26" y2="4"/></svg>1: broken</li>
-% endif
-</ul>
-% endif
 % endif
 % if qubits:
 <h2>Qubits</h2>
@@ -43,7 +44,7 @@ ${"online" if now["status"] == "active" else "paused"}</span> <span>${now["messa
 <table>
 <thead><tr><th scope="col" class="number">Qubit</th>
 % for column in columns:
-<th scope="col" class="number">${column}${" [" + qubits[0][column]["unit"] + "]" if qubits[0].get(column, {}).get("unit") else ""}</th>
+<th scope="col" class="number">${column}${" [" + {"us": "µs"}.get(qubits[0][column]["unit"], qubits[0][column]["unit"]) + "]" if qubits[0].get(column, {}).get("unit") else ""}</th>
 % endfor
 <th scope="col">Errors of its gates</th></tr></thead>
 <tbody>

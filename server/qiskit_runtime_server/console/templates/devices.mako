@@ -4,6 +4,7 @@
 <form method="get" action="${page.url('devices')}" class="filters" role="search" aria-label="Devices">
 <label>Name <input name="search" value="${search}" maxlength="256"></label><button>Filter</button>
 </form>
+% if rows:
 <div class="wide" role="region" aria-label="Devices" tabindex="0">
 <table>
 <thead><tr><th scope="col">Device</th><th scope="col" class="number">Qubits</th><th scope="col">Processor</th>\
@@ -28,3 +29,6 @@
 </tbody>
 </table>
 </div>
+% else:
+<p>There are none${" like that" if search else ""}.</p>
+% endif

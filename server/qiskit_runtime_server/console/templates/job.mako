@@ -37,7 +37,7 @@ ${metrics["progress"]["done"]} of about ${metrics["progress"]["total"]} circuits
 ${"ends about " + words.moment(metrics["estimated_completion_time"]) if metrics["estimated_completion_time"] else "too little is known"}</dd></div>
 % endif
 % if metrics["num_circuits"]:
-<div><dt>Circuits</dt><dd>${metrics["num_circuits"]}, of ${", ".join(map(str, sorted(set(metrics["num_qubits"]))[:8]))} qubits</dd></div>
+<div><dt>Circuits</dt><dd>${metrics["num_circuits"]}${f', with {words.extent(metrics["num_qubits"])} qubits' if metrics["num_qubits"] else ""}</dd></div>
 <div><dt>Shots in all</dt><dd>${f'{metrics["executions"]:,}'}</dd></div>
 % endif
 % if metrics["qiskit_version"]:
@@ -91,6 +91,6 @@ ${"ends about " + words.moment(metrics["estimated_completion_time"]) if metrics[
 % if log:
 <pre class="log" tabindex="0" aria-labelledby="log-of-job">${log}</pre>
 % else:
-<p class="quiet">It has written none.</p>
+<p class="quiet">This job has written no log.</p>
 % endif
 </div>

@@ -39,8 +39,11 @@ ${parts.refresh(5)}
 % if name != "jobs":
 <th scope="col">Account</th>
 % endif
-<th scope="col">State</th><th scope="col">Program</th><th scope="col">Backend</th><th scope="col">Created</th>\
-<th scope="col">Expected</th><th scope="col" class="number">Slot time</th><th scope="col">Tags</th></tr></thead>
+<th scope="col">State</th><th scope="col">Program</th><th scope="col">Backend</th><th scope="col">Created</th>
+% if forecasts:
+<th scope="col">Expected</th>
+% endif
+<th scope="col" class="number">Slot time</th><th scope="col">Tags</th></tr></thead>
 <tbody>
 % for job in jobs:
 <% expected = forecasts.get(job["id"]) %>\
@@ -53,6 +56,7 @@ ${parts.refresh(5)}
 <td>${job["program"]["id"]}</td>
 <td>${job["backend"]}</td>
 <td class="time">${words.moment(job["created"])}</td>
+% if forecasts:
 <td class="time">\
 % if expected is not None and expected["position_in_queue"] is not None:
 place ${expected["position_in_queue"]}${", starts about " + words.soon(expected["estimated_start_time"]) if expected["estimated_start_time"] else ""}\
@@ -61,6 +65,7 @@ ${f'{words.percent(expected["progress"]["fraction"])} % done, ' if expected["pro
 ends about ${words.soon(expected["estimated_completion_time"])}\
 % endif
 </td>
+% endif
 <td class="number">${words.seconds(job["seconds"]) if job["seconds"] else ""}</td>
 <td>${parts.tags(job)}</td>
 </tr>
