@@ -219,8 +219,13 @@ def rewritten(
     return written
 
 
+def is_mixture(error: QuantumError) -> bool:
+    """Whether an error is drawn without a look at the state."""
+    return all(part.name in _MIXED for circuit in error.circuits for part in circuit.data)
+
+
 def _instruction_of(error: QuantumError, *, mixtures: bool) -> Instruction:
-    if mixtures and all(part.name in _MIXED for circuit in error.circuits for part in circuit.data):
+    if mixtures and is_mixture(error):
         return error.to_instruction()
     # Aer tries one after the other: the one that is most likely comes first.
     operators: list[Any] = list(channel(error).kraus[::-1])

@@ -137,8 +137,8 @@ class AerExecutor(BaseExecutor):
             return Offer(method="stabilizer", seconds=seconds, memory_bytes=task.circuit.num_qubits**2)
         if self._is_interpreted(task):
             return Offer(method="statevector", seconds=seconds, memory_bytes=_INTERPRETED_COPIES * state)
-        _, bond = placed(task.circuit)
-        method, seconds = self._sampling_method(task, seconds, bond)
+        order, bond = placed(task.circuit)
+        method, seconds = self._sampling_method(task, seconds, order, bond)
         if method == "statevector":
             return Offer(method=method, seconds=seconds, memory_bytes=state)
         return Offer(method=_MPS, seconds=seconds, memory_bytes=_tensor_bytes(task.circuit.num_qubits, bond or 1))
@@ -147,10 +147,11 @@ class AerExecutor(BaseExecutor):
         """Return what trial trajectories and shots of a row take at most; see `Simulator.expected_truncated`."""
         circuit = task.circuit
         evolutions, truncation = self._truncation(task, most_error)
-        once = seconds_at_most(circuit, placed(circuit)[0], truncation.bond)
+        order, _ = placed(circuit)
+        once = seconds_at_most(circuit, order, truncation.bond, task.noise)
         return Offer(
             method=_MPS,
-            seconds=(evolutions + min(_PROBED_SHOTS, evolutions)) * once,
+            seconds=(evolutions + min(_PROBED_SHOTS, evolutions)) * once.evolution + task.shots * once.shot,
             memory_bytes=_tensor_bytes(circuit.num_qubits, truncation.bond),
             truncation=truncation,
         )
@@ -162,7 +163,7 @@ class AerExecutor(BaseExecutor):
             CircuitTooLargeError: If it cannot be.
         """
         evolutions = 1 if self._is_once(task) else task.shots
-        return evolutions, truncation_within(most_error, task.circuit, evolutions)
+        return evolutions, truncation_within(most_error, in_order(task.circuit, placed(task.circuit)[0]), evolutions)
 
     def offer_truncated(self, task: SampleTask, most_error: float) -> Offer:
         """Return how `sample` would run a task as truncated matrix product states; see `Simulator.offer_truncated`.
@@ -195,8 +196,8 @@ class AerExecutor(BaseExecutor):
 
     def _probed(self, task: SampleTask, row: int) -> Iterator[float]:
         """Yield how much truncation may change the distribution of a row: at least, then by each shot of `task`."""
-        decomposed = decompositions(task.circuit)
         whole, order = self._written(task, _MPS_OF_AER)
+        decomposed = decompositions(whole)
         bound = whole.assign_parameters(task.parameter_values[row]) if task.parameter_values.size else whole
         reading = reading_errors(task.noise, order)
         trials = [(beginning(bound, share), share, 0) for share in _PROBED_BEGINNINGS]
@@ -278,7 +279,7 @@ class AerExecutor(BaseExecutor):
             return drawn
         if self._is_interpreted(task):
             return self._interpreter.sample(task)
-        return self._sampled(task, *self._sampling_method(task, seconds, placed(task.circuit)[1]))
+        return self._sampled(task, *self._sampling_method(task, seconds, *placed(task.circuit)))
 
     def _is_interpreted(self, task: SampleTask) -> bool:
         """Return whether a task is interpreted, and not given to Aer.
@@ -352,19 +353,19 @@ class AerExecutor(BaseExecutor):
             return None
         return evolution if evolution.seconds <= seconds else None
 
-    def _sampling_method(self, task: SampleTask, seconds: float, bond: int | None) -> tuple[str, float]:
-        """Return how Aer takes shots, and about how many seconds it needs for a row; `bond` as `placed` says."""
+    def _sampling_method(
+        self, task: SampleTask, seconds: float, order: Sequence[int], bond: int | None
+    ) -> tuple[str, float]:
+        """Return how Aer takes shots, and about how many seconds it needs for a row; order and bond as of `placed`."""
         circuit = task.circuit
         once = self._is_once(task)
-        if bond is not None:
-            length = length_of(circuit)
-            bond_seconds = seconds_of(bond, length + task.shots * circuit.num_qubits if once else task.shots * length)
-            if task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and bond <= SMALL_BOND:
-                return _MPS_OF_AER, bond_seconds
-        if circuit.num_qubits <= self.capabilities().num_qubits:
+        small = task.noise is not None and circuit.num_qubits >= _MPS_QUBITS and (bond or LARGEST_BOND) <= SMALL_BOND
+        if circuit.num_qubits <= self.capabilities().num_qubits and not small:
             return "statevector", evolution_seconds(circuit) if once else seconds
         if bond is not None and bond <= LARGEST_BOND:
-            return _MPS_OF_AER, bond_seconds
+            state = seconds_at_most(circuit, order, bond, task.noise)
+            evolutions, drawn = (1, task.shots) if once else (task.shots, 0)
+            return _MPS_OF_AER, evolutions * state.evolution + drawn * state.shot
         needed = AMPLITUDE_BYTES * 2**circuit.num_qubits
         raise CircuitTooLargeError(
             f"{circuit.num_qubits} qubits of the circuit are entangled: their state needs {in_words(needed)}, and there"
