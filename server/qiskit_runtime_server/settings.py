@@ -98,11 +98,14 @@ class Settings(AuthSettings):
     """How many connections of clients there may be, within half of the descriptors that the process may have.
 
     Where one more comes, the one that has been without a request for longest is closed; where each has one, that whose
-    client has not sent or read more of it for longest.
+    client has not sent or read more of it for longest. First go those of an address that has more than a quarter.
     """
 
     max_connections_each: Annotated[int, Field(ge=1)] | None = None
-    """How many of them one address may have; leave it out behind a proxy or an ingress, which is one address."""
+    """How many of them one address, or network of IPv6 (/64), may have at all; leave it out behind a proxy.
+
+    A proxy or an ingress is one address, as is a classroom behind a router. Without it, no address keeps others out.
+    """
 
     trusted_proxies: Annotated[Words, AfterValidator(_networks)] = ()
     """Addresses and networks of proxies whose `X-Forwarded-For` says where a request comes from.

@@ -98,6 +98,22 @@ def test_requests_without_their_bodies_keep_nobody_out(start_server: StartServer
             assert sent.result().status_code == 400
 
 
+def test_an_address_that_has_most_connections_gives_way_before_others(start_server: StartServer) -> None:
+    server = start_server(NO_EXECUTOR, QRS_MAX_CONNECTIONS="16")
+    half_sent = b"POST /identity/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\na"
+    others = [connected(server.url, source="127.0.0.2") for _ in range(2)]
+    others[0].sendall(half_sent)
+    flood: list[socket.socket] = []
+    with all_closed(others), all_closed(flood):
+        for _ in range(60):
+            flood.append(connected(server.url))
+            flood[-1].sendall(half_sent)
+        # Both have waited longer than what came after them, and one is without a request.
+        others[0].sendall(b"a")
+        others[1].sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert [other.recv(12) for other in others] == [b"HTTP/1.1 400", b"HTTP/1.1 200"]
+
+
 def test_one_address_gets_no_more_connections_than_it_may(start_server: StartServer) -> None:
     server = start_server("--executors=aer=1", QRS_MAX_CONNECTIONS_EACH="8")
     with all_closed([connected(server.url) for _ in range(8)]) as held:

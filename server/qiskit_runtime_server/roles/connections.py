@@ -10,7 +10,8 @@ hundred of them end the service of a process. Here:
 - where a connection more than `total` comes, the one that has been without a request for longest is closed for it;
   where each has one, that from whose client nothing has come for longest, of those that wait for the rest of a body, or
   for an answer to be read; where none does, the new one. So those who hold connections without using them keep nobody
-  out.
+  out. An address with more than a quarter of all gives way before others: who opens ever more, faster than anybody
+  uses theirs, closes his own.
 
 Deadlines of bodies are in `api.bodies`, which can still answer.
 """
@@ -18,17 +19,22 @@ Deadlines of bodies are in `api.bodies`, which can still answer.
 import asyncio
 import logging
 import resource
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from qiskit_runtime_server.accounts.addresses import network_of
 from qiskit_runtime_server.log.failures import FailureLog
 
 logger = logging.getLogger(__name__)
 
 # Of the descriptors that a process may have, this part is for connections; the rest is for the store, workers and logs.
 _PART: Final = 2
+
+# With more than this part of all connections, an address gives way before others.
+_CROWD: Final = 4
 
 HEADERS_SECONDS: Final = 15.0
 LEAST_RATE: Final = 16 * 1024
@@ -42,7 +48,7 @@ class ConnectionLimits:
 
     Attributes:
         total: At a time.
-        each: Of one address; None for as many as it likes, as behind a proxy.
+        each: Of one address, or network of IPv6; None for as many as it likes, as behind a proxy.
     """
 
     total: int = 2048
@@ -73,6 +79,7 @@ class GuardedConnection(H11Protocol):
         self._reading_due: asyncio.TimerHandle | None = None
         self._unread = 0
         self.quiet_since = 0.0
+        self.network = ""
 
     @property
     def busy(self) -> bool:
@@ -87,6 +94,7 @@ class GuardedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
+        self.network = network_of(self.client[0]) if self.client else ""
         self._expect_headers()
         self._make_room()
 
@@ -152,14 +160,17 @@ class GuardedConnection(H11Protocol):
         if self._limits.each is None and len(self.connections) <= self._limits.total:
             return
         others = [other for other in self.connections if isinstance(other, GuardedConnection) and other is not self]
-        if self._limits.each is not None:
-            host = self.client[0] if self.client else ""
-            if sum(other.client is not None and other.client[0] == host for other in others) >= self._limits.each:
-                self._close("its address has too many (QRS_MAX_CONNECTIONS_EACH)")
-                return
+        held = Counter(other.network for other in others)
+        if self._limits.each is not None and held[self.network] >= self._limits.each:
+            self._close("its address has too many (QRS_MAX_CONNECTIONS_EACH)")
+            return
         if len(others) >= self._limits.total:
-            waiting = [other for other in others if other.waits]
-            longest = min(waiting, key=lambda other: (other.busy, other.quiet_since), default=self)
+            most = self._limits.total // _CROWD
+
+            def order(other: GuardedConnection) -> tuple[bool, bool, float]:
+                return held[other.network] <= most, other.busy, other.quiet_since
+
+            longest = min((other for other in others if other.waits), key=order, default=self)
             longest._close("there are too many, and its client did nothing (QRS_MAX_CONNECTIONS)")
 
     def _close(self, why: str) -> None:

@@ -8,13 +8,18 @@ from threading import Event
 from urllib.parse import urlsplit
 
 
-def connected(url: str, *, receive_buffer: int | None = None) -> socket.socket:
-    """Return a connection to a server; with a small buffer, little of an answer is taken in unread."""
+def connected(url: str, *, receive_buffer: int | None = None, source: str = "") -> socket.socket:
+    """Return a connection to a server, from an address of this machine, which is by default the usual one.
+
+    With a small buffer, little of an answer is taken in unread.
+    """
     parts = urlsplit(url)
     connection = socket.socket()
     if receive_buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     connection.settimeout(60)
+    if source:
+        connection.bind((source, 0))
     connection.connect((parts.hostname, parts.port))
     return connection
 
