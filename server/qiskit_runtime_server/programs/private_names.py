@@ -5,8 +5,8 @@ their names. An upgrade that changes one fails in its tests, and there alone (`t
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -20,7 +20,10 @@ from qiskit_mitigation import PEC, mitigation_task, pec, trex
 from qiskit_mitigation.zne import extrapolation, gate_folding, pea
 from qiskit_noise_learning.protocols import vanilla
 from samplomatic.samplex import Samplex
-from samplomatic.samplex import samplex as sampling
+from samplomatic.samplex.nodes import CollectTemplateValues
+from samplomatic.samplex.nodes import u2_param_multiplication_node as parametric
+from samplomatic.tensor_interface import TensorInterface, TensorSpecification
+from samplomatic.virtual_registers import U2Register, VirtualRegister, u2_register
 
 Floats = NDArray[np.float64]
 
@@ -129,31 +132,117 @@ def building_by(
             setattr(module, name, value)
 
 
-class _Here:
-    """Takes the place of a pool of threads, and runs what it is given at once."""
+def drawn(
+    samplex: Samplex,
+    arguments: Sequence[TensorInterface],
+    number: int,
+    generators: Iterable[np.random.Generator],
+) -> dict[str, NDArray[Any]]:
+    """Return what `samplex.sample` draws for each of `arguments`, bit by bit, in a fraction of the time.
 
-    @staticmethod
-    def submit(function: Callable[..., None], *arguments: object) -> None:
-        """Call a function."""
-        function(*arguments)
+    It hands each of its many small steps to a pool of threads, and takes them once for each of the arguments. Here they
+    are taken in this thread, and for all arguments at once where nothing is drawn: side by side, as it does with the
+    randomizations of one.
+
+    Args:
+        samplex: Finalized.
+        arguments: Of the sizes that it says.
+        number: Of randomizations for each of them.
+        generators: One for each of them.
+
+    Returns:
+        The samplex's outputs that are tensors, each of shape ``(len(arguments), number, ...)``.
+    """
+    rows = len(arguments) * number
+    outputs = {
+        spec.name: np.zeros((rows, *spec.shape[1:]), dtype=spec.dtype)
+        for spec in samplex.outputs().specs
+        if isinstance(spec, TensorSpecification)
+    }
+    registers = _side_by_side(
+        [_sampled(samplex, values, number, rng) for values, rng in zip(arguments, generators, strict=True)], number
+    )
+    table = np.array([samplex.param_table.evaluate(values.get("parameter_values", [])) for values in arguments])
+    template_places, expressions = samplex.passthrough_params
+    if len(template_places):
+        outputs["parameter_values"][:, template_places] = np.repeat(table[:, expressions], number, axis=0)
+    with _multiplying_many(1 if len(arguments) == 1 else number):
+        for stream in samplex._evaluation_streams:
+            for node in stream:
+                node.evaluate(registers, table.T[node.parameter_idxs])
+    _collect(samplex, registers, outputs)
+    return {name: found.reshape(len(arguments), number, *found.shape[1:]) for name, found in outputs.items()}
+
+
+Registers = dict[str, VirtualRegister]
+
+
+def _sampled(samplex: Samplex, values: TensorInterface, number: int, rng: np.random.Generator) -> Registers:
+    """Return what all is made of: gates of randomizations, or of all of them alike."""
+    registers: Registers = {}
+    nodes = samplex._sampling_nodes
+    for node, own in zip(nodes, rng.spawn(len(nodes)), strict=True):
+        node.sample(registers, own, values, number)
+    return registers
+
+
+def _side_by_side(each: Sequence[Registers], number: int) -> Registers:
+    """Return registers that have the `number` gates of each one after the other."""
+    if len(each) == 1:
+        return each[0]
+    joined: Registers = {}
+    for name, first in each[0].items():
+        gates = [registers[name].virtual_gates for registers in each]
+        repeated = [np.repeat(some, number, axis=1) if some.shape[1] != number else some for some in gates]
+        joined[name] = type(first)(np.concatenate(repeated, axis=1))
+    return joined
+
+
+def _collect(samplex: Samplex, registers: Registers, outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Write into `outputs` what follows from `registers`: the angles of many gates at once, as each call takes long."""
+    alike: dict[tuple[Any, ...], list[CollectTemplateValues]] = {}
+    for node in samplex._collection_nodes:
+        if isinstance(node, CollectTemplateValues):
+            samples = registers[node._register_name].num_samples
+            key = node._template_params_name, node._register_type, type(node._synth), samples
+            alike.setdefault(key, []).append(node)
+        else:
+            node.collect(registers, outputs, None)
+    for (output, kind, _, samples), nodes in alike.items():
+        step = max(1, _MOST_GATES // (samples * max(len(node.template_idxs) for node in nodes)))
+        for start in range(0, len(nodes), step):
+            some = nodes[start : start + step]
+            gates = [registers[node._register_name].virtual_gates[node._subsystem_idxs] for node in some]
+            joined = VirtualRegister.select(kind)(np.concatenate(gates))
+            places = np.concatenate([node.template_idxs for node in some])
+            all_of_them = range(joined.num_subsystems)
+            node = CollectTemplateValues(output, places, "all", kind, all_of_them, some[0]._synth)
+            node.collect({"all": joined}, outputs, None)
+
+
+# Whose angles are found at once, which takes some hundred bytes for each.
+_MOST_GATES: Final = 2**16
+
+_MULTIPLYING: Final = SimpleNamespace(**{**vars(np), "einsum": lambda _, left, right, **_options: left @ right})
 
 
 @contextmanager
-def sampling_here() -> Iterator[None]:
-    """Let samplexes draw in this thread: handing thousands of small steps to another one takes as long as they do.
+def _multiplying_many(number: int) -> Iterator[None]:
+    """Let samplexes have values for many parameter sets, `number` randomizations of each, and multiply without a plan.
 
-    The steps are the same, in the same order.
+    To plan the contraction of two arrays of small matrices takes longer than the product, which is that of `matmul`.
     """
-    threads, waiting = sampling.ThreadPoolExecutor, sampling.wait_with_raise
-    sampling.ThreadPoolExecutor, sampling.wait_with_raise = _here, list
+    original = parametric.get_fractional_gate_register
+
+    def gates(name: str, values: Floats) -> U2Register:
+        found = original(name, values.ravel()).virtual_gates
+        return U2Register(np.repeat(found.reshape(*values.shape, 2, 2), number, axis=1))
+
+    parametric.get_fractional_gate_register, u2_register.np = gates, _MULTIPLYING
     try:
         yield
     finally:
-        sampling.ThreadPoolExecutor, sampling.wait_with_raise = threads, waiting
-
-
-def _here(_workers: int | None) -> AbstractContextManager[_Here]:
-    return nullcontext(_Here())
+        parametric.get_fractional_gate_register, u2_register.np = original, np
 
 
 def extrapolation_model(

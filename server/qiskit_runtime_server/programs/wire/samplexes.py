@@ -11,12 +11,15 @@ from samplomatic.serialization import samplex_from_json
 from samplomatic.tensor_interface import TensorInterface, TensorSpecification
 
 from qiskit_runtime_server.errors import InvalidInputError
-from qiskit_runtime_server.programs.private_names import sampling_here
+from qiskit_runtime_server.programs.private_names import drawn
 from qiskit_runtime_server.programs.wire import qpy, reading
 from qiskit_runtime_server.simulation.seeds import SeedPath
 
 PARAMETER_VALUES: Final = "parameter_values"
 _RANDOMIZATIONS: Final = "num_randomizations"
+
+# Parameter values that are drawn at once: each three come from several matrices of 64 bytes.
+_MOST_VALUES: Final = 2**17
 
 
 def decode_samplex(text: object, reader: reading.Reader, where: str) -> Samplex:
@@ -99,15 +102,19 @@ def draw(
     outputs = {spec.name: np.zeros((*shape, *spec.shape[1:]), dtype=spec.dtype) for spec in _outputs(samplex)}
     if not math.prod(shape):
         return outputs
-    for number, place in enumerate(np.ndindex(*(shape[axis] for axis in swept))):
-        position = dict(zip(swept, place, strict=True))
-        first = len(shape) - arguments.ndim
-        values = arguments[tuple(position.get(axis, 0) for axis in range(first, len(shape)))]
-        rows = tuple(position.get(axis, slice(None)) for axis in range(len(shape)))
-        with reading.damage(where), sampling_here():
-            drawn = samplex.sample(values, num_randomizations=math.prod(others), rng=seeds.element(number).generator())
+    number, first = math.prod(others), len(shape) - arguments.ndim
+    places = [dict(zip(swept, place, strict=True)) for place in np.ndindex(*(shape[axis] for axis in swept))]
+    step = max(1, _MOST_VALUES // (number * max(1, num_outputs(samplex))))
+    for start in range(0, len(places), step):
+        some = places[start : start + step]
+        values = [arguments[tuple(place.get(axis, 0) for axis in range(first, len(shape)))] for place in some]
+        generators = [seeds.element(start + offset).generator() for offset in range(len(some))]
+        with reading.damage(where):
+            found = drawn(samplex, values, number, generators)
             for name, output in outputs.items():
-                output[rows] = drawn[name].reshape(*others, *drawn[name].shape[1:])
+                for place, randomizations in zip(some, found[name], strict=True):
+                    rows = tuple(place.get(axis, slice(None)) for axis in range(len(shape)))
+                    output[rows] = randomizations.reshape(*others, *randomizations.shape[1:])
     return outputs
 
 

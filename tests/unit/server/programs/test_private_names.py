@@ -3,7 +3,6 @@
 import ast
 import inspect
 import re
-import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,15 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from qiskit.circuit import QuantumCircuit, QuantumRegister
+from qiskit.circuit import ParameterVector, QuantumCircuit, QuantumRegister
 from qiskit.quantum_info import PauliLindbladMap
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan
 from qiskit_mitigation import PEC
 from qiskit_mitigation.zne import extrapolation, gate_folding
-from samplomatic import Twirl, build
+from samplomatic import ChangeBasis, Twirl, build
 from samplomatic.annotations import InjectNoise
-from samplomatic.exceptions import VirtualGateError
-from samplomatic.samplex import samplex as sampling
 from samplomatic.transpiler import generate_boxing_pass_manager
 from samplomatic.utils import get_annotation
 
@@ -124,31 +121,41 @@ def test_circuits_are_boxed_and_built_by_others_where_the_libraries_would() -> N
     assert modules["mitigation.trex"].generate_boxing_pass_manager is generate_boxing_pass_manager
 
 
-def test_a_samplex_draws_in_this_thread_what_it_draws_in_others() -> None:
+@pytest.mark.parametrize("number", [1, 7])
+@pytest.mark.parametrize("decomposition", ["rzsx", "rzrx"])
+def test_samplexes_draw_for_many_arguments_at_once_what_they_draw_for_each(decomposition: str, number: int) -> None:
+    angles = ParameterVector("a", 3)
     circuit = QuantumCircuit(3)
-    for pair in ((0, 1), (1, 2)):
-        with circuit.box([Twirl()]):
+    for pair, angle in zip(((0, 1), (1, 2)), angles, strict=False):
+        with circuit.box([Twirl(decomposition=decomposition), InjectNoise("noise", "scale")]):
             circuit.sx(pair)
+            circuit.rz(angle + angles[2], pair)
+            circuit.rx(angle, pair[0])
             circuit.cx(*pair)
-    with circuit.box([Twirl()]):
+    with circuit.box([Twirl(group="local_pauli", decomposition=decomposition)]):
+        circuit.rzz(angles[2], 0, 2)
+    with circuit.box([Twirl(decomposition=decomposition), ChangeBasis(ref="basis", decomposition=decomposition)]):
+        circuit.h(0)
         circuit.measure_all()
     _, samplex = build(circuit)
-    threads, own = sampling.ThreadPoolExecutor, set()
-    drawn = samplex.sample(num_randomizations=7, rng=np.random.default_rng(1))
-    with private_names.sampling_here(), sampling.ThreadPoolExecutor(1) as pool:
-        pool.submit(lambda: own.add(threading.get_ident()))
-        here = samplex.sample(num_randomizations=7, rng=np.random.default_rng(1))
-        with pytest.raises(VirtualGateError):
-            sampling.wait_with_raise(pool.submit(raising) for _ in range(2))
-    assert own == {threading.get_ident()}
-    assert {name: array.tobytes() for name, array in here.items()} == {
-        name: array.tobytes() for name, array in drawn.items()
-    }
-    assert sampling.ThreadPoolExecutor is threads
+    noise = {"pauli_lindblad_maps.noise": PauliLindbladMap.from_list([("XX", 0.1), ("IZ", 0.3)])}
+    arguments = [
+        samplex.inputs().bind(parameter_values=[0.1, row, 3], **{"basis_changes.basis": [row, 1, 2]}, **noise)
+        for row in range(4)
+    ]
 
+    def together(*rows: int) -> list[dict[str, bytes]]:
+        generators = [np.random.default_rng(row) for row in rows]
+        found = private_names.drawn(samplex, [arguments[row] for row in rows], number, generators)
+        return [{name: array[place].tobytes() for name, array in found.items()} for place in range(len(rows))]
 
-def raising() -> None:
-    raise VirtualGateError
+    each = [
+        {name: array.tobytes() for name, array in samplex.sample(values, number, np.random.default_rng(row)).items()}
+        for row, values in enumerate(arguments)
+    ]
+    assert set(each[0]) == {"measurement_flips.meas", "parameter_values", "pauli_signs"}
+    assert together(0, 1, 2, 3) == each
+    assert together(2) == [each[2]]
 
 
 def test_what_was_learned_says_which_shots_it_kept_and_how_often_checks_flipped() -> None:
@@ -185,7 +192,10 @@ def test_a_span_says_which_data_it_has() -> None:
 
 def test_no_other_module_uses_a_private_name_of_them() -> None:
     private = {node.attr for node in _attributes(SERVER / "programs/private_names.py") if node.attr.startswith("_")}
-    assert private == {"_box_circuit", "_build_model_spec", "_fraction_kept", "_success_rates", "_data_slices"}
+    samplexes = {"_sampling_nodes", "_evaluation_streams", "_collection_nodes"}
+    nodes = {"_template_params_name", "_register_name", "_register_type", "_subsystem_idxs", "_synth"}
+    fits = {"_build_model_spec", "_fraction_kept", "_success_rates"}
+    assert private == {"_box_circuit", "_data_slices"} | samplexes | nodes | fits
     for path in SERVER.rglob("*.py"):
         if path.name != "private_names.py":
             assert {node.attr for node in _attributes(path)}.isdisjoint(private), path
