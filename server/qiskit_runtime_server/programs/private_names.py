@@ -5,8 +5,9 @@ their names. An upgrade that changes one fails in its tests, and there alone (`t
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit.circuit import BoxOp, QuantumCircuit
 from qiskit_ibm_runtime.execution_span.execution_span import ExecutionSpan
-from qiskit_mitigation import PEC, mitigation_task, pec, trex
+from qiskit_mitigation import PEC, MitigationTask, mitigation_task, pec, trex
 from qiskit_mitigation.zne import extrapolation, gate_folding, pea
 from qiskit_noise_learning.protocols import vanilla
 from samplomatic.samplex import Samplex
@@ -28,6 +29,7 @@ from samplomatic.virtual_registers import U2Register, VirtualRegister, u2_regist
 Floats = NDArray[np.float64]
 
 _FoldingPass: Final = gate_folding.GateFoldingPass
+_PassManager: Final = gate_folding.PassManager
 _BUILDING: Final = (
     import_module("qiskit_ibm_runtime.executor_sampler.prepare"),
     gate_folding,
@@ -130,6 +132,70 @@ def building_by(
     finally:
         for module, name, value in old:
             setattr(module, name, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unfolded:
+    """A circuit that is folded once it is asked for."""
+
+    circuit: QuantumCircuit
+    folding: gate_folding.GateFoldingPass
+
+    @property
+    def how(self) -> tuple[object, ...]:
+        """What the result follows from, beside the circuit, unless something is drawn."""
+        return self.folding.noise_factor, self.folding.method
+
+    def folded(self) -> tuple[QuantumCircuit, bool]:
+        """Return the folded circuit, and whether anything was drawn for it; it changes if it has no generator."""
+        generator = self.folding.seed
+        before = generator and generator.bit_generator.state
+        circuit = _PassManager([self.folding]).run(self.circuit)
+        return circuit, generator is None or generator.bit_generator.state != before
+
+
+@contextmanager
+def preparing_by(
+    boxed: Callable[[QuantumCircuit, Hashable, Callable[[], tuple[QuantumCircuit, bool]]], QuantumCircuit],
+) -> Iterator[None]:
+    """Let `boxed` return the circuits of tasks in boxes, folded where the library folds them first.
+
+    It is told of the circuit and of what else the result follows from, and makes it by calling what it is given, which
+    returns whether it may differ the next time as well.
+    """
+    names = ("_box_circuit", "_make_samplex_arguments")
+    originals = {name: vars(MitigationTask)[name] for name in names}
+    box, arguments = MitigationTask._box_circuit, MitigationTask._make_samplex_arguments
+
+    def boxed_circuit(
+        _: type[MitigationTask], circuit: QuantumCircuit | _Unfolded, options: Mapping[str, Any] | None
+    ) -> QuantumCircuit:
+        how: Hashable = tuple(sorted((options or {}).items()))
+        if isinstance(circuit, QuantumCircuit):
+            return boxed(circuit, how, lambda: (box(circuit, options), False))
+
+        def made() -> tuple[QuantumCircuit, bool]:
+            folded, chance = circuit.folded()
+            return box(folded, options), chance
+
+        return boxed(circuit.circuit, (how, circuit.how), made)
+
+    def samplex_arguments(_: type[MitigationTask], samplex: Samplex, boxed: QuantumCircuit, *others: Any) -> Any:  # noqa: ANN401 - whatever it is
+        # It looks for the last box with an annotation, and would copy and reverse the contents of all.
+        backwards = SimpleNamespace(reverse_ops=lambda: reversed(boxed.data))
+        return arguments(samplex, backwards, *others)
+
+    MitigationTask._box_circuit = classmethod(boxed_circuit)
+    MitigationTask._make_samplex_arguments = classmethod(samplex_arguments)
+    gate_folding.PassManager = lambda passes: SimpleNamespace(
+        run=lambda circuit: _Unfolded(circuit=circuit, folding=passes[0])
+    )
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(MitigationTask, name, original)
+        gate_folding.PassManager = _PassManager
 
 
 def drawn(

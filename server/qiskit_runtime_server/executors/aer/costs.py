@@ -35,6 +35,8 @@ def stabilizer_seconds(task: SampleTask) -> float:
 
 def length_of(circuit: QuantumCircuit) -> float:
     """Return how many instructions a shot of a circuit has at most; infinity for one with loops."""
+    if not circuit.has_control_flow_op():
+        return len(circuit.data)
     if has_loop(circuit):
         return math.inf
     blocks = (block for part in circuit.data if part.is_control_flow() for block in part.operation.blocks)

@@ -15,7 +15,7 @@ takes less time because an equal circuit was there before.
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,8 +26,8 @@ from samplomatic import build
 from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
 
-from qiskit_runtime_server.programs.private_names import building_by
-from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, size_of
+from qiskit_runtime_server.programs.private_names import building_by, preparing_by
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, LastCircuits, size_of
 
 # Of QPY, about.
 _INSTRUCTION_BYTES: Final = 64
@@ -62,12 +62,44 @@ class BuiltCircuits:
         """Begin with nothing; `most` is what all templates may have together, as `size_of` counts."""
         self._most = most
         self._known: dict[Key, _Built] = {}
+        self._circuits: dict[bytes, QuantumCircuit] = {}
+        self._asked = LastCircuits[dict[Hashable, Key]](most)
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Let the libraries take what is kept, and keep what they make."""
-        with building_by(self._box, self._build):
+        with building_by(self._box, self._build), preparing_by(self._boxed):
             yield
+
+    def same(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Return `circuit`, or one that is equal and was here before; without what people call it, if it is kept.
+
+        What follows from a circuit that is the same object is found without reading it again.
+        """
+        if not _is_plain(circuit):
+            return circuit
+        circuit = _bare(circuit)
+        digest = hashlib.sha256(_qpy(circuit)).digest()
+        circuit = self._circuits[digest] = self._circuits.pop(digest, circuit)
+        total = sum(map(size_of, self._circuits.values()))
+        while total > self._most and self._circuits:
+            total -= size_of(self._circuits.pop(next(iter(self._circuits))))
+        return circuit
+
+    def _boxed(
+        self, circuit: QuantumCircuit, how: Hashable, make: Callable[[], tuple[QuantumCircuit, bool]]
+    ) -> QuantumCircuit:
+        """Return what `make` returns first for a circuit and `how`, or has returned, unless it says it may change."""
+        keys = self._asked.of(circuit, None, dict)
+        key = keys.get(how)
+        if key in self._known:
+            self._known[key] = self._known.pop(key)
+            return self._known[key].boxed
+        boxed, changes = make()
+        key = None if changes else next((key for key, each in self._known.items() if each.boxed is boxed), None)
+        if key is not None:
+            keys[how] = key
+        return boxed
 
     def _box(self, circuit: QuantumCircuit, options: Mapping[str, Any]) -> QuantumCircuit:
         """Return `circuit` in boxes; `options` are those of the pass manager."""

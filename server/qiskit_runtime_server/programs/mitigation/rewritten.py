@@ -14,7 +14,8 @@ https://doi.org/10.1038/s41586-023-06096-3).
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from qiskit.circuit import CircuitInstruction, Gate, QuantumCircuit
@@ -47,6 +48,7 @@ from qiskit_runtime_server.programs.options.mitigation import AUTO, Methods, Ran
 from qiskit_runtime_server.programs.prepared import PreparedDevice
 from qiskit_runtime_server.programs.private_names import annotations_of_boxes, fits_with_errors, folding_by
 from qiskit_runtime_server.programs.wire.reading import damage
+from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT, LastCircuits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +213,7 @@ def _folded(circuit: QuantumCircuit, program: QuantumProgram, zne: Zne, index: i
     """
     items = program.items[: len(zne.noise_factors)]
     once, *counts = (
-        sum(isinstance(part.operation, SUPPORTED_FOLDED_GATES) for part in opened(each).data)
+        _last_counts.of(each, None, partial(_count_of_folded, each))
         for each in (circuit, *(item.circuit for item in items))
     )
     if not once:
@@ -224,6 +226,14 @@ def _folded(circuit: QuantumCircuit, program: QuantumProgram, zne: Zne, index: i
             f" as the circuit has {once} of the gates that are folded: too few different ones for {', '.join(names)}."
         )
     return factors
+
+
+def _count_of_folded(circuit: QuantumCircuit) -> int:
+    return sum(isinstance(part.operation, SUPPORTED_FOLDED_GATES) for part in opened(circuit).data)
+
+
+# Circuits and templates are kept for later jobs of the same worker (`mitigation.built`).
+_last_counts: Final = LastCircuits[int](MOST_KEPT)
 
 
 def _calibration(result: QuantumProgramResult) -> Calibration:
@@ -345,7 +355,7 @@ def _qubits(pubs: Iterable[EstimatorPub], strategy: str) -> list[int]:
 
 def _narrowed_pub(pub: EstimatorPub, qubits: Sequence[int]) -> EstimatorPub:
     """Return `pub` on nothing but `qubits`, without precision."""
-    circuit = narrowed(without_final_measurements(pub.circuit), qubits)
+    circuit = BUILT.same(narrowed(without_final_measurements(pub.circuit), qubits))
     observables = [
         {"".join(term[-1 - qubit] for qubit in reversed(qubits)): value for term, value in observable.items()}
         for observable in pub.observables.ravel()

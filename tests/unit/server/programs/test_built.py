@@ -147,6 +147,53 @@ def test_equal_circuits_of_a_job_and_of_later_ones_are_built_once(libraries: Lib
     assert libraries.built == 4
 
 
+@pytest.mark.parametrize(
+    ("options", "first", "later"),
+    [
+        ({"resilience_level": 2}, 3, 0),
+        (
+            {"resilience_level": 2, "resilience": {"zne": {"amplifier": "gate_folding_back", "noise_factors": [1, 2]}}},
+            2,
+            0,
+        ),
+        # Which gates are folded at 1.5 and 2.2 is drawn anew; at 1 there is nothing to draw.
+        ({"resilience_level": 2, "resilience": {"zne": {"noise_factors": [1, 1.5, 2.2]}}}, 3, 2),
+        ({"resilience_level": 0, "twirling": {"enable_gates": True}}, 1, 0),
+    ],
+)
+def test_circuits_are_folded_and_boxed_anew_only_where_something_is_drawn(
+    options: Mapping[str, Any], first: int, later: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[QuantumCircuit] = []
+    original = QuantumCircuit.remove_final_measurements
+
+    def counted(circuit: QuantumCircuit, inplace: bool = True) -> QuantumCircuit | None:  # noqa: FBT001, FBT002
+        asked.append(circuit)
+        return original(circuit, inplace)
+
+    monkeypatch.setattr(QuantumCircuit, "remove_final_measurements", counted)
+    pub = ansatz(), ["ZZIII", "IIIXX"]
+    estimated({"twirling": TWIRLED, **options}, pub)
+    assert len(asked) == first
+    estimated({"twirling": TWIRLED, **options}, (ansatz(), "XXXXX"))
+    assert len(asked) == first + later
+
+
+def test_what_was_forgotten_is_boxed_again() -> None:
+    kept = BuiltCircuits()
+    circuit = kept.same(measured(ansatz()))
+    assert kept.same(measured(ansatz())) is circuit
+
+    def boxed() -> QuantumCircuit:
+        return kept._boxed(circuit, 1, lambda: (kept._box(circuit, BOXING), False))
+
+    one = boxed()
+    assert boxed() is one
+    kept._known.clear()
+    assert boxed() is not one
+    assert boxed() is kept._box(circuit, BOXING)
+
+
 def test_a_parametrised_circuit_has_one_samplex_whatever_its_values(libraries: Libraries) -> None:
     circuit = ansatz([Parameter("a"), 2 * Parameter("b")])
     options = {"resilience_level": 2, "twirling": TWIRLED}
@@ -167,6 +214,8 @@ def test_nobody_learns_what_others_called_an_equal_circuit() -> None:
     same = ansatz()
     same.name, same.metadata = "mine", {"mine": 2}
     assert kept._box(same, BOXING) is boxed
+    assert kept.same(ansatz()) is kept.same(same)
+    assert (kept.same(same).name, kept.same(same).metadata) == ("circuit", {})
 
 
 def test_instructions_that_only_their_names_tell_apart_are_built_each_time() -> None:

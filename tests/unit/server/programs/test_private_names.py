@@ -5,7 +5,7 @@ import inspect
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from qiskit.circuit import ParameterVector, QuantumCircuit, QuantumRegister
-from qiskit.quantum_info import PauliLindbladMap
+from qiskit.quantum_info import PauliLindbladMap, SparsePauliOp
+from qiskit.transpiler import PassManager
 from qiskit_ibm_runtime.execution_span import DoubleSliceSpan
-from qiskit_mitigation import PEC
+from qiskit_mitigation import PEC, GateFolding
 from qiskit_mitigation.zne import extrapolation, gate_folding
 from samplomatic import ChangeBasis, Twirl, build
 from samplomatic.annotations import InjectNoise
@@ -121,6 +122,32 @@ def test_circuits_are_boxed_and_built_by_others_where_the_libraries_would() -> N
     assert modules["mitigation.trex"].generate_boxing_pass_manager is generate_boxing_pass_manager
 
 
+def test_a_task_is_folded_and_boxed_by_others_who_may_know_the_circuit_already() -> None:
+    circuit, asked = QuantumCircuit(2), []
+    circuit.cx(0, 1)
+    circuit.cx(0, 1)
+
+    def boxed(circuit: QuantumCircuit, how: object, make: Callable[[], tuple[QuantumCircuit, bool]]) -> QuantumCircuit:
+        made, changes = make()
+        asked.append((circuit, how, changes, made))
+        return made
+
+    given = {"observables": [SparsePauliOp("XZ")], "parameters": None, "noise_factors": [1, 1.5, 3]}
+    with private_names.folding_by(np.random.default_rng(1)):
+        plain = GateFolding().prepare(circuit, **given)
+    with private_names.folding_by(np.random.default_rng(1)), private_names.preparing_by(boxed):
+        program = GateFolding().prepare(circuit, **given)
+    assert [changes for _, _, changes, _ in asked] == [False, True, False]
+    assert len({how for _, how, _, _ in asked}) == 3
+    for item, other in zip(program.items, plain.items, strict=True):
+        assert [part.name for part in item.circuit.data] == [part.name for part in other.circuit.data]
+        assert [array.tolist() for array in item.samplex_arguments.values()] == [
+            array.tolist() for array in other.samplex_arguments.values()
+        ]
+    assert gate_folding.PassManager is PassManager
+    assert private_names.boxed_layers(circuit, {}).count_ops() == {"box": 3}
+
+
 @pytest.mark.parametrize("number", [1, 7])
 @pytest.mark.parametrize("decomposition", ["rzsx", "rzrx"])
 def test_samplexes_draw_for_many_arguments_at_once_what_they_draw_for_each(decomposition: str, number: int) -> None:
@@ -195,7 +222,7 @@ def test_no_other_module_uses_a_private_name_of_them() -> None:
     samplexes = {"_sampling_nodes", "_evaluation_streams", "_collection_nodes"}
     nodes = {"_template_params_name", "_register_name", "_register_type", "_subsystem_idxs", "_synth"}
     fits = {"_build_model_spec", "_fraction_kept", "_success_rates"}
-    assert private == {"_box_circuit", "_data_slices"} | samplexes | nodes | fits
+    assert private == {"_box_circuit", "_make_samplex_arguments", "_data_slices"} | samplexes | nodes | fits
     for path in SERVER.rglob("*.py"):
         if path.name != "private_names.py":
             assert {node.attr for node in _attributes(path)}.isdisjoint(private), path
