@@ -224,11 +224,13 @@ class Settings(AuthSettings):
     Turn it off only for an executor that cannot do without.
     """
 
-    share_workers: bool = True
-    """Whether a worker process goes from one account's job to another's, as it does between jobs of one account.
+    share_workers: bool | None = None
+    """Whether a worker process goes from one account's job to another's; by default only on a GPU.
 
-    Without that it is replaced by a new one first: code that one account got to run finds nothing of another's, and
-    what was prepared for a device, such as its noise, is prepared again, which takes many times as long as a small job.
+    Where it does not, code that one account got to run finds nothing of another's. Each account has workers of its own,
+    which are kept, paused, until its next job, for ten minutes and as far as there is memory: eight for each slot, or
+    one for each 512 MiB of it. An account without one gets a new one, which prepares a device, such as its noise, anew:
+    some tenths of a second of a core, but some seconds on a GPU.
     """
 
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)

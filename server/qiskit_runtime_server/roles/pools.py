@@ -27,6 +27,10 @@ _NO_CHOICE: Final = ("off",)
 # One is kept for short jobs.
 _LEAST_SLOTS: Final = 2
 
+# Of a slot's memory for each worker that is kept for an account, which mostly takes a tenth of it beside that.
+_BYTES_PER_KEPT_WORKER: Final = 2**29
+_MOST_KEPT_WORKERS: Final = 8
+
 
 def pools_of(
     settings: Settings,
@@ -130,9 +134,10 @@ def slots_of(  # noqa: PLR0913 - what makes slots
     spans: Spans = NO_SPANS,
 ) -> Slots:
     """Return `size` slots for an executor; `sharing` slots share the memory evenly, and the cores as they run."""
+    usable = usable_bytes() // sharing
     spec = WorkerSpec(
         executor=executor,
-        memory_bytes=(settings.memory or usable_bytes()) // sharing,
+        memory_bytes=settings.memory // sharing if settings.memory else usable,
         threads=max(1, usable_cores() // sharing),
         snapshots=settings.snapshots,
         options=settings.executor_options.get(name, {}),
@@ -140,7 +145,7 @@ def slots_of(  # noqa: PLR0913 - what makes slots
         log_format=settings.log_format,
         shared=settings.share_workers,
     )
-    return Slots(spec, size, budget, spans, cores=cores)
+    return Slots(spec, size, budget, spans, cores=cores, kept=min(_MOST_KEPT_WORKERS, usable // _BYTES_PER_KEPT_WORKER))
 
 
 def _named_size(word: str) -> tuple[str, int | None]:

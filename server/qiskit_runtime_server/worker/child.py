@@ -80,7 +80,7 @@ class WorkerSpec:
         options: As in `executors.ready`.
         confined: Whether the process is to lose what no simulation needs; see `worker.confinement.kernel`.
         log_format: How it writes warnings to its parent's log.
-        shared: Whether it runs jobs of several accounts, one after the other.
+        shared: Whether it runs jobs of several accounts, one after the other; None for only if it has a GPU.
     """
 
     executor: "str | BaseExecutor"
@@ -91,7 +91,7 @@ class WorkerSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
     confined: bool = True
     log_format: LogFormat = "text"
-    shared: bool = True
+    shared: bool | None = None
 
 
 def work(connection: socket.socket, spec: WorkerSpec, scratch: Path) -> None:

@@ -5,6 +5,7 @@ killed. The only thing it shares with anybody is its socket.
 """
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Final, Self
 import msgspec
 
 from qiskit_runtime_server.byte_budget import Share
-from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Stage, StageName, Task
+from qiskit_runtime_server.messages.messages import LENGTH, Event, Log, Pieces, Ready, Stage, StageName, Task
 from qiskit_runtime_server.worker.child import WorkerSpec, work
 from qiskit_runtime_server.worker.confinement.bounds import excess
 from qiskit_runtime_server.worker.confinement.scratch import new_scratch, remove
@@ -68,6 +69,7 @@ class WorkerProcess:
         self._decoding = False
         self._excess: str | None = None
         self._enter: Callable[[Stage], None] = _unheard
+        self._bytes_when_ready = 0
 
     @classmethod
     async def start(cls, spec: WorkerSpec) -> Self:
@@ -133,6 +135,8 @@ class WorkerProcess:
                 event = _EVENTS.decode(await self._reader.readexactly(length))
             except (asyncio.IncompleteReadError, ConnectionError) as error:
                 raise await self._died() from error
+            if isinstance(event, Ready):
+                self._bytes_when_ready = self._resident_bytes()
             if not isinstance(event, Log) or event.stage is None:
                 return event
             self._decoding = event.stage.name is StageName.DECODE
@@ -144,6 +148,19 @@ class WorkerProcess:
         if self._excess is not None:
             self._process.kill()
 
+    @property
+    def grown_bytes(self) -> int:
+        """By how much more memory it has than when it was ready; 0 where the system does not tell."""
+        return self._resident_bytes() - self._bytes_when_ready
+
+    def pause(self) -> None:
+        """Have the kernel take it off the processor, until `resume`; it can be killed meanwhile."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+
     async def stop(self) -> None:
         """Kill the process and return once it is gone, and its memory with it."""
         self._process.kill()
@@ -152,6 +169,17 @@ class WorkerProcess:
         await asyncio.to_thread(self._clear_up)
         with suppress(ConnectionError):
             await self._writer.wait_closed()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _resident_bytes(self) -> int:
+        with suppress(OSError):
+            _, resident, *_ = Path(f"/proc/{self.pid}/statm").read_text().split()
+            return int(resident) * os.sysconf("SC_PAGE_SIZE")
+        return 0
 
     def _clear_up(self) -> None:
         self._process.join()

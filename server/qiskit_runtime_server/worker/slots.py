@@ -41,6 +41,7 @@ from qiskit_runtime_server.messages.messages import (
 from qiskit_runtime_server.waiting import Backoff, KeptTasks
 from qiskit_runtime_server.worker.child import WorkerSpec
 from qiskit_runtime_server.worker.confinement.kernel import WHOLE
+from qiskit_runtime_server.worker.kept_workers import KeptWorkers
 from qiskit_runtime_server.worker.process import WorkerDied, WorkerProcess
 from qiskit_runtime_server.worker.run_spans import RunSpans
 
@@ -71,6 +72,8 @@ class Slot:
         self._slots = slots
         self._process: WorkerProcess | None = None
         self._account = ""
+        self._running = False
+        self._kept = slots.kept
 
     @property
     def pid(self) -> int | None:
@@ -81,6 +84,10 @@ class Slot:
     def usable(self) -> bool:
         """Whether there is a worker, as far as is known."""
         return self._process is not None and self._process.is_connected
+
+    def waits_for(self, account: str) -> bool:
+        """Whether it runs nothing and has a worker that has run jobs of this account last."""
+        return not self._running and self._account == account and self.usable
 
     async def start(self) -> Capabilities:
         """Start a worker and return what it can do once it is warm.
@@ -121,25 +128,44 @@ class Slot:
         self._slots.take_back(self)
 
     async def _worker_for(self, account: str) -> WorkerProcess:
-        """Return the worker, or a new one if there is none, or it has run jobs of another account and is not shared.
+        """Return the worker; where it is not shared, one that has run jobs of this account only, or none.
 
         Raises:
-            StartupError: If the new one does not come up.
+            StartupError: If there is none, and a new one does not come up.
         """
-        if self._account not in {"", account} and not self._spec.shared:
-            await self.stop()
+        if self._account != account and not self._slots.shared:
+            self._change_to(account)
         if self._process is None:
             await self.start()
         assert self._process is not None  # noqa: S101 - or it would not have started
         self._account = account
         return self._process
 
+    def _idle_slot_of(self, account: str) -> "Slot | None":
+        """Return another slot whose worker may be used here, which has run jobs of this account last."""
+        return self._slots.idle_slot_of(account)
+
+    def _change_to(self, account: str) -> None:
+        """Put another account's worker aside, and take one that this account has, if there is any, or a fresh one."""
+        other = self._idle_slot_of(account)
+        if other is not None and self.usable:
+            self._process, other._process = other._process, self._process
+            self._account, other._account = other._account, self._account
+            return
+        found = self._kept.take(account)
+        if found is None and not self._account:
+            return
+        if self._process is not None:
+            self._kept.keep(self._account, self._process)
+        self._process, self._account = found or self._kept.take(""), ""
+
     async def run(self, task: Task) -> AsyncGenerator[Event, None]:
         """Run `task` and yield Started, then Heartbeat and Log events, and last Completed, Failed or HandedBack.
 
         The worker is killed when the task's time is over, or when the caller closes this iterator before it has ended.
-        Where another account's jobs were before and workers are not shared, a new one takes its place first.
+        Where another account's jobs were before and workers are not shared, another one takes its place first.
         """
+        self._running = True
         start, seconds = time.monotonic(), task.seconds
         limit = f": {task.limit}" if task.limit else ""
         receiving: asyncio.Task[Event] | None = None
@@ -179,6 +205,7 @@ class Slot:
             event = _end_by(death, start)
             yield event
         finally:
+            self._running = False
             self._slots.cores.give_back()
             spans.end(event)
             if not isinstance(event, Completed | Failed):
@@ -200,6 +227,7 @@ class LookSlot(Slot):
 
     def __init__(self, spec: WorkerSpec, slots: "Slots") -> None:
         super().__init__(replace(spec, look_bytes=min(_LOOK_BYTES, spec.memory_bytes or _LOOK_BYTES)), slots)
+        self._kept = slots.kept_looks
         self.resting = False
         self._leaving: asyncio.TimerHandle | None = None
 
@@ -222,6 +250,9 @@ class LookSlot(Slot):
         finally:
             self.resting = not self.usable
             self._leaving = asyncio.get_running_loop().call_later(_LOOK_KEPT_SECONDS, self._leave)
+
+    def _idle_slot_of(self, account: str) -> None:
+        """Return none: those of slots may use more memory."""
 
     def _leave(self) -> None:
         """Let the worker go; at once, as the next look may begin before it has ended."""
@@ -290,18 +321,32 @@ class Slots:
         spans: Where the spans of runs go.
         holder: This process's start of the executor.
         cores: What runs share.
+        shared: Whether a worker runs jobs of several accounts, one after the other; known once there is one.
+        kept: Workers that wait for their account's next job, where they are not shared.
+        kept_looks: The same for the place for looks.
     """
 
-    def __init__(
-        self, spec: WorkerSpec, size: int, budget: ByteBudget, spans: Spans = NO_SPANS, *, cores: Cores | None = None
+    def __init__(  # noqa: PLR0913 - what makes slots
+        self,
+        spec: WorkerSpec,
+        size: int,
+        budget: ByteBudget,
+        spans: Spans = NO_SPANS,
+        *,
+        cores: Cores | None = None,
+        kept: int = 0,
     ) -> None:
+        """Describe slots; beside the worker of each, `kept` wait for their accounts where workers are not shared."""
         self.size = size
         self.memory_bytes = spec.memory_bytes
         self.budget = budget
         self.spans = spans
         self.holder = Holder(endpoint="local", boot_id=uuid.uuid4().hex)
         self.cores = cores or Cores(usable_cores())
+        self.kept, self.kept_looks = KeptWorkers(size * kept, self.end), KeptWorkers(kept, self.end)
         self._confined = spec.confined
+        self.shared = bool(spec.shared)
+        self._shared_on_gpus = spec.shared is None
         self._slots = [Slot(spec, self) for _ in range(size)]
         self._idle: asyncio.Queue[Slot] = asyncio.Queue()
         self._look = LookSlot(spec, self)
@@ -317,6 +362,9 @@ class Slots:
         """
         capabilities = await all_or_none(slot.start() for slot in self._slots)
         self._capabilities.set_result(capabilities[0])
+        if self._shared_on_gpus:
+            # There a worker takes seconds to start, and further ones would take memory that states may need.
+            self.shared = bool(capabilities[0].compute_capability)
         if self._confined:
             _tell(capabilities[0].confinement)
             self._background.begin(self._watch())
@@ -355,6 +403,10 @@ class Slots:
         """Wait for the place for looks beside the slots and return it; the caller gives it back by `Slot.release`."""
         return await self._looks.get()
 
+    def idle_slot_of(self, account: str) -> Slot | None:
+        """Return a slot that runs nothing and has a worker of this account, if there is one."""
+        return next((slot for slot in self._slots if slot.waits_for(account)), None)
+
     def end(self, process: WorkerProcess) -> None:
         """Kill a worker that no slot has any more."""
         self._background.begin(process.stop())
@@ -374,14 +426,15 @@ class Slots:
 
     async def stop(self) -> None:
         """Kill all workers."""
-        await self._background.cancel()
+        await asyncio.gather(self._background.cancel(), self.kept.stop(), self.kept_looks.stop())
         await asyncio.gather(*(slot.stop() for slot in [*self._slots, self._look]), return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            for slot in (*self._slots, self._look):
-                await slot.keep_within_bounds()
+            watched: tuple[Slot | KeptWorkers, ...] = (*self._slots, self._look, self.kept, self.kept_looks)
+            for workers in watched:
+                await workers.keep_within_bounds()
 
     async def _restart(self, slot: Slot) -> None:
         backoff, failures = Backoff(_MIN_BACKOFF_SECONDS, _MAX_BACKOFF_SECONDS), FailureLog(logger)

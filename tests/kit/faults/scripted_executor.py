@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 from qiskit.primitives import BitArray, DataBin, PrimitiveResult, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -55,9 +56,9 @@ class ScriptedExecutor(BaseExecutor):
                 os.kill(os.getpid(), signal.SIGKILL if name == "die" else signal.SIGABRT)
             case "exit":
                 os._exit(3)
-            case "hog":
-                hoard = [np.ones(2**24) for _ in range(2**12)]
-                raise AssertionError(f"{len(hoard)} arrays fitted into memory")
+            case "hog" | "hoard" as name:
+                self._hoard = [np.ones(2**24) for _ in range(2**12 if name == "hog" else 2)]
+                assert name == "hoard", "all arrays fitted into memory"
             case "stumble" | "panic" as name:
                 raise PanicException if name == "panic" else RuntimeError("a plug-in's own mistake")
             case "refuse":
@@ -122,6 +123,13 @@ class GreedyExecutor(ScriptedExecutor):
                 for number in itertools.count():
                     Path(tempfile.gettempdir(), f"file-{number}").touch()
         return super()._play(pubs)
+
+
+class GpuExecutor(ScriptedExecutor):
+    """Says that it has a GPU."""
+
+    def capabilities(self) -> Capabilities:
+        return structs.replace(super().capabilities(), compute_capability="9.0")
 
 
 class BrokenExecutor(ScriptedExecutor):

@@ -16,7 +16,13 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit_ibm_runtime import RuntimeEncoder
 
-from kit.faults.scripted_executor import AbortingExecutor, BrokenExecutor, GreedyExecutor, ScriptedExecutor
+from kit.faults.scripted_executor import (
+    AbortingExecutor,
+    BrokenExecutor,
+    GpuExecutor,
+    GreedyExecutor,
+    ScriptedExecutor,
+)
 from kit.server.cluster_processes import is_alive
 from qiskit_runtime_server.backends.catalog import Catalog
 from qiskit_runtime_server.byte_budget import ByteBudget
@@ -37,6 +43,7 @@ from qiskit_runtime_server.messages.messages import (
     Task,
 )
 from qiskit_runtime_server.worker.child import WorkerSpec
+from qiskit_runtime_server.worker.confinement import bounds
 from qiskit_runtime_server.worker.slots import Slot, Slots
 
 pytestmark = pytest.mark.slow
@@ -69,10 +76,10 @@ async def ends(slot: Slot, work: Task) -> list[Event]:
 
 @asynccontextmanager
 async def started(
-    count: int, *, shared: bool = True, executor: BaseExecutor | None = None, cores: int = 1
+    count: int, *, shared: bool | None = None, executor: BaseExecutor | None = None, cores: int = 1, kept: int = 0
 ) -> AsyncIterator[Slots]:
     spec = WorkerSpec(executor=executor or ScriptedExecutor(), memory_bytes=512 * MIB, threads=1, shared=shared)
-    pool = Slots(spec, count, ByteBudget(MIB), cores=Cores(cores))
+    pool = Slots(spec, count, ByteBudget(MIB), cores=Cores(cores), kept=kept)
     await pool.start()
     yield pool
     await pool.stop()
@@ -82,12 +89,6 @@ async def started(
 async def slots() -> AsyncIterator[Slots]:
     """Return a single slot, as each worker takes two seconds to start."""
     async with started(1) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def unshared() -> AsyncIterator[Slots]:
-    async with started(1, shared=False) as pool:
         yield pool
 
 
@@ -168,40 +169,106 @@ async def test_a_slot_keeps_its_warm_worker(slots: Slots) -> None:
     assert slot.pid == pid
 
 
-async def test_jobs_of_two_accounts_need_not_share_a_worker_s_memory(unshared: Slots) -> None:
-    slot = await unshared.reserve()
-    first = slot.pid or 0
-    await ends(slot, task("zeros", account="ada"))
-    await ends(slot, task("zeros", account="ada"))
-    assert slot.pid == first
-    *_, last = await ends(slot, task("zeros", account="bob"))
+async def pid_of_run(slot: Slot, account: str, name: str = "zeros") -> int:
+    """Run a job of an account, and return in which worker."""
+    *_, last = await ends(slot, task(name, account=account))
     assert isinstance(last, Completed)
-    assert slot.pid != first
-    assert not is_alive(first)
+    return slot.pid or 0
 
 
-async def test_a_job_that_gets_no_worker_goes_back_to_the_queue(
-    unshared: Slots, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def is_paused(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+async def until_paused(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while not is_paused(pid):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+
+
+async def until_gone(pid: int) -> None:
+    async with asyncio.timeout(20):
+        while is_alive(pid):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    # The loop hears of it in its next turn.
+    await asyncio.sleep(0.01)
+
+
+async def test_two_accounts_never_share_a_worker_and_one_that_has_no_place_to_wait_is_ended(slots: Slots) -> None:
+    slot = await slots.reserve()
+    first = await pid_of_run(slot, "ada")
+    assert await pid_of_run(slot, "ada") == first
+    assert await pid_of_run(slot, "bob") != first
+    await until_gone(first)
+
+
+async def test_accounts_that_take_turns_keep_their_workers_which_are_paused_meanwhile() -> None:
+    async with started(1, kept=1) as pool:
+        slot = await pool.reserve()
+        ada = await pid_of_run(slot, "ada")
+        bob = await pid_of_run(slot, "bob")
+        assert ada != bob
+        await until_paused(ada)
+        assert await pid_of_run(slot, "ada") == ada
+        await until_paused(bob)
+        assert await pid_of_run(slot, "bob") == bob
+        # One that was killed meanwhile is no fault of the next job.
+        os.kill(ada, signal.SIGKILL)
+        await until_gone(ada)
+        assert await pid_of_run(slot, "ada") not in {ada, bob}
+        assert await pid_of_run(slot, "eve") not in {ada, bob}
+    assert not is_alive(bob)
+
+
+async def test_an_account_has_its_worker_in_whichever_slot_its_job_comes() -> None:
+    async with started(2) as pool:
+        one, two = await pool.reserve(), await pool.reserve()
+        ada, bob = await pid_of_run(one, "ada"), await pid_of_run(two, "bob")
+        assert await pid_of_run(one, "bob") == bob
+        assert await pid_of_run(two, "ada") == ada
+        async with aclosing(one.run(task("nap", account="ada"))) as running:
+            assert isinstance(await anext(running), Started)
+            assert await pid_of_run(two, "ada") not in {ada, bob}, "that one is busy"
+
+
+async def test_a_worker_that_holds_on_to_much_memory_is_not_kept() -> None:
+    async with started(1, kept=1) as pool:
+        slot = await pool.reserve()
+        hoarder = await pid_of_run(slot, "ada", "hoard")
+        await pid_of_run(slot, "bob")
+        await until_gone(hoarder)
+
+
+async def test_a_kept_worker_that_has_taken_more_than_it_may_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with started(1, kept=1) as pool:
+        slot = await pool.reserve()
+        greedy = await pid_of_run(slot, "ada")
+        await pid_of_run(slot, "bob")
+        monkeypatch.setattr(bounds, "MOST_THREADS", 0)
+        await until_gone(greedy)
+
+
+async def test_a_job_that_gets_no_worker_goes_back_to_the_queue(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail() -> None:
         raise StartupError("there is no memory")
 
-    slot = await unshared.reserve()
+    slot = await slots.reserve()
     await ends(slot, task("zeros", account="ada"))
     with monkeypatch.context() as broken:
         broken.setattr(slot, "start", fail)
         assert [type(event) for event in await ends(slot, task("zeros", account="bob"))] == [HandedBack]
     slot.release()
-    *_, last = await ends(await unshared.reserve(), task("zeros", account="bob"))
+    *_, last = await ends(await slots.reserve(), task("zeros", account="bob"))
     assert isinstance(last, Completed)
 
 
-async def test_accounts_share_a_warm_worker_by_default(slots: Slots) -> None:
-    slot = await slots.reserve()
-    first = slot.pid
-    await ends(slot, task("zeros", account="ada"))
-    await ends(slot, task("zeros", account="bob"))
-    assert slot.pid == first
+@pytest.mark.parametrize(("shared", "executor"), [(True, ScriptedExecutor()), (None, GpuExecutor())])
+async def test_accounts_share_a_worker_if_that_is_wanted_or_it_has_a_gpu(
+    *, shared: bool | None, executor: BaseExecutor
+) -> None:
+    async with started(1, shared=shared, executor=executor) as pool:
+        slot = await pool.reserve()
+        assert await pid_of_run(slot, "ada") == await pid_of_run(slot, "bob")
 
 
 @pytest.mark.parametrize("name", ["stumble", "panic"])
