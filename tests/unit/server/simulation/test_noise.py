@@ -18,6 +18,7 @@ from qiskit_aer.noise import (
     coherent_unitary_error,
     depolarizing_error,
     pauli_error,
+    thermal_relaxation_error,
 )
 from qiskit_aer.noise.passes import LocalNoisePass
 from qiskit_ibm_runtime.fake_provider import FakeGuadalupeV2, FakeManilaV2, FakeMarrakesh, FakeSherbrooke
@@ -27,6 +28,7 @@ from qiskit_runtime_server.executors.aer import AerExecutor
 from qiskit_runtime_server.programs.device.device import Device
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.noise import DeviceNoise, error_channel
+from qiskit_runtime_server.simulation.noise import channel as superoperator
 from qiskit_runtime_server.simulation.seeds import SeedPath
 from qiskit_runtime_server.simulation.statevector.channels import channel
 
@@ -214,6 +216,30 @@ def test_zeros_and_ones_are_misread_each_at_their_own_rate(gates: tuple[str, ...
     bits = engine.sample(AerExecutor(), circuit, np.empty((1, 0)), 20_000, noise=noise, seeds=seeds)
     # Five standard errors of 20,000 shots.
     assert bits.mean(axis=(0, 1)) == pytest.approx([0.8 if gates else 0.0] * width, abs=0.015)
+
+
+def errors() -> list[QuantumError]:
+    one, other = thermal_relaxation_error(50e3, 70e3, 300), thermal_relaxation_error(60e3, 100e3, 300)
+    custom = QuantumCircuit(1, name="x")
+    custom.h(0)
+    named = QuantumCircuit(1)
+    named.append(custom.to_instruction(), [0])
+    return [
+        one,
+        other,
+        depolarizing_error(0.1, 2).compose(one.expand(other)),
+        other.expand(one).compose(pauli_error([("XY", 0.1), ("ZI", 0.2), ("II", 0.7)])),
+        amplitude_damping_error(0.2).tensor(one),
+        coherent_unitary_error(RXGate(0.1).to_matrix()),
+        QuantumError([(named, 0.5), (QuantumCircuit(1), 0.5)]),
+        QuantumError(Kraus(depolarizing_error(0.1, 2))),
+        depolarizing_error(0.1, 3),
+    ]
+
+
+@pytest.mark.parametrize("error", errors(), ids=range(9))
+def test_the_channel_of_an_error_is_that_of_qiskit(error: QuantumError) -> None:
+    np.testing.assert_allclose(superoperator(error), SuperOp(error).data, rtol=0, atol=1e-14)
 
 
 def test_a_small_turn_is_no_error_that_does_nothing() -> None:
