@@ -103,7 +103,9 @@ def sign_in(url: str, token: str) -> str:
 
 
 def _hint(address: str, reason: str) -> str:
-    """Return what may be done where a connection was made, but not understood."""
+    """Return what may be done where no connection was made, or one that was not understood."""
+    if "refused" in reason:
+        return " Is it started, and is this its address?"
     if "CERTIFICATE" in reason:
         return f" {_AUTHORITIES} can name a file of other authorities."
     if "WRONG_VERSION_NUMBER" in reason:

@@ -32,6 +32,7 @@ A server that does not know of it takes the line for a comment, so that the toke
 """
 
 # What people think of themselves is shorter; of hexadecimal digits these are 96 bits.
+_MOST_NAMES: Final = 3
 _LONG_ENOUGH: Final = 24
 _DROPPED: Final = "no account can be called so, or it is no file: it does not count."
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -258,15 +259,23 @@ def is_disabled(path: Path) -> bool:
 
 
 def advice(folder: Path) -> list[str]:
-    """Return what could be safer: a line each, which begins with the name; errors as those of `listed`."""
-    found = []
+    """Return what could be safer: a line for all of whom the same is to be said, which begins with the first names.
+
+    Errors as those of `listed`.
+    """
+    found: dict[str, list[str]] = {}
     for name in filter(is_account_name, _names(folder)):
         plain = _plain_tokens(folder / name)
         if plain:
             short = ", and short enough to be guessed" if min(map(len, plain)) < _LONG_ENOUGH else ""
             what = "1 token is" if len(plain) == 1 else f"{len(plain)} tokens are"
-            found.append(f"{name}: {what} kept as plain text{short}.")
-    return found
+            found.setdefault(f"{what} kept as plain text{short}.", []).append(name)
+    return [f"{_some_of(names)}: {'of each, ' if names[1:] else ''}{said}" for said, names in found.items()]
+
+
+def _some_of(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 _Status = tuple[int, int, int]

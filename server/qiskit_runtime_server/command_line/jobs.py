@@ -43,7 +43,7 @@ def list_jobs(at: Target, wanted: Mapping[str, object], *, others: bool, watch: 
         if as_json:
             show_json(found())
         else:
-            _show_or_watch(lambda: _job_table(found(), owners=others), watch=watch)
+            _show_or_watch(lambda: _listing(found(), wanted, others=others), watch=watch)
 
 
 def show_job(at: Target, job_id: str, *, watch: bool, as_json: bool) -> bool:
@@ -114,6 +114,14 @@ def _show_or_watch(view: Callable[[], RenderableType], *, watch: bool) -> None:
         while True:
             time.sleep(_EVERY_SECONDS)
             live.update(view(), refresh=True)
+
+
+def _listing(found: Sequence[dict[str, Any]], wanted: Mapping[str, object], *, others: bool) -> RenderableType:
+    if found:
+        return _job_table(found, owners=others)
+    filtered = any(value is not None for name, value in wanted.items() if name != "limit")
+    hint = "" if others else " Teachers and admins list those of others with --all."
+    return cell(f"There are none{' like that' if filtered else ''}.{hint}")
 
 
 def _job_table(found: Sequence[dict[str, Any]], *, owners: bool, title: str | None = None) -> RenderableType:

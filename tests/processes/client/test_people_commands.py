@@ -164,6 +164,7 @@ def test_admins_see_everybody_s_jobs_and_usage_and_others_do_not(
         assert refused.returncode == 1
         assert refused.stderr.count("\n") == 1
     assert read("jobs", **bob) == []
+    assert command("jobs", **bob).stdout == "There are none. Teachers and admins list those of others with --all.\n"
 
 
 def test_a_teacher_sees_the_class_and_cancels_its_jobs_and_the_client_lists_only_the_own_ones(
@@ -181,6 +182,7 @@ def test_a_teacher_sees_the_class_and_cancels_its_jobs_and_the_client_lists_only
         assert [job["id"] for job in read("jobs", "--all", **tess)] == [running, ended]
         assert [job["id"] for job in read("jobs", "--account", pupil, "--ended", **tess)] == [ended]
         assert read("jobs", "--account", "ada", **tess) == []
+        assert command("jobs", "--account", "ada", **tess).stdout == "There are none like that.\n"
         state = read("top", **tess)
         assert ([job["id"] for job in state["running"]], [job["id"] for job in state["queued"]]) == ([running], [own])
         assert pupil in command("top", **tess).stdout

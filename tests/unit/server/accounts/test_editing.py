@@ -273,6 +273,17 @@ def test_tokens_that_were_written_by_hand_are_hashed_and_go_on_working(tmp_path:
     assert [owner(tmp_path, token) for token in tokens] == ["alice", "alice", "bob", "carol"]
 
 
+def test_what_is_to_be_said_of_a_whole_class_is_one_line(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"student{number:02}").write_text(f"token {number}")
+    (tmp_path / "teacher").write_text("0123456789abcdef01234567")
+    plain = "1 token is kept as plain text"
+    assert advice(tmp_path) == [
+        f"student00, student01, student02 and 27 more: of each, {plain}, and short enough to be guessed.",
+        f"teacher: {plain}.",
+    ]
+
+
 @pytest.mark.slow
 def test_the_commands_disable_enable_and_hash(tmp_path: Path) -> None:
     (tmp_path / "alice").write_text("0123456789abcdef01234567")
