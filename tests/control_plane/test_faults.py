@@ -17,6 +17,7 @@ from kit.kubernetes.lab import MADE, Lab
 from kit.kubernetes.operator_process import StartOperator, running_operator
 from kit.kubernetes.operator_template import OperatorTemplate
 
+CONFIG_CHECKSUM = "runtimeserver.dev/config-checksum"
 PATIENT = {"QRO_RESYNC": "600", "QRO_WATCH_SILENCE": "3", "QRO_WATCH_RENEWAL": "9"}
 
 
@@ -183,6 +184,30 @@ def test_an_update_that_is_refused_is_not_said_to_be_rolled_out(lab: Lab, faults
     progressing = eventually(lambda: (c := lab.condition("Progressing"))["reason"] == "WriteRefused" and c)
     assert progressing["status"] == "False"
     assert "injected: a policy" in progressing["message"]
+
+
+def test_pods_are_not_rolled_to_settings_that_could_not_be_written(lab: Lab, faults: ApiServerProxy) -> None:
+    def checksum() -> str:
+        return str(lab.part("Deployment", "api")["spec"]["template"]["metadata"]["annotations"][CONFIG_CHECKSUM])
+
+    lab.apply()
+    lab.settled()
+    before = checksum()
+    refused = Fault(method="PATCH", path=f"/configmaps/{lab.name}-api", times=None, status=403, reason="a policy")
+    faults.inject(refused)
+    debug = {"settings": {"QRS_LOG_LEVEL": "debug"}}
+    lab.apply(api=debug)
+    progressing = eventually(lambda: (c := lab.condition("Progressing"))["reason"] == "WriteRefused" and c)
+    assert f"ConfigMap {lab.name}-api: injected: a policy" in progressing["message"]
+    # They would read the settings as they were, and nothing would roll them when those are written.
+    assert checksum() == before
+    lab.apply(api=debug, suspend=True)
+    eventually(lambda: lab.part("Deployment", "api")["spec"]["replicas"] == 0)
+    lab.apply(api=debug)
+    faults.inject()
+    lab.apply(api={**debug, "priorityClassName": "high"})
+    eventually(lambda: checksum() != before and lab.part("Deployment", "api")["spec"]["replicas"] == 1)
+    assert lab.part("ConfigMap", "api")["data"]["QRS_LOG_LEVEL"] == "debug"
 
 
 @pytest.mark.parametrize(

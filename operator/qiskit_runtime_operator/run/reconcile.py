@@ -49,7 +49,7 @@ from qiskit_runtime_operator.scaling.load import Load
 from qiskit_runtime_operator.status import notes
 from qiskit_runtime_operator.status.conditions import Reason
 from qiskit_runtime_operator.status.notes import claim_changed, ignored, other_operators, reconcile_failed, transitions
-from qiskit_runtime_operator.status.refusals import failed, watch_refused
+from qiskit_runtime_operator.status.refusals import failed, lacks_what_it_reads, watch_refused
 from qiskit_runtime_operator.status.rollout import has_rolled_out, template_of
 from qiskit_runtime_operator.status.status import Observed, Refusal, fail, observe, refuse
 from qiskit_runtime_operator.status.way_in import waits_for_address
@@ -311,7 +311,9 @@ class Reconciler:
         held = self.turns.hold_back(server, wanted, self.now())
         if self.turns.begun(server.key):
             await self._record_turn(server.key)
-        refusals += [await self.objects.settle(server, *item) for item in wanted if Ref.of(*item) not in held]
+        for kind, manifest in wanted:
+            if Ref.of(kind, manifest) not in held and not lacks_what_it_reads(manifest, filter(None, refusals)):
+                refusals.append(await self.objects.settle(server, kind, manifest))
         refusals += await self.objects.prune(server, {Ref.of(kind, manifest) for kind, manifest in wanted})
         return tuple(refusal for refusal in refusals if refusal is not None)
 

@@ -31,7 +31,9 @@ from qiskit_runtime_operator.status.way_in import reachable
 
 # While it is so, another job makes no other number of pods.
 _NOT_FOLLOWED: Final = (ScaleReason.PODS_PENDING, ScaleReason.SCALED_ELSEWHERE)
-_NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN, Reason.CLAIM_API_MISSING)
+NOT_WRITTEN: Final = (Reason.WRITE_REFUSED, Reason.NAME_TAKEN, Reason.CLAIM_API_MISSING)
+# What pods read when they start is called as the Deployment that makes them.
+READ_BY_PODS: Final = ("ConfigMap", "ResourceClaimTemplate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,7 @@ def _at_zero(observed: Observed) -> str:
 def _can_wake(server: RuntimeServer, executors: Sequence[Pool], observed: Observed) -> bool:
     """Tell whether a job starts a pod of an executor that has none ready, or one is about to be there."""
     awake = starts_for_jobs(server)
-    unwritten = {refusal.name for refusal in observed.refusals if refusal.kind == "Deployment"}
+    unwritten = {refusal.name for refusal in observed.refusals if refusal.kind in ("Deployment", *READ_BY_PODS)}
     decisions = [observed.scaling.get(executor.name) for executor in server.spec.executors]
     return not server.paused and any(
         executor.name in awake
@@ -240,7 +242,8 @@ def _can_wake(server: RuntimeServer, executors: Sequence[Pool], observed: Observ
 
 
 def _progressing(server: RuntimeServer, pools: Sequence[Pool], observed: Observed) -> Condition:
-    refused = [item for item in observed.refusals if item.kind == "Deployment" and item.reason in _NOT_WRITTEN]
+    kinds = ("Deployment", *READ_BY_PODS)
+    refused = [item for item in observed.refusals if item.kind in kinds and item.reason in NOT_WRITTEN]
     paused = [pool.name for pool in pools if pool.paused]
     stalled = [str(pool) for pool in pools if pool.stalled]
     rolling = [pool.name for pool in pools if not pool.rolled_out]
