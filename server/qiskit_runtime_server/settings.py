@@ -250,7 +250,7 @@ class Settings(AuthSettings):
     """How many sign-ins may fail in a minute from one address, and with tokens that begin alike; 0 is any number.
 
     Past it, what comes from there is answered 429, but for tokens that are right and either have 24 characters or more,
-    which nobody guesses, or have been right on this api before.
+    which nobody guesses, or have been right on this api before. Of IPv6, a network (/64) counts as one address.
     """
 
     requests_per_minute: Annotated[int, Field(ge=0)] = 30_000

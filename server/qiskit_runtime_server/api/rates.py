@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from qiskit_runtime_server.accounts.addresses import network_of
 from qiskit_runtime_server.accounts.identity import AccessTokens, Fingerprint, SignedIn, fingerprint
 from qiskit_runtime_server.accounts.issuers.authorization_code import Attempt, AuthorizationCodeFlow
 from qiskit_runtime_server.accounts.issuers.issuers import Issuers
@@ -91,11 +92,11 @@ class SignIns:
 
     First a token is looked for among those of this server; then the one issuer is asked whose token it looks like.
 
-    Failures count for the address that they come from and for the beginning of the token. Past the limit a token from
-    there is not looked at, right or wrong, if it is short enough to be guessed and was not right here before. So who
-    fails again and again behind a proxy, where all clients have one address, keeps out nobody with a token that
-    `accounts add` has made. An issuer is not asked there about tokens that were not right here before, however long
-    they are: each costs a call.
+    Failures count for the address that they come from, or its network of IPv6, and for the beginning of the token. Past
+    the limit a token from there is not looked at, right or wrong, if it is short enough to be guessed and was not right
+    here before. So who fails again and again behind a proxy, where all clients have one address, keeps out nobody with
+    a token that `accounts add` has made. An issuer is not asked there about tokens that were not right here before,
+    however long they are: each costs a call.
     """
 
     def __init__(self, failures_per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -112,7 +113,7 @@ class SignIns:
         """
         mark = fingerprint(token)
         # Hashes of a beginning, so that no part of a token is kept.
-        keys = (f"address {address}", f"token {fingerprint(token[:_PREFIX_CHARACTERS])}")
+        keys = (f"address {network_of(address)}", f"token {fingerprint(token[:_PREFIX_CHARACTERS])}")
         if mark not in self._right and len(token) < _UNGUESSABLE_CHARACTERS:
             self._refuse(keys)
 
@@ -151,7 +152,7 @@ class SignIns:
             TooManyRequestsError: If too many have failed, lately.
             IssuerUnavailableError: If the provider cannot be asked now.
         """
-        key = f"address {address}"
+        key = f"address {network_of(address)}"
         self._refuse([key])
         try:
             return tokens.admit(await flow.principal(attempt, answer))
@@ -182,6 +183,7 @@ class Refusals:
 
     def untold(self, address: str) -> int | None:
         """Return how many were not told since the last one that was; None if this one, of an address, is not either."""
+        address = network_of(address)
         if self._told.wait(address) > 0:
             self._untold += 1
             return None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from kit.server.api_in_process import api_in_process, body
@@ -57,6 +58,17 @@ async def test_who_guesses_tokens_is_slowed_down_and_who_is_signed_in_is_not(tmp
         # A right guess is not told from a wrong one.
         assert (await api.bob.get("/jobs")).status_code == 429
         assert (await api.alice.get("/jobs")).status_code == 200
+
+
+async def test_who_guesses_from_ever_new_addresses_of_a_network_is_slowed_down(tmp_path: Path) -> None:
+    async with api_in_process(tmp_path, sign_in_failures_per_minute=5) as api:
+        found = []
+        for number in range(7):
+            transport = httpx.ASGITransport(api.app, client=(f"2001:db8::{number:x}", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="https://api") as stranger:
+                answer = await stranger.post("/identity/token", data={"apikey": f"{number}-guess"})
+            found.append(answer.status_code)
+        assert found == [400] * 5 + [429] * 2
 
 
 async def test_tokens_that_nobody_guesses_are_looked_at_however_many_sign_ins_fail(tmp_path: Path) -> None:
