@@ -215,6 +215,22 @@ def test_many_at_once_are_made_and_then_left_alone(lab: Lab, count: int) -> None
         lab.kubernetes.delete("RuntimeServer", each.name)
 
 
+def test_a_deployment_whose_deletion_waits_for_its_pods_is_said_to_go(lab: Lab) -> None:
+    lab.apply(podTemplate={"schedulerName": "nobody"})
+    selector = f"app.kubernetes.io/instance={lab.name},runtimeserver.dev/executor=aer"
+    (pod,) = eventually(lambda: lab.kubernetes.list("Pod", selector=selector))
+    name = pod["metadata"]["name"]
+    # As one with a long job, which drains.
+    lab.kubernetes.merge("Pod", name, {"metadata": {"finalizers": ["example.org/drains"]}})
+    path = f"/apis/apps/v1/namespaces/{lab.kubernetes.namespace}/deployments/{lab.name}-executor-aer"
+    lab.kubernetes.call("DELETE", f"{path}?propagationPolicy=Foreground")
+    going = "executor-aer: 0 of 1 ready (is being deleted, and is made anew when its pods are gone)"
+    eventually(lambda: going in lab.condition("Degraded")["message"])
+    lab.kubernetes.merge("Pod", name, {"metadata": {"finalizers": None}})
+    eventually(lambda: (made := lab.find("Deployment", "executor-aer")) and "deletionTimestamp" not in made["metadata"])
+    eventually(lambda: going not in lab.condition("Degraded")["message"])
+
+
 def test_an_operator_for_all_namespaces_looks_after_all(
     kubernetes: KubernetesClient, start_operator: StartOperator
 ) -> None:

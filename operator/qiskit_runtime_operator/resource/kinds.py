@@ -78,7 +78,8 @@ def _server(body: Manifest) -> Manifest:
 
 def _deployment(body: Manifest) -> Manifest:
     """Keep what the state of a Deployment follows from, and who scales it."""
-    kept = _metadata(body, "name", "namespace", "uid", "generation", "labels", "annotations")
+    names = ("name", "namespace", "uid", "generation", "labels", "annotations", "deletionTimestamp")
+    kept = _metadata(body, *names)
     entries = [_about_replicas(entry) for entry in body["metadata"].get("managedFields", ())]
     spec = {name: body["spec"].get(name) for name in ("replicas", "paused")}
     return {"metadata": {**kept, "managedFields": entries}, "spec": spec, "status": body.get("status", {})}

@@ -175,6 +175,8 @@ def _shortage(deployment: Manifest, pods: Sequence[Manifest], causes: Causes) ->
     failure = condition_of(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
         words.add(_said(failure))
+    if "deletionTimestamp" in deployment["metadata"]:
+        words.add("is being deleted, and is made anew when its pods are gone")
     return shortened("; ".join(sorted(words)))
 
 
