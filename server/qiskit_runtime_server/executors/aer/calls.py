@@ -85,5 +85,11 @@ def _megabytes(num_qubits: int, method: str, memory_bytes: int) -> int:
 
 
 @cache
+def gates_of(method: str) -> frozenset[str]:
+    """Return the names of all instructions that one of Aer's methods knows."""
+    return frozenset(AerSimulator(method=method).configuration().basis_gates)
+
+
+@cache
 def _simulator() -> AerSimulator:
     return AerSimulator()

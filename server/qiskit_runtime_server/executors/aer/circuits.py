@@ -16,18 +16,20 @@ Aer 0.18 samples what it is given well, but not all that it can be given:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 from qiskit.circuit import (
     ClassicalRegister,
     ControlFlowOp,
     ForLoopOp,
+    Gate,
     Instruction,
     QuantumCircuit,
     SwitchCaseOp,
 )
 from qiskit.circuit.classical import expr, types
+from qiskit.circuit.library import UnitaryGate
 from qiskit.quantum_info import Kraus
 from qiskit_aer.noise import NoiseModel, QuantumError
 
@@ -222,6 +224,16 @@ def rewritten(
 def is_mixture(error: QuantumError) -> bool:
     """Whether an error is drawn without a look at the state."""
     return all(part.name in _MIXED for circuit in error.circuits for part in circuit.data)
+
+
+def in_known_gates(circuit: QuantumCircuit, known: Collection[str]) -> QuantumCircuit:
+    """Return a circuit, whose angles are numbers, with matrices for gates that have no name in `known`."""
+
+    def steps(operation: Instruction, qubits: tuple[int, ...]) -> Steps:
+        new = isinstance(operation, Gate) and operation.name not in known
+        return [(UnitaryGate(operation.to_matrix()) if new else operation, range(len(qubits)))]
+
+    return rewritten(circuit, range(circuit.num_qubits), steps)
 
 
 def _instruction_of(error: QuantumError, *, mixtures: bool) -> Instruction:

@@ -14,7 +14,7 @@ from qiskit_aer.noise import NoiseModel
 from qiskit_runtime_server.errors import CircuitTooLargeError, InternalError
 from qiskit_runtime_server.executors.aer import calls
 from qiskit_runtime_server.executors.aer.calls import AMPLITUDE_BYTES
-from qiskit_runtime_server.executors.aer.circuits import obstacle, reading_errors, written_out
+from qiskit_runtime_server.executors.aer.circuits import in_known_gates, obstacle, reading_errors, written_out
 from qiskit_runtime_server.executors.aer.clifford import clifford_rows, in_clifford_gates
 from qiskit_runtime_server.executors.aer.costs import dense_seconds, evolution_seconds, length_of, stabilizer_seconds
 from qiskit_runtime_server.executors.aer.matrix_products import (
@@ -198,7 +198,7 @@ class AerExecutor(BaseExecutor):
         """Yield how much truncation may change the distribution of a row: at least, then by each shot of `task`."""
         whole, order = self._written(task, _MPS_OF_AER)
         decomposed = decompositions(whole)
-        bound = whole.assign_parameters(task.parameter_values[row]) if task.parameter_values.size else whole
+        bound = _bound(whole, task.parameter_values[row], _MPS_OF_AER)
         reading = reading_errors(task.noise, order)
         trials = [(beginning(bound, share), share, 0) for share in _PROBED_BEGINNINGS]
         for circuit, share, shot in [*trials, *((bound, 1.0, shot) for shot in range(task.shots))]:
@@ -378,8 +378,7 @@ class AerExecutor(BaseExecutor):
         reading = reading_errors(task.noise, order)
         rows = []
         for values, seed in zip(task.parameter_values, task.seeds.tolist(), strict=True):
-            bound = whole.assign_parameters(values) if values.size else whole
-            circuit = in_clifford_gates(bound) if method == "stabilizer" else bound
+            circuit = _bound(whole, values, method)
             # Aer takes seeds of 63 bits, and counts up from there.
             options: dict[str, Any] = {"shots": task.shots, "seed_simulator": seed >> 2, "noise_model": reading}
             (result,) = self._run([circuit], method, seconds, task.truncation, **options)
@@ -418,6 +417,14 @@ def _stabilized_rows(
 ) -> NDArray[np.bool_]:
     possible = obstacle(circuit) is None
     return clifford_rows(circuit, values, noise) if possible else np.zeros(len(values), dtype=np.bool_)
+
+
+def _bound(circuit: QuantumCircuit, values: NDArray[np.float64], method: str) -> QuantumCircuit:
+    """Return a circuit with its parameters' values, in gates that a method of Aer knows."""
+    bound = circuit.assign_parameters(values) if values.size else circuit
+    if method == "stabilizer":
+        return in_clifford_gates(bound)
+    return in_known_gates(bound, calls.gates_of(method)) if method == _MPS_OF_AER else bound
 
 
 @cache

@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Statevector
 from qiskit_aer.noise import NoiseModel, ReadoutError, amplitude_damping_error, depolarizing_error
 
+from qiskit_runtime_server.backends.ideal import ideal_configuration
 from qiskit_runtime_server.errors import CircuitTooLargeError, CircuitTooLongError
 from qiskit_runtime_server.executors.aer import AerExecutor, calls
 from qiskit_runtime_server.executors.aer.matrix_products import (
@@ -112,6 +114,29 @@ def test_qubits_of_a_lattice_do_not_stay_where_a_gate_brought_them() -> None:
     chances = Statevector(lattice(20).remove_final_measurements(inplace=False)).probabilities(places)
     counts = np.bincount(bits[:, places] @ [1, 2, 4, 8], minlength=16)
     # Sixteen outcomes: by chance, one in a million distances is larger.
+    assert np.abs(counts / 4000 - chances).sum() / 2 < 0.06
+
+
+@pytest.mark.parametrize("truncation", [None, Truncation(bond=64, weight=1e-9)], ids=["exact", "truncated"])
+def test_all_gates_of_the_ideal_device_run_as_matrix_products(truncation: Truncation | None) -> None:
+    """Aer's method does not know controlled rotations by name."""
+    parameter = Parameter("a")
+    circuit = QuantumCircuit(18, 18)
+    circuit.h(range(18))
+    known = get_standard_gate_name_mapping()
+    for number, name in enumerate(ideal_configuration("ideal", 18)["basis_gates"]):
+        gate = known[name].base_class(*[parameter] * len(known[name].params))
+        circuit.append(gate, [number % 16, number % 16 + 1][: gate.num_qubits])
+    for qubit in range(17):
+        circuit.crx(parameter, qubit, qubit + 1)
+    circuit.measure(range(18), range(18))
+    task = task_of(circuit, 4000, values=[[0.7]])
+    bits = ONLY_PRODUCTS.sample(replace(task, truncation=truncation))[0]
+    gates = circuit.remove_final_measurements(inplace=False).assign_parameters([0.7])
+    places = [0, 5, 11, 17]
+    chances = Statevector(gates).probabilities(places)
+    counts = np.bincount(bits[:, places] @ [1, 2, 4, 8], minlength=16)
+    # As above.
     assert np.abs(counts / 4000 - chances).sum() / 2 < 0.06
 
 
