@@ -228,9 +228,9 @@ class Settings(AuthSettings):
     """Whether a worker process goes from one account's job to another's; by default only on a GPU.
 
     Where it does not, code that one account got to run finds nothing of another's. Each account has workers of its own,
-    which are kept, paused, until its next job, for ten minutes and as far as there is memory: eight for each slot, or
-    one for each 512 MiB of it. An account without one gets a new one, which prepares a device, such as its noise, anew:
-    some tenths of a second of a core, but some seconds on a GPU.
+    which are kept, paused, until its next job, for ten minutes and as far as there is memory: one for each 512 MiB that
+    a slot may use, at most 32. An account without one gets a new one, which prepares a device, such as its noise, anew:
+    a tenth of a second of a core, but some seconds on a GPU.
     """
 
     executor_options: dict[str, dict[str, Any]] = Field(default_factory=dict)

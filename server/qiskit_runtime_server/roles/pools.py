@@ -29,7 +29,7 @@ _LEAST_SLOTS: Final = 2
 
 # Of a slot's memory for each worker that is kept for an account, which mostly takes a tenth of it beside that.
 _BYTES_PER_KEPT_WORKER: Final = 2**29
-_MOST_KEPT_WORKERS: Final = 8
+_MOST_KEPT_WORKERS: Final = 32
 
 
 def pools_of(
