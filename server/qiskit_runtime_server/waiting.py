@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
+
+from qiskit_runtime_server.errors import TooManyRequestsError
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +76,37 @@ def backoff_seconds(failures: int, *, first: float, most: float) -> float:
 
 
 class Turns:
-    """Has things be done one at a time for each key, in the order in which they were asked for."""
+    """Has things be done one at a time for each key, in the order in which they were asked for.
 
-    def __init__(self) -> None:
+    Args:
+        most: How many may be asked for at a time for one key.
+    """
+
+    def __init__(self, most: int = 32) -> None:
+        self._most = most
+        self._asked = Counter[str]()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, key: str) -> AsyncIterator[None]:
-        """Wait for the turn, and have it meanwhile."""
-        # It is there for as long as somebody has it, or waits for it.
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            yield
+        """Wait for the turn, and have it meanwhile.
+
+        Raises:
+            TooManyRequestsError: If as many as may have been asked for already.
+        """
+        if self._asked[key] >= self._most:
+            why = f"{self._most} requests wait for each other already, which are done one at a time. Try again in 1 s."
+            raise TooManyRequestsError(why, retry_after=1)
+        self._asked[key] += 1
+        try:
+            # It is there for as long as somebody has it, or waits for it.
+            lock = self._locks.setdefault(key, asyncio.Lock())
+            async with lock:
+                yield
+        finally:
+            self._asked[key] -= 1
+            if not self._asked[key]:
+                del self._asked[key]
 
 
 class KeptTasks:

@@ -53,8 +53,8 @@ class Services:
 
     Attributes:
         auto: The executors among which is chosen for jobs that leave it to the server; None if that is not offered.
-        listings: Of what takes the longer the more jobs an account has: to count 200,000 takes long, and who asks again
-            and again keeps one reader of the store busy.
+        listings: Of callers, for what takes the longer the more jobs there are: to count 200,000 takes long, and who
+            asks again and again keeps one reader of the store busy, and few connections.
     """
 
     settings: Settings

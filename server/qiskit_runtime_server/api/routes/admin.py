@@ -61,19 +61,19 @@ class AccountsListing(Listing):
 
 
 @router.get("/jobs")
-async def list_jobs(_: Admin, services: TheServices, wanted: Annotated[AccountsListing, Query()]) -> JobPage:
+async def list_jobs(caller: Admin, services: TheServices, wanted: Annotated[AccountsListing, Query()]) -> JobPage:
     """List everybody's jobs, or those of one `account`, in one `state`: what runs, since when, and for how long.
 
     Pages follow each other by `cursor`, so that jobs that arrive meanwhile move none; `offset` counts from it. Params
     are left out.
     """
     account = None if wanted.account is None else services.access_tokens.id_of(wanted.account)
-    return await job_page(services, account, query_of(wanted))
+    return await job_page(services, caller, account, query_of(wanted))
 
 
-async def job_page(services: Services, account: AccountId | None, query: JobQuery) -> JobPage:
+async def job_page(services: Services, caller: Identity, account: AccountId | None, query: JobQuery) -> JobPage:
     """Return a page of jobs of an account, or of those that the query is for."""
-    jobs, count, following = await page_of(services, account, query)
+    jobs, count, following = await page_of(services, caller, account, query)
     return JobPage(jobs=[view_of(job) for job in jobs], count=count, limit=query.limit, next=following)
 
 

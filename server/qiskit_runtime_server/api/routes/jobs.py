@@ -160,7 +160,7 @@ async def list_jobs(
 
     Pages follow each other by `cursor`, whose other parameters are those of the page before, or by `offset`.
     """
-    return await _listed(services, caller.id, wanted, room)
+    return await _listed(services, caller, wanted, room)
 
 
 @router.get("/{job_id}", responses={200: {"model": models.JobWithParams}})
@@ -350,20 +350,20 @@ def query_of(wanted: Listing) -> JobQuery:
 
 
 async def page_of(
-    services: Services, account: AccountId | None, query: JobQuery
+    services: Services, caller: Identity, account: AccountId | None, query: JobQuery
 ) -> tuple[Sequence[Job], int, str | None]:
     """Return a page of jobs, how many there are on all pages, and the cursor of the next one; None on the last one."""
-    async with services.listings.of(account or ""):
+    async with services.listings.of(caller.id):
         # One more, which says whether there is another page.
         jobs, count = await services.store.jobs.find(account, replace(query, limit=query.limit + 1))
     page = jobs[: query.limit]
     return page, count, _cursor(page[-1]) if len(jobs) > len(page) else None
 
 
-async def _listed(services: Services, account: AccountId, wanted: Listing, room: AnswerRoom) -> Response:
-    """Return one page of an account's jobs."""
+async def _listed(services: Services, caller: Identity, wanted: Listing, room: AnswerRoom) -> Response:
+    """Return one page of the caller's jobs."""
     query = query_of(wanted)
-    jobs, count, following = await page_of(services, account, query)
+    jobs, count, following = await page_of(services, caller, caller.id, query)
     views = [view_of(job).model_dump(mode="json", exclude_unset=True) for job in jobs]
     if not wanted.exclude_params:
         params_bytes = sum(job.params_bytes for job in jobs if _lists_params(job))

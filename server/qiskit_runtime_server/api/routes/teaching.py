@@ -21,7 +21,7 @@ async def list_jobs(caller: Teacher, services: TheServices, wanted: Annotated[Ac
     Pages follow each other by `cursor`. Params are left out. An account that the caller does not teach has none here.
     """
     owners = await services.taught(caller, wanted.account)
-    return await job_page(services, None, replace(query_of(wanted), owners=owners))
+    return await job_page(services, caller, None, replace(query_of(wanted), owners=owners))
 
 
 @router.get("/usage")

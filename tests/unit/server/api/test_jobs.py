@@ -1,6 +1,8 @@
 """The routes of jobs: what they answer, to whom, and what they refuse."""
 
 import asyncio
+import itertools
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +14,9 @@ import pytest
 from kit.server.api_in_process import BACKEND, Api, api_in_process, body, submit
 from kit.server.played_pool import NAME, PlayedPool
 from qiskit_runtime_server.dispatch.forecast import forecast
-from qiskit_runtime_server.jobs import JobState, Outcome
+from qiskit_runtime_server.jobs import AccountId, JobState, Outcome
 from qiskit_runtime_server.messages.messages import Progress
+from qiskit_runtime_server.store.port import JobQuery
 
 ROUTES = [
     ("GET", ""),
@@ -321,6 +324,27 @@ async def test_an_account_is_listed_one_page_at_a_time_so_that_others_are_listed
     go_on.set()
     assert {(await answer).status_code for answer in asked} == {200}
     assert len(going) == 6 * reads
+
+
+async def test_no_more_listings_of_an_account_wait_for_each_other_than_leave_connections_to_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, go_on = api.store.jobs.find, asyncio.Event()
+
+    async def waiting(account: AccountId | None, query: JobQuery) -> object:
+        await go_on.wait()
+        return await find(account, query)
+
+    monkeypatch.setattr(api.store.jobs, "find", waiting)
+    asked = [asyncio.create_task(api.alice.get("/jobs")) for _ in range(40)]
+    for answer in itertools.islice(asyncio.as_completed(asked, timeout=30), 8):
+        refused = await answer
+        assert refused.status_code == 429
+        assert refused.headers["Retry-After"] == "1"
+    of_admin = asyncio.create_task(api.ada.get("/admin/jobs", params={"account": "alice"}))
+    go_on.set()
+    assert (await of_admin).status_code == 200
+    assert Counter([(await answer).status_code for answer in asked]) == {200: 32, 429: 8}
 
 
 async def test_a_page_has_as_many_jobs_as_the_platforms_own(api: Api) -> None:
