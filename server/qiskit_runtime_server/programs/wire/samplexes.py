@@ -18,8 +18,8 @@ from qiskit_runtime_server.simulation.seeds import SeedPath
 PARAMETER_VALUES: Final = "parameter_values"
 _RANDOMIZATIONS: Final = "num_randomizations"
 
-# Parameter values that are drawn at once: each three come from several matrices of 64 bytes.
-_MOST_VALUES: Final = 2**17
+# That randomizations which are drawn at once have together, most of 16 bytes.
+_MOST_NUMBERS: Final = 2**20
 
 
 def decode_samplex(text: object, reader: reading.Reader, where: str) -> Samplex:
@@ -104,7 +104,7 @@ def draw(
         return outputs
     number, first = math.prod(others), len(shape) - arguments.ndim
     places = [dict(zip(swept, place, strict=True)) for place in np.ndindex(*(shape[axis] for axis in swept))]
-    step = max(1, _MOST_VALUES // (number * max(1, num_outputs(samplex))))
+    step = max(1, _MOST_NUMBERS // (number * max(1, _size(samplex)))) if len(places) > 1 else 1
     for start in range(0, len(places), step):
         some = places[start : start + step]
         values = [arguments[tuple(place.get(axis, 0) for axis in range(first, len(shape)))] for place in some]
@@ -116,6 +116,12 @@ def draw(
                     rows = tuple(place.get(axis, slice(None)) for axis in range(len(shape)))
                     output[rows] = randomizations.reshape(*others, *randomizations.shape[1:])
     return outputs
+
+
+def _size(samplex: Samplex) -> int:
+    """Return about how many numbers a randomization has: matrices of all of its gates, and outputs."""
+    gates = sum(int(number) for node in samplex.graph.nodes() for number, _ in node.instantiates().values())
+    return 4 * gates + sum(int(math.prod(spec.shape[1:])) for spec in _outputs(samplex))
 
 
 def _outputs(samplex: Samplex) -> list[TensorSpecification]:

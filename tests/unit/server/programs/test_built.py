@@ -17,9 +17,10 @@ from samplomatic.samplex import Samplex
 from samplomatic.transpiler import generate_boxing_pass_manager
 
 from qiskit_runtime_server.executors.aer import AerExecutor
-from qiskit_runtime_server.programs import run_items
+from qiskit_runtime_server.programs import private_names, run_items
 from qiskit_runtime_server.programs.mitigation import built
 from qiskit_runtime_server.programs.mitigation.built import BuiltCircuits
+from qiskit_runtime_server.programs.wire import samplexes
 from qiskit_runtime_server.simulation import engine
 from qiskit_runtime_server.simulation.components.last_circuits import MOST_KEPT
 
@@ -201,6 +202,28 @@ def test_a_parametrised_circuit_has_one_samplex_whatever_its_values(libraries: L
     other = estimated(options, (circuit, "IIIXX", [0.1, 1.2]))
     assert libraries.built == 4
     assert bits(one)[0] != bits(other)[0]
+
+
+def test_bits_are_the_same_however_many_elements_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[int] = []
+    original = private_names.drawn
+
+    def counted(samplex: Samplex, arguments: Sequence[Any], *others: Any) -> dict[str, Any]:
+        together.append(len(arguments))
+        return original(samplex, arguments, *others)
+
+    monkeypatch.setattr(samplexes, "drawn", counted)
+    circuit = ansatz([Parameter("a"), Parameter("b")])
+    pub = circuit, ["ZZIII", "IIIXX"], np.arange(6).reshape(3, 1, 2)
+    options = {"resilience_level": 2, "twirling": TWIRLED}
+    at_once = bits(estimated(options, pub))
+    assert together == [3, 3, 3, 1]
+    for most, fewest, greatest in ((1, 10, 10), (8000, 5, 9)):
+        together.clear()
+        monkeypatch.setattr(samplexes, "_MOST_NUMBERS", most)
+        assert bits(estimated(options, pub)) == at_once
+        assert sum(together) == 10
+        assert fewest <= len(together) <= greatest
 
 
 def test_nobody_learns_what_others_called_an_equal_circuit() -> None:
