@@ -306,7 +306,7 @@ class Dispatcher:
         ours = [run for (running, _), run in self._runs.items() if running == job_id]
         for run in ours:
             if run.stop_following():
-                logger.info("Job %s was cancelled or deleted: its run is ended.", job_id, extra=of_job(job_id))
+                logger.info("Job %s has ended otherwise: its run is ended.", job_id, extra=of_job(job_id))
         return bool(ours)
 
     async def _renew(self) -> None:
@@ -317,7 +317,7 @@ class Dispatcher:
             if (run := self._runs.get(key)) and run.stop_following():
                 if await self._has_ended(key[0]):
                     logger.info(
-                        "Job %s was cancelled or deleted at another replica: its run is ended.",
+                        "Job %s has ended at another replica: its run is ended.",
                         key[0],
                         extra=of_job(key[0]),
                     )
