@@ -25,7 +25,7 @@ from qiskit_runtime_server.client import connect
 
 def _processor_seconds(server: ServerProcess) -> float:
     """Return what all threads of a server, of its template and of its workers have used, in seconds."""
-    processes = {server.process.pid} | templates_of(server.process.pid) | workers_of(server)
+    processes = {server.process.pid} | templates_of(server.process.pid) | workers_of(server, paused=True)
     threads = [path for process in processes for path in Path(f"/proc/{process}/task").glob("*/schedstat")]
     return sum(int(path.read_text().split()[0]) for path in threads) / 1e9
 

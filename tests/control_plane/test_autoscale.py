@@ -19,6 +19,7 @@ from kit.kubernetes.played_api import live_pods, played_api, start_pods
 from kit.kubernetes.runtime_servers import AER, IMAGES
 from qiskit_runtime_operator.cluster.api_server import Cluster
 from qiskit_runtime_operator.cluster.connection import Kubeconfig, connected
+from qiskit_runtime_operator.errors import StaleError
 from qiskit_runtime_operator.metrics import ScalingMetrics, WriteMetrics
 from qiskit_runtime_operator.render import RenderContext
 from qiskit_runtime_operator.resource.kinds import watched_kinds
@@ -67,7 +68,11 @@ class Scaled:
             self._inventory.begin_listing()
             listing = await self._cluster.list(kind, self._key.namespace, kind.selector)
             self._inventory.see_all(kind, self._key.namespace, listing.objects, listing.version)
-        await self._reconciler.reconcile(self._key)
+        try:
+            await self._reconciler.reconcile(self._key)
+        except StaleError:
+            # A controller was faster, and the operator would look again, too.
+            await self.step()
 
     async def hear(self, *, queued: int = 0, running: int = 0, pods: Mapping[str, int] | None = None) -> None:
         """Let the api say how busy the executor is, and make a pass."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 
 from kit.faults.api_server_proxy import ApiServerProxy, Fault
-from kit.kubernetes.client import KubernetesClient, eventually, unchanged
+from kit.kubernetes.client import KubernetesClient, RefusedError, eventually, unchanged
 from kit.kubernetes.lab import Lab
 from kit.kubernetes.operator_process import StartOperator
 
@@ -17,11 +18,15 @@ def make_ready(lab: Lab) -> bool:
     for pod in lab.parts("Pod").values():
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
         status = {"status": {"phase": "Running", "conditions": [ready]}}
-        if pod.get("status", {}).get("phase") != "Running":
-            lab.kubernetes.merge("Pod", pod["metadata"]["name"], status, "status")
-        elif "deletionTimestamp" in pod["metadata"]:
-            path = f"/api/v1/namespaces/{lab.kubernetes.namespace}/pods/{pod['metadata']['name']}"
-            lab.kubernetes.call("DELETE", f"{path}?gracePeriodSeconds=0")
+        try:
+            if pod.get("status", {}).get("phase") != "Running":
+                lab.kubernetes.merge("Pod", pod["metadata"]["name"], status, "status")
+            elif "deletionTimestamp" in pod["metadata"]:
+                lab.kubernetes.delete("Pod", pod["metadata"]["name"], at_once=True)
+        except RefusedError as error:
+            # A controller was faster.
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
     return lab.condition("Progressing").get("reason") == "RolledOut"
 
 

@@ -195,7 +195,7 @@ def _look_at_workers(fleet: Fleet, plugins: Plugins, report: Report) -> None:
 def _strays(fleet: Fleet, plugins: Plugins) -> set[int]:
     """Return the workers that belong to no executor now: one that is being started may be among them."""
     strays = set()
-    wanted = set().union(*(workers_of(executor.server) for executor in fleet.executors))
+    wanted = set().union(*(workers_of(executor.server, paused=True) for executor in fleet.executors))
     for path in Path("/proc").glob("[0-9]*"):
         try:
             ours = str(plugins.starts).encode() in (path / "environ").read_bytes()

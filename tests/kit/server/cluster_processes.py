@@ -154,15 +154,22 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> float:
     return time.monotonic() - start
 
 
-def workers_of(server: ServerProcess) -> set[int]:
-    """Return the ids of the living worker processes of a server."""
+def workers_of(server: ServerProcess, *, paused: bool = False) -> set[int]:
+    """Return the ids of the living worker processes of a server, also of those `paused` until their account's next job.
+
+    Those that are in a slot are not paused.
+    """
     templates = templates_of(server.process.pid)
-    return {pid for pid, name, parent in _processes() if name == "qrs-worker" and parent in templates}
+    return {
+        pid
+        for pid, name, state, parent in _processes()
+        if name == "qrs-worker" and parent in templates and (paused or state != "T")
+    }
 
 
 def templates_of(server: int) -> set[int]:
     """Return the id of the living process that workers of the server of this id are forked from, if there is one."""
-    children = [pid for pid, _, parent in _processes() if parent == server]
+    children = [pid for pid, _, _, parent in _processes() if parent == server]
     return {pid for pid in children if b"forkserver" in _command_line_of(pid)}
 
 
@@ -190,8 +197,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def _processes() -> Iterator[tuple[int, str, int]]:
-    """Iterate over the id, the name and the parent of each process that lives."""
+def _processes() -> Iterator[tuple[int, str, str, int]]:
+    """Iterate over the id, the name, the state as proc(5) has it, and the parent of each process that lives."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             begin, _, rest = (path / "stat").read_text().rpartition(")")
@@ -199,4 +206,4 @@ def _processes() -> Iterator[tuple[int, str, int]]:
             continue
         state, parent, *_ = rest.split()
         if state != "Z":
-            yield int(path.name), begin.partition("(")[2], int(parent)
+            yield int(path.name), begin.partition("(")[2], state, int(parent)

@@ -144,7 +144,7 @@ def test_kill_9_loses_no_job_and_no_worker_outlives_its_server_and_a_seed_gives_
         drawn = seeded_bits(client)
         jobs = [submit(client) for _ in range(20)]
         time.sleep(delay)
-        orphans = workers_of(server)
+        orphans = workers_of(server, paused=True)
         server.stop(signal.SIGKILL)
     wait_until(lambda: not any(is_alive(pid) for pid in orphans))
     left = set(temporary.iterdir())

@@ -104,7 +104,7 @@ def test_a_worker_that_is_inside_a_job_ends_with_its_executor(cluster: Cluster) 
     with signed_in(cluster.api(executor.url).url) as client:
         submit_named(client, cluster.held)
         cluster.wait_for_start(cluster.held)
-    left = workers_of(executor) | templates_of(executor.process.pid)
+    left = workers_of(executor, paused=True) | templates_of(executor.process.pid)
     assert len(left) == 2
     executor.stop(signal.SIGKILL)
     wait_until(lambda: not any(map(is_alive, left)), seconds=10)

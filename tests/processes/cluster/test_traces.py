@@ -52,7 +52,7 @@ def check_trace(collector: Collector, *, api: str, executor: str) -> None:
 def test_a_job_of_a_server_on_one_machine_is_one_trace(start_server: StartServer, collector: Collector) -> None:
     secret = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20secret"}
     server = start_server("--executors=aer=1", "--anonymous", **collector.environment, **secret, **JSON)
-    others = templates_of(server.process.pid) | workers_of(server)
+    others = templates_of(server.process.pid) | workers_of(server, paused=True)
     assert others
     assert not any(b"OTEL_" in Path(f"/proc/{pid}/environ").read_bytes() for pid in others)
     with signed_in(server.url) as client:
