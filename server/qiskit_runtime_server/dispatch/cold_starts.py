@@ -44,7 +44,7 @@ class ColdStarts:
     def of(self, executor: ExecutorName) -> ColdStart | None:
         """Return what is to be expected, the median of the last ones; None if there was none."""
         last = self._last.get(executor)
-        if last is None:
+        if not last:
             return None
         return ColdStart(seconds=median(start.seconds for start in last), slots=last[-1].slots)
 
@@ -63,7 +63,7 @@ class ColdStarts:
         last = list(self._last.get(executor, ()))
         await store.keep_text(_name(executor), msgspec.json.encode(last).decode())
 
-    def claimed(self, job: Job, *, away_since: datetime, back: datetime, slots: int) -> None:
+    def claimed(self, job: Job, *, away_since: datetime, back: datetime, slots: int) -> bool:
         """Note which job came first when an executor had slots again, unless it has not waited for these alone.
 
         Args:
@@ -71,10 +71,15 @@ class ColdStarts:
             away_since: From when on the executor had no slot.
             back: Until when.
             slots: How many it had then.
+
+        Returns:
+            Whether it was noted.
         """
-        if job.created > away_since and job.runs == 1:
-            last = self._last.setdefault(job.executor, deque(maxlen=_REMEMBERED))
-            last.append(ColdStart(seconds=max(0.0, (back - job.created).total_seconds()), slots=slots))
+        if job.created <= away_since or job.runs != 1:
+            return False
+        last = self._last.setdefault(job.executor, deque(maxlen=_REMEMBERED))
+        last.append(ColdStart(seconds=max(0.0, (back - job.created).total_seconds()), slots=slots))
+        return True
 
 
 def _name(executor: ExecutorName) -> str:

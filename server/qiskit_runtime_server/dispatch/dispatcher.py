@@ -205,8 +205,9 @@ class Dispatcher:
             raise
         if claim is not None:
             self._follow(FollowedRun(claim=claim, reservation=reservation))
-            if away_since is not None:
-                self.cold_starts.claimed(claim.job, away_since=away_since, back=back, slots=pool.size)
+            if away_since is not None and self.cold_starts.claimed(
+                claim.job, away_since=away_since, back=back, slots=pool.size
+            ):
                 await self.cold_starts.keep(executor, self._store.overviews)
         else:
             reservation.release()
